@@ -1,0 +1,35 @@
+"""What the kernel refused, in words an operator can use."""
+
+import errno as errno_numbers
+import os
+
+
+class KernelError(Exception):
+    """One question to the kernel failed.
+
+    `operation` says what was asked, `reason` is a short word from a bounded set (an errno's
+    name such as EBUSY, or truncated, malformed, incomplete, ...) that is fit for a metric label,
+    `detail` says more, and `hint` what to do about it.
+    """
+
+    def __init__(self, operation: str, reason: str, detail: str = "", hint: str = "") -> None:
+        self.operation = operation
+        self.reason = reason
+        self.detail = detail
+        self.hint = hint
+        text = f"{operation}: {detail or reason}"
+        super().__init__(f"{text}; {hint}" if hint else text)
+
+    @classmethod
+    def from_errno(cls, operation: str, number: int, hint: str = "") -> "KernelError":
+        """Name the errno as the kernel does: ENOENT (No such file or directory)."""
+        name = errno_numbers.errorcode.get(number, "errno")
+        return cls(operation, name, f"{name} ({os.strerror(number)})", hint)
+
+
+class DumpError(KernelError):
+    """A sock_diag dump failed, or its reply cannot be trusted: none of it is used."""
+
+
+class ProcError(KernelError):
+    """A file under /proc could not be read, or does not say what it should."""

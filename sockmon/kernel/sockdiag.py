@@ -1,0 +1,153 @@
+"""Dumps over netlink sock_diag: the only file that opens netlink sockets."""
+
+import contextlib
+import errno
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from sockmon.kernel import uapi
+from sockmon.kernel.errors import DumpError
+from sockmon.kernel.wire import Decoder, DumpRequest, Rows
+
+# The kernel fills datagrams of up to 32 KiB; a smaller buffer would lose the rest of one.
+_DATAGRAM_ROOM = 64 * 1024
+# Datagrams decoded at once: enough for the lock-step walk to pay, small beside the daemon.
+_BATCH_BYTES = 16 * 1024 * 1024
+
+
+class Transport(Protocol):
+    """A netlink socket, or a recording of one."""
+
+    def send(self, request: bytes) -> None:
+        """Send one request; raises OSError."""
+        ...
+
+    def receive_into(self, buffer: memoryview) -> tuple[int, bool]:
+        """Receive one datagram: its length, and whether all of it fitted.
+
+        Raises BlockingIOError when there is none, OSError for anything else.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the socket."""
+        ...
+
+
+class NetlinkTransport:
+    """The kernel itself, in the network namespace of the thread that opens it."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, uapi.NETLINK_SOCK_DIAG
+        )
+        try:
+            # The kernel makes the next datagram of a dump while the last one is received, so
+            # there is never anything to wait for, and nothing can hang.
+            self._socket.setblocking(False)
+            self._socket.bind((0, 0))
+        except OSError:
+            self._socket.close()
+            raise
+
+    def send(self, request: bytes) -> None:
+        """Send to the kernel (port id 0)."""
+        self._socket.sendto(request, (0, 0))
+
+    def receive_into(self, buffer: memoryview) -> tuple[int, bool]:
+        """Receive from the kernel; what any other process sent is dropped."""
+        while True:
+            length, _, flags, sender = self._socket.recvmsg_into([buffer])
+            if sender[0] == 0:
+                return length, not flags & socket.MSG_TRUNC
+
+    def close(self) -> None:
+        """Close the socket; the kernel forgets a dump in progress."""
+        self._socket.close()
+
+
+class SockDiag:
+    """Dumps of one network namespace, over one socket that is opened when first needed.
+
+    Not for use by two threads at once: a second dump on a busy netlink socket is EBUSY.
+    """
+
+    def __init__(
+        self,
+        open_transport: Callable[[], Transport] = NetlinkTransport,
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._open_transport = open_transport
+        self._stop_requested = stop_requested
+        self._transport: Transport | None = None
+        self._sequence = 0
+        # Untouched pages cost nothing: a small host never pays for the whole buffer.
+        self._buffer = np.empty((_BATCH_BYTES + _DATAGRAM_ROOM) // 4, np.uint32)
+
+    def dump(self, *requests: DumpRequest) -> Rows:
+        """Return every socket that the requests name.
+
+        What can be a passing fault (EBUSY, ENOBUFS, EINTR, a broken reply) is tried once more
+        on a new socket. Raises DumpError; a part of a dump is never returned.
+        """
+        batches: list[Rows] = []
+        for request in requests:
+            try:
+                batches += self._dump_once(request)
+            except DumpError as error:
+                if error.reason == "stopped":
+                    raise
+                batches += self._dump_once(request)
+        return Rows.concatenate(batches)
+
+    def close(self) -> None:
+        """Close the netlink socket, if one is open."""
+        if self._transport is not None:
+            with contextlib.suppress(OSError):
+                self._transport.close()
+            self._transport = None
+
+    def _dump_once(self, request: DumpRequest) -> list[Rows]:
+        self._sequence = self._sequence % 0x7FFFFFFF + 1
+        decoder = Decoder(request, self._sequence)
+        try:
+            if self._transport is None:
+                self._transport = self._open_transport()
+            self._transport.send(request.encode(self._sequence))
+            while not decoder.done:
+                self._receive_batch(self._transport, decoder, str(request))
+            return decoder.batches()
+        except OSError as error:
+            self.close()
+            raise DumpError.from_errno(str(request), error.errno or errno.EIO) from error
+        except DumpError:
+            self.close()  # an unfinished dump would leave the socket busy
+            raise
+
+    def _receive_batch(self, transport: Transport, decoder: Decoder, operation: str) -> None:
+        """Receive datagrams until the buffer is full or the dump has ended; decode them."""
+        room = memoryview(self._buffer).cast("B")
+        starts: list[int] = []
+        ends: list[int] = []
+        used = 0
+        while used < _BATCH_BYTES:
+            if self._stop_requested():
+                raise DumpError(operation, "stopped", "stopped while reading")
+            try:
+                length, whole = transport.receive_into(room[used : used + _DATAGRAM_ROOM])
+            except BlockingIOError:
+                if not starts:
+                    raise DumpError(operation, "incomplete", "no NLMSG_DONE came") from None
+                break
+            if not whole:
+                raise DumpError(operation, "truncated", "the kernel's datagram did not fit")
+            starts.append(used)
+            ends.append(used + length)
+            first_kind = int(self._buffer[used // 4 + 1]) & 0xFFFF if length >= 8 else 0
+            used += length + 3 & ~3
+            if first_kind in (uapi.NLMSG_DONE, uapi.NLMSG_ERROR):
+                break  # the usual end; anywhere else in a datagram the next receive finds it
+        decoder.feed(self._buffer, starts, ends)

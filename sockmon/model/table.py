@@ -1,0 +1,128 @@
+"""SocketTable: one namespace's sockets at one moment, as columns."""
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+AF_INET, AF_INET6 = 2, 10
+_MAPPED = np.frombuffer(b"\x00\x00\xff\xff", np.uint32)[0]
+
+Column = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SocketTable:
+    """Sockets as NumPy columns of equal length; one row is one socket, no row twice.
+
+    state        uint8   TcpState
+    family       uint8   4 or 6; a v4-mapped socket is 4
+    local_port   uint16  host byte order, as is remote_port
+    local        uint32 x 4 in network byte order, as is remote; IPv4 in the first word
+    timer        uint8   0 none, 1 retransmit, 2 keepalive, 3 time-wait, 4 zero-window probe
+    retransmits  uint8   tries so far, or probes sent
+    expires      uint32  milliseconds until the timer fires
+    receive_queue, send_queue  uint32 bytes; at a listener the accept queue and its limit
+    cookie       uint64  the socket's identity in this namespace since boot
+    uid, inode   uint32  0 in TIME_WAIT and for half-open connections
+    cgroup_id    uint64  of the cgroup v2 directory; 0 where the kernel sends none
+    drops        uint64  at a listener, connections dropped there; 0 if not asked for
+    """
+
+    state: Column
+    family: Column
+    local_port: Column
+    remote_port: Column
+    local: Column
+    remote: Column
+    timer: Column
+    retransmits: Column
+    expires: Column
+    receive_queue: Column
+    send_queue: Column
+    cookie: Column
+    uid: Column
+    inode: Column
+    cgroup_id: Column
+    drops: Column
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+    def select(self, rows: Column) -> "SocketTable":
+        """Return the rows of an index or a boolean mask."""
+        return SocketTable(*(getattr(self, name)[rows] for name in self.__slots__))
+
+    @staticmethod
+    def from_messages(
+        messages: NDArray[np.void], cgroup_id: Column, drops: Column
+    ) -> "SocketTable":
+        """Build the table from struct inet_diag_msg rows in the order in which they came.
+
+        A dump is no snapshot: a socket that moved meanwhile can come twice, with one cookie.
+        Its last row is the truth.
+        """
+        last = _last_of_each(messages["cookie"])
+        if last is not None:
+            messages, cgroup_id, drops = messages[last], cgroup_id[last], drops[last]
+        local, remote = messages["local"], messages["remote"]
+        family = np.where(messages["family"] == AF_INET, np.uint8(4), np.uint8(6))
+        mapped = _v4_mapped(local, remote, family)
+        if mapped.size:
+            family[mapped] = 4
+            local, remote = _unmapped(local, mapped), _unmapped(remote, mapped)
+        return SocketTable(
+            state=messages["state"],
+            family=family,
+            local_port=messages["local_port"].astype(np.uint16),
+            remote_port=messages["remote_port"].astype(np.uint16),
+            local=local,
+            remote=remote,
+            timer=messages["timer"],
+            retransmits=messages["retransmits"],
+            expires=messages["expires"],
+            receive_queue=messages["receive_queue"],
+            send_queue=messages["send_queue"],
+            cookie=messages["cookie"],
+            uid=messages["uid"],
+            inode=messages["inode"],
+            cgroup_id=cgroup_id,
+            drops=drops,
+        )
+
+
+def address(family: int, words: Column) -> IPAddress:
+    """Return one row's address: `family` 4 or 6, `words` four uint32 in network byte order."""
+    if family == 4:
+        return ipaddress.IPv4Address(words[:1].tobytes())
+    return ipaddress.IPv6Address(words.tobytes())
+
+
+def _last_of_each(cookies: Column) -> Column | None:
+    """Rows that hold the last occurrence of each cookie; None when no cookie comes twice."""
+    ordered = np.sort(cookies)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return None
+    _, from_behind = np.unique(cookies[::-1], return_index=True)
+    return np.sort(cookies.size - 1 - from_behind)
+
+
+def _v4_mapped(local: Column, remote: Column, family: Column) -> Column:
+    """Rows of AF_INET6 sockets that speak IPv4 (::ffff:a.b.c.d at either end)."""
+    rows = np.flatnonzero(family == 6)
+    mapped = np.zeros(rows.size, np.bool_)
+    for words in (local[rows], remote[rows]):
+        mapped |= (words[:, 0] == 0) & (words[:, 1] == 0) & (words[:, 2] == _MAPPED)
+    return rows[mapped]
+
+
+def _unmapped(words: Column, mapped: Column) -> Column:
+    """Return the addresses with a.b.c.d in the first word, as the kernel's AF_INET rows have it."""
+    words = words.copy()
+    words[mapped, 0] = words[mapped, 3]
+    words[mapped, 1:] = 0
+    return words
