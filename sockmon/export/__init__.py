@@ -1,0 +1,1 @@
+"""Observation -> metric families and JSON. Pure: given values and the time, renders them."""

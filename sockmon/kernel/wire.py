@@ -10,7 +10,7 @@ import errno
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,13 +60,13 @@ class AttributeField(NamedTuple):
     name: str
     attribute: Attribute
     offset: int
-    words: int
+    dtype: np.dtype[Any]
 
 
 #: Sent with every full socket, unasked.
-CGROUP_ID = AttributeField("cgroup_id", Attribute.CGROUP_ID, 0, 2)
+CGROUP_ID = AttributeField("cgroup_id", Attribute.CGROUP_ID, 0, np.dtype(np.uint64))
 #: SK_MEMINFO_DROPS: at a listener, the connections dropped there.
-DROPS = AttributeField("drops", Attribute.SKMEMINFO, 32, 1)
+DROPS = AttributeField("drops", Attribute.SKMEMINFO, 32, np.dtype(np.uint32))
 FIELDS = (CGROUP_ID, DROPS)
 
 
@@ -121,10 +121,11 @@ class Decoder:
         if self._done:
             raise self._malformed("a message after NLMSG_DONE")
         heads = self._walk(words, starts, ends)
-        kinds = words[heads + 1] & 0xFFFF
+        kinds_and_flags = words[heads + 1]
+        kinds = kinds_and_flags & 0xFFFF
         if (words[heads + 2] != self._sequence).any():
             raise DumpError(self._operation, "sequence", "a reply to another request")
-        if ((words[heads + 1] >> 16) & uapi.NLM_F_DUMP_INTR).any():
+        if (kinds_and_flags & uapi.NLM_F_DUMP_INTR << 16).any():
             raise DumpError(self._operation, "interrupted", "the kernel's table changed meanwhile")
         is_socket = kinds == uapi.SOCK_DIAG_BY_FAMILY
         if not is_socket.all():
@@ -206,7 +207,7 @@ class Decoder:
         lengths = words[heads]
         if (lengths < _MESSAGE_MINIMUM).any():
             raise self._malformed("a socket shorter than struct inet_diag_msg")
-        messages = _gather_messages(words, heads + _HEADER_WORDS)
+        messages = _gather(words, heads + _HEADER_WORDS, uapi.INET_DIAG_MSG)
         states = messages["state"]
         if (states < TcpState.ESTABLISHED).any() or (states > TcpState.CLOSING).any():
             raise self._malformed("a state that no TCP knows")
@@ -223,21 +224,22 @@ class Decoder:
         layout is compared with all at once; what is left after a few layouts is walked.
         """
         fields = {field.name: np.zeros(heads.size, np.uint64) for field in FIELDS}
-        left = np.flatnonzero(lengths > _MESSAGE_MINIMUM)
+        rows = np.flatnonzero(lengths > _MESSAGE_MINIMUM)
         for _ in range(_TEMPLATES):
-            if not left.size:
+            if not rows.size:
                 return fields
-            layout = self._layout(words, int(heads[left[0]]), int(lengths[left[0]]))
-            like = lengths[left] == lengths[left[0]]
-            rows = left[like]
-            at = heads[rows]
-            same = np.ones(rows.size, np.bool_)
+            at, length = heads[rows], int(lengths[rows[0]])
+            layout = self._layout(words, int(at[0]), length)
+            same = lengths[rows] == length
             for place, header in layout:
-                same &= words[at + place] == header
+                # Clipped, since a shorter message at the buffer's end has no such place.
+                same &= words.take(at + place, mode="clip") == header
+            if same.all():
+                _copy(fields, words, at, rows, layout)
+                return fields
             _copy(fields, words, at[same], rows[same], layout)
-            like[like] = same
-            left = left[~like]
-        for row in left.tolist():
+            rows = rows[~same]
+        for row in rows.tolist():
             layout = self._layout(words, int(heads[row]), int(lengths[row]))
             _copy(fields, words, heads[row : row + 1], np.array([row]), layout)
         return fields
@@ -267,15 +269,15 @@ def decode(request: DumpRequest, sequence: int, chunks: Iterable[bytes]) -> Rows
     return Rows.concatenate(decoder.batches())
 
 
-def _gather_messages(words: Words, at: Index) -> NDArray[np.void]:
-    """Copy struct inet_diag_msg from each word offset: one 72-byte copy a socket."""
+def _gather(words: Words, at: Index, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Copy one value of `dtype`, of at least a word, from each word offset: one copy each."""
     overlapping = np.lib.stride_tricks.as_strided(
-        words[:_MESSAGE_WORDS].view(f"V{uapi.INET_DIAG_MSG_BYTES}"),
-        shape=(words.size - _MESSAGE_WORDS + 1,),
+        words[: dtype.itemsize // _WORD].view(f"V{dtype.itemsize}"),
+        shape=(words.size - dtype.itemsize // _WORD + 1,),
         strides=(_WORD,),
         writeable=False,
     )
-    return overlapping[at].view(uapi.INET_DIAG_MSG)
+    return overlapping[at].view(dtype)
 
 
 def _copy(
@@ -289,13 +291,9 @@ def _copy(
     for place, header in layout:
         for field in FIELDS:
             payload = (header & 0xFFFF) - uapi.ATTRIBUTE_HEADER_BYTES
-            if header >> 16 != field.attribute or payload < field.offset + field.words * _WORD:
-                continue
-            low = at + place + 1 + field.offset // _WORD
-            values = words[low].astype(np.uint64)
-            if field.words == 2:
-                values |= words[low + 1].astype(np.uint64) << np.uint64(32)
-            fields[field.name][rows] = values
+            if header >> 16 == field.attribute and payload >= field.offset + field.dtype.itemsize:
+                first = place + 1 + field.offset // _WORD
+                fields[field.name][rows] = _gather(words, at + first, field.dtype)
 
 
 def _hint(number: int) -> str:

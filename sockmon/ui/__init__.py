@@ -1,0 +1,1 @@
+"""Where people and Prometheus meet sockmon: the command line and the web server."""

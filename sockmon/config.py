@@ -1,0 +1,160 @@
+"""The configuration: YAML into frozen values, every mistake reported at once with its path.
+
+Plain dataclasses hold the values, so that a command which needs only defaults never pays for the
+validation library.
+"""
+
+import ipaddress
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Le
+
+from sockmon.durations import DurationField
+
+Seconds = Annotated[float, DurationField()]
+Port = Annotated[int, Ge(0), Le(65535)]
+
+_STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
+_FILE_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """How often, and where."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    interval: Annotated[Seconds, Ge(0.1), Le(3600)] = 5.0
+    namespaces: Literal["host"] = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """ADDRESS:PORT, an IPv6 address in brackets; an empty address means all."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: object) -> "ListenAddress":
+        """Raise ValueError unless it is an IP address and a port."""
+        if isinstance(text, ListenAddress):
+            return text
+        host, colon, port = str(text).rpartition(":")
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        try:
+            if not colon or not isinstance(text, str) or not (port.isascii() and port.isdigit()):
+                raise ValueError
+            if int(port) > 65535 or (":" in bare and bare == host):
+                raise ValueError
+            ipaddress.ip_address(bare or "::")
+        except ValueError:
+            raise ValueError("expected ADDRESS:PORT such as 127.0.0.1:10776 or [::1]:10776") from None
+        return cls(bare, int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Parse the text (pydantic's protocol)."""
+        from pydantic_core import core_schema  # noqa: PLC0415 - only a loaded file needs it
+
+        return core_schema.no_info_plain_validator_function(cls.parse)
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """Where metrics are served."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    listen_address: ListenAddress = ListenAddress("127.0.0.1", 10776)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Which (role, port) groups have series of their own."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    top: Annotated[int, Ge(0), Le(10_000)] = 50
+    always: tuple[Port, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that can be configured, with its default."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    poll: Poll = field(default_factory=Poll)
+    web: Web = field(default_factory=Web)
+    ports: Ports = field(default_factory=Ports)
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; `problems` holds a line for each mistake."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file; raises ConfigError with every mistake in it."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_FILE_LIMIT + 1)
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot read it: {error.strerror}"]) from error
+    if len(data) > _FILE_LIMIT:
+        raise ConfigError([f"{path}: larger than {_FILE_LIMIT} bytes: not a configuration"])
+    return parse(data, str(path))
+
+
+def parse(data: bytes, name: str) -> Config:
+    """Parse a configuration's bytes, known to its reader by `name`; raises ConfigError."""
+    from sockmon import yamlfile  # noqa: PLC0415 - see the module's docstring
+
+    document = yamlfile.read(data)
+    problems = list(document.problems)
+    config = Config()
+    if document.readable:
+        config, mistakes = _validate({} if document.value is None else document.value)
+        problems += [
+            yamlfile.Problem(path, message, document.line(path)) for path, message in mistakes
+        ]
+    if problems:
+        problems.sort(key=lambda problem: problem.line)
+        raise ConfigError([f"{name}:{problem}" for problem in problems])
+    return config
+
+
+def _validate(value: Any) -> tuple[Config, list[tuple[tuple[str | int, ...], str]]]:
+    """Check types and bounds; the defaults, and a (path, message) for each mistake, or neither."""
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - see the module's docstring
+
+    try:
+        # As JSON, since strict validation of Python values takes no dict for a dataclass. What
+        # YAML knows beyond JSON (dates) becomes the text it was.
+        return TypeAdapter(Config).validate_json(json.dumps(value, default=str)), []
+    except ValidationError as error:
+        return Config(), [
+            (item["loc"], _message(item["type"], item["msg"]))
+            for item in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+
+
+def _message(kind: str, message: str) -> str:
+    """Put a library's words into ours where ours are plainer."""
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        return "unknown key"
+    if kind in ("dataclass_type", "dataclass_exact_type", "dict_type"):
+        return "expected keys and values"
+    if kind in ("tuple_type", "list_type"):
+        return "expected a list"
+    return message.removeprefix("Value error, ").replace("Input should be", "expected")

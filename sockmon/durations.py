@@ -1,0 +1,38 @@
+"""Durations as Prometheus writes them: 500ms, 5s, 10m, 1h, 1h30m."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic_core.core_schema import CoreSchema
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_WHOLE = re.compile(r"(?:\d+d)?(?:\d+h)?(?:\d+m(?!s))?(?:\d+s)?(?:\d+ms)?")
+_ITEM = re.compile(r"(\d+)(ms|[smhd])")
+
+
+def parse_duration(text: object) -> float:
+    """Return seconds; raises ValueError."""
+    if not isinstance(text, str) or not text or len(text) > 32 or not _WHOLE.fullmatch(text):
+        raise ValueError("expected a duration such as 5s, 10m or 1h")
+    return sum(int(number) * _UNITS[unit] for number, unit in _ITEM.findall(text))
+
+
+def format_duration(seconds: float) -> str:
+    """Return the shortest such text; whole milliseconds."""
+    left = round(seconds * 1000)
+    text = ""
+    for unit, milliseconds in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)):
+        count, left = divmod(left, milliseconds)
+        text += f"{count}{unit}" if count else ""
+    return text + (f"{left}ms" if left or not text else "")
+
+
+class DurationField:
+    """Marks a float of seconds that the configuration writes as a duration."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> "CoreSchema":
+        """Parse first, then check bounds (pydantic's protocol)."""
+        from pydantic_core import core_schema  # noqa: PLC0415 - only a loaded file needs it
+
+        return core_schema.no_info_before_validator_function(parse_duration, handler(source))

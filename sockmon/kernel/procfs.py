@@ -1,0 +1,180 @@
+"""Limits and counters from /proc: each read_x(proc) beside the pure parse_x(text) it uses.
+
+`proc` is /proc, or a recording of it. Files under net/ are read through thread-self, so that
+they are those of the network namespace which the calling thread is in.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from sockmon.kernel.errors import ProcError
+from sockmon.model.limits import (
+    TCP_EVENTS,
+    Limits,
+    PortRange,
+    Sockstat,
+    TcpMemoryLimits,
+    TimeWaitReuse,
+)
+
+T = TypeVar("T")
+
+_NET = "thread-self/net"
+_IPV4 = "sys/net/ipv4"
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_FILE_LIMIT = 1 << 20
+
+
+def read_sockstat(proc: Path) -> Sockstat:
+    """Read /proc/net/sockstat; raises ProcError."""
+    return _read(proc / _NET / "sockstat", parse_sockstat)
+
+
+def parse_sockstat(text: str) -> Sockstat:
+    """Parse the line `TCP: inuse 4 orphan 0 tw 2 alloc 6 mem 1` (mem in pages)."""
+    for line in text.splitlines():
+        if line.startswith("TCP: "):
+            words = line.split()[1:]
+            fields = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+            return Sockstat(
+                in_use=fields["inuse"],
+                time_wait=fields["tw"],
+                orphans=fields["orphan"],
+                memory_bytes=fields["mem"] * _PAGE_BYTES,
+            )
+    raise ValueError("no line 'TCP:'")
+
+
+def read_events(proc: Path) -> dict[str, int]:
+    """Read the counters of TCP_EVENTS that this kernel has; raises ProcError."""
+    return _read(proc / _NET / "netstat", parse_events)
+
+
+def parse_events(text: str) -> dict[str, int]:
+    """Parse /proc/net/netstat: pairs of lines, names above numbers. By name: columns move."""
+    lines = text.splitlines()
+    for names, numbers in zip(lines[::2], lines[1::2], strict=True):
+        if names.startswith("TcpExt: ") and numbers.startswith("TcpExt: "):
+            values = dict(zip(names.split()[1:], numbers.split()[1:], strict=True))
+            return {name: int(values[name]) for name in TCP_EVENTS if name in values}
+    raise ValueError("no lines 'TcpExt:'")
+
+
+def read_port_range(proc: Path) -> PortRange:
+    """Read ip_local_port_range and ip_local_reserved_ports; raises ProcError."""
+    low, high = _read(proc / _IPV4 / "ip_local_port_range", parse_port_pair)
+    reserved = _read(proc / _IPV4 / "ip_local_reserved_ports", parse_port_list)
+    return PortRange(low, high, reserved)
+
+
+def parse_port_pair(text: str) -> tuple[int, int]:
+    """Parse `32768 60999`."""
+    low, high = map(int, text.split())
+    if not 0 <= low <= high <= 65535:
+        raise ValueError(f"not a range of ports: {low} {high}")
+    return low, high
+
+
+def parse_port_list(text: str) -> tuple[tuple[int, int], ...]:
+    """Parse `8080,9000-9010`, or nothing, into (first, last) pairs."""
+    pairs = []
+    for item in filter(None, text.strip().split(",")):
+        first, _, last = item.partition("-")
+        pairs.append((int(first), int(last or first)))
+    return tuple(pairs)
+
+
+def read_time_wait_reuse(proc: Path) -> TimeWaitReuse:
+    """Read tcp_tw_reuse and what it depends on; raises ProcError."""
+    delay = _read_if_present(proc / _IPV4 / "tcp_tw_reuse_delay", int)
+    return TimeWaitReuse(
+        mode=_read(proc / _IPV4 / "tcp_tw_reuse", int),
+        delay_ms=1000 if delay is None else delay,
+        timestamps=_read(proc / _IPV4 / "tcp_timestamps", int) != 0,
+    )
+
+
+def read_tcp_memory(proc: Path) -> TcpMemoryLimits | None:
+    """Read tcp_mem, None in a child namespace, where there is none; raises ProcError."""
+    return _read_if_present(proc / _IPV4 / "tcp_mem", parse_tcp_memory)
+
+
+def parse_tcp_memory(text: str) -> TcpMemoryLimits:
+    """Parse three counts of pages."""
+    low, pressure, high = (int(word) * _PAGE_BYTES for word in text.split())
+    return TcpMemoryLimits(low, pressure, high)
+
+
+def read_time_wait_limit(proc: Path) -> int:
+    """Read tcp_max_tw_buckets, which each namespace has; raises ProcError."""
+    return _read(proc / _IPV4 / "tcp_max_tw_buckets", int)
+
+
+def read_orphan_limit(proc: Path) -> int | None:
+    """Read tcp_max_orphans, None in a child namespace; raises ProcError."""
+    return _read_if_present(proc / _IPV4 / "tcp_max_orphans", int)
+
+
+def read_conntrack_entries(proc: Path) -> int | None:
+    """Read nf_conntrack_count, None where conntrack is not loaded; raises ProcError."""
+    return _read_if_present(proc / "sys/net/netfilter/nf_conntrack_count", int)
+
+
+def read_conntrack_limit(proc: Path) -> int | None:
+    """Read nf_conntrack_max, None where conntrack is not loaded; raises ProcError."""
+    return _read_if_present(proc / "sys/net/netfilter/nf_conntrack_max", int)
+
+
+def has_ipv6(proc: Path) -> bool:
+    """Whether this kernel speaks IPv6 at all (ipv6.disable=1 removes sockstat6)."""
+    return (proc / _NET / "sockstat6").exists()
+
+
+def read_limits(proc: Path) -> tuple[Limits, list[ProcError]]:
+    """Read all of Limits. What cannot be read is None, and its error is in the list."""
+    errors: list[ProcError] = []
+
+    def attempt(read: Callable[[Path], T]) -> T | None:
+        try:
+            return read(proc)
+        except ProcError as error:
+            errors.append(error)
+            return None
+
+    limits = Limits(
+        sockstat=attempt(read_sockstat),
+        time_wait_limit=attempt(read_time_wait_limit),
+        orphan_limit=attempt(read_orphan_limit),
+        tcp_memory=attempt(read_tcp_memory),
+        conntrack_entries=attempt(read_conntrack_entries),
+        conntrack_limit=attempt(read_conntrack_limit),
+        port_range=attempt(read_port_range),
+        time_wait_reuse=attempt(read_time_wait_reuse),
+        events=attempt(read_events),
+    )
+    return limits, errors
+
+
+def _read_if_present(path: Path, parse: Callable[[str], T]) -> T | None:
+    try:
+        return _read(path, parse)
+    except ProcError as error:
+        if error.reason == "ENOENT":
+            return None
+        raise
+
+
+def _read(path: Path, parse: Callable[[str], T]) -> T:
+    """Read and parse one file. The operation it is known by does not depend on where /proc is."""
+    operation = f"read of /proc/{str(path).partition('/proc/')[2] or path}"
+    try:
+        with path.open("rb", buffering=0) as file:
+            data = file.read(_FILE_LIMIT) or b""
+    except OSError as error:
+        raise ProcError.from_errno(operation, error.errno or 0) from error
+    try:
+        return parse(data.decode("ascii"))
+    except (ValueError, KeyError) as error:
+        raise ProcError(operation, "malformed", f"malformed: {error}") from error

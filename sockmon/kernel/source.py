@@ -1,0 +1,72 @@
+"""One network namespace as sockmon asks about it: its dumps, and its files under /proc."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sockmon.kernel import procfs, uapi
+from sockmon.kernel.errors import ProcError
+from sockmon.kernel.sockdiag import NetlinkTransport, SockDiag, Transport
+from sockmon.kernel.uapi import Attribute, Family, Protocol
+from sockmon.kernel.wire import CGROUP_ID, DROPS, DumpRequest, Rows
+from sockmon.model.limits import Limits
+from sockmon.model.table import SocketTable
+
+HOST = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSource:
+    """Where one namespace's facts come from: the kernel itself, or a recording of one."""
+
+    diag: SockDiag
+    proc: Path
+    name: str = HOST
+
+    @staticmethod
+    def live(stop_requested: Callable[[], bool] = lambda: False) -> "KernelSource":
+        """The namespace of the calling thread."""
+        return KernelSource.over(NetlinkTransport, Path("/proc"), stop_requested)
+
+    @staticmethod
+    def over(
+        open_transport: Callable[[], Transport],
+        proc: Path,
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> "KernelSource":
+        """A kernel behind any transport and any copy of /proc."""
+        return KernelSource(SockDiag(open_transport, stop_requested), proc)
+
+    def families(self) -> tuple[Family, ...]:
+        """Return the address families this kernel speaks."""
+        return tuple(Family) if procfs.has_ipv6(self.proc) else (Family.IPV4,)
+
+    def tcp(self, families: tuple[Family, ...]) -> SocketTable:
+        """Dump all TCP sockets; raises DumpError.
+
+        Listeners are asked for apart: the kernel keeps them apart, so it costs nothing, and only
+        of them is SKMEMINFO wanted, which costs a socket lock and bytes.
+        """
+        listeners = [
+            DumpRequest(Protocol.TCP, family, uapi.LISTENING, Attribute.SKMEMINFO.request_bit)
+            for family in families
+        ]
+        others = [
+            DumpRequest(Protocol.TCP, family, uapi.ALL_STATES & ~uapi.LISTENING)
+            for family in families
+        ]
+        return _table(self.diag.dump(*listeners, *others))
+
+    def udp(self, families: tuple[Family, ...]) -> SocketTable:
+        """Dump all UDP sockets; raises DumpError."""
+        return _table(self.diag.dump(*(DumpRequest(Protocol.UDP, family) for family in families)))
+
+    def limits(self) -> tuple[Limits, list[ProcError]]:
+        """Read limits and counters, and what could not be read."""
+        return procfs.read_limits(self.proc)
+
+
+def _table(rows: Rows) -> SocketTable:
+    return SocketTable.from_messages(
+        rows.messages, rows.fields[CGROUP_ID.name], rows.fields[DROPS.name]
+    )

@@ -1,0 +1,100 @@
+"""What bounds a namespace's sockets, and the kernel's own counters of what went wrong."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+PORTS = 65536
+
+#: TcpExt counters of /proc/net/netstat that sockmon exports, by the kernel's own names.
+TCP_EVENTS = (
+    "ListenOverflows",
+    "ListenDrops",
+    "TCPReqQFullDoCookies",
+    "TCPReqQFullDrop",
+    "SyncookiesSent",
+    "SyncookiesRecv",
+    "SyncookiesFailed",
+    "TW",
+    "TWRecycled",
+    "TWKilled",
+    "TCPTimeWaitOverflow",
+    "TCPAbortOnData",
+    "TCPAbortOnClose",
+    "TCPAbortOnMemory",
+    "TCPAbortOnTimeout",
+    "TCPAbortOnLinger",
+    "TCPMemoryPressures",
+    "TCPTimeouts",
+    "TCPSynRetrans",
+    "TCPRetransFail",
+    "TCPBacklogDrop",
+    "PAWSEstab",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PortRange:
+    """Ports that connect() may choose from: ip_local_port_range less ip_local_reserved_ports."""
+
+    low: int
+    high: int
+    reserved: tuple[tuple[int, int], ...] = ()
+
+    def inside(self) -> NDArray[np.bool_]:
+        """Mask over all ports: inside ip_local_port_range, reserved or not."""
+        mask = np.zeros(PORTS, np.bool_)
+        mask[self.low : self.high + 1] = True
+        return mask
+
+    def choosable(self) -> NDArray[np.bool_]:
+        """Mask over all ports: those the kernel may choose."""
+        mask = self.inside()
+        for first, last in self.reserved:
+            mask[first : last + 1] = False
+        return mask
+
+
+@dataclass(frozen=True, slots=True)
+class TimeWaitReuse:
+    """When connect() may take over a TIME_WAIT port (tcp_tw_reuse, tcp_tw_reuse_delay)."""
+
+    mode: int
+    delay_ms: int = 1000
+    timestamps: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sockstat:
+    """/proc/net/sockstat: `in_use` and `time_wait` of the namespace, the others of the host."""
+
+    in_use: int
+    time_wait: int
+    orphans: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TcpMemoryLimits:
+    """tcp_mem, in bytes: no pressure below `low`, allocations refused above `high`."""
+
+    low: int
+    pressure: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Levels and their bounds; None where this kernel or namespace has none, or on failure."""
+
+    sockstat: Sockstat | None = None
+    time_wait_limit: int | None = None
+    orphan_limit: int | None = None
+    tcp_memory: TcpMemoryLimits | None = None
+    conntrack_entries: int | None = None
+    conntrack_limit: int | None = None
+    port_range: PortRange | None = None
+    time_wait_reuse: TimeWaitReuse | None = None
+    events: Mapping[str, int] | None = None

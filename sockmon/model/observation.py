@@ -1,0 +1,114 @@
+"""What one poll found out: the one frozen value that everything else renders.
+
+Each part carries the moment of its own last success, so that a part that failed in this poll is
+shown as old, never as zero.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from sockmon.model.counts import PortGroup, StateCounts
+from sockmon.model.limits import Limits
+from sockmon.model.listeners import ListenQueue
+from sockmon.model.ports import EphemeralPorts
+
+T = TypeVar("T")
+
+#: A part older than this many poll intervals is withdrawn rather than believed.
+STALE_AFTER_INTERVALS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One instant on two clocks, in seconds: `monotonic` to reckon with, `wall` (Unix) to show."""
+
+    monotonic: float
+    wall: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timed(Generic[T]):
+    """A part and the moment at which it was true."""
+
+    value: T
+    at: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """TCP sockets by (role, port), and what belongs to ports."""
+
+    groups: tuple[PortGroup, ...]
+    folded: int
+    listen_queues: tuple[ListenQueue, ...]
+    listen_drops: Mapping[int, int]
+    ephemeral: EphemeralPorts
+    exhaustion_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something that could not be read in this poll."""
+
+    netns: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceObservation:
+    """One network namespace; a part is None until it has succeeded once.
+
+    tcp, udp: sockets by family (4, 6) and state. A kernel without IPv6 has no family 6.
+    """
+
+    name: str
+    tcp: Timed[Mapping[int, StateCounts]] | None = None
+    udp: Timed[Mapping[int, StateCounts]] | None = None
+    ports: Timed[Ports] | None = None
+    limits: Timed[Limits] | None = None
+
+
+#: Upper bounds of sockmon_poll_duration_seconds' buckets.
+DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class PollStatistics:
+    """What polling has cost and how often it failed, since the daemon started."""
+
+    polls: int = 0
+    errors: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    duration_counts: tuple[int, ...] = (0,) * (len(DURATION_BUCKETS) + 1)
+    duration_sum: float = 0.0
+
+    def polled(self, seconds: float, failures: tuple[Failure, ...]) -> "PollStatistics":
+        """Add one poll."""
+        errors = dict(self.errors)
+        for failure in failures:
+            key = failure.netns, failure.reason
+            errors[key] = errors.get(key, 0) + 1
+        bucket = sum(seconds > bound for bound in DURATION_BUCKETS)
+        counts = list(self.duration_counts)
+        counts[bucket] += 1
+        return PollStatistics(
+            self.polls + 1, errors, tuple(counts), self.duration_sum + seconds
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One poll of every namespace."""
+
+    at: Moment
+    interval: float
+    namespaces: tuple[NamespaceObservation, ...]
+    failures: tuple[Failure, ...] = ()
+    statistics: PollStatistics = PollStatistics()
+
+    def fresh(self, part: Timed[T] | None, now: float) -> T | None:
+        """Return a part's value, or None when it is too old to be believed at `now`."""
+        if part is None or now - part.at.monotonic > STALE_AFTER_INTERVALS * self.interval:
+            return None
+        return part.value

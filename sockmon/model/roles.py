@@ -1,0 +1,59 @@
+"""Which port a TCP socket is counted under: the one rule behind every per-port figure.
+
+1. Its local port is listened on, or was while sockmon watched and its sockets live: it belongs to
+   that listener.
+2. Else its local port lies outside ip_local_port_range and its remote port inside: its listener
+   has gone; the same as 1.
+3. Else it is a client's: it belongs to the remote port.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sockmon.model.limits import PORTS, PortRange
+from sockmon.model.states import TcpState
+from sockmon.model.table import Column, SocketTable
+
+Role = Literal["listener", "remote"]
+ROLES: tuple[Role, ...] = ("listener", "remote")
+
+PortMask = NDArray[np.bool_]
+
+
+def no_ports() -> PortMask:
+    """Return a mask over all ports with none in it."""
+    return np.zeros(PORTS, np.bool_)
+
+
+@dataclass(frozen=True, slots=True)
+class Listened:
+    """Ports listened on now or earlier, as far as sockets on them still live."""
+
+    ports: PortMask = field(default_factory=no_ports)
+
+    def seen(self, table: SocketTable) -> "Listened":
+        """Return what is remembered after one more poll."""
+        in_use = no_ports()
+        in_use[table.local_port] = True
+        listening = no_ports()
+        listening[table.local_port[table.state == TcpState.LISTEN]] = True
+        return Listened(listening | self.ports & in_use)
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """One row a socket, in the table's order: whether a listener's, and its port."""
+
+    is_listener: Column
+    port: Column
+
+
+def roles(table: SocketTable, listened: Listened, port_range: PortRange) -> Roles:
+    """Apply the rule to every socket of the table."""
+    ephemeral = port_range.inside()
+    is_listener = listened.ports[table.local_port]
+    is_listener |= ~ephemeral[table.local_port] & ephemeral[table.remote_port]
+    return Roles(is_listener, np.where(is_listener, table.local_port, table.remote_port))

@@ -1,0 +1,107 @@
+"""Which (role, port) groups are shown one by one, and for how long: so that series do not churn.
+
+The `top` largest groups are shown, with those of `always`. A group stays for ten minutes after it
+has fallen out of rank, and a state it has once shown stays with it, at zero. All others are
+folded into one group a role.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sockmon.model.counts import GroupKey, Groups, PortGroup
+from sockmon.model.roles import ROLES
+from sockmon.model.states import STATE_SLOTS, TcpState
+
+KEPT_FOR_SECONDS = 600.0
+#: However fast ranks churn, no more than this many times `top` groups are shown.
+KEPT_TIMES_TOP = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is remembered of one group: when it was last in rank, and the states it has shown."""
+
+    ranked_at: float
+    states: frozenset[TcpState]
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """One poll's groups as they are shown; `folded` groups are inside those with port None."""
+
+    groups: tuple[PortGroup, ...]
+    folded: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesMemory:
+    """The groups shown so far."""
+
+    shown: dict[GroupKey, Shown] = field(default_factory=dict)
+
+    def fold(
+        self, groups: Groups, now: float, top: int, always: Collection[int]
+    ) -> tuple[Folded, "SeriesMemory"]:
+        """Choose what is shown of this poll (`now` in monotonic seconds)."""
+        chosen = self._choose(groups, now, top, always)
+        keys = list(chosen)
+        rows = groups.rows(keys)
+        memory: dict[GroupKey, Shown] = {}
+        result = [
+            self._show(key, chosen[key], groups, [] if row is None else [row], memory)
+            for key, row in zip(keys, rows, strict=True)
+        ]
+        rest = np.ones(len(groups.codes), np.bool_)
+        rest[[row for row in rows if row is not None]] = False
+        for role in ROLES:
+            other = GroupKey(role, None)
+            inside = np.flatnonzero(rest & groups.of_role(role)).tolist()
+            if inside or other in self.shown:
+                result.append(self._show(other, now, groups, inside, memory))
+        return Folded(tuple(result), int(rest.sum())), SeriesMemory(memory)
+
+    def _choose(
+        self, groups: Groups, now: float, top: int, always: Collection[int]
+    ) -> dict[GroupKey, float]:
+        """Return the groups to show, with the time each was last in rank."""
+        totals = groups.states.sum(axis=1)
+        ranked = np.argsort(-totals, kind="stable")[:top].tolist()
+        chosen = {groups.key(row): now for row in ranked}
+        wanted = [GroupKey(role, port) for port in always for role in ROLES]
+        for key, row in zip(wanted, groups.rows(wanted), strict=True):
+            if row is not None or key in self.shown:
+                chosen[key] = now
+        earlier = sorted(
+            (
+                (was.ranked_at, key)
+                for key, was in self.shown.items()
+                if key not in chosen and key.port is not None
+                if now - was.ranked_at < KEPT_FOR_SECONDS
+            ),
+            key=lambda item: -item[0],
+        )
+        room = max(0, KEPT_TIMES_TOP * top - len(chosen))
+        chosen.update({key: ranked_at for ranked_at, key in earlier[:room]})
+        return chosen
+
+    def _show(
+        self,
+        key: GroupKey,
+        ranked_at: float,
+        groups: Groups,
+        rows: list[int],
+        memory: dict[GroupKey, Shown],
+    ) -> PortGroup:
+        """Sum the rows into one group, and remember it."""
+        counts = groups.states[rows].sum(axis=0).tolist() if rows else [0] * STATE_SLOTS
+        before = self.shown[key].states if key in self.shown else frozenset()
+        states = before | {state for state in TcpState if counts[state]}
+        memory[key] = Shown(ranked_at, states)
+        return PortGroup(
+            key,
+            {state: counts[state] for state in sorted(states)},
+            int(groups.receive_queue[rows].sum()),
+            int(groups.send_queue[rows].sum()),
+        )

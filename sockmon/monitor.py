@@ -1,0 +1,137 @@
+"""One poll: kernel -> Observation. Remembers what the next poll needs; has no clock of its own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from sockmon.config import Config
+from sockmon.kernel.errors import KernelError
+from sockmon.kernel.source import KernelSource
+from sockmon.kernel.uapi import Family
+from sockmon.model import counts
+from sockmon.model.counts import StateCounts
+from sockmon.model.limits import Limits
+from sockmon.model.listeners import ListenDrops, listen_queues, listeners
+from sockmon.model.observation import (
+    Failure,
+    Moment,
+    NamespaceObservation,
+    Observation,
+    PollStatistics,
+    Ports,
+    Timed,
+)
+from sockmon.model.ports import PortForecast, ephemeral_ports
+from sockmon.model.roles import Listened, roles
+from sockmon.model.series import SeriesMemory
+from sockmon.model.table import SocketTable
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What one namespace's next poll builds on."""
+
+    observation: NamespaceObservation
+    listened: Listened = field(default_factory=Listened)
+    drops: ListenDrops = field(default_factory=ListenDrops)
+    series: SeriesMemory = field(default_factory=SeriesMemory)
+    forecast: PortForecast = field(default_factory=PortForecast)
+
+
+class Monitor:
+    """Polls one kernel, again and again."""
+
+    def __init__(self, source: KernelSource, config: Config) -> None:
+        self.config = config
+        self._source = source
+        self._memory = _Memory(NamespaceObservation(source.name))
+        self._statistics = PollStatistics()
+
+    def poll(self, clock: Callable[[], Moment]) -> Observation:
+        """Read the kernel once. Never raises for what the kernel refuses: that is a Failure."""
+        begun = clock()
+        failures: list[Failure] = []
+        namespace = self._poll_namespace(begun, failures)
+        seconds = clock().monotonic - begun.monotonic
+        self._statistics = self._statistics.polled(seconds, tuple(failures))
+        return Observation(
+            at=begun,
+            interval=self.config.poll.interval,
+            namespaces=(namespace,),
+            failures=tuple(failures),
+            statistics=self._statistics,
+        )
+
+    def close(self) -> None:
+        """Close the kernel's sockets."""
+        self._source.diag.close()
+
+    def _poll_namespace(self, now: Moment, failures: list[Failure]) -> NamespaceObservation:
+        source, memory = self._source, self._memory
+
+        def failed(error: KernelError) -> None:
+            failures.append(Failure(source.name, error.reason, str(error)))
+
+        def attempt(read: Callable[[], T]) -> Timed[T] | None:
+            try:
+                return Timed(read(), now)
+            except KernelError as error:
+                failed(error)
+                return None
+
+        families = source.families()
+        limits, errors = source.limits()
+        for error in errors:
+            failed(error)
+        tcp = attempt(lambda: source.tcp(families))
+        udp = attempt(lambda: source.udp(families))
+        seen = memory.observation
+        memory.observation = replace(
+            seen,
+            limits=Timed(limits, now),
+            tcp=_by_family(tcp, families) or seen.tcp,
+            udp=_by_family(udp, families) or seen.udp,
+            ports=self._ports(tcp, limits) or seen.ports,
+        )
+        return memory.observation
+
+    def _ports(self, tcp: Timed[SocketTable] | None, limits: Limits) -> Timed[Ports] | None:
+        """Everything by port; not without the port range, which the rule of roles needs."""
+        if tcp is None or limits.port_range is None:
+            return None
+        memory, table, now = self._memory, tcp.value, tcp.at.monotonic
+        memory.listened = memory.listened.seen(table)
+        listening = listeners(table)
+        memory.drops = memory.drops.seen(listening)
+        by_role = roles(table, memory.listened, limits.port_range)
+        settings = self.config.ports
+        folded, memory.series = memory.series.fold(
+            counts.by_role_and_port(table, by_role), now, settings.top, settings.always
+        )
+        ephemeral = ephemeral_ports(table, by_role, limits.port_range, limits.time_wait_reuse)
+        memory.forecast = memory.forecast.seen(ephemeral, now)
+        shown = {group.key.port for group in folded.groups if group.key.role == "listener"}
+        return Timed(
+            Ports(
+                groups=folded.groups,
+                folded=folded.folded,
+                listen_queues=tuple(q for q in listen_queues(listening) if q.port in shown),
+                listen_drops={p: n for p, n in memory.drops.totals.items() if p in shown},
+                ephemeral=ephemeral,
+                exhaustion_seconds=memory.forecast.exhaustion_seconds(ephemeral.usable),
+            ),
+            tcp.at,
+        )
+
+
+def _by_family(
+    table: Timed[SocketTable] | None, families: tuple[Family, ...]
+) -> Timed[Mapping[int, StateCounts]] | None:
+    if table is None:
+        return None
+    by_family = counts.by_family(table.value)
+    if Family.IPV6 not in families:
+        del by_family[6]  # no IPv6 in this kernel: nothing is not zero
+    return Timed(by_family, table.at)

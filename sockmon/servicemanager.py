@@ -1,0 +1,33 @@
+"""What systemd wants to hear: sd_notify(3) and sd_watchdog_enabled(3)."""
+
+import os
+import socket
+import time
+
+
+def notify(*lines: str) -> None:
+    """Tell the service manager, if there is one; that it does not listen is no error of ours."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
+            connection.connect(address)
+            connection.send("\n".join(lines).encode())
+    except OSError:
+        return
+
+
+def reloading() -> None:
+    """Say that a reload begins; READY=1 ends it (Type=notify-reload wants the monotonic time)."""
+    notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+
+def watchdog_seconds() -> float | None:
+    """Return the watchdog's timeout when the service manager set one for this process."""
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    return int(microseconds) / 1e6 if microseconds.isascii() and microseconds.isdigit() else None

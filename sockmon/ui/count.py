@@ -1,0 +1,202 @@
+"""`sockmon count`: one poll, counted, as people count by hand with ss or netstat and awk."""
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import IO, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sockmon.kernel import owners, procfs
+from sockmon.kernel.source import KernelSource
+from sockmon.model.roles import Listened, Roles, roles
+from sockmon.model.states import STATE_SLOTS, Spelling, TcpState
+from sockmon.model.table import Column, address
+
+Format = Literal["table", "json", "csv", "plain"]
+Value = str | int
+Rows = NDArray[np.intp]
+
+#: What a socket has none of: a TIME_WAIT socket's owner, say.
+NONE = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which sockets to count; None for all. `port` is the port of the rule of roles."""
+
+    state: TcpState | None = None
+    port: int | None = None
+    family: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """`groups` holds the keys' values and the count, most first; `hints` what was not seen."""
+
+    keys: tuple[str, ...]
+    groups: list[tuple[tuple[Value, ...], int]]
+    hints: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """Sockets counted."""
+        return sum(count for _, count in self.groups)
+
+
+def count(
+    source: KernelSource, keys: tuple[str, ...], selection: Selection, spelling: Spelling
+) -> Counted:
+    """Read the kernel once and count by the keys (of KEYS); raises KernelError."""
+    view = _View(source, spelling)
+    rows = view.rows(selection)
+    columns = [KEYS[key](view, rows) for key in keys]
+    code = np.zeros(rows.size, np.intp)
+    for column in columns:
+        combined = code * max(1, len(column.values)) + column.codes
+        _, code = np.unique(combined, return_inverse=True)  # small again: no product overflows
+    _, first, counts = np.unique(code, return_index=True, return_counts=True)
+    groups = [
+        (tuple(column.values[column.codes[row]] for column in columns), n)
+        for row, n in zip(first.tolist(), counts.tolist(), strict=True)
+    ]
+    groups.sort(key=lambda group: (-group[1], tuple(str(value) for value in group[0])))
+    return Counted(keys, groups, tuple(view.hints))
+
+
+class _Coded(NamedTuple):
+    """One property of every chosen socket: `codes` index into `values`."""
+
+    codes: Rows
+    values: Sequence[Value]
+
+
+class _View:
+    """One table, and what is looked up about it only when a key asks."""
+
+    def __init__(self, source: KernelSource, spelling: Spelling) -> None:
+        self.source = source
+        self.spelling = spelling
+        self.table = source.tcp(source.families())
+        self.hints: list[str] = []
+
+    @cached_property
+    def roles(self) -> Roles:
+        port_range = procfs.read_port_range(self.source.proc)
+        return roles(self.table, Listened().seen(self.table), port_range)
+
+    def rows(self, selection: Selection) -> Rows:
+        table = self.table
+        chosen = np.ones(len(table), np.bool_)
+        if self.spelling != "sockmon":
+            chosen &= table.state != TcpState.CLOSE  # neither ss nor netstat lists bound sockets
+        if selection.state is not None:
+            chosen &= table.state == selection.state
+        if selection.family is not None:
+            chosen &= table.family == selection.family
+        if selection.port is not None:
+            chosen &= self.roles.port == selection.port
+        return np.flatnonzero(chosen)
+
+
+def _by_state(view: _View, rows: Rows) -> _Coded:
+    names = [NONE] * STATE_SLOTS
+    for state in TcpState:
+        names[state] = state.spelled(view.spelling)
+    return _Coded(view.table.state[rows].astype(np.intp), names)
+
+
+def _by_port(view: _View, rows: Rows) -> _Coded:
+    return _Coded(view.roles.port[rows].astype(np.intp), range(65536))
+
+
+def _by_role(view: _View, rows: Rows) -> _Coded:
+    return _Coded(view.roles.is_listener[rows].astype(np.intp), ("remote", "listener"))
+
+
+def _by_family(view: _View, rows: Rows) -> _Coded:
+    return _Coded((view.table.family[rows] == 6).astype(np.intp), ("ipv4", "ipv6"))
+
+
+def _by_netns(view: _View, rows: Rows) -> _Coded:
+    return _Coded(np.zeros(rows.size, np.intp), (view.source.name,))
+
+
+def _by_peer(view: _View, rows: Rows) -> _Coded:
+    table = view.table
+    words = np.column_stack([table.family[rows].astype(np.uint32), table.remote[rows]])
+    distinct, codes = np.unique(words, axis=0, return_inverse=True)
+    no_peer = {"0.0.0.0", "::"}  # noqa: S104 - a listener's remote address, not one of ours
+    names = (str(address(int(row[0]), row[1:])) for row in distinct)
+    return _Coded(codes.ravel(), [NONE if name in no_peer else name for name in names])
+
+
+def _by_unit(view: _View, rows: Rows) -> _Coded:
+    ids, codes = _distinct(view.table.cgroup_id[rows])
+    paths = owners.read_cgroup_paths(view.source.proc, [i for i in ids if i])
+    return _Coded(codes, [owners.unit_of(paths[i]) if i in paths else NONE for i in ids])
+
+
+def _by_owner(view: _View, rows: Rows) -> _Coded:
+    inodes, codes = _distinct(view.table.inode[rows])
+    found = owners.read_owners(view.source.proc, inodes)
+    if found.hidden:
+        view.hints.append(
+            f"the sockets of {found.hidden} processes have owner {NONE}: "
+            "seeing them needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+        )
+    return _Coded(codes, [str(found.by_inode.get(inode, NONE)) for inode in inodes])
+
+
+def _distinct(column: Column) -> tuple[list[int], Rows]:
+    values, codes = np.unique(column, return_inverse=True)
+    return values.tolist(), codes
+
+
+#: What can be counted by.
+KEYS: dict[str, Callable[[_View, Rows], _Coded]] = {
+    "state": _by_state,
+    "port": _by_port,
+    "role": _by_role,
+    "peer": _by_peer,
+    "owner": _by_owner,
+    "unit": _by_unit,
+    "family": _by_family,
+    "netns": _by_netns,
+}
+
+
+def write(counted: Counted, form: Format, taken_at: float, out: IO[str]) -> None:
+    """Print in one of the formats; `taken_at` in Unix seconds."""
+    if form == "json":
+        groups = [
+            {**dict(zip(counted.keys, values, strict=True)), "count": n}
+            for values, n in counted.groups
+        ]
+        answer = {"taken_at": taken_at, "total": counted.total, "groups": groups}
+        json.dump(answer, out, indent=2)
+        out.write("\n")
+    elif form == "csv":
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow([*counted.keys, "count"])
+        writer.writerows([*values, n] for values, n in counted.groups)
+    elif form == "plain":
+        for values, n in counted.groups:
+            out.write(" ".join(map(str, (*values, n))) + "\n")
+    else:
+        _write_table(counted, out)
+
+
+def _write_table(counted: Counted, out: IO[str]) -> None:
+    lines = [tuple(key.upper() for key in counted.keys)]
+    lines += [tuple(map(str, values)) for values, _ in counted.groups]
+    lines.append(("total", *[""] * (len(counted.keys) - 1)))
+    numbers = ["SOCKETS", *(str(n) for _, n in counted.groups), str(counted.total)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    width = max(map(len, numbers))
+    for line, number in zip(lines, numbers, strict=True):
+        cells = [cell.ljust(size) for cell, size in zip(line, widths, strict=True)]
+        out.write("  ".join([*cells, number.rjust(width)]) + "\n")

@@ -1,0 +1,1 @@
+"""The daemon's HTTP side: what it answers (app) and how it stays up (server)."""

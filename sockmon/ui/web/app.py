@@ -1,0 +1,145 @@
+"""What the daemon answers over HTTP: always from the last observation, never by asking anew."""
+
+import gzip
+import html
+import ipaddress
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector
+from prometheus_client.exposition import choose_encoder, gzip_accepted
+from prometheus_client.registry import Collector
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sockmon.export import json, metrics
+from sockmon.ui.web.board import Board
+
+#: However often it is scraped, the same observation is rendered anew only after this long.
+_RENDERED_FOR_SECONDS = 1.0
+
+_LANDING = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>sockmon</title>
+<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:3em auto;padding:0 1em}}
+@media(prefers-color-scheme:dark){{body{{background:#111;color:#ddd}}a{{color:#8bf}}}}</style>
+<h1>sockmon {version}</h1><p>{verdict}</p>
+<ul><li><a href="/metrics">/metrics</a>: for Prometheus
+<li><a href="/api/v1/observation">/api/v1/observation</a>: the last poll, whole (loopback only)
+<li><a href="/-/healthy">/-/healthy</a>, <a href="/-/ready">/-/ready</a></ul></html>
+"""
+
+
+def create_app(board: Board) -> Starlette:
+    """Build the application around the board."""
+    return Starlette(
+        routes=[
+            Route("/", _landing_page(board)),
+            Route("/metrics", _MetricsEndpoint(board)),
+            Route("/-/healthy", _health(board.why_unhealthy, "healthy")),
+            Route("/-/ready", _health(board.why_not_ready, "ready")),
+            Route("/api/v1/observation", _observation(board)),
+        ],
+        middleware=[Middleware(_LoopbackOnly, prefix="/api/")],
+    )
+
+
+class _BoardCollector(Collector):
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def collect(self) -> Iterator[Metric]:
+        board = self._board
+        return metrics.families(board.observation, board.clock(), board.build, board.reload)
+
+
+class _MetricsEndpoint:
+    """/metrics in text or OpenMetrics, compressed or not, rendered at most once a second each."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_BoardCollector(board))
+        ProcessCollector(registry=self._registry)
+        self._rendered: dict[tuple[str, bool], tuple[object, float, bytes]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        zipped = gzip_accepted(request.headers.get("accept-encoding", ""))
+        body = self._render(encode, content_type, zipped=zipped)
+        headers = {"content-type": content_type, "vary": "Accept, Accept-Encoding"}
+        if zipped:
+            headers["content-encoding"] = "gzip"
+        await Response(body, headers=headers)(scope, receive, send)
+
+    def _render(
+        self, encode: Callable[[Collector], bytes], content_type: str, *, zipped: bool
+    ) -> bytes:
+        key, now = (content_type, zipped), self._board.clock()
+        of, at, body = self._rendered.get(key, (None, 0.0, b""))
+        if not body or of is not self._board.observation or now - at > _RENDERED_FOR_SECONDS:
+            body = encode(self._registry)
+            if zipped:
+                body = gzip.compress(body, compresslevel=4)
+            self._rendered[key] = (self._board.observation, now, body)
+        return body
+
+
+def _health(why_not: Callable[[], str | None], word: str) -> Callable[[Request], Response]:
+    async def endpoint(_: Request) -> Response:
+        reason = why_not()
+        if reason is None:
+            return PlainTextResponse(f"sockmon is {word}\n")
+        return PlainTextResponse(f"sockmon is not {word}: {reason}\n", status_code=503)
+
+    return endpoint  # type: ignore[return-value]
+
+
+def _observation(board: Board) -> Callable[[Request], Response]:
+    async def endpoint(_: Request) -> Response:
+        if board.observation is None:
+            return JSONResponse({"error": "no poll has ended yet"}, status_code=503)
+        return JSONResponse(json.observation(board.observation))
+
+    return endpoint  # type: ignore[return-value]
+
+
+def _landing_page(board: Board) -> Callable[[Request], Response]:
+    async def endpoint(_: Request) -> Response:
+        reason = board.why_not_ready()
+        verdict = "Polling." if reason is None else f"Not ready: {html.escape(reason)}."
+        return HTMLResponse(_LANDING.format(version=board.build.version, verdict=verdict))
+
+    return endpoint  # type: ignore[return-value]
+
+
+class _LoopbackOnly:
+    """Refuses paths that show peers and processes to clients on other hosts."""
+
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
+        self._app = app
+        self._prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (
+            scope["type"] == "http"
+            and scope["path"].startswith(self._prefix)
+            and not _is_loopback(scope.get("client"))
+        ):
+            refusal = PlainTextResponse("answered to loopback clients only\n", status_code=403)
+            await refusal(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _is_loopback(client: tuple[str, int] | None) -> bool:
+    if client is None:
+        return False
+    address = ipaddress.ip_address(client[0].partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return address.is_loopback
