@@ -6,6 +6,7 @@ validation library.
 
 import ipaddress
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -15,10 +16,11 @@ from annotated_types import Ge, Le
 from sockmon.durations import DurationField
 
 Seconds = Annotated[float, DurationField()]
-Port = Annotated[int, Ge(0), Le(65535)]
+Port = Annotated[int, Ge(1), Le(65535)]
 
 _STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
 _FILE_LIMIT = 1 << 20
+_ADDRESS_AND_PORT = re.compile(r"(?:\[(?P<ipv6>[^][]+)\]|(?P<ipv4>[^][:]*)):(?P<port>[0-9]{1,5})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +45,11 @@ class ListenAddress:
         """Raise ValueError unless it is an IP address and a port."""
         if isinstance(text, ListenAddress):
             return text
-        host, colon, port = str(text).rpartition(":")
-        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        try:
-            if not colon or not isinstance(text, str) or not (port.isascii() and port.isdigit()):
-                raise ValueError
-            if int(port) > 65535 or (":" in bare and bare == host):
-                raise ValueError
-            ipaddress.ip_address(bare or "::")
-        except ValueError:
-            raise ValueError("expected ADDRESS:PORT such as 127.0.0.1:10776 or [::1]:10776") from None
-        return cls(bare, int(port))
+        match = _ADDRESS_AND_PORT.fullmatch(text) if isinstance(text, str) else None
+        host = (match["ipv6"] or match["ipv4"]) if match else "invalid"
+        if match is None or int(match["port"]) > 65535 or (host and not _is_ip_address(host)):
+            raise ValueError("expected ADDRESS:PORT such as 127.0.0.1:10776 or [::1]:10776")
+        return cls(host, int(match["port"]))
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -64,6 +60,14 @@ class ListenAddress:
         from pydantic_core import core_schema  # noqa: PLC0415 - only a loaded file needs it
 
         return core_schema.no_info_plain_validator_function(cls.parse)
+
+
+def _is_ip_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

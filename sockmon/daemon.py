@@ -5,13 +5,13 @@ import contextlib
 import logging
 import platform
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from socket import socket as Socket
 
 from sockmon import __version__, config, servicemanager
 from sockmon.config import Config, ConfigError, ListenAddress
@@ -74,7 +74,7 @@ class Daemon:
             listener.close()
             self._monitor.close()
 
-    async def _main(self, listener: Socket) -> None:
+    async def _main(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -85,8 +85,10 @@ class Daemon:
             tasks = [
                 asyncio.create_task(web.run_on(listener)),
                 asyncio.create_task(self._poll_for_ever(polling)),
-                asyncio.create_task(self._watchdog()),
             ]
+            watchdog_seconds = servicemanager.watchdog_seconds()
+            if watchdog_seconds is not None:
+                tasks.append(asyncio.create_task(self._watchdog(watchdog_seconds)))
             stopped = asyncio.create_task(stop.wait())
             host, port = listener.getsockname()[:2]
             log.info("serving http://%s/", ListenAddress(host, port))
@@ -118,10 +120,9 @@ class Daemon:
                 self._rescheduled.clear()
                 begun = time.monotonic()
 
-    async def _watchdog(self) -> None:
+    async def _watchdog(self, timeout: float) -> None:
         """Tell the service manager that polls end; when they no longer do, say nothing."""
-        timeout = servicemanager.watchdog_seconds()
-        while timeout is not None:
+        while True:
             if self._board.why_unhealthy() is None:
                 servicemanager.notify("WATCHDOG=1")
             await asyncio.sleep(timeout / 3)

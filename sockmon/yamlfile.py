@@ -70,7 +70,7 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader without aliases."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event: Any = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
             raise yaml.MarkedYAMLError(
                 problem="anchors and aliases are not supported", problem_mark=event.start_mark
@@ -102,7 +102,7 @@ def _construct(loader: _Loader, node: Any, path: KeyPath, document: Document) ->
         return tuple(
             _construct(loader, item, (*path, at), document) for at, item in enumerate(node.value)
         )
-    return loader.construct_object(node)  # type: ignore[no-untyped-call]
+    return loader.construct_object(node)
 
 
 def _unreadable(document: Document, message: str, line: int) -> None:

@@ -18,8 +18,7 @@ def observation(observed: Observation) -> Json:
         "interval_seconds": observed.interval,
         "polls": observed.statistics.polls,
         "failures": [
-            {"netns": f.netns, "reason": f.reason, "message": f.message}
-            for f in observed.failures
+            {"netns": f.netns, "reason": f.reason, "message": f.message} for f in observed.failures
         ],
         "namespaces": [_namespace(namespace) for namespace in observed.namespaces],
     }

@@ -41,9 +41,7 @@ def families(
     observation: Observation | None, now: float, build: Build, reload: Reload
 ) -> Iterator[Metric]:
     """Yield every family with a sample. `now` in monotonic seconds: what is old is left out."""
-    return (
-        family for family in _families(observation, now, build, reload) if family.samples
-    )
+    return (family for family in _families(observation, now, build, reload) if family.samples)
 
 
 def _families(
@@ -76,7 +74,9 @@ def _sockets(observation: Observation, now: float) -> Iterator[Metric]:
         labels=["netns", "protocol", "family", "state"],
     )
 
-    def add(netns: str, protocol: str, states: Iterable[TcpState], counts: StateCounts, f: int) -> None:
+    def add(
+        netns: str, protocol: str, states: Iterable[TcpState], counts: StateCounts, f: int
+    ) -> None:
         for state in states:
             sockets.add_metric([netns, protocol, f"ipv{f}", state.label], counts[state])
 
@@ -203,16 +203,16 @@ def _limits(observation: Observation, now: float) -> Iterator[Metric]:
             continue
         netns = [namespace.name]
         stat = limits.sockstat
-        add(buckets, netns, stat and stat.time_wait)
+        add(buckets, netns, stat.time_wait if stat else None)
         add(bucket_limit, netns, limits.time_wait_limit)
         add(entries, netns, limits.conntrack_entries)
         add(entry_limit, netns, limits.conntrack_limit)
         for event, count in (limits.events or {}).items():
             events.add_metric([*netns, event], count)
         if namespace is observation.namespaces[0]:  # the host's own: these count all namespaces
-            add(orphans, [], stat and stat.orphans)
+            add(orphans, [], stat.orphans if stat else None)
             add(orphan_limit, [], limits.orphan_limit)
-            add(memory, [], stat and stat.memory_bytes)
+            add(memory, [], stat.memory_bytes if stat else None)
             if limits.tcp_memory is not None:
                 for level in ("low", "pressure", "high"):
                     add(memory_limit, [level], getattr(limits.tcp_memory, level))

@@ -21,6 +21,23 @@ from sockmon.model.limits import (
 
 T = TypeVar("T")
 
+#: Everything below /proc that read_limits() and has_ipv6() read; what is absent is left out.
+FILES = (
+    "thread-self/net/sockstat",
+    "thread-self/net/sockstat6",
+    "thread-self/net/netstat",
+    "sys/net/ipv4/ip_local_port_range",
+    "sys/net/ipv4/ip_local_reserved_ports",
+    "sys/net/ipv4/tcp_tw_reuse",
+    "sys/net/ipv4/tcp_tw_reuse_delay",
+    "sys/net/ipv4/tcp_timestamps",
+    "sys/net/ipv4/tcp_mem",
+    "sys/net/ipv4/tcp_max_tw_buckets",
+    "sys/net/ipv4/tcp_max_orphans",
+    "sys/net/netfilter/nf_conntrack_count",
+    "sys/net/netfilter/nf_conntrack_max",
+)
+
 _NET = "thread-self/net"
 _IPV4 = "sys/net/ipv4"
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

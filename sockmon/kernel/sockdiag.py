@@ -47,7 +47,7 @@ class NetlinkTransport:
         try:
             # The kernel makes the next datagram of a dump while the last one is received, so
             # there is never anything to wait for, and nothing can hang.
-            self._socket.setblocking(False)
+            self._socket.settimeout(0)
             self._socket.bind((0, 0))
         except OSError:
             self._socket.close()
@@ -129,7 +129,7 @@ class SockDiag:
 
     def _receive_batch(self, transport: Transport, decoder: Decoder, operation: str) -> None:
         """Receive datagrams until the buffer is full or the dump has ended; decode them."""
-        room = memoryview(self._buffer).cast("B")
+        room = self._buffer.view(np.uint8).data
         starts: list[int] = []
         ends: list[int] = []
         used = 0

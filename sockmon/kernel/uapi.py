@@ -3,7 +3,6 @@
 Sources: include/uapi/linux/{netlink,sock_diag,inet_diag}.h, include/net/tcp_states.h.
 """
 
-import socket
 from enum import IntEnum
 
 import numpy as np
@@ -46,17 +45,17 @@ class Attribute(IntEnum):
 
 
 class Protocol(IntEnum):
-    """Transport protocols that inet_diag dumps."""
+    """IPPROTO_ numbers that sockmon asks inet_diag for."""
 
-    TCP = socket.IPPROTO_TCP
-    UDP = socket.IPPROTO_UDP
+    TCP = 6
+    UDP = 17
 
 
 class Family(IntEnum):
-    """Address families; AF_UNSPEC is refused by inet_diag, so each is asked for by name."""
+    """AF_INET and AF_INET6; AF_UNSPEC is refused by inet_diag, so each is asked for by name."""
 
-    IPV4 = socket.AF_INET
-    IPV6 = socket.AF_INET6
+    IPV4 = 2
+    IPV6 = 10
 
 
 #: struct inet_diag_msg: 72 bytes; ports and addresses in network byte order.

@@ -122,7 +122,7 @@ class Decoder:
             raise self._malformed("a message after NLMSG_DONE")
         heads = self._walk(words, starts, ends)
         kinds_and_flags = words[heads + 1]
-        kinds = kinds_and_flags & 0xFFFF
+        kinds = kinds_and_flags & np.uint32(0xFFFF)
         if (words[heads + 2] != self._sequence).any():
             raise DumpError(self._operation, "sequence", "a reply to another request")
         if (kinds_and_flags & uapi.NLM_F_DUMP_INTR << 16).any():

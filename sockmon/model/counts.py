@@ -65,7 +65,8 @@ class Groups:
 
     def of_role(self, role: Role) -> NDArray[np.bool_]:
         """Mask over the groups: those of one role."""
-        return (self.codes >> _PORT_BITS != 0) == (role == "remote")
+        is_remote = self.codes >= np.uint32(1 << _PORT_BITS)
+        return is_remote if role == "remote" else ~is_remote
 
     def rows(self, keys: list[GroupKey]) -> list[int | None]:
         """Find each key's row; None for a group that has no socket now."""

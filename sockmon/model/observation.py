@@ -92,9 +92,7 @@ class PollStatistics:
         bucket = sum(seconds > bound for bound in DURATION_BUCKETS)
         counts = list(self.duration_counts)
         counts[bucket] += 1
-        return PollStatistics(
-            self.polls + 1, errors, tuple(counts), self.duration_sum + seconds
-        )
+        return PollStatistics(self.polls + 1, errors, tuple(counts), self.duration_sum + seconds)
 
 
 @dataclass(frozen=True, slots=True)

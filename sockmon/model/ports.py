@@ -88,7 +88,7 @@ def reusable(table: SocketTable, reuse: TimeWaitReuse | None) -> NDArray[np.bool
     """
     if reuse is None or not reuse.mode or not reuse.timestamps:
         return np.zeros(len(table), np.bool_)
-    mask = table.state == TcpState.TIME_WAIT
+    mask: NDArray[np.bool_] = table.state == TcpState.TIME_WAIT
     rows = np.flatnonzero(mask)
     fit = table.expires[rows] < TIME_WAIT_MS - reuse.delay_ms
     if reuse.mode == 2:

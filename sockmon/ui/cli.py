@@ -183,9 +183,7 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
         except ValueError as error:
             raise UserError(f"--web.listen-address: {error}") from error
     try:
-        daemon.Daemon(
-            lambda: daemon.load_settings(arguments.config, address), open_source
-        ).run()
+        daemon.Daemon(lambda: daemon.load_settings(arguments.config, address), open_source).run()
     except (ConfigError, ListenError) as error:
         raise UserError(str(error)) from error
     return SUCCESS

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import socket
 from collections.abc import Iterator
 
@@ -42,10 +43,10 @@ def listen(address: ListenAddress) -> socket.socket:
             dualstack_ipv6=host == "::",
         )
     except (OSError, ValueError) as error:
-        number = getattr(error, "errno", None)
+        number = error.errno if isinstance(error, OSError) else None
         if not address.host and number == errno.EAFNOSUPPORT:  # a kernel without IPv6
             return listen(ListenAddress("0.0.0.0", address.port))  # noqa: S104 - asked for: all
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = os.strerror(number) if number else str(error)
         raise ListenError(f"cannot listen on {address}: {reason}{_advice(number)}") from error
 
 
