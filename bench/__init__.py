@@ -1,0 +1,1 @@
+"""What sockmon costs, beside the kernel's own floor and other programs: `python -m bench`."""

@@ -1,0 +1,59 @@
+# `make run` and `make test` do everything, on a fresh machine too.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help run test lint format bench lock clean
+
+help:
+	@echo "make run    install what is needed and start the daemon on http://127.0.0.1:10776/"
+	@echo "make test   install what the tests need and run them all (as root: the live ones too)"
+	@echo "make lint   check style, types and the way modules import each other"
+	@echo "make bench  measure speed and memory against ss, netstat, node_exporter and others (root)"
+	@echo "make lock   choose anew the versions in requirements/"
+
+run: $(VENV)/runtime
+	$(BIN)/sockmon run $(ARGS)
+
+test: $(VENV)/development components
+	$(BIN)/python -m tests.run $(ARGS)
+
+lint: $(VENV)/development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/development
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/development components
+	$(BIN)/python -m bench $(ARGS)
+
+# What the tests and the bench run against: Prometheus and others, from Debian's packages.
+.PHONY: components
+components:
+	tests/install-components
+
+$(VENV)/pip:
+	tests/make-venv $(PYTHON) $(VENV)
+	touch $@
+
+$(VENV)/runtime: $(VENV)/pip requirements/runtime.txt pyproject.toml
+	$(BIN)/pip install --quiet --require-hashes -r requirements/runtime.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/development: $(VENV)/runtime requirements/development.txt
+	$(BIN)/pip install --quiet --require-hashes -r requirements/development.txt
+	touch $@
+
+lock: $(VENV)/development
+	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-index-url \
+		--no-emit-find-links --output-file requirements/runtime.txt requirements/runtime.in
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-index-url \
+		--no-emit-find-links --output-file requirements/development.txt requirements/development.in
+
+clean:
+	rm -rf $(VENV) .components .coverage* .hypothesis .*_cache

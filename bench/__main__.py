@@ -1,0 +1,184 @@
+"""The order of play: `python -m bench` (root). Prints one table; exit status 1 on a missed target.
+
+Nothing is measured on the host's own sockets: every load lives in a network namespace of its own.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+
+from bench import contenders, report
+from bench.load import Load, load
+from bench.measure import Contender, Sample, interleaved, median_cpu, median_wall
+from bench.polling import Floor, Poll, Rendering
+from bench.report import Row, Section, megabytes
+
+SOCKETS = 250_000
+ROUNDS = 9
+FEW_CONNECTIONS = 50
+FEW_SOCKETS_ROUNDS = 200
+RENDERED_PORTS = 200  # listened on, each with one connection: makes about 2,000 series
+RENDERINGS = 25
+PSUTIL_ROUNDS = 3  # seconds each
+PYROUTE2_ROUNDS = 1  # tens of seconds
+DAEMON_POLLS = (3, 4, 5)  # after which its memory is read
+TIME_LIMIT_SECONDS = 1800
+
+
+def few(_: int) -> Section:
+    """Measure a quiet host: what polling costs when there is next to nothing to count."""
+    with load(FEW_CONNECTIONS):
+        rows = poll_rows(nullcontext, FEW_SOCKETS_ROUNDS, most=0.003)
+        rows += daemon_rows(most=80e6)
+    return Section(f"{2 * FEW_CONNECTIONS} established sockets", rows)
+
+
+def render(_: int) -> Section:
+    """Measure a page of metrics with many ports on it."""
+    with (
+        load(RENDERED_PORTS, ports=RENDERED_PORTS),
+        closing(Rendering(top=2 * RENDERED_PORTS)) as page,
+    ):
+        samples = interleaved([page], RENDERINGS, page.fresh)[page.name]
+        row = Row(page.name, "CPU", [sample.cpu for sample in samples], most=0.040)
+        return Section(f"/metrics with {page.series:,} series, as OpenMetrics, gzipped", [row])
+
+
+def established(sockets: int) -> Section:
+    """Measure connections alone, both ends of each."""
+    with load(sockets // 2) as made:
+        rows = poll_rows(made.steady, ROUNDS, most_ratio=1.2)
+        psutil, pyroute2 = contenders.libraries()
+        rows += program_rows(made, {psutil: PSUTIL_ROUNDS, pyroute2: PYROUTE2_ROUNDS})
+        rows += daemon_rows(most=200e6)
+    return Section(f"{sockets // 2 * 2:,} established sockets", rows)
+
+
+def time_wait(sockets: int) -> Section:
+    """Measure full sockets among as many time-wait ones, whose messages are shorter."""
+    connections = sockets * 3 // 10
+    with load(connections, time_waits=2 * connections) as made:
+        rows = poll_rows(made.steady, ROUNDS, most_ratio=1.2)
+        rows += program_rows(made, {})
+    seen = made.time_waits_seen
+    return Section(
+        f"{2 * connections:,} established sockets and {min(seen):,} to {max(seen):,} in time-wait"
+        " (sockstat, before and after each measurement)",
+        rows,
+    )
+
+
+CASES: dict[str, Callable[[int], Section]] = {
+    "few": few,
+    "render": render,
+    "established": established,
+    "time-wait": time_wait,
+}
+
+
+def poll_rows(
+    around: Callable[[], AbstractContextManager[None]],
+    rounds: int,
+    *,
+    most: float | None = None,
+    most_ratio: float | None = None,
+) -> list[Row]:
+    """Measure one poll beside the floor."""
+    with closing(Floor()) as floor, closing(Poll()) as poll:
+        samples = interleaved([floor, poll], rounds, around)
+    reference = median_cpu(samples[floor.name])
+    return [
+        cpu_row(floor.name, samples[floor.name], reference),
+        cpu_row(poll.name, samples[poll.name], reference, most=most, most_ratio=most_ratio),
+    ]
+
+
+def program_rows(made: Load, slow: Mapping[contenders.Command, int]) -> list[Row]:
+    """Measure whole programs, and node_exporter as the server that it is."""
+    programs: list[Contender] = [contenders.sockmon_count(), *contenders.pipelines()]
+    with contenders.node_exporter() as exporter:
+        servers = [] if exporter is None else [exporter]
+        samples = interleaved([*programs, *servers], ROUNDS, made.steady)
+        memory = [
+            Row(server.name, "peak RSS", [server.memory("VmHWM")], megabytes) for server in servers
+        ]
+    for command, rounds in slow.items():
+        samples |= interleaved([command], rounds, made.steady, warm_up=False)
+    reference = samples.get(contenders.REFERENCE)
+    wall = median_wall(reference) if reference else None
+    cpu = median_cpu(reference) if reference else None
+    return [
+        *(wall_row(name, of_one, wall) for name, of_one in samples.items()),
+        *(cpu_row(name, of_one, cpu) for name, of_one in samples.items()),
+        *memory,
+    ]
+
+
+def daemon_rows(most: float) -> list[Row]:
+    """Measure the memory of the daemon after its third poll and the next ones."""
+    with contenders.daemon() as daemon:
+        resident = []
+        for polls in DAEMON_POLLS:
+            daemon.await_count(polls)
+            resident.append(daemon.memory("VmRSS"))
+        return [
+            Row(daemon.name, "RSS", resident, megabytes, most=most),
+            Row(daemon.name, "peak RSS", [daemon.memory("VmHWM")], megabytes, most=most),
+        ]
+
+
+def wall_row(name: str, samples: Sequence[Sample], reference: float | None) -> Row:
+    values = [sample.wall for sample in samples]
+    return Row(name, "wall", values, sockets=samples[-1].sockets, reference=reference)
+
+
+def cpu_row(
+    name: str,
+    samples: Sequence[Sample],
+    reference: float | None,
+    *,
+    most: float | None = None,
+    most_ratio: float | None = None,
+) -> Row:
+    return Row(
+        name,
+        "CPU",
+        [sample.cpu for sample in samples],
+        sockets=samples[-1].sockets,
+        reference=reference,
+        most=most,
+        most_ratio=most_ratio,
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "--sockets",
+        type=int,
+        default=SOCKETS,
+        help="established sockets; the targets are those of %(default)s, the default",
+    )
+    parser.add_argument("--only", choices=CASES, help="only this case")
+    arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        parser.error("needs root: it makes a network namespace")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    signal.alarm(TIME_LIMIT_SECONDS)  # then it dies, and all that it made with it
+    sections = []
+    for name in [arguments.only] if arguments.only else CASES:
+        print(f"bench: {name} ...", file=sys.stderr, flush=True)
+        sections.append(CASES[name](arguments.sockets))
+    print(report.machine())
+    print(report.table(sections))
+    for missing in contenders.left_out():
+        print(f"Left out: {missing}")
+    missed = [row for section in sections for row in section.rows if row.met is False]
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,197 @@
+"""sockmon inside the bench's own process: a poll, the floor below it, and a page of metrics."""
+
+import asyncio
+import gzip
+import platform
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.measure import Sample, in_process
+from sockmon import __version__
+from sockmon.config import Config, Ports
+from sockmon.export.metrics import Build, Reload
+from sockmon.kernel import uapi
+from sockmon.kernel.sockdiag import NetlinkTransport
+from sockmon.kernel.source import KernelSource
+from sockmon.model.observation import Moment, Observation
+from sockmon.monitor import Monitor
+from sockmon.ui.web.app import create_app
+from sockmon.ui.web.board import Board
+
+
+class Clock:
+    """Says that an interval has passed at each poll, though they follow one another at once.
+
+    What a daemon remembers by time is then as much as it would be in life.
+    """
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self._now = Moment(time.monotonic(), time.time())
+
+    def __call__(self) -> Moment:
+        return self._now
+
+    def tick(self) -> None:
+        now = self._now
+        self._now = Moment(now.monotonic + self._interval, now.wall + self._interval)
+
+
+class RecordingTransport(NetlinkTransport):
+    """The kernel, with a note of every request it was sent."""
+
+    def __init__(self, requests: list[bytes]) -> None:
+        super().__init__()
+        self._requests = requests
+
+    def send(self, request: bytes) -> None:
+        self._requests.append(request)
+        super().send(request)
+
+
+class Poll:
+    """sockmon itself: a daemon's whole poll, in this process, again and again."""
+
+    name = "sockmon: one poll"
+
+    def __init__(self, config: Config | None = None) -> None:
+        config = config or Config()
+        self._monitor = Monitor(KernelSource.live(), config)
+        self._clock = Clock(config.poll.interval)
+
+    @property
+    def now(self) -> Moment:
+        """The moment of the last poll."""
+        return self._clock()
+
+    def run(self) -> Sample:
+        return in_process(lambda: tcp_sockets(self.observe()))
+
+    def observe(self) -> Observation:
+        """Poll; raises RuntimeError when any part of the poll failed: it would look cheap."""
+        self._clock.tick()
+        observation = self._monitor.poll(self._clock)
+        if observation.failures:
+            raise RuntimeError(f"the poll failed: {observation.failures}")
+        return observation
+
+    def close(self) -> None:
+        self._monitor.close()
+
+
+def tcp_sockets(observation: Observation) -> int:
+    return sum(
+        sum(states)
+        for namespace in observation.namespaces
+        if namespace.tcp is not None
+        for states in namespace.tcp.value.values()
+    )
+
+
+def requests_of_a_poll() -> list[bytes]:
+    """Return the requests that one poll sends to the kernel, as bytes."""
+    requests: list[bytes] = []
+    source = KernelSource.over(lambda: RecordingTransport(requests), Path("/proc"))
+    monitor = Monitor(source, Config())
+    monitor.poll(Clock(0))
+    monitor.close()
+    return requests
+
+
+class Floor:
+    """The same dumps received into one buffer and thrown away: no poll can cost less than this."""
+
+    name = "floor: dumps received, not parsed"
+    _DONE = struct.Struct("=IHHIIi")  # struct nlmsghdr and the errno of NLMSG_DONE
+
+    def __init__(self) -> None:
+        self._requests = requests_of_a_poll()
+        self._buffer = bytearray(64 * 1024)
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, uapi.NETLINK_SOCK_DIAG)
+
+    def run(self) -> Sample:
+        return in_process(self._receive)
+
+    def _receive(self) -> None:
+        receive_into, buffer = self._socket.recv_into, self._buffer
+        unpack_from, size = self._DONE.unpack_from, self._DONE.size
+        for request in self._requests:
+            self._socket.sendto(request, (0, 0))
+            while True:
+                # NLMSG_DONE is the last message of the last datagram.
+                length, kind, _, _, _, errno = unpack_from(buffer, receive_into(buffer) - size)
+                if length == size and kind == uapi.NLMSG_DONE:
+                    break
+            if errno:
+                raise OSError(-errno, "a dump failed")
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+#: What Prometheus asks for, as the web server hands it to the application (ASGI).
+SCRAPE: dict[str, Any] = {
+    "type": "http",
+    "method": "GET",
+    "path": "/metrics",
+    "query_string": b"",
+    "client": ("127.0.0.1", 1),
+    "headers": [
+        (b"accept", b"application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4"),
+        (b"accept-encoding", b"gzip"),
+    ],
+}
+
+
+class Rendering:
+    """/metrics by the web application, after each poll anew."""
+
+    name = "sockmon: rendering /metrics"
+
+    def __init__(self, top: int) -> None:
+        config = Config(ports=Ports(top=top))
+        self._poll = Poll(config)
+        self._board = Board(
+            clock=lambda: self._poll.now.monotonic,
+            build=Build(__version__, platform.python_version()),
+            reload=Reload(successful=True, succeeded_at=self._poll.now.wall),
+            started_at=self._poll.now.monotonic,
+            interval=config.poll.interval,
+        )
+        self._app = create_app(self._board)
+        self._runner = asyncio.Runner()
+        self._body = b""
+
+    @contextmanager
+    def fresh(self) -> Iterator[None]:
+        """Poll before each measurement: the same observation would not be rendered twice."""
+        self._board.observation = self._poll.observe()
+        yield
+
+    def run(self) -> Sample:
+        return in_process(lambda: self._runner.run(self._request()))
+
+    @property
+    def series(self) -> int:
+        """Series on the last page."""
+        lines = gzip.decompress(self._body).splitlines()
+        return sum(not line.startswith(b"#") for line in lines)
+
+    def close(self) -> None:
+        self._runner.close()
+        self._poll.close()
+
+    async def _request(self) -> None:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request"}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                self._body = message["body"]
+
+        await self._app(SCRAPE, receive, send)

@@ -1,0 +1,173 @@
+"""The command line over recorded kernels: needs no root and no network."""
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sockmon import __version__
+from sockmon.kernel.replay import replay
+from sockmon.kernel.source import KernelSource
+from sockmon.ui.cli import main
+from sockmon.ui.count import KEYS
+from tests.conftest import REPOSITORY
+
+MIXED = REPOSITORY / "tests" / "recorded" / "mixed"
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def sockmon(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: str, recording: Path = MIXED) -> tuple[int, str, str]:
+        def open_source(_: Callable[[], bool]) -> KernelSource:
+            return replay(recording)
+
+        try:
+            status = main(arguments, open_source)
+        except SystemExit as ended:
+            assert isinstance(ended.code, int)
+            status = ended.code
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+def total(sockmon: Run, *arguments: str) -> int:
+    status, out, _ = sockmon("count", "--format", "json", *arguments)
+    assert status == 0
+    answer = json.loads(out)
+    assert answer["total"] == sum(group["count"] for group in answer["groups"])
+    result: int = answer["total"]
+    return result
+
+
+def test_tells_its_version(sockmon: Run) -> None:
+    assert sockmon("--version") == (0, f"sockmon {__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", [(), ("run",), ("count",), ("check-config",)])
+def test_every_command_has_help(sockmon: Run, command: tuple[str, ...]) -> None:
+    status, out, _ = sockmon(*command, "--help")
+    assert status == 0
+    assert "usage: sockmon" in out
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if key != "owner"])
+def test_every_key_counts_every_socket_once(sockmon: Run, key: str) -> None:
+    assert total(sockmon, "--by", key) == total(sockmon)
+
+
+def test_keys_combine(sockmon: Run) -> None:
+    status, out, _ = sockmon("count", "--by", "role,port,state,family,peer", "--format", "json")
+    assert status == 0
+    groups = json.loads(out)["groups"]
+    assert all(
+        set(group) == {"role", "port", "state", "family", "peer", "count"} for group in groups
+    )
+    assert [group["count"] for group in groups] == sorted(
+        (group["count"] for group in groups), reverse=True
+    )
+
+
+def test_filters_take_their_part(sockmon: Run) -> None:
+    assert total(sockmon, "--family", "4") + total(sockmon, "--family", "6") == total(sockmon)
+    _, out, _ = sockmon("count", "--by", "port", "--format", "json")
+    biggest = json.loads(out)["groups"][0]
+    assert total(sockmon, "--port", str(biggest["port"])) == biggest["count"]
+
+
+@pytest.mark.parametrize("spelling", ["time_wait", "TIME-WAIT", "TIME_WAIT", "time-wait"])
+def test_a_state_may_be_spelled_as_any_tool_does(sockmon: Run, spelling: str) -> None:
+    assert total(sockmon, "--state", spelling) == total(sockmon, "--state", "time_wait") > 0
+
+
+def test_formats_tell_the_same(sockmon: Run) -> None:
+    _, out, _ = sockmon("count", "--format", "json")
+    groups = json.loads(out)["groups"]
+    _, out, _ = sockmon("count", "--format", "csv")
+    assert list(csv.DictReader(io.StringIO(out))) == [
+        {"state": group["state"], "count": str(group["count"])} for group in groups
+    ]
+    _, out, _ = sockmon("count", "--format", "plain")
+    assert out.splitlines() == [f"{group['state']} {group['count']}" for group in groups]
+    _, out, _ = sockmon("count")
+    table = [line.split() for line in out.splitlines()]
+    assert table[0] == ["STATE", "SOCKETS"]
+    assert table[1:-1] == [[group["state"], str(group["count"])] for group in groups]
+    assert table[-1] == ["total", str(sum(group["count"] for group in groups))]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("count", "--by", "colour"), "'colour' is none of state, port, role"),
+        (("count", "--by", "state,state"), "names a key twice"),
+        (("count", "--by", ""), "is none of"),
+        (("count", "--state", "open"), "'open' is none of established"),
+        (("count", "--port", "65536"), "is not a port"),
+        (("count", "--port", "http"), "invalid int value"),
+        (("count", "--family", "5"), "invalid choice"),
+        (("count", "--format", "xml"), "invalid choice"),
+        (("count", "--config", "/nonexistent"), "cannot read it"),
+        (("frobnicate",), "invalid choice"),
+        ((), "required"),
+        (("check-config",), "required"),
+        (("run", "--listen", "x"), "unrecognized arguments"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(sockmon: Run, arguments: tuple[str, ...], says: str) -> None:
+    status, out, err = sockmon(*arguments)
+    assert (status, out) == (2, "")
+    assert says in err
+    assert len(err.splitlines()) == 1
+
+
+def test_check_config_names_every_mistake(sockmon: Run, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("poll:\n  interval: 5\nwbe: {}\n")
+    status, out, err = sockmon("check-config", str(path))
+    assert (status, out) == (1, "")
+    assert err == (
+        f"{path}:2: poll.interval: expected a duration such as 5s, 10m or 1h\n"
+        f"{path}:3: wbe: unknown key\n"
+    )
+
+
+def test_check_config_finds_nothing_wrong(sockmon: Run) -> None:
+    example = REPOSITORY / "config.example.yaml"
+    assert sockmon("check-config", str(example)) == (0, f"{example}: ok\n", "")
+
+
+def test_a_kernel_without_inet_diag_is_an_error_and_not_a_zero(
+    sockmon: Run, tmp_path: Path
+) -> None:
+    missing = tmp_path / "without-inet-diag"
+    for path in MIXED.rglob("*"):
+        if path.is_file():
+            copy = missing / path.relative_to(MIXED)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    done_with_enoent = bytes.fromhex("14000000030002000000000000000000feffffff")
+    for dump in (missing / "dumps").iterdir():
+        dump.write_bytes(len(done_with_enoent).to_bytes(4, "little") + done_with_enoent)
+    status, out, err = sockmon("count", recording=missing)
+    assert (status, out) == (2, "")
+    assert err == (
+        "sockmon: sock_diag dump of tcp/ipv4: ENOENT (No such file or directory); the kernel "
+        "module that lists them is missing (modprobe tcp_diag udp_diag)\n"
+    )
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    command = f"{sys.executable} -m sockmon count --by port,state | true; echo ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"0\n", ended.stdout)
+    assert ended.stderr == ""

@@ -1,0 +1,57 @@
+"""What a test needs beyond Python: root, and components. Without them it is left out, loudly.
+
+Under CI nothing may be left out: there a missing component is a failure.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+COMPONENTS = REPOSITORY / ".components" / "usr" / "bin"
+
+
+def component(name: str) -> str | None:
+    """Find a program that tests/install-components installs or unpacks."""
+    return shutil.which(name, path=f"{COMPONENTS}:{os.environ.get('PATH', '')}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("root") and os.geteuid() != 0:
+            _leave_out(item, "needs root, to make network namespaces")
+        for marker in item.iter_markers("component"):
+            if component(marker.args[0]) is None:
+                _leave_out(item, f"needs {marker.args[0]}: see tests/install-components")
+
+
+def _leave_out(item: pytest.Item, reason: str) -> None:
+    if os.environ.get("CI"):
+        item.add_marker(pytest.mark.usefixtures("nothing_is_left_out_under_ci"))
+    else:
+        item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def nothing_is_left_out_under_ci() -> None:
+    pytest.fail("CI lacks what this test needs: root, or a component")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        reasons = {report.longrepr[2].removeprefix("Skipped: ") for report in skipped}
+        terminalreporter.section("LEFT OUT")
+        terminalreporter.line(f"{len(skipped)} tests did not run:")
+        for reason in sorted(reasons):
+            terminalreporter.line(f"  {reason}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.getplugin("terminalreporter")
+    if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,61 @@
+"""Two hosts and the wire between them, which can be cut."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tests.lab.device import bring_up
+from tests.lab.netns import NetNs
+from tests.lab.terms import Host
+
+CLIENT = Host("10.77.0.1", "fd77::1")
+SERVER = Host("10.77.0.2", "fd77::2")
+
+_CLIENT_MAC = "02:00:00:00:77:01"
+_SERVER_MAC = "02:00:00:00:77:02"
+_NOBODYS_MAC = "02:00:00:00:77:ff"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Two namespaces joined by a veth pair, called eth0 in both."""
+
+    client: NetNs
+    server: NetNs
+
+    def cut(self) -> None:
+        """Lose every packet, both ways, without a word to either end.
+
+        The frames go to a hardware address that nobody has: what a dead host, a dead switch or a
+        dropping firewall looks like. With the veth set down the sender would know: its own device
+        refuses the packet, and TCP does not retransmit what was never sent, but probes.
+        """
+        self.client.ip(*_neighbour(SERVER, _NOBODYS_MAC))
+        self.server.ip(*_neighbour(CLIENT, _NOBODYS_MAC))
+
+    def mend(self) -> None:
+        """Deliver again, at once."""
+        self.client.ip(*_neighbour(SERVER, _SERVER_MAC))
+        self.server.ip(*_neighbour(CLIENT, _CLIENT_MAC))
+
+
+@contextmanager
+def linked() -> Iterator[Link]:
+    """Make the two hosts, `CLIENT` and `SERVER`, each reaching the other over IPv4 and IPv6."""
+    with NetNs() as client, NetNs() as server:
+        client.ip(
+            f"link add eth0 address {_CLIENT_MAC} type veth"
+            f" peer name eth0 address {_SERVER_MAC} netns {server.path}"
+        )
+        bring_up(client, "eth0", CLIENT)
+        bring_up(server, "eth0", SERVER)
+        link = Link(client, server)
+        link.mend()  # fixed neighbours from the start: nothing to discover, nothing to find again
+        yield link
+
+
+def _neighbour(host: Host, mac: str) -> tuple[str, ...]:
+    return tuple(
+        f"neigh replace {address} lladdr {mac} nud permanent dev eth0"
+        for address in (host.ipv4, host.ipv6)
+    )

@@ -1,0 +1,60 @@
+"""The field's own words: TCP's states, the two roles, the three ways to write an address."""
+
+import socket
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+
+class TcpState(IntEnum):
+    """The eleven states, numbered as in the kernel's net/tcp_states.h."""
+
+    ESTABLISHED = 1
+    SYN_SENT = 2
+    SYN_RECV = 3
+    FIN_WAIT1 = 4
+    FIN_WAIT2 = 5
+    TIME_WAIT = 6
+    CLOSE = 7
+    CLOSE_WAIT = 8
+    LAST_ACK = 9
+    LISTEN = 10
+    CLOSING = 11
+
+
+class Role(StrEnum):
+    """Which end of a connection a socket is: the service's own, or the one that came to it."""
+
+    LISTENER = "listener"  # the service's port is the local one
+    REMOTE = "remote"  # the service's port is the remote one
+
+
+class AddressKind(StrEnum):
+    """How a program writes its addresses, and so the kernel's family for its sockets."""
+
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
+    MAPPED = "mapped"  # IPv4 on the wire, spoken by an AF_INET6 dual-stack socket
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """The family of a socket that uses this kind."""
+        return socket.AF_INET if self is AddressKind.IPV4 else socket.AF_INET6
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One host's two addresses."""
+
+    ipv4: str
+    ipv6: str
+
+    def address(self, kind: AddressKind) -> str:
+        """The address as a program of this kind writes it."""
+        return f"::ffff:{self.ipv4}" if kind is AddressKind.MAPPED else self.on_wire(kind)
+
+    def on_wire(self, kind: AddressKind) -> str:
+        """The address as this kind's packets carry it."""
+        return self.ipv6 if kind is AddressKind.IPV6 else self.ipv4
+
+
+LOOPBACK = Host("127.0.0.1", "::1")

@@ -1,0 +1,6 @@
+"""Two recorded kernels (see README.md), each a directory for sockmon.kernel.replay."""
+
+from pathlib import Path
+
+MIXED = Path(__file__).parent / "mixed"
+QUIET = Path(__file__).parent / "quiet"
