@@ -10,10 +10,12 @@ import numpy as np
 
 from sockmon.kernel import uapi
 from sockmon.kernel.errors import DumpError
-from sockmon.kernel.wire import Decoder, DumpRequest, Rows
+from sockmon.kernel.rows import RowBuffer, Rows
+from sockmon.kernel.wire import Decoder, DumpRequest
 
 # The kernel fills datagrams of up to 32 KiB; a smaller buffer would lose the rest of one.
 _DATAGRAM_ROOM = 64 * 1024
+_MSG_TRUNC = int(socket.MSG_TRUNC)  # as an IntFlag it would cost more than the receive itself
 # Datagrams decoded at once: enough for the lock-step walk to pay, small beside the daemon.
 _BATCH_BYTES = 16 * 1024 * 1024
 
@@ -62,7 +64,7 @@ class NetlinkTransport:
         while True:
             length, _, flags, sender = self._socket.recvmsg_into([buffer])
             if sender[0] == 0:
-                return length, not flags & socket.MSG_TRUNC
+                return length, not flags & _MSG_TRUNC
 
     def close(self) -> None:
         """Close the socket; the kernel forgets a dump in progress."""
@@ -87,21 +89,24 @@ class SockDiag:
         # Untouched pages cost nothing: a small host never pays for the whole buffer.
         self._buffer = np.empty((_BATCH_BYTES + _DATAGRAM_ROOM) // 4, np.uint32)
 
-    def dump(self, *requests: DumpRequest) -> Rows:
-        """Return every socket that the requests name.
+    def dump(self, *requests: DumpRequest, into: RowBuffer | None = None) -> Rows:
+        """Return every socket that the requests name, in a buffer that is cleared for them.
 
         What can be a passing fault (EBUSY, ENOBUFS, EINTR, a broken reply) is tried once more
         on a new socket. Raises DumpError; a part of a dump is never returned.
         """
-        batches: list[Rows] = []
+        buffer = RowBuffer() if into is None else into
+        buffer.truncate()
         for request in requests:
+            complete = len(buffer)
             try:
-                batches += self._dump_once(request)
+                self._dump_once(request, buffer)
             except DumpError as error:
                 if error.reason == "stopped":
                     raise
-                batches += self._dump_once(request)
-        return Rows.concatenate(batches)
+                buffer.truncate(complete)
+                self._dump_once(request, buffer)
+        return buffer.rows()
 
     def close(self) -> None:
         """Close the netlink socket, if one is open."""
@@ -110,16 +115,15 @@ class SockDiag:
                 self._transport.close()
             self._transport = None
 
-    def _dump_once(self, request: DumpRequest) -> list[Rows]:
+    def _dump_once(self, request: DumpRequest, buffer: RowBuffer) -> None:
         self._sequence = self._sequence % 0x7FFFFFFF + 1
-        decoder = Decoder(request, self._sequence)
+        decoder = Decoder(request, self._sequence, buffer)
         try:
             if self._transport is None:
                 self._transport = self._open_transport()
             self._transport.send(request.encode(self._sequence))
             while not decoder.done:
                 self._receive_batch(self._transport, decoder, str(request))
-            return decoder.batches()
         except OSError as error:
             self.close()
             raise DumpError.from_errno(str(request), error.errno or errno.EIO) from error
@@ -133,9 +137,9 @@ class SockDiag:
         starts: list[int] = []
         ends: list[int] = []
         used = 0
+        if self._stop_requested():
+            raise DumpError(operation, "stopped", "stopped while reading")
         while used < _BATCH_BYTES:
-            if self._stop_requested():
-                raise DumpError(operation, "stopped", "stopped while reading")
             try:
                 length, whole = transport.receive_into(room[used : used + _DATAGRAM_ROOM])
             except BlockingIOError:

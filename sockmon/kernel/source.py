@@ -1,14 +1,15 @@
 """One network namespace as sockmon asks about it: its dumps, and its files under /proc."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sockmon.kernel import procfs, uapi
 from sockmon.kernel.errors import ProcError
+from sockmon.kernel.rows import CGROUP_ID, DROPS, RowBuffer, Rows
 from sockmon.kernel.sockdiag import NetlinkTransport, SockDiag, Transport
 from sockmon.kernel.uapi import Attribute, Family, Protocol
-from sockmon.kernel.wire import CGROUP_ID, DROPS, DumpRequest, Rows
+from sockmon.kernel.wire import DumpRequest
 from sockmon.model.limits import Limits
 from sockmon.model.table import SocketTable
 
@@ -22,6 +23,8 @@ class KernelSource:
     diag: SockDiag
     proc: Path
     name: str = HOST
+    _tcp_rows: RowBuffer = field(default_factory=RowBuffer, repr=False, compare=False)
+    _udp_rows: RowBuffer = field(default_factory=RowBuffer, repr=False, compare=False)
 
     @staticmethod
     def live(stop_requested: Callable[[], bool] = lambda: False) -> "KernelSource":
@@ -42,7 +45,7 @@ class KernelSource:
         return tuple(Family) if procfs.has_ipv6(self.proc) else (Family.IPV4,)
 
     def tcp(self, families: tuple[Family, ...]) -> SocketTable:
-        """Dump all TCP sockets; raises DumpError.
+        """Dump all TCP sockets into a table that is good until the next call; raises DumpError.
 
         Listeners are asked for apart: the kernel keeps them apart, so it costs nothing, and only
         of them is SKMEMINFO wanted, which costs a socket lock and bytes.
@@ -55,11 +58,12 @@ class KernelSource:
             DumpRequest(Protocol.TCP, family, uapi.ALL_STATES & ~uapi.LISTENING)
             for family in families
         ]
-        return _table(self.diag.dump(*listeners, *others))
+        return _table(self.diag.dump(*listeners, *others, into=self._tcp_rows))
 
     def udp(self, families: tuple[Family, ...]) -> SocketTable:
-        """Dump all UDP sockets; raises DumpError."""
-        return _table(self.diag.dump(*(DumpRequest(Protocol.UDP, family) for family in families)))
+        """Dump all UDP sockets, good until the next call; raises DumpError."""
+        requests = [DumpRequest(Protocol.UDP, family) for family in families]
+        return _table(self.diag.dump(*requests, into=self._udp_rows))
 
     def limits(self) -> tuple[Limits, list[ProcError]]:
         """Read limits and counters, and what could not be read."""

@@ -9,7 +9,6 @@ chunk instead of once per socket.
 import errno
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +16,13 @@ from numpy.typing import NDArray
 
 from sockmon.kernel import uapi
 from sockmon.kernel.errors import DumpError
-from sockmon.kernel.uapi import Attribute, Family, Protocol
+from sockmon.kernel.rows import FIELDS, RowBuffer, Rows
+from sockmon.kernel.uapi import Family, Protocol
 from sockmon.model.states import TcpState
 
 Words = NDArray[np.uint32]
 Index = NDArray[np.intp]
+Fields = dict[str, NDArray[np.uint64]]
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port id
 _REQUEST = struct.Struct("=BBBBI48x")  # struct inet_diag_req_v2; the socket id filters no dump
@@ -32,6 +33,8 @@ _HEADER_WORDS = uapi.NLMSG_HEADER_BYTES // _WORD
 _MESSAGE_WORDS = uapi.INET_DIAG_MSG_BYTES // _WORD
 _ATTRIBUTES_AT = _HEADER_WORDS + _MESSAGE_WORDS
 _MESSAGE_MINIMUM = uapi.NLMSG_HEADER_BYTES + uapi.INET_DIAG_MSG_BYTES
+_MESSAGE_MAXIMUM = 1 << 20
+_OPAQUE = f"V{uapi.INET_DIAG_MSG_BYTES}"
 _TEMPLATES = 8
 
 
@@ -54,63 +57,14 @@ class DumpRequest(NamedTuple):
         return f"sock_diag dump of {self.protocol.name.lower()}/{self.family.name.lower()}"
 
 
-class AttributeField(NamedTuple):
-    """A fixed place inside an attribute's payload, copied out for every socket."""
-
-    name: str
-    attribute: Attribute
-    offset: int
-    dtype: np.dtype[Any]
-
-
-#: Sent with every full socket, unasked.
-CGROUP_ID = AttributeField("cgroup_id", Attribute.CGROUP_ID, 0, np.dtype(np.uint64))
-#: SK_MEMINFO_DROPS: at a listener, the connections dropped there.
-DROPS = AttributeField("drops", Attribute.SKMEMINFO, 32, np.dtype(np.uint32))
-FIELDS = (CGROUP_ID, DROPS)
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Sockets as the kernel described them: one row each, in the order they came.
-
-    `messages` has dtype uapi.INET_DIAG_MSG; `fields` maps an AttributeField's name to unsigned
-    64-bit numbers, 0 where the kernel sent no such attribute.
-    """
-
-    messages: NDArray[np.void]
-    fields: dict[str, NDArray[np.uint64]]
-
-    def __len__(self) -> int:
-        return len(self.messages)
-
-    @staticmethod
-    def concatenate(parts: Sequence["Rows"]) -> "Rows":
-        """Put dumps, or batches of one, behind one another."""
-        if len(parts) == 1:
-            return parts[0]
-        if not parts:
-            return Rows(
-                np.empty(0, uapi.INET_DIAG_MSG),
-                {field.name: np.empty(0, np.uint64) for field in FIELDS},
-            )
-        whole_rows = f"V{uapi.INET_DIAG_MSG_BYTES}"  # copied as bytes, not field by field
-        return Rows(
-            np.concatenate([part.messages.view(whole_rows) for part in parts]).view(
-                uapi.INET_DIAG_MSG
-            ),
-            {f.name: np.concatenate([part.fields[f.name] for part in parts]) for f in FIELDS},
-        )
-
-
 class Decoder:
-    """Turns the chunks of one dump into Rows, or raises DumpError; never a part of a dump."""
+    """Appends the sockets of one dump to a buffer, or raises DumpError."""
 
-    def __init__(self, request: DumpRequest, sequence: int) -> None:
+    def __init__(self, request: DumpRequest, sequence: int, rows: RowBuffer) -> None:
+        self._rows = rows
         self._operation = str(request)
         self._family = int(request.family)
         self._sequence = sequence
-        self._parts: list[Rows] = []
         self._done = False
 
     def feed(self, words: Words, starts: Sequence[int], ends: Sequence[int]) -> None:
@@ -132,18 +86,12 @@ class Decoder:
             self._control(words, heads, kinds)
             heads = heads[is_socket]
         if heads.size:
-            self._parts.append(self._sockets(words, heads))
+            self._sockets(words, heads)
 
     @property
     def done(self) -> bool:
         """Whether NLMSG_DONE has come."""
         return self._done
-
-    def batches(self) -> list[Rows]:
-        """Return every socket of the dump; raises DumpError when its end has not come."""
-        if not self._done:
-            raise DumpError(self._operation, "incomplete", "the reply ended before NLMSG_DONE")
-        return self._parts
 
     def _malformed(self, what: str) -> DumpError:
         return DumpError(self._operation, "malformed", f"malformed reply: {what}")
@@ -160,9 +108,10 @@ class Decoder:
             raise self._malformed("a chunk that holds no whole message")
         at, end = first // _WORD, bound // _WORD
         found: list[Index] = []
+        three, two = np.uint32(3), np.uint32(2)
         for _ in range(int((end - at).max()) // _HEADER_WORDS):
             found.append(at)
-            at = at + (words[at].astype(np.intp) + 3 >> 2)
+            at = at + (words.take(at) + three >> two)
             inside = at < end
             if not inside.all():
                 if (at > end).any():
@@ -172,9 +121,12 @@ class Decoder:
                     raise self._malformed("bytes after the last message")
                 if not at.size:
                     break
+        else:
+            raise self._malformed("bytes after the last message")
         heads = np.concatenate(found)
-        if (words[heads] < uapi.NLMSG_HEADER_BYTES).any():
-            raise self._malformed("a message shorter than its header")
+        # One unsigned comparison for both: a length below the header's wraps to a huge one.
+        if (words.take(heads) - np.uint32(uapi.NLMSG_HEADER_BYTES) > _MESSAGE_MAXIMUM).any():
+            raise self._malformed("a message shorter than its header, or longer than any")
         heads.sort()  # back to the order in which the kernel sent them
         return heads
 
@@ -203,7 +155,7 @@ class Decoder:
                 raise self._malformed("a message after NLMSG_DONE")
             self._done = True
 
-    def _sockets(self, words: Words, heads: Index) -> Rows:
+    def _sockets(self, words: Words, heads: Index) -> None:
         lengths = words[heads]
         if (lengths < _MESSAGE_MINIMUM).any():
             raise self._malformed("a socket shorter than struct inet_diag_msg")
@@ -213,47 +165,52 @@ class Decoder:
             raise self._malformed("a state that no TCP knows")
         if (messages["family"] != self._family).any():
             raise self._malformed("a socket of another family")
-        return Rows(messages, self._attributes(words, heads, lengths))
+        new = self._rows.append(heads.size)
+        new.messages.view(_OPAQUE)[:] = messages.view(_OPAQUE)  # as bytes, not field by field
+        self._attributes(words, heads, lengths, new.fields)
 
-    def _attributes(
-        self, words: Words, heads: Index, lengths: Words
-    ) -> dict[str, NDArray[np.uint64]]:
+    def _attributes(self, words: Words, heads: Index, lengths: Words, fields: Fields) -> None:
         """Copy FIELDS out of the attributes of every socket.
 
         Most sockets of a dump carry the same attributes in the same places, so one socket's
         layout is compared with all at once; what is left after a few layouts is walked.
         """
-        fields = {field.name: np.zeros(heads.size, np.uint64) for field in FIELDS}
+        for values in fields.values():
+            values[:] = 0
         rows = np.flatnonzero(lengths > _MESSAGE_MINIMUM)
         for _ in range(_TEMPLATES):
             if not rows.size:
-                return fields
-            at, length = heads[rows], int(lengths[rows[0]])
-            layout = self._layout(words, int(at[0]), length)
-            same = lengths[rows] == length
+                return
+            length = int(lengths[rows[0]])
+            layout = self._layout(words, int(heads[rows[0]]), length)
+            like = lengths[rows] == length
+            alike = rows if like.all() else rows[like]
+            payload = _payload(words, heads[alike], length)
+            same = np.ones(alike.size, np.bool_)
             for place, header in layout:
-                # Clipped, since a shorter message at the buffer's end has no such place.
-                same &= words.take(at + place, mode="clip") == header
+                same &= payload[:, place] == header
             if same.all():
-                _copy(fields, words, at, rows, layout)
-                return fields
-            _copy(fields, words, at[same], rows[same], layout)
-            rows = rows[~same]
+                _copy(fields, payload, alike, layout)
+                rows = rows[~like]
+                continue
+            _copy(fields, payload[same], alike[same], layout)
+            like[like] = same
+            rows = rows[~like]
         for row in rows.tolist():
-            layout = self._layout(words, int(heads[row]), int(lengths[row]))
-            _copy(fields, words, heads[row : row + 1], np.array([row]), layout)
-        return fields
+            length = int(lengths[row])
+            layout = self._layout(words, int(heads[row]), length)
+            _copy(fields, _payload(words, heads[row : row + 1], length), np.array([row]), layout)
 
     def _layout(self, words: Words, head: int, length: int) -> list[tuple[int, int]]:
-        """Walk one message's attributes: (word offset from the message, attribute header)."""
+        """Walk one message's attributes: (word offset from the first, attribute header)."""
         layout = []
-        place, end = _ATTRIBUTES_AT, (length + 3) // _WORD
+        place, end = 0, (length - _MESSAGE_MINIMUM + 3) // _WORD
         while place < end:
-            header = int(words[head + place])
+            header = int(words[head + _ATTRIBUTES_AT + place])
             size = header & 0xFFFF
             if size < uapi.ATTRIBUTE_HEADER_BYTES:
                 raise self._malformed("an attribute shorter than its header")
-            if place * _WORD + size > length:
+            if _MESSAGE_MINIMUM + place * _WORD + size > length:
                 raise self._malformed("an attribute longer than its message")
             layout.append((place, header))
             place += (size + 3) // _WORD
@@ -262,11 +219,14 @@ class Decoder:
 
 def decode(request: DumpRequest, sequence: int, chunks: Iterable[bytes]) -> Rows:
     """Decode one whole dump given as its datagrams; raises DumpError."""
-    decoder = Decoder(request, sequence)
+    buffer = RowBuffer()
+    decoder = Decoder(request, sequence, buffer)
     for chunk in chunks:
         padded = chunk + bytes(-len(chunk) % _WORD)
         decoder.feed(np.frombuffer(padded, np.uint32), [0], [len(chunk)])
-    return Rows.concatenate(decoder.batches())
+    if not decoder.done:
+        raise DumpError(str(request), "incomplete", "the reply ended before NLMSG_DONE")
+    return buffer.rows()
 
 
 def _gather(words: Words, at: Index, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -280,20 +240,30 @@ def _gather(words: Words, at: Index, dtype: np.dtype[Any]) -> NDArray[Any]:
     return overlapping[at].view(dtype)
 
 
+def _payload(words: Words, heads: Index, length: int) -> Words:
+    """Copy the attributes of messages that are all `length` bytes long: a row of words each."""
+    count = (length - _MESSAGE_MINIMUM + 3) // _WORD
+    block = np.dtype((np.void, count * _WORD))
+    return _gather(words, heads + _ATTRIBUTES_AT, block).view(np.uint32).reshape(-1, count)
+
+
 def _copy(
-    fields: dict[str, NDArray[np.uint64]],
-    words: Words,
-    at: Index,
+    fields: Fields,
+    payload: Words,
     rows: Index,
     layout: list[tuple[int, int]],
 ) -> None:
-    """Copy FIELDS of messages at word offsets `at`, which share a layout, into their rows."""
+    """Copy FIELDS out of attributes that share a layout, into their rows."""
     for place, header in layout:
         for field in FIELDS:
-            payload = (header & 0xFFFF) - uapi.ATTRIBUTE_HEADER_BYTES
-            if header >> 16 == field.attribute and payload >= field.offset + field.dtype.itemsize:
-                first = place + 1 + field.offset // _WORD
-                fields[field.name][rows] = _gather(words, at + first, field.dtype)
+            size = (header & 0xFFFF) - uapi.ATTRIBUTE_HEADER_BYTES
+            if header >> 16 != field.attribute or size < field.offset + field.words * _WORD:
+                continue
+            first = place + 1 + field.offset // _WORD
+            values = payload[:, first].astype(np.uint64)
+            if field.words == 2:
+                values |= payload[:, first + 1].astype(np.uint64) << np.uint64(32)
+            fields[field.name][rows] = values
 
 
 def _hint(number: int) -> str:

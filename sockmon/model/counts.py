@@ -89,21 +89,20 @@ def by_role_and_port(table: SocketTable, roles: Roles) -> Groups:
     codes, row = np.unique(keys[starts] >> np.uint32(_STATE_BITS), return_inverse=True)
     states = np.zeros((codes.size, STATE_SLOTS), np.int64)
     states[row, keys[starts] & np.uint32((1 << _STATE_BITS) - 1)] = counts
-    connected = table.state != TcpState.LISTEN  # a listener's queues count connections
     return Groups(
         codes,
         states,
-        _sum_by_code(codes, code, table.receive_queue, connected),
-        _sum_by_code(codes, code, table.send_queue, connected),
+        _sum_by_code(codes, code, table, table.receive_queue),
+        _sum_by_code(codes, code, table, table.send_queue),
     )
 
 
 def _sum_by_code(
-    codes: NDArray[np.uint32], code: Column, queue: Column, connected: Column
+    codes: NDArray[np.uint32], code: Column, table: SocketTable, queue: Column
 ) -> NDArray[np.int64]:
     """Sum a queue over the sockets that have something in it: few, as a rule."""
     rows = np.flatnonzero(queue)
-    rows = rows[connected[rows]]
+    rows = rows[table.state[rows] != TcpState.LISTEN]  # a listener's queues count connections
     groups = np.searchsorted(codes, code[rows])
     # float64 is exact up to 2**53 bytes
     return np.bincount(groups, queue[rows], codes.size).astype(np.int64)

@@ -64,36 +64,37 @@ def ephemeral_ports(
 ) -> EphemeralPorts:
     """Count the ports in use towards each destination, and name the busiest, most used first."""
     choosable = port_range.choosable()
+    clients = np.flatnonzero(~roles.is_listener)
     bound = no_ports()
-    bound[table.local_port[np.flatnonzero(roles.is_listener)]] = True
-    bound[table.local_port[np.flatnonzero(table.state == TcpState.CLOSE)]] = True
+    bound[table.local_port[roles.is_listener]] = True
+    bound[table.local_port[clients[table.state[clients] == TcpState.CLOSE]]] = True
     bound &= choosable
     usable = choosable & ~bound
-    holds = usable[table.local_port]
-    holds &= ~roles.is_listener
-    holds &= ~reusable(table, reuse)
+    holders = clients[usable[table.local_port[clients]]]
+    holders = holders[~reusable(table, holders, reuse)]
     return EphemeralPorts(
         usable=int(usable.sum()),
         reserved=port_range.high - port_range.low + 1 - int(choosable.sum()),
         bound=int(bound.sum()),
-        busiest=_busiest(table, np.flatnonzero(holds)),
+        busiest=_busiest(table, holders),
     )
 
 
-def reusable(table: SocketTable, reuse: TimeWaitReuse | None) -> NDArray[np.bool_]:
-    """Mask over the table: TIME_WAIT sockets whose port connect() would take over.
+def reusable(
+    table: SocketTable, rows: NDArray[np.intp], reuse: TimeWaitReuse | None
+) -> NDArray[np.bool_]:
+    """Mask over the rows: TIME_WAIT sockets whose port connect() would take over.
 
     net/ipv4/tcp_ipv4.c, tcp_twsk_unique(): mode 2 does so on loopback alone, both need
     timestamps and an age above the delay. FIN_WAIT2 is never taken over.
     """
     if reuse is None or not reuse.mode or not reuse.timestamps:
-        return np.zeros(len(table), np.bool_)
-    mask: NDArray[np.bool_] = table.state == TcpState.TIME_WAIT
-    rows = np.flatnonzero(mask)
-    fit = table.expires[rows] < TIME_WAIT_MS - reuse.delay_ms
+        return np.zeros(rows.size, np.bool_)
+    mask: NDArray[np.bool_] = table.state[rows] == TcpState.TIME_WAIT
+    mask &= table.expires[rows] < TIME_WAIT_MS - reuse.delay_ms
     if reuse.mode == 2:
-        fit &= _is_loopback(table, rows)
-    mask[rows] = fit
+        candidates = np.flatnonzero(mask)
+        mask[candidates] = _is_loopback(table, rows[candidates])
     return mask
 
 

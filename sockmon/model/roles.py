@@ -39,7 +39,7 @@ class Listened:
         in_use = no_ports()
         in_use[table.local_port] = True
         listening = no_ports()
-        listening[table.local_port[table.state == TcpState.LISTEN]] = True
+        listening[table.local_port[np.flatnonzero(table.state == TcpState.LISTEN)]] = True
         return Listened(listening | self.ports & in_use)
 
 

@@ -63,6 +63,7 @@ class SocketTable:
     ) -> "SocketTable":
         """Build the table from struct inet_diag_msg rows in the order in which they came.
 
+        The rows become the table's own: its addresses are put right in place.
         A dump is no snapshot: a socket that moved meanwhile can come twice, with one cookie.
         Its last row is the truth.
         """
@@ -72,11 +73,13 @@ class SocketTable:
         local, remote = messages["local"], messages["remote"]
         family = np.where(messages["family"] == AF_INET, np.uint8(4), np.uint8(6))
         mapped = _v4_mapped(local, remote, family)
+        family[mapped] = 4
         if mapped.size:
-            family[mapped] = 4
-            local, remote = _unmapped(local, mapped), _unmapped(remote, mapped)
+            for words in (local, remote):
+                words[mapped, 0] = words[mapped, 3]
+                words[mapped, 1:] = 0
         return SocketTable(
-            state=messages["state"],
+            state=messages["state"].copy(),  # asked for often: side by side it is read faster
             family=family,
             local_port=messages["local_port"].astype(np.uint16),
             remote_port=messages["remote_port"].astype(np.uint16),
@@ -111,18 +114,16 @@ def _last_of_each(cookies: Column) -> Column | None:
     return np.sort(cookies.size - 1 - from_behind)
 
 
-def _v4_mapped(local: Column, remote: Column, family: Column) -> Column:
+def _v4_mapped(local: Column, remote: Column, family: Column) -> NDArray[np.intp]:
     """Rows of AF_INET6 sockets that speak IPv4 (::ffff:a.b.c.d at either end)."""
     rows = np.flatnonzero(family == 6)
-    mapped = np.zeros(rows.size, np.bool_)
-    for words in (local[rows], remote[rows]):
-        mapped |= (words[:, 0] == 0) & (words[:, 1] == 0) & (words[:, 2] == _MAPPED)
-    return rows[mapped]
+    found = _mapped(local[rows])
+    others = np.flatnonzero(~found)
+    found[others] = _mapped(remote[rows[others]])
+    return rows[found]
 
 
-def _unmapped(words: Column, mapped: Column) -> Column:
-    """Return the addresses with a.b.c.d in the first word, as the kernel's AF_INET rows have it."""
-    words = words.copy()
-    words[mapped, 0] = words[mapped, 3]
-    words[mapped, 1:] = 0
-    return words
+def _mapped(words: Column) -> NDArray[np.bool_]:
+    mapped: NDArray[np.bool_] = words[:, 2] == _MAPPED
+    mapped &= (words[:, 0] == 0) & (words[:, 1] == 0)
+    return mapped
