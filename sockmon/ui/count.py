@@ -131,13 +131,13 @@ def _by_peer(view: _View, rows: Rows) -> _Coded:
     distinct, codes = np.unique(words, axis=0, return_inverse=True)
     no_peer = {"0.0.0.0", "::"}  # noqa: S104 - a listener's remote address, not one of ours
     names = (str(address(int(row[0]), row[1:])) for row in distinct)
-    return _Coded(codes.ravel(), [NONE if name in no_peer else name for name in names])
+    return _named(codes.ravel(), [NONE if name in no_peer else name for name in names])
 
 
 def _by_unit(view: _View, rows: Rows) -> _Coded:
     ids, codes = _distinct(view.table.cgroup_id[rows])
     paths = owners.read_cgroup_paths(view.source.proc, [i for i in ids if i])
-    return _Coded(codes, [owners.unit_of(paths[i]) if i in paths else NONE for i in ids])
+    return _named(codes, [owners.unit_of(paths[i]) if i in paths else NONE for i in ids])
 
 
 def _by_owner(view: _View, rows: Rows) -> _Coded:
@@ -148,7 +148,14 @@ def _by_owner(view: _View, rows: Rows) -> _Coded:
             f"the sockets of {found.hidden} processes have owner {NONE}: "
             "seeing them needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
         )
-    return _Coded(codes, [str(found.by_inode.get(inode, NONE)) for inode in inodes])
+    return _named(codes, [str(found.by_inode.get(inode, NONE)) for inode in inodes])
+
+
+def _named(codes: Rows, names: Sequence[str]) -> _Coded:
+    """Put together what has one name: a process has many inodes."""
+    distinct = list(dict.fromkeys(names))
+    place = {name: at for at, name in enumerate(distinct)}
+    return _Coded(np.array([place[name] for name in names], np.intp)[codes], distinct)
 
 
 def _distinct(column: Column) -> tuple[list[int], Rows]:

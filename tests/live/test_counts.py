@@ -1,5 +1,7 @@
 """What sockmon counts is what is there: every state, made for real, against ss and /proc."""
 
+import json
+import os
 import re
 import socket
 import subprocess
@@ -232,3 +234,12 @@ def test_an_unprivileged_user_sees_every_socket(crowded: NetNs, poller: Poller) 
     found = re.search(r'"total": (\d+)', ours)
     assert found is not None
     assert int(found[1]) == total
+
+
+def test_counts_by_the_process_that_holds_the_sockets(netns: NetNs) -> None:
+    counting = ["count", "--by", "owner", "--state", "close_wait", "--format", "json"]
+    with states.close_wait(netns, count=6):
+        ours = netns.run([sys.executable, "-m", "sockmon", *counting]).stdout
+    (group,) = json.loads(ours)["groups"]
+    assert group["count"] == 6
+    assert group["owner"].endswith(f"[{os.getpid()}]")

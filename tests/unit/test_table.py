@@ -1,37 +1,34 @@
 """The table holds what the kernel said: each socket once, v4-mapped ones as IPv4."""
 
 import ipaddress
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.kernel.uapi import Family, Protocol
-from sockmon.kernel.wire import DumpRequest, Rows, decode
+from sockmon.kernel.source import KernelSource
+from sockmon.kernel.uapi import Family
 from sockmon.model.table import SocketTable, address
 from tests import forge
 from tests.forge import Message
+from tests.unit.transports import Script
 
 
 def packed(text: str) -> bytes:
     return ipaddress.ip_address(text).packed.ljust(16, b"\0")
 
 
-def decoded(*messages: Message, family: Family) -> Rows:
-    request = DumpRequest(Protocol.TCP, family)
-    return decode(request, 1, [forge.join(*messages, forge.done())])
-
-
 def table_of(*messages: Message) -> SocketTable:
-    """The table of these sockets, IPv4 ones first, as the kernel's two dumps are joined."""
-    rows = Rows.concatenate(
-        [
-            decoded(*(m for m in messages if m.field("family") == family), family=family)
-            for family in Family
-        ]
-    )
-    return SocketTable.from_messages(rows.messages, rows.fields["cgroup_id"], rows.fields["drops"])
+    """The table of these sockets, as it comes of the kernel's dumps: IPv4 first, then IPv6."""
+    answers = [
+        [forge.join(*(m for m in messages if m.field("family") == family), forge.done())]
+        for family in Family
+    ]
+    no_listeners = [[forge.join(forge.done())]] * len(Family)
+    script = Script(*no_listeners, *answers)
+    return KernelSource.over(script.open, Path("/nowhere")).tcp(tuple(Family))
 
 
 def ends(table: SocketTable, row: int) -> tuple[str, str]:

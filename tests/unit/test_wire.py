@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pyroute2.netlink.diag import inet_diag_msg
 
 from sockmon.kernel.errors import DumpError
+from sockmon.kernel.rows import RowBuffer, Rows
 from sockmon.kernel.uapi import Family, Protocol
-from sockmon.kernel.wire import Decoder, DumpRequest, Rows, decode
+from sockmon.kernel.wire import Decoder, DumpRequest, decode
 from tests import forge
 from tests.forge import Message
 from tests.recorded import MIXED, QUIET
@@ -52,7 +53,8 @@ def decode_in_batches(
     chunks: Sequence[bytes], batch_sizes: Iterator[int], request: DumpRequest = TCP4
 ) -> Rows:
     """Decode as SockDiag does, several chunks of one buffer at once, with rubbish around each."""
-    decoder = Decoder(request, SEQUENCE)
+    rows = RowBuffer()
+    decoder = Decoder(request, SEQUENCE, rows)
     left = list(chunks)
     while left:
         size = next(batch_sizes)
@@ -64,7 +66,9 @@ def decode_in_batches(
             ends.append(len(buffer) + len(chunk))
             buffer += chunk + b"\xff" * (-len(chunk) % 4 + 8)
         decoder.feed(np.frombuffer(bytes(buffer), np.uint32), starts, ends)
-    return Rows.concatenate(decoder.batches())
+    if not decoder.done:
+        raise DumpError(str(request), "incomplete")
+    return rows.rows()
 
 
 def decode_one(*messages: Message) -> list[Row]:

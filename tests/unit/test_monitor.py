@@ -1,0 +1,312 @@
+"""A poll never raises and never lies: what failed is told, and what it last said is kept."""
+
+import copy
+import errno
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sockmon.config import Config, Ports
+from sockmon.export import json as export
+from sockmon.kernel.source import KernelSource
+from sockmon.kernel.uapi import Family, Protocol
+from sockmon.model.observation import Moment, NamespaceObservation, Observation
+from sockmon.monitor import Monitor
+from tests import forge
+from tests.recorded import MIXED, QUIET
+from tests.unit.golden import POLL_SECONDS, clock, observe
+from tests.unit.test_metrics import Samples, by_state, samples
+from tests.unit.transports import FaultyKernel, Script
+from tests.unit.users import as_nobody
+
+INTERVAL = 5.0
+
+
+class Polling:
+    """A Monitor and its kernel, polled every five seconds."""
+
+    def __init__(self, recording: Path = MIXED, config: Config | None = None) -> None:
+        self.kernel = FaultyKernel(recording)
+        self.monitor = Monitor(self.kernel.source, config or Config())
+        self.at = Moment(1000.0, 1_700_000_000.0)
+
+    def poll(self) -> Observation:
+        self.at = Moment(self.at.monotonic + INTERVAL, self.at.wall + INTERVAL)
+        return self.monitor.poll(clock(self.at))
+
+    def shown(self, later: float = 0.0) -> Samples:
+        """What /metrics shows after one more poll."""
+        return samples(self.poll(), self.at.monotonic + later)
+
+
+def namespace(observation: Observation) -> NamespaceObservation:
+    (only,) = observation.namespaces
+    return only
+
+
+def protocols(shown: Samples) -> set[tuple[str, str]]:
+    return {(its["protocol"], its["family"]) for its, _ in shown.get("sockmon_sockets", [])}
+
+
+EVERYTHING = {(protocol, family) for protocol in ("tcp", "udp") for family in ("ipv4", "ipv6")}
+
+
+class TestAGoodPoll:
+    def test_tells_everything_and_no_failure(self) -> None:
+        observation = Polling().poll()
+        host = namespace(observation)
+        assert observation.failures == ()
+        assert None not in (host.tcp, host.udp, host.ports, host.limits)
+        assert observation.statistics.polls == 1
+        assert observation.statistics.duration_sum == POLL_SECONDS
+
+    def test_leaves_earlier_observations_as_they_were(self) -> None:
+        """The kernel's rows are decoded into the memory of the poll before."""
+        polling = Polling()
+        first = polling.poll()
+        before = copy.deepcopy(export.observation(first))
+        polling.kernel.source.diag.close()
+        other = Monitor(polling.kernel.source, Config())
+        other.poll(clock())
+        polling.poll()
+        assert export.observation(first) == before
+
+    def test_repeated_says_the_same(self) -> None:
+        polling = Polling()
+        first, second = polling.shown(), polling.shown()
+        for name in ("sockmon_sockets", "sockmon_port_sockets", "sockmon_listen_drops_total"):
+            assert first[name] == second[name]
+        assert second["sockmon_polls_total"] == [({}, 2)]
+
+    def test_takes_a_changed_configuration(self) -> None:
+        polling = Polling(config=Config(ports=Ports(top=1)))
+        few = polling.shown()["sockmon_port_sockets"]
+        polling.monitor.config = Config(ports=Ports(top=100))
+        assert len(polling.shown()["sockmon_port_sockets"]) > len(few)
+
+    def test_of_a_kernel_without_ipv6_asks_for_none_and_shows_none(self, tmp_path: Path) -> None:
+        shutil.copytree(MIXED / "proc", tmp_path / "proc")
+        (tmp_path / "proc/thread-self/net/sockstat6").unlink()
+        script = Script(*[[forge.join(forge.done())]] * 3)
+        source = KernelSource.over(script.open, tmp_path / "proc")
+        shown = samples(Monitor(source, Config()).poll(clock()))
+        assert {request[16] for request in script.requests} == {forge.AF_INET}
+        assert protocols(shown) == {("tcp", "ipv4"), ("udp", "ipv4")}
+
+
+class TestAFailedProtocol:
+    def test_leaves_the_other_alone(self) -> None:
+        polling = Polling()
+        polling.kernel.fail([Protocol.UDP], number=errno.ENOBUFS)
+        shown = polling.shown()
+        assert protocols(shown) == {("tcp", "ipv4"), ("tcp", "ipv6")}
+        assert shown["sockmon_port_sockets"]
+        assert shown["sockmon_poll_last_success_timestamp_seconds"]
+        failed = [({"netns": "host", "reason": "ENOBUFS"}, 1)]
+        assert shown["sockmon_poll_errors_total"] == failed
+
+    @pytest.mark.parametrize("family", Family)
+    @pytest.mark.parametrize("protocol", Protocol)
+    def test_is_not_shown_as_complete_when_one_family_failed(
+        self, protocol: Protocol, family: Family
+    ) -> None:
+        polling = Polling()
+        polling.kernel.fail([protocol], family, number=errno.ENOENT)
+        observation = polling.poll()
+        shown = samples(observation, polling.at.monotonic)
+        other = {Protocol.TCP: "udp", Protocol.UDP: "tcp"}[protocol]
+        assert protocols(shown) == {(other, "ipv4"), (other, "ipv6")}
+        assert ("sockmon_port_sockets" in shown) == (protocol is Protocol.UDP)
+        (failure,) = observation.failures
+        assert (failure.netns, failure.reason) == ("host", "ENOENT")
+        assert f"{protocol.name.lower()}/{family.name.lower()}" in failure.message
+
+    def test_of_tcp_shows_no_success(self) -> None:
+        polling = Polling()
+        polling.kernel.fail([Protocol.TCP], Family.IPV6, number=errno.ENOENT)
+        assert "sockmon_poll_last_success_timestamp_seconds" not in polling.shown()
+
+    def test_never_shows_zero(self) -> None:
+        polling = Polling()
+        polling.kernel.fail(number=errno.EPERM)
+        assert "sockmon_sockets" not in polling.shown()
+
+
+class TestAfterAFailure:
+    def test_the_last_values_stay_until_they_are_stale(self) -> None:
+        polling = Polling()
+        good = polling.shown()
+        polling.kernel.fail(number=errno.ENOBUFS)
+        for _ in range(3):
+            shown = polling.shown()
+            for name in ("sockmon_sockets", "sockmon_port_sockets", "sockmon_ephemeral_ports"):
+                assert shown[name] == good[name]
+        shown = polling.shown()
+        assert protocols(shown) == set()
+        assert "sockmon_port_sockets" not in shown
+        assert shown["sockmon_time_wait_buckets"] == good["sockmon_time_wait_buckets"]
+
+    def test_the_last_success_keeps_its_time(self) -> None:
+        polling = Polling()
+        name = "sockmon_poll_last_success_timestamp_seconds"
+        good = polling.shown()[name]
+        polling.kernel.fail([Protocol.TCP], number=errno.ENOBUFS)
+        assert polling.shown()[name] == good
+        polling.kernel.fail([Protocol.UDP], number=errno.ENOBUFS)
+        assert polling.shown()[name] == [({"netns": "host"}, polling.at.wall)]
+
+    def test_everything_comes_back(self) -> None:
+        polling = Polling()
+        good = polling.shown()
+        polling.kernel.fail(number=errno.ENOBUFS)
+        for _ in range(5):
+            polling.poll()
+        polling.kernel.mend()
+        shown = polling.shown()
+        for name in ("sockmon_sockets", "sockmon_port_sockets", "sockmon_listen_drops_total"):
+            assert shown[name] == good[name]
+
+    def test_errors_are_counted_by_reason_for_ever(self) -> None:
+        polling = Polling()
+        polling.kernel.fail([Protocol.UDP], number=errno.ENOBUFS)
+        polling.poll()
+        polling.kernel.fail(number=errno.EPERM)
+        polling.poll()
+        polling.kernel.mend()
+        assert polling.shown()["sockmon_poll_errors_total"] == [
+            ({"netns": "host", "reason": "ENOBUFS"}, 1),
+            ({"netns": "host", "reason": "EPERM"}, 2),
+        ]
+
+    def test_only_the_last_polls_failures_are_told(self) -> None:
+        polling = Polling()
+        polling.kernel.fail(number=errno.EPERM)
+        assert len(polling.poll().failures) == 2
+        polling.kernel.mend()
+        assert polling.poll().failures == ()
+
+
+class TestAFailedProc:
+    @pytest.fixture
+    def polling(self, tmp_path: Path) -> Polling:
+        shutil.copytree(MIXED, tmp_path / "recording")
+        return Polling(tmp_path / "recording")
+
+    def test_without_the_port_range_no_port_is_shown_but_every_state_is(
+        self, polling: Polling
+    ) -> None:
+        (polling.kernel.source.proc / "sys/net/ipv4/ip_local_port_range").unlink()
+        shown = polling.shown()
+        assert protocols(shown) == EVERYTHING
+        assert "sockmon_port_sockets" not in shown
+        assert "sockmon_ephemeral_ports" not in shown
+        assert shown["sockmon_poll_errors_total"] == [({"netns": "host", "reason": "ENOENT"}, 1)]
+
+    def test_the_last_ports_stay_until_they_are_stale(self, polling: Polling) -> None:
+        good = polling.shown()
+        (polling.kernel.source.proc / "sys/net/ipv4/ip_local_port_range").write_text("rubbish")
+        for _ in range(3):
+            assert polling.shown()["sockmon_port_sockets"] == good["sockmon_port_sockets"]
+        shown = polling.shown()
+        assert "sockmon_port_sockets" not in shown
+        assert by_state(shown["sockmon_sockets"]) == by_state(good["sockmon_sockets"])
+
+    def test_a_missing_counter_is_absent_and_not_zero(self, polling: Polling) -> None:
+        (polling.kernel.source.proc / "thread-self/net/sockstat").unlink()
+        shown = polling.shown()
+        assert "sockmon_time_wait_buckets" not in shown
+        assert "sockmon_orphan_sockets" not in shown
+        assert "sockmon_time_wait_buckets_limit" in shown
+
+    def test_no_proc_at_all_is_nothing_but_failures(self, polling: Polling) -> None:
+        shutil.rmtree(polling.kernel.source.proc)
+        observation = polling.poll()
+        assert {failure.reason for failure in observation.failures} == {"ENOENT"}
+
+    def test_a_proc_that_may_not_be_read_is_nothing_but_failures(self, tmp_path: Path) -> None:
+        shutil.copytree(MIXED / "proc", tmp_path / "proc")
+        (tmp_path / "proc").chmod(0)
+        script = Script(*[[forge.join(forge.done())]] * 6)
+        monitor = Monitor(KernelSource.over(script.open, tmp_path / "proc"), Config())
+        try:
+            with as_nobody():
+                observation = monitor.poll(clock())
+        finally:
+            (tmp_path / "proc").chmod(0o755)
+        assert {failure.reason for failure in observation.failures} == {"EACCES"}
+
+
+class TestAListenerThatGoesAway:
+    def test_keeps_its_sockets_while_they_live(self) -> None:
+        """On an ephemeral port, where nothing but memory tells server from client."""
+        listener = forge.socket(state=10, local_port=forge.port(40000), cookie=1)
+        served = forge.socket(
+            state=8, local_port=forge.port(40000), remote_port=forge.port(50000), cookie=2
+        )
+        end = forge.join(forge.done())
+        with_listener = [[forge.join(listener), end], [end], [forge.join(served), end], [end]]
+        without = [[end], [end], [forge.join(served), end], [end]]
+        no_udp = [[end], [end]]
+        script = Script(*with_listener, *no_udp, *without, *no_udp)
+        monitor = Monitor(KernelSource.over(script.open, QUIET / "proc"), Config())
+        for listening in (1, 0):
+            shown = samples(monitor.poll(clock()))["sockmon_port_sockets"]
+            assert by_state(shown, role="listener", port="40000") == {
+                "close_wait": 1,
+                **({"listen": 1} if listening else {}),
+            }
+            assert ("listen" in {its["state"] for its, _ in shown}), "at zero, once shown"
+
+
+class TestAsJson:
+    @pytest.mark.parametrize("recording", [MIXED, QUIET], ids=lambda path: path.name)
+    def test_is_plain_json_with_the_same_totals(self, recording: Path) -> None:
+        observation = observe(recording)
+        told = json.loads(json.dumps(export.observation(observation), allow_nan=False))
+        (host,) = told["namespaces"]
+        shown = samples(observation)
+        for protocol in ("tcp", "udp"):
+            for family in ("ipv4", "ipv6"):
+                states = {s: n for s, n in host[protocol][family].items() if n}
+                labels = {"protocol": protocol, "family": family}
+                assert states == by_state(shown["sockmon_sockets"], **labels)
+        for group in host["ports"]["groups"]:
+            labels = {"role": group["role"], "port": str(group["port"])}
+            states = {s: n for s, n in group["states"].items() if n}
+            assert states == by_state(shown["sockmon_port_sockets"], **labels)
+        assert host["ports"]["ephemeral"]["exhaustion_seconds"] is None, "infinity is no JSON"
+        assert math.inf in [v for _, v in shown["sockmon_ephemeral_ports_exhaustion_seconds"]]
+        assert host["limits"]["tcp_events"] == {
+            its["event"]: value for its, value in shown["sockmon_tcp_events_total"]
+        }
+
+    def test_names_the_busiest_destinations(self) -> None:
+        told = export.observation(observe(MIXED))["namespaces"][0]["ports"]["ephemeral"]
+        first = told["busiest"][0]
+        assert (first["source"], first["destination"]) == ("127.0.0.1", "127.0.0.1")
+        assert first["used"] == sum(first["states"].values()) > 400
+
+    def test_says_when_each_part_was_true_and_what_failed(self) -> None:
+        polling = Polling()
+        polling.poll()
+        polling.kernel.fail([Protocol.UDP], number=errno.ENOBUFS)
+        told = json.loads(json.dumps(export.observation(polling.poll()), allow_nan=False))
+        (host,) = told["namespaces"]
+        assert told["taken_at"] == host["tcp"]["taken_at"] == polling.at.wall
+        assert host["udp"]["taken_at"] == polling.at.wall - INTERVAL
+        assert told["failures"][0]["reason"] == "ENOBUFS"
+        assert told["polls"] == 2
+
+    def test_of_nothing_that_ever_succeeded_is_null(self) -> None:
+        polling = Polling()
+        polling.kernel.fail(number=errno.EPERM)
+        told = json.loads(json.dumps(export.observation(polling.poll()), allow_nan=False))
+        (host,) = told["namespaces"]
+        assert (host["tcp"], host["udp"], host["ports"]) == (None, None, None)
+
+    def test_of_other_groups_says_other(self) -> None:
+        groups = export.observation(observe(MIXED, Config(ports=Ports(top=1))))["namespaces"][0]
+        assert "other" in {group["port"] for group in groups["ports"]["groups"]}
