@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
+from sockmon.detect import Detect
 from sockmon.durations import DurationField
 
 Seconds = Annotated[float, DurationField()]
@@ -98,6 +99,7 @@ class Config:
     poll: Poll = field(default_factory=Poll)
     web: Web = field(default_factory=Web)
     ports: Ports = field(default_factory=Ports)
+    detect: Detect = field(default_factory=Detect)  # type: ignore[valid-type]
 
 
 class ConfigError(Exception):

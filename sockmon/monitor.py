@@ -4,13 +4,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+import numpy as np
+
 from sockmon.config import Config
+from sockmon.detect import limits_of
+from sockmon.diagnosis import Diagnostician, Seen
 from sockmon.kernel.errors import KernelError
+from sockmon.kernel.owners import OwnerFinder
 from sockmon.kernel.source import KernelSource
 from sockmon.kernel.uapi import Family
 from sockmon.model import counts
+from sockmon.model.ages import NOTHING_HEARD, LastHeard
 from sockmon.model.counts import StateCounts
-from sockmon.model.limits import Limits
+from sockmon.model.limits import Limits, PortRange
 from sockmon.model.listeners import ListenDrops, listen_queues, listeners
 from sockmon.model.observation import (
     Failure,
@@ -24,6 +30,7 @@ from sockmon.model.observation import (
 from sockmon.model.ports import PortForecast, ephemeral_ports
 from sockmon.model.roles import Listened, roles
 from sockmon.model.series import SeriesMemory
+from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 
 T = TypeVar("T")
@@ -34,6 +41,7 @@ class _Memory:
     """What one namespace's next poll builds on."""
 
     observation: NamespaceObservation
+    diagnostician: Diagnostician
     listened: Listened = field(default_factory=Listened)
     drops: ListenDrops = field(default_factory=ListenDrops)
     series: SeriesMemory = field(default_factory=SeriesMemory)
@@ -46,7 +54,9 @@ class Monitor:
     def __init__(self, source: KernelSource, config: Config) -> None:
         self.config = config
         self._source = source
-        self._memory = _Memory(NamespaceObservation(source.name))
+        self._memory = _Memory(
+            NamespaceObservation(source.name), Diagnostician(OwnerFinder(source.proc))
+        )
         self._statistics = PollStatistics()
 
     def poll(self, clock: Callable[[], Moment]) -> Observation:
@@ -86,43 +96,70 @@ class Monitor:
         for error in errors:
             failed(error)
         tcp = attempt(lambda: source.tcp(families))
+        heard = attempt(lambda: self._last_heard(tcp.value, families)) if tcp else None
         udp = attempt(lambda: source.udp(families))
-        seen = memory.observation
+        before = memory.observation
         memory.observation = replace(
-            seen,
+            before,
             limits=Timed(limits, now),
-            tcp=_by_family(tcp, families) or seen.tcp,
-            udp=_by_family(udp, families) or seen.udp,
-            ports=self._ports(tcp, limits) or seen.ports,
+            tcp=_by_family(tcp, families) or before.tcp,
+            udp=_by_family(udp, families) or before.udp,
         )
+        # Everything by port needs the port range, by which sockets are given their roles.
+        if tcp is not None and limits.port_range is not None:
+            seen, ports = self._see(tcp.value, heard, limits, limits.port_range, now)
+            memory.observation = replace(memory.observation, ports=Timed(ports, now))
+            if heard is not None:
+                limits_of_all = limits_of(self.config.detect)
+                diagnosis = memory.diagnostician.diagnose(seen, now, limits_of_all)
+                memory.observation = replace(memory.observation, diagnosis=Timed(diagnosis, now))
         return memory.observation
 
-    def _ports(self, tcp: Timed[SocketTable] | None, limits: Limits) -> Timed[Ports] | None:
-        """Everything by port; not without the port range, which the rule of roles needs."""
-        if tcp is None or limits.port_range is None:
-            return None
-        memory, table, now = self._memory, tcp.value, tcp.at.monotonic
+    def _last_heard(self, table: SocketTable, families: tuple[Family, ...]) -> LastHeard:
+        """Ask only when there are such sockets: each dump walks the whole table."""
+        telling = np.isin(table.state, (TcpState.CLOSE_WAIT, TcpState.FIN_WAIT2))
+        if not telling.any():
+            return NOTHING_HEARD
+        return self._source.last_heard(families)
+
+    def _see(
+        self,
+        table: SocketTable,
+        heard: Timed[LastHeard] | None,
+        limits: Limits,
+        port_range: PortRange,
+        now: Moment,
+    ) -> tuple[Seen, Ports]:
+        """Put together what the poll saw by port, for detectors and for display."""
+        memory, settings = self._memory, self.config.ports
         memory.listened = memory.listened.seen(table)
         listening = listeners(table)
         memory.drops = memory.drops.seen(listening)
-        by_role = roles(table, memory.listened, limits.port_range)
-        settings = self.config.ports
+        by_role = roles(table, memory.listened, port_range)
         folded, memory.series = memory.series.fold(
-            counts.by_role_and_port(table, by_role), now, settings.top, settings.always
+            counts.by_role_and_port(table, by_role), now.monotonic, settings.top, settings.always
         )
-        ephemeral = ephemeral_ports(table, by_role, limits.port_range, limits.time_wait_reuse)
-        memory.forecast = memory.forecast.seen(ephemeral, now)
+        ephemeral = ephemeral_ports(table, by_role, port_range, limits.time_wait_reuse)
+        memory.forecast = memory.forecast.seen(ephemeral, now.monotonic)
+        seen = Seen(
+            netns=self._source.name,
+            table=table,
+            roles=by_role,
+            heard=heard.value if heard else NOTHING_HEARD,
+            listen_queues=listen_queues(listening),
+            drops=memory.drops,
+            ephemeral=ephemeral,
+            exhaustion_seconds=memory.forecast.exhaustion_seconds(ephemeral.usable),
+            limits=limits,
+        )
         shown = {group.key.port for group in folded.groups if group.key.role == "listener"}
-        return Timed(
-            Ports(
-                groups=folded.groups,
-                folded=folded.folded,
-                listen_queues=tuple(q for q in listen_queues(listening) if q.port in shown),
-                listen_drops={p: n for p, n in memory.drops.totals.items() if p in shown},
-                ephemeral=ephemeral,
-                exhaustion_seconds=memory.forecast.exhaustion_seconds(ephemeral.usable),
-            ),
-            tcp.at,
+        return seen, Ports(
+            groups=folded.groups,
+            folded=folded.folded,
+            listen_queues=tuple(q for q in seen.listen_queues if q.port in shown),
+            listen_drops={p: n for p, n in memory.drops.totals.items() if p in shown},
+            ephemeral=ephemeral,
+            exhaustion_seconds=seen.exhaustion_seconds,
         )
 
 

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from sockmon.export.findings import findings
 from sockmon.model.counts import PortGroup, StateCounts
 from sockmon.model.limits import Limits
 from sockmon.model.observation import NamespaceObservation, Observation, Ports, Timed
@@ -30,6 +31,7 @@ def _namespace(namespace: NamespaceObservation) -> Json:
         "tcp": namespace.tcp and _timed(namespace.tcp, _families(namespace.tcp.value)),
         "udp": namespace.udp and _timed(namespace.udp, _families(namespace.udp.value)),
         "ports": namespace.ports and _timed(namespace.ports, _ports(namespace.ports.value)),
+        "findings": findings(namespace.diagnosis.value.findings) if namespace.diagnosis else None,
         "limits": namespace.limits and _timed(namespace.limits, _limits(namespace.limits.value)),
     }
 

@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily as Gauge
 from prometheus_client.core import HistogramMetricFamily as Histogram
 from prometheus_client.core import Metric
 
+from sockmon.export import diagnosis
 from sockmon.model.counts import PortGroup, StateCounts
 from sockmon.model.limits import Limits
 from sockmon.model.observation import DURATION_BUCKETS, Observation, PollStatistics, Ports
@@ -51,6 +52,7 @@ def _families(
         yield from _sockets(observation, now)
         yield from _ports(observation, now)
         yield from _limits(observation, now)
+        yield from diagnosis.families(observation, now)
         yield from _polls(observation)
     info = Gauge("sockmon_build_info", "What is running.", labels=["version", "python"])
     info.add_metric([build.version, build.python], 1)

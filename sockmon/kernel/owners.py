@@ -2,26 +2,24 @@
 
 import os
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
+
+from sockmon.model.finding import Group, Owner, Process
 
 _CONTAINER = re.compile(r"(?:^|[-:/])([0-9a-f]{64})(?:\.scope)?$")
 _UNIT = re.compile(r"\.(?:service|scope|socket)$")
 _SHORT_ID = 12  # as docker, podman and crictl print container ids
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process that holds a socket; the name is the process's own choice: never trust it."""
-
-    pid: int
-    name: str
-
-    def __str__(self) -> str:
-        return f"{printable(self.name)}[{self.pid}]"
+#: An answer about a group's processes is believed this long; PIDs and descriptors move on.
+_BELIEVED_SECONDS = 30.0
+_PROCESSES_SHOWN = 5
+_NOT_A_LABEL = re.compile(r"[^A-Za-z0-9._@:+-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +28,69 @@ class Owners:
 
     by_inode: dict[int, Process]
     hidden: int
+
+
+class OwnerFinder:
+    """Answers who holds groups of sockets, asking /proc rarely and for all groups at once."""
+
+    def __init__(self, proc: Path) -> None:
+        self._proc = proc
+        self._units: dict[int, str | None] = {}
+        self._known: dict[Group, tuple[float, Owner]] = {}
+        self.hidden = 0
+
+    def find(self, inodes: Mapping[Group, Collection[int]], now: float) -> dict[Group, Owner]:
+        """Return the owner of each group, given its sockets' inodes (`now` in monotonic seconds).
+
+        Without the privilege to see a process, its owner is its unit alone.
+        """
+        self._known = {
+            group: known
+            for group, known in self._known.items()
+            if group in inodes and now - known[0] < _BELIEVED_SECONDS
+        }
+        missing = {group: held for group, held in inodes.items() if group not in self._known}
+        if missing:
+            self.name_units({group.cgroup_id for group in missing})
+            found = read_owners(self._proc, set().union(*missing.values()))
+            self.hidden = found.hidden
+            for group, held in missing.items():
+                self._known[group] = now, self._owner(group, held, found)
+        return {group: owner for group, (_, owner) in self._known.items()}
+
+    def name_units(self, cgroup_ids: Collection[int]) -> Mapping[int, str | None]:
+        """Return the unit or container of each cgroup; None for the root and for what has gone."""
+        new = {i for i in cgroup_ids if i and i not in self._units}
+        if new:
+            paths = read_cgroup_paths(self._proc, new)
+            self._units.update({i: _unit(paths.get(i, "/")) for i in new})
+        return self._units
+
+    def _owner(self, group: Group, inodes: Collection[int], found: Owners) -> Owner:
+        held = Counter(found.by_inode[inode] for inode in inodes if inode in found.by_inode)
+        processes = [_with_descriptors(process) for process, _ in held.most_common()]
+        unit = self._units.get(group.cgroup_id)
+        name = processes[0].name if processes else "unknown"
+        return Owner(unit or label(name), unit, tuple(processes[:_PROCESSES_SHOWN]))
+
+
+def label(name: str) -> str:
+    """Make a process's own name fit for a metric label: bounded, and only plain characters."""
+    return _NOT_A_LABEL.sub("_", name)[:40] or "unknown"
+
+
+def _unit(path: str) -> str | None:
+    return None if path == "/" else unit_of(path)
+
+
+def _with_descriptors(process: Process) -> Process:
+    """Add how many descriptors it uses of how many, if that may be seen."""
+    try:
+        real = psutil.Process(process.pid)
+        soft, _ = real.rlimit(psutil.RLIMIT_NOFILE)
+        return replace(process, fds=real.num_fds(), fd_limit=soft)
+    except psutil.Error:
+        return process
 
 
 def read_cgroup_paths(proc: Path, wanted: Collection[int]) -> dict[int, str]:

@@ -16,6 +16,7 @@ from sockmon.model.limits import (
     PortRange,
     Sockstat,
     TcpMemoryLimits,
+    TcpSettings,
     TimeWaitReuse,
 )
 
@@ -34,6 +35,13 @@ FILES = (
     "sys/net/ipv4/tcp_mem",
     "sys/net/ipv4/tcp_max_tw_buckets",
     "sys/net/ipv4/tcp_max_orphans",
+    "sys/net/ipv4/tcp_fin_timeout",
+    "sys/net/ipv4/tcp_syn_retries",
+    "sys/net/ipv4/tcp_syn_linear_timeouts",
+    "sys/net/ipv4/tcp_synack_retries",
+    "sys/net/ipv4/tcp_max_syn_backlog",
+    "sys/net/ipv4/tcp_syncookies",
+    "sys/net/core/somaxconn",
     "sys/net/netfilter/nf_conntrack_count",
     "sys/net/netfilter/nf_conntrack_max",
 )
@@ -113,6 +121,19 @@ def read_time_wait_reuse(proc: Path) -> TimeWaitReuse:
     )
 
 
+def read_tcp_settings(proc: Path) -> TcpSettings:
+    """Read the settings that decide how long states last; raises ProcError."""
+    return TcpSettings(
+        fin_timeout=_read(proc / _IPV4 / "tcp_fin_timeout", int),
+        syn_retries=_read(proc / _IPV4 / "tcp_syn_retries", int),
+        syn_linear_timeouts=_read_if_present(proc / _IPV4 / "tcp_syn_linear_timeouts", int) or 0,
+        synack_retries=_read(proc / _IPV4 / "tcp_synack_retries", int),
+        max_syn_backlog=_read(proc / _IPV4 / "tcp_max_syn_backlog", int),
+        somaxconn=_read(proc / "sys/net/core/somaxconn", int),
+        syncookies=_read_if_present(proc / _IPV4 / "tcp_syncookies", int) or 0,
+    )
+
+
 def read_tcp_memory(proc: Path) -> TcpMemoryLimits | None:
     """Read tcp_mem, None in a child namespace, where there is none; raises ProcError."""
     return _read_if_present(proc / _IPV4 / "tcp_mem", parse_tcp_memory)
@@ -169,6 +190,7 @@ def read_limits(proc: Path) -> tuple[Limits, list[ProcError]]:
         conntrack_limit=attempt(read_conntrack_limit),
         port_range=attempt(read_port_range),
         time_wait_reuse=attempt(read_time_wait_reuse),
+        settings=attempt(read_tcp_settings),
         events=attempt(read_events),
     )
     return limits, errors

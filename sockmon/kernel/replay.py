@@ -37,6 +37,7 @@ def record(directory: Path, proc: Path = Path("/proc")) -> None:
     try:
         source.tcp(source.families())
         source.udp(source.families())
+        source.last_heard(source.families())
     finally:
         source.diag.close()
     for name in procfs.FILES:

@@ -25,7 +25,14 @@ class AttributeField(NamedTuple):
 CGROUP_ID = AttributeField("cgroup_id", Attribute.CGROUP_ID, 0, 2)
 #: SK_MEMINFO_DROPS: at a listener, the connections dropped there.
 DROPS = AttributeField("drops", Attribute.SKMEMINFO, 32, 1)
+#: tcpi_last_data_sent, tcpi_last_ack_recv: milliseconds ago.
+DATA_SENT = AttributeField("data_sent_ms", Attribute.INFO, 44, 1)
+ACK_RECEIVED = AttributeField("ack_received_ms", Attribute.INFO, 56, 1)
+
+#: What every dump is decoded for.
 FIELDS = (CGROUP_ID, DROPS)
+#: What the second dump, of sockets in telling states, is decoded for.
+INFO_FIELDS = (DATA_SENT, ACK_RECEIVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +57,9 @@ class RowBuffer:
     What is made of the rows of a poll is therefore good until the buffer is cleared for the next.
     """
 
-    def __init__(self) -> None:
-        self._store = _allocate(_FIRST_CAPACITY)
+    def __init__(self, fields: tuple[AttributeField, ...] = FIELDS) -> None:
+        self.fields = fields
+        self._store = _allocate(_FIRST_CAPACITY, fields)
         self._used = 0
 
     def __len__(self) -> int:
@@ -80,15 +88,15 @@ class RowBuffer:
         )
 
     def _grow(self, needed: int) -> None:
-        kept, grown = self.rows(), _allocate(needed + needed // 4)
+        kept, grown = self.rows(), _allocate(needed + needed // 4, self.fields)
         grown.messages[: self._used] = kept.messages
         for name, values in kept.fields.items():
             grown.fields[name][: self._used] = values
         self._store = grown
 
 
-def _allocate(capacity: int) -> Rows:
+def _allocate(capacity: int, fields: tuple[AttributeField, ...]) -> Rows:
     return Rows(
         np.empty(capacity, uapi.INET_DIAG_MSG),
-        {field.name: np.empty(capacity, np.uint64) for field in FIELDS},
+        {field.name: np.empty(capacity, np.uint64) for field in fields},
     )

@@ -4,13 +4,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from sockmon.kernel import procfs, uapi
 from sockmon.kernel.errors import ProcError
-from sockmon.kernel.rows import CGROUP_ID, DROPS, RowBuffer, Rows
+from sockmon.kernel.rows import (
+    ACK_RECEIVED,
+    CGROUP_ID,
+    DATA_SENT,
+    DROPS,
+    INFO_FIELDS,
+    RowBuffer,
+    Rows,
+)
 from sockmon.kernel.sockdiag import NetlinkTransport, SockDiag, Transport
 from sockmon.kernel.uapi import Attribute, Family, Protocol
 from sockmon.kernel.wire import DumpRequest
+from sockmon.model.ages import LastHeard
 from sockmon.model.limits import Limits
+from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 
 HOST = "host"
@@ -25,6 +37,9 @@ class KernelSource:
     name: str = HOST
     _tcp_rows: RowBuffer = field(default_factory=RowBuffer, repr=False, compare=False)
     _udp_rows: RowBuffer = field(default_factory=RowBuffer, repr=False, compare=False)
+    _info_rows: RowBuffer = field(
+        default_factory=lambda: RowBuffer(INFO_FIELDS), repr=False, compare=False
+    )
 
     @staticmethod
     def live(stop_requested: Callable[[], bool] = lambda: False) -> "KernelSource":
@@ -59,6 +74,19 @@ class KernelSource:
             for family in families
         ]
         return _table(self.diag.dump(*listeners, *others, into=self._tcp_rows))
+
+    def last_heard(self, families: tuple[Family, ...]) -> LastHeard:
+        """Ask when sockets in CLOSE_WAIT and FIN_WAIT2 last sent and heard; raises DumpError.
+
+        tcp_info takes the socket lock and triples the bytes, so only these states are asked.
+        """
+        states = 1 << TcpState.CLOSE_WAIT | 1 << TcpState.FIN_WAIT2
+        extensions = Attribute.INFO.request_bit
+        requests = [DumpRequest(Protocol.TCP, family, states, extensions) for family in families]
+        rows = self.diag.dump(*requests, into=self._info_rows)
+        sent, heard = rows.fields[DATA_SENT.name], rows.fields[ACK_RECEIVED.name]
+        told = np.flatnonzero(sent | heard)  # a time-wait FIN_WAIT2 has no tcp_info
+        return LastHeard.of(rows.messages["cookie"][told], sent[told], heard[told])
 
     def udp(self, families: tuple[Family, ...]) -> SocketTable:
         """Dump all UDP sockets, good until the next call; raises DumpError."""

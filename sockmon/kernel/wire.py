@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sockmon.kernel import uapi
 from sockmon.kernel.errors import DumpError
-from sockmon.kernel.rows import FIELDS, RowBuffer, Rows
+from sockmon.kernel.rows import RowBuffer, Rows
 from sockmon.kernel.uapi import Family, Protocol
 from sockmon.model.states import TcpState
 
@@ -170,7 +170,7 @@ class Decoder:
         self._attributes(words, heads, lengths, new.fields)
 
     def _attributes(self, words: Words, heads: Index, lengths: Words, fields: Fields) -> None:
-        """Copy FIELDS out of the attributes of every socket.
+        """Copy the buffer's fields out of the attributes of every socket.
 
         Most sockets of a dump carry the same attributes in the same places, so one socket's
         layout is compared with all at once; what is left after a few layouts is walked.
@@ -190,16 +190,32 @@ class Decoder:
             for place, header in layout:
                 same &= payload[:, place] == header
             if same.all():
-                _copy(fields, payload, alike, layout)
+                self._copy(fields, payload, alike, layout)
                 rows = rows[~like]
                 continue
-            _copy(fields, payload[same], alike[same], layout)
+            self._copy(fields, payload[same], alike[same], layout)
             like[like] = same
             rows = rows[~like]
         for row in rows.tolist():
             length = int(lengths[row])
             layout = self._layout(words, int(heads[row]), length)
-            _copy(fields, _payload(words, heads[row : row + 1], length), np.array([row]), layout)
+            payload = _payload(words, heads[row : row + 1], length)
+            self._copy(fields, payload, np.array([row]), layout)
+
+    def _copy(
+        self, fields: Fields, payload: Words, rows: Index, layout: list[tuple[int, int]]
+    ) -> None:
+        """Copy the buffer's fields out of attributes that share a layout, into their rows."""
+        for place, header in layout:
+            for field in self._rows.fields:
+                size = (header & 0xFFFF) - uapi.ATTRIBUTE_HEADER_BYTES
+                if header >> 16 != field.attribute or size < field.offset + field.words * _WORD:
+                    continue
+                first = place + 1 + field.offset // _WORD
+                values = payload[:, first].astype(np.uint64)
+                if field.words == 2:
+                    values |= payload[:, first + 1].astype(np.uint64) << np.uint64(32)
+                fields[field.name][rows] = values
 
     def _layout(self, words: Words, head: int, length: int) -> list[tuple[int, int]]:
         """Walk one message's attributes: (word offset from the first, attribute header)."""
@@ -245,25 +261,6 @@ def _payload(words: Words, heads: Index, length: int) -> Words:
     count = (length - _MESSAGE_MINIMUM + 3) // _WORD
     block = np.dtype((np.void, count * _WORD))
     return _gather(words, heads + _ATTRIBUTES_AT, block).view(np.uint32).reshape(-1, count)
-
-
-def _copy(
-    fields: Fields,
-    payload: Words,
-    rows: Index,
-    layout: list[tuple[int, int]],
-) -> None:
-    """Copy FIELDS out of attributes that share a layout, into their rows."""
-    for place, header in layout:
-        for field in FIELDS:
-            size = (header & 0xFFFF) - uapi.ATTRIBUTE_HEADER_BYTES
-            if header >> 16 != field.attribute or size < field.offset + field.words * _WORD:
-                continue
-            first = place + 1 + field.offset // _WORD
-            values = payload[:, first].astype(np.uint64)
-            if field.words == 2:
-                values |= payload[:, first + 1].astype(np.uint64) << np.uint64(32)
-            fields[field.name][rows] = values
 
 
 def _hint(number: int) -> str:

@@ -86,6 +86,19 @@ class TcpMemoryLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class TcpSettings:
+    """Settings that decide how long a state lasts, and how many connections may wait."""
+
+    fin_timeout: int  # seconds an orphaned FIN_WAIT2 is kept
+    syn_retries: int
+    syn_linear_timeouts: int  # of the retries, those 1 s apart; 0 on kernels before 6.5
+    synack_retries: int
+    max_syn_backlog: int
+    somaxconn: int
+    syncookies: int
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Levels and their bounds; None where this kernel or namespace has none, or on failure."""
 
@@ -97,4 +110,5 @@ class Limits:
     conntrack_limit: int | None = None
     port_range: PortRange | None = None
     time_wait_reuse: TimeWaitReuse | None = None
+    settings: TcpSettings | None = None
     events: Mapping[str, int] | None = None

@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from sockmon.model.ages import AgeHistogram
 from sockmon.model.counts import PortGroup, StateCounts
+from sockmon.model.finding import Finding
 from sockmon.model.limits import Limits
 from sockmon.model.listeners import ListenQueue
 from sockmon.model.ports import EphemeralPorts
+from sockmon.model.roles import Role
+from sockmon.model.states import TcpState
 
 T = TypeVar("T")
 
@@ -48,6 +52,32 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
+class StaleGroup:
+    """CLOSE_WAIT sockets of one group that the application should have closed."""
+
+    role: Role
+    port: int
+    owner: str
+    sockets: int
+    unread_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What is wrong in a namespace, and the ages behind it.
+
+    stale: largest groups first, bounded; oldest_close_wait in seconds, 0 when there is none.
+    hidden_processes: how many could not be looked into for want of privilege.
+    """
+
+    findings: tuple[Finding, ...]
+    ages: Mapping[TcpState, AgeHistogram]
+    stale: tuple[StaleGroup, ...]
+    oldest_close_wait: float
+    hidden_processes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Something that could not be read in this poll."""
 
@@ -68,6 +98,7 @@ class NamespaceObservation:
     udp: Timed[Mapping[int, StateCounts]] | None = None
     ports: Timed[Ports] | None = None
     limits: Timed[Limits] | None = None
+    diagnosis: Timed[Diagnosis] | None = None
 
 
 #: Upper bounds of sockmon_poll_duration_seconds' buckets.

@@ -6,7 +6,7 @@ called bind() before connect(), and a range set by IP_LOCAL_PORT_RANGE, cannot b
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -187,7 +187,7 @@ class PortForecast:
         return soonest if soonest <= _HORIZON_SECONDS else math.inf
 
 
-def robust_slope(samples: tuple[tuple[float, int], ...]) -> float:
+def robust_slope(samples: Sequence[tuple[float, float]]) -> float:
     """Theil-Sen: the median of all slopes between two samples, which one burst cannot turn."""
     times, values = np.array(samples, np.float64).T
     first, second = np.triu_indices(times.size, 1)

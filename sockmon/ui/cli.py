@@ -6,27 +6,35 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from sockmon import __version__
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.source import KernelSource
 from sockmon.model.states import TcpState
 
+if TYPE_CHECKING:
+    from sockmon.config import Config
+
 OpenSource = Callable[[Callable[[], bool]], KernelSource]
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
+COULD_NOT_LOOK = 3  # doctor's, by the convention of monitoring plugins
 
 
 class UserError(Exception):
     """Something the user can mend; each line of the text is printed by itself."""
 
 
+class _UsageError(Exception):
+    """The command line itself is wrong."""
+
+
 class _Parser(argparse.ArgumentParser):
-    """One line for a mistake, instead of the usage and a line."""
+    """Leaves it to main() how a mistake is told and which status it has."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        raise _UsageError(f"{self.prog}: {message} (see {self.prog} --help)")
 
 
 def entry_point() -> NoReturn:
@@ -36,14 +44,18 @@ def entry_point() -> NoReturn:
 
 def main(argv: Sequence[str], open_source: OpenSource = KernelSource.live) -> int:
     """Run one command over a kernel, or a recording of one; returns the exit status."""
-    arguments = _parser().parse_args(argv)
+    mistake = COULD_NOT_LOOK if list(argv[:1]) == ["doctor"] else USAGE
     try:
+        arguments = _parser().parse_args(argv)
         status: int = arguments.run(arguments, open_source)
         sys.stdout.flush()
+    except _UsageError as error:
+        print(error, file=sys.stderr)
+        return mistake
     except (UserError, KernelError) as error:
         for line in str(error).splitlines():
             print(f"sockmon: {line}", file=sys.stderr)
-        return USAGE
+        return mistake
     except BrokenPipeError:
         # The reader has gone, as in `sockmon count | head -1`: nothing more to say, nor to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -63,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     _add_run(commands.add_parser("run", help="run the daemon", allow_abbrev=False))
     _add_count(commands.add_parser("count", help="count sockets once", allow_abbrev=False))
+    _add_doctor(commands.add_parser("doctor", help="say what is wrong", allow_abbrev=False))
     check = commands.add_parser(
         "check-config", help="check a configuration file", allow_abbrev=False
     )
@@ -114,6 +127,27 @@ def _add_count(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_count)
 
 
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Poll twice, a second apart, and say what is wrong, who must act, and what to do. "
+        "Exit status: 0 healthy, 1 warning, 2 critical, 3 could not look."
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text", dest="form")
+    _add_config(parser)
+    parser.set_defaults(run=_doctor)
+
+
+def _doctor(arguments: argparse.Namespace, open_source: OpenSource) -> int:
+    from sockmon.daemon import now  # noqa: PLC0415 - each command loads what it needs
+    from sockmon.ui import doctor  # noqa: PLC0415
+
+    config = _load_config(arguments.config)
+    diagnosed = doctor.examine(open_source(lambda: False), config, now, time.sleep)
+    write = doctor.write_json if arguments.form == "json" else doctor.write_text
+    write(diagnosed, sys.stdout)
+    return diagnosed.status
+
+
 def _count(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     from sockmon.ui import count  # noqa: PLC0415 - each command loads what it needs
 
@@ -149,11 +183,11 @@ def _state(text: str | None) -> TcpState | None:
     raise UserError(f"--state: {text!r} is none of {', '.join(s.label for s in TcpState)}")
 
 
-def _load_config(path: Path) -> None:
+def _load_config(path: Path | None) -> "Config":
     from sockmon import config  # noqa: PLC0415 - each command loads what it needs
 
     try:
-        config.load(path)
+        return config.Config() if path is None else config.load(path)
     except config.ConfigError as error:
         raise UserError(str(error)) from error
 

@@ -148,7 +148,9 @@ def _by_owner(view: _View, rows: Rows) -> _Coded:
             f"the sockets of {found.hidden} processes have owner {NONE}: "
             "seeing them needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
         )
-    return _named(codes, [str(found.by_inode.get(inode, NONE)) for inode in inodes])
+    holders = (found.by_inode.get(inode) for inode in inodes)
+    names = [f"{owners.printable(p.name)}[{p.pid}]" if p else NONE for p in holders]
+    return _named(codes, names)
 
 
 def _named(codes: Rows, names: Sequence[str]) -> _Coded:

@@ -1,0 +1,1 @@
+"""From findings to people: the life cycle of alerts, the receivers told, Prometheus's own rules."""

@@ -1,0 +1,80 @@
+"""What an alert is called, and what identifies and describes it.
+
+Labels identify, annotations describe (Prometheus's alerting rules): no value that changes from
+poll to poll is ever a label.
+"""
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from sockmon.model.finding import Finding
+
+#: Where the runbook of each alert is found, as RUNBOOKS + alert name + ".md".
+RUNBOOKS = "https://github.com/sockmon/sockmon/blob/main/docs/runbooks/"
+
+#: Labels that sockmon itself sets, and that no configuration may.
+IDENTITY = ("alertname", "severity", "netns", "role", "port", "owner", "source")
+
+#: The daemon's alerts; those of Prometheus's rules say "prometheus".
+SOURCE = "sockmon"
+
+_LABEL_LIMIT = 256
+_ANNOTATION_LIMIT = 4096
+
+
+def alert_name(detector: str) -> str:
+    """close_wait_leak -> SockmonCloseWaitLeak."""
+    return "Sockmon" + "".join(word.capitalize() for word in detector.split("_"))
+
+
+def runbook_url(name: str) -> str:
+    """Where the alert of this name is explained."""
+    return f"{RUNBOOKS}{name}.md"
+
+
+def labels_of(finding: Finding, extra: Mapping[str, str]) -> Mapping[str, str]:
+    """Return an alert's labels, sorted by name; what the finding has no part of is left out."""
+    subject = finding.subject
+    identity = {
+        "alertname": alert_name(finding.detector),
+        "severity": finding.severity,
+        "netns": finding.netns,
+        "role": subject.role,
+        "port": None if subject.port is None else str(subject.port),
+        "owner": subject.owner,
+        "source": SOURCE,
+    }
+    present = {name: value for name, value in identity.items() if value}
+    named = {name: _one_line(value) for name, value in {**extra, **present}.items()}
+    return MappingProxyType(dict(sorted(named.items())))
+
+
+def annotations_of(finding: Finding) -> Mapping[str, str]:
+    """Return what the person on call reads."""
+    evidence = [
+        f"{name}: {value if isinstance(value, str) else json.dumps(value, default=str)}"
+        for name, value in finding.evidence.items()
+    ]
+    return MappingProxyType(
+        {
+            "summary": _text(finding.summary),
+            "description": _text("\n".join([*finding.advice, *evidence])),
+            "runbook_url": runbook_url(alert_name(finding.detector)),
+        }
+    )
+
+
+def _one_line(text: str) -> str:
+    """A label value that every receiver takes and no terminal obeys."""
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return _cut(plain, _LABEL_LIMIT)
+
+
+def _text(text: str) -> str:
+    """Valid Unicode: a lone surrogate (a byte that was no UTF-8) is written as its escape."""
+    return _cut(text.encode(errors="backslashreplace").decode(), _ANNOTATION_LIMIT)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -1,0 +1,234 @@
+"""The life of an alert, pure: what was there, what is found, and the time go in; what is, comes out.
+
+The rules in words; the table below says the same, and nothing else changes an alert.
+
+- A *condition* is a detector, a namespace and a subject. It has one alert for each severity.
+- An alert is *pending* from the first poll that finds its condition, and *firing* once the
+  condition has been found for as long as `for` says. If it goes before, nobody hears of it.
+- When the condition is no longer found, a firing alert is *kept* firing for `keep_firing_for`;
+  found again, it simply fires on. After that it is *resolved*, and remembered for 15 minutes so
+  that receivers can be told until they are sure to know. Found again, it begins anew.
+- A poll that could not look (*unseen*) proves nothing: it changes nothing.
+- Severity. `for` belongs to the condition: it is waited for once, whatever the severity. When a
+  firing condition gets worse, the critical alert *takes over*: it fires in that poll, and the
+  warning, now *outranked*, resolves in the same one. When the condition gets better, the critical
+  alert is kept for `keep_firing_for` first, and only then the warning takes over, so that a value
+  moving about the border between the two tells people once. Never do two severities of one
+  condition fire at a time.
+
+Times are measured on the monotonic clock, which stands still while the host is suspended and knows
+no jumps; the wall clock is only ever shown.
+
+Sources: Prometheus, rules/alerting.go, (*AlertingRule).Eval, resolvedRetention; h11, _state.py.
+"""
+
+import enum
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from sockmon.alert.labels import annotations_of, labels_of
+from sockmon.model.finding import SEVERITIES, Finding, Severity, Subject
+from sockmon.model.observation import Moment
+
+#: How long a resolved alert is remembered: Prometheus's resolvedRetention.
+RESOLVED_RETENTION = 15 * 60.0
+
+
+class State(enum.Enum):
+    """Where an alert is in its life."""
+
+    INACTIVE = "inactive"
+    PENDING = "pending"
+    FIRING = "firing"
+    KEPT = "kept"
+    RESOLVED = "resolved"
+
+
+class Event(enum.Enum):
+    """What one poll means to an alert."""
+
+    SEEN = "its condition is found, with its severity"
+    TAKES_OVER = "the same, and another severity of the condition has been firing"
+    OUTRANKED = "a more severe alert of its condition stands"
+    GONE = "the poll looked, and its condition is not there"
+    UNSEEN = "the poll could not look"
+    WAITED = "what its state waits for is over"
+
+
+_S, _E = State, Event
+
+#: What is not here leaves the alert as it is. Each poll is one event to an alert; unless that was
+#: UNSEEN, WAITED follows if the wait of the state it is then in (see `_waited`) is over.
+TABLE: Mapping[tuple[State, Event], State] = {
+    (_S.INACTIVE, _E.SEEN): _S.PENDING,
+    (_S.INACTIVE, _E.TAKES_OVER): _S.FIRING,
+    (_S.PENDING, _E.TAKES_OVER): _S.FIRING,
+    (_S.PENDING, _E.OUTRANKED): _S.INACTIVE,
+    (_S.PENDING, _E.GONE): _S.INACTIVE,
+    (_S.PENDING, _E.WAITED): _S.FIRING,  # `for`
+    (_S.FIRING, _E.OUTRANKED): _S.RESOLVED,
+    (_S.FIRING, _E.GONE): _S.KEPT,
+    (_S.KEPT, _E.SEEN): _S.FIRING,
+    (_S.KEPT, _E.TAKES_OVER): _S.FIRING,
+    (_S.KEPT, _E.OUTRANKED): _S.RESOLVED,
+    (_S.KEPT, _E.WAITED): _S.RESOLVED,  # `keep_firing_for`
+    (_S.RESOLVED, _E.SEEN): _S.PENDING,
+    (_S.RESOLVED, _E.TAKES_OVER): _S.FIRING,
+    (_S.RESOLVED, _E.WAITED): _S.INACTIVE,  # RESOLVED_RETENTION
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long a condition must last before its alert fires, and how long it is then kept."""
+
+    for_: float = 30.0
+    keep_firing_for: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What makes it the same trouble from poll to poll."""
+
+    detector: str
+    netns: str
+    subject: Subject
+
+
+@dataclass(frozen=True, slots=True)
+class AlertKey:
+    """What makes it the same alert."""
+
+    condition: Condition
+    severity: Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert at one moment.
+
+    since: when its condition was first found. entered: when it came into `state`.
+    fired: when it began to fire, if it has. Its labels are its own for life, whatever a reload
+    says; its annotations are those of the last finding.
+    """
+
+    key: AlertKey
+    state: State
+    since: Moment
+    entered: Moment
+    fired: Moment | None
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+
+    @property
+    def firing(self) -> bool:
+        """Whether receivers are to believe in it."""
+        return self.state in (State.FIRING, State.KEPT)
+
+
+Alerts: TypeAlias = Mapping[AlertKey, Alert]
+WaitsOf: TypeAlias = Callable[[str], Waits]  # detector -> its waits
+Looked: TypeAlias = Callable[[str, str], bool]  # netns, detector -> whether this poll could tell
+
+
+def everywhere(netns: str, detector: str) -> bool:  # noqa: ARG001 - a Looked
+    """Say that the poll could look at everything."""
+    return True
+
+
+def step(
+    alerts: Alerts,
+    findings: Iterable[Finding],
+    now: Moment,
+    waits: WaitsOf,
+    labels: Mapping[str, str],
+    looked: Looked = everywhere,
+) -> Alerts:
+    """Return the alerts after one poll; `labels` are the configured ones of every new alert."""
+    found = _by_condition(findings)
+    after: dict[AlertKey, Alert] = {}
+    for condition in dict.fromkeys([*(key.condition for key in alerts), *found]):
+        finding = found.get(condition)
+        blind = finding is None and not looked(condition.netns, condition.detector)
+        before = {s: alerts.get(AlertKey(condition, s)) for s in SEVERITIES}
+        alive = [a for a in before.values() if a and a.state is not State.RESOLVED]
+        since = min((a.since for a in alive), key=lambda at: at.monotonic, default=now)
+        seen = Event.TAKES_OVER if any(a.firing for a in alive) else Event.SEEN
+        outranked = False
+        for severity in reversed(SEVERITIES):
+            is_its = finding is not None and finding.severity == severity
+            if blind:
+                event = Event.UNSEEN
+            elif outranked:
+                event = Event.OUTRANKED
+            else:
+                event = seen if is_its else Event.GONE
+            alert = before[severity]
+            if is_its and finding is not None and not outranked:
+                alert = _described(alert, finding, labels, since, now)
+            if alert is not None:
+                alert = _moved(alert, event, now, waits(condition.detector))
+                if alert.state is not State.INACTIVE:
+                    after[alert.key] = alert
+            outranked |= is_its or (alert is not None and alert.firing)
+    return after
+
+
+def ended(alert: Alert, now: Moment) -> Alert:
+    """Return the alert as resolved: its receiver was told of it, and it is no longer known."""
+    return _entered(alert, State.RESOLVED, now)
+
+
+def _by_condition(findings: Iterable[Finding]) -> dict[Condition, Finding]:
+    """Key the findings; of two with one key the more severe counts."""
+    found: dict[Condition, Finding] = {}
+    for finding in sorted(findings, key=lambda f: SEVERITIES.index(f.severity)):
+        found[Condition(*finding.key)] = finding
+    return found
+
+
+def _described(
+    alert: Alert | None, finding: Finding, labels: Mapping[str, str], since: Moment, now: Moment
+) -> Alert:
+    """Return the alert with what is now said of it; a new one, or one that begins anew."""
+    annotations = annotations_of(finding)
+    if alert is not None and alert.state is not State.RESOLVED:
+        return replace(alert, annotations=annotations)
+    return Alert(
+        AlertKey(Condition(*finding.key), finding.severity),
+        State.INACTIVE if alert is None else alert.state,
+        since=since,
+        entered=now,
+        fired=None,
+        labels=labels_of(finding, labels),
+        annotations=annotations,
+    )
+
+
+def _moved(alert: Alert, event: Event, now: Moment, waits: Waits) -> Alert:
+    """Send one poll's event through the table."""
+    moved = _entered(alert, TABLE.get((alert.state, event), alert.state), now)
+    if event is Event.UNSEEN or not _waited(moved, now, waits):
+        return moved
+    return _entered(moved, TABLE.get((moved.state, Event.WAITED), moved.state), now)
+
+
+def _entered(alert: Alert, state: State, now: Moment) -> Alert:
+    if state is alert.state:
+        return alert
+    begins_to_fire = state is State.FIRING and alert.state is not State.KEPT
+    return replace(alert, state=state, entered=now, fired=now if begins_to_fire else alert.fired)
+
+
+def _waited(alert: Alert, now: Moment, waits: Waits) -> bool:
+    """Whether the wait of the alert's state, if it has one, is over."""
+    match alert.state:
+        case State.PENDING:
+            return now.monotonic - alert.since.monotonic >= waits.for_
+        case State.KEPT:
+            return now.monotonic - alert.entered.monotonic >= waits.keep_firing_for
+        case State.RESOLVED:
+            return now.monotonic - alert.entered.monotonic >= RESOLVED_RETENTION
+        case _:
+            return False

@@ -1,0 +1,154 @@
+"""CLOSE_WAIT leak: an application that never closes what its peers have closed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sockmon.detect.detector import Count, Detector, DetectorLimits, Ratio, Seconds, severity
+from sockmon.durations import format_duration
+from sockmon.model import close_wait
+from sockmon.model.finding import Finding, FindingKey, Group, Owner, Severity, Subject
+from sockmon.model.ports import robust_slope
+from sockmon.model.sight import Sight
+
+NAME = "close_wait_leak"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits(DetectorLimits):
+    """When CLOSE_WAIT sockets are a leak, and when it is critical."""
+
+    stale_after: Seconds = 60.0
+    warning_sockets: Count = 10
+    critical_age: Seconds = 600.0
+    growth_window: Seconds = 300.0
+    critical_fd_ratio: Ratio = 0.8
+    critical_fd_exhaustion: Seconds = 3600.0
+
+
+def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
+    """Yield a finding for each group with enough stale sockets."""
+    places = close_wait.stale(sight.aged, sight.now, limits.stale_after)
+    since = dict(
+        zip(sight.aged.rows[places].tolist(), sight.aged.since[places].tolist(), strict=True)
+    )
+    for group, rows in sight.groups(sight.aged.rows[places]):
+        oldest = sight.now - min(since[row] for row in rows.tolist())
+        finding = _judge(sight, limits, group, rows, oldest)
+        if finding is not None:
+            yield finding
+
+
+DETECTOR = Detector(NAME, "SockmonCloseWaitLeak", Limits, find)
+
+
+def _judge(
+    sight: Sight, limits: Limits, group: Group, rows: NDArray[np.intp], oldest: float
+) -> Finding | None:
+    owner = sight.owners.get(group)
+    subject = Subject(group.role, group.port, sight.owner_label(group))
+    key: FindingKey = (NAME, sight.netns, subject)
+    count = int(rows.size)
+    if severity(sight, key, count, limits.warning_sockets, np.inf) is None:
+        return None
+    growth = _growth(sight, key, count, limits.growth_window)
+    use = _descriptors(owner)
+    seconds_left = (use[1] - use[0]) / growth if use and growth > 0 else None
+    critical = (
+        (growth > 0 and oldest > limits.critical_age)
+        or (use is not None and use[0] >= limits.critical_fd_ratio * use[1])
+        or (seconds_left is not None and seconds_left < limits.critical_fd_exhaustion)
+    )
+    judged: Severity = "critical" if critical else "warning"
+    evidence = _evidence(sight, rows, oldest, growth, seconds_left)
+    who = subject.owner or "an unknown process"
+    return Finding(
+        detector=NAME,
+        severity=judged,
+        netns=sight.netns,
+        subject=subject,
+        value=count,
+        limit=limits.warning_sockets,
+        summary=(
+            f"{who} has not closed {count} connections that its peers have closed "
+            f"({_where(group)}; the oldest {format_duration(round(oldest))} ago)"
+        ),
+        evidence=evidence,
+        advice=_advice(group, who, evidence, seconds_left),
+        group=group,
+        inodes=tuple(inode for inode in sight.table.inode[rows].tolist() if inode),
+    )
+
+
+def _growth(sight: Sight, key: FindingKey, count: int, window: float) -> float:
+    """Sockets per second over the window; 0 while too little is known."""
+    past = sight.past.get(key)
+    if past is None:
+        return 0.0
+    samples = tuple(s for s in past.samples if sight.now - s[0] <= window)
+    return max(0.0, robust_slope((*samples, (sight.now, count)))) if samples else 0.0
+
+
+def _descriptors(owner: Owner | None) -> tuple[int, int] | None:
+    """Descriptors used and their limit, of the process nearest to its limit."""
+    uses = [
+        (process.fds, process.fd_limit)
+        for process in (owner.processes if owner else ())
+        if process.fds is not None and process.fd_limit
+    ]
+    return max(uses, key=lambda use: use[0] / use[1]) if uses else None
+
+
+def _evidence(
+    sight: Sight,
+    rows: NDArray[np.intp],
+    oldest: float,
+    growth: float,
+    seconds_left: float | None,
+) -> dict[str, Any]:
+    evidence: dict[str, Any] = {
+        "oldest_seconds": round(oldest, 1),
+        "growth_per_minute": round(growth * 60, 2),
+        "unread_bytes": int(close_wait.unread_bytes(sight.table, rows).sum()),
+        "never_read_to_the_end": int((sight.table.receive_queue[rows] > 0).sum()),
+        "peers": sight.peers(rows),
+    }
+    if seconds_left is not None:
+        evidence["fd_exhaustion_seconds"] = round(seconds_left)
+    return evidence
+
+
+def _where(group: Group) -> str:
+    if group.role == "listener":
+        return f"accepted on port {group.port}"
+    return f"made to port {group.port} elsewhere"
+
+
+def _advice(
+    group: Group, who: str, evidence: dict[str, Any], seconds_left: float | None
+) -> tuple[str, ...]:
+    advice = [
+        f"{who} must close these sockets: the kernel keeps CLOSE_WAIT for ever.",
+    ]
+    if evidence["never_read_to_the_end"]:
+        advice.append(
+            f"{evidence['never_read_to_the_end']} of them were never read to the end: look for a "
+            "handler that is stuck, or that forgets its connection on an error path."
+        )
+    else:
+        advice.append(
+            "All were read to the end of file and kept: look for a connection pool or a cache "
+            "that never evicts, or a response that is never closed."
+        )
+    if seconds_left is not None:
+        advice.append(
+            "At this rate it is out of file descriptors in "
+            f"{format_duration(round(seconds_left))}: plan a restart before that."
+        )
+    side = "sport" if group.role == "listener" else "dport"
+    advice.append(f"See them: ss -tnpo state close-wait '( {side} = :{group.port} )'")
+    advice.append(f"First aid: restart {who}; it loses its other connections too.")
+    return tuple(advice)

@@ -1,0 +1,39 @@
+"""Two polls must agree: a dump is no snapshot, and a burst is no trouble."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from sockmon.model.finding import Finding, FindingKey
+from sockmon.model.sight import Past
+
+#: Samples are kept this long: growth is told over the last five minutes.
+REMEMBERED_SECONDS = 600.0
+#: A finding that one poll misses has not ended for its samples.
+_FORGOTTEN_AFTER_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The findings of the last poll, and what is remembered of each."""
+
+    findings: tuple[Finding, ...] = ()
+    past: Mapping[FindingKey, Past] = field(default_factory=dict)
+    _last: frozenset[FindingKey] = frozenset()
+
+    def seen(self, found: Iterable[Finding], now: float) -> "Confirmed":
+        """Add one poll's findings; `findings` of the result are those the poll before had too."""
+        found = tuple(found)
+        past = {
+            key: was
+            for key, was in self.past.items()
+            if now - was.samples[-1][0] < _FORGOTTEN_AFTER_SECONDS
+        }
+        for finding in found:
+            before = past[finding.key].samples if finding.key in past else ()
+            recent = tuple(s for s in before if now - s[0] < REMEMBERED_SECONDS)
+            past[finding.key] = Past(finding.severity, (*recent, (now, finding.value)))
+        return Confirmed(
+            tuple(finding for finding in found if finding.key in self._last),
+            past,
+            frozenset(finding.key for finding in found),
+        )

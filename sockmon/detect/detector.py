@@ -1,0 +1,55 @@
+"""What a detector is: a table of limits with defaults, and a pure function to findings."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+from annotated_types import Ge, Gt, Le
+
+from sockmon.durations import DurationField
+from sockmon.model.finding import Finding, FindingKey, Severity
+from sockmon.model.sight import Sight
+
+Seconds = Annotated[float, DurationField(), Ge(0.0)]
+Ratio = Annotated[float, Gt(0.0), Le(1.0)]
+Count = Annotated[int, Ge(1)]
+
+#: A finding ends, or loses its severity, only below this share of the limit that made it.
+HYSTERESIS = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorLimits:
+    """What every detector can be told; `for_` holds its alert back, `keep_firing_for` keeps it."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {
+        "extra": "forbid",
+        "strict": True,
+        "alias_generator": lambda name: name.rstrip("_"),  # `for` is a word of Python
+    }
+
+    enabled: bool = True
+    for_: Seconds = 30.0
+    keep_firing_for: Seconds = 60.0
+
+
+class Detector(NamedTuple):
+    """`name` is its key in the configuration; `alert` the alert that its findings raise."""
+
+    name: str
+    alert: str
+    limits: type[DetectorLimits]
+    find: Callable[[Sight, Any], Iterable[Finding]]
+
+
+def severity(
+    sight: Sight, key: FindingKey, value: float, warning: float, critical: float
+) -> Severity | None:
+    """Judge a value by its limits, with hysteresis against what it was in the last polls."""
+    past = sight.past.get(key)
+    was = past.severity if past else None
+    if value >= critical * (HYSTERESIS if was == "critical" else 1.0):
+        return "critical"
+    if value >= warning * (HYSTERESIS if was else 1.0):
+        return "warning"
+    return None

@@ -1,0 +1,147 @@
+"""One namespace's diagnosis from poll to poll: ages, rates, owners, findings.
+
+The detectors are pure; what they need of the past and of the kernel comes together here.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from sockmon.detect import close_wait_leak, diagnose
+from sockmon.detect.confirm import Confirmed
+from sockmon.detect.detector import DetectorLimits
+from sockmon.kernel.owners import OwnerFinder
+from sockmon.model import close_wait
+from sockmon.model.ages import NOBODY, Aged, LastHeard, age_histograms
+from sockmon.model.finding import Finding, Group, Owner
+from sockmon.model.limits import Limits
+from sockmon.model.listeners import ListenDrops, ListenQueue
+from sockmon.model.observation import Diagnosis, Moment, StaleGroup
+from sockmon.model.ports import EphemeralPorts
+from sockmon.model.roles import Roles
+from sockmon.model.sight import Rates, Sight
+from sockmon.model.states import TcpState
+from sockmon.model.table import SocketTable
+
+_STALE_GROUPS_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one poll saw of a namespace, before anything is concluded from it."""
+
+    netns: str
+    table: SocketTable
+    roles: Roles
+    heard: LastHeard
+    listen_queues: tuple[ListenQueue, ...]
+    drops: ListenDrops
+    ephemeral: EphemeralPorts
+    exhaustion_seconds: float
+    limits: Limits
+
+
+def _stale_after(limits: Mapping[str, DetectorLimits]) -> float:
+    leak = limits[close_wait_leak.NAME]
+    assert isinstance(leak, close_wait_leak.Limits)
+    return leak.stale_after
+
+
+@dataclass(frozen=True, slots=True)
+class _Counters:
+    """Counters at one moment (monotonic seconds), to tell rates from."""
+
+    at: float
+    events: Mapping[str, int]
+    drops: Mapping[int, int]
+
+    def rates(self, later: "_Counters") -> Rates:
+        """Return how fast each counter rose; a counter that fell has begun anew."""
+        seconds = later.at - self.at
+        if seconds <= 0:
+            return Rates()
+        return Rates(
+            {
+                name: max(0, count - self.events[name]) / seconds
+                for name, count in later.events.items()
+                if name in self.events
+            },
+            {
+                port: max(0, count - self.drops[port]) / seconds
+                for port, count in later.drops.items()
+                if port in self.drops
+            },
+        )
+
+
+class Diagnostician:
+    """Remembers one namespace between its polls."""
+
+    def __init__(self, owners: OwnerFinder) -> None:
+        self._owners = owners
+        self._aged: Aged = NOBODY
+        self._counters: _Counters | None = None
+        self._confirmed = Confirmed()
+
+    def diagnose(self, seen: Seen, now: Moment, limits: Mapping[str, DetectorLimits]) -> Diagnosis:
+        """Judge one poll, after those before it."""
+        self._aged = self._aged.seen(seen.table, seen.heard, now.monotonic)
+        counters = _Counters(now.monotonic, seen.limits.events or {}, seen.drops.totals)
+        sight = Sight(
+            netns=seen.netns,
+            now=now.monotonic,
+            table=seen.table,
+            roles=seen.roles,
+            aged=self._aged,
+            listen_queues=seen.listen_queues,
+            ephemeral=seen.ephemeral,
+            exhaustion_seconds=seen.exhaustion_seconds,
+            limits=seen.limits,
+            rates=self._counters.rates(counters) if self._counters else Rates(),
+            past=self._confirmed.past,
+        )
+        self._counters = counters
+        found, owners = self._with_owners(sight, diagnose(sight, limits), limits)
+        self._confirmed = self._confirmed.seen(found, now.monotonic)
+        waiting = self._aged.of_state(TcpState.CLOSE_WAIT)
+        oldest = now.monotonic - self._aged.since[waiting].min() if waiting.size else 0.0
+        return Diagnosis(
+            findings=self._confirmed.findings,
+            ages=age_histograms(self._aged, now.monotonic),
+            stale=tuple(self._stale(sight, owners, _stale_after(limits))),
+            oldest_close_wait=float(oldest),
+            hidden_processes=self._owners.hidden,
+        )
+
+    def _with_owners(
+        self, sight: Sight, found: tuple[Finding, ...], limits: Mapping[str, DetectorLimits]
+    ) -> tuple[tuple[Finding, ...], Mapping[Group, Owner]]:
+        """Judge again, knowing who holds the sockets that the findings name."""
+        inodes: dict[Group, set[int]] = {}
+        for finding in found:
+            if finding.group is not None:
+                inodes.setdefault(finding.group, set()).update(finding.inodes)
+        owners = self._owners.find(inodes, sight.now)
+        if not owners:
+            return found, owners
+        judged = diagnose(replace(sight, owners=owners), limits)
+        return tuple(
+            replace(finding, owner=owners.get(finding.group)) if finding.group else finding
+            for finding in judged
+        ), owners
+
+    def _stale(
+        self, sight: Sight, owners: Mapping[Group, Owner], stale_after: float
+    ) -> Iterable[StaleGroup]:
+        """Name the stale groups by their unit, which costs nothing, unless more is known."""
+        rows = sight.aged.rows[close_wait.stale(sight.aged, sight.now, stale_after)]
+        groups = sight.groups(rows)[:_STALE_GROUPS_SHOWN]
+        units = self._owners.name_units({group.cgroup_id for group, _ in groups})
+        for group, part in groups:
+            known = owners.get(group)
+            yield StaleGroup(
+                group.role,
+                group.port,
+                known.label if known else units.get(group.cgroup_id) or "unknown",
+                int(part.size),
+                int(close_wait.unread_bytes(sight.table, part).sum()),
+            )

@@ -1,0 +1,96 @@
+"""A namespace's diagnosis -> Prometheus metric families."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import GaugeHistogramMetricFamily as GaugeHistogram
+from prometheus_client.core import GaugeMetricFamily as Gauge
+from prometheus_client.core import Metric
+
+from sockmon.detect import ALL
+from sockmon.model.ages import AGE_BUCKETS, AgeHistogram
+from sockmon.model.finding import SEVERITIES
+from sockmon.model.observation import Diagnosis, Observation
+
+_BOUNDS = [*map(str, AGE_BUCKETS), "+Inf"]
+
+
+def families(observation: Observation, now: float) -> Iterator[Metric]:
+    """Yield what ages and findings there are; every detector is always present."""
+    diagnoses = [
+        (namespace.name, diagnosis)
+        for namespace in observation.namespaces
+        if (diagnosis := observation.fresh(namespace.diagnosis, now)) is not None
+    ]
+    yield _ages(diagnoses)
+    yield from _close_wait(diagnoses)
+    yield _findings(diagnoses)
+
+
+def _ages(diagnoses: list[tuple[str, Diagnosis]]) -> Metric:
+    ages = GaugeHistogram(
+        "sockmon_state_age_seconds",
+        "For how long sockets have been in a state that a healthy one leaves soon.",
+        labels=["netns", "state"],
+    )
+    for netns, diagnosis in diagnoses:
+        for state, histogram in diagnosis.ages.items():
+            ages.add_metric([netns, state.label], _cumulative(histogram), histogram.total)
+    return ages
+
+
+def _cumulative(histogram: AgeHistogram) -> list[tuple[str, float]]:
+    total = 0
+    buckets: list[tuple[str, float]] = []
+    for bound, count in zip(_BOUNDS, histogram.counts, strict=True):
+        total += count
+        buckets.append((bound, total))
+    return buckets
+
+
+def _close_wait(diagnoses: list[tuple[str, Diagnosis]]) -> Iterator[Metric]:
+    stale = Gauge(
+        "sockmon_close_wait_stale_sockets",
+        "CLOSE_WAIT sockets that the application should have closed.",
+        labels=["netns", "role", "port", "owner"],
+    )
+    oldest = Gauge(
+        "sockmon_close_wait_oldest_seconds",
+        "Age of the oldest CLOSE_WAIT socket; 0 when there is none.",
+        labels=["netns"],
+    )
+    unread = Gauge(
+        "sockmon_close_wait_unread_bytes",
+        "Bytes received and never read, in stale CLOSE_WAIT sockets.",
+        labels=["netns", "role", "port"],
+    )
+    port: tuple[str, str]
+    for netns, diagnosis in diagnoses:
+        oldest.add_metric([netns], diagnosis.oldest_close_wait)
+        sockets: dict[tuple[str, str, str], int] = {}
+        unread_bytes: dict[tuple[str, str], int] = {}
+        for group in diagnosis.stale:
+            port = group.role, str(group.port)
+            sockets[*port, group.owner] = sockets.get((*port, group.owner), 0) + group.sockets
+            unread_bytes[port] = unread_bytes.get(port, 0) + group.unread_bytes
+        for labels, count in sockets.items():
+            stale.add_metric([netns, *labels], count)
+        for port, count in unread_bytes.items():
+            unread.add_metric([netns, *port], count)
+    yield from (stale, oldest, unread)
+
+
+def _findings(diagnoses: list[tuple[str, Diagnosis]]) -> Metric:
+    findings = Gauge(
+        "sockmon_findings",
+        "Findings of the last poll, by the detector that made them.",
+        labels=["netns", "detector", "severity"],
+    )
+    for netns, diagnosis in diagnoses:
+        for detector in ALL:
+            for severity in SEVERITIES:
+                count = sum(
+                    (found.detector, found.severity) == (detector.name, severity)
+                    for found in diagnosis.findings
+                )
+                findings.add_metric([netns, detector.name, severity], count)
+    return findings

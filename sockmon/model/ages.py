@@ -1,0 +1,140 @@
+"""Who has been in which state since when: this poll's sockets joined with the last one's.
+
+A socket is its cookie, so a generation is as large as the sockets that now live in the states
+that matter, and no larger. Ages are lower bounds: the time observed, or what the kernel itself
+knows, whichever is more.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sockmon.model.states import TcpState
+from sockmon.model.table import SocketTable
+
+#: States that a healthy socket leaves soon.
+AGED_STATES = (
+    TcpState.CLOSE_WAIT,
+    TcpState.FIN_WAIT1,
+    TcpState.FIN_WAIT2,
+    TcpState.LAST_ACK,
+    TcpState.CLOSING,
+    TcpState.SYN_SENT,
+    TcpState.SYN_RECV,
+)
+
+_AGED = np.isin(np.arange(max(TcpState) + 1), AGED_STATES)
+
+
+@dataclass(frozen=True, slots=True)
+class LastHeard:
+    """What tcp_info says of some sockets, in milliseconds ago: columns sorted by cookie."""
+
+    cookie: NDArray[np.uint64]
+    data_sent_ms: NDArray[np.uint32]
+    ack_received_ms: NDArray[np.uint32]
+
+    @staticmethod
+    def of(
+        cookie: NDArray[np.uint64],
+        data_sent_ms: NDArray[np.integer],
+        ack_received_ms: NDArray[np.integer],
+    ) -> "LastHeard":
+        """Sort the columns by cookie."""
+        order = np.argsort(cookie, kind="stable")
+        return LastHeard(
+            cookie[order],
+            data_sent_ms[order].astype(np.uint32),
+            ack_received_ms[order].astype(np.uint32),
+        )
+
+
+NOTHING_HEARD = LastHeard.of(np.empty(0, np.uint64), np.empty(0, np.uint32), np.empty(0, np.uint32))
+
+
+@dataclass(frozen=True, slots=True)
+class Aged:
+    """One generation: the sockets in AGED_STATES, as columns sorted by cookie.
+
+    rows        where each stands in its table
+    since       monotonic seconds at which it was in its state already
+    sent_at     monotonic seconds at which it last sent data, or its send queue last moved
+    send_queue  bytes
+    """
+
+    rows: NDArray[np.intp]
+    cookie: NDArray[np.uint64]
+    state: NDArray[np.uint8]
+    since: NDArray[np.float64]
+    sent_at: NDArray[np.float64]
+    send_queue: NDArray[np.uint32]
+
+    def seen(self, table: SocketTable, heard: LastHeard, now: float) -> "Aged":
+        """Return the next generation, this one being the last (`now` in monotonic seconds)."""
+        rows = np.flatnonzero(_AGED[table.state])
+        rows = rows[np.argsort(table.cookie[rows], kind="stable")]
+        cookie, state, queue = table.cookie[rows], table.state[rows], table.send_queue[rows]
+        since = np.full(rows.size, now)
+        sent_at = np.full(rows.size, now)
+        told = _find(heard.cookie, cookie)
+        known = np.flatnonzero(told >= 0)
+        # After the peer's FIN (CLOSE_WAIT) nothing arrives but answers to what is sent, and
+        # FIN_WAIT2 begins with an ACK: the last one came no earlier than the state did.
+        since[known] -= heard.ack_received_ms[told[known]] / 1000
+        sent_at[known] -= heard.data_sent_ms[told[known]] / 1000
+        before = _find(self.cookie, cookie)
+        joined = np.flatnonzero(before >= 0)
+        joined = joined[self.state[before[joined]] == state[joined]]
+        last = before[joined]
+        since[joined] = np.minimum(since[joined], self.since[last])
+        # Without tcp_info, a send queue that stands still is all there is to go by.
+        untold = told[joined] < 0
+        still = untold & (self.send_queue[last] == queue[joined])
+        sent_at[joined[still]] = self.sent_at[last[still]]
+        return Aged(rows, cookie, state, since, sent_at, queue.astype(np.uint32))
+
+    def of_state(self, *states: TcpState) -> NDArray[np.intp]:
+        """Return the places, in this generation, of the sockets in these states."""
+        return np.flatnonzero(np.isin(self.state, states))
+
+
+NOBODY = Aged(
+    np.empty(0, np.intp),
+    np.empty(0, np.uint64),
+    np.empty(0, np.uint8),
+    np.empty(0, np.float64),
+    np.empty(0, np.float64),
+    np.empty(0, np.uint32),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AgeHistogram:
+    """How many sockets of a state are at least as young as each bound; sum in seconds."""
+
+    counts: tuple[int, ...] = field(default=())
+    total: float = 0.0
+
+
+#: Upper bounds of sockmon_state_age_seconds' buckets.
+AGE_BUCKETS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
+
+
+def age_histograms(aged: Aged, now: float) -> dict[TcpState, AgeHistogram]:
+    """Count ages by state, all of AGED_STATES present; the last count is of those above all."""
+    result = {}
+    for state in AGED_STATES:
+        ages = now - aged.since[aged.of_state(state)]
+        places = np.searchsorted(AGE_BUCKETS, ages, side="left")
+        counts = np.bincount(places, minlength=len(AGE_BUCKETS) + 1)
+        result[state] = AgeHistogram(tuple(counts.tolist()), float(ages.sum()))
+    return result
+
+
+def _find(ordered: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Return where each wanted cookie stands among the ordered ones, or -1."""
+    if not ordered.size:
+        return np.full(wanted.size, -1, np.intp)
+    at = np.minimum(np.searchsorted(ordered, wanted), ordered.size - 1)
+    return np.where(ordered[at] == wanted, at, -1)
