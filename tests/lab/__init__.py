@@ -2,7 +2,7 @@
 
 `states` holds TCP's eleven states still; `experiments` makes the conditions of the diagnoses.
 Both are context managers that work in a `NetNs` (or across a `Link`) and clean up after
-themselves. Nothing here knows sockmon.
+themselves. Nothing here asks sockmon anything.
 """
 
 from tests.lab import experiments, states

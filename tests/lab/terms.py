@@ -1,24 +1,12 @@
-"""The field's own words: TCP's states, the two roles, the three ways to write an address."""
+"""The words the laboratory is told in: states, roles, the three ways to write an address."""
 
 import socket
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 
+from sockmon.model.states import TcpState
 
-class TcpState(IntEnum):
-    """The eleven states, numbered as in the kernel's net/tcp_states.h."""
-
-    ESTABLISHED = 1
-    SYN_SENT = 2
-    SYN_RECV = 3
-    FIN_WAIT1 = 4
-    FIN_WAIT2 = 5
-    TIME_WAIT = 6
-    CLOSE = 7
-    CLOSE_WAIT = 8
-    LAST_ACK = 9
-    LISTEN = 10
-    CLOSING = 11
+__all__ = ["LOOPBACK", "AddressKind", "Host", "Role", "TcpState"]
 
 
 class Role(StrEnum):

@@ -6,7 +6,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,15 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.config import Config
-from sockmon.kernel.source import KernelSource
 from sockmon.model.counts import GroupKey
-from sockmon.model.observation import Moment, Observation, Ports
-from sockmon.model.states import TcpState as State
-from sockmon.monitor import Monitor
 from tests.lab import AddressKind, NetNs, TcpState, eventually, experiments, states
 from tests.lab.sockets import connections, listening
 from tests.lab.states import HOLD
+from tests.polling import Poller
 
 pytestmark = pytest.mark.root
 
@@ -31,39 +26,6 @@ every_state = pytest.mark.parametrize("state", list(TcpState), ids=lambda state:
 
 #: States that can stand together in one namespace for the length of a test.
 QUIET = [TcpState.ESTABLISHED, TcpState.CLOSE_WAIT, TcpState.TIME_WAIT, TcpState.LISTEN]
-
-
-class Poller:
-    """A monitor that polls one namespace."""
-
-    def __init__(self, netns: NetNs) -> None:
-        self._netns = netns
-        self._monitor = Monitor(KernelSource.live(), Config())
-
-    def poll(self) -> Observation:
-        observation = self._netns.call(self._monitor.poll, now)
-        assert observation.failures == ()
-        return observation
-
-    def tcp(self) -> dict[int, Counter[TcpState]]:
-        part = self.poll().namespaces[0].tcp
-        assert part is not None
-        return {
-            family: Counter({state: counts[state] for state in TcpState if counts[state]})
-            for family, counts in part.value.items()
-        }
-
-    def ports(self) -> Ports:
-        part = self.poll().namespaces[0].ports
-        assert part is not None
-        return part.value
-
-    def close(self) -> None:
-        self._monitor.close()
-
-
-def now() -> Moment:
-    return Moment(time.monotonic(), time.time())
 
 
 @pytest.fixture
@@ -188,9 +150,9 @@ def test_a_listener_that_has_gone_keeps_its_sockets(netns: NetNs, poller: Poller
         port = made.port
         made.listener.close()
         groups = {group.key: group.states for group in poller.ports().groups}
-        assert groups[GroupKey("listener", port)][State.ESTABLISHED] == 4
-        assert groups[GroupKey("listener", port)][State.LISTEN] == 0
-        assert groups[GroupKey("remote", port)][State.ESTABLISHED] == 4
+        assert groups[GroupKey("listener", port)][TcpState.ESTABLISHED] == 4
+        assert groups[GroupKey("listener", port)][TcpState.LISTEN] == 0
+        assert groups[GroupKey("remote", port)][TcpState.ESTABLISHED] == 4
 
 
 def test_drops_are_counted_at_the_listener_that_dropped(netns: NetNs, poller: Poller) -> None:

@@ -1,0 +1,144 @@
+"""The CLOSE_WAIT leak and what only looks like one, made for real."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from sockmon.model.finding import Finding
+from tests.lab import AddressKind, NetNs, eventually, experiments, states
+from tests.polling import Poller
+
+pytestmark = pytest.mark.root
+
+#: As the defaults, in seconds rather than minutes.
+QUICK = "detect: {close_wait_leak: {stale_after: 1s}}"
+
+
+@pytest.fixture
+def watch(netns: NetNs) -> Iterator[Callable[[str], Poller]]:
+    with ExitStack() as stack:
+
+        def start(config: str = QUICK) -> Poller:
+            poller = Poller(netns, config)
+            stack.callback(poller.close)
+            return poller
+
+        yield start
+
+
+def leak_of(poller: Poller) -> tuple[Finding, ...]:
+    return tuple(found for found in poller.findings() if found.detector == "close_wait_leak")
+
+
+@pytest.mark.parametrize("kind", list(AddressKind))
+def test_a_leak_is_found_with_its_evidence(
+    netns: NetNs, watch: Callable[[str], Poller], kind: AddressKind
+) -> None:
+    with experiments.close_wait_leak(netns, kind, count=12) as held:
+        poller = watch(QUICK)
+        (leak,) = eventually(lambda: leak_of(poller), within=10)
+        assert (leak.severity, leak.value, leak.limit) == ("warning", 12, 10)
+        assert (leak.subject.role, leak.subject.port) == ("listener", held.port)
+        assert leak.evidence["oldest_seconds"] >= 1
+        assert leak.evidence["unread_bytes"] == 12 * 21
+        assert leak.evidence["never_read_to_the_end"] == 12
+        expected = "::1" if kind is AddressKind.IPV6 else "127.0.0.1"
+        assert leak.evidence["peers"] == [{"address": expected, "sockets": 12}]
+        assert leak.owner is not None
+        assert [process.pid for process in leak.owner.processes] == [os.getpid()]
+        assert leak.owner.processes[0].fds is not None
+
+
+def test_nine_are_no_finding(netns: NetNs, watch: Callable[[str], Poller]) -> None:
+    with experiments.close_wait_leak(netns, count=9):
+        poller = watch(QUICK)
+        oldest = eventually(
+            lambda: poller.diagnosis().oldest_close_wait, until=lambda age: age > 1.5
+        )
+        assert oldest > 1.5
+        assert leak_of(poller) == ()
+
+
+def test_ages_are_known_at_the_very_first_look(
+    netns: NetNs, watch: Callable[[str], Poller]
+) -> None:
+    with experiments.close_wait_leak(netns, count=3):
+        earlier = watch(QUICK)
+        eventually(lambda: earlier.diagnosis().oldest_close_wait, until=lambda age: age > 1.5)
+        # A monitor that has never seen these sockets knows it too, from the kernel.
+        assert watch(QUICK).diagnosis().oldest_close_wait > 1.5
+
+
+def test_a_half_close_in_use_is_no_leak(netns: NetNs, watch: Callable[[str], Poller]) -> None:
+    with experiments.half_close(netns, count=12):
+        poller = watch(QUICK)
+        eventually(lambda: poller.diagnosis().oldest_close_wait, until=lambda age: age > 2)
+        assert leak_of(poller) == ()
+        assert poller.diagnosis().stale == ()
+
+
+def test_a_burst_that_passes_is_no_leak(netns: NetNs, watch: Callable[[str], Poller]) -> None:
+    poller = watch("")
+    with experiments.close_wait_leak(netns, count=500):
+        assert leak_of(poller) == ()  # all are younger than a minute
+
+
+def test_a_killed_process_takes_its_leak_with_it(
+    netns: NetNs, watch: Callable[[str], Poller]
+) -> None:
+    with experiments.process_killed(netns, count=15) as leaking:
+        poller = watch(QUICK)
+        (leak,) = eventually(lambda: leak_of(poller), within=10)
+        assert leak.owner is not None
+        assert [process.pid for process in leak.owner.processes] == [leaking.process.pid]
+        leaking.kill()
+        assert eventually(lambda: leak_of(poller) == ())
+
+
+def test_read_to_the_end_is_told_from_never_read(
+    netns: NetNs, watch: Callable[[str], Poller]
+) -> None:
+    with states.close_wait(netns, count=10) as held:
+        for server in held.sockets:
+            assert server.recv(1) == b""
+        poller = watch(QUICK)
+        (leak,) = eventually(lambda: leak_of(poller), within=10)
+        assert leak.evidence["never_read_to_the_end"] == 0
+        assert leak.evidence["unread_bytes"] == 0
+
+
+def test_doctor_tells_a_leak_and_exits_by_it(netns: NetNs, tmp_path: Path) -> None:
+    config = tmp_path / "quick.yaml"
+    config.write_text(QUICK)
+    doctor = [sys.executable, "-m", "sockmon", "doctor", "--config", str(config)]
+    healthy = netns.run(doctor)
+    assert healthy.stdout.startswith("OK: this host's TCP sockets are well\n")
+    with experiments.close_wait_leak(netns, count=10) as held:
+
+        def ask() -> subprocess.CompletedProcess[str]:
+            return netns.run([*doctor, "--format", "json"], check=False)
+
+        sick = eventually(ask, until=lambda ended: ended.returncode == 1, within=15)
+        answer = json.loads(sick.stdout)
+        assert answer["status"] == "warning"
+        (finding,) = answer["findings"]
+        assert finding["detector"] == "close_wait_leak"
+        assert finding["subject"]["port"] == held.port
+        assert finding["subject"]["owner"]["pid"] == os.getpid()
+        text = netns.run(doctor, check=False)
+        assert text.returncode == 1
+        assert "WARNING: 1 warning finding" in text.stdout
+        assert f"ss -tnpo state close-wait '( sport = :{held.port} )'" in text.stdout
+
+
+def test_unread_bytes_leave_the_fin_out(netns: NetNs, watch: Callable[[str], Poller]) -> None:
+    with experiments.close_wait_leak(netns, count=2):
+        poller = watch(QUICK)
+        stale = eventually(lambda: poller.diagnosis().stale)
+        assert [(group.sockets, group.unread_bytes) for group in stale] == [(2, 42)]

@@ -1,0 +1,57 @@
+"""A monitor that polls one of the laboratory's namespaces from within the test's process."""
+
+import time
+from collections import Counter
+
+from sockmon.config import Config, parse
+from sockmon.kernel.source import KernelSource
+from sockmon.model.finding import Finding
+from sockmon.model.observation import Diagnosis, Moment, Observation, Ports
+from sockmon.model.states import TcpState
+from sockmon.monitor import Monitor
+from tests.lab import NetNs
+
+
+def now() -> Moment:
+    return Moment(time.monotonic(), time.time())
+
+
+class Poller:
+    """Polls when told to; a poll that fails in part fails the test."""
+
+    def __init__(self, netns: NetNs, config: str = "") -> None:
+        self._netns = netns
+        self._monitor = Monitor(
+            KernelSource.live(), parse(config.encode(), "config") if config else Config()
+        )
+
+    def poll(self) -> Observation:
+        observation = self._netns.call(self._monitor.poll, now)
+        assert observation.failures == ()
+        return observation
+
+    def tcp(self) -> dict[int, Counter[TcpState]]:
+        part = self.poll().namespaces[0].tcp
+        assert part is not None
+        return {
+            family: Counter({state: counts[state] for state in TcpState if counts[state]})
+            for family, counts in part.value.items()
+        }
+
+    def ports(self) -> Ports:
+        part = self.poll().namespaces[0].ports
+        assert part is not None
+        return part.value
+
+    def diagnosis(self) -> Diagnosis:
+        part = self.poll().namespaces[0].diagnosis
+        assert part is not None
+        return part.value
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Poll twice, as two polls must agree; return what they found."""
+        self.poll()
+        return self.diagnosis().findings
+
+    def close(self) -> None:
+        self._monitor.close()
