@@ -145,9 +145,8 @@ def _validate(value: Any) -> tuple[Config, list[tuple[tuple[str | int, ...], str
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - see the module's docstring
 
     try:
-        # As JSON, since strict validation of Python values takes no dict for a dataclass. What
-        # YAML knows beyond JSON (dates) becomes the text it was.
-        return TypeAdapter(Config).validate_json(json.dumps(value, default=str)), []
+        # As JSON, since strict validation of Python values takes no dict for a dataclass.
+        return TypeAdapter(Config).validate_json(json.dumps(value)), []
     except ValidationError as error:
         return Config(), [
             (item["loc"], _message(item["type"], item["msg"]))

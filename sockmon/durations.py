@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from pydantic_core.core_schema import CoreSchema
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_WHOLE = re.compile(r"(?:\d+d)?(?:\d+h)?(?:\d+m(?!s))?(?:\d+s)?(?:\d+ms)?")
+_WHOLE = re.compile(r"(?:\d+d)?(?:\d+h)?(?:\d+m(?!s))?(?:\d+s)?(?:\d+ms)?", re.ASCII)
 _ITEM = re.compile(r"(\d+)(ms|[smhd])")
 
 

@@ -1,7 +1,7 @@
 """YAML read safely, with the line of every key, and duplicate keys told.
 
-Only what a configuration needs: no tags, no anchors or aliases (a small file of them can stand
-for gigabytes), no multiple documents.
+Only what a configuration needs: no tags, no dates, no anchors or aliases (a small file of them can
+stand for gigabytes), no multiple documents.
 """
 
 from dataclasses import dataclass, field
@@ -10,6 +10,11 @@ from typing import Any
 import yaml
 
 KeyPath = tuple[str | int, ...]
+
+_DEEPEST = 20
+_INTEGER_BITS = 64
+_LONGEST_NUMBER = 1000  # what is longer stays text: making a number of it takes quadratic time
+_PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float", "null")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,42 +72,76 @@ def read(data: bytes) -> Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader without aliases."""
+    """SafeLoader of plain values alone: no aliases, no tags, and dates are text."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
-            raise yaml.MarkedYAMLError(
-                problem="anchors and aliases are not supported", problem_mark=event.start_mark
-            )
+            raise _refused("anchors and aliases are not supported", event)
+        if event.tag is not None:
+            raise _refused("tags are not supported", event)
         return super().compose_node(parent, index)
 
 
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag in _PLAIN_TAGS]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _refused(what: str, event: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=what, problem_mark=event.start_mark)
+
+
+class _Invalid:
+    """Stands for a value that is told as a problem, and is then left out."""
+
+
 def _construct(loader: _Loader, node: Any, path: KeyPath, document: Document) -> Any:
-    """Build plain values, noting each one's line and each duplicate key."""
-    document.lines.setdefault(path, node.start_mark.line + 1)
+    """Build plain values, noting each one's line, each duplicate key and each impossible value."""
+    line = node.start_mark.line + 1
+    document.lines.setdefault(path, line)
+    if len(path) > _DEEPEST:
+        raise RecursionError
     if isinstance(node, yaml.MappingNode):
-        result: dict[Any, Any] = {}
-        for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 1
-            if not isinstance(key_node, yaml.ScalarNode):
-                document.problems.append(Problem(path, "a key must be a word", line))
-                continue
-            inner = (*path, _printable(str(key_node.value)))
-            if inner[-1] in result:
-                first = document.lines[inner]
-                document.problems.append(
-                    Problem(inner, f"duplicate key, first on line {first}", line)
-                )
-                continue
-            document.lines[inner] = line
-            result[inner[-1]] = _construct(loader, value_node, inner, document)
-        return result
+        return _mapping(loader, node, path, document)
     if isinstance(node, yaml.SequenceNode):
-        return tuple(
-            _construct(loader, item, (*path, at), document) for at, item in enumerate(node.value)
-        )
-    return loader.construct_object(node)
+        items = (_construct(loader, n, (*path, at), document) for at, n in enumerate(node.value))
+        return tuple(item for item in items if item is not _Invalid)
+    value: Any = node.value
+    if len(node.value) <= _LONGEST_NUMBER:
+        try:
+            value = loader.construct_object(node)
+        except ValueError:
+            value = _Invalid
+    if isinstance(value, int) and value.bit_length() > _INTEGER_BITS:
+        value = _Invalid
+    if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+        value = _Invalid
+    if value is _Invalid:
+        document.problems.append(Problem(path, "not a usable number or text", line))
+    return value
+
+
+def _mapping(loader: _Loader, node: Any, path: KeyPath, document: Document) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            document.problems.append(Problem(path, "a key must be a word", line))
+            continue
+        key = _printable(str(key_node.value))
+        inner = (*path, key)
+        if inner in document.lines:
+            first = document.lines[inner]
+            message = f"duplicate key, first on line {first}"
+            document.problems.append(Problem(inner, message, line))
+            continue
+        document.lines[inner] = line
+        value = _construct(loader, value_node, inner, document)
+        if value is not _Invalid:
+            result[key] = value
+    return result
 
 
 def _unreadable(document: Document, message: str, line: int) -> None:

@@ -138,9 +138,7 @@ def with_sequence(datagram: bytes, sequence: int) -> bytes:
     return join(*(replace(message, sequence=sequence) for message in split(datagram)))
 
 
-def edited(
-    dump: Sequence[bytes], row: int, change: Callable[[Message], Message]
-) -> list[bytes]:
+def edited(dump: Sequence[bytes], row: int, change: Callable[[Message], Message]) -> list[bytes]:
     """A dump with one message changed: the `row`-th of all, negative from the end."""
     messages = [(at, message) for at, datagram in enumerate(dump) for message in split(datagram)]
     row %= len(messages)

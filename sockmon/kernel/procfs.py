@@ -107,7 +107,10 @@ def parse_port_list(text: str) -> tuple[tuple[int, int], ...]:
     pairs = []
     for item in filter(None, text.strip().split(",")):
         first, _, last = item.partition("-")
-        pairs.append((int(first), int(last or first)))
+        pair = int(first), int(last or first)
+        if not 0 <= pair[0] <= pair[1] <= 65535:
+            raise ValueError(f"not a range of ports: {item}")
+        pairs.append(pair)
     return tuple(pairs)
 
 
@@ -167,7 +170,13 @@ def read_conntrack_limit(proc: Path) -> int | None:
 
 def has_ipv6(proc: Path) -> bool:
     """Whether this kernel speaks IPv6 at all (ipv6.disable=1 removes sockstat6)."""
-    return (proc / _NET / "sockstat6").exists()
+    try:
+        (proc / _NET / "sockstat6").stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # hidden is not absent: the dump will tell
+    return True
 
 
 def read_limits(proc: Path) -> tuple[Limits, list[ProcError]]:
@@ -207,7 +216,7 @@ def _read_if_present(path: Path, parse: Callable[[str], T]) -> T | None:
 
 def _read(path: Path, parse: Callable[[str], T]) -> T:
     """Read and parse one file. The operation it is known by does not depend on where /proc is."""
-    operation = f"read of /proc/{str(path).partition('/proc/')[2] or path}"
+    operation = f"read of /proc/{str(path).rpartition('/proc/')[2]}"
     try:
         with path.open("rb", buffering=0) as file:
             data = file.read(_FILE_LIMIT) or b""

@@ -35,6 +35,7 @@ _ATTRIBUTES_AT = _HEADER_WORDS + _MESSAGE_WORDS
 _MESSAGE_MINIMUM = uapi.NLMSG_HEADER_BYTES + uapi.INET_DIAG_MSG_BYTES
 _MESSAGE_MAXIMUM = 1 << 20
 _OPAQUE = f"V{uapi.INET_DIAG_MSG_BYTES}"
+_LARGEST_ERRNO = 4095  # MAX_ERRNO, include/linux/err.h
 _TEMPLATES = 8
 
 
@@ -147,9 +148,9 @@ class Decoder:
                 (number,) = _ERRNO.unpack(words[head + _HEADER_WORDS].tobytes())
             elif kind == uapi.NLMSG_ERROR:
                 raise self._malformed("NLMSG_ERROR without an errno")
-            if number < 0:
+            if -_LARGEST_ERRNO <= number < 0:
                 raise DumpError.from_errno(self._operation, -number, _hint(-number))
-            if kind == uapi.NLMSG_ERROR or number > 0:
+            if kind == uapi.NLMSG_ERROR or number != 0:
                 raise self._malformed("an acknowledgement nobody asked for")
             if head != heads[-1]:
                 raise self._malformed("a message after NLMSG_DONE")

@@ -176,6 +176,8 @@ class PortForecast:
 
     def exhaustion_seconds(self, usable: int) -> float:
         """Seconds until a destination has no port left at its present rate; inf if none grows."""
+        if usable <= 0:
+            return 0.0
         soonest = math.inf
         for samples in self.samples.values():
             used = samples[-1][1]

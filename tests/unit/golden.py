@@ -59,9 +59,7 @@ class Rendered(Collector):
             yield family
 
 
-def registry(
-    observation: Observation | None, now: float = NOW.monotonic
-) -> CollectorRegistry:
+def registry(observation: Observation | None, now: float = NOW.monotonic) -> CollectorRegistry:
     """A registry that shows this observation and nothing else."""
     made = CollectorRegistry(auto_describe=False)
     made.register(Rendered(observation, now))

@@ -82,7 +82,7 @@ def _row(family: int, body: bytes) -> Row:
         if kind == 7 and len(payload) >= 36:
             (drops,) = struct.unpack("=I", payload[32:36])
         attributes = attributes[(length + 3) // 4 * 4 :]
-    numbers = struct.unpack("=IQIIIII", body[40:72])
+    interface, cookie, expires, receive, send, uid, inode = struct.unpack("=IQ5I", body[40:72])
     return Row(
         body[0],
         body[1],
@@ -92,7 +92,13 @@ def _row(family: int, body: bytes) -> Row:
         int.from_bytes(body[6:8], "big"),
         body[8:24],
         body[24:40],
-        *numbers,
+        interface,
+        cookie,
+        expires,
+        receive,
+        send,
+        uid,
+        inode,
         cgroup_id,
         drops,
     )

@@ -262,9 +262,12 @@ class TestHostileFiles:
     @given(
         st.lists(
             st.sampled_from(
-                ["poll", "ports", "top", "always", "interval", ": ", "- ", "\n", "\n  ", "{", "}"]
-                + ["[", "]", ", ", '"', "'", "!", "!!int ", "&a ", "*a", "? ", "| ", "# ", "%", "5s"]
-                + ["0x", "_", "1:", "2001-02-30", ".5", "~", "=", "<<", "---", "\\u", "\t", "@"]
+                [
+                    *["poll", "ports", "top", "always", "interval", ": ", "- ", "\n", "\n  "],
+                    *["{", "}", "[", "]", ", ", '"', "'", "!", "!!int ", "&a ", "*a", "? ", "| "],
+                    *["# ", "%", "5s", "0x", "_", "1:", "2001-02-30", ".5", "~", "=", "<<", "---"],
+                    *["\\u", "\t", "@"],
+                ]
             ),
             max_size=12,
         ).map("".join)
@@ -274,13 +277,15 @@ class TestHostileFiles:
 
 
 def _read_or_refused(data: bytes) -> None:
+    told = ["f:1: nothing wrong"]
     try:
         parse(data, "f")
     except ConfigError as error:
-        assert error.problems
-        for told in error.problems:
-            assert re.match(r"f:\d+: .+", told)
-            assert told.isprintable()
+        told = error.problems
+    assert told
+    for line in told:
+        assert re.match(r"f:\d+: .+", line)
+        assert line.isprintable()
 
 
 class TestLoading:
@@ -381,8 +386,9 @@ class TestDurations:
     @pytest.mark.parametrize(
         "text",
         [
-            *["", "s", "5", "5 s", " 5s", "5s ", "5s\n", "5S", "5sec", "1.5s", "-5s", "+5s", "5s5s"],
-            *["5s1h", "1m1h", "5ms1s", "1e3s", "inf", "9" * 40 + "s", "\u0665s", 5, 5.0, None, True],
+            *["", "s", "5", "5 s", " 5s", "5s ", "5s\n", "5S", "5sec", "1.5s", "-5s", "+5s"],
+            *["5s5s", "5s1h", "1m1h", "5ms1s", "1e3s", "inf", "9" * 40 + "s", "\u0665s"],
+            *[5, 5.0, None, True],
         ],
     )
     def test_that_are_none_are_refused(self, text: object) -> None:

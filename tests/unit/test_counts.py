@@ -47,18 +47,14 @@ class TestByFamily:
         assert {len(states) for states in counts.values()} == {STATE_SLOTS}
 
     @given(socket_lists, st.randoms())
-    def test_does_not_depend_on_the_order(
-        self, sockets: list[Socket], random: Random
-    ) -> None:
+    def test_does_not_depend_on_the_order(self, sockets: list[Socket], random: Random) -> None:
         shuffled = sorted(sockets, key=lambda _: random.random())
         assert by_family(table(shuffled)) == by_family(table(sockets))
 
 
 class TestByRoleAndPort:
     @given(socket_lists, port_ranges)
-    def test_agrees_with_counting_one_by_one(
-        self, sockets: list[Socket], ports: PortRange
-    ) -> None:
+    def test_agrees_with_counting_one_by_one(self, sockets: list[Socket], ports: PortRange) -> None:
         groups = grouped(sockets, ports)
         assert as_counters(groups) == naive.counts(sockets, naive.listened(sockets), ports)
         assert len(groups.codes) == len(as_counters(groups)), "no group comes twice"
@@ -71,9 +67,7 @@ class TestByRoleAndPort:
         assert totals[0] == 0
 
     @given(socket_lists, st.randoms())
-    def test_does_not_depend_on_the_order(
-        self, sockets: list[Socket], random: Random
-    ) -> None:
+    def test_does_not_depend_on_the_order(self, sockets: list[Socket], random: Random) -> None:
         shuffled = sorted(sockets, key=lambda _: random.random())
         ours, theirs = grouped(sockets), grouped(shuffled)
         for column in Groups.__slots__:

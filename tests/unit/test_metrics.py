@@ -15,11 +15,14 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from sockmon.config import Config, Ports
+from sockmon.detect import ALL
 from sockmon.export.metrics import Build, Reload, families
 from sockmon.kernel.replay import replay
+from sockmon.model.ages import AGE_BUCKETS
 from sockmon.model.counts import GroupKey, PortGroup
+from sockmon.model.finding import SEVERITIES
 from sockmon.model.limits import TCP_EVENTS
-from sockmon.model.observation import Observation, Timed
+from sockmon.model.observation import DURATION_BUCKETS, Observation, Timed
 from sockmon.model.states import TcpState
 from tests.recorded import MIXED, QUIET
 from tests.unit import golden
@@ -61,8 +64,8 @@ class TestTheWholeOutput:
 
     @both_recordings
     def test_is_openmetrics_too(self, recording: Path) -> None:
-        text = openmetrics.generate_latest(registry(observe(recording))).decode()
-        theirs = by_name(parse_openmetrics(text))
+        text = openmetrics.generate_latest(registry(observe(recording)))  # type: ignore[no-untyped-call]
+        theirs = by_name(parse_openmetrics(text.decode()))  # type: ignore[no-untyped-call]
         assert {n: v for n, v in theirs.items() if not n.endswith("_created")} == samples(
             observe(recording)
         )
@@ -157,8 +160,9 @@ class TestSockets:
             assert len(keys) == len(set(keys)), name
 
 
+BOUNDS = {*DURATION_BUCKETS, *AGE_BUCKETS}
 #: Every label and what it may be; a port has a test of its own.
-VOCABULARY = {
+VOCABULARY: dict[str, set[str]] = {
     "netns": {"host"},
     "protocol": {"tcp", "udp"},
     "family": {"ipv4", "ipv6"},
@@ -166,6 +170,8 @@ VOCABULARY = {
     "role": {"listener", "remote"},
     "level": {"low", "pressure", "high"},
     "event": set(TCP_EVENTS),
+    "detector": {detector.name for detector in ALL},
+    "severity": set(SEVERITIES),
     "version": {"1.2.3"},
     "python": {"3.14.0"},
 }
@@ -177,7 +183,7 @@ class TestLabels:
             for labels, _ in those:
                 for label, value in labels.items():
                     if label == "le":
-                        assert value == "+Inf" or float(value) <= 10
+                        assert value == "+Inf" or float(value) in BOUNDS
                     elif label != "port":
                         assert value in VOCABULARY[label], name
 
@@ -208,8 +214,9 @@ class TestLabels:
         assert [word for word in words if word in text] == []
         secrets = {*table.cookie.tolist(), *table.inode.tolist()} - set(range(65536))
         assert len(secrets) > 500
-        values = {v for those in samples(observe(MIXED)).values() for its, _ in those for v in its.values()}
-        assert not values & set(map(str, secrets))
+        labels = [its for those in samples(observe(MIXED)).values() for its, _ in those]
+        shown = {value for its in labels for value in its.values()}
+        assert not shown & set(map(str, secrets))
 
     def test_of_other_groups_are_other(self) -> None:
         observation = observe(QUIET)

@@ -11,7 +11,6 @@ import pytest
 
 from sockmon.config import Config, Ports
 from sockmon.export import json as export
-from sockmon.kernel.source import KernelSource
 from sockmon.kernel.uapi import Family, Protocol
 from sockmon.model.observation import Moment, NamespaceObservation, Observation
 from sockmon.monitor import Monitor
@@ -19,10 +18,11 @@ from tests import forge
 from tests.recorded import MIXED, QUIET
 from tests.unit.golden import POLL_SECONDS, clock, observe
 from tests.unit.test_metrics import Samples, by_state, samples
-from tests.unit.transports import FaultyKernel, Script
+from tests.unit.transports import FaultyKernel, ForgedKernel
 from tests.unit.users import as_nobody
 
 INTERVAL = 5.0
+INFO_BIT = 1 << (forge.INFO - 1)
 
 
 class Polling:
@@ -90,10 +90,9 @@ class TestAGoodPoll:
     def test_of_a_kernel_without_ipv6_asks_for_none_and_shows_none(self, tmp_path: Path) -> None:
         shutil.copytree(MIXED / "proc", tmp_path / "proc")
         (tmp_path / "proc/thread-self/net/sockstat6").unlink()
-        script = Script(*[[forge.join(forge.done())]] * 3)
-        source = KernelSource.over(script.open, tmp_path / "proc")
-        shown = samples(Monitor(source, Config()).poll(clock()))
-        assert {request[16] for request in script.requests} == {forge.AF_INET}
+        kernel = ForgedKernel()
+        shown = samples(Monitor(kernel.source(tmp_path / "proc"), Config()).poll(clock()))
+        assert {request[16] for request in kernel.requests} == {forge.AF_INET}
         assert protocols(shown) == {("tcp", "ipv4"), ("udp", "ipv4")}
 
 
@@ -133,6 +132,27 @@ class TestAFailedProtocol:
         polling = Polling()
         polling.kernel.fail(number=errno.EPERM)
         assert "sockmon_sockets" not in polling.shown()
+
+
+def refuse_info(_: Protocol, __: Family, extensions: int) -> OSError | None:
+    return OSError(errno.ENOBUFS, "scripted") if extensions == INFO_BIT else None
+
+
+class TestAFailedSecondLook:
+    def test_costs_no_count(self) -> None:
+        """tcp_info of a few sockets is asked for apart, and may be refused."""
+        polling = Polling()
+        polling.kernel.fault = refuse_info
+        observation = polling.poll()
+        assert [failure.reason for failure in observation.failures] == ["ENOBUFS"]
+        shown = samples(observation, polling.at.monotonic)
+        assert protocols(shown) == EVERYTHING
+        assert shown["sockmon_port_sockets"]
+
+    def test_is_not_taken_when_no_socket_needs_it(self) -> None:
+        polling = Polling(QUIET)
+        polling.kernel.fault = refuse_info
+        assert polling.poll().failures == ()
 
 
 class TestAfterAFailure:
@@ -229,8 +249,7 @@ class TestAFailedProc:
     def test_a_proc_that_may_not_be_read_is_nothing_but_failures(self, tmp_path: Path) -> None:
         shutil.copytree(MIXED / "proc", tmp_path / "proc")
         (tmp_path / "proc").chmod(0)
-        script = Script(*[[forge.join(forge.done())]] * 6)
-        monitor = Monitor(KernelSource.over(script.open, tmp_path / "proc"), Config())
+        monitor = Monitor(ForgedKernel().source(tmp_path / "proc"), Config())
         try:
             with as_nobody():
                 observation = monitor.poll(clock())
@@ -246,19 +265,16 @@ class TestAListenerThatGoesAway:
         served = forge.socket(
             state=8, local_port=forge.port(40000), remote_port=forge.port(50000), cookie=2
         )
-        end = forge.join(forge.done())
-        with_listener = [[forge.join(listener), end], [end], [forge.join(served), end], [end]]
-        without = [[end], [end], [forge.join(served), end], [end]]
-        no_udp = [[end], [end]]
-        script = Script(*with_listener, *no_udp, *without, *no_udp)
-        monitor = Monitor(KernelSource.over(script.open, QUIET / "proc"), Config())
-        for listening in (1, 0):
-            shown = samples(monitor.poll(clock()))["sockmon_port_sockets"]
-            assert by_state(shown, role="listener", port="40000") == {
-                "close_wait": 1,
-                **({"listen": 1} if listening else {}),
-            }
-            assert ("listen" in {its["state"] for its, _ in shown}), "at zero, once shown"
+        kernel = ForgedKernel(tcp=[listener, served])
+        monitor = Monitor(kernel.source(QUIET / "proc"), Config())
+        states = samples(monitor.poll(clock()))["sockmon_port_sockets"]
+        assert by_state(states, role="listener", port="40000") == {"close_wait": 1, "listen": 1}
+        kernel.sockets[Protocol.TCP] = [served]
+        states = samples(monitor.poll(clock()))["sockmon_port_sockets"]
+        assert by_state(states, role="listener", port="40000") == {"close_wait": 1}
+        assert {its["state"] for its, _ in states} == {"close_wait", "listen"}, (
+            "at zero, once shown"
+        )
 
 
 class TestAsJson:

@@ -4,6 +4,7 @@ import ipaddress
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def use(
     return ephemeral_ports(made, roles(made, Listened().seen(made), ports), ports, reuse)
 
 
-def clients(count: int, first: int = 40000, **others: int | str | TcpState) -> list[Socket]:
+def clients(count: int, first: int = 40000, **others: Any) -> list[Socket]:
     """Connections from so many ports to one destination."""
     base = Socket(local=SOURCE, remote=TARGET, remote_port=443)._replace(**others)
     return [base._replace(local_port=first + n) for n in range(count)]
@@ -59,9 +60,7 @@ class TestPortsInUse:
     @pytest.mark.parametrize(
         "other", [{"local": "10.0.0.9"}, {"remote": "10.0.0.9"}, {"remote_port": 80}]
     )
-    def test_towards_another_source_address_or_port_are_others(
-        self, other: dict[str, int | str]
-    ) -> None:
+    def test_towards_another_source_address_or_port_are_others(self, other: dict[str, Any]) -> None:
         found = use(clients(3) + clients(2, **other))
         assert [u.used for u in found.busiest] == [3, 2]
 
@@ -69,9 +68,7 @@ class TestPortsInUse:
         (found,) = use(
             clients(2) + clients(3, 40002, state=TcpState.TIME_WAIT, timer=3, expires=60_000)
         ).busiest
-        assert found == PortUse(
-            destination(), 5, {TcpState.ESTABLISHED: 2, TcpState.TIME_WAIT: 3}
-        )
+        assert found == PortUse(destination(), 5, {TcpState.ESTABLISHED: 2, TcpState.TIME_WAIT: 3})
 
     def test_of_ipv6_and_ipv4_are_apart(self) -> None:
         sixth = clients(3, family=6, local="fd00::1", remote="fd00::2")
@@ -87,7 +84,11 @@ class TestPortsInUse:
         parts[word] += 1
         another = ":".join(f"{part:x}" for part in parts)
         for end in ("local", "remote"):
-            both = {"family": 6, "local": "2001:db8:1:2:3:4:5:6", "remote": "2001:db8:1:2:3:4:5:6"}
+            both: dict[str, Any] = {
+                "family": 6,
+                "local": "2001:db8:1:2:3:4:5:6",
+                "remote": "2001:db8:1:2:3:4:5:6",
+            }
             found = use(clients(2, **both) + clients(1, **{**both, end: another}))
             assert [u.used for u in found.busiest] == [2, 1]
 
@@ -100,10 +101,19 @@ class TestPortsInUse:
         found = use(served)
         assert (found.busiest, found.used_max, found.bound) == ((), 0, 0)
 
-    def test_are_named_for_the_eight_busiest_alone(self) -> None:
+    def test_are_told_apart_for_a_thousand_destinations(self) -> None:
+        """They are grouped by a number made of both addresses and the port: none may be lost."""
         sockets = [
-            socket for n in range(10) for socket in clients(n + 1, remote=f"10.0.1.{n}")
+            Socket(local=f"10.0.{n}.{m}", remote=f"10.0.{m}.{n}", remote_port=port)
+            for n in range(16)
+            for m in range(16)
+            for port in (80, 81, 10 * 256, 65535)
         ]
+        spread = [s._replace(local_port=40000 + n % 10) for n, s in enumerate(sockets)]
+        assert {u.used for u in use(spread).busiest} == {1}
+
+    def test_are_named_for_the_eight_busiest_alone(self) -> None:
+        sockets = [socket for n in range(10) for socket in clients(n + 1, remote=f"10.0.1.{n}")]
         assert [u.used for u in use(sockets).busiest] == [10, 9, 8, 7, 6, 5, 4, 3]
 
     def test_are_none_without_sockets(self) -> None:
@@ -171,7 +181,7 @@ class TestPortsNobodyMayChoose:
         assert (found.bound, found.usable) == (0, 10)
 
 
-def time_wait(expires: int = 1000, **others: int | str | TcpState) -> Socket:
+def time_wait(expires: int = 1000, **others: Any) -> Socket:
     return Socket(TcpState.TIME_WAIT, timer=3, expires=expires)._replace(**others)
 
 
@@ -216,7 +226,11 @@ class TestTimeWait:
         ],
     )
     def test_is_on_loopback_at_either_end(
-        self, family: int, local: str, remote: str, is_loopback: bool  # noqa: FBT001 - a parameter
+        self,
+        family: int,
+        local: str,
+        remote: str,
+        is_loopback: bool,  # noqa: FBT001 - a parameter
     ) -> None:
         socket = time_wait(family=family, local=local, remote=remote)
         assert taken_over(TimeWaitReuse(2), socket, self.loopback) == [is_loopback, True]
@@ -243,9 +257,7 @@ class TestTimeWait:
         assert use(waiting, reuse=TimeWaitReuse(2)).used_max == 10
 
 
-def forecast(
-    *uses: int, interval: float = 5.0, usable: int = 1000, target: str = TARGET
-) -> float:
+def forecast(*uses: int, interval: float = 5.0, usable: int = 1000, target: str = TARGET) -> float:
     """The forecast after polls that saw so many ports in use."""
     memory = PortForecast()
     for poll, used in enumerate(uses):

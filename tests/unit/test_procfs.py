@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sockmon.kernel import procfs
 from sockmon.kernel.errors import ProcError
-from sockmon.model.limits import Limits, PortRange, TcpMemoryLimits, TimeWaitReuse
+from sockmon.model.limits import Limits, PortRange, TcpMemoryLimits, TcpSettings, TimeWaitReuse
 from tests.recorded import MIXED, QUIET
 from tests.unit.users import as_nobody
 
@@ -46,6 +46,13 @@ WHOLE = {
     "sys/net/ipv4/tcp_mem": "10\t20\t30\n",
     "sys/net/ipv4/tcp_max_tw_buckets": "131072\n",
     "sys/net/ipv4/tcp_max_orphans": "65536\n",
+    "sys/net/ipv4/tcp_fin_timeout": "61\n",
+    "sys/net/ipv4/tcp_syn_retries": "6\n",
+    "sys/net/ipv4/tcp_syn_linear_timeouts": "4\n",
+    "sys/net/ipv4/tcp_synack_retries": "5\n",
+    "sys/net/ipv4/tcp_max_syn_backlog": "512\n",
+    "sys/net/ipv4/tcp_syncookies": "1\n",
+    "sys/net/core/somaxconn": "4096\n",
     "sys/net/netfilter/nf_conntrack_count": "17\n",
     "sys/net/netfilter/nf_conntrack_max": "262144\n",
 }
@@ -65,8 +72,19 @@ NEEDED = {
     "sys/net/ipv4/tcp_tw_reuse": "time_wait_reuse",
     "sys/net/ipv4/tcp_timestamps": "time_wait_reuse",
     "sys/net/ipv4/tcp_max_tw_buckets": "time_wait_limit",
+    "sys/net/ipv4/tcp_fin_timeout": "settings",
+    "sys/net/ipv4/tcp_syn_retries": "settings",
+    "sys/net/ipv4/tcp_synack_retries": "settings",
+    "sys/net/ipv4/tcp_max_syn_backlog": "settings",
+    "sys/net/core/somaxconn": "settings",
 }
-PARTS = NEEDED | OPTIONAL | {"sys/net/ipv4/tcp_tw_reuse_delay": "time_wait_reuse"}
+#: Files that older kernels, or some builds, have not, and whose absence has a meaning.
+DEFAULTED = {
+    "sys/net/ipv4/tcp_tw_reuse_delay": "time_wait_reuse",
+    "sys/net/ipv4/tcp_syn_linear_timeouts": "settings",
+    "sys/net/ipv4/tcp_syncookies": "settings",
+}
+PARTS = NEEDED | OPTIONAL | DEFAULTED
 
 Reader = Callable[[Path], object]
 READERS: list[tuple[Reader, str]] = [
@@ -77,6 +95,8 @@ READERS: list[tuple[Reader, str]] = [
     (procfs.read_time_wait_reuse, "sys/net/ipv4/tcp_tw_reuse"),
     (procfs.read_time_wait_reuse, "sys/net/ipv4/tcp_tw_reuse_delay"),
     (procfs.read_time_wait_reuse, "sys/net/ipv4/tcp_timestamps"),
+    (procfs.read_tcp_settings, "sys/net/ipv4/tcp_fin_timeout"),
+    (procfs.read_tcp_settings, "sys/net/ipv4/tcp_syncookies"),
     (procfs.read_tcp_memory, "sys/net/ipv4/tcp_mem"),
     (procfs.read_time_wait_limit, "sys/net/ipv4/tcp_max_tw_buckets"),
     (procfs.read_orphan_limit, "sys/net/ipv4/tcp_max_orphans"),
@@ -205,6 +225,15 @@ class TestReading:
                 conntrack_limit=262144,
                 port_range=PortRange(32768, 60999, ((8080, 8080), (9000, 9010))),
                 time_wait_reuse=TimeWaitReuse(2, 1500, timestamps=True),
+                settings=TcpSettings(
+                    fin_timeout=61,
+                    syn_retries=6,
+                    syn_linear_timeouts=4,
+                    synack_retries=5,
+                    max_syn_backlog=512,
+                    somaxconn=4096,
+                    syncookies=1,
+                ),
                 events=procfs.parse_events(NETSTAT),
             ),
             [],
@@ -234,6 +263,14 @@ class TestReading:
     def test_an_older_kernel_waits_a_second_before_it_takes_a_port_over(self, proc: Path) -> None:
         (proc / "sys/net/ipv4/tcp_tw_reuse_delay").unlink()
         assert procfs.read_time_wait_reuse(proc).delay_ms == 1000
+
+    def test_an_older_kernel_doubles_every_wait_for_an_answer(self, proc: Path) -> None:
+        (proc / "sys/net/ipv4/tcp_syn_linear_timeouts").unlink()
+        assert procfs.read_tcp_settings(proc).syn_linear_timeouts == 0
+
+    def test_a_kernel_built_without_syncookies_sends_none(self, proc: Path) -> None:
+        (proc / "sys/net/ipv4/tcp_syncookies").unlink()
+        assert procfs.read_tcp_settings(proc).syncookies == 0
 
     def test_timestamps_may_be_off(self, proc: Path) -> None:
         (proc / "sys/net/ipv4/tcp_timestamps").write_text("0\n")
@@ -270,10 +307,18 @@ class TestReading:
         self, proc: Path, read: Reader, name: str, text: bytes
     ) -> None:
         (proc / name).write_bytes(text)
+        reason = "malformed"
         try:
             read(proc)
         except ProcError as error:
-            assert error.reason == "malformed"
+            reason = error.reason
+        assert reason == "malformed"
+
+    def test_a_line_without_a_number_it_should_have_is_malformed(self, proc: Path) -> None:
+        (proc / "thread-self/net/sockstat").write_text("TCP: inuse 12 orphan 3 alloc 20 mem 7\n")
+        with pytest.raises(ProcError) as caught:
+            procfs.read_sockstat(proc)
+        assert (caught.value.reason, "tw" in str(caught.value)) == ("malformed", True)
 
     @every_reader
     def test_a_number_of_too_many_digits_is_malformed(

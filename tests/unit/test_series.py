@@ -84,7 +84,8 @@ class TestEveryPoll:
         for after, sockets in polls:
             shown = folding.poll(sockets, after)
             ports = naive.listened(sockets)
-            counts, queues = naive.counts(sockets, ports, LINUX), naive.queues(sockets, ports, LINUX)
+            counts = naive.counts(sockets, ports, LINUX)
+            queues = naive.queues(sockets, ports, LINUX)
             folded: dict[Role, Counter[TcpState]] = {"listener": Counter(), "remote": Counter()}
             hidden = 0
             for (role, port), states in counts.items():

@@ -14,8 +14,8 @@ import pytest
 
 from sockmon.kernel import uapi
 from sockmon.kernel.errors import DumpError
-from sockmon.kernel.rows import RowBuffer, Rows
 from sockmon.kernel.replay import ReplayTransport, replay
+from sockmon.kernel.rows import RowBuffer, Rows
 from sockmon.kernel.sockdiag import NetlinkTransport, SockDiag, Transport
 from sockmon.kernel.uapi import Family, Protocol
 from sockmon.kernel.wire import DumpRequest
@@ -27,10 +27,14 @@ from tests.unit.transports import Refused, Script, Step, Truncated
 TCP4 = DumpRequest(Protocol.TCP, Family.IPV4)
 TCP6 = DumpRequest(Protocol.TCP, Family.IPV6)
 END = forge.join(forge.done())
+CGROUPS = 7_000_000
 
 
 def sockets(*cookies: int) -> bytes:
-    return forge.join(*(forge.socket(cookie=cookie) for cookie in cookies))
+    """Sockets with these cookies, each in a cgroup of its own."""
+    return forge.join(
+        *(forge.socket(forge.cgroup_id(cookie + CGROUPS), cookie=cookie) for cookie in cookies)
+    )
 
 
 def cookies(rows: Rows) -> list[int]:
@@ -78,10 +82,17 @@ class TestDumps:
         assert cookies(diag.dump(TCP4)) == [1, 2, 3]
 
     def test_of_several_requests_stand_behind_one_another(self) -> None:
-        answer = [forge.join(forge.socket(cookie=9, family=forge.AF_INET6)), END]
-        script = Script(GOOD, answer)
-        assert cookies(SockDiag(script.open).dump(TCP4, TCP6)) == [1, 2, 3, 9]
-        assert [request[16] for request in script.requests] == [forge.AF_INET, forge.AF_INET6]
+        many = [sockets(*range(first, first + 100)) for first in range(4, 3004, 100)]
+        sixth = [forge.join(forge.socket(cookie=9, family=forge.AF_INET6)), END]
+        script = Script(GOOD, sixth, [*many, END])
+        rows = SockDiag(script.open).dump(TCP4, TCP6, TCP4)
+        expected = [1, 2, 3, 9, *range(4, 3004)]
+        assert cookies(rows) == expected
+        in_cgroups = [CGROUPS + cookie for cookie in expected]
+        in_cgroups[3] = 0
+        assert rows.fields["cgroup_id"].tolist() == in_cgroups
+        families = [request[16] for request in script.requests]
+        assert families == [forge.AF_INET, forge.AF_INET6, forge.AF_INET]
 
     def test_of_nothing_are_empty(self) -> None:
         assert len(SockDiag(Script([END]).open).dump(TCP4)) == 0
@@ -114,7 +125,9 @@ class TestDumps:
         many = [sockets(*range(first, first + 100)) for first in range(0, 3000, 100)]
         script = Script([*many, END], GOOD, [sockets(5)], [sockets(6)], [END])
         diag = SockDiag(script.open)
-        assert cookies(diag.dump(TCP4, into=buffer)) == list(range(3000))
+        rows = diag.dump(TCP4, into=buffer)
+        assert cookies(rows) == list(range(3000))
+        assert rows.fields["cgroup_id"].tolist() == list(range(CGROUPS, CGROUPS + 3000))
         assert cookies(diag.dump(TCP4, into=buffer)) == [1, 2, 3]
         with pytest.raises(DumpError):
             diag.dump(TCP4, into=buffer)
@@ -123,7 +136,7 @@ class TestDumps:
     def test_have_no_attributes_of_those_whose_memory_they_share(self) -> None:
         buffer = RowBuffer()
         full = forge.socket(forge.cgroup_id(7), forge.memory_info(8))
-        script = Script([forge.join(full, forge.done())], [sockets(1), END])
+        script = Script([forge.join(full, forge.done())], [forge.join(forge.socket()), END])
         diag = SockDiag(script.open)
         assert diag.dump(TCP4, into=buffer).fields["cgroup_id"].tolist() == [7]
         bare = diag.dump(TCP4, into=buffer)
@@ -150,9 +163,8 @@ class TestDumps:
     @pytest.mark.parametrize("recording", [MIXED, QUIET], ids=lambda path: path.name)
     def test_of_a_recording_hold_what_the_reference_reads(self, recording: Path) -> None:
         source = replay(recording)
-        names = [
-            f"tcp-{family}-{states}" for states in ("400-40", "2bfe-0") for family in ("ipv4", "ipv6")
-        ]
+        asked = ("400-40", "2bfe-0")  # listeners, and all others
+        names = [f"tcp-{family}-{states}" for states in asked for family in ("ipv4", "ipv6")]
         expected = [
             row.cookie
             for name in names
@@ -279,10 +291,10 @@ class TestClosing:
         assert len(script.transports) == 2
 
 
-@pytest.mark.root
 class TestNetlinkTransport:
-    """The real one: only root may send to a stranger's netlink socket."""
+    """The real one."""
 
+    @pytest.mark.root  # who else may send to a stranger's netlink socket?
     @pytest.mark.parametrize("length", [16, 100_000], ids=["small", "too large for the buffer"])
     def test_drops_what_anybody_but_the_kernel_sent(self, length: int) -> None:
         before = set(_netlink_sockets())
@@ -314,7 +326,8 @@ class TestNetlinkTransport:
 
 def _netlink_sockets() -> dict[str, int]:
     """This process's netlink sockets: port id by inode."""
-    own = {os.readlink(entry.path) for entry in os.scandir("/proc/self/fd") if entry.is_symlink()}
+    links = (link for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+    own = {str(link.readlink()) for link in links}
     lines = Path("/proc/self/net/netlink").read_text().splitlines()[1:]
     every = {words[9]: int(words[2]) for words in map(str.split, lines)}
     return {inode: port_id for inode, port_id in every.items() if f"socket:[{inode}]" in own}

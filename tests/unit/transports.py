@@ -1,6 +1,7 @@
 """Kernels made of a script: what SockDiag gets instead of a netlink socket."""
 
 import errno
+import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from sockmon.kernel.sockdiag import Transport
 from sockmon.kernel.source import KernelSource
 from sockmon.kernel.uapi import Family, Protocol
 from tests import forge
+from tests.forge import Message
 
 #: The kernel's dump datagrams may be this long; a shorter buffer would lose the rest.
 LARGEST_DATAGRAM = 32 * 1024
@@ -95,7 +97,48 @@ class ScriptedTransport:
         self.closed = True
 
 
-Fault = Callable[[Protocol, Family], OSError | None]
+class ForgedKernel:
+    """A kernel with just these sockets, which answers every request with those that it names."""
+
+    def __init__(self, tcp: Sequence[Message] = (), udp: Sequence[Message] = ()) -> None:
+        self.sockets = {Protocol.TCP: tcp, Protocol.UDP: udp}
+        self.requests: list[bytes] = []
+
+    def source(self, proc: Path) -> KernelSource:
+        """The kernel with a copy of /proc beside it."""
+        return KernelSource.over(lambda: _ForgedTransport(self), proc)
+
+
+class _ForgedTransport:
+    def __init__(self, kernel: ForgedKernel) -> None:
+        self._kernel = kernel
+        self._left: deque[bytes] = deque()
+
+    def send(self, request: bytes) -> None:
+        self._kernel.requests.append(request)
+        family, protocol, _, _, states = struct.unpack_from("=BBBBI", request, 16)
+        chosen = [
+            socket
+            for socket in self._kernel.sockets[Protocol(protocol)]
+            if socket.field("family") == family and states >> socket.field("state") & 1
+        ]
+        sequence = int.from_bytes(request[8:12], "little")
+        for answer in ([forge.join(socket) for socket in chosen], [forge.join(forge.done())]):
+            self._left.extend(forge.with_sequence(datagram, sequence) for datagram in answer)
+
+    def receive_into(self, buffer: memoryview) -> tuple[int, bool]:
+        if not self._left:
+            raise BlockingIOError
+        datagram = self._left.popleft()
+        buffer[: len(datagram)] = datagram
+        return len(datagram), True
+
+    def close(self) -> None:
+        self._left.clear()
+
+
+#: Says with which error a request of this protocol, family and idiag_ext is refused, if at all.
+Fault = Callable[[Protocol, Family, int], OSError | None]
 
 
 class FaultyKernel:
@@ -112,7 +155,7 @@ class FaultyKernel:
         """Refuse all dumps of these protocols and families (all of them if none is named)."""
         wanted = families or tuple(Family)
 
-        def fault(protocol: Protocol, family: Family) -> OSError | None:
+        def fault(protocol: Protocol, family: Family, _: int) -> OSError | None:
             if protocol in protocols and family in wanted:
                 return OSError(number, "scripted")
             return None
@@ -133,7 +176,7 @@ class _FaultyTransport:
         self._replayed = replayed
 
     def send(self, request: bytes) -> None:
-        error = self._kernel.fault(Protocol(request[17]), Family(request[16]))
+        error = self._kernel.fault(Protocol(request[17]), Family(request[16]), request[18])
         if error is not None:
             raise error
         self._replayed.send(request)

@@ -1,0 +1,59 @@
+"""Findings, moments and alerts, as tests want them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sockmon.alert.lifecycle import Alert, Alerts, FixedWaits, step
+from sockmon.model.finding import Finding, Severity, Subject
+from sockmon.model.observation import Moment
+from sockmon.model.roles import Role
+
+DETECTOR = "close_wait_leak"
+AT_ONCE = {DETECTOR: FixedWaits(0.0, 0.0)}
+WALL = 1_700_000_000.0
+
+
+def finding(
+    severity: Severity = "warning",
+    *,
+    detector: str = DETECTOR,
+    netns: str = "host",
+    role: Role | None = "listener",
+    port: int | None = 80,
+    owner: str | None = "nginx.service",
+    summary: str = "nginx.service has not closed 12 connections",
+    evidence: Mapping[str, Any] | None = None,
+) -> Finding:
+    return Finding(
+        detector=detector,
+        severity=severity,
+        netns=netns,
+        subject=Subject(role, port, owner),
+        value=12,
+        limit=10,
+        summary=summary,
+        evidence={"oldest_seconds": 61.5, "peers": []} if evidence is None else evidence,
+        advice=("Close them.", "See them: ss -tnp"),
+    )
+
+
+def at(seconds: float) -> Moment:
+    """So many seconds after some moment."""
+    return Moment(1000.0 + seconds, WALL + seconds)
+
+
+def firing(*findings: Finding, since: float = 0.0) -> Alerts:
+    """The alerts of these findings, all of which fire at once."""
+    waits = {found.detector: FixedWaits(0.0, 0.0) for found in findings}
+    return step({}, findings, at(since), waits, {})
+
+
+def resolved(*findings: Finding, since: float = 0.0, until: float = 60.0) -> Alerts:
+    """The same, no longer there."""
+    waits = {found.detector: FixedWaits(0.0, 0.0) for found in findings}
+    return step(firing(*findings, since=since), (), at(until), waits, {})
+
+
+def only(alerts: Alerts) -> Alert:
+    (alert,) = alerts.values()
+    return alert

@@ -1,0 +1,66 @@
+"""What identifies an alert is bounded, one line, and valid Unicode, whatever a process is called."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sockmon.alert.labels import alert_name, annotations_of, labels_of, runbook_url
+from tests.unit.alert.making import finding
+
+#: As Linux gives them to Python: any bytes, decoded with surrogateescape.
+hostile = st.binary(max_size=5000).map(lambda b: b.decode(errors="surrogateescape")) | st.text()
+
+
+@pytest.mark.parametrize(
+    ("detector", "name"),
+    [
+        ("close_wait_leak", "SockmonCloseWaitLeak"),
+        ("fin_wait2_stuck", "SockmonFinWait2Stuck"),
+        ("tcp_memory_pressure", "SockmonTcpMemoryPressure"),
+    ],
+)
+def test_alerts_are_named_after_their_detectors(detector: str, name: str) -> None:
+    assert alert_name(detector) == name
+    assert runbook_url(name).endswith(f"/docs/runbooks/{name}.md")
+
+
+def test_labels_identify() -> None:
+    assert dict(labels_of(finding("critical"), {"team": "web"})) == {
+        "alertname": "SockmonCloseWaitLeak",
+        "netns": "host",
+        "owner": "nginx.service",
+        "port": "80",
+        "role": "listener",
+        "severity": "critical",
+        "source": "sockmon",
+        "team": "web",
+    }
+
+
+def test_what_the_subject_has_not_is_no_label() -> None:
+    labels = labels_of(finding(role=None, port=None, owner=None), {})
+    assert set(labels) == {"alertname", "netns", "severity", "source"}
+
+
+@given(hostile)
+def test_a_label_is_one_short_line_of_valid_unicode(owner: str) -> None:
+    value = labels_of(finding(owner=owner), {}).get("owner", "")
+    assert value.isprintable()
+    assert len(value.encode()) <= 4 * 256
+    assert bool(value) == bool(owner)
+
+
+@given(hostile, st.dictionaries(hostile, hostile | st.floats() | st.lists(hostile)))
+def test_annotations_are_bounded_and_valid_unicode(text: str, evidence: dict[str, object]) -> None:
+    annotations = annotations_of(finding(summary=text, evidence=evidence))
+    assert set(annotations) == {"summary", "description", "runbook_url"}
+    for value in annotations.values():
+        assert json.loads(json.dumps(value)) == value
+        assert len(value.encode()) <= 4 * 4096
+
+
+def test_a_description_holds_advice_and_evidence() -> None:
+    description = annotations_of(finding(evidence={"oldest_seconds": 61.5}))["description"]
+    assert description == "Close them.\nSee them: ss -tnp\noldest_seconds: 61.5"

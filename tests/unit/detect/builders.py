@@ -1,0 +1,241 @@
+"""One namespace as detectors see it, built of sockets by the same functions as a poll's."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from sockmon.detect import ALL
+from sockmon.detect.detector import Detector, DetectorLimits
+from sockmon.model.ages import NOBODY, NOTHING_HEARD, Aged
+from sockmon.model.finding import Finding, Group, Owner, Process, Severity
+from sockmon.model.limits import (
+    Limits,
+    PortRange,
+    Sockstat,
+    TcpMemoryLimits,
+    TcpSettings,
+    TimeWaitReuse,
+)
+from sockmon.model.listeners import listen_queues, listeners
+from sockmon.model.ports import ephemeral_ports
+from sockmon.model.roles import Listened, roles
+from sockmon.model.sight import Past, Rates, Sight
+from sockmon.model.states import TcpState
+from sockmon.model.table import SocketTable
+from tests.unit import strategies
+
+NOW = 10_000.0
+CGROUP = 4242
+HOUR = 3600.0
+
+SETTINGS = TcpSettings(
+    fin_timeout=60,
+    syn_retries=6,
+    syn_linear_timeouts=4,
+    synack_retries=5,
+    max_syn_backlog=1024,
+    somaxconn=4096,
+    syncookies=1,
+)
+#: What a host with 4 GiB has.
+LIMITS = Limits(
+    sockstat=Sockstat(in_use=500, time_wait=0, orphans=0, memory_bytes=0),
+    time_wait_limit=16_384,
+    orphan_limit=16_384,
+    tcp_memory=TcpMemoryLimits(low=300_000_000, pressure=400_000_000, high=600_000_000),
+    conntrack_entries=0,
+    conntrack_limit=65_536,
+    port_range=PortRange(32768, 60999),
+    time_wait_reuse=TimeWaitReuse(mode=2),
+    settings=SETTINGS,
+    events={},
+)
+#: The same host, of which nothing could be read.
+UNKNOWN = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Sock:
+    """One socket, and for how long it has been in its state, and silent."""
+
+    state: TcpState = TcpState.ESTABLISHED
+    local_port: int = 40000
+    remote_port: int = 443
+    local: str = "10.0.0.1"
+    remote: str = "10.0.0.2"
+    family: int = 4
+    timer: int = 0
+    retransmits: int = 0
+    expires: int = 0
+    receive_queue: int = 0
+    send_queue: int = 0
+    inode: int = 900_001
+    cgroup_id: int = CGROUP
+    drops: int = 0
+    age: float = 0.0
+    silent: float | None = None  # as long as its age unless said otherwise
+
+    def times(self, count: int, **others: Any) -> list["Sock"]:
+        """So many of them, with ports and inodes of their own."""
+        accepted = self.local_port < 32768
+        step = "remote_port" if accepted else "local_port"
+        return [
+            replace(self, **{step: getattr(self, step) + n, **others})
+            if not self.inode
+            else replace(
+                self, **{step: getattr(self, step) + n, "inode": self.inode + n, **others}
+            )
+            for n in range(count)
+        ]
+
+
+def accepted(state: TcpState, port: int = 443, **others: Any) -> Sock:
+    """A socket that a listener of this host accepted."""
+    return Sock(state, local_port=port, remote_port=50000, **others)
+
+
+def listening(port: int = 443, queue: int = 0, limit: int = 128, **others: Any) -> Sock:
+    """A listener."""
+    return Sock(
+        TcpState.LISTEN,
+        local_port=port,
+        remote_port=0,
+        receive_queue=queue,
+        send_queue=limit,
+        **others,
+    )
+
+
+def table_of(socks: Sequence[Sock]) -> SocketTable:
+    """The socks as a poll would have them."""
+    rows = strategies.table(
+        strategies.Socket(
+            state=sock.state,
+            family=sock.family,
+            local=sock.local,
+            local_port=sock.local_port,
+            remote=sock.remote,
+            remote_port=sock.remote_port,
+            timer=sock.timer,
+            expires=sock.expires,
+            receive_queue=sock.receive_queue,
+            send_queue=sock.send_queue,
+            drops=sock.drops,
+        )
+        for sock in socks
+    )
+    return replace(
+        rows,
+        retransmits=np.array([sock.retransmits for sock in socks], np.uint8),
+        inode=np.array([sock.inode for sock in socks], np.uint32),
+        cgroup_id=np.array([sock.cgroup_id for sock in socks], np.uint64),
+    )
+
+
+def _aged(table: SocketTable, socks: Sequence[Sock]) -> Aged:
+    aged = NOBODY.seen(table, NOTHING_HEARD, NOW)
+    ages = np.array([sock.age for sock in socks])
+    silent = np.array([sock.age if sock.silent is None else sock.silent for sock in socks])
+    return replace(aged, since=NOW - ages[aged.rows], sent_at=NOW - silent[aged.rows])
+
+
+def sight(
+    socks: Iterable[Sock] = (),
+    limits: Limits = LIMITS,
+    *,
+    events: Mapping[str, float] | None = None,
+    drops: Mapping[int, float] | None = None,
+    **others: Any,
+) -> Sight:
+    """What a poll at NOW would see of these sockets."""
+    made = list(socks)
+    table = table_of(made)
+    port_range = limits.port_range or PortRange(32768, 60999)
+    by_role = roles(table, Listened().seen(table), port_range)
+    return Sight(
+        netns="host",
+        now=NOW,
+        table=table,
+        roles=by_role,
+        aged=_aged(table, made),
+        listen_queues=listen_queues(listeners(table)),
+        ephemeral=ephemeral_ports(table, by_role, port_range, limits.time_wait_reuse),
+        exhaustion_seconds=others.pop("exhaustion_seconds", float("inf")),
+        limits=limits,
+        rates=Rates(events or {}, drops or {}),
+        **others,
+    )
+
+
+def owned(before: Sight, label: str = "shop.service") -> Sight:
+    """The same, with the one owner of every group looked up."""
+    groups = {group for group, _ in before.groups(np.arange(len(before.table)))}
+    owner = Owner(label, label, (Process(4711, "shop", fds=10, fd_limit=1024),))
+    return replace(before, owners={group: owner for group in groups})
+
+
+def remembering(before: Sight, finding: Finding, severity: Severity, *values: float) -> Sight:
+    """The same, the finding having been seen before: one poll every five seconds."""
+    samples = tuple(
+        (before.now - 5.0 * (len(values) - n), value) for n, value in enumerate(values)
+    )
+    return replace(
+        before, past={**before.past, finding.key: Past(severity, samples or ((NOW - 5, 1.0),))}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """One detector with its limits."""
+
+    detector: Detector
+    limits: DetectorLimits = field(default_factory=DetectorLimits)
+
+    def all(self, seen: Sight) -> list[Finding]:
+        """Every finding."""
+        return list(self.detector.find(seen, self.limits))
+
+    def one(self, seen: Sight) -> Finding:
+        """The only finding."""
+        (finding,) = self.all(seen)
+        return finding
+
+    def severity(self, seen: Sight) -> Severity | None:
+        """The severity of the only finding, None without one."""
+        found = self.all(seen)
+        assert len(found) <= 1
+        return found[0].severity if found else None
+
+
+def judge(name: str, **limits: Any) -> Judge:
+    """The detector of this name, with these limits besides its defaults."""
+    (detector,) = [detector for detector in ALL if detector.name == name]
+    return Judge(detector, detector.limits(**limits))
+
+
+def has_hysteresis(
+    judging: Judge,
+    of: Callable[[float], Sight],
+    warning: tuple[float, float, float],
+    critical: tuple[float, float, float],
+) -> None:
+    """Each triple: a value at the limit, one that keeps what was, one that does not."""
+    at, keeps, ends = warning
+    finding = judging.one(of(at))
+    assert finding.severity == "warning"
+    assert judging.severity(of(keeps)) is None
+    assert judging.severity(remembering(of(keeps), finding, "warning")) == "warning"
+    assert judging.severity(remembering(of(ends), finding, "warning")) is None
+    at, keeps, ends = critical
+    assert judging.severity(of(at)) == "critical"
+    assert judging.severity(of(keeps)) == "warning"
+    assert judging.severity(remembering(of(keeps), finding, "critical")) == "critical"
+    assert judging.severity(remembering(of(ends), finding, "critical")) == "warning"
+
+
+def group_of(finding: Finding) -> Group:
+    """The group whose processes are worth finding out."""
+    assert finding.group is not None
+    return finding.group
