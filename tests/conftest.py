@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent
-COMPONENTS = REPOSITORY / ".components" / "usr" / "bin"
+COMPONENTS = REPOSITORY / ".components" / "usr"
 
 
 def component(name: str) -> str | None:
     """Find a program that tests/install-components installs or unpacks."""
-    return shutil.which(name, path=f"{COMPONENTS}:{os.environ.get('PATH', '')}")
+    unpacked = f"{COMPONENTS}/bin:{COMPONENTS}/sbin"
+    return shutil.which(name, path=f"{unpacked}:{os.environ.get('PATH', '')}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,11 +1,12 @@
 """What is written about the house is true: the map, the example configuration, the metrics."""
 
 import re
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 
 import pytest
 
-from sockmon.config import Config, load
+from sockmon.config import Config, ListenAddress, load
 from tests.conftest import REPOSITORY
 
 INTERFACE = REPOSITORY.parent / "shared" / "INTERFACE.md"
@@ -15,12 +16,32 @@ def test_the_example_configuration_holds_the_defaults() -> None:
     assert load(REPOSITORY / "config.example.yaml") == Config()
 
 
-def test_the_example_configuration_names_every_key() -> None:
+def test_the_example_configuration_names_every_key_with_a_comment() -> None:
     text = (REPOSITORY / "config.example.yaml").read_text()
-    for section in fields(Config()):
-        assert re.search(rf"^{section.name}:", text, re.M), section.name
-        for key in fields(getattr(Config(), section.name)):
-            assert re.search(rf"^ +{key.name}:.* # ", text, re.M), f"{key.name} has no comment"
+    named = dict(_keys_with_comments(text))
+    missing = [path for path in _leaves(Config()) if not named.get(path)]
+    assert missing == []
+
+
+def _leaves(value: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The paths of all keys that hold a value and no table."""
+    if not is_dataclass(value) or isinstance(value, ListenAddress):
+        return [path]
+    return [
+        leaf
+        for field in fields(value)
+        for leaf in _leaves(getattr(value, field.name), (*path, field.name.rstrip("_")))
+    ]
+
+
+def _keys_with_comments(text: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The path and the comment of each line that holds a key."""
+    path: list[str] = []
+    for line in text.splitlines():
+        found = re.match(r"^( *)(\w+):(?:.* # (.+))?", line)
+        if found:
+            path = [*path[: len(found[1]) // 2], found[2]]
+            yield tuple(path), found[3] or ""
 
 
 def test_the_map_of_the_house_names_every_module_and_no_other() -> None:
@@ -60,5 +81,3 @@ def test_every_metric_shown_is_a_published_one() -> None:
 def test_no_page_names_a_path_of_somebodys_machine() -> None:
     for path in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")]:
         assert not re.search(r"/(?:work|root)/|\.pyenv", path.read_text()), path
-
-
