@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, MinLen
 
+from sockmon.alert.settings import Alerting
 from sockmon.detect import Detect
 from sockmon.durations import DurationField
 
@@ -100,6 +101,8 @@ class Config:
     web: Web = field(default_factory=Web)
     ports: Ports = field(default_factory=Ports)
     detect: Detect = field(default_factory=Detect)  # type: ignore[valid-type]
+    alerting: Alerting = field(default_factory=Alerting)
+    state_dir: Annotated[str, MinLen(1)] | None = None
 
 
 class ConfigError(Exception):

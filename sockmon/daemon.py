@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import platform
 import signal
 import socket
@@ -14,12 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from sockmon import __version__, config, servicemanager
+from sockmon.alert.alerter import Alerter
 from sockmon.config import Config, ConfigError, ListenAddress
+from sockmon.detect import limits_of
+from sockmon.export.alerts import AlertingStatus
 from sockmon.export.metrics import Build, Reload
 from sockmon.kernel.source import KernelSource
-from sockmon.model.observation import Moment
+from sockmon.model.observation import Moment, Observation
 from sockmon.monitor import Monitor
 from sockmon.schedule import next_beat
+from sockmon.statefile import StateFile, boot_id
 from sockmon.ui.web import server
 from sockmon.ui.web.app import create_app
 from sockmon.ui.web.board import Board
@@ -42,6 +47,12 @@ def load_settings(path: Path | None, listen_address: ListenAddress | None) -> Co
     return settings
 
 
+def _state_file(settings: Config) -> StateFile | None:
+    """Return where state survives: as configured, else where the service manager says."""
+    directory = settings.state_dir or os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return StateFile(Path(directory) / "state", boot_id()) if directory else None
+
+
 class Daemon:
     """Polls in a thread of its own, serves from the event loop, stops on request."""
 
@@ -55,6 +66,14 @@ class Daemon:
         self._stopping = threading.Event()
         self._monitor = Monitor(open_source(self._stopping.is_set), self._settings)
         started = now()
+        self._alerter = Alerter(
+            self._settings.alerting,
+            limits_of(self._settings.detect),
+            _state_file(self._settings),
+            started,
+        )
+        self._alerting_by = self._settings
+        self._monitor.recall(self._alerter.remembered)
         self._board = Board(
             clock=time.monotonic,
             build=Build(__version__, platform.python_version()),
@@ -72,6 +91,7 @@ class Daemon:
             asyncio.run(self._main(listener))
         finally:
             listener.close()
+            self._alerter.close()
             self._monitor.close()
 
     async def _main(self, listener: socket.socket) -> None:
@@ -108,8 +128,13 @@ class Daemon:
         begun = time.monotonic()
         ready = False
         while True:
-            observation = await loop.run_in_executor(polling, self._monitor.poll, now)
+            observation = await loop.run_in_executor(polling, self._poll)
+            if self._stopping.is_set():
+                return  # cut short: it says nothing about the kernel
             self._board.observation = observation
+            self._board.alerting = AlertingStatus(
+                self._alerter.alerts, self._alerter.notifications()
+            )
             self._log_failures(frozenset(failure.message for failure in observation.failures))
             if not ready:
                 servicemanager.notify("READY=1", "STATUS=polling")
@@ -119,6 +144,28 @@ class Daemon:
                 await asyncio.wait_for(self._rescheduled.wait(), due - time.monotonic())
                 self._rescheduled.clear()
                 begun = time.monotonic()
+
+    def _poll(self) -> Observation:
+        """Poll, and let the alerts know: all that the polling thread does."""
+        settings = self._settings
+        if settings is not self._alerting_by:
+            self._alerter.reconfigure(settings.alerting, limits_of(settings.detect))
+            self._alerting_by = settings
+        observation = self._monitor.poll(now)
+        diagnosed = {
+            namespace.name: namespace.diagnosis.value.findings
+            for namespace in observation.namespaces
+            if namespace.diagnosis is not None and namespace.diagnosis.at == observation.at
+        }
+        if not self._stopping.is_set():
+            self._alerter.observe(
+                (finding for findings in diagnosed.values() for finding in findings),
+                observation.at,
+                observation.interval,
+                looked=lambda netns, _: netns in diagnosed,
+                remember=self._monitor.remember(),
+            )
+        return observation
 
     async def _watchdog(self, timeout: float) -> None:
         """Tell the service manager that polls end; when they no longer do, say nothing."""
@@ -151,6 +198,8 @@ class Daemon:
             if settings.poll != self._settings.poll:
                 self._board.interval = settings.poll.interval
                 self._rescheduled.set()
+            if settings.state_dir != self._settings.state_dir:
+                log.warning("state_dir changes at the next start")
             self._settings = self._monitor.config = settings
             self._board.reload = Reload(successful=True, succeeded_at=time.time())
             log.info("configuration reloaded")

@@ -3,8 +3,10 @@
 The detectors are pure; what they need of the past and of the kernel comes together here.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sockmon.detect import close_wait_leak, diagnose
 from sockmon.detect.confirm import Confirmed
@@ -81,6 +83,15 @@ class Diagnostician:
         self._aged: Aged = NOBODY
         self._counters: _Counters | None = None
         self._confirmed = Confirmed()
+
+    def remember(self) -> Mapping[str, Any]:
+        """Return what is to survive a restart, JSON-ready."""
+        return self._aged.to_record()
+
+    def recall(self, record: Mapping[str, Any]) -> None:
+        """Take up what an earlier process of this boot remembered; nonsense counts as nothing."""
+        with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
+            self._aged = Aged.from_record(record)
 
     def diagnose(self, seen: Seen, now: Moment, limits: Mapping[str, DetectorLimits]) -> Diagnosis:
         """Judge one poll, after those before it."""

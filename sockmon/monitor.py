@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -73,6 +73,15 @@ class Monitor:
             failures=tuple(failures),
             statistics=self._statistics,
         )
+
+    def remember(self) -> Mapping[str, Any]:
+        """Return what is to survive a restart, JSON-ready, by namespace."""
+        return {self._source.name: self._memory.diagnostician.remember()}
+
+    def recall(self, remembered: Mapping[str, Any]) -> None:
+        """Take up what remember() returned in an earlier process of this boot."""
+        if self._source.name in remembered:
+            self._memory.diagnostician.recall(remembered[self._source.name])
 
     def close(self) -> None:
         """Close the kernel's sockets."""

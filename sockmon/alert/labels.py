@@ -56,10 +56,12 @@ def annotations_of(finding: Finding) -> Mapping[str, str]:
         f"{name}: {value if isinstance(value, str) else json.dumps(value, default=str)}"
         for name, value in finding.evidence.items()
     ]
+    processes = finding.owner.processes if finding.owner else ()
+    held = [f"held by: {process.name} (pid {process.pid})" for process in processes]
     return MappingProxyType(
         {
             "summary": _text(finding.summary),
-            "description": _text("\n".join([*finding.advice, *evidence])),
+            "description": _text("\n".join([*finding.advice, *held, *evidence])),
             "runbook_url": runbook_url(alert_name(finding.detector)),
         }
     )

@@ -1,4 +1,4 @@
-"""The life of an alert, pure: what was there, what is found, and the time go in; what is, comes out.
+"""The life of an alert, pure: the alerts there were, what one poll found, and the time -> alerts.
 
 The rules in words; the table below says the same, and nothing else changes an alert.
 
@@ -25,7 +25,7 @@ Sources: Prometheus, rules/alerting.go, (*AlertingRule).Eval, resolvedRetention;
 import enum
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from sockmon.alert.labels import annotations_of, labels_of
 from sockmon.model.finding import SEVERITIES, Finding, Severity, Subject
@@ -79,12 +79,25 @@ TABLE: Mapping[tuple[State, Event], State] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Waits:
+class Waits(Protocol):
     """How long a condition must last before its alert fires, and how long it is then kept."""
+
+    @property
+    def for_(self) -> float: ...  # noqa: D102 - see above
+    @property
+    def keep_firing_for(self) -> float: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class FixedWaits:
+    """Waits of their own; the defaults are those of every detector."""
 
     for_: float = 30.0
     keep_firing_for: float = 60.0
+
+
+#: For the alert of a detector that there is no more: the state was another version's.
+_DEFAULT_WAITS = FixedWaits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +141,6 @@ class Alert:
 
 
 Alerts: TypeAlias = Mapping[AlertKey, Alert]
-WaitsOf: TypeAlias = Callable[[str], Waits]  # detector -> its waits
 Looked: TypeAlias = Callable[[str, str], bool]  # netns, detector -> whether this poll could tell
 
 
@@ -141,11 +153,14 @@ def step(
     alerts: Alerts,
     findings: Iterable[Finding],
     now: Moment,
-    waits: WaitsOf,
+    waits: Mapping[str, Waits],
     labels: Mapping[str, str],
     looked: Looked = everywhere,
 ) -> Alerts:
-    """Return the alerts after one poll; `labels` are the configured ones of every new alert."""
+    """Return the alerts after one poll.
+
+    waits: by detector. labels: the configured ones of every new alert.
+    """
     found = _by_condition(findings)
     after: dict[AlertKey, Alert] = {}
     for condition in dict.fromkeys([*(key.condition for key in alerts), *found]):
@@ -168,7 +183,7 @@ def step(
             if is_its and finding is not None and not outranked:
                 alert = _described(alert, finding, labels, since, now)
             if alert is not None:
-                alert = _moved(alert, event, now, waits(condition.detector))
+                alert = _moved(alert, event, now, waits.get(condition.detector, _DEFAULT_WAITS))
                 if alert.state is not State.INACTIVE:
                     after[alert.key] = alert
             outranked |= is_its or (alert is not None and alert.firing)

@@ -4,12 +4,38 @@ from collections.abc import Mapping
 from dataclasses import field, make_dataclass
 from typing import Any
 
-from sockmon.detect import close_wait_leak
+from sockmon.detect import (
+    accept_queue,
+    close_wait_leak,
+    closing_stalled,
+    connect_stalled,
+    conntrack_pressure,
+    dead_peer,
+    ephemeral_port_pressure,
+    fin_wait2_stuck,
+    orphan_pressure,
+    syn_backlog,
+    tcp_memory_pressure,
+    time_wait_pressure,
+)
 from sockmon.detect.detector import Detector, DetectorLimits
 from sockmon.model.finding import Finding
 from sockmon.model.sight import Sight
 
-ALL: tuple[Detector, ...] = (close_wait_leak.DETECTOR,)
+ALL: tuple[Detector, ...] = (
+    close_wait_leak.DETECTOR,
+    time_wait_pressure.DETECTOR,
+    ephemeral_port_pressure.DETECTOR,
+    fin_wait2_stuck.DETECTOR,
+    connect_stalled.DETECTOR,
+    syn_backlog.DETECTOR,
+    accept_queue.DETECTOR,
+    closing_stalled.DETECTOR,
+    dead_peer.DETECTOR,
+    orphan_pressure.DETECTOR,
+    tcp_memory_pressure.DETECTOR,
+    conntrack_pressure.DETECTOR,
+)
 
 #: The configuration's `detect`: one table of limits per detector, by its name.
 Detect = make_dataclass(

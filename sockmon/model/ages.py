@@ -5,7 +5,9 @@ that matter, and no larger. Ages are lower bounds: the time observed, or what th
 knows, whichever is more.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,17 @@ AGED_STATES = (
 )
 
 _AGED = np.isin(np.arange(max(TcpState) + 1), AGED_STATES)
+
+
+#: So many sockets' ages survive a restart; cookies and monotonic times hold until the next boot.
+_REMEMBERED = 50_000
+_RECORDED = {
+    "cookie": np.uint64,
+    "state": np.uint8,
+    "since": np.float64,
+    "sent_at": np.float64,
+    "send_queue": np.uint32,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +106,21 @@ class Aged:
         still = untold & (self.send_queue[last] == queue[joined])
         sent_at[joined[still]] = self.sent_at[last[still]]
         return Aged(rows, cookie, state, since, sent_at, queue.astype(np.uint32))
+
+    def to_record(self) -> dict[str, list[int] | list[float]]:
+        """Return what is to survive a restart: the oldest sockets, JSON-ready."""
+        oldest = np.argsort(self.since, kind="stable")[:_REMEMBERED]
+        return {name: getattr(self, name)[oldest].tolist() for name in _RECORDED}
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> "Aged":
+        """Return a generation again; raises KeyError, TypeError or ValueError."""
+        columns = {name: np.array(record[name], dtype) for name, dtype in _RECORDED.items()}
+        sizes = {column.shape for column in columns.values()}
+        if len(sizes) != 1 or len(sizes.pop()) != 1:
+            raise ValueError("columns of different lengths")
+        order = np.argsort(columns["cookie"], kind="stable")
+        return Aged(order, **{name: column[order] for name, column in columns.items()})
 
     def of_state(self, *states: TcpState) -> NDArray[np.intp]:
         """Return the places, in this generation, of the sockets in these states."""

@@ -76,6 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands.add_parser("run", help="run the daemon", allow_abbrev=False))
     _add_count(commands.add_parser("count", help="count sockets once", allow_abbrev=False))
     _add_doctor(commands.add_parser("doctor", help="say what is wrong", allow_abbrev=False))
+    rules = commands.add_parser("rules", help="print Prometheus alert rules", allow_abbrev=False)
+    rules.description = "Print Prometheus alert rules with this configuration's thresholds."
+    _add_config(rules)
+    rules.set_defaults(run=_rules)
     check = commands.add_parser(
         "check-config", help="check a configuration file", allow_abbrev=False
     )
@@ -190,6 +194,13 @@ def _load_config(path: Path | None) -> "Config":
         return config.Config() if path is None else config.load(path)
     except config.ConfigError as error:
         raise UserError(str(error)) from error
+
+
+def _rules(arguments: argparse.Namespace, _: OpenSource) -> int:
+    from sockmon.ui import rules  # noqa: PLC0415 - each command loads what it needs
+
+    sys.stdout.write(rules.render(_load_config(arguments.config)))
+    return SUCCESS
 
 
 def _check_config(arguments: argparse.Namespace, _: OpenSource) -> int:

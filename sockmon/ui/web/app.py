@@ -15,7 +15,8 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sockmon.export import json, metrics
+from sockmon.alert.records import shown
+from sockmon.export import alerts, json, metrics
 from sockmon.ui.web.board import Board
 
 #: However often it is scraped, the same observation is rendered anew only after this long.
@@ -29,6 +30,7 @@ _LANDING = """<!doctype html>
 <h1>sockmon {version}</h1><p>{verdict}</p>
 <ul><li><a href="/metrics">/metrics</a>: for Prometheus
 <li><a href="/api/v1/observation">/api/v1/observation</a>: the last poll, whole (loopback only)
+<li><a href="/api/v1/alerts">/api/v1/alerts</a>: alerts with their state (loopback only)
 <li><a href="/-/healthy">/-/healthy</a>, <a href="/-/ready">/-/ready</a></ul></html>
 """
 
@@ -42,6 +44,7 @@ def create_app(board: Board) -> Starlette:
             Route("/-/healthy", _health(board.why_unhealthy, "healthy")),
             Route("/-/ready", _health(board.why_not_ready, "ready")),
             Route("/api/v1/observation", _observation(board)),
+            Route("/api/v1/alerts", _alerts(board)),
         ],
         middleware=[Middleware(_LoopbackOnly, prefix="/api/")],
     )
@@ -53,7 +56,8 @@ class _BoardCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         board = self._board
-        return metrics.families(board.observation, board.clock(), board.build, board.reload)
+        yield from metrics.families(board.observation, board.clock(), board.build, board.reload)
+        yield from alerts.families(board.alerting)
 
 
 class _MetricsEndpoint:
@@ -104,6 +108,13 @@ def _observation(board: Board) -> Callable[[Request], Response]:
         if board.observation is None:
             return JSONResponse({"error": "no poll has ended yet"}, status_code=503)
         return JSONResponse(json.observation(board.observation))
+
+    return endpoint  # type: ignore[return-value]
+
+
+def _alerts(board: Board) -> Callable[[Request], Response]:
+    async def endpoint(_: Request) -> Response:
+        return JSONResponse({"alerts": shown(board.alerting.alerts)})
 
     return endpoint  # type: ignore[return-value]
 

@@ -1,8 +1,9 @@
 """Where the daemon puts its last observation, and every HTTP request finds it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from sockmon.export.alerts import AlertingStatus
 from sockmon.export.metrics import Build, Reload
 from sockmon.model.observation import STALE_AFTER_INTERVALS, Observation
 
@@ -17,6 +18,7 @@ class Board:
     started_at: float
     interval: float
     observation: Observation | None = None
+    alerting: AlertingStatus = field(default_factory=AlertingStatus)
 
     def why_unhealthy(self) -> str | None:
         """Return why polling has stopped, or None: whether polls succeed is another question."""

@@ -1,0 +1,106 @@
+"""Alerts as JSON: for the state file and back, and for the page."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, get_args
+
+from sockmon.alert.labels import alert_name
+from sockmon.alert.lifecycle import Alert, AlertKey, Condition, State
+from sockmon.model.finding import Severity, Subject
+from sockmon.model.observation import Moment
+from sockmon.model.roles import Role
+
+
+class RecordError(Exception):
+    """Not what `to_record` wrote."""
+
+
+def to_record(alert: Alert) -> dict[str, Any]:
+    """Return everything that is known of an alert, JSON-ready."""
+    condition = alert.key.condition
+    subject = condition.subject
+    return {
+        "detector": condition.detector,
+        "netns": condition.netns,
+        "role": subject.role,
+        "port": subject.port,
+        "owner": subject.owner,
+        "severity": alert.key.severity,
+        "state": alert.state.value,
+        "since": _times(alert.since),
+        "entered": _times(alert.entered),
+        "fired": None if alert.fired is None else _times(alert.fired),
+        "labels": dict(alert.labels),
+        "annotations": dict(alert.annotations),
+    }
+
+
+def from_record(record: Any) -> Alert:
+    """Return the alert again; raises RecordError."""
+    try:
+        role, owner, port = record["role"], record["owner"], record["port"]
+        subject = Subject(
+            None if role is None else _one_of(get_args(Role), role),
+            None if port is None else int(port),
+            None if owner is None else str(owner),
+        )
+        condition = Condition(str(record["detector"]), str(record["netns"]), subject)
+        return Alert(
+            AlertKey(condition, _one_of(get_args(Severity), record["severity"])),
+            State(record["state"]),
+            since=_moment(record["since"]),
+            entered=_moment(record["entered"]),
+            fired=None if record["fired"] is None else _moment(record["fired"]),
+            labels=_texts(record["labels"]),
+            annotations=_texts(record["annotations"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise RecordError(f"not an alert: {error!r}") from error
+
+
+def shown(alerts: Iterable[Alert]) -> list[dict[str, Any]]:
+    """Return what /api/v1/alerts shows: `since` is when the condition was first found (Unix)."""
+    return [
+        {
+            "state": "firing" if alert.firing else alert.state.value,
+            "since": alert.since.wall,
+            "firing_since": None if alert.fired is None else alert.fired.wall,
+            "resolved_at": alert.entered.wall if alert.state is State.RESOLVED else None,
+            "labels": dict(alert.labels),
+            "annotations": dict(alert.annotations),
+        }
+        for alert in alerts
+    ]
+
+
+def counted(alerts: Iterable[Alert]) -> Mapping[tuple[str, str, str], int]:
+    """Count by (alertname, severity, state) those that are pending or firing."""
+    return Counter(
+        (
+            alert_name(alert.key.condition.detector),
+            alert.key.severity,
+            "firing" if alert.firing else "pending",
+        )
+        for alert in alerts
+        if alert.firing or alert.state is State.PENDING
+    )
+
+
+def _times(at: Moment) -> list[float]:
+    return [at.monotonic, at.wall]
+
+
+def _moment(times: Any) -> Moment:
+    monotonic, wall = times
+    return Moment(float(monotonic), float(wall))
+
+
+def _texts(texts: Any) -> Mapping[str, str]:
+    return MappingProxyType({str(name): str(text) for name, text in texts.items()})
+
+
+def _one_of(values: tuple[Any, ...], value: Any) -> Any:
+    if value not in values:
+        raise ValueError(f"{value!r} is none of {values}")
+    return value

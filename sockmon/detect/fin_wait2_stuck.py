@@ -1,0 +1,95 @@
+"""FIN_WAIT2 with an owner: this side has ended its half, and the peer never ends the other.
+
+tcp_fin_timeout ends only those that no process holds. They have no inode: as time-wait sockets, or
+as orphans where tcp_fin_timeout is over 60 s.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sockmon.detect.detector import Count, Detector, DetectorLimits, severity
+from sockmon.detect.telling import inodes, lasting, only, place
+from sockmon.model.finding import Finding, FindingKey, Group, Subject
+from sockmon.model.sight import Sight
+from sockmon.model.states import TcpState
+
+NAME = "fin_wait2_stuck"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits(DetectorLimits):
+    """How many of one group may outlive tcp_fin_timeout."""
+
+    warning_sockets: Count = 10
+    critical_sockets: Count = 100
+
+
+def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
+    """Yield a finding for each group with enough FIN_WAIT2 that outlived tcp_fin_timeout."""
+    if sight.limits.settings is None:
+        return
+    timeout = sight.limits.settings.fin_timeout
+    aged = sight.aged
+    places = aged.of_state(TcpState.FIN_WAIT2)
+    held = sight.table.inode[aged.rows[places]] != 0
+    places = places[held & (sight.now - aged.since[places] > timeout)]
+    since = dict(zip(aged.rows[places].tolist(), aged.since[places].tolist(), strict=True))
+    for group, rows in sight.groups(aged.rows[places]):
+        subject = Subject(group.role, group.port, sight.owner_label(group))
+        key: FindingKey = (NAME, sight.netns, subject)
+        judged = severity(sight, key, rows.size, limits.warning_sockets, limits.critical_sockets)
+        if judged is None:
+            continue
+        oldest = sight.now - min(since[row] for row in rows.tolist())
+        who = subject.owner or "an unknown process"
+        yield Finding(
+            detector=NAME,
+            severity=judged,
+            netns=sight.netns,
+            subject=subject,
+            value=int(rows.size),
+            limit=limits.warning_sockets,
+            summary=(
+                f"{rows.size} connections that {who} has ended are kept open by their peers "
+                f"({place(group)}; the oldest for {lasting(oldest)})"
+            ),
+            evidence=_evidence(sight, rows, oldest, timeout),
+            advice=_advice(group, who, timeout),
+            group=group,
+            inodes=inodes(sight.table, rows),
+        )
+
+
+DETECTOR = Detector(NAME, "SockmonFinWait2Stuck", Limits, find)
+
+
+def _evidence(sight: Sight, rows: NDArray[np.intp], oldest: float, timeout: int) -> dict[str, Any]:
+    return {
+        "oldest_seconds": round(oldest, 1),
+        "fin_timeout_seconds": timeout,
+        "unread_bytes": int(sight.table.receive_queue[rows].astype(np.int64).sum()),
+        "peers": sight.peers(rows),
+    }
+
+
+def _advice(group: Group, who: str, timeout: int) -> tuple[str, ...]:
+    return (
+        (
+            f"{who} has shut down its sending side and waits; the peers have acknowledged that and "
+            "do not close. There they are in CLOSE_WAIT: the peers' application must close them."
+        ),
+        (
+            "Look at a peer: ss -tnpo state close-wait (run there, for this host's address and "
+            f"port {group.port} at one of the ends)"
+        ),
+        (
+            f"{who} should wait for the end only so long, and then close(): from then on the "
+            f"kernel drops them after net.ipv4.tcp_fin_timeout = {timeout} s. While a process "
+            "holds them, that setting does nothing."
+        ),
+        f"See them: ss -tnpo state fin-wait-2 {only(group.role, group.port)}",
+    )

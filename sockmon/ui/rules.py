@@ -1,0 +1,31 @@
+"""`sockmon rules`: Prometheus alert rules with a configuration's thresholds."""
+
+from typing import Any
+
+from sockmon.alert import rules
+from sockmon.config import Config
+from sockmon.detect import limits_of
+from sockmon.model.observation import STALE_AFTER_INTERVALS
+
+
+def render(config: Config) -> str:
+    """Return the rules file as YAML text."""
+    limits: Any = limits_of(config.detect)
+    silence = STALE_AFTER_INTERVALS * config.poll.interval
+    thresholds = rules.Thresholds(
+        close_wait_sockets=limits["close_wait_leak"].warning_sockets,
+        time_wait_warning=limits["time_wait_pressure"].warning_ratio,
+        time_wait_critical=limits["time_wait_pressure"].critical_ratio,
+        ports_warning=limits["ephemeral_port_pressure"].warning_ratio,
+        ports_critical=limits["ephemeral_port_pressure"].critical_ratio,
+        ports_exhaustion=limits["ephemeral_port_pressure"].critical_exhaustion,
+        accept_queue=limits["accept_queue"].warning_ratio,
+        orphans_warning=limits["orphan_pressure"].warning_ratio,
+        orphans_critical=limits["orphan_pressure"].critical_ratio,
+        memory_critical=limits["tcp_memory_pressure"].critical_high_ratio,
+        conntrack_warning=limits["conntrack_pressure"].warning_ratio,
+        conntrack_critical=limits["conntrack_pressure"].critical_ratio,
+        silence=max(silence, 75.0),
+    )
+    enabled = {name: found for name, found in limits.items() if found.enabled}
+    return rules.render(enabled, thresholds)

@@ -1,0 +1,335 @@
+"""A real Alertmanager hears of what fires, as long as it does, and of what no longer does."""
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sockmon.alert.alerter import Alerter
+from sockmon.alert.lifecycle import FixedWaits
+from sockmon.alert.notify.webhook import fingerprint
+from sockmon.alert.settings import Alerting, AlertmanagerSettings, Authorization
+from sockmon.model.finding import Finding
+from sockmon.model.observation import Moment
+from sockmon.statefile import StateFile, boot_id
+from tests.conftest import component
+from tests.lab import NetNs, eventually
+from tests.unit.alert.hooks import Hook, hook
+from tests.unit.alert.making import DETECTOR, finding
+
+pytestmark = [pytest.mark.root, pytest.mark.component("prometheus-alertmanager")]
+
+PORT = 9093
+CONFIG = """
+route:
+  receiver: hook
+  group_by: [alertname, owner]
+  group_wait: 100ms
+  group_interval: 200ms
+  repeat_interval: 1h
+receivers:
+  - name: hook
+    webhook_configs: [{url: "%s", send_resolved: true}]
+"""
+
+
+class Alertmanager:
+    """Debian's Alertmanager in the namespace; it tells a hook of ours what it makes of it."""
+
+    def __init__(self, netns: NetNs, directory: Path, told: Hook) -> None:
+        self.netns, self.told = netns, told
+        self._directory = directory
+        (directory / "alertmanager.yml").write_text(CONFIG % told.url)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        program = component("prometheus-alertmanager")
+        assert program is not None
+        with (self._directory / "log").open("ab") as log:
+            self._process = self.netns.call(
+                subprocess.Popen[bytes],
+                [
+                    program,
+                    f"--config.file={self._directory}/alertmanager.yml",
+                    f"--storage.path={self._directory}/data",
+                    f"--web.listen-address=127.0.0.1:{PORT}",
+                    "--web.route-prefix=/am",
+                    "--cluster.listen-address=",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        eventually(self._ready, within=20)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """What its API shows: all that has not ended."""
+        found: list[dict[str, Any]] = json.loads(self._get("/am/api/v2/alerts"))
+        return found
+
+    def _ready(self) -> bool:
+        return bool(self._get("/am/-/ready"))
+
+    def _get(self, path: str) -> str:
+        url = f"http://127.0.0.1:{PORT}{path}"
+        return self.netns.run(["curl", "--silent", "--fail", url], check=False).stdout
+
+
+URL = f"http://127.0.0.1:{PORT}/am"
+
+
+@contextmanager
+def hook_in(netns: NetNs, **answers: Any) -> Iterator[Hook]:
+    listener = netns.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(64)
+    with listener, hook(listener, **answers) as made:
+        yield made
+
+
+@pytest.fixture
+def alertmanager(netns: NetNs, tmp_path: Path) -> Iterator[Alertmanager]:
+    with hook_in(netns) as told:
+        made = Alertmanager(netns, tmp_path, told)
+        made.start()
+        yield made
+        made.kill()
+
+
+def now() -> Moment:
+    return Moment(time.monotonic(), time.time())
+
+
+@dataclass
+class Running:
+    """An Alerter in the namespace, polled by the test."""
+
+    netns: NetNs
+    alerter: Alerter
+
+    def poll(self, *findings: Finding) -> None:
+        self.alerter.observe(findings, now(), 0.05)
+
+    def taken(self, receiver: str = "alertmanager-0") -> int:
+        """Messages that arrived."""
+        counts = self.alerter.notifications()[receiver]
+        return counts.total - counts.failed
+
+
+@contextmanager
+def running(
+    netns: NetNs, *urls: str, state: Path | None = None, resend_delay: float = 60.0
+) -> Iterator[Running]:
+    settings = Alerting(
+        AlertmanagerSettings(urls=urls, timeout=1.0, resend_delay=resend_delay),
+        labels={"team": "web"},
+    )
+    file = None if state is None else StateFile(state, boot_id())
+    waits = {DETECTOR: FixedWaits(0.0, 0.0)}
+    # Its threads are born in the namespace, and stay there.
+    alerter = netns.call(Alerter, settings, waits, file, now())
+    try:
+        yield Running(netns, alerter)
+    finally:
+        alerter.close()
+
+
+def test_it_hears_of_the_beginning_and_the_end(alertmanager: Alertmanager) -> None:
+    with running(alertmanager.netns, URL) as sockmon:
+        sockmon.poll(finding())
+        (alert,) = eventually(alertmanager.alerts)
+        assert alert["labels"] == {
+            "alertname": "SockmonCloseWaitLeak",
+            "netns": "host",
+            "owner": "nginx.service",
+            "port": "80",
+            "role": "listener",
+            "severity": "warning",
+            "source": "sockmon",
+            "team": "web",
+        }
+        assert alert["annotations"]["summary"] == finding().summary
+        assert alert["fingerprint"] == fingerprint(alert["labels"])
+        eventually(alertmanager.told.told, until=lambda told: told == [("firing", "80")])
+        sockmon.poll()
+        eventually(alertmanager.alerts, until=lambda alerts: alerts == [])
+        eventually(
+            alertmanager.told.told,
+            until=lambda told: told == [("firing", "80"), ("resolved", "80")],
+        )
+
+
+def test_a_webhook_of_ours_is_told_as_by_alertmanager(alertmanager: Alertmanager) -> None:
+    with running(alertmanager.netns, URL) as sockmon:
+        sockmon.poll(finding())
+        theirs = eventually(lambda: alertmanager.told.bodies)[0]
+    from sockmon.alert.notify.webhook import message
+
+    (alert,) = sockmon.alerter.alerts
+    ours = json.loads(message(alert, "hook"))
+    assert theirs.keys() == ours.keys()
+    assert theirs["version"] == ours["version"]
+    (their_alert,), (our_alert,) = theirs["alerts"], ours["alerts"]
+    same = {"status", "labels", "annotations", "endsAt", "fingerprint"}
+    assert their_alert.keys() == our_alert.keys()
+    assert {k: their_alert[k] for k in same} == {k: our_alert[k] for k in same}
+
+
+def test_what_gets_worse_is_one_alert_at_a_time(alertmanager: Alertmanager) -> None:
+    with running(alertmanager.netns, URL) as sockmon:
+        for severity in ("warning", "critical"):
+            sockmon.poll(finding(severity))
+            eventually(
+                lambda: [alert["labels"]["severity"] for alert in alertmanager.alerts()],
+                until=lambda seen, expected=severity: seen == [expected],  # type: ignore[misc]
+            )
+
+
+def test_it_is_reminded_and_keeps_the_beginning(alertmanager: Alertmanager) -> None:
+    with running(alertmanager.netns, URL, resend_delay=1.0) as sockmon:
+        sockmon.poll(finding())
+        (first,) = eventually(alertmanager.alerts)
+
+        def reminded() -> dict[str, Any]:
+            sockmon.poll(finding(summary="still"))
+            (alert,) = alertmanager.alerts()
+            return alert
+
+        again = eventually(reminded, until=lambda alert: alert["endsAt"] > first["endsAt"])
+        assert again["startsAt"] == first["startsAt"]
+        assert again["annotations"]["summary"] == "still"
+    eventually(alertmanager.alerts, until=lambda alerts: alerts == [], within=8)  # nobody reminds
+    assert alertmanager.told.told() == [("firing", "80"), ("resolved", "80")]
+
+
+def test_our_restart_is_not_noticed(alertmanager: Alertmanager, tmp_path: Path) -> None:
+    starts = set()
+    for _ in range(3):
+        with running(alertmanager.netns, URL, state=tmp_path / "state") as sockmon:
+            sockmon.poll()  # the first poll after a start finds nothing
+            sockmon.poll(finding())
+            eventually(sockmon.taken)
+            (alert,) = eventually(alertmanager.alerts)
+            starts.add(alert["startsAt"])
+    assert len(starts) == 1
+    eventually(alertmanager.told.told, until=lambda told: told == [("firing", "80")])
+
+
+def test_its_restart_loses_nothing(alertmanager: Alertmanager) -> None:
+    with running(alertmanager.netns, URL, resend_delay=1.0) as sockmon:
+        sockmon.poll(finding(), finding(port=443))
+        eventually(alertmanager.told.told)
+        alertmanager.kill()
+        sockmon.poll(finding(port=443))  # it does not hear that port 80 is well again
+        alertmanager.start()
+
+        def seen() -> list[str]:
+            sockmon.poll(finding(port=443))
+            return [alert["labels"]["port"] for alert in alertmanager.alerts()]
+
+        eventually(seen, until=lambda ports: ports == ["443"], within=10)
+
+
+def test_one_that_is_dead_at_first_hears_when_it_is_back(
+    netns: NetNs, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with hook_in(netns) as told, running(netns, URL) as sockmon:
+        alertmanager = Alertmanager(netns, tmp_path, told)
+        sockmon.poll(finding())
+        eventually(lambda: sockmon.alerter.notifications()["alertmanager-0"].failed)
+        alertmanager.start()
+        try:
+            (alert,) = eventually(alertmanager.alerts, within=20)
+            assert alert["labels"]["port"] == "80"
+            eventually(lambda: "alertmanager-0 is told again" in caplog.messages)
+        finally:
+            alertmanager.kill()
+
+
+def test_bad_ones_beside_it_delay_nothing(alertmanager: Alertmanager) -> None:
+    netns = alertmanager.netns
+    with ExitStack() as stack:
+        slow = stack.enter_context(hook_in(netns, delay=5.0))
+        broken = stack.enter_context(hook_in(netns, status=500))
+        moved = stack.enter_context(hook_in(netns, status=301, headers={"Location": URL}))
+        silent = stack.enter_context(netns.socket())
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(1)
+        urls = [slow.url, broken.url, moved.url, f"http://127.0.0.1:{silent.getsockname()[1]}", URL]
+        sockmon = stack.enter_context(running(netns, *urls))
+        begun = time.monotonic()
+        sockmon.poll(finding())
+        assert time.monotonic() - begun < 0.1
+        eventually(lambda: sockmon.taken("alertmanager-4"), within=0.5)
+        assert len(alertmanager.alerts()) == 1
+        eventually(
+            lambda: all(
+                sockmon.alerter.notifications()[f"alertmanager-{n}"].failed for n in range(4)
+            )
+        )
+
+
+HOSTILE = [
+    'quote " backslash \\ brace } {{ template }}',
+    "line\nbreak\r\n\ttab\0nul",
+    "x" * 4096,
+    "é" * 4096,
+    b"\xff\xfe not utf-8".decode(errors="surrogateescape"),
+    "\ud800",
+    "\U0001f4a3\u202e\u2028",
+    "<script>alert(1)</script>",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_arrives(alertmanager: Alertmanager, text: str) -> None:
+    with running(alertmanager.netns, URL) as sockmon:
+        sockmon.poll(finding(owner=text, summary=text, evidence={text: [text]}))
+        (alert,) = eventually(alertmanager.alerts)
+        (ours,) = sockmon.alerter.alerts
+        assert alert["labels"] == dict(ours.labels)
+        assert alert["annotations"] == dict(ours.annotations)
+        assert alert["fingerprint"] == fingerprint(ours.labels)
+        sockmon.poll()
+        eventually(alertmanager.alerts, until=lambda alerts: alerts == [])
+
+
+def test_hundreds_of_alerts_arrive(alertmanager: Alertmanager) -> None:
+    with running(alertmanager.netns, URL) as sockmon:
+        sockmon.poll(*(finding(port=port) for port in range(1, 301)))
+        eventually(alertmanager.alerts, until=lambda alerts: len(alerts) == 300)
+        assert sockmon.taken() == 5  # 64 in a message
+
+
+def test_it_is_told_who_is_speaking(netns: NetNs, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hunter2\n")
+    settings = Alerting(
+        AlertmanagerSettings(urls=(URL,), authorization=Authorization(str(tmp_path / "token")))
+    )
+    listener = netns.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", PORT))
+    listener.listen()
+    waits = {DETECTOR: FixedWaits(0.0, 0.0)}
+    with listener, hook(listener) as server:
+        alerter = netns.call(Alerter, settings, waits, None, now())
+        try:
+            alerter.observe([finding()], now(), 5.0)
+            (asked,) = eventually(lambda: server.asked)
+            assert asked["Authorization"] == "Bearer hunter2"
+            assert asked["path"] == "/am/api/v2/alerts"
+        finally:
+            alerter.close()

@@ -1,0 +1,109 @@
+"""The daemon's alerts from the first finding to the last word, kill -9 in between."""
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab import NetNs, eventually, experiments
+from tests.running import RunningDaemon, running_daemon
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        f"""
+poll: {{interval: 100ms}}
+detect:
+  close_wait_leak: {{stale_after: 1s, for: 2s, keep_firing_for: 1s}}
+alerting:
+  labels: {{cluster: laboratory}}
+state_dir: {tmp_path}
+"""
+    )
+    yield path
+
+
+def alerts(daemon: RunningDaemon) -> list[dict[str, Any]]:
+    answer: list[dict[str, Any]] = json.loads(daemon.get("/api/v1/alerts").body)["alerts"]
+    return answer
+
+
+def states(daemon: RunningDaemon) -> list[str]:
+    return [alert["state"] for alert in alerts(daemon)]
+
+
+def counted(daemon: RunningDaemon) -> dict[str, float]:
+    """The values of sockmon_alerts by state."""
+    samples = daemon.samples("sockmon_alerts")
+    return {dict(labels)["state"]: value for labels, value in samples.items()}
+
+
+def test_an_alert_lives_through_kill_9_and_ends_with_its_cause(netns: NetNs, config: Path) -> None:
+    arguments = ("--config", str(config))
+    with experiments.process_killed(netns, count=12) as leaking:
+        with running_daemon(netns, *arguments) as daemon:
+            eventually(lambda: states(daemon), until=lambda s: s == ["pending"], within=15)
+            assert counted(daemon) == {"pending": 1}
+            (firing,) = eventually(
+                lambda: alerts(daemon), until=lambda a: a[0]["state"] == "firing", within=15
+            )
+            assert firing["labels"] == {
+                "alertname": "SockmonCloseWaitLeak",
+                "cluster": "laboratory",
+                "netns": "host",
+                "owner": firing["labels"]["owner"],
+                "port": str(leaking.held.port),
+                "role": "listener",
+                "severity": "warning",
+                "source": "sockmon",
+            }
+            assert set(firing["annotations"]) == {"summary", "description", "runbook_url"}
+            assert daemon.log().count("firing: SockmonCloseWaitLeak") == 1
+            daemon.signal(signal.SIGKILL)
+            daemon.process.wait(timeout=10)
+        with running_daemon(netns, *arguments) as again:
+            (alive,) = alerts(again)
+            assert (alive["state"], alive["since"]) == ("firing", firing["since"])
+            again.wait_for_polls(5)
+            assert "firing: " not in again.log()  # it was told already
+            # The ages survived too: no younger than the first daemon knew them.
+            assert again.value("sockmon_close_wait_oldest_seconds", netns="host") > 3
+            leaking.kill()
+            eventually(lambda: "resolved: SockmonCloseWaitLeak" in again.log(), within=15)
+            assert counted(again) == {}
+
+
+def test_a_torn_state_file_costs_a_warning_and_nothing_else(netns: NetNs, config: Path) -> None:
+    (config.parent / "state").write_bytes(b"sockmon-state 1 torn")
+    with running_daemon(netns, "--config", str(config)) as daemon:
+        assert "alerts begin anew" in daemon.log()
+        daemon.wait_for_polls(2)
+        assert daemon.stop() == 0
+
+
+def test_a_state_dir_that_cannot_be_written_costs_a_warning(netns: NetNs, config: Path) -> None:
+    config.write_text(config.read_text().replace(str(config.parent), "/proc/nowhere"))
+    with experiments.close_wait_leak(netns, count=12):
+        with running_daemon(netns, "--config", str(config)) as daemon:
+            eventually(lambda: states(daemon), until=lambda s: s == ["firing"], within=15)
+            eventually(lambda: "/proc/nowhere" in daemon.log())
+            assert daemon.stop() == 0
+            assert "Traceback" not in daemon.log()
+
+
+def test_limits_change_at_reload(netns: NetNs, config: Path) -> None:
+    with (
+        experiments.close_wait_leak(netns, count=12),
+        running_daemon(netns, "--config", str(config)) as daemon,
+    ):
+        eventually(lambda: states(daemon), until=lambda s: s == ["firing"], within=15)
+        config.write_text(config.read_text().replace("for: 2s", "for: 2s, warning_sockets: 50"))
+        daemon.signal(signal.SIGHUP)
+        eventually(lambda: states(daemon), until=lambda s: s in ([], ["resolved"]), within=15)
