@@ -103,8 +103,8 @@ def _advice(group: Group, who: str, evidence: dict[str, Any]) -> tuple[str, ...]
     advice = [
         (
             "The kernel sends the same data again and again, and nothing is acknowledged: the peer "
-            "has lost power or its network, or a firewall between has forgotten the connection. "
-            f"{who} does not know, and waits."
+            "has lost power or its network, or a firewall between has forgotten the "
+            f"connection; {who} does not know, and waits."
         ),
     ]
     if evidence["probing"]:
@@ -120,8 +120,8 @@ def _advice(group: Group, who: str, evidence: dict[str, Any]) -> tuple[str, ...]
         ),
         (
             "The kernel gives up after net.ipv4.tcp_retries2 tries (15 unless set: some 15 "
-            f"minutes). {who} should set TCP_USER_TIMEOUT, or a write timeout of its own; "
-            "keepalive does not help while data is unacknowledged."
+            f"minutes); {who} should set TCP_USER_TIMEOUT, or a write timeout of its own. "
+            "Keepalive does not help while data is unacknowledged."
         ),
     ]
     keepalive = evidence["keepalive"]

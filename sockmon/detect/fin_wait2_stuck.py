@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sockmon.detect.detector import Count, Detector, DetectorLimits, severity
 from sockmon.detect.telling import inodes, lasting, only, place
 from sockmon.model.finding import Finding, FindingKey, Group, Subject
+from sockmon.model.roles import Role
 from sockmon.model.sight import Sight
 from sockmon.model.states import TcpState
 
@@ -77,15 +78,13 @@ def _evidence(sight: Sight, rows: NDArray[np.intp], oldest: float, timeout: int)
 
 
 def _advice(group: Group, who: str, timeout: int) -> tuple[str, ...]:
+    other_end: Role = "remote" if group.role == "listener" else "listener"
     return (
         (
             f"{who} has shut down its sending side and waits; the peers have acknowledged that and "
             "do not close. There they are in CLOSE_WAIT: the peers' application must close them."
         ),
-        (
-            "Look at a peer: ss -tnpo state close-wait (run there, for this host's address and "
-            f"port {group.port} at one of the ends)"
-        ),
+        f"Look at a peer, there: ss -tnpo state close-wait {only(other_end, group.port)}",
         (
             f"{who} should wait for the end only so long, and then close(): from then on the "
             f"kernel drops them after net.ipv4.tcp_fin_timeout = {timeout} s. While a process "

@@ -96,8 +96,8 @@ def _advice(evidence: dict[str, Any], memory: TcpMemoryLimits) -> tuple[str, ...
     advice = [
         (
             f"Above {_mib(memory.pressure)} the kernel shrinks every connection's buffers, so all "
-            f"slow down; at {_mib(memory.high)} it drops data and ends connections "
-            "(TCPAbortOnMemory)."
+            f"slow down; at {_mib(memory.high)} it drops what arrives, refuses what is "
+            "sent, and resets orphans (TCPAbortOnMemory)."
         )
     ]
     if evidence["largest_queues"]:

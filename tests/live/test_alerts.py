@@ -27,7 +27,7 @@ alerting:
 state_dir: {tmp_path}
 """
     )
-    yield path
+    return path
 
 
 def alerts(daemon: RunningDaemon) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ AT_ONCE = {DETECTOR: FixedWaits(0.0, 0.0)}
 WALL = 1_700_000_000.0
 
 
-def finding(
+def finding(  # noqa: PLR0913 - each part has its default
     severity: Severity = "warning",
     *,
     detector: str = DETECTOR,

@@ -1,4 +1,4 @@
-"""What identifies an alert is bounded, one line, and valid Unicode, whatever a process is called."""
+"""What identifies an alert is one short line of valid Unicode, whatever a process is called."""
 
 import json
 

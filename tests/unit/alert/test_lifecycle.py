@@ -67,10 +67,12 @@ class Naive:
             return set()
         if self.firing is None:
             return self._quiet(now, sight, for_)
-        if sight == self.firing:
+        return self._loud(now, sight, self.firing, keep)
+
+    def _loud(self, now: float, sight: Sight, was: Severity, keep: float) -> set[Change]:
+        if sight == was:
             self.missed = None
             return set()
-        was = self.firing
         if sight == "critical":
             self.firing, self.missed = "critical", None
             return {("resolved", was), ("firing", "critical")}
@@ -177,9 +179,8 @@ def test_conditions_do_not_touch_each_other(history: list[tuple[Poll, Sight]]) -
     for poll, other in history:
         now += poll.pause
         findings = []
-        for real, sight in zip(alone, (poll.sight, other), strict=True):
-            if sight == "unseen":
-                sight = "gone"
+        one: Sight = "gone" if poll.sight == "unseen" else poll.sight
+        for real, sight in zip(alone, (one, other), strict=True):
             findings += real.findings(sight)
             real.alerts = step(
                 real.alerts,

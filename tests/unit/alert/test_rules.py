@@ -105,30 +105,22 @@ def test_they_use_published_metrics_alone() -> None:
     assert used <= published
 
 
-HEALTHY = """
-      - {series: 'up{job="sockmon",instance="a"}', values: "1x60"}
-      - {series: 'sockmon_poll_last_success_timestamp_seconds{job="sockmon",instance="a",netns="host"}', values: "0+15x60"}
-"""
+HOST = 'instance="a",netns="host"'
+LAST_SUCCESS = f"sockmon_poll_last_success_timestamp_seconds{{{HOST}}}"
+FIN_WAIT2 = f'sockmon_findings{{{HOST},detector="fin_wait2_stuck",severity='
+HEALTHY = {'up{job="sockmon",instance="a"}': "1x60", LAST_SUCCESS: "0+15x60"}
 
 #: series and their values every 15 s, the alert, and at which times (severities) fire.
 CASES: dict[str, tuple[dict[str, str], str, dict[str, list[str]]]] = {
     "a leak that is then mended": (
-        {
-            'sockmon_close_wait_stale_sockets{instance="a",netns="host",role="listener",port="80",owner="x"}': (
-                "0x3 12x10 0x40"
-            )
-        },
+        {f'sockmon_close_wait_stale_sockets{{{HOST},role="listener",port="80"}}': "0x3 12x10 0x40"},
         "SockmonCloseWaitLeak",
         {"45s": [], "1m": [], "1m15s": [], "1m30s": ["warning"], "4m15s": ["warning"], "5m": []},
     ),
     "a finding that turns critical": (
         {
-            'sockmon_findings{instance="a",netns="host",detector="fin_wait2_stuck",severity="warning"}': (
-                "1x8 0x40"
-            ),
-            'sockmon_findings{instance="a",netns="host",detector="fin_wait2_stuck",severity="critical"}': (
-                "0x8 1x40"
-            ),
+            FIN_WAIT2 + '"warning"}': "1x8 0x40",
+            FIN_WAIT2 + '"critical"}': "0x8 1x40",
         },
         "SockmonFinWait2Stuck",
         {"15s": [], "1m": ["warning"], "2m15s": ["warning"], "5m": ["critical", "warning"]},
@@ -196,7 +188,7 @@ def test_a_dead_daemon_is_noticed(tmp_path: Path) -> None:
 def test_a_blind_daemon_is_noticed(tmp_path: Path) -> None:
     stuck = {
         'up{job="sockmon",instance="a"}': "1x60",
-        'sockmon_poll_last_success_timestamp_seconds{instance="a",netns="host"}': "0x60",
+        LAST_SUCCESS: "0x60",
     }
     check(tmp_path, stuck, "SockmonPollFailing", {"1m": [], "5m": ["critical"]}, healthy=False)
 
@@ -211,9 +203,8 @@ def check(
 ) -> None:
     """Let promtool evaluate the rules over these series and compare which severities fire."""
     (directory / "rules.yml").write_text(render(WAITS, Thresholds()))
-    given = [{"series": name, "values": values} for name, values in series.items()]
-    if healthy:
-        given += yaml.safe_load(HEALTHY)
+    given = {**HEALTHY, **series} if healthy else series
+    inputs = [{"series": name, "values": values} for name, values in given.items()]
     # promtool compares whole alerts; the severities that fire are compared by a query instead.
     queries = [
         {
@@ -228,7 +219,7 @@ def check(
     test = {
         "rule_files": ["rules.yml"],
         "evaluation_interval": "15s",
-        "tests": [{"interval": "15s", "input_series": given, "promql_expr_test": queries}],
+        "tests": [{"interval": "15s", "input_series": inputs, "promql_expr_test": queries}],
     }
     (directory / "test.yml").write_text(yaml.safe_dump(test))
     promtool("test", "rules", "test.yml", directory=directory)

@@ -84,9 +84,7 @@ class Sock:
         return [
             replace(self, **{step: getattr(self, step) + n, **others})
             if not self.inode
-            else replace(
-                self, **{step: getattr(self, step) + n, "inode": self.inode + n, **others}
-            )
+            else replace(self, **{step: getattr(self, step) + n, "inode": self.inode + n, **others})
             for n in range(count)
         ]
 
@@ -173,14 +171,12 @@ def owned(before: Sight, label: str = "shop.service") -> Sight:
     """The same, with the one owner of every group looked up."""
     groups = {group for group, _ in before.groups(np.arange(len(before.table)))}
     owner = Owner(label, label, (Process(4711, "shop", fds=10, fd_limit=1024),))
-    return replace(before, owners={group: owner for group in groups})
+    return replace(before, owners=dict.fromkeys(groups, owner))
 
 
 def remembering(before: Sight, finding: Finding, severity: Severity, *values: float) -> Sight:
     """The same, the finding having been seen before: one poll every five seconds."""
-    samples = tuple(
-        (before.now - 5.0 * (len(values) - n), value) for n, value in enumerate(values)
-    )
+    samples = tuple((before.now - 5.0 * (len(values) - n), value) for n, value in enumerate(values))
     return replace(
         before, past={**before.past, finding.key: Past(severity, samples or ((NOW - 5, 1.0),))}
     )
