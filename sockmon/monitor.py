@@ -30,10 +30,13 @@ from sockmon.model.observation import (
 from sockmon.model.ports import PortForecast, ephemeral_ports
 from sockmon.model.roles import Listened, roles
 from sockmon.model.series import SeriesMemory
-from sockmon.model.states import TcpState
+from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import SocketTable
 
 T = TypeVar("T")
+
+#: A changed sysctl is seen within this time.
+_SETTINGS_BELIEVED_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -42,6 +45,7 @@ class _Memory:
 
     observation: NamespaceObservation
     diagnostician: Diagnostician
+    settings: Timed[Limits] | None = None
     listened: Listened = field(default_factory=Listened)
     drops: ListenDrops = field(default_factory=ListenDrops)
     series: SeriesMemory = field(default_factory=SeriesMemory)
@@ -101,9 +105,7 @@ class Monitor:
                 return None
 
         families = source.families()
-        limits, errors = source.limits()
-        for error in errors:
-            failed(error)
+        limits = self._limits(now, failed)
         tcp = attempt(lambda: source.tcp(families))
         heard = attempt(lambda: self._last_heard(tcp.value, families)) if tcp else None
         udp = attempt(lambda: source.udp(families))
@@ -124,10 +126,23 @@ class Monitor:
                 memory.observation = replace(memory.observation, diagnosis=Timed(diagnosis, now))
         return memory.observation
 
+    def _limits(self, now: Moment, failed: Callable[[KernelError], None]) -> Limits:
+        """Read levels and counters, and now and then the settings; all of them after a failure."""
+        memory = self._memory
+        known = memory.settings
+        if known is not None and now.monotonic - known.at.monotonic < _SETTINGS_BELIEVED_SECONDS:
+            limits, errors = self._source.limits(known.value)
+        else:
+            limits, errors = self._source.limits()
+            memory.settings = None if errors else Timed(limits, now)
+        for error in errors:
+            failed(error)
+        return limits
+
     def _last_heard(self, table: SocketTable, families: tuple[Family, ...]) -> LastHeard:
         """Ask only when there are such sockets: each dump walks the whole table."""
-        telling = np.isin(table.state, (TcpState.CLOSE_WAIT, TcpState.FIN_WAIT2))
-        if not telling.any():
+        counted = np.bincount(table.state, minlength=STATE_SLOTS)
+        if not counted[TcpState.CLOSE_WAIT] and not counted[TcpState.FIN_WAIT2]:
             return NOTHING_HEARD
         return self._source.last_heard(families)
 

@@ -6,6 +6,7 @@ they are those of the network namespace which the calling thread is in.
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -179,8 +180,12 @@ def has_ipv6(proc: Path) -> bool:
     return True
 
 
-def read_limits(proc: Path) -> tuple[Limits, list[ProcError]]:
-    """Read all of Limits. What cannot be read is None, and its error is in the list."""
+def read_limits(proc: Path, known: Limits | None = None) -> tuple[Limits, list[ProcError]]:
+    """Read all of Limits. What cannot be read is None, and its error is in the list.
+
+    known: limits whose settings are still believed, so that only levels and counters are read;
+    each file costs tens of microseconds, and there are many settings.
+    """
     errors: list[ProcError] = []
 
     def attempt(read: Callable[[Path], T]) -> T | None:
@@ -190,16 +195,20 @@ def read_limits(proc: Path) -> tuple[Limits, list[ProcError]]:
             errors.append(error)
             return None
 
-    limits = Limits(
+    if known is None:
+        known = Limits(
+            time_wait_limit=attempt(read_time_wait_limit),
+            orphan_limit=attempt(read_orphan_limit),
+            tcp_memory=attempt(read_tcp_memory),
+            conntrack_limit=attempt(read_conntrack_limit),
+            port_range=attempt(read_port_range),
+            time_wait_reuse=attempt(read_time_wait_reuse),
+            settings=attempt(read_tcp_settings),
+        )
+    limits = replace(
+        known,
         sockstat=attempt(read_sockstat),
-        time_wait_limit=attempt(read_time_wait_limit),
-        orphan_limit=attempt(read_orphan_limit),
-        tcp_memory=attempt(read_tcp_memory),
         conntrack_entries=attempt(read_conntrack_entries),
-        conntrack_limit=attempt(read_conntrack_limit),
-        port_range=attempt(read_port_range),
-        time_wait_reuse=attempt(read_time_wait_reuse),
-        settings=attempt(read_tcp_settings),
         events=attempt(read_events),
     )
     return limits, errors

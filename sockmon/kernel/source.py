@@ -93,9 +93,9 @@ class KernelSource:
         requests = [DumpRequest(Protocol.UDP, family) for family in families]
         return _table(self.diag.dump(*requests, into=self._udp_rows))
 
-    def limits(self) -> tuple[Limits, list[ProcError]]:
-        """Read limits and counters, and what could not be read."""
-        return procfs.read_limits(self.proc)
+    def limits(self, known: Limits | None = None) -> tuple[Limits, list[ProcError]]:
+        """Read limits and counters, and what could not be read; `known` ones' settings are kept."""
+        return procfs.read_limits(self.proc, known)
 
 
 def _table(rows: Rows) -> SocketTable:

@@ -37,6 +37,7 @@ _MESSAGE_MAXIMUM = 1 << 20
 _OPAQUE = f"V{uapi.INET_DIAG_MSG_BYTES}"
 _LARGEST_ERRNO = 4095  # MAX_ERRNO, include/linux/err.h
 _TEMPLATES = 8
+_FEW = 8  # chunks
 
 
 class DumpRequest(NamedTuple):
@@ -108,6 +109,29 @@ class Decoder:
         if ((first | bound) & 3).any() or (bound - first < uapi.NLMSG_HEADER_BYTES).any():
             raise self._malformed("a chunk that holds no whole message")
         at, end = first // _WORD, bound // _WORD
+        walk = self._one_by_one if at.size < _FEW else self._together
+        heads = walk(words, at, end)
+        # One unsigned comparison for both: a length below the header's wraps to a huge one.
+        if (words.take(heads) - np.uint32(uapi.NLMSG_HEADER_BYTES) > _MESSAGE_MAXIMUM).any():
+            raise self._malformed("a message shorter than its header, or longer than any")
+        heads.sort()  # back to the order in which the kernel sent them
+        return heads
+
+    def _one_by_one(self, words: Words, at: Index, end: Index) -> Index:
+        """Walk a few chunks: too few for a vector operation to pay."""
+        view = words.data
+        found = []
+        for start, bound in zip(at.tolist(), end.tolist(), strict=True):
+            place = start
+            while bound - place >= _HEADER_WORDS:
+                found.append(place)
+                place += max(_HEADER_WORDS, view[place] + 3 >> 2)
+            if place != bound:
+                raise self._malformed("bytes after the last message, or a message beyond its chunk")
+        return np.array(found, np.intp)
+
+    def _together(self, words: Words, at: Index, end: Index) -> Index:
+        """Walk many chunks in lock-step."""
         found: list[Index] = []
         three, two = np.uint32(3), np.uint32(2)
         for _ in range(int((end - at).max()) // _HEADER_WORDS):
@@ -124,12 +148,7 @@ class Decoder:
                     break
         else:
             raise self._malformed("bytes after the last message")
-        heads = np.concatenate(found)
-        # One unsigned comparison for both: a length below the header's wraps to a huge one.
-        if (words.take(heads) - np.uint32(uapi.NLMSG_HEADER_BYTES) > _MESSAGE_MAXIMUM).any():
-            raise self._malformed("a message shorter than its header, or longer than any")
-        heads.sort()  # back to the order in which the kernel sent them
-        return heads
+        return np.concatenate(found)
 
     def _control(self, words: Words, heads: Index, kinds: Words) -> None:
         """Act on the few messages that are not sockets."""

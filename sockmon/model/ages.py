@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.model.states import TcpState
+from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import SocketTable
 
 #: States that a healthy socket leaves soon.
@@ -26,7 +26,7 @@ AGED_STATES = (
     TcpState.SYN_RECV,
 )
 
-_AGED = np.isin(np.arange(max(TcpState) + 1), AGED_STATES)
+_AGED = np.isin(np.arange(STATE_SLOTS), AGED_STATES)
 
 
 #: So many sockets' ages survive a restart; cookies and monotonic times hold until the next boot.
@@ -124,7 +124,9 @@ class Aged:
 
     def of_state(self, *states: TcpState) -> NDArray[np.intp]:
         """Return the places, in this generation, of the sockets in these states."""
-        return np.flatnonzero(np.isin(self.state, states))
+        wanted = np.zeros(STATE_SLOTS, np.bool_)
+        wanted[list(states)] = True
+        return np.flatnonzero(wanted[self.state])
 
 
 NOBODY = Aged(

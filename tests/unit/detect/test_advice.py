@@ -1,0 +1,81 @@
+"""The commands that advice names are commands that ss takes."""
+
+import inspect
+import re
+import subprocess
+from dataclasses import fields, replace
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from sockmon.detect import ALL, diagnose
+from sockmon.model.finding import Finding
+from sockmon.model.limits import PortRange, Sockstat
+from sockmon.model.states import TcpState
+from tests.conftest import component
+from tests.unit.detect.builders import LIMITS, SETTINGS, Sock, accepted, listening, sight
+
+_COMMAND = re.compile(r"\bss(?: -[a-z]+)?(?: state [a-z0-9-]+)*(?: '[^']+')?")
+
+
+def everything_at_once() -> tuple[Finding, ...]:
+    """A finding of every detector, over both families and roles."""
+    others: dict[str, Any] = {"age": 9999.0, "retransmits": 9, "timer": 1, "send_queue": 9}
+    v6: dict[str, Any] = {"family": 6, "local": "fd00::1", "remote": "fd00::2"}
+    socks = [listening(queue=200)]
+    for state in TcpState:
+        if state not in (TcpState.LISTEN, TcpState.CLOSE):
+            for more in ({}, v6):
+                socks += accepted(state, **others, **more).times(200)
+                socks += Sock(state, **others, **more).times(200)
+    limits = replace(
+        LIMITS,
+        sockstat=Sockstat(9, 16_000, 16_000, 590_000_000),
+        conntrack_entries=65_000,
+        port_range=PortRange(40000, 40199),
+        settings=replace(SETTINGS, syncookies=0),
+    )
+    found = diagnose(sight(socks, limits), {each.name: each.limits() for each in ALL})
+    assert {finding.detector for finding in found} == {detector.name for detector in ALL}
+    return found
+
+
+def commands() -> list[str]:
+    text = [line for finding in everything_at_once() for line in finding.advice]
+    return sorted({command for line in text for command in _COMMAND.findall(line)})
+
+
+def test_advice_names_the_command_that_shows_the_sockets() -> None:
+    silent = {finding.detector for finding in everything_at_once()}
+    for finding in everything_at_once():
+        if any("ss -" in line for line in finding.advice):
+            silent.discard(finding.detector)
+    assert silent == set()
+
+
+@pytest.mark.component("ss")
+@pytest.mark.parametrize("command", commands())
+def test_ss_takes_it(command: str) -> None:
+    program = component("ss")
+    assert program is not None
+    shell = ["sh", "-c", command.replace("ss", program, 1)]
+    ran = subprocess.run(shell, capture_output=True, timeout=20, check=False)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+def test_advice_is_not_what_everybody_says_and_is_wrong() -> None:
+    text = "\n".join(line for finding in everything_at_once() for line in finding.advice)
+    assert "tcp_tw_recycle" not in text
+    for line in text.splitlines():
+        if "tcp_fin_timeout" in line:
+            assert "TIME_WAIT" not in line
+            assert "CLOSE_WAIT" not in line
+
+
+def test_every_limit_of_a_detector_is_used() -> None:
+    """A limit that nothing reads would be a promise not kept."""
+    for detector in ALL:
+        text = inspect.getsource(import_module(detector.find.__module__))
+        for limit in fields(detector.limits)[3:]:
+            assert f"limits.{limit.name}" in text, f"{detector.name}: {limit.name}"

@@ -1,0 +1,269 @@
+"""What holds for every detector, whatever it is shown."""
+
+import json
+import re
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from sockmon.detect import ALL, Detect, diagnose, limits_of
+from sockmon.detect.detector import Detector, DetectorLimits
+from sockmon.model.ages import NOBODY, NOTHING_HEARD, LastHeard
+from sockmon.model.finding import SEVERITIES, Finding, FindingKey, Group, Owner, Process
+from sockmon.model.limits import (
+    TCP_EVENTS,
+    Limits,
+    PortRange,
+    Sockstat,
+    TcpMemoryLimits,
+    TcpSettings,
+    TimeWaitReuse,
+)
+from sockmon.model.listeners import listen_queues, listeners
+from sockmon.model.ports import ephemeral_ports
+from sockmon.model.roles import Listened, roles
+from sockmon.model.sight import Past, Rates, Sight
+from sockmon.model.table import SocketTable
+from tests.conftest import REPOSITORY
+from tests.unit.detect.builders import NOW
+from tests.unit.strategies import port_ranges, socket_lists, table
+
+each_detector = pytest.mark.parametrize("detector", ALL, ids=lambda detector: detector.name)
+
+
+def _touchy(detector: Detector) -> DetectorLimits:
+    """So low that nearly anything is a finding."""
+    lowest: dict[str, Any] = {
+        limit.name: 1 if isinstance(limit.default, int) else 1e-9
+        for limit in fields(detector.limits)
+        if not isinstance(limit.default, bool)
+    }
+    return detector.limits(**lowest)
+
+
+TOUCHY = {detector.name: _touchy(detector) for detector in ALL}
+
+
+def some(numbers: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.none() | numbers
+
+
+levels = st.sampled_from([0, 1, 10, 2**31 - 1, 2**40])
+bounds = st.sampled_from([-1, 0, 1, 10, 4096, 2**31 - 1])
+every_limits = st.builds(
+    Limits,
+    sockstat=some(st.builds(Sockstat, levels, levels, levels, levels)),
+    time_wait_limit=some(bounds),
+    orphan_limit=some(bounds),
+    tcp_memory=some(st.builds(TcpMemoryLimits, levels, levels, levels)),
+    conntrack_entries=some(levels),
+    conntrack_limit=some(bounds),
+    port_range=some(port_ranges),
+    time_wait_reuse=some(st.builds(TimeWaitReuse, st.integers(0, 2))),
+    settings=some(
+        st.builds(
+            TcpSettings,
+            st.sampled_from([0, 60, 120]),
+            st.integers(1, 127),
+            st.integers(0, 127),
+            st.integers(0, 255),
+            levels,
+            levels,
+            st.integers(0, 2),
+        )
+    ),
+)
+rates = st.sampled_from([0.0, 0.2, 1e9])
+every_rates = st.just(Rates()) | st.builds(
+    Rates,
+    st.dictionaries(st.sampled_from(TCP_EVENTS), rates),
+    st.dictionaries(st.sampled_from([22, 80, 443, 40000]), rates),
+)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> SocketTable:
+    rows = table(draw(socket_lists) * draw(st.sampled_from([1, 1, 1, 12])))
+    size = len(rows)
+
+    def column(*values: int, dtype: type[np.generic]) -> Any:
+        return np.array(
+            draw(st.lists(st.sampled_from(values), min_size=size, max_size=size)), dtype
+        )
+
+    return replace(
+        rows,
+        cookie=np.arange(1, size + 1, dtype=np.uint64),
+        retransmits=column(0, 2, 5, 255, dtype=np.uint8),
+        inode=column(0, 4711, 4712, 2**32 - 1, dtype=np.uint32),
+        cgroup_id=column(0, 77, 2**63, dtype=np.uint64),
+    )
+
+
+@st.composite
+def sights(draw: st.DrawFn) -> Sight:
+    seen = draw(tables())
+    limits = draw(every_limits)
+    port_range = limits.port_range or PortRange(32768, 60999)
+    by_role = roles(seen, Listened().seen(seen), port_range)
+    began = NOW - draw(st.sampled_from([0.0, 61.0, 100_000.0]))
+    aged = NOBODY.seen(seen, NOTHING_HEARD, began)
+    heard = LastHeard.of(seen.cookie, seen.expires, seen.expires)
+    sight = Sight(
+        netns="host",
+        now=NOW,
+        table=seen,
+        roles=by_role,
+        aged=aged.seen(seen, draw(st.sampled_from([NOTHING_HEARD, heard])), NOW),
+        listen_queues=listen_queues(listeners(seen)),
+        ephemeral=ephemeral_ports(seen, by_role, port_range, limits.time_wait_reuse),
+        exhaustion_seconds=draw(st.sampled_from([0.0, 1.0, 599.0, float("inf")])),
+        limits=limits,
+        rates=draw(every_rates),
+    )
+    if draw(st.booleans()):
+        hostile = Process(1, "\x1b[2J\n\x00\ud800", 1023, 1024)
+        groups = {group for group, _ in sight.groups(np.arange(len(seen)))}
+        sight = replace(
+            sight, owners={group: Owner("x.service", None, (hostile,)) for group in groups}
+        )
+    return sight
+
+
+def remembered(found: tuple[Finding, ...]) -> dict[FindingKey, Past]:
+    return {
+        finding.key: Past("critical", tuple((NOW - 5 * n, 3.0 * n) for n in (3, 2, 1)))
+        for finding in found
+    }
+
+
+def is_well_formed(finding: Finding) -> None:
+    assert finding.severity in SEVERITIES
+    json.dumps(finding.evidence, allow_nan=False)
+    json.dumps([finding.value, finding.limit], allow_nan=False)
+    assert isinstance(finding.subject.port, int | None)
+    assert {type(inode) for inode in finding.inodes} <= {int}
+    assert 0 not in finding.inodes
+    assert isinstance(finding.group, Group | None)
+    assert finding.advice
+    for text in (finding.summary, *finding.advice):
+        assert text.isprintable(), text
+        assert "tcp_tw_recycle" not in text
+        assert text == text.strip()
+        assert "  " not in text
+    assert "None" not in finding.summary
+
+
+@given(sights())
+def test_none_raises_and_every_finding_can_be_told(sight: Sight) -> None:
+    found = diagnose(sight, TOUCHY)
+    again = diagnose(replace(sight, past=remembered(found)), TOUCHY)
+    for finding in (*found, *again):
+        is_well_formed(finding)
+
+
+@given(sights())
+def test_with_the_defaults_too(sight: Sight) -> None:
+    for finding in diagnose(sight, limits_of(Detect())):
+        is_well_formed(finding)
+
+
+@given(sights())
+def test_findings_of_one_poll_have_keys_of_their_own_where_owners_tell_groups_apart(
+    sight: Sight,
+) -> None:
+    groups = {group for group, _ in sight.groups(np.arange(len(sight.table)))}
+    owners = {group: Owner(f"unit-{group.cgroup_id}.service") for group in groups}
+    keys = [finding.key for finding in diagnose(replace(sight, owners=owners), TOUCHY)]
+    assert len(set(keys)) == len(keys)
+
+
+@given(sights())
+def test_a_disabled_detector_says_nothing(sight: Sight) -> None:
+    assert (
+        diagnose(sight, {name: replace(its, enabled=False) for name, its in TOUCHY.items()}) == ()
+    )
+
+
+@given(sights())
+def test_judging_changes_nothing(sight: Sight) -> None:
+    assert diagnose(sight, TOUCHY) == diagnose(sight, TOUCHY)
+
+
+def test_names_and_alerts_are_unique() -> None:
+    assert len({detector.name for detector in ALL}) == len(ALL) == 12
+    assert len({detector.alert for detector in ALL}) == len(ALL)
+
+
+@each_detector
+def test_an_alert_is_named_after_its_detector(detector: Detector) -> None:
+    camel = "".join(word.capitalize() for word in detector.name.split("_"))
+    assert detector.alert == f"Sockmon{camel}"
+    assert re.fullmatch(r"[a-z0-9_]+", detector.name)
+
+
+@each_detector
+def test_every_alert_has_its_runbook(detector: Detector) -> None:
+    assert (REPOSITORY / "docs" / "runbooks" / f"{detector.alert}.md").is_file()
+
+
+@each_detector
+def test_every_limit_has_a_default(detector: Detector) -> None:
+    assert issubclass(detector.limits, DetectorLimits)
+    assert detector.limits().enabled
+
+
+def as_yaml_would(detector: Detector, **values: Any) -> DetectorLimits:
+    adapter: TypeAdapter[DetectorLimits] = TypeAdapter(detector.limits)
+    return adapter.validate_json(json.dumps(values))
+
+
+@each_detector
+def test_limits_come_from_a_file(detector: Detector) -> None:
+    assert as_yaml_would(detector) == detector.limits()
+    told = as_yaml_would(detector, **{"for": "45s", "keep_firing_for": "2m", "enabled": False})
+    assert told == detector.limits(for_=45.0, keep_firing_for=120.0, enabled=False)
+
+
+def own_limits(detector: Detector) -> list[tuple[str, Any, Any, list[Any]]]:
+    """Each limit with a value as a file writes it, what that means, and values it must refuse."""
+    cases: list[tuple[str, Any, Any, list[Any]]] = []
+    for limit in fields(detector.limits)[len(fields(DetectorLimits)) :]:
+        if "ratio" in limit.name:
+            cases.append((limit.name, 0.5, 0.5, [0, 1.1, 80, "0.5", True]))
+        elif isinstance(limit.default, float):
+            cases.append((limit.name, "90s", 90.0, [90, "-1s", "soon"]))
+        else:
+            cases.append((limit.name, 7, 7, [0, -1, 1.5, "7", True]))
+    return cases
+
+
+@each_detector
+def test_every_limit_can_be_told_and_has_bounds(detector: Detector) -> None:
+    assert own_limits(detector)
+    for name, good, meant, bad in own_limits(detector):
+        assert getattr(as_yaml_would(detector, **{name: good}), name) == meant
+        for wrong in bad:
+            with pytest.raises(ValidationError):
+                as_yaml_would(detector, **{name: wrong})
+
+
+@each_detector
+def test_an_unknown_key_is_a_mistake(detector: Detector) -> None:
+    with pytest.raises(ValidationError):
+        as_yaml_would(detector, for_="45s")
+    with pytest.raises(ValidationError):
+        as_yaml_would(detector, warning_socks=3)
+
+
+def test_the_configuration_has_a_table_for_each() -> None:
+    limits = limits_of(Detect())
+    assert list(limits) == [detector.name for detector in ALL]
+    assert all(type(limits[detector.name]) is detector.limits for detector in ALL)
+    told: Any = TypeAdapter(Detect).validate_json('{"dead_peer": {"for": "1m"}}')
+    assert limits_of(told)["dead_peer"].for_ == 60.0

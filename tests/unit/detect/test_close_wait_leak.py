@@ -1,0 +1,138 @@
+"""CLOSE_WAIT leaks, and all that only looks like one."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sockmon.model.finding import Group, Owner, Process, Subject
+from sockmon.model.sight import Past, Sight
+from sockmon.model.states import TcpState
+from tests.unit.detect.builders import (
+    CGROUP,
+    HOUR,
+    NOW,
+    UNKNOWN,
+    Sock,
+    accepted,
+    group_of,
+    judge,
+    owned,
+    remembering,
+    sight,
+)
+
+JUDGE = judge("close_wait_leak")
+LEAKED = accepted(TcpState.CLOSE_WAIT, age=60.0, receive_queue=22)
+
+
+def leaked(count: int, **others: Any) -> Sight:
+    return sight(replace(LEAKED, **others).times(count))
+
+
+def with_descriptors(seen: Sight, fds: int | None, limit: int | None) -> Sight:
+    owner = Owner("shop.service", "shop.service", (Process(1, "shop", fds, limit),))
+    return replace(seen, owners={Group("listener", 443, CGROUP): owner})
+
+
+def grown(seen: Sight, *values: float) -> Sight:
+    """The same, with these values in the polls before."""
+    return remembering(seen, JUDGE.one(seen), "warning", *values)
+
+
+def test_its_limit_and_hysteresis() -> None:
+    assert JUDGE.all(leaked(9)) == []
+    finding = JUDGE.one(leaked(10))
+    assert finding.severity == "warning"
+    assert JUDGE.severity(remembering(leaked(9), finding, "warning")) == "warning"
+    assert JUDGE.severity(remembering(leaked(8), finding, "warning")) is None
+
+
+class TestIsNoFinding:
+    def test_a_burst(self) -> None:
+        assert JUDGE.all(leaked(5000, age=59.9)) == []
+
+    def test_a_half_close_in_use(self) -> None:
+        assert JUDGE.all(leaked(500, age=HOUR, silent=1.0)) == []
+
+    @pytest.mark.parametrize("state", [s for s in TcpState if s is not TcpState.CLOSE_WAIT])
+    def test_another_state(self, state: TcpState) -> None:
+        assert JUDGE.all(leaked(500, state=state, age=HOUR)) == []
+
+    def test_a_few_in_each_of_many_groups(self) -> None:
+        socks = [
+            sock
+            for n in range(9)
+            for sock in replace(LEAKED, age=HOUR, cgroup_id=n, local_port=8000 + n).times(9)
+        ]
+        assert JUDGE.all(sight(socks)) == []
+
+
+class TestIsCritical:
+    def test_when_it_grows_and_is_old(self) -> None:
+        old = leaked(20, age=601.0)
+        assert JUDGE.severity(old) == "warning"
+        assert JUDGE.severity(grown(old, 14, 16, 18)) == "critical"
+
+    def test_but_not_when_it_grows_and_is_young(self) -> None:
+        assert JUDGE.severity(grown(leaked(20, age=600.0), 14, 16, 18)) == "warning"
+
+    def test_nor_when_it_is_old_and_stands_still_or_shrinks(self) -> None:
+        assert JUDGE.severity(grown(leaked(20, age=HOUR), 20, 20, 20)) == "warning"
+        assert JUDGE.severity(grown(leaked(20, age=HOUR), 26, 24, 22)) == "warning"
+
+    def test_nor_when_it_grew_long_ago(self) -> None:
+        seen = leaked(20, age=HOUR)
+        past = Past("warning", ((NOW - 400, 1.0), (NOW - 301, 10.0)))
+        assert JUDGE.severity(replace(seen, past={JUDGE.one(seen).key: past})) == "warning"
+
+    def test_when_descriptors_run_out(self) -> None:
+        assert JUDGE.severity(with_descriptors(leaked(10), 819, 1024)) == "warning"
+        assert JUDGE.severity(with_descriptors(leaked(10), 820, 1024)) == "critical"
+
+    def test_when_they_will_within_the_hour(self) -> None:
+        # One socket more in every poll of 5 s: 720 an hour.
+        for free, expected in ((719, "critical"), (721, "warning")):
+            seen = with_descriptors(leaked(20), 4096 - free, 4096)
+            raised = judge("close_wait_leak", critical_fd_ratio=1.0)
+            finding = raised.one(seen)
+            again = raised.one(remembering(seen, finding, "warning", 17, 18, 19))
+            assert again.severity == expected
+            assert again.evidence["fd_exhaustion_seconds"] == free * 5
+
+    @pytest.mark.parametrize(("fds", "limit"), [(None, None), (None, 9), (9, None), (9, 0)])
+    def test_but_not_by_descriptors_that_are_unknown(
+        self, fds: int | None, limit: int | None
+    ) -> None:
+        assert JUDGE.severity(with_descriptors(leaked(10), fds, limit)) == "warning"
+
+
+def test_it_needs_no_limit_of_the_host() -> None:
+    assert JUDGE.severity(sight(LEAKED.times(10), UNKNOWN)) == "warning"
+
+
+def test_it_tells_who_and_for_how_long() -> None:
+    found = JUDGE.one(owned(sight(LEAKED.times(10) + LEAKED.times(2, age=125.0))))
+    assert found.subject == Subject("listener", 443, "shop.service")
+    assert (found.value, found.limit) == (12, 10)
+    assert found.summary == (
+        "shop.service has not closed 12 connections that its peers have closed "
+        "(accepted on port 443; the oldest 2m5s ago)"
+    )
+    assert found.evidence["oldest_seconds"] == 125.0
+    assert found.evidence["unread_bytes"] == 12 * 21
+    assert found.evidence["never_read_to_the_end"] == 12
+    assert found.evidence["peers"] == [{"address": "10.0.0.2", "sockets": 12}]
+    assert group_of(found) == ("listener", 443, CGROUP)
+    assert len(found.inodes) == 12
+    assert any("ss -tnpo state close-wait '( sport = :443 )'" in t for t in found.advice)
+
+
+def test_of_a_client_it_names_the_port_elsewhere() -> None:
+    found = JUDGE.one(sight(Sock(TcpState.CLOSE_WAIT, age=99.0).times(10)))
+    assert "made to port 443 elsewhere" in found.summary
+    assert any("All were read to the end" in line for line in found.advice)
+
+
+def test_growth_is_told_by_the_minute() -> None:
+    assert JUDGE.one(grown(leaked(20), 17, 18, 19)).evidence["growth_per_minute"] == 12.0

@@ -1,0 +1,108 @@
+"""Connects that nobody answers, by destination."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sockmon.model.finding import Subject
+from sockmon.model.sight import Sight
+from sockmon.model.states import TcpState
+from tests.unit.detect.builders import (
+    CGROUP,
+    LIMITS,
+    UNKNOWN,
+    Sock,
+    group_of,
+    has_hysteresis,
+    judge,
+    owned,
+    sight,
+)
+
+JUDGE = judge("connect_stalled")
+STALLED = Sock(TcpState.SYN_SENT, timer=1, retransmits=2, expires=3500, remote="10.9.9.9")
+
+
+def stalled(count: float, **others: Any) -> Sight:
+    return sight(STALLED.times(int(count), **others))
+
+
+def test_its_limits() -> None:
+    assert JUDGE.all(stalled(4)) == []
+    assert JUDGE.severity(stalled(5)) == "warning"
+    assert JUDGE.severity(stalled(50)) == "critical"
+
+
+def test_its_hysteresis() -> None:
+    wider = judge("connect_stalled", warning_sockets=10, critical_sockets=100)
+    has_hysteresis(wider, stalled, (10, 9, 8), (100, 90, 89))
+
+
+def test_one_retransmit_is_a_lost_packet_and_no_finding() -> None:
+    assert JUDGE.all(stalled(100, retransmits=1)) == []
+
+
+def test_other_states_do_not_count() -> None:
+    assert JUDGE.all(stalled(100, state=TcpState.ESTABLISHED)) == []
+    assert JUDGE.all(stalled(100, state=TcpState.SYN_RECV)) == []
+
+
+def test_many_destinations_of_few_each_are_no_finding() -> None:
+    socks = [sock for n in range(30) for sock in replace(STALLED, remote=f"10.1.0.{n}").times(4)]
+    assert JUDGE.all(sight(socks)) == []
+
+
+def test_each_port_is_a_finding_of_its_own() -> None:
+    socks = STALLED.times(6) + STALLED.times(7, remote_port=25)
+    assert {found.subject for found in JUDGE.all(sight(socks))} == {
+        Subject("remote", 443),
+        Subject("remote", 25),
+    }
+
+
+def test_what_could_not_be_read_is_left_out() -> None:
+    found = JUDGE.one(sight(STALLED.times(5), UNKNOWN))
+    assert "syn_retries" not in found.evidence
+    assert not any("tcp_syn_retries" in line for line in found.advice)
+
+
+def test_it_tells_destinations_tries_and_when_it_ends() -> None:
+    limits = replace(
+        LIMITS,
+        settings=replace(LIMITS.settings, syn_retries=5, syn_linear_timeouts=0),  # type: ignore[type-var]
+    )
+    socks = [
+        *STALLED.times(5),
+        *STALLED.times(1, local_port=41000, retransmits=4, expires=2000),
+        *STALLED.times(1, local_port=41001, retransmits=4, expires=9000),
+        *replace(STALLED, remote="10.9.9.8", local_port=42000).times(2, inode=0),
+    ]
+    found = JUDGE.one(owned(sight(socks, limits)))
+    assert (found.subject, found.value, found.limit) == (Subject("remote", 443), 7, 5)
+    assert found.evidence == {
+        "destinations": [
+            {"address": "10.9.9.9", "sockets": 7},
+            {"address": "10.9.9.8", "sockets": 2},
+        ],
+        "sockets": 9,
+        "tries_most": 4,
+        "tries_fewest": 2,
+        "syn_retries": 5,
+        "syn_linear_timeouts": 0,
+        "first_gives_up_seconds": 2 + 32,
+    }
+    assert group_of(found) == ("remote", 443, CGROUP)
+    assert len(found.inodes) == 7
+    text = "\n".join(found.advice)
+    assert "gives up after 1m3s (net.ipv4.tcp_syn_retries = 5)" in text
+    assert "ss -tnpo state syn-sent '( dport = :443 )'" in text
+
+
+@pytest.mark.parametrize("address", ["10.9.9.9", "fd00::9"])
+def test_both_families_are_told(address: str) -> None:
+    family = 6 if ":" in address else 4
+    found = JUDGE.one(
+        stalled(5, remote=address, family=family, local="::1" if family == 6 else "10.0.0.1")
+    )
+    assert address in found.summary

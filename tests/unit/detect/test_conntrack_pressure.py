@@ -1,0 +1,45 @@
+"""Conntrack entries against nf_conntrack_max."""
+
+from dataclasses import replace
+
+import pytest
+
+from sockmon.model.finding import Subject
+from sockmon.model.limits import Sockstat
+from sockmon.model.sight import Sight
+from tests.unit.detect.builders import LIMITS, UNKNOWN, has_hysteresis, judge, sight
+
+JUDGE = judge("conntrack_pressure")
+
+
+def entries(count: float, most: int | None = 1000) -> Sight:
+    limits = replace(LIMITS, conntrack_entries=int(count), conntrack_limit=most)
+    return sight((), replace(limits, sockstat=Sockstat(100, 20, 0, 0)))
+
+
+def test_its_limits_and_hysteresis() -> None:
+    has_hysteresis(JUDGE, entries, (750, 675, 674), (900, 810, 809))
+
+
+@pytest.mark.parametrize("most", [None, 0])
+def test_without_a_limit_there_is_no_finding(most: int | None) -> None:
+    assert JUDGE.all(entries(1_000_000, most)) == []
+
+
+def test_without_conntrack_there_is_no_finding() -> None:
+    assert JUDGE.all(sight((), UNKNOWN)) == []
+    assert JUDGE.all(sight((), replace(LIMITS, conntrack_entries=None))) == []
+
+
+def test_it_tells_how_full_and_whose() -> None:
+    found = JUDGE.one(entries(760))
+    assert (found.subject, found.value, found.limit) == (Subject(), 0.76, 0.75)
+    assert found.evidence == {"entries": 760, "entries_limit": 1000, "tcp_sockets_here": 120}
+    assert found.summary == "the conntrack table is 76 % full (760 of 1000 entries)"
+    assert any("nf_conntrack_max=2000" in line for line in found.advice)
+
+
+def test_sockets_that_are_not_known_are_left_out() -> None:
+    seen = entries(760)
+    found = JUDGE.one(replace(seen, limits=replace(seen.limits, sockstat=None)))
+    assert "tcp_sockets_here" not in found.evidence

@@ -1,0 +1,206 @@
+"""Ports run out for each destination, and the worst of each destination port is told of."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sockmon.model.finding import Subject
+from sockmon.model.limits import Limits, PortRange, TimeWaitReuse
+from sockmon.model.sight import Sight
+from sockmon.model.states import TcpState
+from tests.unit.detect.builders import (
+    LIMITS,
+    UNKNOWN,
+    Sock,
+    group_of,
+    has_hysteresis,
+    judge,
+    listening,
+    remembering,
+    sight,
+)
+
+JUDGE = judge("ephemeral_port_pressure")
+HUNDRED = replace(LIMITS, port_range=PortRange(40000, 40099))
+
+
+def uses(
+    count: float,
+    limits: Limits = HUNDRED,
+    state: TcpState = TcpState.ESTABLISHED,
+    **others: Any,
+) -> Sight:
+    socks = Sock(state, remote="10.9.9.9", remote_port=8080).times(int(count))
+    return sight(socks, limits, **others)
+
+
+def test_its_limits_and_hysteresis() -> None:
+    has_hysteresis(JUDGE, uses, (70, 63, 62), (90, 81, 80))
+
+
+def test_many_connections_to_many_destinations_are_no_finding() -> None:
+    socks = [
+        sock for n in range(20) for sock in Sock(remote=f"10.1.0.{n}", remote_port=8080).times(60)
+    ]
+    assert JUDGE.all(sight(socks, HUNDRED)) == []
+
+
+def test_many_time_wait_of_a_listener_are_no_finding() -> None:
+    closed = Sock(TcpState.TIME_WAIT, local_port=40005, inode=0, timer=3, expires=50_000)
+    socks = [closed.times(1, remote_port=20000 + n)[0] for n in range(500)]
+    assert JUDGE.all(sight([listening(40005), *socks], HUNDRED)) == []
+
+
+def test_unknown_is_no_finding() -> None:
+    assert JUDGE.all(uses(100, UNKNOWN)) == []
+
+
+def test_ports_that_are_all_held_by_bind_are_critical() -> None:
+    found = JUDGE.one(uses(100, state=TcpState.CLOSE))
+    assert (found.severity, found.subject, found.value) == ("critical", Subject("remote"), 1.0)
+    assert found.evidence == {"range": "40000-40099", "usable": 0, "reserved": 0, "bound": 100}
+    assert "bind() holds all 100" in found.summary
+
+
+def test_a_range_that_is_all_reserved_is_somebodys_wish() -> None:
+    none_left = replace(LIMITS, port_range=PortRange(40000, 40099, ((40000, 40099),)))
+    assert JUDGE.all(uses(50, none_left)) == []
+
+
+class TestTheForecast:
+    def test_is_critical_from_half_of_the_ports_on(self) -> None:
+        assert JUDGE.severity(uses(50, exhaustion_seconds=599.0)) == "critical"
+        assert JUDGE.severity(uses(70, exhaustion_seconds=599.0)) == "critical"
+
+    def test_does_not_cry_wolf_at_a_start(self) -> None:
+        assert JUDGE.all(uses(49, exhaustion_seconds=10.0)) == []
+
+    def test_that_is_far_off_is_no_finding(self) -> None:
+        assert JUDGE.all(uses(50, exhaustion_seconds=600.0)) == []
+        assert JUDGE.severity(uses(70, exhaustion_seconds=600.0)) == "warning"
+
+    def test_lets_go_only_well_behind_its_limits(self) -> None:
+        finding = JUDGE.one(uses(50, exhaustion_seconds=599.0))
+        for used, seconds, expected in (
+            (45, 660.0, "critical"),
+            (44, 60.0, None),
+            (50, 667.0, None),
+        ):
+            seen = remembering(uses(used, exhaustion_seconds=seconds), finding, "critical")
+            assert JUDGE.severity(seen) == expected, (used, seconds)
+
+    def test_is_that_of_the_busiest_alone(self) -> None:
+        socks = Sock(remote_port=8080).times(60) + Sock(remote_port=9090).times(55)
+        found = JUDGE.one(sight(socks, HUNDRED, exhaustion_seconds=60.0))
+        assert found.subject.port == 8080
+
+    @pytest.mark.parametrize(("seconds", "told"), [(math.inf, None), (90.4, 90), (0.0, 0)])
+    def test_is_evidence_when_there_is_one(self, seconds: float, told: int | None) -> None:
+        found = JUDGE.one(uses(95, exhaustion_seconds=seconds))
+        assert found.evidence.get("exhaustion_seconds") == told
+        assert ("all in 1m30s" in found.summary) == (told == 90)
+
+
+class TestOfSeveralDestinations:
+    def test_one_port_gives_one_finding_the_worst(self) -> None:
+        socks = Sock(remote="10.0.0.8").times(75) + Sock(remote="10.0.0.9").times(95)
+        found = JUDGE.one(sight(socks, HUNDRED))
+        assert (found.severity, found.value) == ("critical", 0.95)
+        assert found.evidence["destination"] == "10.0.0.9"
+
+    def test_each_port_has_its_own_whichever_is_worse_at_the_moment(self) -> None:
+        for first, second in ((80, 81), (81, 80)):
+            socks = Sock(remote_port=8080).times(first) + Sock(remote_port=9090).times(second)
+            found = JUDGE.all(sight(socks, HUNDRED))
+            assert {each.subject for each in found} == {
+                Subject("remote", 8080),
+                Subject("remote", 9090),
+            }
+
+
+class TestEvidence:
+    def test_is_the_tuple_its_states_and_what_is_left(self) -> None:
+        limits = replace(LIMITS, port_range=PortRange(40000, 40099, ((40090, 40099),)))
+        socks = [
+            *Sock(local_port=40000, remote="10.9.9.9").times(20),
+            *Sock(
+                TcpState.TIME_WAIT,
+                local_port=40020,
+                remote="10.9.9.9",
+                inode=0,
+                cgroup_id=0,
+                timer=3,
+                expires=9000,
+            ).times(50),
+            listening(40089),
+        ]
+        found = JUDGE.one(sight(socks, limits))
+        assert found.evidence == {
+            "source": "10.0.0.1",
+            "destination": "10.9.9.9",
+            "destination_port": 443,
+            "used": 70,
+            "usable": 89,
+            "reserved": 10,
+            "bound": 1,
+            "by_state": {"time_wait": 50, "established": 20},
+            "range": "40000-40099",
+            "tw_reuse": 2,
+        }
+        assert found.summary == (
+            "connections from 10.0.0.1 to 10.9.9.9:443 use 79 % of the local ports (70 of 89)"
+        )
+        assert group_of(found)[:2] == ("remote", 443)
+        assert len(found.inodes) == 20
+        text = "\n".join(found.advice)
+        assert "EADDRNOTAVAIL" in text
+        assert "Most are in TIME_WAIT" in text
+        assert "tcp_tw_reuse is 2 (loopback alone)" in text
+        assert "ip_local_port_range is 40000 40099, less 10 reserved and 1 held by bind()" in text
+        assert "ss -tanpo 'src 10.0.0.1 and dst 10.9.9.9:443'" in text
+
+    def test_of_ipv6_has_brackets_where_a_port_follows(self) -> None:
+        sock = Sock(family=6, local="fd00::1", remote="fd00::2")
+        found = JUDGE.one(sight(sock.times(80) + Sock().times(5), HUNDRED))
+        assert "to [fd00::2]:443 use" in found.summary
+        assert found.advice[-1].endswith("'src [fd00::1] and dst [fd00::2]:443'")
+        assert len(found.inodes) == 80
+
+    def test_without_a_process_names_no_group(self) -> None:
+        closed = Sock(TcpState.TIME_WAIT, inode=0, timer=3, expires=9000)
+        found = JUDGE.one(sight(closed.times(80), HUNDRED))
+        assert (found.group, found.inodes) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (TcpState.ESTABLISHED, "Most are ESTABLISHED"),
+        (TcpState.CLOSE_WAIT, "does not close what its peer has closed"),
+        (TcpState.SYN_SENT, "nobody answers at port 443"),
+        (TcpState.FIN_WAIT2, "Most are in FIN-WAIT-2: the destination does not end its side"),
+    ],
+)
+def test_advice_follows_the_state_most_are_in(state: TcpState, told: str) -> None:
+    found = JUDGE.one(sight(Sock(state).times(80), HUNDRED))
+    assert any(told in line for line in found.advice)
+    assert not any("tw_reuse" in line for line in found.advice)
+
+
+@pytest.mark.parametrize(
+    ("reuse", "told"),
+    [
+        (TimeWaitReuse(0), "tcp_tw_reuse is 0 (never)"),
+        (TimeWaitReuse(1), "tcp_tw_reuse is 1: ports older than 1000 ms"),
+        (TimeWaitReuse(1, timestamps=False), "tcp_timestamps is off"),
+        (None, None),
+    ],
+)
+def test_advice_knows_this_hosts_reuse(reuse: TimeWaitReuse | None, told: str | None) -> None:
+    closed = Sock(TcpState.TIME_WAIT, inode=0, timer=3, expires=59_900)
+    found = JUDGE.one(sight(closed.times(80), replace(HUNDRED, time_wait_reuse=reuse)))
+    lines = [line for line in found.advice if "tcp_tw_reuse" in line or "timestamps" in line]
+    assert len(lines) == (told is not None)
+    assert all(told is not None and told in line for line in lines)

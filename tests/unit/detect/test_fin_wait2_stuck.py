@@ -1,0 +1,86 @@
+"""FIN_WAIT2 that outlives tcp_fin_timeout because a process still holds it."""
+
+from typing import Any
+
+from sockmon.model.finding import Subject
+from sockmon.model.sight import Sight
+from sockmon.model.states import TcpState
+from tests.unit.detect.builders import (
+    CGROUP,
+    UNKNOWN,
+    Sock,
+    accepted,
+    group_of,
+    has_hysteresis,
+    judge,
+    owned,
+    sight,
+)
+
+JUDGE = judge("fin_wait2_stuck")
+
+
+def stuck(count: float, age: float = 61.0, **others: Any) -> Sight:
+    return sight(Sock(TcpState.FIN_WAIT2, age=age, **others).times(int(count)))
+
+
+def test_its_limits_and_hysteresis() -> None:
+    has_hysteresis(JUDGE, stuck, (10, 9, 8), (100, 90, 89))
+
+
+def test_those_younger_than_the_timeout_are_no_finding() -> None:
+    assert JUDGE.all(stuck(500, age=60.0)) == []
+
+
+def test_those_without_an_owner_are_the_kernels_to_end() -> None:
+    assert JUDGE.all(stuck(500, age=600.0, inode=0, timer=3)) == []
+    assert JUDGE.all(stuck(500, age=600.0, inode=0, timer=2)) == []
+
+
+def test_other_states_do_not_count() -> None:
+    others = [Sock(state, age=600.0) for state in TcpState if state is not TcpState.FIN_WAIT2]
+    assert JUDGE.all(sight([sock for other in others for sock in other.times(20)])) == []
+
+
+def test_groups_are_judged_apart() -> None:
+    socks = [
+        sock
+        for n in range(5)
+        for sock in Sock(
+            TcpState.FIN_WAIT2, age=99.0, cgroup_id=n, local_port=40000 + 100 * n
+        ).times(9)
+    ]
+    assert JUDGE.all(sight(socks)) == []
+
+
+def test_without_the_setting_nothing_is_said() -> None:
+    assert JUDGE.all(sight(Sock(TcpState.FIN_WAIT2, age=999.0).times(50), UNKNOWN)) == []
+
+
+def test_it_tells_the_peers_that_do_not_close() -> None:
+    socks = [
+        *accepted(TcpState.FIN_WAIT2, age=70.0, receive_queue=10).times(10),
+        *accepted(TcpState.FIN_WAIT2, age=125.0, remote="10.7.7.7").times(2),
+    ]
+    found = JUDGE.one(owned(sight(socks)))
+    assert found.subject == Subject("listener", 443, "shop.service")
+    assert (found.value, found.limit) == (12, 10)
+    assert found.summary == (
+        "12 connections that shop.service has ended are kept open by their peers "
+        "(accepted on port 443; the oldest for 2m5s)"
+    )
+    assert found.evidence == {
+        "oldest_seconds": 125.0,
+        "fin_timeout_seconds": 60,
+        "unread_bytes": 100,
+        "peers": [
+            {"address": "10.0.0.2", "sockets": 10},
+            {"address": "10.7.7.7", "sockets": 2},
+        ],
+    }
+    assert group_of(found) == ("listener", 443, CGROUP)
+    assert len(found.inodes) == 12
+    text = "\n".join(found.advice)
+    assert "tcp_fin_timeout = 60 s" in text
+    assert "See them: ss -tnpo state fin-wait-2 '( sport = :443 )'" in text
+    assert "there: ss -tnpo state close-wait '( dport = :443 )'" in text

@@ -1,0 +1,172 @@
+"""Half-open connections against what a listener has room for."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sockmon.model.finding import Subject
+from sockmon.model.limits import Limits
+from sockmon.model.sight import Sight
+from sockmon.model.states import TcpState
+from tests.unit.detect.builders import (
+    CGROUP,
+    LIMITS,
+    SETTINGS,
+    UNKNOWN,
+    Sock,
+    accepted,
+    group_of,
+    judge,
+    listening,
+    owned,
+    remembering,
+    sight,
+)
+
+JUDGE = judge("syn_backlog")
+HALF_OPEN = accepted(TcpState.SYN_RECV, timer=1, inode=0, cgroup_id=0)
+DROPS = {"TCPReqQFullDrop": 4.0}
+COOKIES = {"TCPReqQFullDoCookies": 4.0}
+
+
+def cookies(setting: int, max_syn_backlog: int = 1024) -> Limits:
+    settings = replace(SETTINGS, syncookies=setting, max_syn_backlog=max_syn_backlog)
+    return replace(LIMITS, settings=settings)
+
+
+def half_open(
+    count: int, limits: Limits = LIMITS, listener: Sock | None = None, **others: Any
+) -> Sight:
+    return sight([listener or listening(limit=100), *HALF_OPEN.times(count)], limits, **others)
+
+
+def test_its_limit_and_hysteresis() -> None:
+    assert JUDGE.all(half_open(49)) == []
+    finding = JUDGE.one(half_open(50))
+    assert finding.severity == "warning"
+    assert JUDGE.severity(remembering(half_open(45), finding, "warning")) == "warning"
+    assert JUDGE.severity(remembering(half_open(44), finding, "warning")) is None
+
+
+def test_a_full_backlog_with_cookies_is_a_warning() -> None:
+    assert JUDGE.severity(half_open(100)) == "warning"
+
+
+def test_the_listeners_limit_counts_whatever_tcp_max_syn_backlog() -> None:
+    assert JUDGE.all(half_open(49, cookies(1, 16))) == []
+
+
+class TestWithoutCookies:
+    def test_a_full_backlog_is_critical(self) -> None:
+        assert JUDGE.severity(half_open(99, cookies(0))) == "warning"
+        finding = JUDGE.one(half_open(100, cookies(0)))
+        assert finding.severity == "critical"
+        again = half_open(90, cookies(0))
+        assert JUDGE.severity(remembering(again, finding, "critical")) == "critical"
+
+    def test_three_quarters_of_tcp_max_syn_backlog_are_a_bound_too(self) -> None:
+        assert JUDGE.one(half_open(30, cookies(0, 40))).evidence["backlog"] == 30
+        assert JUDGE.severity(half_open(30, cookies(0, 40))) == "critical"
+
+
+class TestCounters:
+    def test_of_drops_are_critical(self) -> None:
+        assert JUDGE.severity(half_open(1, events=DROPS)) == "critical"
+
+    def test_of_cookies_are_a_warning(self) -> None:
+        assert JUDGE.severity(half_open(1, events=COOKIES)) == "warning"
+
+    def test_that_stand_still_are_nothing(self) -> None:
+        still = {"TCPReqQFullDrop": 0.0, "TCPReqQFullDoCookies": 0.0, "SyncookiesSent": 9.0}
+        assert JUDGE.all(half_open(1, events=still)) == []
+
+    def test_of_cookies_mean_nothing_where_every_syn_gets_one(self) -> None:
+        assert JUDGE.all(half_open(1, cookies(2), events=COOKIES)) == []
+
+    def test_are_the_fullest_ports(self) -> None:
+        socks = [listening(80), listening(443), *HALF_OPEN.times(9)]
+        socks += replace(HALF_OPEN, local_port=80).times(2)
+        found = JUDGE.one(sight(socks, events=DROPS))
+        assert found.subject.port == 443
+
+    def test_and_any_other_full_ports_that_drops(self) -> None:
+        socks = [listening(80), listening(443), *HALF_OPEN.times(100)]
+        socks += replace(HALF_OPEN, local_port=80).times(90)
+        assert {f.severity for f in JUDGE.all(sight(socks, events=DROPS))} == {
+            "critical",
+            "warning",
+        }
+        found = JUDGE.all(sight(socks, events=DROPS, drops={80: 1.0, 443: 1.0}))
+        assert [f.severity for f in found] == ["critical", "critical"]
+
+    def test_are_told_even_when_nothing_is_half_open_at_the_moment(self) -> None:
+        found = JUDGE.one(sight([listening()], events=DROPS))
+        assert (found.severity, found.subject) == ("critical", Subject("listener"))
+        assert (found.value, found.group, found.inodes) == (0.0, None, ())
+
+
+def test_listeners_of_one_port_share_its_load() -> None:
+    workers = [listening(limit=100, inode=n, cgroup_id=7) for n in range(1, 5)]
+    assert JUDGE.all(sight([*workers, *HALF_OPEN.times(199)])) == []
+    found = JUDGE.one(sight([*workers, *HALF_OPEN.times(200)]))
+    assert (found.evidence["backlog"], found.inodes) == (400, (1, 2, 3, 4))
+
+
+def test_a_listener_of_ipv6_alone_does_not_help_ipv4() -> None:
+    sixth = listening(limit=4096, family=6, local="::", remote="::")
+    found = JUDGE.one(sight([listening(limit=100), sixth, *HALF_OPEN.times(50)]))
+    assert found.evidence["backlog"] == 100
+
+
+def test_a_listener_of_both_families_counts_for_both() -> None:
+    both = listening(limit=100, family=6, local="::", remote="::")
+    assert JUDGE.severity(half_open(50, listener=both)) == "warning"
+
+
+def test_without_a_listener_there_is_no_finding() -> None:
+    assert JUDGE.all(sight(HALF_OPEN.times(500))) == []
+
+
+def test_a_limit_of_zero_does_not_divide() -> None:
+    assert JUDGE.all(half_open(0, listener=listening(limit=0))) == []
+    assert JUDGE.severity(half_open(1, listener=listening(limit=0))) == "warning"
+
+
+def test_what_could_not_be_read_is_left_out() -> None:
+    found = JUDGE.one(half_open(50, UNKNOWN))
+    assert found.severity == "warning"
+    assert "syncookies" not in found.evidence
+
+
+def test_it_tells_rates_peers_and_settings() -> None:
+    seen = owned(
+        half_open(
+            60,
+            listener=listening(limit=100, queue=3),
+            events={**COOKIES, "SyncookiesSent": 5.555, "TW": 1.0},
+            drops={443: 0.0},
+        )
+    )
+    found = JUDGE.one(seen)
+    assert found.subject == Subject("listener", 443, "shop.service")
+    assert (found.value, found.limit) == (0.6, 0.5)
+    assert found.evidence == {
+        "half_open": 60,
+        "backlog": 100,
+        "listeners": 1,
+        "accept_queue": 3,
+        "peers": [{"address": "10.0.0.2", "sockets": 60}],
+        "per_second": {"TCPReqQFullDoCookies": 4.0, "SyncookiesSent": 5.55},
+        "drops_per_second": 0.0,
+        "syncookies": 1,
+        "max_syn_backlog": 1024,
+        "somaxconn": 4096,
+    }
+    assert group_of(found) == ("listener", 443, CGROUP)
+    assert any("ss -tno state syn-recv '( sport = :443 )'" in line for line in found.advice)
+
+
+@pytest.mark.parametrize(("setting", "told"), [(0, "tcp_syncookies=1 lets"), (1, "still get in")])
+def test_advice_knows_this_hosts_cookies(setting: int, told: str) -> None:
+    assert any(told in line for line in JUDGE.one(half_open(60, cookies(setting))).advice)

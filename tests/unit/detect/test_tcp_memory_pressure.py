@@ -1,0 +1,101 @@
+"""TCP memory: a warning under pressure, critical near the end."""
+
+from dataclasses import replace
+
+import pytest
+
+from sockmon.model.finding import Subject
+from sockmon.model.limits import Limits, Sockstat, TcpMemoryLimits
+from sockmon.model.sight import Sight
+from sockmon.model.states import TcpState
+from tests.unit.detect.builders import (
+    LIMITS,
+    UNKNOWN,
+    Sock,
+    accepted,
+    has_hysteresis,
+    judge,
+    listening,
+    owned,
+    sight,
+)
+
+JUDGE = judge("tcp_memory_pressure")
+MIB = 1 << 20
+BOUNDS = TcpMemoryLimits(low=300 * MIB, pressure=400 * MIB, high=600 * MIB)
+
+
+def memory(mib: float, socks: tuple[Sock, ...] = (), bounds: TcpMemoryLimits = BOUNDS) -> Sight:
+    level = Sockstat(9, 0, 0, int(mib * MIB))
+    return sight(socks, replace(LIMITS, sockstat=level, tcp_memory=bounds))
+
+
+def test_its_limits_and_hysteresis() -> None:
+    has_hysteresis(JUDGE, memory, (400, 360, 359), (540, 486, 485))
+
+
+def test_a_warning_can_be_had_before_the_pressure() -> None:
+    assert judge("tcp_memory_pressure", warning_pressure_ratio=0.5).severity(memory(200))
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        UNKNOWN,
+        replace(LIMITS, sockstat=None),
+        replace(LIMITS, tcp_memory=None),
+        replace(LIMITS, tcp_memory=TcpMemoryLimits(0, 0, 0)),
+    ],
+)
+def test_unknown_is_no_finding(limits: Limits) -> None:
+    assert JUDGE.all(sight((), limits)) == []
+
+
+def test_it_names_the_largest_queues() -> None:
+    found = JUDGE.one(
+        owned(
+            memory(
+                450,
+                (
+                    *accepted(TcpState.ESTABLISHED, receive_queue=5 * MIB).times(40),
+                    *Sock(remote_port=5432, send_queue=7 * MIB).times(2),
+                    Sock(remote_port=25),
+                    listening(80, queue=4000, limit=4096),
+                ),
+            )
+        )
+    )
+    assert (found.subject, found.value, found.limit) == (Subject(), 0.75, 400 / 600)
+    assert found.evidence["largest_queues"] == [
+        {
+            "role": "listener",
+            "port": 443,
+            "owner": "shop.service",
+            "sockets": 40,
+            "receive_queue_bytes": 200 * MIB,
+            "send_queue_bytes": 0,
+        },
+        {
+            "role": "remote",
+            "port": 5432,
+            "owner": "shop.service",
+            "sockets": 2,
+            "receive_queue_bytes": 0,
+            "send_queue_bytes": 14 * MIB,
+        },
+    ]
+    assert "TCP takes 450 MiB: 75 % of what tcp_mem allows (600 MiB" in found.summary
+    text = "\n".join(found.advice)
+    assert "Most is unread, at listener port 443" in text
+    assert "ss -tnmpo '( sport = :443 )'" in text
+
+
+def test_unacknowledged_data_is_the_peers() -> None:
+    found = JUDGE.one(memory(450, tuple(Sock(send_queue=MIB).times(3))))
+    assert any("Most is unacknowledged, at remote port 443" in line for line in found.advice)
+
+
+def test_memory_of_another_namespace_is_looked_for_there() -> None:
+    found = JUDGE.one(memory(450))
+    assert found.evidence["largest_queues"] == []
+    assert any("nsenter" in line for line in found.advice)

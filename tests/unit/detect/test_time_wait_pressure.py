@@ -1,0 +1,91 @@
+"""TIME_WAIT is a finding where the kernel's bound on it is near, and nowhere else."""
+
+from dataclasses import replace
+
+import pytest
+
+from sockmon.model.finding import Subject
+from sockmon.model.limits import Sockstat, TimeWaitReuse
+from sockmon.model.sight import Sight
+from sockmon.model.states import TcpState
+from tests.unit.detect.builders import LIMITS, UNKNOWN, Sock, accepted, has_hysteresis, judge, sight
+
+JUDGE = judge("time_wait_pressure")
+OVERFLOW = {"TW": 90.0, "TCPTimeWaitOverflow": 2.5}
+
+
+def buckets(used: float, most: int | None = 1000, **others: object) -> Sight:
+    limits = replace(LIMITS, sockstat=Sockstat(9, int(used), 0, 0), time_wait_limit=most)
+    socks = [
+        *accepted(TcpState.TIME_WAIT, timer=3, inode=0, cgroup_id=0).times(30),
+        *Sock(TcpState.TIME_WAIT, timer=3, inode=0, cgroup_id=0, remote_port=8080).times(20),
+    ]
+    return sight(socks, limits, **others)  # type: ignore[arg-type]
+
+
+def test_its_limits_and_hysteresis() -> None:
+    has_hysteresis(JUDGE, buckets, (800, 721, 719), (950, 855, 854))
+
+
+def test_below_the_limit_however_many_there_are_is_no_finding() -> None:
+    assert JUDGE.all(buckets(200_000, 262_144)) == []
+
+
+def test_an_overflow_is_critical_whatever_the_level_at_the_moment() -> None:
+    found = JUDGE.one(buckets(100, events=OVERFLOW))
+    assert found.severity == "critical"
+    assert "2.5 a second find none" in found.summary
+
+
+def test_no_overflow_leaves_the_severity_alone() -> None:
+    assert JUDGE.severity(buckets(800, events={"TCPTimeWaitOverflow": 0.0})) == "warning"
+
+
+@pytest.mark.parametrize("most", [None, -1])
+def test_without_a_bound_there_is_no_finding(most: int | None) -> None:
+    assert JUDGE.all(buckets(2000, most, events=OVERFLOW)) == []
+
+
+def test_a_bound_of_none_at_all_does_not_divide() -> None:
+    assert JUDGE.all(buckets(0, 0)) == []
+    assert JUDGE.severity(buckets(0, 0, events=OVERFLOW)) == "critical"
+
+
+def test_nothing_known_is_no_finding() -> None:
+    assert JUDGE.all(sight((), UNKNOWN, events=OVERFLOW)) == []
+
+
+def test_it_says_who_closes_first() -> None:
+    found = JUDGE.one(buckets(810, events={"TW": 90.0}))
+    assert (found.subject, found.value, found.limit) == (Subject(), 0.81, 0.8)
+    assert found.evidence == {
+        "buckets": 810,
+        "buckets_limit": 1000,
+        "by_role": {"listener": 30, "remote": 20},
+        "top": [
+            {"role": "listener", "port": 443, "sockets": 30},
+            {"role": "remote", "port": 8080, "sockets": 20},
+        ],
+        "per_second": {"TW": 90.0},
+        "tw_reuse": 2,
+    }
+    text = "\n".join(found.advice)
+    assert "30 are of listeners, most of port 443: this host closes first" in text
+    assert "tcp_max_tw_buckets = 1000" in text
+    assert "tcp_tw_reuse is 2 here" in text
+    assert "ss -tan state time-wait '( sport = :443 )'" in text
+
+
+def test_without_sockets_to_show_it_still_tells() -> None:
+    limits = replace(LIMITS, sockstat=Sockstat(9, 900, 0, 0), time_wait_limit=1000)
+    found = JUDGE.one(sight((), limits))
+    assert found.evidence["top"] == []
+    assert not any("tcp_tw_reuse" in line for line in found.advice)
+
+
+def test_reuse_is_told_as_it_is_set() -> None:
+    seen = buckets(900)
+    always = replace(seen, limits=replace(seen.limits, time_wait_reuse=TimeWaitReuse(1)))
+    assert JUDGE.one(always).evidence["tw_reuse"] == 1
+    unknown = replace(seen, limits=replace(seen.limits, time_wait_reuse=None))
+    assert "tw_reuse" not in JUDGE.one(unknown).evidence
