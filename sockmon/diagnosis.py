@@ -83,6 +83,8 @@ class Diagnostician:
         self._aged: Aged = NOBODY
         self._counters: _Counters | None = None
         self._confirmed = Confirmed()
+        # The past is kept by owner, so judging begins with the owners known last.
+        self._known_owners: Mapping[Group, Owner] = {}
 
     def remember(self) -> Mapping[str, Any]:
         """Return what is to survive a restart, JSON-ready."""
@@ -107,11 +109,13 @@ class Diagnostician:
             ephemeral=seen.ephemeral,
             exhaustion_seconds=seen.exhaustion_seconds,
             limits=seen.limits,
+            owners=self._known_owners,
             rates=self._counters.rates(counters) if self._counters else Rates(),
             past=self._confirmed.past,
         )
         self._counters = counters
         found, owners = self._with_owners(sight, diagnose(sight, limits), limits)
+        self._known_owners = owners
         self._confirmed = self._confirmed.seen(found, now.monotonic)
         waiting = self._aged.of_state(TcpState.CLOSE_WAIT)
         oldest = now.monotonic - self._aged.since[waiting].min() if waiting.size else 0.0

@@ -35,7 +35,11 @@ def _nowhere(netns: str, detector: str) -> bool:  # noqa: ARG001 - a Looked
 
 
 class Alerter:
-    """Keeps the alerts. `observe`, `reconfigure` and `close` are for one thread at a time."""
+    """Keeps the alerts.
+
+    `observe` is for one thread; `reconfigure` and, after the last `observe`, `close` for another.
+    All else may be looked at from anywhere.
+    """
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class Alerter:
         #: What the last `observe` was given to remember; at first, what survived.
         self.remembered: Mapping[str, Any] = {}
         self._alerts: Alerts = {}
+        self._bulletin: Bulletin | None = None
         self._couriers: tuple[Courier, ...] = ()
         self._saved_at = now.monotonic
         told = self._restore(state_file, now) if state_file else {}
@@ -87,9 +92,8 @@ class Alerter:
         self._alerts = after
         self.alerts = tuple(after.values())
         self.remembered = remember or {}
-        bulletin = Bulletin(now, interval, self.alerts)
-        for courier in self._couriers:
-            courier.post(bulletin)
+        self._bulletin = Bulletin(now, interval, self.alerts)
+        self._post()
         if changed or now.monotonic - self._saved_at >= SAVE_SECONDS:
             self._saved_at = now.monotonic
             self._save()
@@ -100,6 +104,7 @@ class Alerter:
         for courier in before.values():
             courier.stop()
         self._configure(settings, waits, {}, before)
+        self._post()
 
     def notifications(self) -> Mapping[str, Notifications]:
         """Return by receiver what it was sent."""
@@ -137,6 +142,11 @@ class Alerter:
                 )
             )
         self._couriers = tuple(couriers)
+
+    def _post(self) -> None:
+        if self._bulletin is not None:
+            for courier in self._couriers:
+                courier.post(self._bulletin)
 
     def _save(self) -> None:
         if self._writer is not None:

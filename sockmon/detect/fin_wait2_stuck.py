@@ -1,7 +1,7 @@
 """FIN_WAIT2 with an owner: this side has ended its half, and the peer never ends the other.
 
 tcp_fin_timeout ends only those that no process holds. They have no inode: as time-wait sockets, or
-as orphans where tcp_fin_timeout is over 60 s.
+as orphans where tcp_fin_timeout is over 60 s. One that still receives data is a half-close in use.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,9 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
     aged = sight.aged
     places = aged.of_state(TcpState.FIN_WAIT2)
     held = sight.table.inode[aged.rows[places]] != 0
-    places = places[held & (sight.now - aged.since[places] > timeout)]
+    old = sight.now - aged.since[places] > timeout
+    silent = sight.now - aged.received_at[places] > timeout
+    places = places[held & old & silent]
     since = dict(zip(aged.rows[places].tolist(), aged.since[places].tolist(), strict=True))
     for group, rows in sight.groups(aged.rows[places]):
         subject = Subject(group.role, group.port, sight.owner_label(group))

@@ -11,7 +11,7 @@ import psutil
 
 from sockmon.model.finding import Group, Owner, Process
 
-_CONTAINER = re.compile(r"(?:^|[-:/])([0-9a-f]{64})(?:\.scope)?$")
+_CONTAINER = re.compile(r"(?:^|[-:/])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
 _UNIT = re.compile(r"\.(?:service|scope|socket)$")
 _SHORT_ID = 12  # as docker, podman and crictl print container ids
 
@@ -84,9 +84,11 @@ def _unit(path: str) -> str | None:
 
 
 def _with_descriptors(process: Process) -> Process:
-    """Add how many descriptors it uses of how many, if that may be seen."""
+    """Add how many descriptors it uses of how many, if it lives and that may be seen."""
     try:
         real = psutil.Process(process.pid)
+        if real.create_time() != process.started:
+            return process  # another process by now
         soft, _ = real.rlimit(psutil.RLIMIT_NOFILE)
         return replace(process, fds=real.num_fds(), fd_limit=soft)
     except psutil.Error:
@@ -138,20 +140,30 @@ def read_owners(proc: Path, inodes: Collection[int]) -> Owners:
     links = {f"socket:[{inode}]": inode for inode in inodes if inode}
     by_inode: dict[int, Process] = {}
     hidden = 0
-    for pid in sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()):
+    for pid in sorted(int(name) for name in os.listdir(proc) if name.isdigit()):
         try:
-            descriptors = list((proc / str(pid) / "fd").iterdir())
+            held = _held(f"{proc}/{pid}/fd", links)
         except PermissionError:
             hidden += 1
             continue
         except OSError:
             continue  # it has ended
-        held = {links.get(_link(descriptor)) for descriptor in descriptors} - by_inode.keys()
-        held.discard(None)
         if held:
-            process = Process(pid, _process_name(pid))
-            by_inode.update({inode: process for inode in held if inode is not None})
+            process = _process(pid)
+            # A PID can be given to another process while we look: it must hold them afterwards.
+            if _link(next(iter(held.values()))) in links:
+                by_inode.update({inode: process for inode in held if inode not in by_inode})
     return Owners(by_inode, hidden)
+
+
+def _held(directory: str, links: Mapping[str, int]) -> dict[int, str]:
+    """Return those of the sockets that a process holds, each with its descriptor's path."""
+    held = {}
+    for name in os.listdir(directory):
+        inode = links.get(_link(f"{directory}/{name}"))
+        if inode is not None:
+            held[inode] = f"{directory}/{name}"
+    return held
 
 
 def printable(text: str) -> str:
@@ -176,15 +188,16 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir(follow_symlinks=False)
 
 
-def _link(descriptor: Path) -> str:
+def _link(descriptor: str) -> str:
     try:
-        return str(descriptor.readlink())
+        return os.readlink(descriptor)
     except OSError:
         return ""
 
 
-def _process_name(pid: int) -> str:
+def _process(pid: int) -> Process:
     try:
-        return psutil.Process(pid).name()
+        real = psutil.Process(pid)
+        return Process(pid, real.name(), started=real.create_time())
     except psutil.Error:
-        return "?"
+        return Process(pid, "?")

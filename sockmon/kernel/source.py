@@ -11,6 +11,7 @@ from sockmon.kernel.errors import ProcError
 from sockmon.kernel.rows import (
     ACK_RECEIVED,
     CGROUP_ID,
+    DATA_RECEIVED,
     DATA_SENT,
     DROPS,
     INFO_FIELDS,
@@ -86,7 +87,8 @@ class KernelSource:
         rows = self.diag.dump(*requests, into=self._info_rows)
         sent, heard = rows.fields[DATA_SENT.name], rows.fields[ACK_RECEIVED.name]
         told = np.flatnonzero(sent | heard)  # a time-wait FIN_WAIT2 has no tcp_info
-        return LastHeard.of(rows.messages["cookie"][told], sent[told], heard[told])
+        received = rows.fields[DATA_RECEIVED.name]
+        return LastHeard.of(rows.messages["cookie"][told], sent[told], heard[told], received[told])
 
     def udp(self, families: tuple[Family, ...]) -> SocketTable:
         """Dump all UDP sockets, good until the next call; raises DumpError."""

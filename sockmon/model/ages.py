@@ -47,12 +47,14 @@ class LastHeard:
     cookie: NDArray[np.uint64]
     data_sent_ms: NDArray[np.uint32]
     ack_received_ms: NDArray[np.uint32]
+    data_received_ms: NDArray[np.uint32]
 
     @staticmethod
     def of(
         cookie: NDArray[np.uint64],
         data_sent_ms: NDArray[np.integer],
         ack_received_ms: NDArray[np.integer],
+        data_received_ms: NDArray[np.integer],
     ) -> "LastHeard":
         """Sort the columns by cookie."""
         order = np.argsort(cookie, kind="stable")
@@ -60,10 +62,16 @@ class LastHeard:
             cookie[order],
             data_sent_ms[order].astype(np.uint32),
             ack_received_ms[order].astype(np.uint32),
+            data_received_ms[order].astype(np.uint32),
         )
 
 
-NOTHING_HEARD = LastHeard.of(np.empty(0, np.uint64), np.empty(0, np.uint32), np.empty(0, np.uint32))
+NOTHING_HEARD = LastHeard.of(
+    np.empty(0, np.uint64),
+    np.empty(0, np.uint32),
+    np.empty(0, np.uint32),
+    np.empty(0, np.uint32),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,7 @@ class Aged:
     since       monotonic seconds at which it was in its state already
     sent_at     monotonic seconds at which it last sent data, or its send queue last moved
     send_queue  bytes
+    received_at monotonic seconds at which it last received data; -inf where the kernel has not told
     """
 
     rows: NDArray[np.intp]
@@ -82,6 +91,7 @@ class Aged:
     since: NDArray[np.float64]
     sent_at: NDArray[np.float64]
     send_queue: NDArray[np.uint32]
+    received_at: NDArray[np.float64]
 
     def seen(self, table: SocketTable, heard: LastHeard, now: float) -> "Aged":
         """Return the next generation, this one being the last (`now` in monotonic seconds)."""
@@ -96,6 +106,8 @@ class Aged:
         # FIN_WAIT2 begins with an ACK: the last one came no earlier than the state did.
         since[known] -= heard.ack_received_ms[told[known]] / 1000
         sent_at[known] -= heard.data_sent_ms[told[known]] / 1000
+        received_at = np.full(rows.size, -np.inf)
+        received_at[known] = now - heard.data_received_ms[told[known]] / 1000
         before = _find(self.cookie, cookie)
         joined = np.flatnonzero(before >= 0)
         joined = joined[self.state[before[joined]] == state[joined]]
@@ -105,7 +117,7 @@ class Aged:
         untold = told[joined] < 0
         still = untold & (self.send_queue[last] == queue[joined])
         sent_at[joined[still]] = self.sent_at[last[still]]
-        return Aged(rows, cookie, state, since, sent_at, queue.astype(np.uint32))
+        return Aged(rows, cookie, state, since, sent_at, queue.astype(np.uint32), received_at)
 
     def to_record(self) -> dict[str, list[int] | list[float]]:
         """Return what is to survive a restart: the oldest sockets, JSON-ready."""
@@ -120,7 +132,12 @@ class Aged:
         if len(sizes) != 1 or len(sizes.pop()) != 1:
             raise ValueError("columns of different lengths")
         order = np.argsort(columns["cookie"], kind="stable")
-        return Aged(order, **{name: column[order] for name, column in columns.items()})
+        received_at = np.full(order.size, -np.inf)
+        return Aged(
+            order,
+            received_at=received_at,
+            **{name: column[order] for name, column in columns.items()},
+        )
 
     def of_state(self, *states: TcpState) -> NDArray[np.intp]:
         """Return the places, in this generation, of the sockets in these states."""
@@ -136,6 +153,7 @@ NOBODY = Aged(
     np.empty(0, np.float64),
     np.empty(0, np.float64),
     np.empty(0, np.uint32),
+    np.empty(0, np.float64),
 )
 
 

@@ -22,10 +22,14 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process that holds sockets; `name` is its own choice: show it, never trust it."""
+    """A process that holds sockets; `name` is its own choice: show it, never trust it.
+
+    `started` (Unix seconds) tells it from a later process of the same PID.
+    """
 
     pid: int
     name: str
+    started: float | None = None
     fds: int | None = None
     fd_limit: int | None = None
 

@@ -2,7 +2,6 @@
 
 import json
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ pytestmark = pytest.mark.root
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Iterator[Path]:
+def config(tmp_path: Path) -> Path:
     path = tmp_path / "config.yaml"
     path.write_text(
         f"""
@@ -90,12 +89,14 @@ def test_a_torn_state_file_costs_a_warning_and_nothing_else(netns: NetNs, config
 
 def test_a_state_dir_that_cannot_be_written_costs_a_warning(netns: NetNs, config: Path) -> None:
     config.write_text(config.read_text().replace(str(config.parent), "/proc/nowhere"))
-    with experiments.close_wait_leak(netns, count=12):
-        with running_daemon(netns, "--config", str(config)) as daemon:
-            eventually(lambda: states(daemon), until=lambda s: s == ["firing"], within=15)
-            eventually(lambda: "/proc/nowhere" in daemon.log())
-            assert daemon.stop() == 0
-            assert "Traceback" not in daemon.log()
+    with (
+        experiments.close_wait_leak(netns, count=12),
+        running_daemon(netns, "--config", str(config)) as daemon,
+    ):
+        eventually(lambda: states(daemon), until=lambda s: s == ["firing"], within=15)
+        eventually(lambda: "/proc/nowhere" in daemon.log())
+        assert daemon.stop() == 0
+        assert "Traceback" not in daemon.log()
 
 
 def test_limits_change_at_reload(netns: NetNs, config: Path) -> None:

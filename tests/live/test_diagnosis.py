@@ -77,6 +77,12 @@ def test_closes_that_stall(netns: NetNs, watch: Watch, make: states.Hold) -> Non
         assert (found.subject.port, found.value) == (held.port, 3)
 
 
+def test_a_path_that_dies_after_the_last_fin(link: Link, watch: Watch) -> None:
+    with experiments.last_ack(link, count=3) as held:
+        (found,) = wait_for(watch(held.netns), "closing_stalled")
+        assert (found.subject.port, found.value) == (held.port, 3)
+
+
 def test_fin_wait2_that_outlives_its_timeout(netns: NetNs, watch: Watch) -> None:
     netns.set_sysctl("net.ipv4.tcp_fin_timeout", 1)
     with states.fin_wait2(netns, count=3) as held:
@@ -84,6 +90,14 @@ def test_fin_wait2_that_outlives_its_timeout(netns: NetNs, watch: Watch) -> None
         found = wait_for(watch(netns), "fin_wait2_stuck", "close_wait_leak")
         stuck = next(f for f in found if f.detector == "fin_wait2_stuck")
         assert (stuck.subject.role, stuck.subject.port) == ("remote", held.port)
+
+
+def test_a_half_close_in_use_outlives_the_timeout(netns: NetNs, watch: Watch) -> None:
+    netns.set_sysctl("net.ipv4.tcp_fin_timeout", 1)
+    with experiments.half_close(netns, count=3):
+        poller = watch(netns)
+        eventually(lambda: poller.diagnosis().oldest_close_wait, until=lambda age: age > 3)
+        assert found_by(poller) == set()
 
 
 def test_peers_that_have_vanished(link: Link, watch: Watch) -> None:
@@ -144,6 +158,7 @@ def nothing_much(netns: NetNs) -> AbstractContextManager[object]:
         experiments.half_close,
         experiments.orderly_close,
         experiments.linger_zero,
+        experiments.rebind,
         states.time_wait,
         states.listen,
     ],

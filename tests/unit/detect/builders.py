@@ -75,6 +75,7 @@ class Sock:
     cgroup_id: int = CGROUP
     drops: int = 0
     age: float = 0.0
+    received: float = float("inf")  # seconds since data came in
     silent: float | None = None  # as long as its age unless said otherwise
 
     def times(self, count: int, **others: Any) -> list["Sock"]:
@@ -136,7 +137,13 @@ def _aged(table: SocketTable, socks: Sequence[Sock]) -> Aged:
     aged = NOBODY.seen(table, NOTHING_HEARD, NOW)
     ages = np.array([sock.age for sock in socks])
     silent = np.array([sock.age if sock.silent is None else sock.silent for sock in socks])
-    return replace(aged, since=NOW - ages[aged.rows], sent_at=NOW - silent[aged.rows])
+    received = np.array([sock.received for sock in socks])
+    return replace(
+        aged,
+        since=NOW - ages[aged.rows],
+        sent_at=NOW - silent[aged.rows],
+        received_at=NOW - received[aged.rows],
+    )
 
 
 def sight(

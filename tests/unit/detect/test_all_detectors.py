@@ -113,7 +113,7 @@ def sights(draw: st.DrawFn) -> Sight:
     by_role = roles(seen, Listened().seen(seen), port_range)
     began = NOW - draw(st.sampled_from([0.0, 61.0, 100_000.0]))
     aged = NOBODY.seen(seen, NOTHING_HEARD, began)
-    heard = LastHeard.of(seen.cookie, seen.expires, seen.expires)
+    heard = LastHeard.of(seen.cookie, seen.expires, seen.expires, seen.expires)
     sight = Sight(
         netns="host",
         now=NOW,

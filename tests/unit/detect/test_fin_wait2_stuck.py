@@ -37,6 +37,11 @@ def test_those_without_an_owner_are_the_kernels_to_end() -> None:
     assert JUDGE.all(stuck(500, age=600.0, inode=0, timer=2)) == []
 
 
+def test_a_half_close_in_use_is_no_finding() -> None:
+    assert JUDGE.all(stuck(500, age=3600.0, received=60.0)) == []
+    assert JUDGE.severity(stuck(10, age=3600.0, received=60.1)) == "warning"
+
+
 def test_other_states_do_not_count() -> None:
     others = [Sock(state, age=600.0) for state in TcpState if state is not TcpState.FIN_WAIT2]
     assert JUDGE.all(sight([sock for other in others for sock in other.times(20)])) == []

@@ -1,0 +1,101 @@
+"""Webhooks on another host, over a wire that can be cut."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sockmon.alert.alerter import Alerter
+from sockmon.alert.lifecycle import FixedWaits
+from sockmon.alert.settings import Alerting, WebhookSettings
+from sockmon.model.finding import Finding
+from sockmon.model.observation import Moment
+from sockmon.statefile import StateFile, boot_id
+from tests.lab import SERVER, Link, NetNs, eventually
+from tests.unit.alert.hooks import Hook, hook
+from tests.unit.alert.making import DETECTOR, finding
+
+pytestmark = pytest.mark.root
+
+
+@contextmanager
+def hook_at(netns: NetNs, family: socket.AddressFamily, address: str) -> Iterator[Hook]:
+    with netns.socket(family) as listener:
+        listener.bind((address, 0))
+        listener.listen(64)
+        port = listener.getsockname()[1]
+        with hook(listener) as made:
+            host = f"[{address}]" if family is socket.AF_INET6 else address
+            made.url = f"http://{host}:{port}/hook"
+            yield made
+
+
+@contextmanager
+def alerter_in(netns: NetNs, *urls: str, state: Path | None = None) -> Iterator[Alerter]:
+    settings = Alerting(webhook=WebhookSettings(urls=urls, timeout=1.0))
+    file = StateFile(state, boot_id()) if state else None
+    waits = {DETECTOR: FixedWaits(0.0, 0.0)}
+    # Its threads are born in the namespace, and stay there.
+    alerter = netns.call(Alerter, settings, waits, file, now())
+    try:
+        yield alerter
+    finally:
+        alerter.close()
+
+
+def now() -> Moment:
+    return Moment(time.monotonic(), time.time())
+
+
+def poll(alerter: Alerter, *findings: Finding) -> None:
+    alerter.observe(findings, now(), 5.0)
+
+
+def test_is_told_over_either_protocol(link: Link) -> None:
+    with (
+        hook_at(link.server, socket.AF_INET, SERVER.ipv4) as four,
+        hook_at(link.server, socket.AF_INET6, SERVER.ipv6) as six,
+        alerter_in(link.client, four.url, six.url) as alerter,
+    ):
+        poll(alerter, finding())
+        for server in (four, six):
+            assert eventually(server.told) == [("firing", "80")]
+
+
+def test_behind_a_cut_wire_keeps_no_poll_waiting_and_is_told_later(
+    link: Link, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        hook_at(link.server, socket.AF_INET, SERVER.ipv4) as away,
+        hook_at(link.client, socket.AF_INET, "127.0.0.1") as here,
+        alerter_in(link.client, away.url, here.url) as alerter,
+    ):
+        link.cut()
+        begun = time.monotonic()
+        poll(alerter, finding())
+        assert time.monotonic() - begun < 0.5
+        assert eventually(here.told, within=0.9) == [("firing", "80")]
+        eventually(lambda: alerter.notifications()["webhook-0"].failed)
+        assert "webhook-0 was not told: cannot connect within 1 s; trying again" in caplog.messages
+        link.mend()
+        assert eventually(away.told) == [("firing", "80")]
+
+
+def test_whose_answer_is_lost_is_told_again_after_a_restart(link: Link, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with hook_at(link.server, socket.AF_INET, SERVER.ipv4) as server:
+        server.delay = 0.2
+        with alerter_in(link.client, server.url, state=state) as alerter:
+            poll(alerter, finding())
+            eventually(lambda: server.asked)
+            link.cut()
+            eventually(lambda: alerter.notifications()["webhook-0"].failed)
+        link.mend()
+        with alerter_in(link.client, server.url, state=state) as alerter:
+            poll(alerter, finding())
+            told = eventually(server.told, until=lambda told: len(told) > 1)
+        assert told == [("firing", "80")] * 2  # at least once; starting at the same time
+        assert len({body["alerts"][0]["startsAt"] for body in server.bodies}) == 1
