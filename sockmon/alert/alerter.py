@@ -27,7 +27,7 @@ SETTLING_POLLS = 2
 #: The state is written when an alert changes, and otherwise this often, for what ages in it.
 SAVE_SECONDS = 30.0
 #: How long a stop waits for messages on their way, and for the disk.
-_STOP_SECONDS = 3.0
+_STOP_SECONDS = 0.25
 
 
 def _nowhere(netns: str, detector: str) -> bool:  # noqa: ARG001 - a Looked

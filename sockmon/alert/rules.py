@@ -39,10 +39,12 @@ class Thresholds:
     ports_warning: float = 0.7
     ports_critical: float = 0.9
     ports_exhaustion: float = 600.0
+    ports_forecast: float = 0.5  # the share from which that forecast counts
     accept_queue: float = 0.8
     orphans_warning: float = 0.25
     orphans_critical: float = 0.5
-    memory_critical: float = 0.9
+    memory_warning: float = 1.0  # of tcp_mem's pressure
+    memory_critical: float = 0.9  # of its high
     conntrack_warning: float = 0.75
     conntrack_critical: float = 0.9
     silence: float = 75.0  # this long without a good poll is blindness
@@ -180,14 +182,15 @@ def _expressions(detector: str, thresholds: Thresholds) -> tuple[str, str]:
 
 def _plain_series(t: Thresholds) -> Mapping[str, tuple[str, str | None]]:
     """Return what a plain series tells; None where it takes more to be critical."""
-    time_wait = "sockmon_time_wait_buckets / sockmon_time_wait_buckets_limit"
+    # conntrack's limit of 0 means that there is none; the others' leave nothing to compare with.
+    time_wait = "sockmon_time_wait_buckets / (sockmon_time_wait_buckets_limit > 0)"
     overflow = 'increase(sockmon_tcp_events_total{event="TCPTimeWaitOverflow"}[5m])'
     ports = "sockmon_ephemeral_ports_used_max / sockmon_ephemeral_ports"
     exhaustion = "sockmon_ephemeral_ports_exhaustion_seconds"
     queue, queue_limit = "sockmon_listen_queue_sockets", "sockmon_listen_queue_limit"
-    orphans = "sockmon_orphan_sockets / sockmon_orphan_sockets_limit"
-    memory, tcp_mem = "sockmon_tcp_memory_bytes", "ignoring (level) sockmon_tcp_memory_limit_bytes"
-    conntrack = "sockmon_conntrack_entries / sockmon_conntrack_entries_limit"
+    orphans = "sockmon_orphan_sockets / (sockmon_orphan_sockets_limit > 0)"
+    memory = "sockmon_tcp_memory_bytes / ignoring (level) sockmon_tcp_memory_limit_bytes"
+    conntrack = "sockmon_conntrack_entries / (sockmon_conntrack_entries_limit > 0)"
     return {
         "close_wait_leak": (
             f"sockmon_close_wait_stale_sockets >= {t.close_wait_sockets}",
@@ -199,7 +202,10 @@ def _plain_series(t: Thresholds) -> Mapping[str, tuple[str, str | None]]:
         ),
         "ephemeral_port_pressure": (
             f"{ports} >= {t.ports_warning:g}",
-            f"{ports} >= {t.ports_critical:g} or {exhaustion} < {t.ports_exhaustion:g}",
+            (
+                f"{ports} >= {t.ports_critical:g} or sockmon_ephemeral_ports == 0"
+                f" or {exhaustion} < {t.ports_exhaustion:g} and {ports} >= {t.ports_forecast:g}"
+            ),
         ),
         "accept_queue": (
             f"{queue} >= {t.accept_queue:g} * {queue_limit} and {queue} > 0",
@@ -210,8 +216,8 @@ def _plain_series(t: Thresholds) -> Mapping[str, tuple[str, str | None]]:
             f"{orphans} >= {t.orphans_critical:g}",
         ),
         "tcp_memory_pressure": (
-            f'{memory} > {tcp_mem}{{level="pressure"}}',
-            f'{memory} / {tcp_mem}{{level="high"}} >= {t.memory_critical:g}',
+            f'{memory}{{level="pressure"}} >= {t.memory_warning:g}',
+            f'{memory}{{level="high"}} >= {t.memory_critical:g}',
         ),
         "conntrack_pressure": (
             f"{conntrack} >= {t.conntrack_warning:g}",

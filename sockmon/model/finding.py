@@ -29,9 +29,9 @@ class Process:
 
     pid: int
     name: str
-    started: float | None = None
     fds: int | None = None
     fd_limit: int | None = None
+    started: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

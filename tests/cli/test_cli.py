@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from sockmon import __version__
+from sockmon.detect import ALL
 from sockmon.kernel.replay import replay
 from sockmon.kernel.source import KernelSource
 from sockmon.ui.cli import main
 from sockmon.ui.count import KEYS
-from tests.conftest import REPOSITORY
-
-MIXED = REPOSITORY / "tests" / "recorded" / "mixed"
+from tests.conftest import REPOSITORY, component
+from tests.recorded import MIXED, QUIET
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -52,7 +52,7 @@ def test_tells_its_version(sockmon: Run) -> None:
     assert sockmon("--version") == (0, f"sockmon {__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", [(), ("run",), ("count",), ("check-config",)])
+@pytest.mark.parametrize("command", [(), ("run",), ("count",), ("doctor",), ("rules",)])
 def test_every_command_has_help(sockmon: Run, command: tuple[str, ...]) -> None:
     status, out, _ = sockmon(*command, "--help")
     assert status == 0
@@ -126,6 +126,69 @@ def test_a_mistake_is_one_clear_line(sockmon: Run, arguments: tuple[str, ...], s
     status, out, err = sockmon(*arguments)
     assert (status, out) == (2, "")
     assert says in err
+    assert len(err.splitlines()) == 1
+
+
+def test_rules_have_the_configured_thresholds(sockmon: Run, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "detect:\n"
+        "  time_wait_pressure: {warning_ratio: 0.61, for: 7m}\n"
+        "  dead_peer: {enabled: false}\n"
+    )
+    status, out, _ = sockmon("rules", "--config", str(path))
+    assert status == 0
+    assert "sockmon_time_wait_buckets / sockmon_time_wait_buckets_limit >= 0.61" in out
+    assert "for: 7m" in out
+    assert "SockmonDeadPeer" not in out
+    assert "SockmonDeadPeer" in sockmon("rules")[1]
+
+
+@pytest.mark.component("promtool")
+def test_promtool_accepts_the_rules(sockmon: Run, tmp_path: Path) -> None:
+    promtool = component("promtool")
+    assert promtool is not None
+    rules = tmp_path / "rules.yml"
+    rules.write_text(sockmon("rules")[1])
+    checked = subprocess.run(
+        [promtool, "check", "rules", str(rules)], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+    alerts = set(re.findall(r"alert: (\w+)", rules.read_text()))
+    assert alerts == {detector.alert for detector in ALL} | {"SockmonDown", "SockmonPollFailing"}
+
+
+def test_doctor_sees_no_trouble_in_a_quiet_recording(
+    sockmon: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    status, out, err = sockmon("doctor", recording=QUIET)
+    assert (status, err) == (0, "")
+    assert out.startswith("OK: this host's TCP sockets are well\n")
+    status, out, _ = sockmon("doctor", "--format", "json", recording=QUIET)
+    assert status == 0
+    assert json.loads(out)["status"] == "ok"
+    assert json.loads(out)["findings"] == []
+
+
+def test_doctor_that_cannot_look_says_so_and_exits_3(
+    sockmon: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    (tmp_path / "dumps").mkdir()
+    status, out, _ = sockmon("doctor", recording=tmp_path)
+    assert status == 3
+    assert out.startswith("UNKNOWN: this host's sockets could not be read in full\n")
+    assert "could not read: " in out
+    assert json.loads(sockmon("doctor", "--format", "json", recording=tmp_path)[1])["status"] == (
+        "unknown"
+    )
+
+
+@pytest.mark.parametrize("arguments", [("--format", "xml"), ("--config", "/nonexistent"), ("x",)])
+def test_a_mistake_with_doctor_exits_3(sockmon: Run, arguments: tuple[str, ...]) -> None:
+    status, out, err = sockmon("doctor", *arguments)
+    assert (status, out) == (3, "")
     assert len(err.splitlines()) == 1
 
 

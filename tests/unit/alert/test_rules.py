@@ -87,7 +87,7 @@ def test_thresholds_and_waits_are_the_configured_ones() -> None:
     thresholds = Thresholds(close_wait_sockets=7, conntrack_warning=0.123, silence=9.5)
     text = render({**WAITS, "dead_peer": FixedWaits(90.0, 0.0)}, thresholds)
     assert "sockmon_close_wait_stale_sockets >= 7\n" in text
-    assert "sockmon_conntrack_entries_limit >= 0.123\n" in text
+    assert "(sockmon_conntrack_entries_limit > 0) >= 0.123\n" in text
     assert "sockmon_poll_last_success_timestamp_seconds > 9.5\n" in text
     dead_peer = [rule for rule in rules(text) if rule["alert"] == "SockmonDeadPeer"]
     assert [rule["for"] for rule in dead_peer] == ["1m30s", "1m30s"]
@@ -133,6 +133,14 @@ CASES: dict[str, tuple[dict[str, str], str, dict[str, list[str]]]] = {
         "SockmonConntrackPressure",
         {"2m": [], "4m": ["warning"], "10m": ["critical", "warning"]},
     ),
+    "a table without a limit": (
+        {
+            'sockmon_conntrack_entries{instance="a",netns="host"}': "70x60",
+            'sockmon_conntrack_entries_limit{instance="a",netns="host"}': "0x60",
+        },
+        "SockmonConntrackPressure",
+        {"10m": []},
+    ),
     "memory above pressure, then near high": (
         {
             'sockmon_tcp_memory_bytes{instance="a"}': "50x4 70x20 95x40",
@@ -153,12 +161,12 @@ CASES: dict[str, tuple[dict[str, str], str, dict[str, list[str]]]] = {
     ),
     "ports by forecast alone": (
         {
-            'sockmon_ephemeral_ports_used_max{instance="a",netns="host"}': "10x60",
+            'sockmon_ephemeral_ports_used_max{instance="a",netns="host"}': "40x12 60x60",
             'sockmon_ephemeral_ports{instance="a",netns="host"}': "100x60",
             'sockmon_ephemeral_ports_exhaustion_seconds{instance="a",netns="host"}': "300x60",
         },
         "SockmonEphemeralPortPressure",
-        {"5m": ["critical"]},
+        {"2m": [], "5m": ["critical"]},
     ),
     "a poll that fails": (
         {

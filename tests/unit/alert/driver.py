@@ -1,0 +1,46 @@
+"""A process with an Alerter in it, to be killed: python -m tests.unit.alert.driver STATE URL.
+
+Polls 50 times a second. Its condition is there while the file `found` stands beside STATE; as in
+the daemon, the first poll after a start finds nothing. Writes a line when it has polled.
+"""
+
+import logging
+import sys
+import time
+from pathlib import Path
+
+from sockmon.alert.alerter import Alerter
+from sockmon.alert.lifecycle import FixedWaits
+from sockmon.alert.settings import Alerting, WebhookSettings
+from sockmon.model.observation import Moment
+from sockmon.statefile import StateFile, boot_id
+from tests.unit.alert.making import DETECTOR, finding
+
+FOR = 1.0
+
+
+def now() -> Moment:
+    return Moment(time.monotonic(), time.time())
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    path, url = Path(sys.argv[1]), sys.argv[2]
+    alerter = Alerter(
+        Alerting(webhook=WebhookSettings(urls=(url,))),
+        {DETECTOR: FixedWaits(FOR, 0.0)},
+        StateFile(path, boot_id()),
+        now(),
+    )
+    polls = 0
+    while True:
+        found = polls > 0 and path.with_name("found").exists()
+        alerter.observe([finding()] if found else [], now(), 0.02)
+        polls += 1
+        sys.stdout.write(f"{polls}\n")
+        sys.stdout.flush()
+        time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    main()

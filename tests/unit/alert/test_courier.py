@@ -1,0 +1,69 @@
+"""A courier outlives its own mistakes, and brings the newest bulletin alone."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from sockmon.alert.notify.courier import Courier
+from sockmon.alert.notify.receiver import Batch, Bulletin, Told
+from tests.lab import eventually
+from tests.unit.alert.making import at, finding, firing
+
+
+class Slow:
+    """Notes what it is given, and waits to be let; then it fails the first `mistakes` times."""
+
+    name = identity = "slow"
+
+    def __init__(self, mistakes: int = 0) -> None:
+        self.told: Told = {}
+        self.given: list[Bulletin] = []
+        self.let = threading.Event()
+        self._mistakes = mistakes
+
+    def due(self, bulletin: Bulletin) -> Iterator[Batch]:
+        yield bulletin.alerts
+
+    def send(self, batch: Batch, bulletin: Bulletin) -> None:
+        assert batch == bulletin.alerts
+        self.given.append(bulletin)
+        self.let.wait(10)
+        if self._mistakes:
+            self._mistakes -= 1
+            raise ValueError("Invalid header value b'hunter2'")
+
+
+def bulletin(seconds: float) -> Bulletin:
+    return Bulletin(at(seconds), 5.0, tuple(firing(finding()).values()))
+
+
+def end(courier: Courier) -> None:
+    courier.stop()
+    courier.join(5)
+
+
+def test_bulletins_that_came_meanwhile_are_one() -> None:
+    receiver = Slow()
+    courier = Courier(receiver, delivered=lambda: None)
+    courier.post(bulletin(0))
+    eventually(lambda: receiver.given)
+    for second in range(1, 1000):
+        courier.post(bulletin(second))
+    receiver.let.set()
+    eventually(lambda: len(receiver.given) == 2)
+    end(courier)
+    assert [given.at for given in receiver.given] == [at(0), at(999)]
+
+
+def test_a_mistake_of_ours_is_told_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    receiver = Slow(mistakes=1)
+    receiver.let.set()
+    courier = Courier(receiver, delivered=lambda: None)
+    courier.post(bulletin(0))
+    eventually(lambda: len(receiver.given) == 2)
+    eventually(lambda: courier.notifications.total == 2)
+    end(courier)
+    assert courier.notifications.failed == 1
+    assert "slow was not told: a mistake of sockmon's own (ValueError)" in caplog.text
+    assert "hunter2" not in caplog.text
