@@ -6,15 +6,20 @@ Nothing is measured on the host's own sockets: every load lives in a network nam
 import argparse
 import os
 import signal
+import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 
 from bench import contenders, report
 from bench.load import Load, load
 from bench.measure import Contender, Sample, interleaved, median_cpu, median_wall
-from bench.polling import Floor, Poll, Rendering
-from bench.report import Row, Section, megabytes
+from bench.polling import Diagnosis, Floor, Poll, Rendering
+from bench.report import Row, Section, megabytes, percent
+from sockmon import config
+from sockmon.detect import close_wait_leak
+from sockmon.model.observation import NamespaceObservation
+from sockmon.model.states import TcpState
 
 SOCKETS = 250_000
 ROUNDS = 9
@@ -24,6 +29,10 @@ RENDERED_PORTS = 200  # listened on, each with one connection: makes about 2,000
 RENDERINGS = 25
 PSUTIL_ROUNDS = 3  # seconds each
 PYROUTE2_ROUNDS = 1  # tens of seconds
+SOCKETS_PER_LEAKED = 25  # established ones, for each in CLOSE_WAIT: of 250,000, 10,000
+LEAKING_PROCESSES = 50
+LEAK_ROUNDS = 18  # of 5 s: owners are looked up anew at every sixth
+LEAK_CONFIG = b"detect: {close_wait_leak: {stale_after: 1s}}"
 DAEMON_POLLS = (3, 4, 5)  # after which its memory is read
 TIME_LIMIT_SECONDS = 1800
 
@@ -50,7 +59,7 @@ def render(_: int) -> Section:
 def established(sockets: int) -> Section:
     """Measure connections alone, both ends of each."""
     with load(sockets // 2) as made:
-        rows = poll_rows(made.steady, ROUNDS, most_ratio=1.2)
+        rows = poll_rows(made.steady, ROUNDS, most_ratio=1.2, most_diagnosis=0.3)
         psutil, pyroute2 = contenders.libraries()
         rows += program_rows(made, {psutil: PSUTIL_ROUNDS, pyroute2: PYROUTE2_ROUNDS})
         rows += daemon_rows(most=200e6)
@@ -71,10 +80,66 @@ def time_wait(sockets: int) -> Section:
     )
 
 
+def leak(sockets: int) -> Section:
+    """Measure polls before, during and after a leak, all of them of as many sockets."""
+    leaked = sockets // SOCKETS_PER_LEAKED
+    with (
+        load((sockets + leaked) // 2) as made,
+        closing(Poll(config.parse(LEAK_CONFIG, "bench"))) as poll,
+    ):
+        before = interleaved([poll], LEAK_ROUNDS, nullcontext)[poll.name]
+        made.drop(leaked // 2)
+        with made.leak(leaked, LEAKING_PROCESSES):
+            poll.observe()  # a finding is made by two polls, and the next is its warm-up
+            leaking = interleaved([poll], LEAK_ROUNDS, lambda: owned(poll, leaked))[poll.name]
+        made.hold(leaked // 2)
+        after = interleaved([poll], LEAK_ROUNDS, nullcontext)[poll.name]
+    reference = median_cpu([*before, *after])
+    quiet_mean, mean = (mean_cpu(samples) for samples in ([*before, *after], leaking))
+    worst = max(sample.cpu for sample in leaking)
+    return Section(
+        f"{sockets:,} established sockets and {leaked:,} in CLOSE_WAIT, leaked by"
+        f" {LEAKING_PROCESSES} processes; quiet: {sockets + leaked:,} established",
+        [
+            cpu_row("sockmon: one quiet poll, before", before, reference),
+            cpu_row("sockmon: one quiet poll, after", after, reference),
+            cpu_row("sockmon: one poll of the leak", leaking, reference),
+            Row("the worst, owners looked up", "CPU", [worst], reference=reference),
+            Row("the quiet ones' mean", "mean CPU", [quiet_mean]),
+            Row("the leak's mean", "mean CPU", [mean], reference=quiet_mean, most_ratio=2.0),
+        ],
+    )
+
+
+@contextmanager
+def owned(poll: Poll, leaked: int) -> Iterator[None]:
+    """Surround a poll of a leak; raises RuntimeError unless it found all of it, and whose it is."""
+    yield
+    assert poll.seen is not None
+    (namespace,) = poll.seen.namespaces
+    assert namespace.diagnosis is not None
+    findings = [f for f in namespace.diagnosis.value.findings if f.detector == close_wait_leak.NAME]
+    seen = (
+        in_state(namespace, TcpState.CLOSE_WAIT),
+        in_state(namespace, TcpState.FIN_WAIT2),
+        sum(finding.value for finding in findings),
+        len(findings),
+        len({finding.owner.processes for finding in findings if finding.owner}),
+    )
+    if seen != (leaked, 0, leaked, LEAKING_PROCESSES, LEAKING_PROCESSES):
+        raise RuntimeError(f"not the leak that was made: {seen}")
+
+
+def in_state(namespace: NamespaceObservation, state: TcpState) -> int:
+    assert namespace.tcp is not None
+    return sum(counts[state] for counts in namespace.tcp.value.values())
+
+
 CASES: dict[str, Callable[[int], Section]] = {
     "few": few,
     "render": render,
     "established": established,
+    "leak": leak,
     "time-wait": time_wait,
 }
 
@@ -85,14 +150,21 @@ def poll_rows(
     *,
     most: float | None = None,
     most_ratio: float | None = None,
+    most_diagnosis: float | None = None,
 ) -> list[Row]:
-    """Measure one poll beside the floor."""
-    with closing(Floor()) as floor, closing(Poll()) as poll:
-        samples = interleaved([floor, poll], rounds, around)
+    """Measure one poll beside the floor, and what of it is diagnosis."""
+    with closing(Floor()) as floor, closing(Poll()) as poll, closing(Diagnosis()) as diagnosis:
+        samples = interleaved([floor, poll, diagnosis], rounds, around)
     reference = median_cpu(samples[floor.name])
+    added = [
+        part.cpu / (whole.cpu - part.cpu)
+        for whole, part in zip(samples[poll.name], samples[diagnosis.name], strict=True)
+    ]
     return [
         cpu_row(floor.name, samples[floor.name], reference),
         cpu_row(poll.name, samples[poll.name], reference, most=most, most_ratio=most_ratio),
+        cpu_row(diagnosis.name, samples[diagnosis.name], None),
+        Row("diagnosis: added to the rest of it", "CPU", added, percent, most=most_diagnosis),
     ]
 
 
@@ -152,6 +224,10 @@ def cpu_row(
         most=most,
         most_ratio=most_ratio,
     )
+
+
+def mean_cpu(samples: Sequence[Sample]) -> float:
+    return statistics.mean(sample.cpu for sample in samples)
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
@@ -19,6 +19,7 @@ from bench import worker
 CLONE_NEWNET = 0x40000000
 IPV4 = Path("/proc/sys/net/ipv4")  # of the namespace one is in
 TIME_WAIT_SECONDS = 60
+LEAK_PORT = 9000  # and up: what leaking workers listen on
 STEADY_SECONDS = 6  # longer than any one measurement on time-wait sockets
 DIES_WITH_BENCH = ("setpriv", "--pdeathsig", "KILL", "--")
 
@@ -85,7 +86,34 @@ class Load:
         self._expire_from = 0.0
         #: How many time-wait sockets there were before and after each measurement.
         self.time_waits_seen: list[int] = []
+        self.hold(connections)
+
+    def hold(self, connections: int) -> None:
+        """Open so many connections more, and keep them."""
         self._share(connections, "hold")
+
+    def drop(self, connections: int) -> None:
+        """Let go of so many connections, of which nothing is left."""
+        self._share(connections, "drop")
+
+    @contextmanager
+    def leak(self, sockets: int, processes: int) -> Iterator[None]:
+        """Let `processes` more workers, each with a port of its own, leak CLOSE_WAIT sockets.
+
+        They are gone when the block ends. Their peers have closed, and the kernel has forgotten
+        these when the block begins, as if they were on another host.
+        """
+        (IPV4 / "tcp_fin_timeout").write_text("1")
+        numbers = range(len(self._workers) + 1, len(self._workers) + 1 + processes)
+        with ExitStack() as stack:
+            leaking = [
+                stack.enter_context(start_worker(number, 1, LEAK_PORT + number))
+                for number in numbers
+            ]
+            _share(leaking, sockets, "leak")
+            while sockstat("tw"):  # among which are FIN_WAIT2 sockets that nobody holds
+                time.sleep(0.1)
+            yield
 
     @contextmanager
     def steady(self) -> Iterator[None]:
@@ -107,11 +135,29 @@ class Load:
         self._share(self._time_waits, "time_wait")
 
     def _share(self, count: int, order: str) -> None:
-        each, more = divmod(count, len(self._workers))
-        for number, maker in enumerate(self._workers):
-            maker.order(f"{order} {each + (number < more)}")
-        for maker in self._workers:
-            maker.await_done()
+        _share(self._workers, count, order)
+
+
+def _share(workers: Sequence[Worker], count: int, order: str) -> None:
+    """Give every worker an equal part of an order, and wait for all of them."""
+    each, more = divmod(count, len(workers))
+    for number, maker in enumerate(workers):
+        maker.order(f"{order} {each + (number < more)}")
+    for maker in workers:
+        maker.await_done()
+
+
+@contextmanager
+def start_worker(number: int, ports: int, first_port: int = worker.FIRST_PORT) -> Iterator[Worker]:
+    """Run a worker until the block ends; then its sockets are gone."""
+    arguments = map(str, (number, ports, first_port))
+    with subprocess.Popen(
+        [*DIES_WITH_BENCH, sys.executable, "-m", "bench.worker", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield Worker(process)
 
 
 @contextmanager
@@ -126,14 +172,6 @@ def load(connections: int, time_waits: int = 0, ports: int = 4) -> Iterator[Load
     if connections > 1000:
         needed = max(needed, os.cpu_count() or 1)
     with ExitStack() as stack:
-        workers = []
-        for number in range(1, needed + 1):
-            process = subprocess.Popen(
-                [*DIES_WITH_BENCH, sys.executable, "-m", "bench.worker", str(number), str(ports)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            stack.enter_context(process)
-            workers.append(Worker(process))
+        numbers = range(1, needed + 1)
+        workers = [stack.enter_context(start_worker(number, ports)) for number in numbers]
         yield Load(workers, connections, time_waits)

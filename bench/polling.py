@@ -6,14 +6,16 @@ import platform
 import socket
 import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
+from unittest.mock import patch
 
 from bench.measure import Sample, in_process
 from sockmon import __version__
 from sockmon.config import Config, Ports
+from sockmon.diagnosis import Diagnostician
 from sockmon.export.metrics import Build, Reload
 from sockmon.kernel import uapi
 from sockmon.kernel.sockdiag import NetlinkTransport
@@ -22,6 +24,8 @@ from sockmon.model.observation import Moment, Observation
 from sockmon.monitor import Monitor
 from sockmon.ui.web.app import create_app
 from sockmon.ui.web.board import Board
+
+Called = TypeVar("Called", bound=Callable[..., Any])
 
 
 class Clock:
@@ -63,6 +67,8 @@ class Poll:
         config = config or Config()
         self._monitor = Monitor(KernelSource.live(), config)
         self._clock = Clock(config.poll.interval)
+        #: What the last run() saw.
+        self.seen: Observation | None = None
 
     @property
     def now(self) -> Moment:
@@ -70,7 +76,11 @@ class Poll:
         return self._clock()
 
     def run(self) -> Sample:
-        return in_process(lambda: tcp_sockets(self.observe()))
+        return in_process(self._count)
+
+    def _count(self) -> int:
+        self.seen = self.observe()
+        return tcp_sockets(self.seen)
 
     def observe(self) -> Observation:
         """Poll; raises RuntimeError when any part of the poll failed: it would look cheap."""
@@ -82,6 +92,39 @@ class Poll:
 
     def close(self) -> None:
         self._monitor.close()
+
+
+class Diagnosis:
+    """What of the last poll was diagnosis: a stopwatch on the methods of which it consists."""
+
+    name = "sockmon: diagnosis within that poll"
+
+    def __init__(self) -> None:
+        self._wall = self._cpu = 0.0
+        self._patches = ExitStack()
+        # The latter counts states and, where it must, asks the kernel for the second dump.
+        for owner, method in ((Diagnostician, "diagnose"), (Monitor, "_last_heard")):
+            timed = self._timed(getattr(owner, method))
+            self._patches.enter_context(patch.object(owner, method, timed))
+
+    def run(self) -> Sample:
+        """Measure nothing more: return what the methods took since the last time."""
+        sample = Sample(self._wall, self._cpu, None)
+        self._wall = self._cpu = 0.0
+        return sample
+
+    def close(self) -> None:
+        self._patches.close()
+
+    def _timed(self, function: Called) -> Called:
+        def timed(*arguments: Any) -> Any:
+            wall, cpu = time.perf_counter(), time.process_time()
+            result = function(*arguments)
+            self._cpu += time.process_time() - cpu
+            self._wall += time.perf_counter() - wall
+            return result
+
+        return cast("Called", timed)
 
 
 def tcp_sockets(observation: Observation) -> int:

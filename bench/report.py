@@ -25,6 +25,10 @@ def megabytes(value: float) -> str:
     return f"{value / 1e6:,.1f} MB"
 
 
+def percent(value: float) -> str:
+    return f"{value:.1%}"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One thing measured of one contender; `reference` is the median it is compared with."""

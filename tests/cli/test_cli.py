@@ -138,7 +138,7 @@ def test_rules_have_the_configured_thresholds(sockmon: Run, tmp_path: Path) -> N
     )
     status, out, _ = sockmon("rules", "--config", str(path))
     assert status == 0
-    assert "sockmon_time_wait_buckets / sockmon_time_wait_buckets_limit >= 0.61" in out
+    assert "(sockmon_time_wait_buckets_limit > 0) >= 0.61" in out
     assert "for: 7m" in out
     assert "SockmonDeadPeer" not in out
     assert "SockmonDeadPeer" in sockmon("rules")[1]
@@ -158,10 +158,7 @@ def test_promtool_accepts_the_rules(sockmon: Run, tmp_path: Path) -> None:
     assert alerts == {detector.alert for detector in ALL} | {"SockmonDown", "SockmonPollFailing"}
 
 
-def test_doctor_sees_no_trouble_in_a_quiet_recording(
-    sockmon: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("time.sleep", lambda _: None)
+def test_doctor_sees_no_trouble_in_a_quiet_recording(sockmon: Run) -> None:
     status, out, err = sockmon("doctor", recording=QUIET)
     assert (status, err) == (0, "")
     assert out.startswith("OK: this host's TCP sockets are well\n")
@@ -171,10 +168,7 @@ def test_doctor_sees_no_trouble_in_a_quiet_recording(
     assert json.loads(out)["findings"] == []
 
 
-def test_doctor_that_cannot_look_says_so_and_exits_3(
-    sockmon: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("time.sleep", lambda _: None)
+def test_doctor_that_cannot_look_says_so_and_exits_3(sockmon: Run, tmp_path: Path) -> None:
     (tmp_path / "dumps").mkdir()
     status, out, _ = sockmon("doctor", recording=tmp_path)
     assert status == 3
