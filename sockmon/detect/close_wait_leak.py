@@ -16,6 +16,8 @@ from sockmon.model.sight import Sight
 
 NAME = "close_wait_leak"
 
+_SHARE_SEEN = 0.2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits(DetectorLimits):
@@ -84,12 +86,17 @@ def _judge(
 
 
 def _growth(sight: Sight, key: FindingKey, count: int, window: float) -> float:
-    """Sockets per second over the window; 0 while too little is known."""
+    """Sockets per second over the window; 0 until a fifth of it has been seen.
+
+    A burst becomes stale within seconds, and would look like growth without end.
+    """
     past = sight.past.get(key)
     if past is None:
         return 0.0
     samples = tuple(s for s in past.samples if sight.now - s[0] <= window)
-    return max(0.0, robust_slope((*samples, (sight.now, count)))) if samples else 0.0
+    if not samples or sight.now - samples[0][0] < _SHARE_SEEN * window:
+        return 0.0
+    return max(0.0, robust_slope((*samples, (sight.now, count))))
 
 
 def _descriptors(owner: Owner | None) -> tuple[int, int] | None:

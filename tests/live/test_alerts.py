@@ -65,6 +65,7 @@ def test_an_alert_lives_through_kill_9_and_ends_with_its_cause(netns: NetNs, con
             }
             assert set(firing["annotations"]) == {"summary", "description", "runbook_url"}
             assert daemon.log().count("firing: SockmonCloseWaitLeak") == 1
+            eventually(lambda: b'"state":"firing"' in (config.parent / "state").read_bytes())
             daemon.signal(signal.SIGKILL)
             daemon.process.wait(timeout=10)
         with running_daemon(netns, *arguments) as again:

@@ -72,14 +72,17 @@ class TestIsCritical:
     def test_when_it_grows_and_is_old(self) -> None:
         old = leaked(20, age=601.0)
         assert JUDGE.severity(old) == "warning"
-        assert JUDGE.severity(grown(old, 14, 16, 18)) == "critical"
+        assert JUDGE.severity(grown(old, *range(8, 20))) == "critical"
+
+    def test_but_not_when_it_has_grown_for_less_than_a_minute(self) -> None:
+        assert JUDGE.severity(grown(leaked(20, age=HOUR), *range(9, 20))) == "warning"
 
     def test_but_not_when_it_grows_and_is_young(self) -> None:
-        assert JUDGE.severity(grown(leaked(20, age=600.0), 14, 16, 18)) == "warning"
+        assert JUDGE.severity(grown(leaked(20, age=600.0), *range(8, 20))) == "warning"
 
     def test_nor_when_it_is_old_and_stands_still_or_shrinks(self) -> None:
-        assert JUDGE.severity(grown(leaked(20, age=HOUR), 20, 20, 20)) == "warning"
-        assert JUDGE.severity(grown(leaked(20, age=HOUR), 26, 24, 22)) == "warning"
+        assert JUDGE.severity(grown(leaked(20, age=HOUR), *[20] * 12)) == "warning"
+        assert JUDGE.severity(grown(leaked(20, age=HOUR), *range(32, 20, -1))) == "warning"
 
     def test_nor_when_it_grew_long_ago(self) -> None:
         seen = leaked(20, age=HOUR)
@@ -96,7 +99,7 @@ class TestIsCritical:
             seen = with_descriptors(leaked(20), 4096 - free, 4096)
             raised = judge("close_wait_leak", critical_fd_ratio=1.0)
             finding = raised.one(seen)
-            again = raised.one(remembering(seen, finding, "warning", 17, 18, 19))
+            again = raised.one(remembering(seen, finding, "warning", *range(8, 20)))
             assert again.severity == expected
             assert again.evidence["fd_exhaustion_seconds"] == free * 5
 
@@ -135,4 +138,4 @@ def test_of_a_client_it_names_the_port_elsewhere() -> None:
 
 
 def test_growth_is_told_by_the_minute() -> None:
-    assert JUDGE.one(grown(leaked(20), 17, 18, 19)).evidence["growth_per_minute"] == 12.0
+    assert JUDGE.one(grown(leaked(20), *range(8, 20))).evidence["growth_per_minute"] == 12.0
