@@ -136,9 +136,9 @@ class Diagnostician:
             if finding.group is not None:
                 inodes.setdefault(finding.group, set()).update(finding.inodes)
         owners = self._owners.find(inodes, sight.now)
-        if not owners:
-            return found, owners
-        judged = diagnose(replace(sight, owners=owners), limits)
+        judged = found
+        if owners != sight.owners:
+            judged = diagnose(replace(sight, owners=owners), limits)
         return tuple(
             replace(finding, owner=owners.get(finding.group)) if finding.group else finding
             for finding in judged

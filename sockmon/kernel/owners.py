@@ -37,6 +37,7 @@ class OwnerFinder:
         self._proc = proc
         self._units: dict[int, str | None] = {}
         self._known: dict[Group, tuple[float, Owner]] = {}
+        self._holders: frozenset[int] = frozenset()
         self.hidden = 0
 
     def find(self, inodes: Mapping[Group, Collection[int]], now: float) -> dict[Group, Owner]:
@@ -52,11 +53,20 @@ class OwnerFinder:
         missing = {group: held for group, held in inodes.items() if group not in self._known}
         if missing:
             self.name_units({group.cgroup_id for group in missing})
-            found = read_owners(self._proc, set().union(*missing.values()))
-            self.hidden = found.hidden
+            found = self._ask(missing.values())
             for group, held in missing.items():
                 self._known[group] = now, self._owner(group, held, found)
         return {group: owner for group, (_, owner) in self._known.items()}
+
+    def _ask(self, groups: Collection[Collection[int]]) -> Owners:
+        """Look at last time's holders; at everybody only if a group has none of them."""
+        wanted = set().union(*groups)
+        found = read_owners(self._proc, wanted, self._holders)
+        if any(found.by_inode.keys().isdisjoint(inodes) for inodes in groups):
+            found = read_owners(self._proc, wanted)
+            self.hidden = found.hidden
+        self._holders = frozenset(process.pid for process in found.by_inode.values())
+        return found
 
     def name_units(self, cgroup_ids: Collection[int]) -> Mapping[int, str | None]:
         """Return the unit or container of each cgroup; None for the root and for what has gone."""
@@ -132,15 +142,18 @@ def unit_of(cgroup_path: str) -> str:
     return printable(cgroup_path)
 
 
-def read_owners(proc: Path, inodes: Collection[int]) -> Owners:
+def read_owners(proc: Path, inodes: Collection[int], pids: Collection[int] | None = None) -> Owners:
     """Find the process of each socket inode: the one with the lowest PID where several share it.
 
-    Reads every process's descriptors: dear, so only for sockets somebody asked about.
+    Reads every descriptor of every process, or of `pids` alone: dear, so only for sockets that
+    somebody asked about.
     """
     links = {f"socket:[{inode}]": inode for inode in inodes if inode}
     by_inode: dict[int, Process] = {}
     hidden = 0
-    for pid in sorted(int(name) for name in os.listdir(proc) if name.isdigit()):
+    if pids is None:
+        pids = [int(name) for name in os.listdir(proc) if name.isdigit()]
+    for pid in sorted(pids):
         try:
             held = _held(f"{proc}/{pid}/fd", links)
         except PermissionError:
