@@ -13,7 +13,7 @@ help:
 	@echo "make lock   choose anew the versions in requirements/"
 
 run: $(VENV)/runtime
-	$(BIN)/sockmon run $(ARGS)
+	@exec $(BIN)/sockmon run $(ARGS)
 
 test: $(VENV)/development components
 	$(BIN)/python -m tests.run $(ARGS)
@@ -37,17 +37,18 @@ components:
 	tests/install-components
 
 $(VENV)/pip:
-	tests/make-venv $(PYTHON) $(VENV)
-	touch $@
+	@echo "installing into $(VENV)/ (a minute, the first time)"
+	@tests/make-venv $(PYTHON) $(VENV)
+	@touch $@
 
 $(VENV)/runtime: $(VENV)/pip requirements/runtime.txt pyproject.toml
-	$(BIN)/pip install --quiet --require-hashes -r requirements/runtime.txt
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+	@$(BIN)/pip install --quiet --require-hashes -r requirements/runtime.txt
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
 
 $(VENV)/development: $(VENV)/runtime requirements/development.txt
-	$(BIN)/pip install --quiet --require-hashes -r requirements/development.txt
-	touch $@
+	@$(BIN)/pip install --quiet --require-hashes -r requirements/development.txt
+	@touch $@
 
 lock: $(VENV)/development
 	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-index-url \
