@@ -7,13 +7,14 @@ validation library.
 import ipaddress
 import json
 import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Le, MinLen
+from annotated_types import Ge, Le
 
-from sockmon.alert.settings import Alerting
+from sockmon.alert.settings import AbsolutePath, Alerting
 from sockmon.detect import Detect
 from sockmon.durations import DurationField
 
@@ -22,6 +23,7 @@ Port = Annotated[int, Ge(1), Le(65535)]
 
 _STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
 _FILE_LIMIT = 1 << 20
+_PROBLEMS_TOLD = 50
 _ADDRESS_AND_PORT = re.compile(r"(?:\[(?P<ipv6>[^][]+)\]|(?P<ipv4>[^][:]*)):(?P<port>[0-9]{1,5})")
 
 
@@ -102,7 +104,7 @@ class Config:
     ports: Ports = field(default_factory=Ports)
     detect: Detect = field(default_factory=Detect)  # type: ignore[valid-type]
     alerting: Alerting = field(default_factory=Alerting)
-    state_dir: Annotated[str, MinLen(1)] | None = None
+    state_dir: AbsolutePath | None = None
 
 
 class ConfigError(Exception):
@@ -116,6 +118,8 @@ class ConfigError(Exception):
 def load(path: Path) -> Config:
     """Read a configuration file; raises ConfigError with every mistake in it."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ConfigError([f"{path}: cannot read it: not a regular file"])
         with path.open("rb") as file:
             data = file.read(_FILE_LIMIT + 1)
     except OSError as error:
@@ -139,7 +143,10 @@ def parse(data: bytes, name: str) -> Config:
         ]
     if problems:
         problems.sort(key=lambda problem: problem.line)
-        raise ConfigError([f"{name}:{problem}" for problem in problems])
+        told = [f"{name}:{problem}" for problem in problems[:_PROBLEMS_TOLD]]
+        if len(problems) > _PROBLEMS_TOLD:
+            told.append(f"{name}: and {len(problems) - _PROBLEMS_TOLD} more mistakes")
+        raise ConfigError(told)
     return config
 
 

@@ -170,13 +170,14 @@ class Alerter:
                 return {}
             alerts, told, remembered = _revived(state, now)
         except AnotherBootError as error:
-            log.info("alerts begin anew: %s", error)
+            log.info("alerts cannot be restored and begin anew: %s", error)
             return {}
         except (StateError, RecordError) as error:
-            log.warning("alerts begin anew: %s", error)
+            log.warning("alerts cannot be restored and begin anew: %s", error)
             return {}
         self._alerts, self.remembered = alerts, remembered
         self.alerts = tuple(alerts.values())
+        log.info("alerts restored from %s: %d", file.path, len(alerts))
         return told
 
 

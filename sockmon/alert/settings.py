@@ -88,7 +88,7 @@ def _are_labels(labels: Mapping[str, str]) -> None:
 
 
 Seconds = Annotated[float, DurationField()]
-Path = Annotated[str, Checked(_is_path)]
+AbsolutePath = Annotated[str, Checked(_is_path)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class BasicAuth:
     __pydantic_config__: ClassVar = _STRICT
 
     username: Annotated[str, Checked(_is_user_name)]
-    password_file: Path
+    password_file: AbsolutePath
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Authorization:
 
     __pydantic_config__: ClassVar = _STRICT
 
-    credentials_file: Path
+    credentials_file: AbsolutePath
     type: Annotated[str, Checked(_is_scheme)] = "Bearer"
 
 
@@ -117,9 +117,9 @@ class TlsConfig:
 
     __pydantic_config__: ClassVar = _STRICT
 
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
+    ca_file: AbsolutePath | None = None
+    cert_file: AbsolutePath | None = None
+    key_file: AbsolutePath | None = None
 
     def __post_init__(self) -> None:
         if (self.cert_file is None) != (self.key_file is None):

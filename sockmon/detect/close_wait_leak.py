@@ -30,6 +30,13 @@ class Limits(DetectorLimits):
     critical_fd_ratio: Ratio = 0.8
     critical_fd_exhaustion: Seconds = 3600.0
 
+    def __post_init__(self) -> None:
+        """Refuse an age that would be critical before it is stale; raises ValueError."""
+        if self.stale_after <= 0 or self.growth_window <= 0:
+            raise ValueError("stale_after and growth_window must be more than nothing")
+        if self.stale_after > self.critical_age:
+            raise ValueError("stale_after is longer than critical_age")
+
 
 def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
     """Yield a finding for each group with enough stale sockets."""
@@ -58,15 +65,16 @@ def _judge(
         return None
     growth = _growth(sight, key, count, limits.growth_window)
     use = _descriptors(owner)
-    seconds_left = (use[1] - use[0]) / growth if use and growth > 0 else None
+    seconds_left = (use[1] - use[0]) / growth if use and growth else None
     critical = (
-        (growth > 0 and oldest > limits.critical_age)
+        (bool(growth) and oldest > limits.critical_age)
         or (use is not None and use[0] >= limits.critical_fd_ratio * use[1])
         or (seconds_left is not None and seconds_left < limits.critical_fd_exhaustion)
     )
     judged: Severity = "critical" if critical else "warning"
     evidence = _evidence(sight, rows, oldest, growth, seconds_left)
-    who = subject.owner or "an unknown process"
+    known = owner is not None and (owner.unit is not None or owner.processes)
+    who = subject.owner if known and subject.owner else "a process that may not be seen"
     return Finding(
         detector=NAME,
         severity=judged,
@@ -79,23 +87,23 @@ def _judge(
             f"({_where(group)}; the oldest {format_duration(round(oldest))} ago)"
         ),
         evidence=evidence,
-        advice=_advice(group, who, evidence, seconds_left),
+        advice=_advice(group, who, evidence, seconds_left, known=bool(known)),
         group=group,
         inodes=tuple(inode for inode in sight.table.inode[rows].tolist() if inode),
     )
 
 
-def _growth(sight: Sight, key: FindingKey, count: int, window: float) -> float:
-    """Sockets per second over the window; 0 until a fifth of it has been seen.
+def _growth(sight: Sight, key: FindingKey, count: int, window: float) -> float | None:
+    """Sockets per second over the window; None until a fifth of it has been seen.
 
     A burst becomes stale within seconds, and would look like growth without end.
     """
     past = sight.past.get(key)
     if past is None:
-        return 0.0
+        return None
     samples = tuple(s for s in past.samples if sight.now - s[0] <= window)
     if not samples or sight.now - samples[0][0] < _SHARE_SEEN * window:
-        return 0.0
+        return None
     return max(0.0, robust_slope((*samples, (sight.now, count))))
 
 
@@ -113,16 +121,17 @@ def _evidence(
     sight: Sight,
     rows: NDArray[np.intp],
     oldest: float,
-    growth: float,
+    growth: float | None,
     seconds_left: float | None,
 ) -> dict[str, Any]:
     evidence: dict[str, Any] = {
         "oldest_seconds": round(oldest, 1),
-        "growth_per_minute": round(growth * 60, 2),
         "unread_bytes": int(close_wait.unread_bytes(sight.table, rows).sum()),
         "never_read_to_the_end": int((sight.table.receive_queue[rows] > 0).sum()),
         "peers": sight.peers(rows),
     }
+    if growth is not None:
+        evidence["growth_per_minute"] = round(growth * 60, 2)
     if seconds_left is not None:
         evidence["fd_exhaustion_seconds"] = round(seconds_left)
     return evidence
@@ -135,7 +144,12 @@ def _where(group: Group) -> str:
 
 
 def _advice(
-    group: Group, who: str, evidence: dict[str, Any], seconds_left: float | None
+    group: Group,
+    who: str,
+    evidence: dict[str, Any],
+    seconds_left: float | None,
+    *,
+    known: bool,
 ) -> tuple[str, ...]:
     advice = [
         f"{who} must close these sockets: the kernel keeps CLOSE_WAIT for ever.",
@@ -157,5 +171,6 @@ def _advice(
         )
     side = "sport" if group.role == "listener" else "dport"
     advice.append(f"See them: ss -tnpo state close-wait '( {side} = :{group.port} )'")
-    advice.append(f"First aid: restart {who}; it loses its other connections too.")
+    if known:
+        advice.append(f"First aid: restart {who}; it loses its other connections too.")
     return tuple(advice)

@@ -1,7 +1,7 @@
 """What a detector is: a table of limits with defaults, and a pure function to findings."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 from annotated_types import Ge, Gt, Le
@@ -31,6 +31,14 @@ class DetectorLimits:
     enabled: bool = True
     for_: Seconds = 30.0
     keep_firing_for: Seconds = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse a critical limit below its warning; raises ValueError."""
+        for field in fields(self):
+            warning = getattr(self, field.name.replace("critical_", "warning_"), None)
+            critical = getattr(self, field.name)
+            if field.name.startswith("critical_") and warning is not None and critical < warning:
+                raise ValueError(f"{field.name} {critical:g} is below the warning's {warning:g}")
 
 
 class Detector(NamedTuple):

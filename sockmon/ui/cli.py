@@ -44,6 +44,8 @@ def entry_point() -> NoReturn:
 
 def main(argv: Sequence[str], open_source: OpenSource = KernelSource.live) -> int:
     """Run one command over a kernel, or a recording of one; returns the exit status."""
+    if sys.stdout is None:  # closed by the caller: sockmon count >&-
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for the process's life
     mistake = COULD_NOT_LOOK if list(argv[:1]) == ["doctor"] else USAGE
     try:
         arguments = _parser().parse_args(argv)
@@ -58,11 +60,21 @@ def main(argv: Sequence[str], open_source: OpenSource = KernelSource.live) -> in
         return mistake
     except BrokenPipeError:
         # The reader has gone, as in `sockmon count | head -1`: nothing more to say, nor to flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return SUCCESS
+    except OSError as error:
+        # Only output is written past this point: what is read raises errors of its own.
+        print(f"sockmon: cannot write the answer: {error.strerror}", file=sys.stderr)
+        _discard_output()
+        return mistake
     except KeyboardInterrupt:
         return 130
     return status
+
+
+def _discard_output() -> None:
+    """Let Python's own flush at exit write to nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -145,8 +145,8 @@ def _by_owner(view: _View, rows: Rows) -> _Coded:
     found = owners.read_owners(view.source.proc, inodes)
     if found.hidden:
         view.hints.append(
-            f"the sockets of {found.hidden} processes have owner {NONE}: "
-            "seeing them needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+            f"{found.hidden} processes could not be looked into; what they hold has owner {NONE}: "
+            "seeing it needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
         )
     holders = (found.by_inode.get(inode) for inode in inodes)
     names = [f"{owners.printable(p.name)}[{p.pid}]" if p else NONE for p in holders]
@@ -194,7 +194,8 @@ def write(counted: Counted, form: Format, taken_at: float, out: IO[str]) -> None
         writer.writerows([*values, n] for values, n in counted.groups)
     elif form == "plain":
         for values, n in counted.groups:
-            out.write(" ".join(map(str, (*values, n))) + "\n")
+            words = ("_".join(str(value).split()) for value in values)  # a column each, for awk
+            out.write(" ".join([*words, str(n)]) + "\n")
     else:
         _write_table(counted, out)
 

@@ -138,7 +138,9 @@ def _write_finding(finding: Finding, out: IO[str]) -> None:
 
 def _shown(name: str, value: object) -> str:
     if name.endswith("_seconds") and isinstance(value, int | float):
-        return format_duration(round(value))
+        return format_duration(round(value)) if round(value) else "now"
+    if name.endswith("port"):
+        return str(value)
     if isinstance(value, list):
         return ", ".join(_shown("", item) for item in value) or "none"
     if isinstance(value, dict):
@@ -166,7 +168,9 @@ def _vital_signs(namespace: NamespaceObservation) -> Iterable[str]:
         families = namespace.tcp.value.values()
         total = sum(map(sum, families))
         waiting = sum(counts[TcpState.CLOSE_WAIT] for counts in families)
-        yield f"{total:,} TCP sockets, {waiting:,} of them in close_wait"
+        oldest = namespace.diagnosis.value.oldest_close_wait if namespace.diagnosis else 0.0
+        since = f", the oldest for {format_duration(round(oldest))}" if waiting else ""
+        yield f"{total:,} TCP sockets, {waiting:,} of them in close_wait{since}"
     limits = namespace.limits.value if namespace.limits else None
     if limits and limits.sockstat and limits.time_wait_limit:
         yield f"{limits.sockstat.time_wait:,} of {limits.time_wait_limit:,} time-wait buckets"

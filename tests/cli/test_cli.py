@@ -227,3 +227,44 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert re.fullmatch(r"0\n", ended.stdout)
     assert ended.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "status"), [("count", 2), ("rules", 2), ("doctor", 3)], ids=str
+)
+def test_an_answer_that_cannot_be_written_is_told_in_one_line(command: str, status: int) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "sockmon", command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == status
+    assert ended.stderr == "sockmon: cannot write the answer: No space left on device\n"
+
+
+def test_a_closed_output_is_no_mistake() -> None:
+    command = f"{sys.executable} -m sockmon count >&-"
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_limits_that_contradict_each_other_are_told(sockmon: Run, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(
+        "detect:\n"
+        "  time_wait_pressure: {warning_ratio: 0.9, critical_ratio: 0.5}\n"
+        "  close_wait_leak: {stale_after: 20m}\n"
+        "state_dir: here\n"
+    )
+    assert sockmon("check-config", str(path)) == (
+        1,
+        "",
+        (
+            f"{path}:2: detect.time_wait_pressure: critical_ratio 0.5 is below the warning's 0.9\n"
+            f"{path}:3: detect.close_wait_leak: stale_after is longer than critical_age\n"
+            f"{path}:4: state_dir: expected an absolute path\n"
+        ),
+    )

@@ -148,7 +148,7 @@ def run_to_its_end(
         (("--web.listen-address", "192.0.2.1:9000"), "no interface of this host has that address"),
         (("--web.listen-address", "localhost"), "expected ADDRESS:PORT"),
         (("--config", "/nonexistent.yaml"), "cannot read it: No such file or directory"),
-        (("--config", "/proc"), "cannot read it: Is a directory"),
+        (("--config", "/proc"), "cannot read it: not a regular file"),
     ],
 )
 def test_says_in_one_line_why_it_cannot_start(
@@ -204,3 +204,14 @@ def test_a_paused_daemon_does_not_poll_all_that_it_missed(daemon: RunningDaemon)
 
 def _state_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_configuration_that_became_a_pipe_does_not_stop_it(
+    daemon: RunningDaemon, config: Path
+) -> None:
+    config.unlink()
+    os.mkfifo(config)
+    daemon.signal(signal.SIGHUP)
+    eventually(lambda: daemon.value("sockmon_config_last_reload_successful") == 0)
+    assert "not a regular file" in daemon.log()
+    assert daemon.stop() == 0

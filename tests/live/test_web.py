@@ -99,6 +99,13 @@ def test_peers_are_shown_to_loopback_clients_alone(netns: NetNs) -> None:
         assert daemon.get("/api/v1/observation", host="::1").status == 200
 
 
+def test_no_page_of_a_browser_reads_peers_by_rebinding_its_name(daemon: RunningDaemon) -> None:
+    for host, status in (("evil.example", 403), ("localhost:10776", 200), ("[::1]", 200)):
+        assert daemon.get("/api/v1/observation", {"Host": host}).status == status
+    assert daemon.get("/metrics", {"Host": "evil.example"}).status == 200
+    assert daemon.get("/metrics/", {"Host": "evil.example"}).status == 404
+
+
 def test_two_hundred_silent_clients_keep_no_scrape_waiting_and_are_closed(
     daemon: RunningDaemon, netns: NetNs
 ) -> None:

@@ -300,7 +300,7 @@ class TestLoading:
                 load(missing)
 
     def test_a_directory_says_so(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="cannot read it: Is a directory"):
+        with pytest.raises(ConfigError, match="cannot read it: not a regular file"):
             load(tmp_path)
 
     def test_mistakes_name_the_file(self, tmp_path: Path) -> None:

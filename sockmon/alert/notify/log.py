@@ -35,5 +35,5 @@ def line(alert: Alert) -> str:
     """Write what happened to which alert, as Prometheus writes labels."""
     name = alert.labels["alertname"]
     labels = ",".join(f'{k}="{v}"' for k, v in alert.labels.items() if k != "alertname")
-    what = "firing" if alert.firing else "resolved"
-    return f"{what}: {name}{{{labels}}}: {alert.annotations['summary']}"
+    what, was = ("firing", "") if alert.firing else ("resolved", "it was: ")
+    return f"{what}: {name}{{{labels}}}: {was}{alert.annotations['summary']}"

@@ -3,6 +3,7 @@
 import gzip
 import html
 import ipaddress
+import re
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
@@ -37,10 +38,10 @@ _LANDING = """<!doctype html>
 
 def create_app(board: Board) -> Starlette:
     """Build the application around the board."""
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", _landing_page(board)),
-            Route("/metrics", _MetricsEndpoint(board)),
+            Route("/metrics", _MetricsEndpoint(board), methods=["GET"]),
             Route("/-/healthy", _health(board.why_unhealthy, "healthy")),
             Route("/-/ready", _health(board.why_not_ready, "ready")),
             Route("/api/v1/observation", _observation(board)),
@@ -48,6 +49,8 @@ def create_app(board: Board) -> Starlette:
         ],
         middleware=[Middleware(_LoopbackOnly, prefix="/api/")],
     )
+    app.router.redirect_slashes = False  # it would repeat whatever Host the client sent
+    return app
 
 
 class _BoardCollector(Collector):
@@ -139,12 +142,26 @@ class _LoopbackOnly:
         if (
             scope["type"] == "http"
             and scope["path"].startswith(self._prefix)
-            and not _is_loopback(scope.get("client"))
+            and not (_is_loopback(scope.get("client")) and _is_local_name(scope["headers"]))
         ):
             refusal = PlainTextResponse("answered to loopback clients only\n", status_code=403)
             await refusal(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+
+def _is_local_name(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether the host asked for is localhost or an address.
+
+    A page from elsewhere whose name was made to point here (DNS rebinding) asks for its name.
+    """
+    host = next((value for name, value in headers if name == b"host"), b"").decode("latin-1")
+    name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return name in ("", "localhost")
+    return True
 
 
 def _is_loopback(client: tuple[str, int] | None) -> bool:

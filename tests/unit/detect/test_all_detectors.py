@@ -234,12 +234,15 @@ def own_limits(detector: Detector) -> list[tuple[str, Any, Any, list[Any]]]:
     """Each limit with a value as a file writes it, what that means, and values it must refuse."""
     cases: list[tuple[str, Any, Any, list[Any]]] = []
     for limit in fields(detector.limits)[len(fields(DetectorLimits)) :]:
+        is_critical = limit.name.startswith("critical")
         if "ratio" in limit.name:
-            cases.append((limit.name, 0.5, 0.5, [0, 1.1, 80, "0.5", True]))
+            ratio = 0.97 if is_critical else 0.2
+            cases.append((limit.name, ratio, ratio, [0, 1.1, 80, "0.5", True]))
         elif isinstance(limit.default, float):
             cases.append((limit.name, "90s", 90.0, [90, "-1s", "soon"]))
         else:
-            cases.append((limit.name, 7, 7, [0, -1, 1.5, "7", True]))
+            count = 700 if is_critical else 7
+            cases.append((limit.name, count, count, [0, -1, 1.5, "7", True]))
     return cases
 
 
@@ -251,6 +254,17 @@ def test_every_limit_can_be_told_and_has_bounds(detector: Detector) -> None:
         for wrong in bad:
             with pytest.raises(ValidationError):
                 as_yaml_would(detector, **{name: wrong})
+
+
+@each_detector
+def test_a_critical_limit_below_its_warning_is_a_mistake(detector: Detector) -> None:
+    names = {limit.name for limit in fields(detector.limits)}
+    for critical in (name for name in names if name.startswith("critical_")):
+        warning = critical.replace("critical_", "warning_")
+        if warning in names:
+            high, low = (0.9, 0.4) if "ratio" in critical else (30, 20)
+            with pytest.raises(ValidationError, match="below the warning"):
+                as_yaml_would(detector, **{warning: high, critical: low})
 
 
 @each_detector
