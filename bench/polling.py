@@ -18,6 +18,7 @@ from sockmon.config import Config, Ports
 from sockmon.diagnosis import Diagnostician
 from sockmon.export.metrics import Build, Reload
 from sockmon.kernel import uapi
+from sockmon.kernel.memory import keep_freed_memory
 from sockmon.kernel.sockdiag import NetlinkTransport
 from sockmon.kernel.source import KernelSource
 from sockmon.model.observation import Moment, Observation
@@ -64,6 +65,7 @@ class Poll:
     name = "sockmon: one poll"
 
     def __init__(self, config: Config | None = None) -> None:
+        keep_freed_memory()  # as the daemon does
         config = config or Config()
         self._monitor = Monitor(KernelSource.live(), config)
         self._clock = Clock(config.poll.interval)

@@ -20,6 +20,7 @@ from sockmon.config import Config, ConfigError, ListenAddress
 from sockmon.detect import limits_of
 from sockmon.export.alerts import AlertingStatus
 from sockmon.export.metrics import Build, Reload
+from sockmon.kernel.memory import keep_freed_memory
 from sockmon.kernel.source import KernelSource
 from sockmon.model.observation import Moment, Observation
 from sockmon.monitor import Monitor
@@ -61,6 +62,7 @@ class Daemon:
         load: Callable[[], Config],
         open_source: OpenSource = KernelSource.live,
     ) -> None:
+        keep_freed_memory()
         self._load = load
         self._settings = load()
         self._stopping = threading.Event()
@@ -153,16 +155,18 @@ class Daemon:
             self._alerting_by = settings
         observation = self._monitor.poll(now)
         diagnosed = {
-            namespace.name: namespace.diagnosis.value.findings
+            namespace.name: namespace.diagnosis.value
             for namespace in observation.namespaces
             if namespace.diagnosis is not None and namespace.diagnosis.at == observation.at
         }
         if not self._stopping.is_set():
             self._alerter.observe(
-                (finding for findings in diagnosed.values() for finding in findings),
+                (finding for found in diagnosed.values() for finding in found.findings),
                 observation.at,
                 observation.interval,
-                looked=lambda netns, _: netns in diagnosed,
+                looked=lambda netns, detector: (
+                    netns in diagnosed and detector not in diagnosed[netns].blind
+                ),
                 remember=self._monitor.remember(),
             )
         return observation

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sockmon.detect import close_wait_leak, diagnose
+from sockmon.detect import blind, close_wait_leak, diagnose
 from sockmon.detect.confirm import Confirmed
 from sockmon.detect.detector import DetectorLimits
 from sockmon.kernel.owners import OwnerFinder
@@ -125,6 +125,7 @@ class Diagnostician:
             stale=tuple(self._stale(sight, owners, _stale_after(limits))),
             oldest_close_wait=float(oldest),
             hidden_processes=self._owners.hidden,
+            blind=blind(seen.limits),
         )
 
     def _with_owners(

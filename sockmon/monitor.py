@@ -59,7 +59,8 @@ class Monitor:
         self.config = config
         self._source = source
         self._memory = _Memory(
-            NamespaceObservation(source.name), Diagnostician(OwnerFinder(source.proc))
+            NamespaceObservation(source.name),
+            Diagnostician(OwnerFinder(source.proc, source.stop_requested)),
         )
         self._statistics = PollStatistics()
 

@@ -20,6 +20,7 @@ from sockmon.detect import (
 )
 from sockmon.detect.detector import Detector, DetectorLimits
 from sockmon.model.finding import Finding
+from sockmon.model.limits import Limits
 from sockmon.model.sight import Sight
 
 ALL: tuple[Detector, ...] = (
@@ -50,6 +51,25 @@ Detect = make_dataclass(
 def limits_of(detect: Any) -> Mapping[str, DetectorLimits]:
     """Return each detector's limits by its name, from the configuration's `detect`."""
     return {detector.name: getattr(detect, detector.name) for detector in ALL}
+
+
+#: Of Limits, what a detector cannot judge without; None there means that it did not look.
+_NEEDS = {
+    "time_wait_pressure": ("sockstat", "time_wait_limit"),
+    "orphan_pressure": ("sockstat",),
+    "tcp_memory_pressure": ("sockstat",),
+    "fin_wait2_stuck": ("settings",),
+    "syn_backlog": ("settings",),
+}
+
+
+def blind(limits: Limits) -> frozenset[str]:
+    """Name the detectors that could not look, for want of a file that every kernel has."""
+    return frozenset(
+        name
+        for name, needs in _NEEDS.items()
+        if any(getattr(limits, need) is None for need in needs)
+    )
 
 
 def diagnose(sight: Sight, limits: Mapping[str, DetectorLimits]) -> tuple[Finding, ...]:

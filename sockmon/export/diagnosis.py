@@ -82,7 +82,7 @@ def _close_wait(diagnoses: list[tuple[str, Diagnosis]]) -> Iterator[Metric]:
 def _findings(diagnoses: list[tuple[str, Diagnosis]]) -> Metric:
     findings = Gauge(
         "sockmon_findings",
-        "Findings of the last poll, by the detector that made them.",
+        "Findings of the last poll, by detector; none where one could not look.",
         labels=["netns", "detector", "severity"],
     )
     for netns, diagnosis in diagnoses:
@@ -92,5 +92,6 @@ def _findings(diagnoses: list[tuple[str, Diagnosis]]) -> Metric:
                     (found.detector, found.severity) == (detector.name, severity)
                     for found in diagnosis.findings
                 )
-                findings.add_metric([netns, detector.name, severity], count)
+                if count or detector.name not in diagnosis.blind:
+                    findings.add_metric([netns, detector.name, severity], count)
     return findings

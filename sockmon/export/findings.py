@@ -40,7 +40,7 @@ def _finding(finding: Finding) -> Json:
 
 def _process(owner: Owner, process: Process) -> Json:
     return {
-        "name": process.name,
+        "name": process.name.encode(errors="backslashreplace").decode(),
         "pid": process.pid,
         "unit": owner.unit,
         "fds": process.fds,

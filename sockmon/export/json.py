@@ -31,6 +31,7 @@ def _namespace(namespace: NamespaceObservation) -> Json:
         "tcp": namespace.tcp and _timed(namespace.tcp, _families(namespace.tcp.value)),
         "udp": namespace.udp and _timed(namespace.udp, _families(namespace.udp.value)),
         "ports": namespace.ports and _timed(namespace.ports, _ports(namespace.ports.value)),
+        "diagnosed_at": namespace.diagnosis and namespace.diagnosis.at.wall,
         "findings": findings(namespace.diagnosis.value.findings) if namespace.diagnosis else None,
         "limits": namespace.limits and _timed(namespace.limits, _limits(namespace.limits.value)),
     }

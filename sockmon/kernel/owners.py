@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,8 +33,9 @@ class Owners:
 class OwnerFinder:
     """Answers who holds groups of sockets, asking /proc rarely and for all groups at once."""
 
-    def __init__(self, proc: Path) -> None:
+    def __init__(self, proc: Path, stop_requested: Callable[[], bool] = lambda: False) -> None:
         self._proc = proc
+        self._stop_requested = stop_requested
         self._units: dict[int, str | None] = {}
         self._known: dict[Group, tuple[float, Owner]] = {}
         self._holders: frozenset[int] = frozenset()
@@ -59,11 +60,11 @@ class OwnerFinder:
         return {group: owner for group, (_, owner) in self._known.items()}
 
     def _ask(self, groups: Collection[Collection[int]]) -> Owners:
-        """Look at last time's holders; at everybody only if a group has none of them."""
+        """Look at last time's holders; at everybody if they hold less than half of a group."""
         wanted = set().union(*groups)
-        found = read_owners(self._proc, wanted, self._holders)
-        if any(found.by_inode.keys().isdisjoint(inodes) for inodes in groups):
-            found = read_owners(self._proc, wanted)
+        found = read_owners(self._proc, wanted, self._stop_requested, self._holders)
+        if any(2 * len(found.by_inode.keys() & set(inodes)) < len(inodes) for inodes in groups):
+            found = read_owners(self._proc, wanted, self._stop_requested)
             self.hidden = found.hidden
         self._holders = frozenset(process.pid for process in found.by_inode.values())
         return found
@@ -78,10 +79,11 @@ class OwnerFinder:
 
     def _owner(self, group: Group, inodes: Collection[int], found: Owners) -> Owner:
         held = Counter(found.by_inode[inode] for inode in inodes if inode in found.by_inode)
-        processes = [_with_descriptors(process) for process, _ in held.most_common()]
+        holders = held.most_common(_PROCESSES_SHOWN)
+        processes = [_with_descriptors(process) for process, _ in holders]
         unit = self._units.get(group.cgroup_id)
         name = processes[0].name if processes else "unknown"
-        return Owner(unit or label(name), unit, tuple(processes[:_PROCESSES_SHOWN]))
+        return Owner(label(unit or name), unit, tuple(processes))
 
 
 def label(name: str) -> str:
@@ -101,7 +103,7 @@ def _with_descriptors(process: Process) -> Process:
             return process  # another process by now
         soft, _ = real.rlimit(psutil.RLIMIT_NOFILE)
         return replace(process, fds=real.num_fds(), fd_limit=soft)
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return process
 
 
@@ -142,20 +144,27 @@ def unit_of(cgroup_path: str) -> str:
     return printable(cgroup_path)
 
 
-def read_owners(proc: Path, inodes: Collection[int], pids: Collection[int] | None = None) -> Owners:
+def read_owners(
+    proc: Path,
+    inodes: Collection[int],
+    stop_requested: Callable[[], bool] = lambda: False,
+    pids: Collection[int] | None = None,
+) -> Owners:
     """Find the process of each socket inode: the one with the lowest PID where several share it.
 
     Reads every descriptor of every process, or of `pids` alone: dear, so only for sockets that
-    somebody asked about.
+    somebody asked about. It ends early when all are found, or when asked to stop.
     """
     links = {f"socket:[{inode}]": inode for inode in inodes if inode}
     by_inode: dict[int, Process] = {}
     hidden = 0
     if pids is None:
-        pids = [int(name) for name in os.listdir(proc) if name.isdigit()]
+        pids = _pids(proc)
     for pid in sorted(pids):
+        if len(by_inode) == len(links) or stop_requested():
+            break
         try:
-            held = _held(f"{proc}/{pid}/fd", links)
+            held = _held(f"{proc}/{pid}/fd", links, stop_requested)
         except PermissionError:
             hidden += 1
             continue
@@ -169,10 +178,21 @@ def read_owners(proc: Path, inodes: Collection[int], pids: Collection[int] | Non
     return Owners(by_inode, hidden)
 
 
-def _held(directory: str, links: Mapping[str, int]) -> dict[int, str]:
+def _pids(proc: Path) -> list[int]:
+    try:
+        return [int(name) for name in os.listdir(proc) if name.isdigit()]
+    except OSError:
+        return []  # out of descriptors, say: owners are then known by their unit alone
+
+
+def _held(
+    directory: str, links: Mapping[str, int], stop_requested: Callable[[], bool]
+) -> dict[int, str]:
     """Return those of the sockets that a process holds, each with its descriptor's path."""
-    held = {}
+    held: dict[int, str] = {}
     for name in os.listdir(directory):
+        if stop_requested():
+            break
         inode = links.get(_link(f"{directory}/{name}"))
         if inode is not None:
             held[inode] = f"{directory}/{name}"
@@ -212,5 +232,5 @@ def _process(pid: int) -> Process:
     try:
         real = psutil.Process(pid)
         return Process(pid, real.name(), started=real.create_time())
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return Process(pid, "?")

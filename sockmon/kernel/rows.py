@@ -25,6 +25,8 @@ class AttributeField(NamedTuple):
 CGROUP_ID = AttributeField("cgroup_id", Attribute.CGROUP_ID, 0, 2)
 #: SK_MEMINFO_DROPS: at a listener, the connections dropped there.
 DROPS = AttributeField("drops", Attribute.SKMEMINFO, 32, 1)
+#: The first word of tcp_info holds tcpi_state: never 0 where there is a tcp_info.
+INFO_PRESENT = AttributeField("info_present", Attribute.INFO, 0, 1)
 #: tcpi_last_data_sent, tcpi_last_data_recv, tcpi_last_ack_recv: milliseconds ago.
 DATA_SENT = AttributeField("data_sent_ms", Attribute.INFO, 44, 1)
 DATA_RECEIVED = AttributeField("data_received_ms", Attribute.INFO, 52, 1)
@@ -33,7 +35,7 @@ ACK_RECEIVED = AttributeField("ack_received_ms", Attribute.INFO, 56, 1)
 #: What every dump is decoded for.
 FIELDS = (CGROUP_ID, DROPS)
 #: What the second dump, of sockets in telling states, is decoded for.
-INFO_FIELDS = (DATA_SENT, DATA_RECEIVED, ACK_RECEIVED)
+INFO_FIELDS = (INFO_PRESENT, DATA_SENT, DATA_RECEIVED, ACK_RECEIVED)
 
 
 @dataclass(frozen=True, slots=True)

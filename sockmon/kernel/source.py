@@ -15,6 +15,7 @@ from sockmon.kernel.rows import (
     DATA_SENT,
     DROPS,
     INFO_FIELDS,
+    INFO_PRESENT,
     RowBuffer,
     Rows,
 )
@@ -36,6 +37,7 @@ class KernelSource:
     diag: SockDiag
     proc: Path
     name: str = HOST
+    stop_requested: Callable[[], bool] = lambda: False
     _tcp_rows: RowBuffer = field(default_factory=RowBuffer, repr=False, compare=False)
     _udp_rows: RowBuffer = field(default_factory=RowBuffer, repr=False, compare=False)
     _info_rows: RowBuffer = field(
@@ -54,7 +56,8 @@ class KernelSource:
         stop_requested: Callable[[], bool] = lambda: False,
     ) -> "KernelSource":
         """A kernel behind any transport and any copy of /proc."""
-        return KernelSource(SockDiag(open_transport, stop_requested), proc)
+        diag = SockDiag(open_transport, stop_requested)
+        return KernelSource(diag, proc, stop_requested=stop_requested)
 
     def families(self) -> tuple[Family, ...]:
         """Return the address families this kernel speaks."""
@@ -86,7 +89,7 @@ class KernelSource:
         requests = [DumpRequest(Protocol.TCP, family, states, extensions) for family in families]
         rows = self.diag.dump(*requests, into=self._info_rows)
         sent, heard = rows.fields[DATA_SENT.name], rows.fields[ACK_RECEIVED.name]
-        told = np.flatnonzero(sent | heard)  # a time-wait FIN_WAIT2 has no tcp_info
+        told = np.flatnonzero(rows.fields[INFO_PRESENT.name])
         received = rows.fields[DATA_RECEIVED.name]
         return LastHeard.of(rows.messages["cookie"][told], sent[told], heard[told], received[told])
 

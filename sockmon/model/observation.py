@@ -67,6 +67,7 @@ class Diagnosis:
     """What is wrong in a namespace, and the ages behind it.
 
     stale: largest groups first, bounded; oldest_close_wait in seconds, 0 when there is none.
+    blind: detectors that could not look in this poll.
     hidden_processes: how many could not be looked into for want of privilege.
     """
 
@@ -75,6 +76,7 @@ class Diagnosis:
     stale: tuple[StaleGroup, ...]
     oldest_close_wait: float
     hidden_processes: int = 0
+    blind: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

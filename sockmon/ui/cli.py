@@ -1,10 +1,12 @@
 """The command line: parses, calls, and turns every user's mistake into one clear line."""
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -50,7 +52,8 @@ def main(argv: Sequence[str], open_source: OpenSource = KernelSource.live) -> in
     try:
         arguments = _parser().parse_args(argv)
         status: int = arguments.run(arguments, open_source)
-        sys.stdout.flush()
+        with _writing():
+            sys.stdout.flush()
     except _UsageError as error:
         print(error, file=sys.stderr)
         return mistake
@@ -58,18 +61,32 @@ def main(argv: Sequence[str], open_source: OpenSource = KernelSource.live) -> in
         for line in str(error).splitlines():
             print(f"sockmon: {line}", file=sys.stderr)
         return mistake
+    except _OutputError as error:
+        print(f"sockmon: cannot write the answer: {error}", file=sys.stderr)
+        _discard_output()
+        return mistake
     except BrokenPipeError:
         # The reader has gone, as in `sockmon count | head -1`: nothing more to say, nor to flush.
         _discard_output()
-        return SUCCESS
-    except OSError as error:
-        # Only output is written past this point: what is read raises errors of its own.
-        print(f"sockmon: cannot write the answer: {error.strerror}", file=sys.stderr)
-        _discard_output()
-        return mistake
+        return SUCCESS if mistake == USAGE else mistake  # doctor's verdict was not heard
     except KeyboardInterrupt:
         return 130
     return status
+
+
+class _OutputError(Exception):
+    """Standard output does not take what is written."""
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """Tell a failure to write apart from any other OSError."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _OutputError(error.strerror) from error
 
 
 def _discard_output() -> None:
@@ -160,7 +177,8 @@ def _doctor(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     config = _load_config(arguments.config)
     diagnosed = doctor.examine(open_source(lambda: False), config, now, time.sleep)
     write = doctor.write_json if arguments.form == "json" else doctor.write_text
-    write(diagnosed, sys.stdout)
+    with _writing():
+        write(diagnosed, sys.stdout)
     return diagnosed.status
 
 
@@ -183,7 +201,8 @@ def _count(arguments: argparse.Namespace, open_source: OpenSource) -> int:
         counted = count.count(source, keys, selection, arguments.names)
     finally:
         source.diag.close()
-    count.write(counted, arguments.form, time.time(), sys.stdout)
+    with _writing():
+        count.write(counted, arguments.form, time.time(), sys.stdout)
     for hint in counted.hints:
         print(f"sockmon: {hint}", file=sys.stderr)
     return SUCCESS
@@ -211,7 +230,9 @@ def _load_config(path: Path | None) -> "Config":
 def _rules(arguments: argparse.Namespace, _: OpenSource) -> int:
     from sockmon.ui import rules  # noqa: PLC0415 - each command loads what it needs
 
-    sys.stdout.write(rules.render(_load_config(arguments.config)))
+    text = rules.render(_load_config(arguments.config))
+    with _writing():
+        sys.stdout.write(text)
     return SUCCESS
 
 
@@ -232,6 +253,7 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     from sockmon.config import ConfigError, ListenAddress  # noqa: PLC0415
     from sockmon.ui.web.server import ListenError  # noqa: PLC0415
 
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon can reload
     logs.set_up()
     address = None
     if arguments.listen_address is not None:

@@ -60,7 +60,7 @@ def examine(
     """Poll twice, a second apart."""
     monitor = Monitor(source, config)
     try:
-        monitor.poll(clock)
+        first = monitor.poll(clock)
         pause(BETWEEN_POLLS_SECONDS)
         observation = monitor.poll(clock)
     finally:
@@ -74,7 +74,7 @@ def examine(
     return Diagnosed(
         observation,
         tuple(render.worst_first(f for diagnosis in diagnoses for f in diagnosis.findings)),
-        tuple(failure.message for failure in observation.failures),
+        tuple(dict.fromkeys(f.message for f in (*first.failures, *observation.failures))),
         (hint,) if hidden else (),
     )
 

@@ -49,6 +49,15 @@ def test_speaks_openmetrics_and_gzip_when_asked(daemon: RunningDaemon) -> None:
     assert {"sockmon_sockets", "sockmon_polls", "process_resident_memory_bytes"} <= names
 
 
+def test_a_client_cannot_make_up_formats(daemon: RunningDaemon) -> None:
+    for version in ("1.0.77", "9", "x"):
+        answer = daemon.get(
+            "/metrics", {"Accept": f"application/openmetrics-text;version={version}"}
+        )
+        assert answer.status == 200
+        assert version not in answer.headers["content-type"].partition("version=")[2].split(";")[0]
+
+
 def test_speaks_plain_text_otherwise(daemon: RunningDaemon) -> None:
     answer = daemon.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")

@@ -235,6 +235,13 @@ class TestAFailedProc:
         assert "sockmon_port_sockets" not in shown
         assert by_state(shown["sockmon_sockets"]) == by_state(good["sockmon_sockets"])
 
+    def test_a_detector_that_cannot_look_shows_no_zero(self, polling: Polling) -> None:
+        assert "time_wait_pressure" in detectors(polling.shown())
+        (polling.kernel.source.proc / "thread-self/net/sockstat").unlink()
+        shown = detectors(polling.shown())
+        assert "time_wait_pressure" not in shown
+        assert "close_wait_leak" in shown
+
     def test_a_missing_counter_is_absent_and_not_zero(self, polling: Polling) -> None:
         (polling.kernel.source.proc / "thread-self/net/sockstat").unlink()
         shown = polling.shown()
@@ -327,3 +334,8 @@ class TestAsJson:
     def test_of_other_groups_says_other(self) -> None:
         groups = export.observation(observe(MIXED, Config(ports=Ports(top=1))))["namespaces"][0]
         assert "other" in {group["port"] for group in groups["ports"]["groups"]}
+
+
+def detectors(shown: Samples) -> set[str]:
+    """The detectors that have a series."""
+    return {labels["detector"] for labels, _ in shown["sockmon_findings"]}

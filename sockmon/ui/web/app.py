@@ -20,6 +20,8 @@ from sockmon.alert.records import shown
 from sockmon.export import alerts, json, metrics
 from sockmon.ui.web.board import Board
 
+_OPENMETRICS = "application/openmetrics-text"
+
 #: However often it is scraped, the same observation is rendered anew only after this long.
 _RENDERED_FOR_SECONDS = 1.0
 
@@ -75,7 +77,10 @@ class _MetricsEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        # The library repeats the client's own version: asked only for what it can be, so that
+        # there are four renderings and no more.
+        accept = request.headers.get("accept", "")
+        encode, content_type = choose_encoder(_OPENMETRICS if _OPENMETRICS in accept else "")
         zipped = gzip_accepted(request.headers.get("accept-encoding", ""))
         body = self._render(encode, content_type, zipped=zipped)
         headers = {"content-type": content_type, "vary": "Accept, Accept-Encoding"}

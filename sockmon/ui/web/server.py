@@ -119,6 +119,7 @@ class WebServer(uvicorn.Server):
                 server_header=False,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 h11_max_incomplete_event_size=_REQUEST_BYTES,
+                backlog=CONNECTIONS,  # asyncio accepts as many before any can be pushed out
             )
         )
         # What strangers send is no news for the journal.
