@@ -51,20 +51,20 @@ class NetlinkTransport:
             # there is never anything to wait for, and nothing can hang.
             self._socket.settimeout(0)
             self._socket.bind((0, 0))
+            # Connected to the kernel (port id 0): what any other process sends is refused.
+            self._socket.connect((0, 0))
         except OSError:
             self._socket.close()
             raise
 
     def send(self, request: bytes) -> None:
-        """Send to the kernel (port id 0)."""
-        self._socket.sendto(request, (0, 0))
+        """Send to the kernel."""
+        self._socket.send(request)
 
     def receive_into(self, buffer: memoryview) -> tuple[int, bool]:
-        """Receive from the kernel; what any other process sent is dropped."""
-        while True:
-            length, _, flags, sender = self._socket.recvmsg_into([buffer])
-            if sender[0] == 0:
-                return length, not flags & _MSG_TRUNC
+        """Receive from the kernel; MSG_TRUNC makes it tell a datagram's whole length."""
+        length = self._socket.recv_into(buffer, 0, _MSG_TRUNC)
+        return length, length <= len(buffer)
 
     def close(self) -> None:
         """Close the socket; the kernel forgets a dump in progress."""
