@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Le
 from numpy.typing import NDArray
 
+from sockmon.detect.confirm import REMEMBERED_SECONDS
 from sockmon.detect.detector import Count, Detector, DetectorLimits, Ratio, Seconds, severity
 from sockmon.durations import format_duration
 from sockmon.model import close_wait
@@ -26,7 +28,7 @@ class Limits(DetectorLimits):
     stale_after: Seconds = 60.0
     warning_sockets: Count = 10
     critical_age: Seconds = 600.0
-    growth_window: Seconds = 300.0
+    growth_window: Annotated[Seconds, Le(REMEMBERED_SECONDS)] = 300.0
     critical_fd_ratio: Ratio = 0.8
     critical_fd_exhaustion: Seconds = 3600.0
 

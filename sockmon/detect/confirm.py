@@ -8,8 +8,10 @@ from sockmon.model.sight import Past
 
 #: Samples are kept this long: growth is told over the last five minutes.
 REMEMBERED_SECONDS = 600.0
-#: A finding that one poll misses has not ended for its samples.
+#: A finding that one poll misses has not ended for its samples: they are kept this long, and over
+#: so many polls.
 _FORGOTTEN_AFTER_SECONDS = 60.0
+_FORGOTTEN_AFTER_POLLS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +21,14 @@ class Confirmed:
     findings: tuple[Finding, ...] = ()
     past: Mapping[FindingKey, Past] = field(default_factory=dict)
     _last: frozenset[FindingKey] = frozenset()
+    _at: float | None = None
 
     def seen(self, found: Iterable[Finding], now: float) -> "Confirmed":
         """Add one poll's findings; `findings` of the result are those the poll before had too."""
         found = tuple(found)
-        past = {
-            key: was
-            for key, was in self.past.items()
-            if now - was.samples[-1][0] < _FORGOTTEN_AFTER_SECONDS
-        }
+        interval = now - (now if self._at is None else self._at)
+        kept = max(_FORGOTTEN_AFTER_SECONDS, _FORGOTTEN_AFTER_POLLS * interval)
+        past = {key: was for key, was in self.past.items() if now - was.samples[-1][0] < kept}
         for finding in found:
             before = past[finding.key].samples if finding.key in past else ()
             recent = tuple(s for s in before if now - s[0] < REMEMBERED_SECONDS)
@@ -36,4 +37,5 @@ class Confirmed:
             tuple(finding for finding in found if finding.key in self._last),
             past,
             frozenset(finding.key for finding in found),
+            now,
         )

@@ -65,9 +65,20 @@ def test_a_poll_that_misses_it_does_not_end_its_past() -> None:
 
 
 def test_its_past_is_forgotten_after_a_minute_without_it() -> None:
-    once = Confirmed().seen([finding()], 0.0)
-    assert once.seen([], 59.9).past
-    assert not once.seen([], 60.0).past
+    confirmed = Confirmed().seen([finding()], 0.0).seen([], 55.0)
+    assert confirmed.seen([], 59.9).past
+    assert not confirmed.seen([], 60.0).past
+
+
+def test_however_seldom_polls_are_its_past_lasts_for_three() -> None:
+    confirmed = Confirmed()
+    for poll in range(5):
+        confirmed = confirmed.seen([finding()], poll * 120.0)
+    (past,) = confirmed.past.values()
+    assert len(past.samples) == 5
+    missed = confirmed.seen([], 600.0).seen([], 720.0)
+    assert missed.past
+    assert not missed.seen([], 840.0).past
 
 
 def test_a_confirmed_is_a_value() -> None:
