@@ -178,6 +178,8 @@ class Monitor:
             limits=limits,
         )
         shown = {group.key.port for group in folded.groups if group.key.role == "listener"}
+        # A queue that fills is shown however few sockets its port has.
+        shown |= {queue.port for queue in seen.listen_queues if 2 * queue.length > queue.limit}
         return seen, Ports(
             groups=folded.groups,
             folded=folded.folded,

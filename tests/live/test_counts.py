@@ -205,3 +205,12 @@ def test_counts_by_the_process_that_holds_the_sockets(netns: NetNs) -> None:
     (group,) = json.loads(ours)["groups"]
     assert group["count"] == 6
     assert group["owner"].endswith(f"[{os.getpid()}]")
+
+
+def test_a_full_accept_queue_is_shown_whatever_its_rank(netns: NetNs) -> None:
+    poller = Poller(netns, "ports: {top: 0}")
+    try:
+        with experiments.accept_queue(netns) as full, listening(netns, AddressKind.IPV4):
+            assert [queue.port for queue in poller.ports().listen_queues] == [full.port]
+    finally:
+        poller.close()
