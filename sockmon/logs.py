@@ -5,6 +5,8 @@ import os
 import sys
 import time
 
+from sockmon.text import one_line
+
 _SYSLOG_PRIORITY = {
     logging.DEBUG: 7,
     logging.INFO: 6,
@@ -23,8 +25,7 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Keep what others chose (names, paths) from writing lines of its own."""
-        text = record.getMessage()
-        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        line = one_line(record.getMessage())
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         if self._journald:

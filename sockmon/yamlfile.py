@@ -9,9 +9,12 @@ from typing import Any
 
 import yaml
 
+from sockmon.text import one_line
+
 KeyPath = tuple[str | int, ...]
 
 _DEEPEST = 20
+_LONGEST_SHOWN = 200
 _INTEGER_BITS = 64
 _LONGEST_NUMBER = 1000  # what is longer stays text: making a number of it takes quadratic time
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float", "null")}
@@ -29,7 +32,9 @@ class Problem:
         where = ""
         for part in self.path:
             where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)
-        return f"{self.line}: {where + ': ' if where else ''}{_printable(self.message)}"
+        return (
+            f"{self.line}: {where + ': ' if where else ''}{one_line(self.message, _LONGEST_SHOWN)}"
+        )
 
 
 @dataclass(slots=True)
@@ -130,7 +135,7 @@ def _mapping(loader: _Loader, node: Any, path: KeyPath, document: Document) -> d
         if not isinstance(key_node, yaml.ScalarNode):
             document.problems.append(Problem(path, "a key must be a word", line))
             continue
-        key = _printable(str(key_node.value))
+        key = one_line(str(key_node.value), _LONGEST_SHOWN)
         inner = (*path, key)
         if inner in document.lines:
             first = document.lines[inner]
@@ -147,9 +152,3 @@ def _mapping(loader: _Loader, node: Any, path: KeyPath, document: Document) -> d
 def _unreadable(document: Document, message: str, line: int) -> None:
     document.readable = False
     document.problems.append(Problem((), message, line))
-
-
-def _printable(text: str) -> str:
-    """One line, whatever a file says: control characters escaped, cut at 200 characters."""
-    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return plain if len(plain) <= 200 else plain[:200] + "..."

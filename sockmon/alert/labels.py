@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from sockmon.model.finding import Finding
+from sockmon.text import one_line
 
 #: Where the runbook of each alert is found, as RUNBOOKS + alert name + ".md".
 RUNBOOKS = "https://github.com/sockmon/sockmon/blob/main/docs/runbooks/"
@@ -69,8 +70,7 @@ def annotations_of(finding: Finding) -> Mapping[str, str]:
 
 def _one_line(text: str) -> str:
     """A label value that every receiver takes and no terminal obeys."""
-    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return _cut(plain, _LABEL_LIMIT)
+    return _cut(one_line(text), _LABEL_LIMIT)
 
 
 def _text(text: str) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sockmon.detect.confirm import REMEMBERED_SECONDS
 from sockmon.detect.detector import Count, Detector, DetectorLimits, Ratio, Seconds, severity
-from sockmon.durations import format_duration
+from sockmon.detect.telling import inodes, lasting, only, place
 from sockmon.model import close_wait
 from sockmon.model.finding import Finding, FindingKey, Group, Owner, Severity, Subject
 from sockmon.model.ports import robust_slope
@@ -34,6 +34,7 @@ class Limits(DetectorLimits):
 
     def __post_init__(self) -> None:
         """Refuse an age that would be critical before it is stale; raises ValueError."""
+        DetectorLimits.__post_init__(self)
         if self.stale_after <= 0 or self.growth_window <= 0:
             raise ValueError("stale_after and growth_window must be more than nothing")
         if self.stale_after > self.critical_age:
@@ -86,12 +87,12 @@ def _judge(
         limit=limits.warning_sockets,
         summary=(
             f"{who} has not closed {count} connections that its peers have closed "
-            f"({_where(group)}; the oldest {format_duration(round(oldest))} ago)"
+            f"({place(group)}; the oldest {lasting(oldest)} ago)"
         ),
         evidence=evidence,
         advice=_advice(group, who, evidence, seconds_left, known=bool(known)),
         group=group,
-        inodes=tuple(inode for inode in sight.table.inode[rows].tolist() if inode),
+        inodes=inodes(sight.table, rows),
     )
 
 
@@ -139,12 +140,6 @@ def _evidence(
     return evidence
 
 
-def _where(group: Group) -> str:
-    if group.role == "listener":
-        return f"accepted on port {group.port}"
-    return f"made to port {group.port} elsewhere"
-
-
 def _advice(
     group: Group,
     who: str,
@@ -169,10 +164,9 @@ def _advice(
     if seconds_left is not None:
         advice.append(
             "At this rate it is out of file descriptors in "
-            f"{format_duration(round(seconds_left))}: plan a restart before that."
+            f"{lasting(seconds_left)}: plan a restart before that."
         )
-    side = "sport" if group.role == "listener" else "dport"
-    advice.append(f"See them: ss -tnpo state close-wait '( {side} = :{group.port} )'")
+    advice.append(f"See them: ss -tnpo state close-wait {only(group.role, group.port)}")
     if known:
         advice.append(f"First aid: restart {who}; it loses its other connections too.")
     return tuple(advice)

@@ -30,9 +30,8 @@ class Limits(DetectorLimits):
 def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
     """Yield a finding for each destination port; its value is that of its worst destination."""
     table = sight.table
-    rows = np.flatnonzero(
-        (table.state == TcpState.SYN_SENT) & (table.retransmits >= limits.unanswered_retransmits)
-    )
+    calling = np.flatnonzero(table.state == TcpState.SYN_SENT)
+    rows = calling[table.retransmits[calling] >= limits.unanswered_retransmits]
     sockets = np.bincount(table.remote_port[rows], minlength=PORTS)
     for port in np.flatnonzero(sockets >= HYSTERESIS * limits.warning_sockets).tolist():
         finding = _judge(sight, limits, port, rows[table.remote_port[rows] == port])

@@ -35,12 +35,12 @@ class Limits(DetectorLimits):
 def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
     """Yield a finding for each group with enough connections whose peer does not answer."""
     table = sight.table
-    dead = np.flatnonzero(
-        (table.state == TcpState.ESTABLISHED)
-        & (table.retransmits >= limits.unanswered_retransmits)
-        & (table.send_queue > 0)
-        & ((table.timer == _RETRANSMIT) | (table.timer == _ZERO_WINDOW_PROBE))
-    )
+    tried = np.flatnonzero(table.retransmits >= limits.unanswered_retransmits)  # few, if any
+    dead = tried[
+        (table.state[tried] == TcpState.ESTABLISHED)
+        & (table.send_queue[tried] > 0)
+        & np.isin(table.timer[tried], (_RETRANSMIT, _ZERO_WINDOW_PROBE))
+    ]
     for group, rows in sight.groups(dead):
         subject = Subject(group.role, group.port, sight.owner_label(group))
         key: FindingKey = (NAME, sight.netns, subject)

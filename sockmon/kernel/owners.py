@@ -10,11 +10,13 @@ from pathlib import Path
 import psutil
 
 from sockmon.model.finding import Group, Owner, Process
+from sockmon.text import one_line
 
 _CONTAINER = re.compile(r"(?:^|[-:/])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
 _UNIT = re.compile(r"\.(?:service|scope|socket)$")
 _SHORT_ID = 12  # as docker, podman and crictl print container ids
-
+#: Characters of a name that are shown.
+NAME_SHOWN = 100
 
 #: An answer about a group's processes is believed this long; PIDs and descriptors move on.
 _BELIEVED_SECONDS = 30.0
@@ -140,8 +142,8 @@ def unit_of(cgroup_path: str) -> str:
         return container[1][:_SHORT_ID]
     for part in reversed(cgroup_path.split("/")):
         if _UNIT.search(part):
-            return printable(part)
-    return printable(cgroup_path)
+            return one_line(part, NAME_SHOWN)
+    return one_line(cgroup_path, NAME_SHOWN)
 
 
 def read_owners(
@@ -197,12 +199,6 @@ def _held(
         if inode is not None:
             held[inode] = f"{directory}/{name}"
     return held
-
-
-def printable(text: str) -> str:
-    """One line of at most 100 characters, whatever a process or a container calls itself."""
-    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return plain if len(plain) <= 100 else plain[:100] + "..."
 
 
 def _cgroup2_mount(proc: Path) -> Path | None:

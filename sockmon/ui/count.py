@@ -15,6 +15,7 @@ from sockmon.kernel.source import KernelSource
 from sockmon.model.roles import Listened, Roles, roles
 from sockmon.model.states import STATE_SLOTS, Spelling, TcpState
 from sockmon.model.table import Column, address
+from sockmon.text import one_line
 
 Format = Literal["table", "json", "csv", "plain"]
 Value = str | int
@@ -149,7 +150,7 @@ def _by_owner(view: _View, rows: Rows) -> _Coded:
             "seeing it needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
         )
     holders = (found.by_inode.get(inode) for inode in inodes)
-    names = [f"{owners.printable(p.name)}[{p.pid}]" if p else NONE for p in holders]
+    names = [f"{one_line(p.name, owners.NAME_SHOWN)}[{p.pid}]" if p else NONE for p in holders]
     return _named(codes, names)
 
 

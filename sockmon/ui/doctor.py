@@ -15,6 +15,7 @@ from sockmon.model.finding import Finding
 from sockmon.model.observation import Moment, NamespaceObservation, Observation
 from sockmon.model.states import TcpState
 from sockmon.monitor import Monitor
+from sockmon.text import one_line
 
 #: Two polls must agree.
 BETWEEN_POLLS_SECONDS = 1.0
@@ -131,7 +132,7 @@ def _write_finding(finding: Finding, out: IO[str]) -> None:
         out.write(f"{_shown(name, value)}\n")
     for process in finding.owner.processes if finding.owner else ():
         used = f", {process.fds} of {process.fd_limit} descriptors" if process.fds else ""
-        out.write(f"    held by: {_plain(process.name)}[{process.pid}]{used}\n")
+        out.write(f"    held by: {one_line(process.name)}[{process.pid}]{used}\n")
     for number, advice in enumerate(finding.advice, start=1):
         _write_wrapped(advice, out, f"  {number}. ")
 
@@ -147,16 +148,12 @@ def _shown(name: str, value: object) -> str:
         if set(value) == {"address", "sockets"}:
             return f"{value['address']} ({value['sockets']})"
         return ", ".join(f"{key} {_shown(key, item)}" for key, item in value.items())
-    return f"{value:,}" if isinstance(value, int) else _plain(str(value))
-
-
-def _plain(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return f"{value:,}" if isinstance(value, int) else one_line(str(value))
 
 
 def _write_wrapped(text: str, out: IO[str], indent: str) -> None:
     lines = wrap(
-        _plain(text), _WIDTH, initial_indent=indent, subsequent_indent=" " * len(indent),
+        one_line(text), _WIDTH, initial_indent=indent, subsequent_indent=" " * len(indent),
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
     out.write("\n".join(lines) + "\n")

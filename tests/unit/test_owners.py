@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from sockmon.kernel.owners import (
     OwnerFinder,
     label,
-    printable,
     read_cgroup_paths,
     read_owners,
     unit_of,
 )
 from sockmon.model.finding import Group
+from sockmon.text import one_line
 
 CONTAINER = "0123456789abcdef" * 4
 PROC = Path("/proc")
@@ -51,7 +51,7 @@ def test_a_label_is_bounded_and_plain_whatever_a_process_calls_itself(name: str)
 
 @given(st.text())
 def test_what_is_printed_is_one_bounded_line(name: str) -> None:
-    made = printable(name)
+    made = one_line(name, 100)
     assert made.isprintable()
     assert len(made) <= 103
 
