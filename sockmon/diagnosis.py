@@ -4,7 +4,7 @@ The detectors are pure; what they need of the past and of the kernel comes toget
 """
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,31 +15,12 @@ from sockmon.kernel.owners import OwnerFinder
 from sockmon.model import close_wait
 from sockmon.model.ages import NOBODY, Aged, LastHeard, age_histograms
 from sockmon.model.finding import Finding, Group, Owner
-from sockmon.model.limits import Limits
-from sockmon.model.listeners import ListenDrops, ListenQueue
-from sockmon.model.observation import Diagnosis, Moment, StaleGroup
-from sockmon.model.ports import EphemeralPorts
-from sockmon.model.roles import Roles
+from sockmon.model.listeners import ListenDrops
+from sockmon.model.observation import Diagnosis, StaleGroup
 from sockmon.model.sight import Rates, Sight
 from sockmon.model.states import TcpState
-from sockmon.model.table import SocketTable
 
 _STALE_GROUPS_SHOWN = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What one poll saw of a namespace, before anything is concluded from it."""
-
-    netns: str
-    table: SocketTable
-    roles: Roles
-    heard: LastHeard
-    listen_queues: tuple[ListenQueue, ...]
-    drops: ListenDrops
-    ephemeral: EphemeralPorts
-    exhaustion_seconds: float
-    limits: Limits
 
 
 def _stale_after(limits: Mapping[str, DetectorLimits]) -> float:
@@ -86,29 +67,29 @@ class Diagnostician:
         # The past is kept by owner, so judging begins with the owners known last.
         self._known_owners: Mapping[Group, Owner] = {}
 
-    def remember(self) -> Mapping[str, Any]:
-        """Return what is to survive a restart, JSON-ready."""
-        return self._aged.to_record()
+    def remember(self) -> Callable[[], Mapping[str, Any]]:
+        """Return what makes a record of what is to survive a restart: for whoever writes it."""
+        return self._aged.to_record
 
     def recall(self, record: Mapping[str, Any]) -> None:
         """Take up what an earlier process of this boot remembered; nonsense counts as nothing."""
         with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
             self._aged = Aged.from_record(record)
 
-    def diagnose(self, seen: Seen, now: Moment, limits: Mapping[str, DetectorLimits]) -> Diagnosis:
-        """Judge one poll, after those before it."""
-        self._aged = self._aged.seen(seen.table, seen.heard, now.monotonic)
-        counters = _Counters(now.monotonic, seen.limits.events or {}, seen.drops.totals)
-        sight = Sight(
-            netns=seen.netns,
-            now=now.monotonic,
-            table=seen.table,
-            roles=seen.roles,
+    def diagnose(
+        self,
+        sight: Sight,
+        heard: LastHeard,
+        drops: ListenDrops,
+        limits: Mapping[str, DetectorLimits],
+    ) -> Diagnosis:
+        """Judge one poll, after those before it: `sight` holds what it saw, and no past yet."""
+        now = sight.now
+        self._aged = self._aged.seen(sight.table, heard, now)
+        counters = _Counters(now, sight.limits.events or {}, drops.totals)
+        sight = replace(
+            sight,
             aged=self._aged,
-            listen_queues=seen.listen_queues,
-            ephemeral=seen.ephemeral,
-            exhaustion_seconds=seen.exhaustion_seconds,
-            limits=seen.limits,
             owners=self._known_owners,
             rates=self._counters.rates(counters) if self._counters else Rates(),
             past=self._confirmed.past,
@@ -116,16 +97,16 @@ class Diagnostician:
         self._counters = counters
         found, owners = self._with_owners(sight, diagnose(sight, limits), limits)
         self._known_owners = owners
-        self._confirmed = self._confirmed.seen(found, now.monotonic)
+        self._confirmed = self._confirmed.seen(found, now)
         waiting = self._aged.of_state(TcpState.CLOSE_WAIT)
-        oldest = now.monotonic - self._aged.since[waiting].min() if waiting.size else 0.0
+        oldest = now - self._aged.since[waiting].min() if waiting.size else 0.0
         return Diagnosis(
             findings=self._confirmed.findings,
-            ages=age_histograms(self._aged, now.monotonic),
+            ages=age_histograms(self._aged, now),
             stale=tuple(self._stale(sight, owners, _stale_after(limits))),
             oldest_close_wait=float(oldest),
             hidden_processes=self._owners.hidden,
-            blind=blind(seen.limits),
+            blind=blind(sight.limits),
         )
 
     def _with_owners(

@@ -8,7 +8,7 @@ import numpy as np
 
 from sockmon.config import Config
 from sockmon.detect import limits_of
-from sockmon.diagnosis import Diagnostician, Seen
+from sockmon.diagnosis import Diagnostician
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.owners import OwnerFinder
 from sockmon.kernel.source import KernelSource
@@ -30,6 +30,7 @@ from sockmon.model.observation import (
 from sockmon.model.ports import PortForecast, ephemeral_ports
 from sockmon.model.roles import Listened, roles
 from sockmon.model.series import SeriesMemory
+from sockmon.model.sight import Sight
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import SocketTable
 
@@ -79,12 +80,16 @@ class Monitor:
             statistics=self._statistics,
         )
 
-    def remember(self) -> Mapping[str, Any]:
-        """Return what is to survive a restart, JSON-ready, by namespace."""
-        return {self._source.name: self._memory.diagnostician.remember()}
+    def remember(self) -> Callable[[], Mapping[str, Any]]:
+        """Return what makes a record of what is to survive a restart, JSON-ready, by namespace.
+
+        The record is large, and wanted only now and then, by the thread that writes it.
+        """
+        name, record = self._source.name, self._memory.diagnostician.remember()
+        return lambda: {name: record()}
 
     def recall(self, remembered: Mapping[str, Any]) -> None:
-        """Take up what remember() returned in an earlier process of this boot."""
+        """Take up what remember()'s record was in an earlier process of this boot."""
         if self._source.name in remembered:
             self._memory.diagnostician.recall(remembered[self._source.name])
 
@@ -119,11 +124,12 @@ class Monitor:
         )
         # Everything by port needs the port range, by which sockets are given their roles.
         if tcp is not None and limits.port_range is not None:
-            seen, ports = self._see(tcp.value, heard, limits, limits.port_range, now)
+            sight, ports = self._see(tcp.value, limits, limits.port_range, now.monotonic)
             memory.observation = replace(memory.observation, ports=Timed(ports, now))
             if heard is not None:
-                limits_of_all = limits_of(self.config.detect)
-                diagnosis = memory.diagnostician.diagnose(seen, now, limits_of_all)
+                diagnosis = memory.diagnostician.diagnose(
+                    sight, heard.value, memory.drops, limits_of(self.config.detect)
+                )
                 memory.observation = replace(memory.observation, diagnosis=Timed(diagnosis, now))
         return memory.observation
 
@@ -148,13 +154,8 @@ class Monitor:
         return self._source.last_heard(families)
 
     def _see(
-        self,
-        table: SocketTable,
-        heard: Timed[LastHeard] | None,
-        limits: Limits,
-        port_range: PortRange,
-        now: Moment,
-    ) -> tuple[Seen, Ports]:
+        self, table: SocketTable, limits: Limits, port_range: PortRange, now: float
+    ) -> tuple[Sight, Ports]:
         """Put together what the poll saw by port, for detectors and for display."""
         memory, settings = self._memory, self.config.ports
         memory.listened = memory.listened.seen(table)
@@ -162,31 +163,30 @@ class Monitor:
         memory.drops = memory.drops.seen(listening)
         by_role = roles(table, memory.listened, port_range)
         folded, memory.series = memory.series.fold(
-            counts.by_role_and_port(table, by_role), now.monotonic, settings.top, settings.always
+            counts.by_role_and_port(table, by_role), now, settings.top, settings.always
         )
         ephemeral = ephemeral_ports(table, by_role, port_range, limits.time_wait_reuse)
-        memory.forecast = memory.forecast.seen(ephemeral, now.monotonic)
-        seen = Seen(
+        memory.forecast = memory.forecast.seen(ephemeral, now)
+        sight = Sight(
             netns=self._source.name,
+            now=now,
             table=table,
             roles=by_role,
-            heard=heard.value if heard else NOTHING_HEARD,
             listen_queues=listen_queues(listening),
-            drops=memory.drops,
             ephemeral=ephemeral,
             exhaustion_seconds=memory.forecast.exhaustion_seconds(ephemeral.usable),
             limits=limits,
         )
         shown = {group.key.port for group in folded.groups if group.key.role == "listener"}
         # A queue that fills is shown however few sockets its port has.
-        shown |= {queue.port for queue in seen.listen_queues if 2 * queue.length > queue.limit}
-        return seen, Ports(
+        shown |= {queue.port for queue in sight.listen_queues if 2 * queue.length > queue.limit}
+        return sight, Ports(
             groups=folded.groups,
             folded=folded.folded,
-            listen_queues=tuple(q for q in seen.listen_queues if q.port in shown),
+            listen_queues=tuple(q for q in sight.listen_queues if q.port in shown),
             listen_drops={p: n for p, n in memory.drops.totals.items() if p in shown},
             ephemeral=ephemeral,
-            exhaustion_seconds=seen.exhaustion_seconds,
+            exhaustion_seconds=sight.exhaustion_seconds,
         )
 
 

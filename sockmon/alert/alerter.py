@@ -6,7 +6,7 @@ have threads of their own.
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sockmon.alert.lifecycle import Alert, AlertKey, Alerts, Looked, State, Waits, everywhere, step
@@ -20,6 +20,8 @@ from sockmon.model.observation import Moment
 from sockmon.statefile import AnotherBootError, StateError, StateFile, StateWriter
 
 log = logging.getLogger("sockmon")
+
+Remember = Callable[[], Mapping[str, Any]]  # called by the thread that writes
 
 #: Two polls must agree before there are findings, and rates need two polls first: what the first
 #: polls after a restart do not find is not gone for that.
@@ -54,8 +56,9 @@ class Alerter:
         """
         #: All alerts, the resolved ones of late included; replaced as a whole.
         self.alerts: tuple[Alert, ...] = ()
-        #: What the last `observe` was given to remember; at first, what survived.
+        #: What survived of what an earlier process was given to remember.
         self.remembered: Mapping[str, Any] = {}
+        self._remember: Remember = lambda: self.remembered
         self._alerts: Alerts = {}
         self._bulletin: Bulletin | None = None
         self._couriers: tuple[Courier, ...] = ()
@@ -72,12 +75,12 @@ class Alerter:
         interval: float,
         *,
         looked: Looked = everywhere,
-        remember: Mapping[str, Any] | None = None,
+        remember: Remember = dict,
     ) -> None:
         """Take one poll's findings; the next poll is expected after `interval` seconds.
 
         looked: which detectors this poll gave something to judge by, and where. remember: given
-        back as `remembered` after a restart (JSON; not to be changed afterwards).
+        back as `remembered` after a restart (JSON).
         """
         after = step(
             self._alerts,
@@ -91,7 +94,7 @@ class Alerter:
         self._settling = max(0, self._settling - 1)
         self._alerts = after
         self.alerts = tuple(after.values())
-        self.remembered = remember or {}
+        self._remember = remember
         self._bulletin = Bulletin(now, interval, self.alerts)
         self._post()
         if changed or now.monotonic - self._saved_at >= SAVE_SECONDS:
@@ -159,7 +162,7 @@ class Alerter:
             "at": self._saved_at,
             "alerts": [to_record(alert) for alert in self._alerts.values()],
             "told": {name: [to_record(a) for a in known.values()] for name, known in told.items()},
-            "remembered": self.remembered,
+            "remembered": self._remember(),
         }
 
     def _restore(self, file: StateFile, now: Moment) -> Mapping[str, Told]:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.detect.detector import Count, Detector, DetectorLimits, Seconds, severity
+from sockmon.detect.detector import Count, Detector, DetectorLimits, Seconds, judge_groups
 from sockmon.detect.telling import inodes, lasting, only, place
-from sockmon.model.finding import Finding, FindingKey, Group, Subject
+from sockmon.model.finding import Finding, Group
 from sockmon.model.sight import Sight
 from sockmon.model.states import TcpState
 
@@ -39,12 +39,8 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
     still = sight.now - aged.sent_at[places] >= limits.stalled_after
     places = places[old & still]
     since = dict(zip(aged.rows[places].tolist(), aged.since[places].tolist(), strict=True))
-    for group, rows in sight.groups(aged.rows[places]):
-        subject = Subject(group.role, group.port, sight.owner_label(group))
-        key: FindingKey = (NAME, sight.netns, subject)
-        judged = severity(sight, key, rows.size, limits.warning_sockets, limits.critical_sockets)
-        if judged is None:
-            continue
+    most = limits.warning_sockets, limits.critical_sockets
+    for group, rows, subject, _, judged in judge_groups(sight, NAME, aged.rows[places], *most):
         oldest = sight.now - min(since[row] for row in rows.tolist())
         evidence = _evidence(sight, rows, oldest)
         yield Finding(

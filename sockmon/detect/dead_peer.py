@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.detect.detector import Count, Detector, DetectorLimits, severity
+from sockmon.detect.detector import Count, Detector, DetectorLimits, judge_groups
 from sockmon.detect.telling import inodes, only, place
-from sockmon.model.finding import Finding, FindingKey, Group, Subject
+from sockmon.model.finding import Finding, FindingKey, Group
 from sockmon.model.sight import Sight
 from sockmon.model.states import TcpState
 
@@ -41,12 +41,8 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
         & (table.send_queue[tried] > 0)
         & np.isin(table.timer[tried], (_RETRANSMIT, _ZERO_WINDOW_PROBE))
     ]
-    for group, rows in sight.groups(dead):
-        subject = Subject(group.role, group.port, sight.owner_label(group))
-        key: FindingKey = (NAME, sight.netns, subject)
-        judged = severity(sight, key, rows.size, limits.warning_sockets, limits.critical_sockets)
-        if judged is None:
-            continue
+    most = limits.warning_sockets, limits.critical_sockets
+    for group, rows, subject, key, judged in judge_groups(sight, NAME, dead, *most):
         evidence = _evidence(sight, key, group, rows)
         yield Finding(
             detector=NAME,

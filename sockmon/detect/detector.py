@@ -1,13 +1,15 @@
 """What a detector is: a table of limits with defaults, and a pure function to findings."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, NamedTuple
 
+import numpy as np
 from annotated_types import Ge, Gt, Le
+from numpy.typing import NDArray
 
 from sockmon.durations import DurationField
-from sockmon.model.finding import Finding, FindingKey, Severity
+from sockmon.model.finding import Finding, FindingKey, Group, Severity, Subject
 from sockmon.model.sight import Sight
 
 Seconds = Annotated[float, DurationField(), Ge(0.0)]
@@ -48,6 +50,28 @@ class Detector(NamedTuple):
     alert: str
     limits: type[DetectorLimits]
     find: Callable[[Sight, Any], Iterable[Finding]]
+
+
+class Judged(NamedTuple):
+    """A group of sockets that is many enough; `rows` of the sight's table."""
+
+    group: Group
+    rows: NDArray[np.intp]
+    subject: Subject
+    key: FindingKey
+    severity: Severity
+
+
+def judge_groups(
+    sight: Sight, name: str, rows: NDArray[np.intp], warning: float, critical: float
+) -> Iterator[Judged]:
+    """Yield the (role, port, cgroup) groups of the rows that have as many sockets as the limits."""
+    for group, part in sight.groups(rows):
+        subject = Subject(group.role, group.port, sight.owner_label(group))
+        key: FindingKey = (name, sight.netns, subject)
+        judged = severity(sight, key, part.size, warning, critical)
+        if judged is not None:
+            yield Judged(group, part, subject, key, judged)
 
 
 def severity(

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.detect.detector import Count, Detector, DetectorLimits, severity
+from sockmon.detect.detector import Count, Detector, DetectorLimits, judge_groups
 from sockmon.detect.telling import inodes, lasting, only, place
-from sockmon.model.finding import Finding, FindingKey, Group, Subject
+from sockmon.model.finding import Finding, Group
 from sockmon.model.roles import Role
 from sockmon.model.sight import Sight
 from sockmon.model.states import TcpState
@@ -41,12 +41,8 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
     silent = sight.now - aged.received_at[places] > timeout
     places = places[held & old & silent]
     since = dict(zip(aged.rows[places].tolist(), aged.since[places].tolist(), strict=True))
-    for group, rows in sight.groups(aged.rows[places]):
-        subject = Subject(group.role, group.port, sight.owner_label(group))
-        key: FindingKey = (NAME, sight.netns, subject)
-        judged = severity(sight, key, rows.size, limits.warning_sockets, limits.critical_sockets)
-        if judged is None:
-            continue
+    most = limits.warning_sockets, limits.critical_sockets
+    for group, rows, subject, _, judged in judge_groups(sight, NAME, aged.rows[places], *most):
         oldest = sight.now - min(since[row] for row in rows.tolist())
         who = subject.owner or "an unknown process"
         yield Finding(

@@ -85,7 +85,7 @@ class Decoder:
             raise DumpError(self._operation, "interrupted", "the kernel's table changed meanwhile")
         is_socket = kinds == uapi.SOCK_DIAG_BY_FAMILY
         if not is_socket.all():
-            self._control(words, heads, kinds)
+            self._control(words, heads, ~is_socket)
             heads = heads[is_socket]
         if heads.size:
             self._sockets(words, heads)
@@ -150,13 +150,10 @@ class Decoder:
             raise self._malformed("bytes after the last message")
         return np.concatenate(found)
 
-    def _control(self, words: Words, heads: Index, kinds: Words) -> None:
+    def _control(self, words: Words, heads: Index, rows: NDArray[np.bool_]) -> None:
         """Act on the few messages that are not sockets."""
-        for head, kind in zip(
-            heads[kinds != uapi.SOCK_DIAG_BY_FAMILY].tolist(),
-            kinds[kinds != uapi.SOCK_DIAG_BY_FAMILY].tolist(),
-            strict=True,
-        ):
+        for head in heads[rows].tolist():
+            kind = int(words[head + 1]) & 0xFFFF
             if kind == uapi.NLMSG_NOOP:
                 continue
             if kind not in (uapi.NLMSG_ERROR, uapi.NLMSG_DONE):

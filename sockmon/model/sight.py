@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.model.ages import Aged
+from sockmon.model.ages import NOBODY, Aged
 from sockmon.model.finding import FindingKey, Group, Owner, Severity
 from sockmon.model.limits import Limits
 from sockmon.model.listeners import ListenQueue
@@ -42,11 +42,11 @@ class Sight:
     now: float
     table: SocketTable
     roles: Roles
-    aged: Aged
     listen_queues: tuple[ListenQueue, ...]
     ephemeral: EphemeralPorts
     exhaustion_seconds: float
     limits: Limits
+    aged: Aged = NOBODY
     rates: Rates = Rates()
     owners: Mapping[Group, Owner] = field(default_factory=dict)
     past: Mapping[FindingKey, Past] = field(default_factory=dict)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -155,16 +156,16 @@ def test_what_ended_while_it_was_away_is_told_as_ended(stage: Stage) -> None:
 def test_what_is_to_be_remembered_is_given_back(stage: Stage) -> None:
     alerter = stage.start(Alerting())
     assert alerter.remembered == {}
-    alerter.observe([], at(0), 5.0, remember={"ages": [[1, 2.5]]})
+    alerter.observe([], at(0), 5.0, remember=lambda: {"ages": [[1, 2.5]]})
     assert stage.start(Alerting(), 5).remembered == {"ages": [[1, 2.5]]}
 
 
 def test_what_is_remembered_is_saved_now_and_then(stage: Stage) -> None:
     alerter = stage.start(Alerting())
     for second in range(0, 29, 5):
-        alerter.observe([], at(second), 5.0, remember={"at": second})
+        alerter.observe([], at(second), 5.0, remember=partial(dict, at=second))
     assert not stage.path.exists()
-    alerter.observe([], at(30), 5.0, remember={"at": 30})
+    alerter.observe([], at(30), 5.0, remember=lambda: {"at": 30})
     eventually(stage.path.exists)
 
 
