@@ -194,7 +194,7 @@ class Daemon:
         except ConfigError as error:
             for problem in error.problems:
                 log.error("%s", problem)  # noqa: TRY400 - a user's mistake needs no traceback
-            log.error("configuration not reloaded; the old one stays in force")  # noqa: TRY400
+            log.error("configuration not reloaded; the old one stays in force")  # noqa: TRY400 - the same
             self._board.reload = replace(self._board.reload, successful=False)
         else:
             if settings.web != self._settings.web:

@@ -32,7 +32,7 @@ SAVE_SECONDS = 30.0
 _STOP_SECONDS = 0.25
 
 
-def _nowhere(netns: str, detector: str) -> bool:  # noqa: ARG001 - a Looked
+def _nowhere(netns: str, detector: str) -> bool:  # noqa: ARG001 - the signature is Looked's
     return False
 
 

@@ -83,9 +83,9 @@ class Waits(Protocol):
     """How long a condition must last before its alert fires, and how long it is then kept."""
 
     @property
-    def for_(self) -> float: ...  # noqa: D102 - see above
+    def for_(self) -> float: ...  # noqa: D102 - the class says it
     @property
-    def keep_firing_for(self) -> float: ...  # noqa: D102
+    def keep_firing_for(self) -> float: ...  # noqa: D102 - the class says it
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ Alerts: TypeAlias = Mapping[AlertKey, Alert]
 Looked: TypeAlias = Callable[[str, str], bool]  # netns, detector -> whether this poll could tell
 
 
-def everywhere(netns: str, detector: str) -> bool:  # noqa: ARG001 - a Looked
+def everywhere(netns: str, detector: str) -> bool:  # noqa: ARG001 - the signature is Looked's
     """Say that the poll could look at everything."""
     return True
 

@@ -172,7 +172,7 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
 
 def _doctor(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     from sockmon.daemon import now  # noqa: PLC0415 - each command loads what it needs
-    from sockmon.ui import doctor  # noqa: PLC0415
+    from sockmon.ui import doctor  # noqa: PLC0415 - as above
 
     config = _load_config(arguments.config)
     diagnosed = doctor.examine(open_source(lambda: False), config, now, time.sleep)
@@ -250,8 +250,8 @@ def _check_config(arguments: argparse.Namespace, _: OpenSource) -> int:
 
 def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     from sockmon import daemon, logs  # noqa: PLC0415 - each command loads what it needs
-    from sockmon.config import ConfigError, ListenAddress  # noqa: PLC0415
-    from sockmon.ui.web.server import ListenError  # noqa: PLC0415
+    from sockmon.config import ConfigError, ListenAddress  # noqa: PLC0415 - as above
+    from sockmon.ui.web.server import ListenError  # noqa: PLC0415 - as above
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon can reload
     logs.set_up()

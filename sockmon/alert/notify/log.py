@@ -23,7 +23,7 @@ class Log:
         """Return each alert that is news."""
         return ((alert,) for alert in news(self.told, bulletin))
 
-    def send(self, batch: Batch, bulletin: Bulletin) -> None:  # noqa: ARG002 - a Receiver's
+    def send(self, batch: Batch, bulletin: Bulletin) -> None:  # noqa: ARG002 - the signature is Receiver's
         """Log a line for each."""
         for alert in batch:
             level = _LEVELS[alert.key.severity] if alert.firing else logging.INFO

@@ -39,7 +39,7 @@ class Webhook:
             else:
                 self.told = having_told(self.told, alert)
 
-    def send(self, batch: Batch, bulletin: Bulletin) -> None:  # noqa: ARG002 - a Receiver's
+    def send(self, batch: Batch, bulletin: Bulletin) -> None:  # noqa: ARG002 - the signature is Receiver's
         """POST it; raises DeliveryError."""
         for alert in batch:
             post(self._url, message(alert, self.name), self._settings)
