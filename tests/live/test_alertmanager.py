@@ -2,7 +2,6 @@
 
 import json
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,14 +18,13 @@ from sockmon.alert.settings import Alerting, AlertmanagerSettings, Authorization
 from sockmon.model.finding import Finding
 from sockmon.model.observation import Moment
 from sockmon.statefile import StateFile, boot_id
-from tests.conftest import component
 from tests.lab import NetNs, eventually
+from tests.servers import ALERTMANAGER_PORT, Alertmanager, hook_in
 from tests.unit.alert.hooks import Hook, hook
 from tests.unit.alert.making import DETECTOR, finding
 
 pytestmark = [pytest.mark.root, pytest.mark.component("prometheus-alertmanager")]
 
-PORT = 9093
 CONFIG = """
 route:
   receiver: hook
@@ -40,76 +38,23 @@ receivers:
 """
 
 
-#: Debian's build reads its templates from /usr/share; here they are only unpacked.
-WITH_ITS_SHARE = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /usr/share && exec "$@"')
-
-
-class Alertmanager:
-    """Debian's Alertmanager in the namespace; it tells a hook of ours what it makes of it."""
+class Told(Alertmanager):
+    """An Alertmanager that tells a hook of ours what it makes of it."""
 
     def __init__(self, netns: NetNs, directory: Path, told: Hook) -> None:
-        self.netns, self.told = netns, told
-        self._directory = directory
-        (directory / "alertmanager.yml").write_text(CONFIG % told.url)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        program = component("prometheus-alertmanager")
-        assert program is not None
-        share = Path(program).parents[1] / "share"
-        with (self._directory / "log").open("ab") as log:
-            self._process = self.netns.call(
-                subprocess.Popen[bytes],
-                [
-                    *(*WITH_ITS_SHARE, str(share), program),
-                    f"--config.file={self._directory}/alertmanager.yml",
-                    f"--storage.path={self._directory}/data",
-                    f"--web.listen-address=127.0.0.1:{PORT}",
-                    "--web.route-prefix=/am",
-                    "--cluster.listen-address=",
-                ],
-                stdout=log,
-                stderr=log,
-            )
-        eventually(self._ready, within=20)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def alerts(self) -> list[dict[str, Any]]:
-        """What its API shows: all that has not ended."""
-        found: list[dict[str, Any]] = json.loads(self._get("/am/api/v2/alerts"))
-        return found
-
-    def _ready(self) -> bool:
-        return bool(self._get("/am/-/ready"))
-
-    def _get(self, path: str) -> str:
-        url = f"http://127.0.0.1:{PORT}{path}"
-        return self.netns.run(["curl", "--silent", "--fail", url], check=False).stdout
+        super().__init__(netns, directory, CONFIG % told.url)
+        self.told = told
 
 
-URL = f"http://127.0.0.1:{PORT}/am"
-
-
-@contextmanager
-def hook_in(netns: NetNs, **answers: Any) -> Iterator[Hook]:
-    listener = netns.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(64)
-    with listener, hook(listener, **answers) as made:
-        yield made
+URL = Alertmanager.url
 
 
 @pytest.fixture
-def alertmanager(netns: NetNs, tmp_path: Path) -> Iterator[Alertmanager]:
+def alertmanager(netns: NetNs, tmp_path: Path) -> Iterator[Told]:
     with hook_in(netns) as told:
-        made = Alertmanager(netns, tmp_path, told)
+        made = Told(netns, tmp_path, told)
         try:
-            made.start()
+            made.run()
             yield made
         finally:
             made.kill()
@@ -153,7 +98,7 @@ def running(
         alerter.close()
 
 
-def test_it_hears_of_the_beginning_and_the_end(alertmanager: Alertmanager) -> None:
+def test_it_hears_of_the_beginning_and_the_end(alertmanager: Told) -> None:
     with running(alertmanager.netns, URL) as sockmon:
         sockmon.poll(finding())
         (alert,) = eventually(alertmanager.alerts)
@@ -178,7 +123,7 @@ def test_it_hears_of_the_beginning_and_the_end(alertmanager: Alertmanager) -> No
         )
 
 
-def test_a_webhook_of_ours_is_told_as_by_alertmanager(alertmanager: Alertmanager) -> None:
+def test_a_webhook_of_ours_is_told_as_by_alertmanager(alertmanager: Told) -> None:
     with running(alertmanager.netns, URL) as sockmon:
         sockmon.poll(finding())
         theirs = eventually(lambda: alertmanager.told.bodies)[0]
@@ -192,7 +137,7 @@ def test_a_webhook_of_ours_is_told_as_by_alertmanager(alertmanager: Alertmanager
     assert {k: their_alert[k] for k in same} == {k: our_alert[k] for k in same}
 
 
-def test_what_gets_worse_is_one_alert_at_a_time(alertmanager: Alertmanager) -> None:
+def test_what_gets_worse_is_one_alert_at_a_time(alertmanager: Told) -> None:
     with running(alertmanager.netns, URL) as sockmon:
         for severity in ("warning", "critical"):
             sockmon.poll(finding(severity))
@@ -202,7 +147,7 @@ def test_what_gets_worse_is_one_alert_at_a_time(alertmanager: Alertmanager) -> N
             )
 
 
-def test_it_is_reminded_and_keeps_the_beginning(alertmanager: Alertmanager) -> None:
+def test_it_is_reminded_and_keeps_the_beginning(alertmanager: Told) -> None:
     with running(alertmanager.netns, URL, resend_delay=1.0) as sockmon:
         sockmon.poll(finding())
         (first,) = eventually(alertmanager.alerts)
@@ -220,7 +165,7 @@ def test_it_is_reminded_and_keeps_the_beginning(alertmanager: Alertmanager) -> N
     assert told == [("firing", "80"), ("resolved", "80")]
 
 
-def test_our_restart_is_not_noticed(alertmanager: Alertmanager, tmp_path: Path) -> None:
+def test_our_restart_is_not_noticed(alertmanager: Told, tmp_path: Path) -> None:
     starts = set()
     for _ in range(3):
         with running(alertmanager.netns, URL, state=tmp_path / "state") as sockmon:
@@ -233,13 +178,13 @@ def test_our_restart_is_not_noticed(alertmanager: Alertmanager, tmp_path: Path) 
     eventually(alertmanager.told.told, until=lambda told: told == [("firing", "80")])
 
 
-def test_its_restart_loses_nothing(alertmanager: Alertmanager) -> None:
+def test_its_restart_loses_nothing(alertmanager: Told) -> None:
     with running(alertmanager.netns, URL, resend_delay=1.0) as sockmon:
         sockmon.poll(finding(), finding(port=443))
         eventually(alertmanager.told.told)
         alertmanager.kill()
         sockmon.poll(finding(port=443))  # it does not hear that port 80 is well again
-        alertmanager.start()
+        alertmanager.run()
 
         def seen() -> list[str]:
             sockmon.poll(finding(port=443))
@@ -253,11 +198,11 @@ def test_one_that_is_dead_at_first_hears_when_it_is_back(
 ) -> None:
     caplog.set_level("INFO")
     with hook_in(netns) as told, running(netns, URL) as sockmon:
-        alertmanager = Alertmanager(netns, tmp_path, told)
+        alertmanager = Told(netns, tmp_path, told)
         sockmon.poll(finding())
         eventually(lambda: sockmon.alerter.notifications()["alertmanager-0"].failed)
         try:
-            alertmanager.start()
+            alertmanager.run()
             (alert,) = eventually(alertmanager.alerts, within=20)
             assert alert["labels"]["port"] == "80"
             eventually(lambda: "alertmanager-0 is told again" in caplog.messages)
@@ -265,7 +210,7 @@ def test_one_that_is_dead_at_first_hears_when_it_is_back(
             alertmanager.kill()
 
 
-def test_bad_ones_beside_it_delay_nothing(alertmanager: Alertmanager) -> None:
+def test_bad_ones_beside_it_delay_nothing(alertmanager: Told) -> None:
     netns = alertmanager.netns
     with ExitStack() as stack:
         slow = stack.enter_context(hook_in(netns, delay=5.0))
@@ -301,7 +246,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_text_arrives(alertmanager: Alertmanager, text: str) -> None:
+def test_hostile_text_arrives(alertmanager: Told, text: str) -> None:
     with running(alertmanager.netns, URL) as sockmon:
         sockmon.poll(finding(owner=text, summary=text, evidence={text: [text]}))
         (alert,) = eventually(alertmanager.alerts)
@@ -313,7 +258,7 @@ def test_hostile_text_arrives(alertmanager: Alertmanager, text: str) -> None:
         eventually(alertmanager.alerts, until=lambda alerts: alerts == [])
 
 
-def test_hundreds_of_alerts_arrive(alertmanager: Alertmanager) -> None:
+def test_hundreds_of_alerts_arrive(alertmanager: Told) -> None:
     with running(alertmanager.netns, URL) as sockmon:
         sockmon.poll(*(finding(port=port) for port in range(1, 301)))
         eventually(alertmanager.alerts, until=lambda alerts: len(alerts) == 300)
@@ -327,7 +272,7 @@ def test_it_is_told_who_is_speaking(netns: NetNs, tmp_path: Path) -> None:
     )
     listener = netns.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", PORT))
+    listener.bind(("127.0.0.1", ALERTMANAGER_PORT))
     listener.listen()
     waits = {DETECTOR: FixedWaits(0.0, 0.0)}
     with listener, hook(listener) as server:
