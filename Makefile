@@ -56,5 +56,10 @@ lock: $(VENV)/development
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-index-url \
 		--no-emit-find-links --output-file requirements/development.txt requirements/development.in
 
+# Every wheel a server needs, for its Python (the same minor version as this one).
+.PHONY: wheels
+wheels: $(VENV)/development
+	deploy/make-wheels $(BIN) build/wheels
+
 clean:
-	rm -rf $(VENV) .components .coverage* .hypothesis .*_cache
+	rm -rf $(VENV) .components build .coverage* .hypothesis .*_cache

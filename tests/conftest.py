@@ -11,6 +11,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 COMPONENTS = REPOSITORY / ".components" / "usr"
+#: The root of a Debian server with systemd, to be booted by tests/machine.py.
+MACHINE = REPOSITORY / ".components" / "machine"
 
 
 def component(name: str) -> str | None:
@@ -26,6 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker in item.iter_markers("component"):
             if component(marker.args[0]) is None:
                 _leave_out(item, f"needs {marker.args[0]}: see tests/install-components")
+        if item.get_closest_marker("machine") and not MACHINE.exists():
+            _leave_out(item, "needs a machine to boot: see tests/install-components")
 
 
 def _leave_out(item: pytest.Item, reason: str) -> None:

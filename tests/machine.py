@@ -1,0 +1,116 @@
+"""A Debian server with systemd as its first process: `systemd-nspawn --boot` over an overlay.
+
+Nothing it does outlives it: its root is .components/machine (made once by
+tests/install-components) under a file system in memory, and it has a network of its own with
+nothing but loopback.
+"""
+
+import os
+import subprocess
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.conftest import MACHINE
+from tests.lab import eventually
+
+
+@dataclass
+class Machine:
+    """A booted machine. Commands run inside all of its namespaces, as root."""
+
+    leader: int
+    console: list[bytes] = field(default_factory=list)
+
+    @property
+    def root(self) -> Path:
+        """Its file system, from outside."""
+        return Path(f"/proc/{self.leader}/root")
+
+    def run(
+        self, *command: str, check: bool = True, user: str | None = None, text: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command inside; its output is in the error if it fails and `check` holds."""
+        as_user = () if user is None else ("setpriv", f"--reuid={user}", "--clear-groups")
+        done = subprocess.run(
+            ["nsenter", f"--target={self.leader}", "--all", "--", *as_user, *command],
+            input=text,
+            stdin=subprocess.DEVNULL if text is None else None,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=_ENVIRONMENT,
+            timeout=100,
+        )
+        assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done
+
+    def show(self, unit: str, name: str) -> str:
+        """One property of a unit."""
+        return self.run("systemctl", "show", "--value", f"--property={name}", unit).stdout.strip()
+
+    def journal(self, unit: str) -> str:
+        """What a unit, and systemd of it, have logged since the boot."""
+        return self.run("journalctl", "--boot", "--no-pager", "--output=cat", "-u", unit).stdout
+
+
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+    "DEBIAN_FRONTEND": "noninteractive",
+}
+
+
+@contextmanager
+def booted(binds: Mapping[Path, str] | None = None) -> Iterator[Machine]:
+    """Boot a new machine; `binds` are seen inside under their values, read-only."""
+    control, terminal = os.openpty()
+    command = ["setpriv", "--pdeathsig=KILL", "systemd-nspawn", "--quiet", "--boot"]
+    command += ["--register=no", "--keep-unit", "--private-network", "--link-journal=no"]
+    command += ["--volatile=overlay", f"--directory={MACHINE}"]
+    command += [f"--machine=sockmon-{uuid.uuid4().hex[:12]}", "--hostname=server"]
+    command += [f"--bind-ro={outside}:{inside}" for outside, inside in (binds or {}).items()]
+    process = subprocess.Popen(
+        command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
+    )
+    os.close(terminal)
+    console: list[bytes] = []
+    reader = threading.Thread(target=_drain, args=(control, console), daemon=True)
+    reader.start()
+    try:
+        machine = eventually(lambda: _up(process, console), within=60)
+        assert machine is not None
+        yield machine
+    finally:
+        process.terminate()  # halts it in good order
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        reader.join(timeout=5)
+        os.close(control)
+
+
+def _up(process: subprocess.Popen[bytes], console: list[bytes]) -> Machine | None:
+    """Return the machine once its systemd has started everything."""
+    if process.poll() is not None:
+        raise RuntimeError(f"systemd-nspawn has ended: {b''.join(console).decode()}")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    if len(children) != 1:
+        return None
+    machine = Machine(int(children[0]), console)  # at first that of nspawn's own preparations
+    state = machine.run("systemctl", "is-system-running", check=False).stdout.strip()
+    return machine if state in ("running", "degraded") else None
+
+
+def _drain(control: int, console: list[bytes]) -> None:
+    while True:
+        try:
+            data = os.read(control, 65536)
+        except OSError:
+            return  # the other side has closed
+        console.append(data)
