@@ -41,8 +41,14 @@ def now() -> Moment:
 
 
 def load_settings(path: Path | None, listen_address: ListenAddress | None) -> Config:
-    """Read the configuration; the command line's word counts more. Raises ConfigError."""
+    """Read the configuration; the command line's word counts more. Raises ConfigError.
+
+    Alerts name the host as `instance`, unless alerting.labels does: to an Alertmanager the same
+    labels from two hosts are one alert.
+    """
     settings = Config() if path is None else config.load(path)
+    labels = {"instance": platform.node(), **settings.alerting.labels}
+    settings = replace(settings, alerting=replace(settings.alerting, labels=labels))
     if listen_address is not None:
         settings = replace(settings, web=replace(settings.web, listen_address=listen_address))
     return settings

@@ -1,6 +1,7 @@
 """The daemon's alerts from the first finding to the last word, kill -9 in between."""
 
 import json
+import platform
 import signal
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ def test_an_alert_lives_through_kill_9_and_ends_with_its_cause(netns: NetNs, con
             assert firing["labels"] == {
                 "alertname": "SockmonCloseWaitLeak",
                 "cluster": "laboratory",
+                "instance": platform.node(),
                 "netns": "host",
                 "owner": firing["labels"]["owner"],
                 "port": str(leaking.held.port),
