@@ -89,7 +89,7 @@ def prometheus(netns: NetNs, directory: Path, config: str) -> Iterator[Prometheu
 
 
 class Alertmanager(Server):
-    """A server under the path /am, where a proxy might have put it."""
+    """A server under the path /am, where a proxy might have put it; on all the namespace's addresses."""
 
     url = f"http://127.0.0.1:{ALERTMANAGER_PORT}/am"
 
@@ -106,7 +106,7 @@ class Alertmanager(Server):
             *(*_WITH_ITS_SHARE, str(share), program),
             f"--config.file={self.directory}/alertmanager.yml",
             f"--storage.path={self.directory}/data",
-            f"--web.listen-address=127.0.0.1:{ALERTMANAGER_PORT}",
+            f"--web.listen-address=0.0.0.0:{ALERTMANAGER_PORT}",
             "--web.route-prefix=/am",
             "--cluster.listen-address=",
         )

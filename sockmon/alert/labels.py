@@ -29,9 +29,9 @@ def alert_name(detector: str) -> str:
     return "Sockmon" + "".join(word.capitalize() for word in detector.split("_"))
 
 
-def runbook_url(name: str) -> str:
+def runbook_url(name: str, prefix: str = RUNBOOKS) -> str:
     """Where the alert of this name is explained."""
-    return f"{RUNBOOKS}{name}.md"
+    return f"{prefix}{name}.md"
 
 
 def labels_of(finding: Finding, extra: Mapping[str, str]) -> Mapping[str, str]:

@@ -3,23 +3,21 @@
 For those who would rather have Prometheus judge. Where a plain series tells what the detector
 tells, the rule compares it with the configured threshold; elsewhere it takes the detector's word
 from sockmon_findings. A warning goes on while there is a critical alert of its name: let
-Alertmanager inhibit it (inhibit_rules: severity critical over warning, equal alertname, instance
-and netns).
+Alertmanager inhibit it, as deploy/prometheus/alertmanager.yml does.
 
 SockmonDown and SockmonPollFailing are here alone: a daemon cannot tell that it is dead or blind.
 
 Sources: Prometheus, docs/configuration/alerting_rules.md (keep_firing_for: since 2.42).
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import yaml
-
-from sockmon.alert.labels import alert_name, runbook_url
+from sockmon.alert.labels import RUNBOOKS, alert_name, runbook_url
 from sockmon.alert.lifecycle import FixedWaits, Waits
+from sockmon.alert.rule_texts import BLIND, DETECTED, DOWN, FAILING, Text
+from sockmon.alert.rulefile import Rule, dump
+from sockmon.alert.selector import SOCKMON, Selector
 from sockmon.durations import format_duration
 from sockmon.model.finding import Severity
 
@@ -27,6 +25,14 @@ _HEADER = """\
 # Prometheus alerting rules, as `sockmon rules` prints them from sockmon's configuration.
 # Load them with rule_files; they need Prometheus 2.42 or newer.
 """
+
+#: Those judged by series of the whole host, which have no netns: the daemon's alerts say "host".
+_HOST_WIDE = frozenset(("orphan_pressure", "tcp_memory_pressure"))
+
+#: Prometheus learns of an end so much later than the daemon: a scrape, an evaluation, and one to
+#: spare. Rules keep alerts for so much less, or at every end Alertmanager would take the daemon's
+#: alert for resolved, and the rules' copy, muted until then, for news.
+_LAG = 45.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,165 +56,116 @@ class Thresholds:
     silence: float = 75.0  # this long without a good poll is blindness
 
 
-#: What each alert says: in a line, and to the person on call.
-_TEXTS: Mapping[str, tuple[str, str]] = {
-    "close_wait_leak": (
-        "an application leaks CLOSE_WAIT sockets",
-        (
-            "It never closes connections that its peers have closed. The kernel keeps them for "
-            "ever: the application must close them before it runs out of file descriptors."
-        ),
-    ),
-    "time_wait_pressure": (
-        "TIME_WAIT sockets near tcp_max_tw_buckets",
-        (
-            "Beyond the limit the kernel closes without TIME_WAIT, and late segments may reach "
-            "a newer connection. Keep connections alive, or raise net.ipv4.tcp_max_tw_buckets."
-        ),
-    ),
-    "ephemeral_port_pressure": (
-        "ephemeral ports towards one destination run out",
-        (
-            "When they are used up, connect() fails with EADDRNOTAVAIL. Keep connections alive,"
-            " or widen net.ipv4.ip_local_port_range."
-        ),
-    ),
-    "fin_wait2_stuck": (
-        "sockets are stuck in FIN_WAIT2",
-        (
-            "An application has shut down its sending side and keeps the socket; its peer does "
-            "not close. tcp_fin_timeout does not end what a process still holds."
-        ),
-    ),
-    "connect_stalled": (
-        "connects get no answer",
-        (
-            "SYNs to one destination are sent again and again: it is down, or a firewall on the"
-            " way drops them."
-        ),
-    ),
-    "syn_backlog": (
-        "a listener's SYN backlog fills up",
-        (
-            "More handshakes are under way than the listener has room for: a burst, a SYN "
-            "flood, or clients that vanish before they answer."
-        ),
-    ),
-    "accept_queue": (
-        "a listener's accept queue fills up",
-        (
-            "The application does not call accept() fast enough; once the queue is full, the "
-            "kernel drops what arrives."
-        ),
-    ),
-    "closing_stalled": (
-        "sockets cannot finish closing",
-        (
-            "Their FIN is not acknowledged (LAST_ACK, FIN_WAIT1, CLOSING): the peers, or the "
-            "path to them, have gone."
-        ),
-    ),
-    "dead_peer": (
-        "established connections have dead peers",
-        (
-            "Data goes unanswered on connections that the kernel still believes in: the peers, "
-            "or the path to them, have gone."
-        ),
-    ),
-    "orphan_pressure": (
-        "orphaned sockets near tcp_max_orphans",
-        (
-            "Applications have closed sockets whose peers do not answer. Beyond the limit the "
-            "kernel resets them."
-        ),
-    ),
-    "tcp_memory_pressure": (
-        "TCP uses more memory than tcp_mem's pressure",
-        (
-            "The kernel shrinks windows, and beyond `high` it drops. Look for queues that "
-            "nobody reads: sockmon_port_receive_queue_bytes."
-        ),
-    ),
-    "conntrack_pressure": (
-        "connection tracking table near nf_conntrack_max",
-        (
-            "When it is full, packets of new connections are dropped. Raise "
-            "net.netfilter.nf_conntrack_max, or track less."
-        ),
-    ),
-}
-
-_SEE = "On the host, `sockmon doctor` names sockets, owner and advice."
-
-_INSTANCE = "{{ with $labels.instance }}{{ . }}: {{ end }}"
-
-Rule = Mapping[str, Any]
-
-
-def render(waits: Mapping[str, Waits], thresholds: Thresholds, job: str = "sockmon") -> str:
+def render(
+    waits: Mapping[str, Waits],
+    thresholds: Thresholds,
+    selector: Selector = SOCKMON,
+    runbooks: str = RUNBOOKS,
+) -> str:
     """Return a rule file.
 
-    waits: of each enabled detector, by name; the others have no rules. job: the name of the scrape
-    configuration that has sockmon's targets.
+    waits: of each enabled detector, by name; the others have no rules. selector: which targets are
+    sockmon's. runbooks: what comes before an alert's name and .md to make the URL of its runbook.
     """
-    rules = [
-        rule
+    alerts = [
+        alert
         for detector in waits
-        for rule in _detector_rules(detector, waits[detector], thresholds)
+        for alert in _detected(detector, waits[detector], thresholds, selector)
     ]
-    rules += _own_rules(job, thresholds.silence)
-    groups = {"groups": [{"name": "sockmon", "rules": rules}]}
-    return _HEADER + yaml.safe_dump(groups, sort_keys=False, width=100)
+    alerts += _own(thresholds.silence, selector)
+    return dump(_HEADER, "sockmon", [alert.rule(runbooks) for alert in alerts])
 
 
-def _detector_rules(detector: str, waits: Waits, thresholds: Thresholds) -> Iterator[Rule]:
-    summary, description = _TEXTS[detector]
-    warning, critical = _expressions(detector, thresholds)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Alert:
+    """One rule; `netns` where its series do not tell it."""
+
+    name: str
+    severity: Severity
+    expression: str
+    waits: Waits
+    text: Text
+    netns: str | None = None
+
+    def rule(self, runbooks: str) -> Rule:
+        keep = format_duration(self.waits.keep_firing_for)
+        netns = {"netns": self.netns} if self.netns else {}
+        return {
+            "alert": self.name,
+            "expr": self.expression,
+            "for": format_duration(self.waits.for_),
+            **({"keep_firing_for": keep} if self.waits.keep_firing_for else {}),
+            "labels": {"severity": self.severity, "source": "prometheus", **netns},
+            "annotations": {
+                **self.text.annotations(self.severity),
+                "runbook_url": runbook_url(self.name, runbooks),
+            },
+        }
+
+
+def _detected(
+    detector: str, waits: Waits, thresholds: Thresholds, selector: Selector
+) -> Iterator[_Alert]:
+    warning, critical = _expressions(detector, thresholds, selector)
     expressions: tuple[tuple[Severity, str], ...] = (("warning", warning), ("critical", critical))
     for severity, expression in expressions:
-        yield _rule(
-            alert_name(detector), severity, expression, waits, summary, f"{description} {_SEE}"
+        yield _Alert(
+            name=alert_name(detector),
+            severity=severity,
+            expression=expression,
+            waits=FixedWaits(waits.for_, max(waits.keep_firing_for - _LAG, 0.0)),
+            text=DETECTED[detector],
+            netns="host" if detector in _HOST_WIDE else None,
         )
 
 
-def _expressions(detector: str, thresholds: Thresholds) -> tuple[str, str]:
+def _expressions(detector: str, thresholds: Thresholds, selector: Selector) -> tuple[str, str]:
     """Return when to warn, and when it is critical."""
-    findings = "sum without (detector, severity) (sockmon_findings{%s}) > 0"
-    any_finding = findings % f'detector="{detector}"'
-    critical_finding = findings % f'detector="{detector}",severity="critical"'
-    warning, critical = _plain_series(thresholds).get(detector, (any_finding, None))
-    return warning, critical or critical_finding
+
+    found = _found(detector, selector)
+    warning, critical = _plain_series(thresholds, selector).get(detector, (found, None))
+    return warning, critical or _found(detector, selector, severity="critical")
 
 
-def _plain_series(t: Thresholds) -> Mapping[str, tuple[str, str | None]]:
+def _found(detector: str, selector: Selector, **labels: str) -> str:
+    """Return the detector's word."""
+    series = selector.of("sockmon_findings", detector=detector, **labels)
+    return f"sum without (detector, severity) ({series}) > 0"
+
+
+def _plain_series(t: Thresholds, selector: Selector) -> Mapping[str, tuple[str, str | None]]:
     """Return what a plain series tells; None where it takes more to be critical."""
+    of = selector.of
+    stale = of("sockmon_close_wait_stale_sockets")
     # conntrack's limit of 0 means that there is none; the others' leave nothing to compare with.
-    time_wait = "sockmon_time_wait_buckets / (sockmon_time_wait_buckets_limit > 0)"
-    overflow = 'increase(sockmon_tcp_events_total{event="TCPTimeWaitOverflow"}[5m])'
-    ports = "sockmon_ephemeral_ports_used_max / sockmon_ephemeral_ports"
-    exhaustion = "sockmon_ephemeral_ports_exhaustion_seconds"
-    queue, queue_limit = "sockmon_listen_queue_sockets", "sockmon_listen_queue_limit"
-    orphans = "sockmon_orphan_sockets / (sockmon_orphan_sockets_limit > 0)"
-    memory = "sockmon_tcp_memory_bytes / ignoring (level) sockmon_tcp_memory_limit_bytes"
-    conntrack = "sockmon_conntrack_entries / (sockmon_conntrack_entries_limit > 0)"
+    time_wait = _share(of("sockmon_time_wait_buckets"), of("sockmon_time_wait_buckets_limit"))
+    overflows = _found("time_wait_pressure", selector, severity="critical")
+    usable = of("sockmon_ephemeral_ports")
+    ports = _share(of("sockmon_ephemeral_ports_used_max"), usable)
+    exhaustion = of("sockmon_ephemeral_ports_exhaustion_seconds")
+    queue, queue_limit = of("sockmon_listen_queue_sockets"), of("sockmon_listen_queue_limit")
+    orphans = _share(of("sockmon_orphan_sockets"), of("sockmon_orphan_sockets_limit"))
+    memory = f"{of('sockmon_tcp_memory_bytes')}\n/ ignoring (level) "
+    memory_limit = "sockmon_tcp_memory_limit_bytes"
+    conntrack = _share(of("sockmon_conntrack_entries"), of("sockmon_conntrack_entries_limit"))
     return {
-        "close_wait_leak": (
-            f"sockmon_close_wait_stale_sockets >= {t.close_wait_sockets}",
-            None,
-        ),
+        "close_wait_leak": (f"{stale} >= {t.close_wait_sockets}", None),
         "time_wait_pressure": (
             f"{time_wait} >= {t.time_wait_warning:g}",
-            f"{time_wait} >= {t.time_wait_critical:g} or sum without (event) ({overflow}) > 0",
+            # Overflow is critical whatever the share. The detector's word is no less than 1.
+            f"{time_wait} >= {t.time_wait_critical:g}\nor {overflows}",
         ),
         "ephemeral_port_pressure": (
             f"{ports} >= {t.ports_warning:g}",
             (
-                f"{ports} >= {t.ports_critical:g} or sockmon_ephemeral_ports == 0"
-                f" or {exhaustion} < {t.ports_exhaustion:g} and {ports} >= {t.ports_forecast:g}"
+                f"{ports} >= {t.ports_critical:g}\n"
+                f"or {usable} == 0\n"
+                f"or {ports} >= {t.ports_forecast:g}\n"
+                f"and {exhaustion} < {t.ports_exhaustion:g}"
             ),
         ),
         "accept_queue": (
-            f"{queue} >= {t.accept_queue:g} * {queue_limit} and {queue} > 0",
+            f"{queue}\n>= {t.accept_queue:g} * {queue_limit}\nand {queue} > 0",
             None,
         ),
         "orphan_pressure": (
@@ -216,8 +173,8 @@ def _plain_series(t: Thresholds) -> Mapping[str, tuple[str, str | None]]:
             f"{orphans} >= {t.orphans_critical:g}",
         ),
         "tcp_memory_pressure": (
-            f'{memory}{{level="pressure"}} >= {t.memory_warning:g}',
-            f'{memory}{{level="high"}} >= {t.memory_critical:g}',
+            f"{memory}{of(memory_limit, level='pressure')} >= {t.memory_warning:g}",
+            f"{memory}{of(memory_limit, level='high')} >= {t.memory_critical:g}",
         ),
         "conntrack_pressure": (
             f"{conntrack} >= {t.conntrack_warning:g}",
@@ -226,48 +183,42 @@ def _plain_series(t: Thresholds) -> Mapping[str, tuple[str, str | None]]:
     }
 
 
-def _own_rules(job: str, silence: float) -> Iterator[Rule]:
-    """Rules about sockmon itself."""
-    up = f"up{{job={json.dumps(job)}}}"
-    yield _rule(
-        "SockmonDown",
-        "critical",
-        f"{up} == 0 or absent({up})",
-        FixedWaits(120.0, 0.0),
-        "sockmon cannot be scraped",
-        "Nobody watches this host's sockets. Look at: systemctl status sockmon.",
-    )
-    yield _rule(
-        "SockmonPollFailing",
-        "warning",
-        "sum without (reason) (increase(sockmon_poll_errors_total[5m])) > 0",
-        FixedWaits(300.0, 300.0),
-        "sockmon cannot read part of what it watches",
-        "What failed is withdrawn rather than shown as zero; sockmon's log says what and why.",
-    )
-    yield _rule(
-        "SockmonPollFailing",
-        "critical",
-        f"time() - sockmon_poll_last_success_timestamp_seconds > {silence:g}",
-        FixedWaits(60.0, 0.0),
-        "sockmon is blind: it cannot read the TCP sockets",
-        "No diagnosis of this namespace is made; sockmon's log says why.",
-    )
+def _share(used: str, limit: str) -> str:
+    """Return a ratio that is not there where the limit is 0."""
+    return f"{used}\n/ ({limit} > 0)"
 
 
-def _rule(
-    name: str, severity: Severity, expression: str, waits: Waits, summary: str, description: str
-) -> Rule:
-    keep = format_duration(waits.keep_firing_for)
-    return {
-        "alert": name,
-        "expr": expression,
-        "for": format_duration(waits.for_),
-        **({"keep_firing_for": keep} if waits.keep_firing_for else {}),
-        "labels": {"severity": severity, "source": "prometheus"},
-        "annotations": {
-            "summary": f"{_INSTANCE}{summary}",
-            "description": description,
-            "runbook_url": runbook_url(name),
-        },
-    }
+def _own(silence: float, selector: Selector) -> Iterator[_Alert]:
+    """Alerts about sockmon itself."""
+    up, errors = selector.of("up"), selector.of("sockmon_poll_errors_total")
+    yield _Alert(
+        name="SockmonDown",
+        severity="critical",
+        # absent() bears only what the selector says: where all targets have gone, no instance.
+        expression=f"{up} == 0 or absent({up})",
+        waits=FixedWaits(120.0, 0.0),
+        text=DOWN,
+    )
+    yield _Alert(
+        name="SockmonPollFailing",
+        severity="warning",
+        expression=f"sum without (reason) (increase({errors}[5m])) > 0",
+        waits=FixedWaits(300.0, 300.0),
+        text=FAILING,
+    )
+    last = selector.of("sockmon_poll_last_success_timestamp_seconds")
+    start = selector.of("process_start_time_seconds")
+    yield _Alert(
+        name="SockmonPollFailing",
+        severity="critical",
+        # One that has never succeeded has no time of it: then its start counts.
+        expression=(
+            "time() - (\n"
+            f"  {last}\n"
+            f'  or label_replace({start}, "netns", "host", "", "")\n'
+            f"  unless ignoring (netns) {last}\n"
+            f") > {silence:g}"
+        ),
+        waits=FixedWaits(60.0, 0.0),
+        text=BLIND,
+    )

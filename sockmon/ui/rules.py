@@ -1,15 +1,40 @@
-"""`sockmon rules`: Prometheus alert rules with a configuration's thresholds."""
+"""`sockmon rules`: Prometheus rules for a configuration's thresholds and a fleet's labels."""
 
+import re
 from typing import Any
 
-from sockmon.alert import rules
+from sockmon.alert import recording, rules
+from sockmon.alert.labels import RUNBOOKS
+from sockmon.alert.selector import SOCKMON, Selector
 from sockmon.config import Config
 from sockmon.detect import limits_of
 from sockmon.model.observation import STALE_AFTER_INTERVALS
 
+#: Braces would be a template's: Prometheus fills in annotations.
+_URL = re.compile(r"https?://[!-z|~]+")
 
-def render(config: Config) -> str:
-    """Return the rules file as YAML text."""
+
+def parse_selector(text: str | None) -> Selector:
+    """Read --selector; raises ValueError."""
+    if text is None:
+        return SOCKMON
+    try:
+        return Selector.parse(text)
+    except ValueError as error:
+        raise ValueError(f"--selector: {error}") from error
+
+
+def parse_runbooks(text: str | None) -> str:
+    """Read --runbooks: a URL, to which a slash is added; raises ValueError."""
+    if text is None:
+        return RUNBOOKS
+    if not text.isprintable() or not _URL.fullmatch(text):
+        raise ValueError(f"--runbooks: {text!r} is no URL such as https://wiki.example/runbooks/")
+    return text.rstrip("/") + "/"
+
+
+def render(config: Config, selector: Selector = SOCKMON, runbooks: str = RUNBOOKS) -> str:
+    """Return the file of the alerting rules as YAML text."""
     limits: Any = limits_of(config.detect)
     silence = STALE_AFTER_INTERVALS * config.poll.interval
     thresholds = rules.Thresholds(
@@ -30,4 +55,9 @@ def render(config: Config) -> str:
         silence=max(silence, 75.0),
     )
     enabled = {name: found for name, found in limits.items() if found.enabled}
-    return rules.render(enabled, thresholds)
+    return rules.render(enabled, thresholds, selector, runbooks)
+
+
+def render_recording(selector: Selector = SOCKMON) -> str:
+    """Return the file of the recording rules as YAML text."""
+    return recording.render(selector)

@@ -138,7 +138,7 @@ def test_rules_have_the_configured_thresholds(sockmon: Run, tmp_path: Path) -> N
     )
     status, out, _ = sockmon("rules", "--config", str(path))
     assert status == 0
-    assert "(sockmon_time_wait_buckets_limit > 0) >= 0.61" in out
+    assert '(sockmon_time_wait_buckets_limit{job="sockmon"} > 0) >= 0.61' in out
     assert "for: 7m" in out
     assert "SockmonDeadPeer" not in out
     assert "SockmonDeadPeer" in sockmon("rules")[1]
