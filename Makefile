@@ -10,6 +10,7 @@ help:
 	@echo "make test   install what the tests need and run them all (as root: the live ones too)"
 	@echo "make lint   check style, types and the way modules import each other"
 	@echo "make bench  measure speed and memory against ss, netstat, node_exporter and others (root)"
+	@echo "make generate   make anew what is committed but made: rules, dashboards, manifests"
 	@echo "make lock   choose anew the versions in requirements/"
 
 run: $(VENV)/runtime
@@ -55,6 +56,14 @@ lock: $(VENV)/development
 		--no-emit-find-links --output-file requirements/runtime.txt requirements/runtime.in
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-index-url \
 		--no-emit-find-links --output-file requirements/development.txt requirements/development.in
+
+# What is made from the code and committed, so that nobody needs the tools that make it; tests say
+# when it is out of date.
+.PHONY: generate
+generate: $(VENV)/development
+	$(BIN)/python deploy/prometheus/generate.py
+	$(BIN)/python -m grafana.generate
+	$(BIN)/python deploy/kubernetes/generate.py
 
 # Every wheel a server needs, for its Python (the same minor version as this one).
 .PHONY: wheels

@@ -1,0 +1,244 @@
+"""CLOSE_WAIT leaks: how old, whose, how fast they grow, and how long until it hurts."""
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from grafana import limits
+from grafana.board import OF_CLOSE_WAIT, Line, Section, board
+from grafana.panels import TOP, About, figure, heat_map, lines
+from grafana.queries import BY_HOST, HOSTS, NETNS, PORT, heat, latest, over_time, rows
+from grafana.scales import rising
+from grafana.tables import SEVERITY, Column, listing, to_host
+from sockmon.durations import format_duration
+
+_ALERT = "SockmonCloseWaitLeak"
+_HERE = f"{HOSTS},{NETNS}"
+_PORTS = f"{_HERE},{PORT}"
+_STALE = f"sockmon_close_wait_stale_sockets{{{_PORTS}}}"
+_UNREAD = f"sockmon_close_wait_unread_bytes{{{_PORTS}}}"
+_OLDEST = f"sockmon_close_wait_oldest_seconds{{{_HERE}}}"
+
+#: The detector looks at growth over so long, and so far ahead for the end of descriptors.
+_WINDOW = format_duration(limits.LEAK_GROWTH_WINDOW)
+_HORIZON = format_duration(limits.LEAK_HORIZON)
+_GROWTH = f"60 * deriv(sockmon_close_wait_stale_sockets{{{_PORTS}}}[{_WINDOW}])"
+_AHEAD = (
+    f"clamp_min(predict_linear(sockmon_close_wait_stale_sockets{{{_PORTS}}}[{_WINDOW}],"
+    f" {limits.LEAK_HORIZON:g}), 0)"
+)
+_GROUP = "instance, netns, role, port, owner"
+_GROUP_LEGEND = "{{instance}} {{owner}} {{role}} {{port}}"
+
+_FIGURES = [
+    figure(
+        About(
+            "Stale CLOSE_WAIT",
+            "Sockets that applications should have closed. The kernel keeps them for ever: only "
+            "their owner can close them.",
+            "short",
+            limits.STALE_SOCKETS,
+            alert=_ALERT,
+        ),
+        latest(f"sum({_STALE}) or vector(0)", "sockets"),
+    ),
+    figure(
+        About(
+            "All CLOSE_WAIT",
+            "Young ones included: a burst after a deploy is gone within a minute.",
+            "short",
+            alert=_ALERT,
+        ),
+        latest(f'sum(sockmon_sockets{{{_HERE},protocol="tcp",state="close_wait"}})', "sockets"),
+    ),
+    figure(
+        About(
+            "Oldest",
+            "Age of the oldest CLOSE_WAIT socket.",
+            "s",
+            limits.CLOSE_WAIT_AGE,
+            alert=_ALERT,
+        ),
+        latest(f"max({_OLDEST})", "oldest"),
+    ),
+    figure(
+        About(
+            "Unread bytes",
+            "Received and never read, in stale sockets: kernel memory that nobody will use. None "
+            "unread: the application has seen the end, and forgot to close.",
+            "bytes",
+            rising(1),
+            alert=_ALERT,
+        ),
+        latest(f"sum({_UNREAD}) or vector(0)", "unread"),
+    ),
+    figure(
+        About(
+            "Growth a minute",
+            f"Stale sockets more a minute, over the last {_WINDOW}. A leak that grows is critical "
+            "sooner or later.",
+            "short",
+            limits.ANY_WARNS,
+            alert=_ALERT,
+        ),
+        latest(f"sum({_GROWTH}) or vector(0)", "growth"),
+    ),
+    figure(
+        About(
+            "Hosts that leak",
+            "Hosts with a finding of the leak.",
+            "short",
+            limits.ANY_WARNS,
+            alert=_ALERT,
+        ),
+        latest(
+            f"count(sum by ({BY_HOST}) "
+            f'(sockmon_findings{{{_HERE},detector="close_wait_leak"}}) > 0) or vector(0)',
+            "hosts",
+        ),
+    ),
+]
+
+_AGES = heat_map(
+    About(
+        "Ages of CLOSE_WAIT sockets",
+        "How many sockets have been in CLOSE_WAIT for how long. Healthy ones stay in the lowest "
+        "rows. A band that climbs from row to row is a leak: the same sockets, older and older.",
+        "short",
+        limits.CLOSE_WAIT_AGE,
+        alert=_ALERT,
+    ),
+    # Sockets that are there now, not events so far: a gauge, which rate() would make nothing of.
+    heat(f'sum by (le) (sockmon_state_age_seconds_bucket{{{_HERE},state="close_wait"}})'),
+    axis_unit="s",
+)
+
+_AGES_OVER_TIME = lines(
+    About(
+        "Oldest by host",
+        "Age of each host's oldest CLOSE_WAIT socket. A straight line upwards is a socket that "
+        "nobody will close.",
+        "s",
+        limits.CLOSE_WAIT_AGE,
+        alert=_ALERT,
+    ),
+    over_time(f"topk({TOP}, max by (instance) ({_OLDEST}))", "{{instance}}"),
+)
+
+_LEAKS = listing(
+    About(
+        "Leaks, largest first",
+        f"Who holds stale sockets, how fast they grow, and how many there will be in {_HORIZON} "
+        "at this rate: compare that with the owner's limit of descriptors (often 1024), which "
+        "sockmon doctor shows on the host.",
+        "short",
+        alert=_ALERT,
+    ),
+    [
+        Column(heading="Owner", label="owner"),
+        Column(heading="Role", label="role"),
+        Column(heading="Port", label="port"),
+        Column(heading="Host", label="instance", link=to_host("Open this namespace", netns=True)),
+        Column(heading="Namespace", label="netns"),
+        Column(heading="Stale", scale=limits.STALE_SOCKETS),
+        Column(heading="Growth a minute", scale=limits.ANY_WARNS),
+        Column(heading=f"In {_HORIZON}"),
+    ],
+    rows(f"sum by ({_GROUP}) ({_STALE})"),
+    rows(f"sum by ({_GROUP}) ({_GROWTH})"),
+    rows(f"sum by ({_GROUP}) ({_AHEAD})"),
+)
+
+_FINDINGS = listing(
+    About(
+        "Findings",
+        "Where the leak is a finding, and whether it is critical: growing and old, or its owner "
+        "runs out of file descriptors.",
+        "short",
+        alert=_ALERT,
+    ),
+    [
+        Column(heading="Host", label="instance", link=to_host("Open this namespace", netns=True)),
+        Column(heading="Namespace", label="netns"),
+        SEVERITY,
+        Column(heading="Findings"),
+    ],
+    rows(
+        "sum by (instance, netns, severity) "
+        f'(sockmon_findings{{{_HERE},detector="close_wait_leak"}}) > 0'
+    ),
+)
+
+_WHOSE = [
+    lines(
+        About(
+            "Stale by owner",
+            "By the unit, container or process that must close them.",
+            "short",
+            limits.STALE_SOCKETS,
+            alert=_ALERT,
+        ),
+        over_time(f"topk({TOP}, sum by (owner) ({_STALE}))", "{{owner}}"),
+    ),
+    lines(
+        About(
+            "Stale by port",
+            "Role listener: connections that clients made to this port. Role remote: connections "
+            "made to this port elsewhere, so look at the client's code.",
+            "short",
+            limits.STALE_SOCKETS,
+            alert=_ALERT,
+        ),
+        over_time(f"topk({TOP}, sum by (role, port) ({_STALE}))", "{{role}} {{port}}"),
+    ),
+    lines(
+        About(
+            "Unread bytes by port",
+            "What stale sockets have received and nobody reads.",
+            "bytes",
+            alert=_ALERT,
+        ),
+        over_time(f"topk({TOP}, sum by (role, port) ({_UNREAD}))", "{{role}} {{port}}"),
+    ),
+]
+
+_HOW_LONG = [
+    lines(
+        About(
+            "Growth a minute by leak",
+            f"Stale sockets more a minute, over the last {_WINDOW}. Below zero the owner closes "
+            "some, or was restarted.",
+            "short",
+            limits.ANY_WARNS,
+            alert=_ALERT,
+        ),
+        over_time(f"topk({TOP}, sum by ({_GROUP}) ({_GROWTH}))", _GROUP_LEGEND),
+    ),
+    lines(
+        About(
+            f"Stale sockets in {_HORIZON}",
+            f"How many each leak will hold in {_HORIZON}, at the rate of the last {_WINDOW}. Each "
+            "takes a descriptor of its owner: when they are used up, accept(), connect() and "
+            "open() fail with EMFILE.",
+            "short",
+            limits.STALE_SOCKETS,
+            alert=_ALERT,
+        ),
+        over_time(f"topk({TOP}, sum by ({_GROUP}) ({_AHEAD}))", _GROUP_LEGEND),
+    ),
+]
+
+
+def close_wait() -> Dashboard:
+    """Return the dashboard of CLOSE_WAIT leaks."""
+    return board(
+        OF_CLOSE_WAIT,
+        "Connections that peers have closed and applications have not: how old they are, who "
+        "must close them, and how long until it hurts.",
+        "now-6h",
+        "1m",
+        [
+            Section("Now", [Line(4, _FIGURES), Line(8, [_LEAKS, _FINDINGS], (16, 8))]),
+            Section("Ages", [Line(9, [_AGES, _AGES_OVER_TIME])]),
+            Section("Whose", [Line(8, _WHOSE)]),
+            Section("How long until it hurts", [Line(8, _HOW_LONG)]),
+        ],
+    )

@@ -1,0 +1,192 @@
+"""The fleet: the hosts that are not well, and what is wrong with all of them together."""
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from grafana import limits
+from grafana.board import OF_FLEET, Line, Section, board
+from grafana.fleet_hosts import CRITICAL, DOWN, VERDICTS_FIRST, WARNING, WELL
+from grafana.panels import TOP, About, lines, logarithmic, painted, stacked
+from grafana.queries import FLEET, over_time
+from grafana.scales import GREEN, ORANGE, RED
+
+_OVER_TIME = [
+    painted(
+        stacked(
+            lines(
+                About(
+                    "Hosts by verdict",
+                    "All hosts by their worst finding. A step that many take together has one "
+                    "cause: a deploy, a peer, the network.",
+                    "short",
+                ),
+                over_time(CRITICAL, "critical"),
+                over_time(WARNING, "warning"),
+                over_time(DOWN, "down"),
+                over_time(WELL, "well"),
+            )
+        ),
+        {"critical": RED, "warning": ORANGE, "down": "dark-red", "well": GREEN},
+    ),
+    lines(
+        About(
+            "Hosts by finding",
+            "How many hosts have a finding of this kind now.",
+            "short",
+            limits.ANY_WARNS,
+        ),
+        over_time(
+            "sum by (detector, severity) "
+            f"(cluster_job_detector_severity:sockmon_findings:count{{{FLEET}}}) > 0",
+            "{{detector}} {{severity}}",
+        ),
+    ),
+]
+
+_SOCKETS = [
+    logarithmic(
+        lines(
+            About(
+                "TCP sockets by state",
+                "All sockets of all hosts, on a logarithmic scale. CLOSE_WAIT waits for "
+                "applications of these hosts, FIN_WAIT2 for their peers, TIME_WAIT for nobody.",
+                "short",
+            ),
+            over_time(
+                "sum by (state) "
+                f'(cluster_job_protocol_state:sockmon_sockets:sum{{{FLEET},protocol="tcp"}})',
+                "{{state}}",
+            ),
+        )
+    ),
+    lines(
+        About(
+            "Largest ports",
+            "Established connections by the port that they belong to: a listener's own, or the "
+            "remote one of connections that hosts made.",
+            "short",
+        ),
+        over_time(
+            f"topk({TOP}, sum by (role, port) (cluster_job_port_role_state:"
+            f'sockmon_port_sockets:sum{{{FLEET},state="established"}}))',
+            "{{role}} {{port}}",
+        ),
+    ),
+    lines(
+        About(
+            "Kernel's TCP events",
+            "The kernel's own counters of trouble, the most frequent ones. ListenOverflows: "
+            "accept queues are full. TCPTimeouts: peers or paths do not answer.",
+            "cps",
+        ),
+        over_time(
+            f"topk({TOP}, sum by (event) (cluster_job_event:sockmon_tcp_events:rate5m{{{FLEET}}}))",
+            "{{event}}",
+        ),
+    ),
+]
+
+_LEAK = "SockmonCloseWaitLeak"
+_CLOSE_WAIT = [
+    lines(
+        About(
+            "Stale CLOSE_WAIT by port",
+            "Sockets that an application should have closed, by the service's port. One port on "
+            "many hosts is one bug.",
+            "short",
+            limits.STALE_SOCKETS,
+            alert=_LEAK,
+        ),
+        over_time(
+            f"topk({TOP}, sum by (role, port) "
+            f"(cluster_job_port_role:sockmon_close_wait_stale_sockets:sum{{{FLEET}}}))",
+            "{{role}} {{port}}",
+        ),
+    ),
+    lines(
+        About(
+            "Stale CLOSE_WAIT by owner",
+            "The same by the unit, container or process that holds them: it must close them.",
+            "short",
+            limits.STALE_SOCKETS,
+            alert=_LEAK,
+        ),
+        over_time(
+            f"topk({TOP}, sum by (owner) "
+            f"(cluster_job_owner:sockmon_close_wait_stale_sockets:sum{{{FLEET}}}))",
+            "{{owner}}",
+        ),
+    ),
+    lines(
+        About(
+            "Oldest CLOSE_WAIT",
+            "Age of the fleet's oldest CLOSE_WAIT socket. A line that rises as time goes by is "
+            "a socket that nobody will close.",
+            "s",
+            limits.CLOSE_WAIT_AGE,
+            alert=_LEAK,
+        ),
+        over_time(
+            f"cluster_job:sockmon_close_wait_oldest_seconds:max{{{FLEET}}}", "{{cluster}} {{job}}"
+        ),
+    ),
+]
+
+_LIMITS = [
+    lines(
+        About(
+            "Ephemeral ports of the worst host",
+            "Share of the local ports in use towards one destination. At 100 % connect() fails "
+            "there with EADDRNOTAVAIL.",
+            "percentunit",
+            limits.PORTS,
+            alert="SockmonEphemeralPortPressure",
+        ),
+        over_time(
+            f"cluster_job:sockmon_ephemeral_ports_used:max{{{FLEET}}}", "{{cluster}} {{job}}"
+        ),
+    ),
+    lines(
+        About(
+            "TIME_WAIT buckets of the worst host",
+            "Share of tcp_max_tw_buckets in use. Beyond it the kernel closes without TIME_WAIT.",
+            "percentunit",
+            limits.TIME_WAIT,
+            alert="SockmonTimeWaitPressure",
+        ),
+        over_time(
+            f"cluster_job:sockmon_time_wait_buckets_used:max{{{FLEET}}}", "{{cluster}} {{job}}"
+        ),
+    ),
+    lines(
+        About(
+            "Listen drops by port",
+            "Connections that kernels drop at listeners: the application accepts too slowly, "
+            "and its clients wait and try again.",
+            "cps",
+            limits.ANY_RATE,
+            alert="SockmonAcceptQueue",
+        ),
+        over_time(
+            f"topk({TOP}, sum by (port) (cluster_job_port:sockmon_listen_drops:rate5m{{{FLEET}}}))",
+            "{{port}}",
+        ),
+    ),
+]
+
+
+def fleet() -> Dashboard:
+    """Return the dashboard of all hosts."""
+    return board(
+        OF_FLEET,
+        "All hosts that sockmon watches: the verdicts, the worst hosts first, and the troubles "
+        "that many share. It asks mostly recording rules (deploy/prometheus/rules).",
+        "now-3h",
+        "1m",
+        [
+            VERDICTS_FIRST,
+            Section("Over time", [Line(8, _OVER_TIME)]),
+            Section("CLOSE_WAIT", [Line(8, _CLOSE_WAIT)]),
+            Section("Limits and drops", [Line(8, _LIMITS)]),
+            Section("Sockets", [Line(8, _SOCKETS)]),
+        ],
+    )

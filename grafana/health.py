@@ -1,0 +1,278 @@
+"""sockmon's own health: is it there, does it look, what does it cost, are people told."""
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from grafana import limits
+from grafana.board import OF_HEALTH, Line, Section, board
+from grafana.panels import TOP, About, figure, lines, timeline
+from grafana.queries import BY_HOST, HOSTS, NETNS, latest, over_time, rows
+from grafana.scales import UP, YES
+from grafana.tables import Column, listing, to_host
+
+_HERE = f"{HOSTS},{NETNS}"
+_AGE = f"time() - sockmon_poll_last_success_timestamp_seconds{{{_HERE}}}"
+
+_DOWN_ALERT = "SockmonDown"
+_FAILING_ALERT = "SockmonPollFailing"
+
+
+def _rate(metric: str, by: str, labels: str = HOSTS) -> str:
+    return f"sum by ({by}) (rate({metric}{{{labels}}}[$__rate_interval]))"
+
+
+_FIGURES = [
+    figure(
+        About(
+            "Down",
+            "Hosts whose sockmon does not answer. On the host: systemctl status sockmon.",
+            "short",
+            limits.ANY_HURTS,
+            alert=_DOWN_ALERT,
+        ),
+        latest(f"sum(up{{{HOSTS}}} == bool 0)", "down"),
+    ),
+    figure(
+        About(
+            "Oldest look",
+            "How long ago the namespace that has waited longest was read in full. Past a minute "
+            "sockmon is blind there: its log says why.",
+            "s",
+            limits.LAST_SUCCESS,
+            alert=_FAILING_ALERT,
+        ),
+        latest(f"max({_AGE})", "ago"),
+    ),
+    figure(
+        About(
+            "Failed reads a second",
+            "Reads that the kernel refused or that could not be trusted.",
+            "cps",
+            limits.ANY_RATE,
+            alert=_FAILING_ALERT,
+        ),
+        latest(
+            f"sum(rate(sockmon_poll_errors_total{{{_HERE}}}[$__rate_interval])) or vector(0)",
+            "errors",
+        ),
+    ),
+    figure(
+        About(
+            "Notifications lost",
+            "Receivers that do not take what they are sent, a second: nobody is told of alerts. "
+            "sockmon's log names the receiver and the reason.",
+            "cps",
+            limits.ANY_RATE,
+        ),
+        latest(
+            f"sum(rate(sockmon_notifications_failed_total{{{HOSTS}}}[$__rate_interval]))",
+            "failed",
+        ),
+    ),
+    figure(
+        About(
+            "Bad configurations",
+            "Hosts that could not read their configuration again, and go on with the old one: "
+            "sockmon check-config names every mistake.",
+            "short",
+            limits.ANY_WARNS,
+        ),
+        latest(f"sum(sockmon_config_last_reload_successful{{{HOSTS}}} == bool 0)", "hosts"),
+    ),
+    figure(
+        About("Versions", "How many versions of sockmon run.", "short", limits.MANY_VERSIONS),
+        latest(f"count(count by (version) (sockmon_build_info{{{HOSTS}}}))", "versions"),
+    ),
+]
+
+_UP = [
+    timeline(
+        About(
+            "Hosts that were down",
+            "Each host that did not answer at some time of the range shown. Down together: the "
+            "network, or Prometheus. Down in turn: a roll-out.",
+            "short",
+            limits.ANY_HURTS,
+            alert=_DOWN_ALERT,
+        ),
+        over_time(
+            f"max by ({BY_HOST}) (up{{{HOSTS}}}) "
+            f"and max by ({BY_HOST}) (min_over_time(up{{{HOSTS}}}[$__range]) == 0)",
+            "{{instance}}",
+        ),
+        UP,
+    ),
+    listing(
+        About(
+            "Hosts",
+            "What runs where, whether its configuration is the one on disk, and since when.",
+            "short",
+        ),
+        [
+            Column(heading="Host", label="instance", link=to_host("Open this host")),
+            Column(heading="Cluster", label="cluster"),
+            Column(heading="Job", label="job"),
+            Column(heading="Last reload good", meanings=YES),
+            Column(heading="Configuration's age", unit="s"),
+            Column(heading="Running for", unit="s"),
+        ],
+        rows(f"max by ({BY_HOST}) (sockmon_config_last_reload_successful{{{HOSTS}}})"),
+        rows(
+            f"max by ({BY_HOST}) "
+            f"(time() - sockmon_config_last_reload_success_timestamp_seconds{{{HOSTS}}})"
+        ),
+        rows(f"max by ({BY_HOST}) (time() - process_start_time_seconds{{{HOSTS}}})"),
+    ),
+    listing(
+        About("Running versions", "Hosts by the version of sockmon and of Python.", "short"),
+        [
+            Column(heading="sockmon", label="version"),
+            Column(heading="Python", label="python"),
+            Column(heading="Hosts"),
+        ],
+        rows(f"count by (version, python) (sockmon_build_info{{{HOSTS}}})"),
+    ),
+]
+
+_POLLS = [
+    lines(
+        About(
+            "How long polls take",
+            "One whole poll, all namespaces. Longer than the interval, polls are missed; longer "
+            "than three, the series end.",
+            "s",
+            limits.POLL_SECONDS,
+            alert=_FAILING_ALERT,
+        ),
+        *(
+            over_time(
+                f"histogram_quantile({quantile}, "
+                f"{_rate('sockmon_poll_duration_seconds_bucket', 'le')})",
+                legend,
+            )
+            for quantile, legend in ((0.5, "half below"), (0.99, "99 % below"))
+        ),
+    ),
+    lines(
+        About(
+            "Slowest hosts",
+            "Mean time of a poll, by host: many sockets, or a host that is short of processor "
+            "time.",
+            "s",
+            limits.POLL_SECONDS,
+        ),
+        over_time(
+            f"topk({TOP}, {_rate('sockmon_poll_duration_seconds_sum', 'instance')}"
+            f" / {_rate('sockmon_poll_duration_seconds_count', 'instance')})",
+            "{{instance}}",
+        ),
+    ),
+    lines(
+        About(
+            "Failed reads by reason",
+            "What could not be read, a second. What fails is withdrawn, never shown as zero.",
+            "cps",
+            limits.ANY_RATE,
+            alert=_FAILING_ALERT,
+        ),
+        over_time(_rate("sockmon_poll_errors_total", "reason", _HERE), "{{reason}}"),
+    ),
+    lines(
+        About(
+            "Age of the last good look",
+            "How long ago each namespace's TCP sockets were last read in full; those that wait "
+            "longest.",
+            "s",
+            limits.LAST_SUCCESS,
+            alert=_FAILING_ALERT,
+        ),
+        over_time(f"topk({TOP}, max by (instance, netns) ({_AGE}))", "{{instance}} {{netns}}"),
+    ),
+]
+
+_COST = [
+    lines(
+        About(
+            "Processor",
+            "Processor time by host, as a share of one core: the most expensive ones.",
+            "percentunit",
+        ),
+        over_time(f"topk({TOP}, {_rate('process_cpu_seconds_total', 'instance')})", "{{instance}}"),
+    ),
+    lines(
+        About(
+            "Resident memory",
+            "By host, the largest: some 50 MB, and some 250 bytes more for each socket.",
+            "bytes",
+        ),
+        over_time(
+            f"topk({TOP}, max by (instance) (process_resident_memory_bytes{{{HOSTS}}}))",
+            "{{instance}}",
+        ),
+    ),
+    lines(
+        About(
+            "Samples of a scrape",
+            "Series that each host exports, the most. They cost Prometheus memory: ports.top "
+            "bounds them.",
+            "short",
+        ),
+        over_time(
+            f"topk({TOP}, max by (instance) (scrape_samples_scraped{{{HOSTS}}}))", "{{instance}}"
+        ),
+    ),
+    lines(
+        About(
+            "Ports folded",
+            "Groups of (role, port) inside port other, for want of a place among ports.top. Name "
+            "those that matter in ports.always.",
+            "short",
+        ),
+        over_time(
+            f"topk({TOP}, max by (instance, netns) (sockmon_series_folded{{{_HERE}}}))",
+            "{{instance}} {{netns}}",
+        ),
+    ),
+]
+
+_TOLD = [
+    lines(
+        About("Notifications sent", "By receiver, a second, failed ones included.", "cps"),
+        over_time(_rate("sockmon_notifications_total", "receiver"), "{{receiver}}"),
+    ),
+    lines(
+        About(
+            "Notifications failed",
+            "Which their receiver did not take. They are tried again; look at sockmon's log.",
+            "cps",
+            limits.ANY_RATE,
+        ),
+        over_time(_rate("sockmon_notifications_failed_total", "receiver"), "{{receiver}}"),
+    ),
+    lines(
+        About(
+            "How long scrapes take",
+            "By host, the slowest. /metrics is served from the last poll, and waits for none.",
+            "s",
+        ),
+        over_time(
+            f"topk({TOP}, max by (instance) (scrape_duration_seconds{{{HOSTS}}}))", "{{instance}}"
+        ),
+    ),
+]
+
+
+def health() -> Dashboard:
+    """Return the dashboard of sockmon itself."""
+    return board(
+        OF_HEALTH,
+        "sockmon itself: whether it runs, whether it can look, what it costs, and whether those "
+        "who must know are told.",
+        "now-6h",
+        "1m",
+        [
+            Section("Is it there?", [Line(4, _FIGURES), Line(8, _UP, (10, 10, 4))]),
+            Section("Does it look?", [Line(8, _POLLS)]),
+            Section("What does it cost?", [Line(8, _COST)]),
+            Section("Are people told?", [Line(8, _TOLD)]),
+        ],
+    )

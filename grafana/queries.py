@@ -1,0 +1,57 @@
+"""What the dashboards ask Prometheus: label matchers by the variables, and queries by their use.
+
+Sources: Grafana, packages/grafana-prometheus, interpolateQueryExpr(): a variable that may have
+several values comes as a regular expression, escaped for a string of PromQL. `${instance:regex}`
+would not be: a dot in a host's name makes its query an error.
+"""
+
+from grafana_foundation_sdk.builders import prometheus
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat, QueryEditorMode
+
+#: The chosen clusters and jobs. A cluster that targets do not have matches `.*` too.
+FLEET = 'cluster=~"$cluster",job=~"$job"'
+#: Of those the chosen hosts, and one host alone.
+HOSTS = f'{FLEET},instance=~"$instance"'
+HOST = f'{FLEET},instance="$instance"'
+NETNS = 'netns=~"$netns"'
+PORT = 'port=~"$port"'
+
+#: What tells one host from another.
+BY_HOST = "cluster, job, instance"
+
+Query = prometheus.Dataquery
+
+
+def over_time(expression: str, legend: str) -> Query:
+    """A line for each series; `legend` names its labels as {{label}}."""
+    return _query(expression).range().format(PromQueryFormat.TIME_SERIES).legend_format(legend)
+
+
+def heat(expression: str) -> Query:
+    """A histogram's buckets over time: series by `le`."""
+    return _query(expression).range().format(PromQueryFormat.HEATMAP).legend_format("{{le}}")
+
+
+def latest(expression: str, legend: str) -> Query:
+    """The newest value of each series."""
+    return _query(expression).instant().format(PromQueryFormat.TIME_SERIES).legend_format(legend)
+
+
+def rows(expression: str) -> Query:
+    """The newest value of each series, its labels as columns."""
+    return _query(expression).instant().format(PromQueryFormat.TABLE)
+
+
+def share(used: str, limit: str, labels: str) -> str:
+    """How much of a limit is in use, as a ratio; without a limit (0) there is no share."""
+    return f"{used}{{{labels}}} / ({limit}{{{labels}}} > 0)"
+
+
+def ports_used(labels: str) -> str:
+    """The share of ephemeral ports in use; where bind() holds every one none is left: all."""
+    of_usable = share("sockmon_ephemeral_ports_used_max", "sockmon_ephemeral_ports", labels)
+    return f"{of_usable} or (sockmon_ephemeral_ports{{{labels}}} == 0) + 1"
+
+
+def _query(expression: str) -> Query:
+    return prometheus.Dataquery().expr(expression).editor_mode(QueryEditorMode.CODE)
