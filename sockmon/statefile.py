@@ -1,15 +1,16 @@
-"""A file that outlives the process, but neither the boot nor the version that wrote it.
+"""Files that outlive the process: replaced as a whole, read as a whole or not at all.
 
-One line of header, then JSON:
+One line of header, then the body:
 
     sockmon-state 1 BOOT_ID SHA256
     {...}
 
 Monotonic times mean nothing after a boot, so the boot's id is part of the header; the digest is
-that of everything else, so that a torn or changed file is told from a whole one. A state that
-cannot be read is no state: the reader starts afresh.
+that of everything else, so that a torn or changed file is told from a whole one. What cannot be
+read is as if it were not there: the reader starts afresh.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -19,26 +20,30 @@ import stat
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 log = logging.getLogger("sockmon")
 
-VERSION = 1
 #: Neither read nor written beyond this.
 SIZE_LIMIT = 64 << 20
 
-_MAGIC = b"sockmon-state"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_STATE_VERSION = 1
 
 State = Mapping[str, Any]
+T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class StateError(Exception):
-    """Why a state could not be read or written: one line, with the file's name."""
+    """Why a file could not be read or written: one line, with the file's name."""
 
 
 class AnotherBootError(StateError):
     """The state is whole, and tells of times that were before this boot."""
+
+
+class AnotherVersionError(StateError):
+    """The file is of a version of sockmon that wrote it in another way."""
 
 
 def boot_id() -> str:
@@ -46,43 +51,45 @@ def boot_id() -> str:
     return _BOOT_ID.read_text().strip()
 
 
-class StateFile:
-    """One such file, written and read as a whole."""
+class WholeFile:
+    """One such file, of whatever `kind` of body."""
 
-    def __init__(self, path: Path, boot: str) -> None:
+    def __init__(self, path: Path, kind: str, version: int, boot: str) -> None:
         self.path = path
+        self._kind = kind
+        self._magic, self._version = b"sockmon-%s" % kind.encode(), b"%d" % version
         self._boot = boot.encode()
 
-    def read(self) -> State | None:
-        """Return the state, or None if there is none; raises StateError."""
+    def read(self) -> tuple[bytes, bool] | None:
+        """Return the body, and whether this boot wrote it; None if there is none.
+
+        Raises StateError.
+        """
         try:
             data = _read(self.path)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise self._failed("cannot read it", error) from error
+        not_ours = f"not a {self._kind} of ours"
         if len(data) > SIZE_LIMIT:
-            raise StateError(f"{self.path}: larger than {SIZE_LIMIT} bytes: not a state of ours")
+            raise StateError(f"{self.path}: larger than {SIZE_LIMIT} bytes: {not_ours}")
         header, _, body = data.partition(b"\n")
         match header.split(b" "):
-            case [magic, version, boot, digest] if magic == _MAGIC:
+            case [magic, version, boot, digest] if magic == self._magic:
                 pass
             case _:
-                raise StateError(f"{self.path}: not a state of ours")
-        if version != b"%d" % VERSION:
-            raise StateError(f"{self.path}: of another version of sockmon")
+                raise StateError(f"{self.path}: {not_ours}")
+        if version != self._version:
+            raise AnotherVersionError(f"{self.path}: of another version of sockmon")
         if digest != _digest(boot, body):
             raise StateError(f"{self.path}: damaged")
-        if boot != self._boot:
-            raise AnotherBootError(f"{self.path}: of another boot")
-        state: State = json.loads(body)
-        return state
+        return body, boot == self._boot
 
-    def write(self, state: State) -> None:
+    def write(self, body: bytes) -> None:
         """Replace the file, or raise StateError and leave it as it was."""
-        body = json.dumps(state, separators=(",", ":")).encode()
-        header = b"%s %d %s %s\n" % (_MAGIC, VERSION, self._boot, _digest(self._boot, body))
-        data = header + body
+        header = (self._magic, self._version, self._boot, _digest(self._boot, body))
+        data = b" ".join(header) + b"\n" + body
         if len(data) > SIZE_LIMIT:
             raise StateError(f"{self.path}: would be larger than {SIZE_LIMIT} bytes")
         new = self.path.with_name(self.path.name + ".new")
@@ -91,28 +98,63 @@ class StateFile:
             new.replace(self.path)
             _sync_directory(self.path.parent)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                new.unlink()  # half of it is of no use, and on a full disk in the others' way
             raise self._failed("cannot write it", error) from error
 
     def _failed(self, operation: str, error: OSError) -> StateError:
         return StateError(f"{self.path}: {operation}: {error.strerror}")
 
 
-class StateWriter:
-    """Writes states in a thread of its own, the latest alone: a slow disk delays nobody."""
+class StateFile:
+    """A state: JSON, which holds for one boot."""
 
-    def __init__(self, file: StateFile) -> None:
+    def __init__(self, path: Path, boot: str) -> None:
+        self.path = path
+        self._file = WholeFile(path, "state", _STATE_VERSION, boot)
+
+    def read(self) -> State | None:
+        """Return the state, or None if there is none; raises StateError."""
+        found = self._file.read()
+        if found is None:
+            return None
+        body, of_this_boot = found
+        if not of_this_boot:
+            raise AnotherBootError(f"{self.path}: of another boot")
+        state: State = json.loads(body)
+        return state
+
+    def write(self, state: State) -> None:
+        """Replace the file, or raise StateError and leave it as it was."""
+        self._file.write(json.dumps(state, separators=(",", ":")).encode())
+
+
+class Writable(Protocol[T_contra]):
+    """A file to which a value is written; raises StateError."""
+
+    path: Path
+
+    def write(self, value: T_contra, /) -> None: ...  # noqa: D102 - the class says it
+
+
+class StateWriter(Generic[T_contra]):
+    """Writes to a file in a thread of its own, the latest alone: a slow disk delays nobody."""
+
+    def __init__(self, file: Writable[T_contra], what: str = "alerts") -> None:
+        """Write to `file`; `what` is in it, for the log."""
         self._file = file
+        self._what = what
         self._changed = threading.Condition()
-        self._wanted: Callable[[], State] | None = None
+        self._wanted: Callable[[], T_contra] | None = None
         self._stopping = False
         self._failing = False
-        self._thread = threading.Thread(target=self._run, name="state", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"save {what}", daemon=True)
         self._thread.start()
 
-    def write(self, state: Callable[[], State]) -> None:
-        """Have what `state` then returns written soon."""
+    def write(self, value: Callable[[], T_contra]) -> None:
+        """Have what `value` then returns written soon."""
         with self._changed:
-            self._wanted = state
+            self._wanted = value
             self._changed.notify()
 
     def close(self, timeout: float) -> None:
@@ -131,16 +173,16 @@ class StateWriter:
                 return
             self._write(wanted())
 
-    def _write(self, state: State) -> None:
+    def _write(self, value: T_contra) -> None:
         try:
-            self._file.write(state)
+            self._file.write(value)
         except StateError as error:
             if not self._failing:
-                log.warning("alerts would not survive a restart: %s", error)
+                log.warning("%s would not survive a restart: %s", self._what, error)
             self._failing = True
         else:
             if self._failing:
-                log.info("alerts survive a restart again: %s is written", self._file.path)
+                log.info("%s would survive a restart again: %s", self._what, self._file.path)
             self._failing = False
 
 

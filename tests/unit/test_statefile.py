@@ -155,6 +155,7 @@ def test_a_full_disk_leaves_the_last_state(file: StateFile) -> None:
     with full_disk(), pytest.raises(StateError, match=os.strerror(errno.EFBIG)):
         file.write({"new": "x" * 1000})
     assert file.read() == STATE
+    assert [path.name for path in file.path.parent.iterdir()] == ["state"]
     file.write({"new": 1})
     assert file.read() == {"new": 1}
 

@@ -1,0 +1,101 @@
+"""Past -> what /api/v1/history answers: plain dicts, lists, strings and numbers.
+
+    {
+      "netns": "host",
+      "range": "hour",           every poll of the last hour; "day": every minute of the last day
+      "taken_at": 1700003600.0,  the last poll; all times are Unix seconds by its wall clock
+      "times": [...],            of the rows, oldest first: when the first poll in each was
+      "max": {"close_wait": [...], "time_wait_buckets": [...], ...},
+      "min": null,               the same series; null where every row is of one poll
+      "groups": [{"role": "listener", "port": 80, "max": {"sockets": [...], ...}, "min": null}],
+      "alert_changes": [{"at": 1700000000.0, "state": "firing", "firing_since": 1700000000.0,
+                         "labels": {...}, "summary": "..."}]
+    }
+
+Each series is as long as `times`; model/reading.py names them. null in a series: not known, since
+it could not be read, or nobody polled, or the port was not watched yet; of the forecast, no end in
+sight. Groups come largest first, changes oldest first; `state` is `firing` or `resolved`.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sockmon.model.past import Columns, NamespacePast, Past, Range
+from sockmon.model.reading import GROUP_SERIES, SERIES, Reading, Watched
+
+Json = dict[str, Any]
+
+#: From here on float64 does not hold every whole number.
+_WHOLE_LIMIT = 2.0**53
+
+
+def history(past: Past, netns: str, span: Range, groups: int) -> Json | None:
+    """Render one range of one namespace, with at most so many groups; None if it is not known."""
+    namespace = past.namespaces.get(netns)
+    if namespace is None:
+        return None
+    columns = Columns.of(namespace.rows[span])
+    largest = sorted(namespace.watched.items(), key=lambda item: -_sockets_now(namespace, item[1]))
+    return {
+        "netns": netns,
+        "range": span,
+        "taken_at": past.at.wall,
+        "times": (columns.at - past.at.monotonic + past.at.wall).round(3).tolist(),
+        **_extremes(columns, slice(len(SERIES)), SERIES),
+        "groups": [
+            {
+                "role": key.role,
+                "port": key.port,
+                **_extremes(columns, watched.columns, GROUP_SERIES, since=watched.since),
+            }
+            for key, watched in largest[:groups]
+        ],
+        "alert_changes": [
+            {
+                "at": change.at,
+                "state": change.state,
+                "firing_since": change.firing_since,
+                "labels": dict(change.labels),
+                "summary": change.summary,
+            }
+            for change in past.alert_changes
+        ],
+    }
+
+
+def _sockets_now(namespace: NamespacePast, watched: Watched) -> float:
+    sockets = float(namespace.rows["hour"][-1].high[watched.columns][0])
+    return -1.0 if math.isnan(sockets) else sockets
+
+
+def _extremes(
+    columns: Columns, where: slice, names: Sequence[str], since: float = -math.inf
+) -> Json:
+    """Render the columns that stand there; rows from before `since` were not theirs."""
+    known = columns.at >= since
+
+    def named(readings: Reading) -> Json:
+        return {
+            name: _listed(values, known)
+            for name, values in zip(names, readings[:, where].T, strict=True)
+        }
+
+    folded = columns.low is not columns.high
+    return {"max": named(columns.high), "min": named(columns.low) if folded else None}
+
+
+def _listed(values: Reading, known: NDArray[np.bool_]) -> list[float | None]:
+    """Return the values as JSON has them: whole ones without a point, None for what it has not."""
+    told = known & np.isfinite(values)
+    numbers = np.where(told, values, 0).astype(np.float64).round(3)
+    is_whole = (numbers == np.rint(numbers)) & (np.abs(numbers) < _WHOLE_LIMIT)
+    listed: list[float | None] = (
+        numbers.astype(np.int64).tolist() if is_whole.all() else numbers.tolist()
+    )
+    for row in np.flatnonzero(~told).tolist():
+        listed[row] = None
+    return listed
