@@ -11,6 +11,7 @@ help:
 	@echo "make lint   check style, types and the way modules import each other"
 	@echo "make bench  measure speed and memory against ss, netstat, node_exporter and others (root)"
 	@echo "make generate   make anew what is committed but made: rules, dashboards, manifests"
+	@echo "make bundle pack build/sockmon-*.tar.gz, for servers without Internet"
 	@echo "make lock   choose anew the versions in requirements/"
 
 run: $(VENV)/runtime
@@ -69,6 +70,11 @@ generate: $(VENV)/development
 .PHONY: wheels
 wheels: $(VENV)/development
 	deploy/make-wheels $(BIN) build/wheels
+
+# All that a server without Internet needs, install.sh included.
+.PHONY: bundle
+bundle: wheels
+	deploy/make-bundle build/wheels build
 
 clean:
 	rm -rf $(VENV) .components build .coverage* .hypothesis .*_cache

@@ -71,7 +71,7 @@ def booted(binds: Mapping[Path, str] | None = None) -> Iterator[Machine]:
     command = ["setpriv", "--pdeathsig=KILL", "systemd-nspawn", "--quiet", "--boot"]
     command += ["--register=no", "--keep-unit", "--private-network", "--link-journal=no"]
     command += ["--volatile=overlay", f"--directory={MACHINE}"]
-    command += [f"--machine=sockmon-{uuid.uuid4().hex[:12]}", "--hostname=server"]
+    command += [f"--machine=sockmon-{uuid.uuid4().hex[:12]}"]
     command += [f"--bind-ro={outside}:{inside}" for outside, inside in (binds or {}).items()]
     process = subprocess.Popen(
         command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True

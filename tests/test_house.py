@@ -10,6 +10,11 @@ from sockmon.config import Config, ListenAddress, load
 from tests.conftest import REPOSITORY
 
 INTERFACE = REPOSITORY.parent / "shared" / "INTERFACE.md"
+PAGES = [
+    page
+    for pattern in ("*.md", "docs/**/*.md", "deploy/**/*.md", "grafana/*.md")
+    for page in REPOSITORY.glob(pattern)
+]
 
 
 def test_the_example_configuration_holds_the_defaults() -> None:
@@ -64,8 +69,7 @@ def test_every_decision_has_its_line_in_the_index() -> None:
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    pages = [REPOSITORY / "README.md", *REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")]
-    for page in pages:
+    for page in PAGES:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page}: {target}"
 
@@ -82,5 +86,5 @@ def test_every_metric_shown_is_a_published_one() -> None:
 
 
 def test_no_page_names_a_path_of_somebodys_machine() -> None:
-    for path in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")]:
+    for path in PAGES:
         assert not re.search(r"/(?:work|root)/|\.pyenv", path.read_text()), path

@@ -22,6 +22,7 @@ NAME_SHOWN = 100
 _BELIEVED_SECONDS = 30.0
 _PROCESSES_SHOWN = 5
 _NOT_A_LABEL = re.compile(r"[^A-Za-z0-9._@:+-]")
+_DESCRIPTOR_LIMIT = re.compile(r"^Max open files +([0-9]+) ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +104,19 @@ def _with_descriptors(process: Process) -> Process:
         real = psutil.Process(process.pid)
         if real.create_time() != process.started:
             return process  # another process by now
-        soft, _ = real.rlimit(psutil.RLIMIT_NOFILE)
-        return replace(process, fds=real.num_fds(), fd_limit=soft)
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        return replace(process, fds=real.num_fds(), fd_limit=parse_descriptor_limit(limits))
     except (psutil.Error, OSError):
         return process
+
+
+def parse_descriptor_limit(text: str) -> int | None:
+    """Return the soft limit in /proc/PID/limits, None if there is none.
+
+    prlimit(2) of another user's process would ask for CAP_SYS_RESOURCE.
+    """
+    found = _DESCRIPTOR_LIMIT.search(text)
+    return int(found[1]) if found else None
 
 
 def read_cgroup_paths(proc: Path, wanted: Collection[int]) -> dict[int, str]:

@@ -1,0 +1,46 @@
+"""The shell scripts, and the bundle that install.sh is part of."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.deploy.bundles import unpacked
+
+SCRIPTS = sorted(
+    path.relative_to(REPOSITORY)
+    for place in (".ci", "deploy", "tests")
+    for path in (REPOSITORY / place).rglob("*")
+    if path.is_file() and path.read_bytes().startswith(b"#!/bin/sh")
+)
+
+
+@pytest.mark.component("shellcheck")
+@pytest.mark.parametrize("script", SCRIPTS, ids=str)
+def test_shellcheck_finds_nothing(script: Path) -> None:
+    checked = subprocess.run(
+        ["shellcheck", script], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert checked.stdout + checked.stderr == ""
+
+
+def test_the_bundle_is_the_same_each_time(wheels: Path, tmp_path: Path) -> None:
+    for place in ("first", "second"):
+        unpacked(wheels, tmp_path / place)
+    (first,), (second,) = ((tmp_path / place).glob("*.tar.gz") for place in ("first", "second"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_bundle_of_no_wheels_is_refused(tmp_path: Path) -> None:
+    made = subprocess.run(
+        [REPOSITORY / "deploy" / "make-bundle", tmp_path, tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 1
+    assert made.stderr == (
+        f"make-bundle: {tmp_path} does not hold one wheel of sockmon: run make wheels\n"
+    )
+    assert not list(tmp_path.iterdir())

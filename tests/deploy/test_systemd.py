@@ -1,0 +1,284 @@
+"""The unit on a booted Debian server, installed there as an operator does it."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sockmon.config import Config, load, parse
+from tests.conftest import REPOSITORY
+from tests.deploy.sandbox_probe import ATTEMPTS
+from tests.deploy.serving import alerts, get, listens, ready, value
+from tests.lab import eventually
+from tests.machine import Machine, booted
+
+pytestmark = [pytest.mark.root, pytest.mark.machine]
+
+TEMPLATE = REPOSITORY / "deploy" / "sockmon.yaml"
+OWNERS = "/srv/bundle/systemd/sockmon.service.d/owners.conf.example"
+PROBE = "/srv/tests/deploy/sandbox_probe.py"
+DROP_INS = "/etc/systemd/system/sockmon.service.d"
+UNIT = "/usr/local/lib/systemd/system/sockmon.service"
+CONFIG = "/etc/sockmon/sockmon.yaml"
+QUICK = """
+poll: {interval: 100ms}
+detect:
+  close_wait_leak: {stale_after: 1s, for: 1s, keep_firing_for: 1s}
+"""
+LEAKS = 12
+LEAK_PORT = 9000
+#: Of the probe's attempts, those that fail inside the unit, and how.
+DENIED = {
+    "write /etc": "EROFS",
+    "write /usr": "EROFS",
+    "write /opt": "EROFS",
+    "write /run": "EROFS",
+    "write /run/lock": "EROFS",
+    "write /dev/shm": "EROFS",
+    "look into /home": "EACCES",
+    "look into /root": "EACCES",
+    "change a setting": "EACCES",
+    "see others' processes": "ESRCH",
+    "see others' files in /tmp": "ENOENT",
+    "capture packets": "EAFNOSUPPORT",
+    "trace": "EPERM",
+    "unshare network": "EPERM",
+    "unshare mounts": "EPERM",
+    "unshare users": "EPERM",
+    "become root": "EPERM",
+    "rename the host": "EPERM",
+    "make code": "EPERM",
+    "make a set-user-ID file": "EPERM",
+}
+
+
+@pytest.fixture(scope="module")
+def machine(bundle: Path) -> Iterator[Machine]:
+    """A server with sockmon on it, that polls ten times a second."""
+    with booted({bundle: "/srv/bundle", REPOSITORY / "tests": "/srv/tests"}) as booting:
+        booting.run("install", "-d", "/etc/sockmon")
+        configure(booting, QUICK)
+        booting.run("/srv/bundle/install.sh")
+        yield booting
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(machine: Machine) -> None:
+    """Each test finds the service polling by its quick configuration, without drop-ins."""
+    machine.run("rm", "-rf", DROP_INS)
+    configure(machine, QUICK)
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", "sockmon")
+
+
+def configure(machine: Machine, text: str) -> None:
+    machine.run("tee", CONFIG, text=text)
+
+
+def drop_in(machine: Machine, text: str) -> None:
+    machine.run("mkdir", "-p", DROP_INS)
+    machine.run("tee", f"{DROP_INS}/test.conf", text=text)
+    machine.run("systemctl", "daemon-reload")
+
+
+def main_pid(machine: Machine) -> int:
+    return int(machine.show("sockmon", "MainPID"))
+
+
+@contextmanager
+def leak(machine: Machine) -> Iterator[None]:
+    """A service that never closes what its clients have closed."""
+    server = f"sleep infinity | python3 /srv/tests/lab/leaking_server.py 127.0.0.1 {LEAK_PORT} {{}}"
+    machine.run("systemd-run", "--unit=leaky", "sh", "-c", server.format(LEAKS))
+    client = (
+        "import socket\n"
+        f"for _ in range({LEAKS}):\n"
+        f"    with socket.create_connection(('127.0.0.1', {LEAK_PORT})) as connection:\n"
+        "        connection.sendall(b'GET /lab HTTP/1.0')\n"
+    )
+    try:
+        eventually(lambda: listens(machine, LEAK_PORT), within=10)
+        machine.run("python3", "-c", client)
+        yield
+    finally:
+        machine.run("systemctl", "stop", "leaky")
+
+
+def firing(machine: Machine) -> list[dict[str, str]]:
+    """The leak's alert without what changes from poll to poll, once it fires."""
+    return [
+        {"owner": alert["labels"]["owner"], "port": alert["labels"]["port"], "at": alert["since"]}
+        for alert in alerts(machine)
+        if alert["labels"]["alertname"] == "SockmonCloseWaitLeak" and alert["state"] == "firing"
+    ]
+
+
+def test_the_server_template_holds_defaults_and_valid_examples() -> None:
+    assert load(TEMPLATE) == Config()
+    text = TEMPLATE.read_text()
+    basic_auth = text.replace("# basic_auth", "basic_auth")
+    assert basic_auth != text
+    assert parse(basic_auth.encode(), "template").alerting.alertmanager.basic_auth is not None
+
+
+def test_is_started_when_the_first_poll_has_ended(machine: Machine) -> None:
+    machine.run("systemctl", "restart", "sockmon")
+    assert ready(machine)
+    assert machine.show("sockmon", "StatusText") == "polling"
+    assert machine.show("sockmon", "UnitFileState") == "enabled"
+
+
+def test_has_no_privilege_at_all(machine: Machine) -> None:
+    status = (machine.root / f"proc/{main_pid(machine)}/status").read_text()
+    assert re.search(r"^CapBnd:\t0+$", status, re.MULTILINE)
+    assert re.search(r"^CapPrm:\t0+$", status, re.MULTILINE)
+    assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE)
+    user = machine.run("id", "-u", "sockmon").stdout.strip()
+    assert re.search(rf"^Uid:\t{user}\t{user}\t{user}\t{user}$", status, re.MULTILINE)
+
+
+def test_the_unit_has_no_mistake(machine: Machine) -> None:
+    verified = machine.run("systemd-analyze", "verify", UNIT)  # unknown keys cost it a line
+    assert verified.stderr == ""
+
+
+def test_its_exposure_is_small(machine: Machine) -> None:
+    exposed(machine, 1.5)
+    machine.run("install", "-D", "-m", "644", OWNERS, f"{DROP_INS}/owners.conf")
+    exposed(machine, 2.6)
+
+
+def exposed(machine: Machine, most: float) -> None:
+    """Fail if the unit's score, with its drop-ins, is above."""
+    threshold = f"--threshold={10 * most:.0f}"
+    machine.run("systemd-analyze", "security", "--offline=true", threshold, UNIT)
+
+
+def test_reads_a_good_configuration_again(machine: Machine) -> None:
+    before = value(machine, "sockmon_config_last_reload_success_timestamp_seconds")
+    pid = main_pid(machine)
+    configure(machine, "poll: {interval: 200ms}\n")
+    machine.run("systemctl", "reload", "sockmon")
+    after = value(machine, "sockmon_config_last_reload_success_timestamp_seconds")
+    assert before is not None
+    assert after is not None
+    assert after > before
+    assert main_pid(machine) == pid
+
+
+def test_a_bad_configuration_fails_the_reload_and_nothing_else(machine: Machine) -> None:
+    configure(machine, "poll: {interval: soon}\n")
+    pid = main_pid(machine)
+    reloaded = machine.run("systemctl", "reload", "sockmon", check=False)
+    assert reloaded.returncode == 1
+    assert machine.show("sockmon", "ReloadResult") == "exit-code"
+    assert f"{CONFIG}:1: poll.interval: expected a duration" in machine.journal("sockmon")
+    assert value(machine, "sockmon_config_last_reload_successful") == 0
+    assert (machine.show("sockmon", "ActiveState"), main_pid(machine)) == ("active", pid)
+    configure(machine, QUICK)
+    machine.run("systemctl", "reload", "sockmon")
+    assert value(machine, "sockmon_config_last_reload_successful") == 1
+
+
+def test_a_daemon_that_hangs_is_killed_and_started_again(machine: Machine) -> None:
+    drop_in(machine, "[Service]\nWatchdogSec=2s\nRestartSec=100ms\n")
+    machine.run("systemctl", "restart", "sockmon")
+    pid = main_pid(machine)
+    machine.run("sh", "-c", f"kill -STOP {pid}")
+    eventually(lambda: main_pid(machine) not in (0, pid) and ready(machine), within=30)
+    assert "Watchdog timeout" in machine.journal("sockmon")
+
+
+def test_a_daemon_that_dies_is_started_again(machine: Machine) -> None:
+    drop_in(machine, "[Service]\nRestartSec=100ms\n")
+    pid = main_pid(machine)
+    machine.run("sh", "-c", f"kill -KILL {pid}")
+    eventually(lambda: main_pid(machine) not in (0, pid) and ready(machine), within=30)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "says"),
+    [
+        (
+            f"echo 'poll: {{interval: soon}}' > {CONFIG}",
+            f"sockmon: {CONFIG}:1: poll.interval: expected a duration",
+        ),
+        (
+            "systemd-run --quiet --unit=other python3 -m http.server --bind 127.0.0.1 10776",
+            "cannot listen on 127.0.0.1:10776: Address already in use",
+        ),
+        (f"rm {CONFIG}", f"{CONFIG}: cannot read it: No such file or directory"),
+    ],
+)
+def test_a_start_that_cannot_succeed_is_tried_once(
+    machine: Machine, prepare: str, says: str
+) -> None:
+    machine.run("systemctl", "stop", "sockmon")
+    machine.run("sh", "-c", prepare)
+    try:
+        started = machine.run("systemctl", "start", "sockmon", check=False)
+        assert started.returncode == 1
+        assert machine.show("sockmon", "ActiveState") == "failed"  # and not "activating"
+        assert machine.show("sockmon", "ExecMainStatus") == "2"
+        assert machine.show("sockmon", "NRestarts") == "0"
+        assert says in machine.journal("sockmon")
+    finally:
+        machine.run("systemctl", "stop", "other", check=False)
+
+
+def test_state_survives_a_restart_and_the_leak_is_told_in_the_journal(machine: Machine) -> None:
+    with leak(machine):
+        (before,) = eventually(lambda: firing(machine), within=30)
+        # Without a privilege its owner is known by its unit.
+        assert (before["owner"], before["port"]) == ("leaky.service", str(LEAK_PORT))
+        machine.run("systemctl", "restart", "sockmon")
+        (after,) = firing(machine)  # at its first poll
+        assert after == before
+        warnings = machine.run("journalctl", "--unit=sockmon", "--priority=warning").stdout
+        assert "firing: SockmonCloseWaitLeak" in warnings
+        assert "serving http" not in warnings
+        assert "serving http" in machine.journal("sockmon")
+
+
+def test_counts_as_ss_does(machine: Machine) -> None:
+    with leak(machine):
+        listed = machine.run("ss", "-Htan", f"( sport = :{LEAK_PORT} )").stdout.splitlines()
+        assert len(listed) == LEAKS + 1
+        eventually(
+            lambda: value(machine, "sockmon_port_sockets", port=str(LEAK_PORT), role="listener"),
+            until=lambda counted: counted == LEAKS + 1,
+        )
+
+
+def test_owners_are_processes_with_the_drop_in(machine: Machine) -> None:
+    machine.run("install", "-D", "-m", "644", OWNERS, f"{DROP_INS}/owners.conf")
+    machine.run("systemctl", "daemon-reload")
+    assert machine.run("systemd-analyze", "verify", UNIT).stderr == ""
+    machine.run("systemctl", "restart", "sockmon")
+    with leak(machine):
+        eventually(lambda: firing(machine), within=30)
+        (namespace,) = json.loads(get(machine, "/api/v1/observation"))["namespaces"]
+        (finding,) = namespace["findings"]
+        owner = finding["subject"]["owner"]
+        listening = machine.run("ss", "-Hltnp", f"( sport = :{LEAK_PORT} )").stdout
+        assert f'(("{owner["name"]}",pid={owner["pid"]},' in listening
+        assert owner["unit"] == "leaky.service"
+        assert LEAKS < owner["fds"] < owner["fd_limit"]
+
+
+def test_may_do_nothing_but_its_work(machine: Machine) -> None:
+    """The probe runs in a copy of the unit; as root outside of it, it may do everything."""
+    text = machine.run("cat", UNIT).stdout
+    text = re.sub(r"^(ExecReload|WatchdogSec|Restart)=.*\n", "", text, flags=re.MULTILINE)
+    text = text.replace("Type=notify", "Type=oneshot\nStandardOutput=truncate:/run/probed")
+    text = re.sub(r"^ExecStart=.*", f"ExecStart=/usr/bin/python3 {PROBE}", text, flags=re.MULTILINE)
+    machine.run("tee", "/run/systemd/system/probe.service", text=text)
+    machine.run("touch", "/tmp/of-another")
+    machine.run("systemctl", "start", "probe")
+    confined = json.loads(machine.run("cat", "/run/probed").stdout)
+    assert confined == dict.fromkeys(ATTEMPTS, "yes") | DENIED
+    free = json.loads(machine.run("python3", PROBE).stdout)
+    assert free == dict.fromkeys(ATTEMPTS, "yes")
