@@ -11,6 +11,7 @@ help:
 	@echo "make lint   check style, types and the way modules import each other"
 	@echo "make bench  measure speed and memory against ss, netstat, node_exporter and others (root)"
 	@echo "make generate   make anew what is committed but made: rules, dashboards, manifests"
+	@echo "make deb    build a Debian package, for servers with this Python's minor version"
 	@echo "make bundle pack build/sockmon-*.tar.gz, for servers without Internet"
 	@echo "make lock   choose anew the versions in requirements/"
 
@@ -70,6 +71,11 @@ generate: $(VENV)/development
 .PHONY: wheels
 wheels: $(VENV)/development
 	deploy/make-wheels $(BIN) build/wheels
+
+# The same as a Debian package, for servers whose python3 has this Python's minor version.
+.PHONY: deb
+deb: wheels
+	deploy/make-deb $(BIN) build/wheels build
 
 # All that a server without Internet needs, install.sh included.
 .PHONY: bundle

@@ -94,7 +94,7 @@ make_release() {
     chmod 755 "$new"
     "$python" -m venv "$new"
     if [ -n "$wheels" ]; then
-        pip_install --no-index --find-links "$wheels" sockmon ||
+        pip_install --no-index --find-links "$wheels" 'sockmon[terminal]' ||
             fail "cannot install from $wheels with Python $version: $(reason)"
     else
         pip_install --require-hashes --requirement "$here/../requirements/runtime.txt" ||
