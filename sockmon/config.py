@@ -5,9 +5,7 @@ validation library.
 """
 
 import ipaddress
-import json
 import re
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -22,8 +20,6 @@ Seconds = Annotated[float, DurationField()]
 Port = Annotated[int, Ge(1), Le(65535)]
 
 _STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
-_FILE_LIMIT = 1 << 20
-_PROBLEMS_TOLD = 50
 _ADDRESS_AND_PORT = re.compile(r"(?:\[(?P<ipv6>[^][]+)\]|(?P<ipv4>[^][:]*)):(?P<port>[0-9]{1,5})")
 
 
@@ -117,59 +113,21 @@ class ConfigError(Exception):
 
 def load(path: Path) -> Config:
     """Read a configuration file; raises ConfigError with every mistake in it."""
+    from sockmon import configfile  # noqa: PLC0415 - see the module's docstring
+
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ConfigError([f"{path}: cannot read it: not a regular file"])
-        with path.open("rb") as file:
-            data = file.read(_FILE_LIMIT + 1)
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot read it: {error.strerror}"]) from error
-    if len(data) > _FILE_LIMIT:
-        raise ConfigError([f"{path}: larger than {_FILE_LIMIT} bytes: not a configuration"])
+        data = configfile.read_bytes(path)
+    except (OSError, ValueError) as error:
+        reason = configfile.why_unreadable(error)
+        raise ConfigError([f"{path}: cannot read it: {reason}"]) from error
     return parse(data, str(path))
 
 
 def parse(data: bytes, name: str) -> Config:
     """Parse a configuration's bytes, known to its reader by `name`; raises ConfigError."""
-    from sockmon import yamlfile  # noqa: PLC0415 - see the module's docstring
+    from sockmon import configfile  # noqa: PLC0415 - see the module's docstring
 
-    document = yamlfile.read(data)
-    problems = list(document.problems)
-    config = Config()
-    if document.readable:
-        config, mistakes = _validate({} if document.value is None else document.value)
-        problems += [
-            yamlfile.Problem(path, message, document.line(path)) for path, message in mistakes
-        ]
+    config, problems = configfile.parse(Config, data)
     if problems:
-        problems.sort(key=lambda problem: problem.line)
-        told = [f"{name}:{problem}" for problem in problems[:_PROBLEMS_TOLD]]
-        if len(problems) > _PROBLEMS_TOLD:
-            told.append(f"{name}: and {len(problems) - _PROBLEMS_TOLD} more mistakes")
-        raise ConfigError(told)
+        raise ConfigError(configfile.told(problems, name))
     return config
-
-
-def _validate(value: Any) -> tuple[Config, list[tuple[tuple[str | int, ...], str]]]:
-    """Check types and bounds; the defaults, and a (path, message) for each mistake, or neither."""
-    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - see the module's docstring
-
-    try:
-        # As JSON, since strict validation of Python values takes no dict for a dataclass.
-        return TypeAdapter(Config).validate_json(json.dumps(value)), []
-    except ValidationError as error:
-        return Config(), [
-            (item["loc"], _message(item["type"], item["msg"]))
-            for item in error.errors(include_url=False, include_context=False, include_input=False)
-        ]
-
-
-def _message(kind: str, message: str) -> str:
-    """Put a library's words into ours where ours are plainer."""
-    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
-        return "unknown key"
-    if kind in ("dataclass_type", "dataclass_exact_type", "dict_type"):
-        return "expected keys and values"
-    if kind in ("tuple_type", "list_type"):
-        return "expected a list"
-    return message.removeprefix("Value error, ").replace("Input should be", "expected")

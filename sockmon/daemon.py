@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import os
 import platform
@@ -16,21 +17,28 @@ from pathlib import Path
 
 from sockmon import __version__, config, servicemanager
 from sockmon.alert.alerter import Alerter
+from sockmon.alert.changes import changes
 from sockmon.config import Config, ConfigError, ListenAddress
 from sockmon.detect import limits_of
 from sockmon.export.alerts import AlertingStatus
 from sockmon.export.metrics import Build, Reload
+from sockmon.historian import Historian
+from sockmon.historyfile import HistoryFile
 from sockmon.kernel.memory import keep_freed_memory
 from sockmon.kernel.source import KernelSource
 from sockmon.model.observation import Moment, Observation
 from sockmon.monitor import Monitor
 from sockmon.schedule import next_beat
 from sockmon.statefile import StateFile, boot_id
-from sockmon.ui.web import server
+from sockmon.ui.web import server, webconfig
 from sockmon.ui.web.app import create_app
 from sockmon.ui.web.board import Board
+from sockmon.ui.web.policy import NO_DEMANDS, Policy, PolicyFile
 
 log = logging.getLogger("sockmon")
+
+#: How often a change of the web configuration, or of its certificates, is looked for.
+_WEB_CONFIG_SECONDS = 1.0
 
 OpenSource = Callable[[Callable[[], bool]], KernelSource]
 
@@ -40,6 +48,12 @@ def now() -> Moment:
     return Moment(time.monotonic(), time.time())
 
 
+def suspends_counted(at: Moment) -> Moment:
+    """Return the moment on the clock that goes on while the host is suspended."""
+    suspended = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    return replace(at, monotonic=at.monotonic + suspended)
+
+
 def load_settings(path: Path | None, listen_address: ListenAddress | None) -> Config:
     """Read the configuration; the command line's word counts more. Raises ConfigError.
 
@@ -47,17 +61,21 @@ def load_settings(path: Path | None, listen_address: ListenAddress | None) -> Co
     labels from two hosts are one alert.
     """
     settings = Config() if path is None else config.load(path)
-    labels = {"instance": platform.node(), **settings.alerting.labels}
+    node = os.environ.get("NODE_NAME") or platform.node()  # Kubernetes has names of its own
+    labels = {"instance": node, **settings.alerting.labels}
     settings = replace(settings, alerting=replace(settings.alerting, labels=labels))
     if listen_address is not None:
         settings = replace(settings, web=replace(settings.web, listen_address=listen_address))
     return settings
 
 
-def _state_file(settings: Config) -> StateFile | None:
-    """Return where state survives: as configured, else where the service manager says."""
-    directory = settings.state_dir or os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    return StateFile(Path(directory) / "state", boot_id()) if directory else None
+def _state_files(settings: Config) -> tuple[StateFile | None, HistoryFile | None]:
+    """Return what survives, and where: as configured, else where the service manager says."""
+    name = settings.state_dir or os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if not name:
+        return None, None
+    directory, boot = Path(name), boot_id()
+    return StateFile(directory / "state", boot), HistoryFile(directory / "history", boot)
 
 
 class Daemon:
@@ -67,27 +85,34 @@ class Daemon:
         self,
         load: Callable[[], Config],
         open_source: OpenSource = KernelSource.live,
+        web_config: Path | None = None,
     ) -> None:
         keep_freed_memory()
         self._load = load
         self._settings = load()
+        self._web_config = None if web_config is None else PolicyFile(web_config)
+        self._not_reloaded: set[str] = set()
         self._stopping = threading.Event()
         self._monitor = Monitor(open_source(self._stopping.is_set), self._settings)
         started = now()
+        state_file, history_file = _state_files(self._settings)
         self._alerter = Alerter(
             self._settings.alerting,
             limits_of(self._settings.detect),
-            _state_file(self._settings),
+            state_file,
             started,
         )
         self._alerting_by = self._settings
         self._monitor.recall(self._alerter.remembered)
+        self._historian = Historian(history_file, suspends_counted(started))
         self._board = Board(
             clock=time.monotonic,
             build=Build(__version__, platform.python_version()),
             reload=Reload(successful=True, succeeded_at=started.wall),
             started_at=started.monotonic,
             interval=self._settings.poll.interval,
+            host=platform.node(),
+            past=self._historian.past,
         )
         self._rescheduled = asyncio.Event()
         self._failing: frozenset[str] = frozenset()
@@ -100,6 +125,7 @@ class Daemon:
         finally:
             listener.close()
             self._alerter.close()
+            self._historian.close()
             self._monitor.close()
 
     async def _main(self, listener: socket.socket) -> None:
@@ -108,7 +134,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
-        web = server.WebServer(create_app(self._board))
+        web = server.WebServer(create_app(self._board, self._policy), self._policy)
         with ThreadPoolExecutor(1, "poll") as polling:
             tasks = [
                 asyncio.create_task(web.run_on(listener)),
@@ -119,7 +145,13 @@ class Daemon:
                 tasks.append(asyncio.create_task(self._watchdog(watchdog_seconds)))
             stopped = asyncio.create_task(stop.wait())
             host, port = listener.getsockname()[:2]
-            log.info("serving http://%s/", ListenAddress(host, port))
+            policy, exposed = self._policy(), not ipaddress.ip_address(host).is_loopback
+            scheme = "https" if policy.tls else "http"
+            log.info("serving %s://%s/", scheme, ListenAddress(host, port))
+            _warn_of(policy, exposed=exposed)
+            if self._web_config is not None:
+                following = self._follow(self._web_config, exposed=exposed)
+                tasks.append(asyncio.create_task(following))
             done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
             servicemanager.notify("STOPPING=1")
             log.info("stopping")
@@ -139,10 +171,8 @@ class Daemon:
             observation = await loop.run_in_executor(polling, self._poll)
             if self._stopping.is_set():
                 return  # cut short: it says nothing about the kernel
-            self._board.observation = observation
-            self._board.alerting = AlertingStatus(
-                self._alerter.alerts, self._alerter.notifications()
-            )
+            alerting = AlertingStatus(self._alerter.alerts, self._alerter.notifications())
+            self._board.post(observation, alerting)
             self._log_failures(frozenset(failure.message for failure in observation.failures))
             if not ready:
                 servicemanager.notify("READY=1", "STATUS=polling")
@@ -166,6 +196,7 @@ class Daemon:
             if namespace.diagnosis is not None and namespace.diagnosis.at == observation.at
         }
         if not self._stopping.is_set():
+            alerts = self._alerter.alerts
             self._alerter.observe(
                 (finding for found in diagnosed.values() for finding in found.findings),
                 observation.at,
@@ -174,6 +205,11 @@ class Daemon:
                     netns in diagnosed and detector not in diagnosed[netns].blind
                 ),
                 remember=self._monitor.remember(),
+            )
+            self._historian.observe(
+                observation,
+                suspends_counted(observation.at),
+                changes(alerts, self._alerter.alerts),
             )
         return observation
 
@@ -198,10 +234,7 @@ class Daemon:
         try:
             settings = self._load()
         except ConfigError as error:
-            for problem in error.problems:
-                log.error("%s", problem)  # noqa: TRY400 - a user's mistake needs no traceback
-            log.error("configuration not reloaded; the old one stays in force")  # noqa: TRY400 - the same
-            self._board.reload = replace(self._board.reload, successful=False)
+            self._note_reload("configuration", error)
         else:
             if settings.web != self._settings.web:
                 log.warning("web.listen_address changes at the next start")
@@ -211,6 +244,42 @@ class Daemon:
             if settings.state_dir != self._settings.state_dir:
                 log.warning("state_dir changes at the next start")
             self._settings = self._monitor.config = settings
-            self._board.reload = Reload(successful=True, succeeded_at=time.time())
-            log.info("configuration reloaded")
+            self._note_reload("configuration")
         servicemanager.notify("READY=1")
+
+    def _policy(self) -> Policy:
+        """Return what is demanded of HTTP clients now."""
+        return NO_DEMANDS if self._web_config is None else self._web_config.policy
+
+    async def _follow(self, web_config: PolicyFile, *, exposed: bool) -> None:
+        """Read the web configuration again whenever it, or a certificate, has changed."""
+        while True:
+            await asyncio.sleep(_WEB_CONFIG_SECONDS)
+            try:
+                changed = web_config.refresh()
+            except ConfigError as error:
+                self._note_reload("web configuration", error)
+            else:
+                if changed:
+                    self._note_reload("web configuration")
+                    _warn_of(web_config.policy, exposed=exposed)
+
+    def _note_reload(self, what: str, error: ConfigError | None = None) -> None:
+        """Tell the log and /metrics how reading a configuration again has ended."""
+        if error is None:
+            self._not_reloaded.discard(what)
+            log.info("%s reloaded", what)
+        else:
+            self._not_reloaded.add(what)
+            for problem in error.problems:
+                log.error("%s", problem)
+            log.error("%s not reloaded; the old one stays in force", what)
+        if self._not_reloaded:
+            self._board.reload = replace(self._board.reload, successful=False)
+        else:
+            self._board.reload = Reload(successful=True, succeeded_at=time.time())
+
+
+def _warn_of(policy: Policy, *, exposed: bool) -> None:
+    for warning in webconfig.warnings(policy.config, exposed=exposed):
+        log.warning("%s", warning)

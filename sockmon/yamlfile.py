@@ -61,7 +61,8 @@ def read(data: bytes) -> Document:
         try:
             node = loader.get_single_node()
             if node is not None:
-                document.value = _construct(loader, node, (), document)
+                value = _construct(loader, node, (), document)
+                document.value = None if value is _Invalid else value
         finally:
             loader.dispose()
     except UnicodeDecodeError as error:

@@ -89,7 +89,7 @@ def prometheus(netns: NetNs, directory: Path, config: str) -> Iterator[Prometheu
 
 
 class Alertmanager(Server):
-    """A server under the path /am, where a proxy might have put it; on all the namespace's addresses."""
+    """A server on all addresses, under the path /am, where a proxy might have put it."""
 
     url = f"http://127.0.0.1:{ALERTMANAGER_PORT}/am"
 

@@ -81,7 +81,7 @@ def test_health_and_readiness(daemon: RunningDaemon) -> None:
 def test_unknown_paths_and_methods_are_refused(daemon: RunningDaemon, netns: NetNs) -> None:
     assert daemon.get("/nowhere").status == 404
     with connect(netns) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
         assert b" 405 " in connection.recv(65536)
 
 
@@ -102,17 +102,36 @@ def test_the_whole_observation_as_json(daemon: RunningDaemon, netns: NetNs) -> N
 def test_peers_are_shown_to_loopback_clients_alone(netns: NetNs) -> None:
     netns.ip("addr add 10.77.9.1/32 dev lo")
     with running_daemon(netns, "--web.listen-address", f":{PORT}") as daemon:
-        answer = daemon.get("/api/v1/observation", host="10.77.9.1")
-        assert answer.status == 403
-        assert daemon.get("/metrics", host="10.77.9.1").status == 200
-        assert daemon.get("/api/v1/observation", host="::1").status == 200
+        for path in ("/", "/api/v1/observation", "/api/v1/alerts", "/nowhere"):
+            answer = daemon.get(path, host="10.77.9.1")
+            assert answer.status == 403
+            assert answer.body.startswith(b"answered to loopback clients")
+        for path in ("/metrics", "/-/healthy", "/-/ready"):
+            assert daemon.get(path, host="10.77.9.1").status == 200
+        for host in ("127.0.0.1", "::1"):
+            assert daemon.get("/api/v1/observation", host=host).status == 200
+        assert "anyone who can connect may read /metrics" in daemon.log()
+
+
+def test_peers_are_not_shown_through_a_proxy(daemon: RunningDaemon) -> None:
+    for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP"):
+        assert daemon.get("/api/v1/observation", {header: "for=192.0.2.1"}).status == 403
+
+
+def test_no_other_site_is_let_near(daemon: RunningDaemon) -> None:
+    for path in ("/metrics", "/api/v1/observation", "/nowhere"):
+        headers = daemon.get(path, {"Origin": "https://evil.example"}).headers
+        assert headers["content-security-policy"].startswith("default-src 'none';")
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "access-control-allow-origin" not in headers
 
 
 def test_no_page_of_a_browser_reads_peers_by_rebinding_its_name(daemon: RunningDaemon) -> None:
     for host, status in (("evil.example", 403), ("localhost:10776", 200), ("[::1]", 200)):
         assert daemon.get("/api/v1/observation", {"Host": host}).status == status
     assert daemon.get("/metrics", {"Host": "evil.example"}).status == 200
-    assert daemon.get("/metrics/", {"Host": "evil.example"}).status == 404
+    assert daemon.get("/metrics/", {"Host": "evil.example"}).status == 403
 
 
 def test_two_hundred_silent_clients_keep_no_scrape_waiting_and_are_closed(

@@ -1,0 +1,59 @@
+"""The Kubernetes objects as kustomize renders them."""
+
+import subprocess
+from functools import cache
+from typing import Any
+
+import yaml
+
+from tests.conftest import REPOSITORY, component
+
+KUBERNETES = REPOSITORY / "deploy" / "kubernetes"
+
+#: What an operator applies, relative to `KUBERNETES`.
+BASE, HOST, OWNERS = "base", "overlays/host", "overlays/owners"
+
+Object = dict[str, Any]
+
+
+@cache
+def render(directory: str) -> tuple[Object, ...]:
+    """All objects of a directory."""
+    program = component("kustomize")
+    assert program is not None
+    built = subprocess.run(
+        [program, "build", KUBERNETES / directory], capture_output=True, text=True, check=False
+    )
+    assert (built.returncode, built.stderr) == (0, "")
+    return tuple(yaml.safe_load_all(built.stdout))
+
+
+def of_kind(kind: str, directory: str) -> list[Object]:
+    """Its objects of one kind."""
+    return [rendered for rendered in render(directory) if rendered["kind"] == kind]
+
+
+def pod(directory: str) -> Object:
+    """The specification of the DaemonSet's pods."""
+    (daemon_set,) = of_kind("DaemonSet", directory)
+    spec: Object = daemon_set["spec"]["template"]["spec"]
+    return spec
+
+
+def container(directory: str) -> Object:
+    """The pod's only container."""
+    (only,) = pod(directory)["containers"]
+    found: Object = only
+    return found
+
+
+def configuration(directory: str) -> str:
+    """The file that the container is given as its configuration."""
+    (volume,) = (v for v in pod(directory)["volumes"] if v["name"] == "config")
+    (config_map,) = (
+        found
+        for found in of_kind("ConfigMap", directory)
+        if found["metadata"]["name"] == volume["configMap"]["name"]
+    )
+    text: str = config_map["data"]["sockmon.yaml"]
+    return text

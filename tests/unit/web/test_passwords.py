@@ -1,0 +1,302 @@
+"""Passwords against real bcrypt: how often it is asked tells that no answer gives a name away."""
+
+import asyncio
+import base64
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import bcrypt
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sockmon.config import ConfigError
+from sockmon.ui.web.passwords import (
+    WAITING,
+    WAITING_OF_ONE,
+    BusyError,
+    Passwords,
+    basic_credentials,
+)
+from sockmon.ui.web.webconfig import parse
+
+T = TypeVar("T")
+
+
+def hashed(password: bytes, cost: int = 4) -> str:
+    return bcrypt.hashpw(password, bcrypt.gensalt(cost)).decode()
+
+
+USERS = {
+    "alice": hashed(b"alice123"),
+    "bob": hashed(b"bob123", 5),
+    "zoë": hashed(b"\xc3\xa9t\xc3\xa9"),
+}
+
+
+class Counted:
+    """bcrypt, and with what hashes it was asked."""
+
+    def __init__(self) -> None:
+        self.hashes: list[str] = []
+
+    def __call__(self, password: bytes, against: bytes) -> bool:
+        self.hashes.append(against.decode())
+        return bcrypt.checkpw(password, against)
+
+
+class Held(Counted):
+    """bcrypt that takes as long as it is held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def __call__(self, password: bytes, against: bytes) -> bool:
+        assert self.go_on.wait(60)
+        return super().__call__(password, against)
+
+
+def run(coroutine: Coroutine[object, object, T]) -> T:
+    return asyncio.run(coroutine)
+
+
+def asked(
+    passwords: Passwords, credentials: Sequence[tuple[bytes, bytes]], client: str = "192.0.2.1"
+) -> list[bool]:
+    """The answers to several, one after the other."""
+
+    async def ask() -> list[bool]:
+        return [await passwords.are_right(USERS, pair, client) for pair in credentials]
+
+    return run(ask())
+
+
+def test_knows_right_from_wrong() -> None:
+    assert asked(
+        Passwords(),
+        [
+            (b"alice", b"alice123"),
+            (b"alice", b"alice1234"),
+            (b"alice", b"bob123"),
+            (b"alice", b""),
+            (b"Alice", b"alice123"),
+            (b"", b"alice123"),
+            ("zoë".encode(), "été".encode()),
+            (b"zo\xeb", "été".encode()),
+            (b"alice", b"alice123\0"),
+        ],
+    ) == [True, False, False, False, False, False, True, False, False]
+
+
+def test_bcrypt_looks_at_72_bytes_as_it_does_everywhere() -> None:
+    users = {"long": hashed(b"x" * 72)}
+    assert run(Passwords().are_right(users, (b"long", b"x" * 100), ""))
+    assert not run(Passwords().are_right(users, (b"long", b"x" * 71), ""))
+
+
+@pytest.mark.parametrize("name", [b"alice", b"nobody", b"", b"\xff", b"someone else"])
+def test_a_wrong_password_costs_one_bcrypt_whether_the_name_is_known_or_not(name: bytes) -> None:
+    count = Counted()
+    assert asked(Passwords(count), [(name, b"wrong")]) == [False]
+    assert len(count.hashes) == 1
+
+
+def test_an_unknown_name_costs_what_some_user_costs_and_always_the_same() -> None:
+    count = Counted()
+    passwords = Passwords(count)
+    names = [b"nobody%d" % number for number in range(40)]
+    asked(passwords, [(name, b"one") for name in names])
+    once, count.hashes = count.hashes, []
+    asked(passwords, [(name, b"another") for name in names])
+    assert once == count.hashes
+    assert set(once) == set(USERS.values())  # by its cost alone none stands out
+
+
+def test_somebodys_password_under_an_unknown_name_is_refused() -> None:
+    passwords = Passwords()
+    for password in (b"alice123", b"bob123"):
+        assert asked(passwords, [(b"nobody%d" % n, password) for n in range(20)]) == [False] * 20
+
+
+def test_remembers_what_was_right_and_nothing_else() -> None:
+    count = Counted()
+    passwords = Passwords(count)
+    assert asked(passwords, [(b"alice", b"alice123")] * 5) == [True] * 5
+    assert len(count.hashes) == 1
+    assert asked(passwords, [(b"alice", b"wrong")] * 3) == [False] * 3
+    assert len(count.hashes) == 4
+
+
+def test_a_changed_password_is_not_remembered() -> None:
+    passwords = Passwords()
+    assert run(passwords.are_right(USERS, (b"alice", b"alice123"), ""))
+    changed = {**USERS, "alice": hashed(b"new")}
+    assert not run(passwords.are_right(changed, (b"alice", b"alice123"), ""))
+    gone = {"bob": USERS["bob"]}
+    assert not run(passwords.are_right(gone, (b"alice", b"alice123"), ""))
+
+
+def test_remembers_a_bounded_number() -> None:
+    count = Counted()
+    passwords = Passwords(count)
+    users = {"long": hashed(b"x" * 72)}
+    many = [(b"long", b"x" * 72 + b"%d" % number) for number in range(300)]  # all of them right
+
+    async def ask(pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        for pair in pairs:
+            assert await passwords.are_right(users, pair, "")
+
+    run(ask(many))
+    count.hashes.clear()
+    run(ask(many[-50:]))
+    assert count.hashes == []
+    run(ask(many[:1]))
+    assert len(count.hashes) == 1
+
+
+def test_keys_cannot_be_glued_together() -> None:
+    # CVE-2022-46146 of the exporter-toolkit: one user's right answer taken for another's.
+    passwords = Passwords()
+    glued = b"alice" + USERS["alice"].encode()
+    assert asked(passwords, [(b"bob", b"bob123"), (glued, b"bob123")]) == [True, False]
+    assert asked(passwords, [(b"alice", USERS["bob"].encode() + b"bob123")]) == [False]
+
+
+def test_keeps_no_password_in_readable_form() -> None:
+    passwords = Passwords()
+    asked(passwords, [(b"alice", b"alice123"), (b"alice", b"hunter2")])
+    held = repr(vars(passwords))
+    assert "alice123" not in held
+    assert "hunter2" not in held
+
+
+def busy(ask: Callable[[], Coroutine[object, object, bool]]) -> Coroutine[object, object, bool]:
+    async def refused() -> bool:
+        with pytest.raises(BusyError) as caught:
+            await ask()
+        return caught.value.client
+
+    return refused()
+
+
+def test_one_client_cannot_fill_the_queue_and_all_together_fill_a_short_one() -> None:
+    held = Held()
+    passwords = Passwords(held)
+
+    async def flood() -> None:
+        waiting = []
+
+        def wrong(number: int, client: str) -> Coroutine[object, object, bool]:
+            return passwords.are_right(USERS, (b"alice", b"wrong%d" % number), client)
+
+        for client in range(WAITING // WAITING_OF_ONE):
+            for number in range(WAITING_OF_ONE):
+                task = asyncio.create_task(wrong(10 * client + number, str(client)))
+                waiting.append(task)
+            await asyncio.sleep(0)
+            assert await busy(lambda: wrong(1000, str(client)))  # noqa: B023 - awaited here
+        assert not await busy(lambda: wrong(1000, "somebody else"))
+        held.go_on.set()
+        assert await asyncio.gather(*waiting) == [False] * WAITING
+        assert not await wrong(1000, "0")  # there is room again
+
+    run(flood())
+    assert len(held.hashes) == WAITING + 1
+
+
+def test_who_is_known_waits_for_nobody() -> None:
+    held = Held()
+    passwords = Passwords(held)
+    right = (b"alice", b"alice123")
+
+    async def flood() -> None:
+        held.go_on.set()
+        assert await passwords.are_right(USERS, right, "prometheus")
+        held.go_on.clear()
+        wrong = [
+            asyncio.create_task(passwords.are_right(USERS, (b"alice", b"%d" % n), str(n)))
+            for n in range(WAITING)
+        ]
+        await asyncio.sleep(0)
+        assert await passwords.are_right(USERS, right, "prometheus")
+        assert not any(task.done() for task in wrong)
+        held.go_on.set()
+        await asyncio.gather(*wrong)
+
+    run(flood())
+
+
+def test_the_same_credentials_at_the_same_time_are_checked_once() -> None:
+    held = Held()
+    passwords = Passwords(held)
+
+    async def page() -> list[bool]:
+        loading = [
+            asyncio.create_task(passwords.are_right(USERS, (b"alice", b"alice123"), "browser"))
+            for _ in range(50)
+        ]
+        await asyncio.sleep(0)
+        loading[0].cancel()  # who asked first does not wait for the answer
+        await asyncio.sleep(0)
+        held.go_on.set()
+        return await asyncio.gather(*loading[1:])
+
+    assert run(page()) == [True] * 49
+    assert len(held.hashes) == 1
+
+
+@given(st.from_regex(r"\$2[aby]\$04\$[./A-Za-z0-9]{22}[./A-Za-z0-9]{31}", fullmatch=True))
+@example("$2b$04$" + "." * 21 + "z" + "." * 31)  # which bcrypt calls an invalid salt
+def test_a_hash_that_the_configuration_takes_can_be_asked(hashed_text: str) -> None:
+    try:
+        users = parse(
+            f"basic_auth_users: {{a: {hashed_text}}}".encode(), Path("f")
+        ).basic_auth_users
+    except ConfigError:
+        with pytest.raises(ValueError, match="Invalid salt"):
+            bcrypt.checkpw(b"", hashed_text.encode())
+    else:
+        assert not run(Passwords().are_right(users, (b"a", b"wrong"), ""))
+
+
+@given(st.binary(max_size=80), st.binary(max_size=80))
+def test_any_bytes_are_only_wrong(name: bytes, password: bytes) -> None:
+    assert asked(Passwords(), [(name, password)]) == [(name, password) == (b"alice", b"alice123")]
+
+
+def authorization(value: bytes) -> tuple[bytes, bytes] | None:
+    return basic_credentials([(b"host", b"x"), (b"authorization", value)])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"Basic",
+        b"Basic ",
+        b"Basic !!!!",
+        b"Basic YQ",
+        b"Basic " + base64.b64encode(b"no colon"),
+        b"Bearer " + base64.b64encode(b"a:b"),
+        b"Digest username=a",
+        b"Basic" + base64.b64encode(b"a:b"),
+    ],
+)
+def test_what_is_no_basic_authentication(value: bytes) -> None:
+    assert authorization(value) is None
+
+
+def test_without_the_header_there_are_no_credentials() -> None:
+    assert basic_credentials([(b"host", b"x")]) is None
+
+
+@given(st.binary(max_size=50).filter(lambda name: b":" not in name), st.binary(max_size=50))
+@example(b"", b"")
+@example(b"a", b"b:c")
+def test_credentials_come_out_as_they_went_in(name: bytes, password: bytes) -> None:
+    encoded = base64.b64encode(name + b":" + password)
+    assert authorization(b"Basic " + encoded) == (name, password)
+    assert authorization(b"basic  " + encoded + b" ") == (name, password)
