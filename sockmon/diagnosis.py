@@ -18,6 +18,7 @@ from sockmon.model.finding import Finding, Group, Owner
 from sockmon.model.listeners import ListenDrops
 from sockmon.model.observation import Diagnosis, StaleGroup
 from sockmon.model.sight import Rates, Sight
+from sockmon.model.stale import StaleMemory
 from sockmon.model.states import TcpState
 
 _STALE_GROUPS_SHOWN = 50
@@ -66,6 +67,7 @@ class Diagnostician:
         self._confirmed = Confirmed()
         # The past is kept by owner, so judging begins with the owners known last.
         self._known_owners: Mapping[Group, Owner] = {}
+        self._stale = StaleMemory()
 
     def remember(self) -> Callable[[], Mapping[str, Any]]:
         """Return what makes a record of what is to survive a restart: for whoever writes it."""
@@ -100,10 +102,13 @@ class Diagnostician:
         self._confirmed = self._confirmed.seen(found, now)
         waiting = self._aged.of_state(TcpState.CLOSE_WAIT)
         oldest = now - self._aged.since[waiting].min() if waiting.size else 0.0
+        stale = tuple(self._stale_groups(sight, owners, _stale_after(limits)))
+        self._stale = self._stale.seen(stale, now)
         return Diagnosis(
             findings=self._confirmed.findings,
             ages=age_histograms(self._aged, now),
-            stale=tuple(self._stale(sight, owners, _stale_after(limits))),
+            stale=stale,
+            mended=self._stale.mended,
             oldest_close_wait=float(oldest),
             hidden_processes=self._owners.hidden,
             blind=blind(sight.limits),
@@ -126,7 +131,7 @@ class Diagnostician:
             for finding in judged
         ), owners
 
-    def _stale(
+    def _stale_groups(
         self, sight: Sight, owners: Mapping[Group, Owner], stale_after: float
     ) -> Iterable[StaleGroup]:
         """Name the stale groups by their unit, which costs nothing, unless more is known."""

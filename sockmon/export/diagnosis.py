@@ -72,6 +72,10 @@ def _close_wait(diagnoses: list[tuple[str, Diagnosis]]) -> Iterator[Metric]:
             port = group.role, str(group.port)
             sockets[*port, group.owner] = sockets.get((*port, group.owner), 0) + group.sockets
             unread_bytes[port] = unread_bytes.get(port, 0) + group.unread_bytes
+        for role, number, owner in diagnosis.mended:
+            port = role, str(number)
+            sockets.setdefault((*port, owner), 0)
+            unread_bytes.setdefault(port, 0)
         for labels, count in sockets.items():
             stale.add_metric([netns, *labels], count)
         for port, count in unread_bytes.items():

@@ -66,7 +66,8 @@ class StaleGroup:
 class Diagnosis:
     """What is wrong in a namespace, and the ages behind it.
 
-    stale: largest groups first, bounded; oldest_close_wait in seconds, 0 when there is none.
+    stale: largest groups first, bounded; mended: (role, port, owner) of groups that were among them
+    some minutes ago and are no more. oldest_close_wait in seconds, 0 when there is none.
     blind: detectors that could not look in this poll.
     hidden_processes: how many could not be looked into for want of privilege.
     """
@@ -75,6 +76,7 @@ class Diagnosis:
     ages: Mapping[TcpState, AgeHistogram]
     stale: tuple[StaleGroup, ...]
     oldest_close_wait: float
+    mended: tuple[tuple[Role, int, str], ...] = ()
     hidden_processes: int = 0
     blind: frozenset[str] = frozenset()
 

@@ -141,10 +141,14 @@ def test_doctor_tells_a_leak_and_exits_by_it(netns: NetNs, tmp_path: Path) -> No
 
 
 def test_unread_bytes_leave_the_fin_out(netns: NetNs, watch: Callable[[str], Poller]) -> None:
-    with experiments.close_wait_leak(netns, count=2):
+    with experiments.close_wait_leak(netns, count=2) as held:
         poller = watch(QUICK)
 
         def stale() -> list[tuple[int, int]]:
             return [(group.sockets, group.unread_bytes) for group in poller.diagnosis().stale]
 
         assert eventually(stale, until=lambda seen: seen == [(2, 42)])
+        (group,) = poller.diagnosis().stale
+        assert poller.diagnosis().mended == ()
+    assert eventually(stale, until=lambda seen: seen == []) == []
+    assert poller.diagnosis().mended == (("listener", held.port, group.owner),)
