@@ -29,7 +29,7 @@ from sockmon.kernel.source import KernelSource
 from sockmon.model.observation import Moment, Observation
 from sockmon.monitor import Monitor
 from sockmon.schedule import next_beat
-from sockmon.statefile import StateFile, boot_id
+from sockmon.statefile import Claim, StateError, StateFile, boot_id
 from sockmon.ui.web import server, webconfig
 from sockmon.ui.web.app import create_app
 from sockmon.ui.web.board import Board
@@ -69,13 +69,19 @@ def load_settings(path: Path | None, listen_address: ListenAddress | None) -> Co
     return settings
 
 
-def _state_files(settings: Config) -> tuple[StateFile | None, HistoryFile | None]:
-    """Return what survives, and where: as configured, else where the service manager says."""
+def _state_directory(settings: Config) -> Path | None:
+    """Return where state survives: as configured, else where the service manager says."""
     name = settings.state_dir or os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    if not name:
-        return None, None
-    directory, boot = Path(name), boot_id()
-    return StateFile(directory / "state", boot), HistoryFile(directory / "history", boot)
+    return Path(name) if name else None
+
+
+def _claimed(directory: Path) -> Claim | None:
+    """Claim the directory; one that another daemon has costs a warning, and is left alone."""
+    try:
+        return Claim(directory)
+    except StateError as error:
+        log.warning("alerts and history will not survive a restart: %s", error)
+        return None
 
 
 class Daemon:
@@ -95,7 +101,12 @@ class Daemon:
         self._stopping = threading.Event()
         self._monitor = Monitor(open_source(self._stopping.is_set), self._settings)
         started = now()
-        state_file, history_file = _state_files(self._settings)
+        directory = _state_directory(self._settings)
+        self._claim = _claimed(directory) if directory else None
+        state_file = history_file = None
+        if directory and self._claim:
+            state_file = StateFile(directory / "state", boot_id())
+            history_file = HistoryFile(directory / "history", boot_id())
         self._alerter = Alerter(
             self._settings.alerting,
             limits_of(self._settings.detect),
@@ -127,6 +138,8 @@ class Daemon:
             self._alerter.close()
             self._historian.close()
             self._monitor.close()
+            if self._claim:
+                self._claim.release()
 
     async def _main(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()

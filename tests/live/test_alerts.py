@@ -109,6 +109,19 @@ def test_a_state_dir_that_cannot_be_written_costs_a_warning(netns: NetNs, config
         assert "Traceback" not in daemon.log()
 
 
+def test_a_second_daemon_leaves_the_firsts_state_alone(netns: NetNs, config: Path) -> None:
+    arguments = ("--config", str(config))
+    with running_daemon(netns, *arguments) as first:
+        with NetNs() as elsewhere, running_daemon(elsewhere, *arguments) as second:
+            assert f"{config.parent}: another sockmon uses it" in second.log()
+            assert second.stop() == 0
+            assert not (config.parent / "state").exists()  # written at every stop
+        first.signal(signal.SIGKILL)  # what it had is free, however it ends
+        first.process.wait(timeout=10)
+    with running_daemon(netns, *arguments) as third:
+        assert "another sockmon" not in third.log()
+
+
 def test_limits_change_at_reload(netns: NetNs, config: Path) -> None:
     with (
         experiments.close_wait_leak(netns, count=12),
