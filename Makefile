@@ -10,7 +10,7 @@ help:
 	@echo "make test   install what the tests need and run them all (as root: the live ones too)"
 	@echo "make lint   check style, types and the way modules import each other"
 	@echo "make bench  measure speed and memory against ss, netstat, node_exporter and others (root)"
-	@echo "make generate   make anew what is committed but made: rules, dashboards, manifests"
+	@echo "make generate   make anew what is committed but made: rules, dashboards, man page ..."
 	@echo "make deb    build a Debian package, for servers with this Python's minor version"
 	@echo "make bundle pack build/sockmon-*.tar.gz, for servers without Internet"
 	@echo "make lock   choose anew the versions in requirements/"
@@ -66,6 +66,8 @@ generate: $(VENV)/development
 	$(BIN)/python deploy/prometheus/generate.py
 	$(BIN)/python -m grafana.generate
 	$(BIN)/python deploy/kubernetes/generate.py
+	$(BIN)/python deploy/completions/generate.py
+	$(BIN)/python deploy/man/generate.py
 
 # Every wheel a server needs, for its Python (the same minor version as this one).
 .PHONY: wheels

@@ -13,6 +13,8 @@ unit=/usr/local/lib/systemd/system/sockmon.service
 changes=/etc/systemd/system/sockmon.service.d
 config=/etc/sockmon/sockmon.yaml
 state=/var/lib/sockmon
+shared='man/man1/sockmon.1 bash-completion/completions/sockmon
+    zsh/site-functions/_sockmon fish/vendor_completions.d/sockmon.fish'
 useless="what did not work"
 newline='
 '
@@ -162,6 +164,10 @@ activate() {
     ln -sfn "$home/current/bin/sockmon" "$program"
     ln -sfn "$1" "$home/next"
     mv -T "$home/next" "$home/current"
+    for file in $shared; do
+        mkdir -p "/usr/local/share/${file%/*}"
+        ln -sfn "$home/current/share/$file" "/usr/local/share/$file"
+    done
 }
 
 # A configuration is replaced only if it is still the template that came with the old release.
@@ -260,6 +266,13 @@ uninstall() {
     rm -f "$unit"
     rmdir "${unit%/*}" "${unit%/*/*}" 2>/dev/null || true
     [ "$(readlink "$program")" != "$home/current/bin/sockmon" ] || rm "$program"
+    for file in $shared; do
+        link=/usr/local/share/$file
+        [ "$(readlink "$link")" != "$home/current/share/$file" ] || rm "$link"
+        rmdir "${link%/*}" 2>/dev/null || true
+    done
+    # Debian has /usr/local/share/man even when it is empty.
+    (cd /usr/local/share && rmdir bash-completion fish zsh 2>/dev/null) || true
     [ ! -L "$home/current" ] || rm -r "$home"
     if [ "$purge" = yes ]; then
         rm -rf "${config%/*}" "$state" "$changes"

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import IO, Literal, NamedTuple
+from typing import IO, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from sockmon.model.roles import Listened, Roles, roles
 from sockmon.model.states import STATE_SLOTS, Spelling, TcpState
 from sockmon.model.table import Column, address
 from sockmon.text import one_line
+from sockmon.ui.colour import Paint, plain
 
 Format = Literal["table", "json", "csv", "plain"]
 Value = str | int
@@ -179,8 +180,14 @@ KEYS: dict[str, Callable[[_View, Rows], _Coded]] = {
 }
 
 
-def write(counted: Counted, form: Format, taken_at: float, out: IO[str]) -> None:
-    """Print in one of the formats; `taken_at` in Unix seconds."""
+#: The one state that only this host's applications can end: many of another are no fault as such.
+_CLOSE_WAIT = frozenset(TcpState.CLOSE_WAIT.spelled(tool) for tool in get_args(Spelling))
+
+
+def write(
+    counted: Counted, form: Format, taken_at: float, out: IO[str], paint: Paint = plain
+) -> None:
+    """Print in one of the formats; `taken_at` in Unix seconds. Only the table knows colours."""
     if form == "json":
         groups = [
             {**dict(zip(counted.keys, values, strict=True)), "count": n}
@@ -198,16 +205,21 @@ def write(counted: Counted, form: Format, taken_at: float, out: IO[str]) -> None
             words = ("_".join(str(value).split()) for value in values)  # a column each, for awk
             out.write(" ".join([*words, str(n)]) + "\n")
     else:
-        _write_table(counted, out)
+        _write_table(counted, out, paint)
 
 
-def _write_table(counted: Counted, out: IO[str]) -> None:
+def _write_table(counted: Counted, out: IO[str], paint: Paint) -> None:
     lines = [tuple(key.upper() for key in counted.keys)]
     lines += [tuple(map(str, values)) for values, _ in counted.groups]
     lines.append(("total", *[""] * (len(counted.keys) - 1)))
     numbers = ["SOCKETS", *(str(n) for _, n in counted.groups), str(counted.total)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     width = max(map(len, numbers))
-    for line, number in zip(lines, numbers, strict=True):
+    for at, (line, number) in enumerate(zip(lines, numbers, strict=True)):
         cells = [cell.ljust(size) for cell, size in zip(line, widths, strict=True)]
-        out.write("  ".join([*cells, number.rjust(width)]) + "\n")
+        text = "  ".join([*cells, number.rjust(width)])
+        if at in {0, len(lines) - 1}:
+            text = paint(text, "bold")
+        elif dict(zip(counted.keys, line, strict=True)).get("state") in _CLOSE_WAIT:
+            text = paint(text, "warning")
+        out.write(text + "\n")

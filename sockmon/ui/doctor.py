@@ -1,7 +1,7 @@
 """`sockmon doctor`: one diagnosis, for a tired person or for a script."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from textwrap import wrap
@@ -15,7 +15,8 @@ from sockmon.model.finding import Finding
 from sockmon.model.observation import Moment, NamespaceObservation, Observation
 from sockmon.model.states import TcpState
 from sockmon.monitor import Monitor
-from sockmon.text import one_line
+from sockmon.ui.colour import Ink, Paint, plain
+from sockmon.ui.findings import sentences
 
 #: Two polls must agree.
 BETWEEN_POLLS_SECONDS = 1.0
@@ -30,6 +31,14 @@ class Status(IntEnum):
     WARNING = 1
     CRITICAL = 2
     UNKNOWN = 3
+
+
+_INKS: Mapping[Status, Ink] = {
+    Status.OK: "well",
+    Status.WARNING: "warning",
+    Status.CRITICAL: "critical",
+    Status.UNKNOWN: "unknown",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +102,15 @@ def write_json(diagnosed: Diagnosed, out: IO[str]) -> None:
     out.write("\n")
 
 
-def write_text(diagnosed: Diagnosed, out: IO[str]) -> None:
+def write_text(diagnosed: Diagnosed, out: IO[str], paint: Paint = plain) -> None:
     """Print the verdict first, then each finding: what, who, evidence, what to do."""
-    out.write(f"{diagnosed.status.name}: {_verdict(diagnosed)}\n")
+    status = diagnosed.status
+    out.write(f"{paint(status.name, _INKS[status])}: {_verdict(diagnosed)}\n")
     for failure in diagnosed.failures:
-        out.write(f"  could not read: {failure}\n")
+        out.write(f"  {paint('could not read', 'unknown')}: {failure}\n")
     for finding in diagnosed.findings:
         out.write("\n")
-        _write_finding(finding, out)
+        _write_finding(finding, out, paint)
     if not diagnosed.findings:
         for namespace in diagnosed.observation.namespaces:
             for line in _vital_signs(namespace):
@@ -121,42 +131,20 @@ def _verdict(diagnosed: Diagnosed) -> str:
     return "this host's TCP sockets are well"
 
 
-def _write_finding(finding: Finding, out: IO[str]) -> None:
-    where = [finding.detector, f"netns {finding.netns}"]
-    if finding.subject.port is not None:
-        where.append(f"{finding.subject.role} port {finding.subject.port}")
-    out.write(f"[{finding.severity}] {', '.join(where)}\n")
-    _write_wrapped(finding.summary, out, "  ")
-    for name, value in finding.evidence.items():
-        out.write(f"    {name.removesuffix('_seconds').replace('_', ' ')}: ")
-        out.write(f"{_shown(name, value)}\n")
-    for process in finding.owner.processes if finding.owner else ():
-        used = f", {process.fds} of {process.fd_limit} descriptors" if process.fds else ""
-        out.write(f"    held by: {one_line(process.name)}[{process.pid}]{used}\n")
-    for number, advice in enumerate(finding.advice, start=1):
-        _write_wrapped(advice, out, f"  {number}. ")
-
-
-def _shown(name: str, value: object) -> str:
-    if name.endswith("_seconds") and isinstance(value, int | float):
-        return format_duration(round(value)) if round(value) else "now"
-    if name.endswith("port"):
-        return str(value)
-    if isinstance(value, list):
-        return ", ".join(_shown("", item) for item in value) or "none"
-    if isinstance(value, dict):
-        if set(value) == {"address", "sockets"}:
-            return f"{value['address']} ({value['sockets']})"
-        return ", ".join(f"{key} {_shown(key, item)}" for key, item in value.items())
-    return f"{value:,}" if isinstance(value, int) else one_line(str(value))
-
-
-def _write_wrapped(text: str, out: IO[str], indent: str) -> None:
-    lines = wrap(
-        one_line(text), _WIDTH, initial_indent=indent, subsequent_indent=" " * len(indent),
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
-    out.write("\n".join(lines) + "\n")
+def _write_finding(finding: Finding, out: IO[str], paint: Paint) -> None:
+    for sentence in sentences(finding):
+        if sentence.kind == "heading":
+            out.write(paint(sentence.text, finding.severity) + "\n")
+        elif sentence.kind == "fact":  # a line each, for grep
+            out.write(f"{sentence.lead}{sentence.text}\n")
+        else:
+            lines = wrap(
+                sentence.text, _WIDTH, initial_indent=sentence.lead,
+                subsequent_indent=" " * len(sentence.lead),
+                break_long_words=False, break_on_hyphens=False,
+            )  # fmt: skip
+            for line in lines:
+                out.write((paint(line, "bold") if sentence.kind == "summary" else line) + "\n")
 
 
 def _vital_signs(namespace: NamespaceObservation) -> Iterable[str]:

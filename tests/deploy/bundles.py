@@ -25,6 +25,8 @@ def changed(bundle: Path, directory: Path, version: str, mistake: str = "") -> P
     shutil.copytree(
         REPOSITORY / "sockmon", source / "sockmon", ignore=shutil.ignore_patterns("__pycache__")
     )
+    for name in ("completions", "man"):
+        shutil.copytree(REPOSITORY / "deploy" / name, source / "deploy" / name)
     package = source / "sockmon" / "__init__.py"
     lines = package.read_text().splitlines()
     package.write_text(

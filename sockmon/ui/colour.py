@@ -1,0 +1,56 @@
+"""Colours for people at a terminal. A colour says again what the words say, never anything alone.
+
+The sixteen colours of ECMA-48 (SGR), of which every terminal has its own shades on its own ground.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal, get_args
+
+Wish = Literal["auto", "always", "never"]
+WISHES: tuple[Wish, ...] = get_args(Wish)
+
+#: What a text is, not how it looks.
+Ink = Literal["bold", "well", "warning", "critical", "unknown"]
+
+#: Returns the text as it is to be written; widths are reckoned before.
+Paint = Callable[[str, Ink], str]
+
+_SGR: Mapping[Ink, str] = {
+    "bold": "1",
+    "well": "32",
+    "warning": "1;33",
+    "critical": "1;31",
+    "unknown": "1;35",
+}
+
+
+def painter(wish: Wish, is_terminal: bool, environment: Mapping[str, str]) -> Paint:  # noqa: FBT001 - a fact, between two others
+    """Return what paints, or leaves plain: by the wish, else the environment, else the output.
+
+    NO_COLOR (no-color.org) beats FORCE_COLOR and CLICOLOR_FORCE (bixense.com/clicolors), which
+    beat TERM=dumb and CLICOLOR=0. An empty variable says nothing.
+    """
+    return painted if _wanted(wish, is_terminal, environment) else plain
+
+
+def _wanted(wish: Wish, is_terminal: bool, environment: Mapping[str, str]) -> bool:  # noqa: FBT001 - as above
+    if wish != "auto":
+        return wish == "always"
+    if environment.get("NO_COLOR"):
+        return False
+    if any(
+        environment.get(name, "") not in {"", "0"} for name in ("FORCE_COLOR", "CLICOLOR_FORCE")
+    ):
+        return True
+    is_able = environment.get("TERM", "") not in {"", "dumb"} and environment.get("CLICOLOR") != "0"
+    return is_terminal and is_able
+
+
+def painted(text: str, ink: Ink) -> str:
+    """In its colour, and nothing behind it."""
+    return f"\x1b[{_SGR[ink]}m{text}\x1b[0m"
+
+
+def plain(text: str, _: Ink) -> str:
+    """As it is: for programs, files and pipes."""
+    return text
