@@ -1,0 +1,116 @@
+"""Where sightings come from: here, this host's kernel, asked as the daemon asks it."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from sockmon.config import Config
+from sockmon.export import json
+from sockmon.kernel.errors import KernelError
+from sockmon.kernel.source import KernelSource
+from sockmon.model.observation import Moment, Observation
+from sockmon.model.states import STATE_SLOTS, TcpState
+from sockmon.monitor import Monitor
+from sockmon.ui import count
+from sockmon.ui.top.scene import By, Grouped, Sighting
+from sockmon.ui.top.snapshot import Row, Snapshot, read
+
+#: So many (role, port) groups are told apart, so that a filter finds any that matters.
+_PORTS = 1000
+#: So many owners or peers; the largest.
+_ROWS = 1000
+
+
+class LookError(Exception):
+    """Why a look brought nothing, in one line."""
+
+
+class Source(Protocol):
+    """What can be looked at again and again; `where` names it for people."""
+
+    where: str
+
+    def look(self, by: By) -> Sighting:
+        """Look once, and group by something; raises LookError."""
+
+    def stop(self) -> None:
+        """Cut a look short that another thread is taking: what it brings is not wanted."""
+
+    def close(self) -> None:
+        """Let go of what it holds, when no look is under way."""
+
+
+def now() -> Moment:
+    """Read both clocks."""
+    return Moment(time.monotonic(), time.time())
+
+
+def by_port(snapshot: Snapshot) -> Grouped:
+    """Group as every observation does."""
+    columns = ("PORT", "ROLE", "NETNS") if snapshot.netns > 1 else ("PORT", "ROLE")
+    note = f"{snapshot.folded} smaller groups are in other" if snapshot.folded else None
+    return Grouped("port", columns, snapshot.ports.value if snapshot.ports else (), note)
+
+
+class Kernel:
+    """The kernel of this host, with a monitor of its own."""
+
+    def __init__(
+        self,
+        open_source: Callable[[Callable[[], bool]], KernelSource],
+        config: Config,
+        host: str,
+    ) -> None:
+        self.where = host
+        self._stopping = threading.Event()
+        self._source = open_source(self._stopping.is_set)
+        ports = replace(config.ports, top=max(config.ports.top, _PORTS))
+        self._monitor = Monitor(self._source, replace(config, ports=ports))
+
+    def look(self, by: By) -> Sighting:
+        """Poll; what the kernel refuses is among the snapshot's failures."""
+        observation = self._monitor.poll(now)
+        snapshot = read(json.observation(observation), now())
+        hints = _hints(observation)
+        if by == "port":
+            return Sighting(snapshot, by_port(snapshot), hints)
+        grouped, more = self._count(by)
+        return Sighting(snapshot, grouped, (*hints, *more))
+
+    def stop(self) -> None:
+        """Cut a poll short."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Close the kernel's sockets."""
+        self._monitor.close()
+
+    def _count(self, by: By) -> tuple[Grouped, tuple[str, ...]]:
+        """Ask for every socket by itself: no observation tells owners and peers."""
+        columns = (by.upper(),)
+        try:
+            counted = count.count(self._source, (by, "state"), count.Selection(), "sockmon")
+        except KernelError as error:
+            return Grouped(by, columns, (), str(error)), ()
+        rows = _rows(counted)
+        left_out = len(rows) - _ROWS
+        note = f"the {_ROWS} largest; {left_out} more are not shown" if left_out > 0 else None
+        return Grouped(by, columns, rows[:_ROWS], note), counted.hints
+
+
+def _rows(counted: count.Counted) -> tuple[Row, ...]:
+    """Put the counts by state into one row for each owner or peer, the largest first."""
+    found: dict[str, list[int]] = {}
+    for (name, label), n in counted.groups:
+        states = found.setdefault(str(name), [0] * STATE_SLOTS)
+        states[TcpState[str(label).upper()]] += n
+    rows = (Row((name,), tuple(states)) for name, states in found.items())
+    return tuple(sorted(rows, key=lambda row: -row.total))
+
+
+def _hints(observation: Observation) -> tuple[str, ...]:
+    diagnoses = [n.diagnosis.value for n in observation.namespaces if n.diagnosis]
+    hidden = sum(diagnosis.hidden_processes for diagnosis in diagnoses)
+    return (f"{hidden} processes are hidden: root would name them",) if hidden else ()

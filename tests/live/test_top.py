@@ -1,0 +1,251 @@
+"""`sockmon top` in a real terminal, over real sockets: what it shows."""
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.lab import NetNs, eventually, experiments, states
+from tests.live.test_daemon import NOBODY
+from tests.running import running_daemon
+from tests.terminal import Size, Terminal, sockmon_top
+
+pytestmark = pytest.mark.root
+
+URL = "http://127.0.0.1:10776"
+#: Leaks are found within seconds, and every look is soon followed by the next.
+QUICK = "poll: {interval: 200ms}\ndetect:\n  close_wait_leak: {stale_after: 1s}\n"
+SIZES: list[Size] = [(80, 24), (120, 40), (40, 12), (40, 10)]
+COLOUR = re.compile(rb"\x1b\[[0-9;]*\b(?:3[0-7]|4[0-7]|9[0-7]|10[0-7]|[34]8)\b[0-9;]*m")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(QUICK)
+    return path
+
+
+@pytest.fixture
+def top(netns: NetNs, config: Path) -> Iterator[Terminal]:
+    with states.established(netns, count=3), sockmon_top(netns, "--config", str(config)) as shown:
+        shown.shows("HEALTHY")
+        yield shown
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_leak_is_the_first_thing_to_see_at_any_size(
+    netns: NetNs, config: Path, size: Size
+) -> None:
+    with (
+        experiments.process_killed(netns, count=12) as leak,
+        sockmon_top(netns, "--config", str(config), size=size) as top,
+    ):
+        lines = top.shows("WARNING", "close_wait", "fin_wait2")
+        assert lines[0].startswith(" WARNING  python has not closed 12")
+        port = str(leak.held.port)
+        assert top.row(port, "listener")[2:4] == ["13", "12"]
+        assert any(line.startswith(" !") for line in lines)
+        assert all(len(line) <= size[0] for line in lines)
+        assert len(lines) == size[1]
+        assert "help" in lines[-1]
+
+
+def test_counts_follow_the_sockets(top: Terminal, netns: NetNs) -> None:
+    with states.established(netns, count=20) as held:
+        top.shows("48 sockets")
+        port = str(held.port)
+        assert top.row(port, "listener")[2] == "21"
+        assert top.row(port, "remote")[2] == "20"
+    top.shows("7 sockets")
+
+
+def test_a_finding_whole_with_its_advice_and_back(netns: NetNs, config: Path) -> None:
+    with (
+        experiments.process_killed(netns, count=12) as leak,
+        sockmon_top(netns, "--config", str(config), size=(100, 30)) as top,
+    ):
+        top.shows("WARNING", f"python[{leak.process.pid}]")
+        top.press("1")
+        lines = top.shows("FINDING 1 of 1", "SockmonCloseWaitLeak.md")
+        assert any(line.startswith("  1. python must close these sockets") for line in lines)
+        assert any(f"held by: python[{leak.process.pid}]" in line for line in lines)
+        leak.kill()
+        top.shows("This finding has gone.", "HEALTHY")
+        top.press("\x1b")
+        top.shows("PORTS")
+
+
+def test_rows_are_sorted_grouped_and_filtered(top: Terminal, netns: NetNs) -> None:
+    with states.established(netns, count=9) as held:
+        lines = top.shows("26 sockets")
+        top.press("r")
+        reversed_lines = top.shows("▲TOTAL")
+        assert ports(reversed_lines) == list(reversed(ports(lines)))
+        top.press("g")
+        lines = top.shows("OWNER", f"[{os.getpid()}]")
+        owner = next(line.split()[0] for line in lines if f"[{os.getpid()}]" in line)
+        assert top.row(owner)[1:4] == ["26", "·", "24"]
+        top.press("g")
+        top.shows("PEER", "127.0.0.1")
+        assert top.row("127.0.0.1")[1] == "24"
+        top.press("g", "/", *str(held.port), "\r")
+        top.shows("PORTS 2 of 4", f"filter '{held.port}'")
+        top.press("\x1b")
+        top.shows("PORTS 4 ")
+
+
+def ports(lines: list[str]) -> list[str]:
+    """The totals of the table's rows, from top to bottom."""
+    rows = (line.split() for line in lines)
+    return [cells[2] for cells in rows if cells[1:2] in (["listener"], ["remote"])]
+
+
+def test_frozen_it_stands_still_while_polls_go_on(top: Terminal, netns: NetNs) -> None:
+    top.press(" ")
+    top.shows("FROZEN", "7 sockets", "now HEALTHY")
+    with states.established(netns, count=20):
+        top.shows("FROZEN 2s ago", "7 sockets")
+        top.press(" ")
+        top.shows("HEALTHY", "48 sockets")
+
+
+def test_the_help_is_a_key_away(top: Terminal) -> None:
+    top.press("?")
+    top.shows("HELP", "freeze what is shown", "quit (also ctrl+c)")
+    top.press("\x1b")
+    top.shows("PORTS")
+
+
+def test_it_fits_whatever_size_its_terminal_takes(top: Terminal) -> None:
+    for size in (40, 12), (120, 40), (20, 3), (80, 24):
+        top.resize(size)
+        lines = top.shows("HEALTHY" if size[1] > 1 else "")
+        assert len(lines) == size[1]
+    top.shows("STATES", "PORTS", "q quit")
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "vt100"}], ids=str)
+def test_without_colours_nothing_is_lost(
+    netns: NetNs, config: Path, environment: dict[str, str]
+) -> None:
+    with (
+        experiments.process_killed(netns, count=12),
+        sockmon_top(netns, "--config", str(config), environment=environment) as top,
+    ):
+        lines = top.shows("WARNING", "warning  close_wait_leak")
+        assert any(line.startswith(" !") for line in lines)
+        assert not COLOUR.search(top.written)
+        assert environment.keys() == {"NO_COLOR"} or "\n".join(lines).isascii()
+
+
+@pytest.mark.parametrize("environment", [{"TERM": "linux"}, {"PYTHONIOENCODING": "ascii"}], ids=str)
+def test_where_there_are_no_block_elements_it_does_without(
+    netns: NetNs, config: Path, environment: dict[str, str]
+) -> None:
+    with (
+        states.established(netns, count=3),
+        sockmon_top(netns, "--config", str(config), environment=environment) as top,
+    ):
+        assert "\n".join(top.shows("HEALTHY", "vTOTAL")).isascii()
+
+
+def test_with_colours_it_uses_the_terminals_own(netns: NetNs, config: Path) -> None:
+    with (
+        experiments.process_killed(netns, count=12),
+        sockmon_top(netns, "--config", str(config)) as top,
+    ):
+        top.shows("WARNING")
+        assert {"green", "brown", "cyan"} <= top.colours()  # pyte calls ANSI's yellow brown
+        assert b"\x1b[38;" not in top.written
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_frame_after_frame(
+    netns: NetNs, config: Path
+) -> None:
+    with (
+        states.established(netns, count=3),
+        sockmon_top(netns, "--config", str(config), environment={"TERM": "dumb"}) as top,
+    ):
+        eventually(lambda: top.written.count(b" HEALTHY"), until=lambda seen: seen >= 2, within=20)
+        assert b"\x1b" not in top.written
+        assert b"established       6" in top.written
+        top.press("\x03")
+        assert top.process.wait(10) == 130
+
+
+def test_a_daemon_seen_from_its_host(netns: NetNs, config: Path) -> None:
+    with (
+        experiments.process_killed(netns, count=12) as leak,
+        running_daemon(netns, "--config", str(config)) as daemon,
+    ):
+        daemon.wait_for_polls(10)
+        with sockmon_top(netns, "--url", URL) as top:
+            lines = top.shows("WARNING", URL)
+            assert top.row(str(leak.held.port), "listener")[2:4] == ["13", "12"]
+            # What the daemon remembers is there from the first moment on.
+            spark = next(line for line in lines if line.startswith(" established"))
+            assert len(re.findall("[▁▂▃▄▅▆▇█]", spark)) >= 2
+            top.press("g")
+            top.shows("OWNERS", "A daemon tells owners in its findings alone")
+            top.press("g")
+            top.shows("PEERS", "the busiest destinations", f"127.0.0.1:{leak.held.port}")
+
+
+def test_a_daemon_that_goes_is_missed_and_welcomed_back(netns: NetNs, config: Path) -> None:
+    with (
+        running_daemon(netns, "--config", str(config)) as daemon,
+        sockmon_top(netns, "--url", URL) as top,
+    ):
+        top.shows("HEALTHY")
+        daemon.stop()
+        lines = top.shows("UNKNOWN", "connection refused", "until then: HEALTHY")
+        assert lines[0].startswith(" UNKNOWN  no news for ")
+        assert " as of " in lines[1]
+        top.shows("no news for 3s")
+        with running_daemon(netns, "--config", str(config)):
+            assert " as of " not in top.shows("HEALTHY  this host")[1]
+
+
+def test_a_daemon_that_stops_polling_is_not_believed(netns: NetNs, config: Path) -> None:
+    with (
+        running_daemon(netns, "--config", str(config)) as daemon,
+        sockmon_top(netns, "--url", URL) as top,
+    ):
+        top.shows("HEALTHY")
+        daemon.signal(signal.SIGSTOP)
+        try:
+            top.shows("UNKNOWN", "until then: HEALTHY")
+        finally:
+            daemon.signal(signal.SIGCONT)
+        top.shows("HEALTHY  this host")
+
+
+def test_names_that_processes_chose_are_shown_escaped(
+    netns: NetNs, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = tmp_path / "\x1b[31m[b]\x07x"
+    hostile.symlink_to(os.path.realpath(sys.executable))
+    with ExitStack() as stack:
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "executable", str(hostile))
+            leak = stack.enter_context(experiments.process_killed(netns, count=12))
+        top = stack.enter_context(sockmon_top(netns, "--config", str(config), size=(120, 40)))
+        shown = f"\\x1b[31m[b]\\x07x[{leak.process.pid}]"
+        top.shows("WARNING", shown)
+        top.press("g")
+        top.shows("OWNERS", f"! {shown}")
+        assert b"\x1b[31m[b]" not in top.written
+
+
+def test_without_privilege_it_says_what_is_hidden(netns: NetNs) -> None:
+    argv = (*NOBODY, sys.executable, "-m", "sockmon", "top")
+    with states.established(netns, count=3), Terminal.running(netns, argv) as top:
+        top.shows("HEALTHY")
+        top.press("g")
+        top.shows("processes could not be looked into")

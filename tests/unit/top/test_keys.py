@@ -1,0 +1,129 @@
+"""Each key changes what it says and nothing else."""
+
+import pytest
+
+from sockmon.ui.top.keys import Layout, ViewState, press, typed
+from tests.unit.top import making
+
+SCENE = making.scene()
+FOUND = making.found(
+    making.snapshot(making.namespace(findings=[making.finding(), making.finding(port=80)]))
+)
+LAYOUT = Layout(
+    columns=("PORT", "ROLE", "TOTAL", "ESTAB"),
+    findings=tuple(finding.key for finding in FOUND),
+    page=5,
+    last=12,
+)
+START = ViewState()
+
+
+def after(*keys: str, state: ViewState = START) -> ViewState:
+    for key in keys:
+        state = press(state, key, SCENE, LAYOUT)
+    return state
+
+
+def test_grouping_goes_round() -> None:
+    assert [after(*"g" * n).by for n in range(4)] == ["port", "owner", "peer", "port"]
+
+
+def test_sorting_goes_through_the_columns_that_are_shown() -> None:
+    assert [after(*"s" * n).sort for n in range(3)] == ["TOTAL", "ESTAB", "PORT"]
+    assert after("S").sort == "ROLE"
+    assert after("left") == after("S")
+    assert after("right", "r").reverse
+    assert not after("r", "s").reverse
+
+
+def test_a_column_that_has_gone_is_no_trap() -> None:
+    assert press(ViewState(sort="NETNS"), "s", SCENE, LAYOUT).sort == "ROLE"
+
+
+@pytest.mark.parametrize(
+    ("keys", "offset"),
+    [
+        (["down"], 1),
+        (["down", "down", "up"], 1),
+        (["up"], 0),
+        (["pagedown"], 5),
+        (["pagedown"] * 9, 12),
+        (["end", "up"], 11),
+        (["end", "pageup"], 7),
+        (["end", "home"], 0),
+        (["down", "s"], 0),
+        (["down", "g"], 0),
+    ],
+)
+def test_scrolling_stays_within_what_there_is(keys: list[str], offset: int) -> None:
+    assert after(*keys).offset == offset
+
+
+def test_scrolling_begins_where_rows_are_left_when_there_are_fewer() -> None:
+    assert press(ViewState(offset=99), "up", SCENE, LAYOUT).offset == 11
+
+
+def test_a_filter_is_typed_kept_undone_and_dropped() -> None:
+    typing = after("/", *"quit 1?")
+    assert (typing.filter, typing.typing, typing.quit, typing.help) == (
+        "quit 1?",
+        True,
+        False,
+        False,
+    )
+    kept = after("enter", state=typing)
+    assert (kept.filter, kept.typing) == ("quit 1?", False)
+    undone = after("/", *"x", "escape", state=kept)
+    assert (undone.filter, undone.typing) == ("quit 1?", False)
+    assert after("/", "backspace", "enter", state=kept).filter == "quit 1"
+    assert after("/", "ctrl+u", "enter", state=kept).filter == ""
+    assert after("escape", state=kept).filter == ""
+
+
+def test_pasted_text_is_for_the_filter_alone_printable_and_bounded() -> None:
+    assert typed(START, "qqq") == START
+    assert typed(after("/"), "a\x1b[31m\nb").filter == "a\\x1b[31m\\nb"
+    assert len(typed(after("/"), "x" * 10_000).filter) == 60
+
+
+def test_freezing_holds_the_scene() -> None:
+    frozen = after(" ")
+    assert frozen.held is SCENE
+    assert after(" ", state=frozen).held is None
+
+
+def test_findings_are_read_by_number_and_one_after_the_other() -> None:
+    first, second = LAYOUT.findings
+    assert after("1").reading == first
+    assert after("enter").reading == first
+    assert after("2").reading == second
+    assert after("3").reading is None
+    assert after("2", "n").reading == first
+    assert after("1", "p").reading == second
+    assert after("1", "down", "n").page_offset == 0
+    assert after("1", "escape").reading is None
+
+
+def test_the_help_covers_what_is_read_and_gives_it_back() -> None:
+    helped = after("1", "?")
+    assert helped.help
+    assert helped.reading is not None
+    assert after("?", state=helped) == after("1")
+    assert not after("h", "escape").on_page
+    assert after("?", "n") == after("?")
+
+
+def test_a_page_has_an_offset_of_its_own() -> None:
+    read = after("down", "1", "pagedown")
+    assert (read.offset, read.page_offset) == (1, 5)
+    assert after("escape", state=read).offset == 1
+
+
+@pytest.mark.parametrize("keys", [["q"], ["ctrl+c"], ["1", "q"], ["?", "q"], ["/", "ctrl+c"]])
+def test_there_is_always_a_way_out(keys: list[str]) -> None:
+    assert after(*keys).quit
+
+
+@pytest.mark.parametrize("key", ["x", "f12", "tab", "\u00e9"])
+def test_other_keys_do_nothing(key: str) -> None:
+    assert after(key) == START
