@@ -11,6 +11,8 @@ help:
 	@echo "make lint   check style, types and the way modules import each other"
 	@echo "make bench  measure speed and memory against ss, netstat, node_exporter and others (root)"
 	@echo "make generate   make anew what is committed but made: rules, dashboards, man page ..."
+	@echo "make page   build the web page anew (Node.js); make screenshots: pictures of it for docs/"
+	@echo "make wheels collect build/wheels, for servers without Internet"
 	@echo "make deb    build a Debian package, for servers with this Python's minor version"
 	@echo "make bundle pack build/sockmon-*.tar.gz, for servers without Internet"
 	@echo "make lock   choose anew the versions in requirements/"
@@ -68,6 +70,14 @@ generate: $(VENV)/development
 	$(BIN)/python deploy/kubernetes/generate.py
 	$(BIN)/python deploy/completions/generate.py
 	$(BIN)/python deploy/man/generate.py
+
+# The page, from its source; what is built of it is committed too. Needs Node.js.
+.PHONY: page screenshots
+page:
+	cd sockmon/ui/web/page && npm ci --ignore-scripts --no-audit --no-fund && npm run build
+
+screenshots: $(VENV)/development components
+	$(BIN)/python -m tests.page.screenshots docs/screenshots
 
 # Every wheel a server needs, for its Python (the same minor version as this one).
 .PHONY: wheels

@@ -122,7 +122,7 @@ class Daemon:
             reload=Reload(successful=True, succeeded_at=started.wall),
             started_at=started.monotonic,
             interval=self._settings.poll.interval,
-            host=platform.node(),
+            host=self._settings.alerting.labels.get("instance", ""),
             past=self._historian.past,
         )
         self._rescheduled = asyncio.Event()

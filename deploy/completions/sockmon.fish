@@ -50,8 +50,8 @@ function _shtab_sockmon_using
   test "$_shtab_sockmon_cmdpath" = "$argv"
 end
 
-set -g _shtab_sockmon_commands run count doctor top rules check-config
-set -g _shtab_sockmon_opts_with_value --by --color --config --family --format --interval --names --port --runbooks --selector --state --url --web.config.file --web.listen-address
+set -g _shtab_sockmon_commands run count doctor top drill rules check-config
+set -g _shtab_sockmon_opts_with_value --by --color --config --count --family --format --hold --interval --names --port --runbooks --selector --state --url --web.config.file --web.listen-address
 
 complete -c sockmon -e
 complete -c sockmon -f
@@ -83,6 +83,14 @@ complete -c sockmon -n '_shtab_sockmon_using top' -s h -l help -d 'show this hel
 complete -c sockmon -n '_shtab_sockmon_using top' -l url -x -d 'of a daemon, such as http://127.0.0.1:10776'
 complete -c sockmon -n '_shtab_sockmon_using top' -l interval -x -d 'between looks: 500ms, 5s (default: the configuration'"'"'s or the daemon'"'"'s, else 2s)'
 complete -c sockmon -n '_shtab_sockmon_using top' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML)'
+complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a drill -d 'rehearse an alert'
+complete -c sockmon -n '_shtab_sockmon_using drill' -s h -l help -d 'show this help message and exit'
+complete -c sockmon -n '_shtab_sockmon_using drill' -l count -x -d 'connections (default: enough for the alert)'
+complete -c sockmon -n '_shtab_sockmon_using drill' -l hold -x -d 'keep them so long (default: until the alert should have fired)'
+complete -c sockmon -n '_shtab_sockmon_using drill' -l expect-alert -d 'watch the alert fire and resolve, and fail if it does not'
+complete -c sockmon -n '_shtab_sockmon_using drill' -l url -x -d 'of this host'"'"'s daemon (default: http://127.0.0.1:10776)'
+complete -c sockmon -n '_shtab_sockmon_using drill' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML)'
+complete -c sockmon -n '_shtab_sockmon_using drill; and test $_shtab_sockmon_npos -eq 0' -ka "close-wait half-close fin-wait2 time-wait syn-sent accept-queue port-exhaustion dead-peer last-ack" -d SCENARIO
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a rules -d 'print Prometheus rules'
 complete -c sockmon -n '_shtab_sockmon_using rules' -s h -l help -d 'show this help message and exit'
 complete -c sockmon -n '_shtab_sockmon_using rules' -l recording -d 'print the recording rules instead'

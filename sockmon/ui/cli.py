@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from sockmon import __version__
+from sockmon.drill import NAMES as DRILLS
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.source import KernelSource
 from sockmon.model.states import TcpState
+from sockmon.ui import colour
 
 if TYPE_CHECKING:
     from sockmon.config import Config
@@ -50,7 +52,7 @@ def main(argv: Sequence[str], open_source: OpenSource = KernelSource.live) -> in
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for the process's life
     mistake = COULD_NOT_LOOK if list(argv[:1]) == ["doctor"] else USAGE
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = build_parser().parse_args(argv)
         status: int = arguments.run(arguments, open_source)
         with _writing():
             sys.stdout.flush()
@@ -94,7 +96,8 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the whole command line; shell completions and the manual page are made of it too."""
     parser = _Parser(
         prog="sockmon",
         description="Watches this host's TCP sockets: counts, leaks, and who must act.",
@@ -105,15 +108,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands.add_parser("run", help="run the daemon", allow_abbrev=False))
     _add_count(commands.add_parser("count", help="count sockets once", allow_abbrev=False))
     _add_doctor(commands.add_parser("doctor", help="say what is wrong", allow_abbrev=False))
-    rules = commands.add_parser("rules", help="print Prometheus alert rules", allow_abbrev=False)
-    rules.description = "Print Prometheus alert rules with this configuration's thresholds."
-    _add_config(rules)
-    rules.set_defaults(run=_rules)
+    _add_top(commands.add_parser("top", help="watch live in the terminal", allow_abbrev=False))
+    _add_drill(commands.add_parser("drill", help="rehearse an alert", allow_abbrev=False))
+    _add_rules(commands.add_parser("rules", help="print Prometheus rules", allow_abbrev=False))
     check = commands.add_parser(
         "check-config", help="check a configuration file", allow_abbrev=False
     )
-    check.description = "Print every mistake in the file with its line; exit 0 or 1."
-    check.add_argument("file", metavar="FILE", type=Path)
+    check.description = "Print every mistake in the files with its line; exit 0 or 1."
+    check.add_argument(
+        "file", metavar="FILE", type=Path, nargs="?", help="configuration file (YAML)"
+    )
+    _add_web_config(check)
     check.set_defaults(run=_check_config)
     return parser
 
@@ -127,11 +132,35 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="ADDR:PORT",
         help="serve here instead of where the configuration says",
     )
+    _add_web_config(parser)
     parser.set_defaults(run=_run)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", type=Path, help="configuration file (YAML)")
+
+
+def _add_color(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--color",
+        choices=colour.WISHES,
+        default="auto",
+        help="colours: auto is on a terminal, unless NO_COLOR is set (default: auto)",
+    )
+
+
+def _paint(arguments: argparse.Namespace) -> colour.Paint:
+    return colour.painter(arguments.color, sys.stdout.isatty(), os.environ)
+
+
+def _add_web_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--web.config.file",
+        dest="web_config",
+        metavar="FILE",
+        default="",  # as in Prometheus' exporters, where an empty name is none
+        help="TLS and authentication, in the form of Prometheus' exporter-toolkit",
+    )
 
 
 def _add_count(parser: argparse.ArgumentParser) -> None:
@@ -148,7 +177,11 @@ def _add_count(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--family", type=int, choices=(4, 6), help="only IPv4 or IPv6")
     parser.add_argument(
-        "--format", choices=("table", "json", "csv", "plain"), default="table", dest="form"
+        "--format",
+        choices=("table", "json", "csv", "plain"),
+        default="table",
+        dest="form",
+        help="a table for people, or one for programs; plain is for awk (default: table)",
     )
     parser.add_argument(
         "--names",
@@ -156,6 +189,7 @@ def _add_count(parser: argparse.ArgumentParser) -> None:
         default="sockmon",
         help="whose names for the states; with ss or netstat only the sockets they would list",
     )
+    _add_color(parser)
     _add_config(parser)
     parser.set_defaults(run=_count)
 
@@ -165,9 +199,119 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
         "Poll twice, a second apart, and say what is wrong, who must act, and what to do. "
         "Exit status: 0 healthy, 1 warning, 2 critical, 3 could not look."
     )
-    parser.add_argument("--format", choices=("text", "json"), default="text", dest="form")
+    parser.add_argument(
+        "--format",
+        choices=("text", "json"),
+        default="text",
+        dest="form",
+        help="for people, or for programs (default: text)",
+    )
+    _add_color(parser)
     _add_config(parser)
     parser.set_defaults(run=_doctor)
+
+
+def _add_rules(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Print Prometheus alert rules with this configuration's thresholds, or recording rules."
+    )
+    parser.add_argument(
+        "--recording", action="store_true", help="print the recording rules instead"
+    )
+    parser.add_argument(
+        "--selector",
+        metavar="SELECTOR",
+        help='label matchers of sockmon\'s targets (default: job="sockmon")',
+    )
+    parser.add_argument(
+        "--runbooks", metavar="URL", help="where the runbooks are (default: sockmon's own)"
+    )
+    _add_config(parser)
+    parser.set_defaults(run=_rules)
+
+
+def _add_top(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Show verdict, states, ports and findings, live: of this host's kernel, or of a daemon."
+    )
+    parser.add_argument("--url", metavar="URL", help="of a daemon, such as http://127.0.0.1:10776")
+    parser.add_argument(
+        "--interval",
+        metavar="TIME",
+        help="between looks: 500ms, 5s (default: the configuration's or the daemon's, else 2s)",
+    )
+    _add_config(parser)
+    parser.set_defaults(run=_top)
+
+
+def _add_drill(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Make a real condition, so that its alert can be seen to arrive: bounded, and gone "
+        f"afterwards. SCENARIO is one of {', '.join(DRILLS)}; the last three are made in a network "
+        "namespace of their own, with a daemon of their own, and need root. Exit status: 0 done; "
+        "1 not, or not as expected."
+    )
+    parser.add_argument("scenario", metavar="SCENARIO", choices=DRILLS)
+    parser.add_argument(
+        "--count", metavar="N", type=int, help="connections (default: enough for the alert)"
+    )
+    parser.add_argument(
+        "--hold",
+        metavar="SECONDS",
+        type=float,
+        help="keep them so long (default: until the alert should have fired)",
+    )
+    parser.add_argument(
+        "--expect-alert",
+        action="store_true",
+        help="watch the alert fire and resolve, and fail if it does not",
+    )
+    parser.add_argument(
+        "--url", metavar="URL", help="of this host's daemon (default: http://127.0.0.1:10776)"
+    )
+    _add_config(parser)
+    parser.set_defaults(run=_drill)
+
+
+def _drill(arguments: argparse.Namespace, _: OpenSource) -> int:
+    from sockmon.ui import drill  # noqa: PLC0415 - each command loads what it needs
+
+    wish = drill.Wish(
+        arguments.scenario,
+        arguments.count,
+        arguments.hold,
+        arguments.expect_alert,
+        arguments.url,
+        arguments.config,
+    )
+    try:
+        return drill.run(wish, _load_config(arguments.config))
+    except drill.UnfitError as error:
+        raise UserError(str(error)) from error
+    except BrokenPipeError:
+        _discard_output()
+        return FAILURE  # whoever was to read how it went has not
+
+
+def _top(arguments: argparse.Namespace, open_source: OpenSource) -> int:
+    from sockmon.durations import parse_duration  # noqa: PLC0415 - each command loads its own
+    from sockmon.ui.top import command  # noqa: PLC0415 - as above
+
+    if arguments.url is not None and arguments.config is not None:
+        raise UserError("--config: a daemon has its own; with --url it means nothing")
+    try:
+        interval = None if arguments.interval is None else parse_duration(arguments.interval)
+    except ValueError as error:
+        raise UserError(f"--interval: {error}") from error
+    if interval is not None and not 0.1 <= interval <= 3600:
+        raise UserError(f"--interval: {arguments.interval} is not between 100ms and 1h")
+    try:
+        if arguments.url is not None:
+            return command.of_daemon(arguments.url, interval)
+        config = None if arguments.config is None else _load_config(arguments.config)
+        return command.of_kernel(open_source, config, interval)
+    except command.UnfitError as error:
+        raise UserError(str(error)) from error
 
 
 def _doctor(arguments: argparse.Namespace, open_source: OpenSource) -> int:
@@ -176,9 +320,11 @@ def _doctor(arguments: argparse.Namespace, open_source: OpenSource) -> int:
 
     config = _load_config(arguments.config)
     diagnosed = doctor.examine(open_source(lambda: False), config, now, time.sleep)
-    write = doctor.write_json if arguments.form == "json" else doctor.write_text
     with _writing():
-        write(diagnosed, sys.stdout)
+        if arguments.form == "json":
+            doctor.write_json(diagnosed, sys.stdout)
+        else:
+            doctor.write_text(diagnosed, sys.stdout, _paint(arguments))
     return diagnosed.status
 
 
@@ -202,7 +348,7 @@ def _count(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     finally:
         source.diag.close()
     with _writing():
-        count.write(counted, arguments.form, time.time(), sys.stdout)
+        count.write(counted, arguments.form, time.time(), sys.stdout, _paint(arguments))
     for hint in counted.hints:
         print(f"sockmon: {hint}", file=sys.stderr)
     return SUCCESS
@@ -230,7 +376,16 @@ def _load_config(path: Path | None) -> "Config":
 def _rules(arguments: argparse.Namespace, _: OpenSource) -> int:
     from sockmon.ui import rules  # noqa: PLC0415 - each command loads what it needs
 
-    text = rules.render(_load_config(arguments.config))
+    config = _load_config(arguments.config)
+    try:
+        selector = rules.parse_selector(arguments.selector)
+        runbooks = rules.parse_runbooks(arguments.runbooks)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if arguments.recording:
+        text = rules.render_recording(selector)
+    else:
+        text = rules.render(config, selector, runbooks)
     with _writing():
         sys.stdout.write(text)
     return SUCCESS
@@ -238,14 +393,24 @@ def _rules(arguments: argparse.Namespace, _: OpenSource) -> int:
 
 def _check_config(arguments: argparse.Namespace, _: OpenSource) -> int:
     from sockmon import config  # noqa: PLC0415 - each command loads what it needs
+    from sockmon.ui.web.policy import PolicyFile  # noqa: PLC0415 - as above
 
-    try:
-        config.load(arguments.file)
-    except config.ConfigError as error:
-        print(error, file=sys.stderr)
-        return FAILURE
-    print(f"{arguments.file}: ok")
-    return SUCCESS
+    checks: list[tuple[Path, Callable[[Path], object]]] = []
+    if arguments.file is not None:
+        checks.append((arguments.file, config.load))
+    if arguments.web_config:
+        checks.append((Path(arguments.web_config), PolicyFile))
+    if not checks:
+        raise _UsageError("sockmon check-config: FILE or --web.config.file is required")
+    status = SUCCESS
+    for path, check in checks:
+        try:
+            check(path)
+            print(f"{path}: ok")
+        except config.ConfigError as error:
+            print(error, file=sys.stderr)
+            status = FAILURE
+    return status
 
 
 def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
@@ -261,8 +426,11 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
             address = ListenAddress.parse(arguments.listen_address)
         except ValueError as error:
             raise UserError(f"--web.listen-address: {error}") from error
+    web_config = Path(arguments.web_config) if arguments.web_config else None
     try:
-        daemon.Daemon(lambda: daemon.load_settings(arguments.config, address), open_source).run()
+        daemon.Daemon(
+            lambda: daemon.load_settings(arguments.config, address), open_source, web_config
+        ).run()
     except (ConfigError, ListenError) as error:
         raise UserError(str(error)) from error
     return SUCCESS

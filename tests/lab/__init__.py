@@ -1,16 +1,16 @@
 """The laboratory: real sockets in real states, in network namespaces of their own.
 
-`states` holds TCP's eleven states still; `experiments` makes the conditions of the diagnoses.
-Both are context managers that work in a `NetNs` (or across a `Link`) and clean up after
-themselves. Nothing here asks sockmon anything.
+`states` holds TCP's eleven states still; `experiments` makes the conditions of the diagnoses. What
+`sockmon drill` makes too is in `sockmon.drill`. They are context managers that work in a `NetNs`
+(or across a `Link`) and clean up after themselves. Nothing here asks sockmon anything.
 """
 
+from sockmon.drill.held import Held, census
+from sockmon.drill.link import CLIENT, SERVER, Link, linked
+from sockmon.drill.netns import NetNs
+from sockmon.drill.terms import LOOPBACK, AddressKind, Host, Role, TcpState
+from sockmon.drill.waiting import eventually
 from tests.lab import experiments, states
-from tests.lab.held import Held, census
-from tests.lab.link import CLIENT, SERVER, Link, linked
-from tests.lab.netns import NetNs
-from tests.lab.terms import LOOPBACK, AddressKind, Host, Role, TcpState
-from tests.lab.waiting import eventually
 
 __all__ = [
     "CLIENT",

@@ -1,7 +1,8 @@
 """Real sockets held in each of TCP's eleven states.
 
 A state that a connection rests in is made on loopback. A state that lasts only until the peer
-answers is made against a `TunPeer`, which never does.
+answers is made against a `TunPeer`, which never does. Those that `sockmon drill` makes too come
+from `sockmon.drill.conditions`.
 """
 
 import socket
@@ -9,12 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Protocol
 
-from tests.lab.held import HALF_CLOSED, Held, held_connections, settled
-from tests.lab.netns import NetNs
-from tests.lab.sockets import (
-    Connections,
+from sockmon.drill.conditions import fin_wait2, half_closed, time_wait
+from sockmon.drill.held import HALF_CLOSED, Held, held_connections, settled
+from sockmon.drill.netns import NetNs
+from sockmon.drill.sockets import (
     accepted,
-    close_in_turn,
     connecting,
     connections,
     kept,
@@ -22,8 +22,24 @@ from tests.lab.sockets import (
     read_to_end,
     reset_on_close,
 )
-from tests.lab.terms import LOOPBACK, AddressKind, Role, TcpState
+from sockmon.drill.terms import LOOPBACK, AddressKind, Role, TcpState
 from tests.lab.tunpeer import RemoteClient, tun_peer
+
+__all__ = [
+    "HOLD",
+    "Hold",
+    "close",
+    "close_wait",
+    "closing",
+    "established",
+    "fin_wait1",
+    "fin_wait2",
+    "last_ack",
+    "listen",
+    "syn_recv",
+    "syn_sent",
+    "time_wait",
+]
 
 
 @contextmanager
@@ -81,37 +97,6 @@ def fin_wait1(
 
 
 @contextmanager
-def fin_wait2(netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1) -> Iterator[Held]:
-    """The client has shut down its sending side and keeps the descriptor; the server stays open.
-
-    Having an owner, this FIN_WAIT2 outlives tcp_fin_timeout.
-    """
-    with _half_closed(netns, kind, count) as made:
-        yield held_connections(netns, made, Role.REMOTE, HALF_CLOSED)
-
-
-@contextmanager
-def time_wait(
-    netns: NetNs,
-    kind: AddressKind = AddressKind.IPV4,
-    count: int = 1,
-    *,
-    closed_first_by: Role = Role.REMOTE,
-) -> Iterator[Held]:
-    """Connections closed in good order: 60 s of TIME_WAIT for the end that closes first.
-
-    No descriptor is left to close: they end with their minute, or with the namespace.
-    """
-    with connections(netns, netns, kind, count) as made:
-        for client, server in made.pairs():
-            if closed_first_by is Role.REMOTE:
-                close_in_turn(client, server)
-            else:
-                close_in_turn(server, client)
-        yield held_connections(netns, made, closed_first_by, {closed_first_by: TcpState.TIME_WAIT})
-
-
-@contextmanager
 def close(netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1) -> Iterator[Held]:
     """Sockets bound to a port and connected to none: shown by sock_diag alone, and from Linux 6.8.
 
@@ -130,7 +115,7 @@ def close_wait(
     netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1
 ) -> Iterator[Held]:
     """The client has shut down its sending side; the server, nothing unread, does not close."""
-    with _half_closed(netns, kind, count) as made:
+    with half_closed(netns, kind, count) as made:
         yield held_connections(netns, made, Role.LISTENER, HALF_CLOSED)
 
 
@@ -191,14 +176,6 @@ HOLD: Mapping[TcpState, Hold] = {
     TcpState.LISTEN: listen,
     TcpState.CLOSING: closing,
 }
-
-
-@contextmanager
-def _half_closed(netns: NetNs, kind: AddressKind, count: int) -> Iterator[Connections]:
-    with connections(netns, netns, kind, count) as made:
-        for client in made.clients:
-            client.shutdown(socket.SHUT_WR)
-        yield made
 
 
 @contextmanager

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from io import FileIO
 from ipaddress import ip_address
 
-from tests.lab.device import bring_up
-from tests.lab.netns import NetNs
+from sockmon.drill.device import bring_up
+from sockmon.drill.netns import NetNs
+from sockmon.drill.terms import AddressKind, Host
 from tests.lab.packets import Segment, TcpFlag
-from tests.lab.terms import AddressKind, Host
 
 TUNSETIFF = 0x400454CA  # linux/if_tun.h
 IFF_TUN = 0x0001

@@ -1,24 +1,44 @@
 """Where the daemon puts its last observation, and every HTTP request finds it."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sockmon.export.alerts import AlertingStatus
 from sockmon.export.metrics import Build, Reload
 from sockmon.model.observation import STALE_AFTER_INTERVALS, Observation
+from sockmon.model.past import Past
 
 
 @dataclass(slots=True)
 class Board:
-    """The last observation and how the daemon fares; `clock` gives monotonic seconds."""
+    """The last observation and how the daemon fares; `clock` gives monotonic seconds.
+
+    host: what this host calls itself.
+    past: gives history as it stands, from any thread.
+    """
 
     clock: Callable[[], float]
     build: Build
     reload: Reload
     started_at: float
     interval: float
+    host: str = ""
     observation: Observation | None = None
     alerting: AlertingStatus = field(default_factory=AlertingStatus)
+    past: Callable[[], Past | None] = lambda: None
+    _posted: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def post(self, observation: Observation, alerting: AlertingStatus) -> None:
+        """Put up what a poll has found, and wake those who wait for it (in the event loop)."""
+        self.observation, self.alerting = observation, alerting
+        self._posted.set()
+        self._posted = asyncio.Event()
+
+    async def posted_after(self, seen: Observation | None) -> None:
+        """Return when there is another observation than the one that was seen."""
+        while self.observation is seen:
+            await self._posted.wait()
 
     def why_unhealthy(self) -> str | None:
         """Return why polling has stopped, or None: whether polls succeed is another question."""

@@ -1,4 +1,4 @@
-"""The words the laboratory is told in: states, roles, the three ways to write an address."""
+"""The words that conditions are told in: states, roles, the three ways to write an address."""
 
 import socket
 from dataclasses import dataclass

@@ -1,12 +1,12 @@
 """Two hosts and the wire between them, which can be cut."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
-from tests.lab.device import bring_up
-from tests.lab.netns import NetNs
-from tests.lab.terms import Host
+from sockmon.drill.device import bring_up
+from sockmon.drill.netns import NetNs
+from sockmon.drill.terms import Host
 
 CLIENT = Host("10.77.0.1", "fd77::1")
 SERVER = Host("10.77.0.2", "fd77::2")
@@ -40,9 +40,12 @@ class Link:
 
 
 @contextmanager
-def linked() -> Iterator[Link]:
-    """Make the two hosts, `CLIENT` and `SERVER`, each reaching the other over IPv4 and IPv6."""
-    with NetNs() as client, NetNs() as server:
+def linked(into: NetNs | None = None) -> Iterator[Link]:
+    """Make the two hosts, `CLIENT` and `SERVER`, each reaching the other over IPv4 and IPv6.
+
+    A namespace given becomes the server's host; it must have no eth0 yet.
+    """
+    with NetNs() as client, nullcontext(into) if into else NetNs() as server:
         client.ip(
             f"link add eth0 address {_CLIENT_MAC} type veth"
             f" peer name eth0 address {_SERVER_MAC} netns {server.path}"

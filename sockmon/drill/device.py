@@ -1,8 +1,8 @@
 """Network devices of a namespace."""
 
-from tests.lab.netns import NetNs
-from tests.lab.terms import Host
-from tests.lab.waiting import eventually
+from sockmon.drill.netns import NetNs
+from sockmon.drill.terms import Host
+from sockmon.drill.waiting import eventually
 
 
 def bring_up(netns: NetNs, device: str, host: Host) -> None:

@@ -1,4 +1,4 @@
-"""What a context manager of the laboratory holds, and the kernel's word that it exists."""
+"""What a condition's context manager holds, and the kernel's word that it exists."""
 
 import socket
 from collections import Counter
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab.netns import NetNs
-from tests.lab.sockets import Connections
-from tests.lab.terms import Role, TcpState
-from tests.lab.waiting import eventually
+from sockmon.drill.netns import NetNs
+from sockmon.drill.sockets import Connections
+from sockmon.drill.terms import Role, TcpState
+from sockmon.drill.waiting import eventually
 
 # The client has shut down its sending side, and the server has not closed.
 HALF_CLOSED = {Role.LISTENER: TcpState.CLOSE_WAIT, Role.REMOTE: TcpState.FIN_WAIT2}

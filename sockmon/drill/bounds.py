@@ -1,0 +1,116 @@
+"""What a drill may take of a host: a fifth of what is free, of everything that can run out."""
+
+import math
+import resource
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sockmon.kernel import procfs
+from sockmon.kernel.errors import ProcError
+
+SHARE = 0.2
+
+#: The process that makes the sockets has some descriptors of its own.
+OVERHEAD_DESCRIPTORS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Something a host has so many of; `cost` names it in a scenario's costs."""
+
+    cost: str
+    name: str
+    limit: int
+    used: int = 0
+
+    @property
+    def allowed(self) -> int:
+        """How many of them a drill may take."""
+        return math.floor(SHARE * max(0, self.limit - self.used))
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The most that a drill may make, and by which resource."""
+
+    most: int
+    by: Resource
+    each: int  # of the resource, for one of the count
+
+    def __str__(self) -> str:
+        have = f"{self.by.limit} {self.by.name}"
+        if self.by.used:
+            have += f", {self.by.used} of them in use"
+        needs = f", each takes {self.each}" if self.each > 1 else ""
+        return (
+            f"at most {self.most}, since a drill takes no more than {100 * SHARE:.0f} % of what is "
+            f"free of {have}{needs}"
+        )
+
+
+def tightest(resources: tuple[Resource, ...], costs: Mapping[str, int]) -> Bound:
+    """Find which resource allows the fewest, given how much of each one of the count takes."""
+    return min(
+        (
+            Bound(max(0, found.allowed - _overhead(found)) // each, found, each)
+            for found in resources
+            if (each := costs.get(found.cost, 0))
+        ),
+        key=lambda bound: bound.most,
+    )
+
+
+def _overhead(found: Resource) -> int:
+    return OVERHEAD_DESCRIPTORS if found.cost == "descriptors" else 0
+
+
+def read_resources(proc: Path) -> tuple[Resource, ...]:
+    """Read what this host and this process have; raises ProcError.
+
+    To be asked in the host's own namespace: others have no limit of orphans.
+    """
+    limits, errors = procfs.read_limits(proc)
+    if errors:
+        raise errors[0]
+    assert limits.sockstat is not None
+    assert limits.port_range is not None
+    assert limits.settings is not None
+    files, files_limit = read_files(proc)
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    descriptors = files_limit if soft == resource.RLIM_INFINITY else soft
+    usable = int(limits.port_range.choosable().sum())
+    found = [
+        Resource("descriptors", "file descriptors of a process (RLIMIT_NOFILE)", descriptors),
+        Resource("descriptors", "open files (fs.file-max)", files_limit, files),
+        Resource("ports", "ephemeral ports to one destination (ip_local_port_range)", usable),
+        Resource("backlog", "places in an accept queue (somaxconn)", limits.settings.somaxconn),
+    ]
+    more = (
+        ("buckets", "time-wait buckets (tcp_max_tw_buckets)",
+         limits.time_wait_limit, limits.sockstat.time_wait),
+        ("orphans", "orphans (tcp_max_orphans)", limits.orphan_limit, limits.sockstat.orphans),
+        ("ports", "conntrack entries (nf_conntrack_max)",
+         limits.conntrack_limit, limits.conntrack_entries),
+    )  # fmt: skip
+    found += [
+        Resource(cost, name, limit, used or 0)
+        for cost, name, limit, used in more
+        if limit is not None and limit >= 0
+    ]
+    return tuple(found)
+
+
+def read_files(proc: Path) -> tuple[int, int]:
+    """Read the host's open files and their limit; raises ProcError."""
+    path = proc / "sys/fs/file-nr"
+    try:
+        return parse_files(path.read_text())
+    except OSError as error:
+        raise ProcError.from_errno(f"read of {path}", error.errno or 0) from error
+
+
+def parse_files(text: str) -> tuple[int, int]:
+    """Parse `1021 0 2466177`: allocated, free, limit."""
+    allocated, free, limit = map(int, text.split())
+    return allocated - free, limit

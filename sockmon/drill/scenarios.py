@@ -1,0 +1,235 @@
+"""The drills: what each makes, at what cost, and which alert its condition must raise, if any."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sockmon.detect.backoff import seconds_to_connect
+from sockmon.drill import conditions
+from sockmon.drill.held import Held
+from sockmon.drill.link import linked
+from sockmon.drill.netns import NetNs
+from sockmon.drill.terms import Role
+from sockmon.drill.timing import seconds_until_retransmits
+from sockmon.model.limits import Limits
+from sockmon.model.ports import TIME_WAIT_MS
+
+_OVERFLOW = 3  # more callers than a full queue takes: too few to be stalled connects of note
+_FIRST_SYN_SECONDS = 1.0  # TCP_TIMEOUT_INIT
+_FIRST_RETRANSMIT_SECONDS = 0.2  # TCP_RTO_MIN, of a path as quick as ours
+_RETRIES_SECONDS = 900.0  # tcp_retries2 = 15, of a namespace just made, takes 924 s
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """When a detector would call a condition trouble: from so many sockets, after so long.
+
+    lasts: seconds until the kernel ends the condition by itself.
+    """
+
+    needed: int
+    onset: float
+    lasts: float = math.inf
+
+
+def _no_settings(_: int) -> Mapping[str, str]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One drill.
+
+    does: of `{count}`, in words. role: the alert's, with the service's port; None: it has neither.
+    quiet: its detector must not raise its alert. also: detectors whose alerts come with it.
+    costs: what one of the count takes, by `bounds.Resource.cost`.
+    judge: from the detector's limits and the kernel's.
+    lingers: seconds that the kernel keeps the sockets when they have been let go.
+    usual: no fewer are made unless asked for. settings: its own namespace's sysctls for a count,
+    made before its daemon starts, which believes them for a while.
+    """
+
+    does: str
+    detector: str
+    role: Role | None
+    costs: Mapping[str, int]
+    judge: Callable[[Any, Limits], Trouble]
+    make: Callable[[NetNs, int], AbstractContextManager[Held]]
+    own_namespace: bool = False
+    quiet: bool = False
+    also: tuple[str, ...] = ()
+    lingers: float = 0.0
+    usual: int = 1
+    settings: Callable[[int], Mapping[str, str]] = _no_settings
+
+
+_PAIR = {"descriptors": 2, "ports": 1}
+_CALLER = {"descriptors": 1, "ports": 1}
+
+
+def _stale(limits: Any, _: Limits) -> Trouble:
+    return Trouble(limits.warning_sockets, limits.stale_after)
+
+
+def _stuck(limits: Any, kernel: Limits) -> Trouble:
+    assert kernel.settings is not None
+    return Trouble(limits.warning_sockets, kernel.settings.fin_timeout)
+
+
+def _crowded(limits: Any, kernel: Limits) -> Trouble:
+    assert kernel.sockstat is not None
+    buckets = kernel.time_wait_limit
+    if buckets is None or buckets < 0:  # the kernel takes -1 for 4 billion
+        buckets = 2**32
+    needed = math.ceil(limits.warning_ratio * buckets) - kernel.sockstat.time_wait
+    return Trouble(max(1, needed), 0.0, TIME_WAIT_MS / 1000)
+
+
+def _unanswered(limits: Any, kernel: Limits) -> Trouble:
+    assert kernel.settings is not None
+    linear, retries = kernel.settings.syn_linear_timeouts, kernel.settings.syn_retries
+    tries = limits.unanswered_retransmits
+    onset = seconds_until_retransmits(tries, _FIRST_SYN_SECONDS, linear)
+    return Trouble(limits.warning_sockets, onset, seconds_to_connect(retries, linear))
+
+
+def _at_once(_limits: Any, _kernel: Limits) -> Trouble:
+    return Trouble(1, 0.0)
+
+
+def _silent(limits: Any, _: Limits) -> Trouble:
+    tries = limits.unanswered_retransmits
+    onset = seconds_until_retransmits(tries, _FIRST_RETRANSMIT_SECONDS)
+    return Trouble(limits.warning_sockets, onset, _RETRIES_SECONDS)
+
+
+def _stalled(limits: Any, _: Limits) -> Trouble:
+    return Trouble(limits.warning_sockets, limits.stalled_after, _RETRIES_SECONDS)
+
+
+def _leak(netns: NetNs, count: int) -> AbstractContextManager[Held]:
+    return conditions.close_wait_leak(netns, count=count)
+
+
+def _half_close(netns: NetNs, count: int) -> AbstractContextManager[Held]:
+    return conditions.half_close(netns, count=count)
+
+
+def _fin_wait2(netns: NetNs, count: int) -> AbstractContextManager[Held]:
+    return conditions.fin_wait2(netns, count=count)
+
+
+def _time_wait(netns: NetNs, count: int) -> AbstractContextManager[Held]:
+    return conditions.time_wait(netns, count=count)
+
+
+def _syn_sent(netns: NetNs, count: int) -> AbstractContextManager[Held]:
+    return conditions.accept_queue(netns, backlog=1, overflow=count)
+
+
+def _accept_queue(netns: NetNs, count: int) -> AbstractContextManager[Held]:
+    return conditions.accept_queue(netns, backlog=count - 1, overflow=_OVERFLOW)
+
+
+@contextmanager
+def _dead_peer(netns: NetNs, count: int) -> Iterator[Held]:
+    with linked(netns) as link, conditions.dead_peer(link, count=count) as held:
+        yield held
+
+
+@contextmanager
+def _last_ack(netns: NetNs, count: int) -> Iterator[Held]:
+    with linked(netns) as link, conditions.last_ack(link, count=count, orphaned=False) as held:
+        yield held
+
+
+def _few_ports(count: int) -> Mapping[str, str]:
+    return {"net.ipv4.ip_local_port_range": conditions.port_range(count)}
+
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "close-wait": Scenario(
+        does="{count} clients send 21 bytes and close; the server never reads nor closes",
+        detector="close_wait_leak",
+        role=Role.LISTENER,
+        costs={**_PAIR, "buckets": 1, "orphans": 1},  # the clients' ends, in FIN_WAIT2
+        judge=_stale,
+        make=_leak,
+    ),
+    "half-close": Scenario(
+        does="{count} clients shut down their sending side and read a long answer: no leak",
+        detector="close_wait_leak",
+        role=Role.LISTENER,
+        costs=_PAIR,
+        judge=_stale,
+        make=_half_close,
+        quiet=True,
+    ),
+    "fin-wait2": Scenario(
+        does="{count} clients shut down their sending side and wait; the server never closes",
+        detector="fin_wait2_stuck",
+        role=Role.REMOTE,
+        costs=_PAIR,
+        judge=_stuck,
+        make=_fin_wait2,
+        also=("close_wait_leak",),
+    ),
+    "time-wait": Scenario(
+        does="{count} connections are closed in good order, first by the client",
+        detector="time_wait_pressure",
+        role=None,
+        costs={"ports": 1, "buckets": 1},
+        judge=_crowded,
+        make=_time_wait,
+        lingers=TIME_WAIT_MS / 1000,
+    ),
+    "syn-sent": Scenario(
+        does="{count} clients call a server whose accept queue is full: it does not answer",
+        detector="connect_stalled",
+        role=Role.REMOTE,
+        costs=_CALLER,
+        judge=_unanswered,
+        make=_syn_sent,
+        also=("accept_queue",),
+    ),
+    "accept-queue": Scenario(
+        does="{count} clients fill the queue of a server that never accepts; more find no room",
+        detector="accept_queue",
+        role=Role.LISTENER,
+        costs={**_CALLER, "backlog": 1},
+        judge=_at_once,
+        make=_accept_queue,
+        usual=5,
+    ),
+    "port-exhaustion": Scenario(
+        does="{count} connections take all {count} ephemeral ports there are",
+        detector="ephemeral_port_pressure",
+        role=Role.REMOTE,
+        costs=_PAIR,
+        judge=_at_once,
+        make=conditions.ports_exhausted,
+        own_namespace=True,
+        usual=50,
+        settings=_few_ports,
+    ),
+    "dead-peer": Scenario(
+        does="{count} clients' host dies, and the server still sends to them",
+        detector="dead_peer",
+        role=Role.LISTENER,
+        costs=_PAIR,
+        judge=_silent,
+        make=_dead_peer,
+        own_namespace=True,
+    ),
+    "last-ack": Scenario(
+        does="{count} clients close, and the path dies before the server's own FIN gets through",
+        detector="closing_stalled",
+        role=Role.LISTENER,
+        costs=_PAIR,
+        judge=_stalled,
+        make=_last_ack,
+        own_namespace=True,
+    ),
+}

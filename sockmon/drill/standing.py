@@ -1,0 +1,61 @@
+"""How an alert stands, by what /api/v1/alerts shows. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Standing = Literal["absent", "resolved", "pending", "firing"]
+
+_ORDER: tuple[Standing, ...] = ("absent", "resolved", "pending", "firing")
+
+
+def alerts_of(document: Any) -> list[Mapping[str, Any]]:
+    """Return the alerts of /api/v1/alerts; raises ValueError when this is something else."""
+    try:
+        alerts = list(document["alerts"])
+        for alert in alerts:
+            _ORDER.index(alert["state"])
+            _ = alert["labels"]["severity"], alert["annotations"]["summary"]
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError("what answers there is no sockmon daemon") from error
+    return alerts
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """An alert by its labels; of any severity and owner. None: it has no such label."""
+
+    alertname: str
+    role: str | None
+    port: int | None
+
+    def among(self, alerts: Iterable[Mapping[str, Any]]) -> "Seen":
+        """Find it; of several severities the one that stands highest."""
+        wanted = (self.alertname, self.role, None if self.port is None else str(self.port))
+        found = [
+            Seen(
+                alert["state"],
+                str(alert["labels"]["severity"]),
+                str(alert["annotations"]["summary"]),
+            )
+            for alert in alerts
+            if tuple(alert["labels"].get(name) for name in ("alertname", "role", "port")) == wanted
+        ]
+        return max(found, key=lambda seen: _ORDER.index(seen.standing), default=ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a look at the alerts told."""
+
+    standing: Standing
+    severity: str = ""
+    summary: str = ""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is pending or firing."""
+        return self.standing in ("pending", "firing")
+
+
+ABSENT = Seen("absent")

@@ -1,0 +1,73 @@
+"""The page's files, as `make page` has built them, in memory: as they are and compressed.
+
+Their names hold a hash of their content, so that a browser may keep them for ever; the page itself
+is asked for anew each time, and costs a 304 when it has not changed.
+"""
+
+import gzip
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from prometheus_client.exposition import gzip_accepted
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+_BUILT = Path(__file__).parent / "static"
+_PAGE = "index.html"
+
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file, ready to be sent."""
+
+    body: bytes
+    zipped: bytes
+    headers: Mapping[str, str]
+
+    @classmethod
+    def of(cls, path: Path) -> "Asset":
+        """Read the file; raises OSError."""
+        body = path.read_bytes()
+        lasting = "no-cache" if path.name == _PAGE else "public, max-age=31536000, immutable"
+        headers = {
+            "Content-Type": _TYPES[path.suffix],
+            "Cache-Control": lasting,
+            # Weak: it stands for both forms.
+            "ETag": f'W/"{hashlib.sha256(body).hexdigest()[:16]}"',
+            "Vary": "Accept-Encoding",
+        }
+        return cls(body, gzip.compress(body, mtime=0), headers)
+
+    def answer(self, request: Request) -> Response:
+        """Answer with the file, or say that the client has it already."""
+        if self.headers["ETag"] in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=self.headers)
+        if gzip_accepted(request.headers.get("accept-encoding", "")):
+            return Response(self.zipped, headers={**self.headers, "Content-Encoding": "gzip"})
+        return Response(self.body, headers=self.headers)
+
+
+@cache
+def assets() -> Mapping[str, Asset]:
+    """Return the files by name, read once."""
+    return {path.name: Asset.of(path) for path in _BUILT.iterdir() if path.suffix in _TYPES}
+
+
+async def page(request: Request) -> Response:
+    """Answer /."""
+    return assets()[_PAGE].answer(request)
+
+
+async def asset(request: Request) -> Response:
+    """Answer /assets/{name}."""
+    found = assets().get(request.path_params["name"])
+    return found.answer(request) if found else PlainTextResponse("Not Found", status_code=404)

@@ -1,0 +1,79 @@
+/** Listens to /api/v1/events, and comes back when it is cut off: seldom, and never all at once. */
+
+import type { Beat, Observation } from './model/message'
+import { backoff, type Link } from './model/status'
+
+export interface Listener {
+  observed(observation: Observation): void
+  /** `at`: when it came, as `seconds` counts. */
+  beat(beat: Beat, at: number): void
+  link(link: Link): void
+}
+
+/** The daemon says something every 5 s. */
+const SILENT_SECONDS = 20
+/** A browser opens six connections to a host: a page that nobody sees gives its own back. */
+const HIDDEN_SECONDS = 60
+
+/** Seconds on a clock that only runs forward. */
+export const seconds = (): number => performance.now() / 1000
+
+export function listen(listener: Listener): void {
+  let source: EventSource | null = null
+  let tries = 0
+  let timer = 0
+  let silence = 0
+  let hidden = 0
+
+  function open(): void {
+    stop()
+    listener.link({ phase: 'connecting' })
+    source = new EventSource('/api/v1/events')
+    source.addEventListener('observation', event => {
+      heard()
+      listener.observed(JSON.parse(event.data) as Observation)
+    })
+    source.addEventListener('beat', event => {
+      heard()
+      tries = 0
+      listener.beat(JSON.parse(event.data) as Beat, seconds())
+      listener.link({ phase: 'live' })
+    })
+    source.onerror = () => lost(source?.readyState === EventSource.CLOSED)
+    heard()
+  }
+
+  function heard(): void {
+    window.clearTimeout(silence)
+    silence = window.setTimeout(() => lost(false), SILENT_SECONDS * 1000)
+  }
+
+  function lost(refused: boolean): void {
+    stop()
+    const wait = backoff(tries, Math.random())
+    tries += 1
+    listener.link({ phase: 'lost', retryAt: seconds() + wait, refused })
+    timer = window.setTimeout(open, wait * 1000)
+  }
+
+  function stop(): void {
+    source?.close()
+    source = null
+    window.clearTimeout(timer)
+    window.clearTimeout(silence)
+  }
+
+  document.addEventListener('visibilitychange', () => {
+    window.clearTimeout(hidden)
+    if (document.hidden) {
+      hidden = window.setTimeout(() => {
+        stop()
+        listener.link({ phase: 'paused' })
+      }, HIDDEN_SECONDS * 1000)
+    } else if (source === null) {
+      tries = 0
+      open()
+    }
+  })
+  open()
+}

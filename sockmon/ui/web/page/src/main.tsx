@@ -1,0 +1,10 @@
+import 'uplot/dist/uPlot.min.css'
+import './style/base.css'
+import './style/parts.css'
+import './style/figures.css'
+import { render } from 'preact'
+import { Page } from './view/page'
+import { applyTheme, savedTheme } from './view/theme'
+
+applyTheme(savedTheme())
+render(<Page />, document.body)

@@ -1,0 +1,95 @@
+/** What has a limit, and how near it is. */
+
+import { bytes, count, duration } from './format'
+import type { Namespace, Severity } from './message'
+
+export interface Gauge {
+  name: string
+  /** 0 to 1, or more; null: not known, or without a limit here. */
+  ratio: number | null
+  value: string
+  note: string
+  /** Of a finding about it. */
+  severity: Severity | null
+}
+
+const ABSENT = 'could not be read'
+
+export function gauges(namespace: Namespace): Gauge[] {
+  const { limits, ports } = namespace
+  const memory = limits?.tcp_memory_limit_bytes
+  return [
+    ephemeral(namespace),
+    gauge(namespace, 'TIME-WAIT buckets', 'time_wait_pressure', limits?.time_wait_buckets, limits?.time_wait_buckets_limit),
+    acceptQueue(namespace, ports?.listeners ?? null),
+    gauge(namespace, 'Orphans (host-wide)', 'orphan_pressure', limits?.orphan_sockets, limits?.orphan_sockets_limit),
+    gauge(namespace, 'TCP memory (host-wide)', 'tcp_memory_pressure', limits?.tcp_memory_bytes, memory?.high, bytes,
+      memory ? `pressure from ${bytes(memory.pressure)}` : ''),
+    conntrack(namespace),
+  ]
+}
+
+function gauge(
+  namespace: Namespace,
+  name: string,
+  detector: string,
+  value: number | null | undefined,
+  limit: number | null | undefined,
+  format: (n: number) => string = count,
+  note = '',
+): Gauge {
+  if (value == null) return { name, ratio: null, value: '–', note: ABSENT, severity: null }
+  if (!limit) return { name, ratio: null, value: format(value), note: 'no limit is known', severity: null }
+  return {
+    name,
+    ratio: value / limit,
+    value: `${format(value)} of ${format(limit)}`,
+    note,
+    severity: severityOf(namespace, detector),
+  }
+}
+
+function ephemeral(namespace: Namespace): Gauge {
+  const name = 'Local ports'
+  const ports = namespace.ports
+  if (ports === null) return { name, ratio: null, value: '–', note: ABSENT, severity: null }
+  const { usable, busiest, exhaustion_seconds: left } = ports.ephemeral
+  const [worst] = busiest
+  const to = worst ? `towards ${endpoint(worst.destination, worst.port)}` : 'none in use'
+  const forecast = worst === undefined ? '' : left === null ? ', not running out' : `, all in ${duration(left)}`
+  return gauge(namespace, name, 'ephemeral_port_pressure', worst?.used ?? 0, usable, count, to + forecast)
+}
+
+export const endpoint = (address: string, port: number): string =>
+  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+
+function acceptQueue(
+  namespace: Namespace,
+  listeners: { port: number; queue: number; limit: number; drops: number }[] | null,
+): Gauge {
+  const name = 'Fullest accept queue'
+  if (listeners === null) return { name, ratio: null, value: '–', note: ABSENT, severity: null }
+  const fullness = (l: { queue: number; limit: number }): number => l.queue / (l.limit + 1)
+  const worst = [...listeners].sort((a, b) => fullness(b) - fullness(a))[0]
+  if (worst === undefined) {
+    return { name, ratio: null, value: '–', note: 'nobody listens', severity: null }
+  }
+  const drops = listeners.reduce((sum, { drops: n }) => sum + n, 0)
+  const dropped = drops > 0 ? `, ${count(drops)} dropped in all` : ''
+  return gauge(namespace, name, 'accept_queue', worst.queue, Math.max(worst.limit, 1), count, `port ${worst.port}${dropped}`)
+}
+
+function conntrack(namespace: Namespace): Gauge {
+  const { limits } = namespace
+  const name = 'Connection tracking'
+  if (limits !== null && limits.conntrack_entries === null) {
+    return { name, ratio: null, value: '–', note: 'not in use here', severity: null }
+  }
+  return gauge(namespace, name, 'conntrack_pressure', limits?.conntrack_entries, limits?.conntrack_entries_limit)
+}
+
+function severityOf(namespace: Namespace, detector: string): Severity | null {
+  const found = (namespace.findings ?? []).filter(finding => finding.detector === detector)
+  if (found.some(({ severity }) => severity === 'critical')) return 'critical'
+  return found.length > 0 ? 'warning' : null
+}

@@ -1,0 +1,33 @@
+/** The plot's columns: what /api/v1/history told, and what each poll has added since. */
+
+import { STATES, type History, type Namespace, type Range, type State } from './message'
+import { totals } from './states'
+
+const SPAN: Record<Range, number> = { hour: 3_600, day: 86_400 }
+
+export interface Columns {
+  times: number[]
+  states: Record<State, (number | null)[]>
+}
+
+export const columnsOf = (history: History): Columns => ({
+  times: history.times,
+  states: Object.fromEntries(
+    STATES.map(state => [state, history.max[state] ?? history.times.map(() => null)]),
+  ) as Record<State, (number | null)[]>,
+})
+
+/** The columns with one poll more, and without what is older than the range. */
+export function appended(columns: Columns, namespace: Namespace, at: number, range: Range): Columns {
+  const last = columns.times.at(-1) ?? 0
+  if (at <= last) return columns
+  const counts = namespace.tcp?.taken_at === at ? totals(namespace) : null
+  const from = columns.times.findIndex(time => time >= at - SPAN[range])
+  const kept = from < 0 ? columns.times.length : from
+  return {
+    times: [...columns.times.slice(kept), at],
+    states: Object.fromEntries(
+      STATES.map(state => [state, [...columns.states[state].slice(kept), counts?.[state] ?? null]]),
+    ) as Record<State, (number | null)[]>,
+  }
+}

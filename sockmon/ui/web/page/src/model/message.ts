@@ -1,0 +1,148 @@
+/** What the daemon says: sockmon/export/page.py and sockmon/export/history.py. Times: Unix seconds. */
+
+export const STATES = [
+  'established',
+  'syn_sent',
+  'syn_recv',
+  'fin_wait1',
+  'fin_wait2',
+  'time_wait',
+  'close',
+  'close_wait',
+  'last_ack',
+  'listen',
+  'closing',
+] as const
+
+export type State = (typeof STATES)[number]
+export type StateCounts = Partial<Record<State, number>>
+export type Severity = 'warning' | 'critical'
+export type Role = 'listener' | 'remote'
+
+export interface Process {
+  name: string
+  pid: number | null
+  unit: string | null
+  fds: number | null
+  fd_limit: number | null
+}
+
+export interface Finding {
+  detector: string
+  severity: Severity
+  netns: string
+  subject: { role: Role | null; port: number | null; owner: Process | null }
+  value: number
+  limit: number
+  summary: string
+  evidence: Record<string, unknown>
+  advice: string[]
+}
+
+export interface Group {
+  role: Role
+  port: number | 'other'
+  states: StateCounts
+  receive_queue_bytes: number
+  send_queue_bytes: number
+}
+
+export interface Ports {
+  taken_at: number
+  groups: Group[]
+  folded: number
+  listeners: { port: number; queue: number; limit: number; drops: number }[]
+  ephemeral: {
+    usable: number
+    reserved: number
+    bound: number
+    exhaustion_seconds: number | null
+    busiest: {
+      source: string
+      destination: string
+      port: number
+      used: number
+      states: StateCounts
+    }[]
+  }
+}
+
+export interface Limits {
+  taken_at: number
+  time_wait_buckets: number | null
+  time_wait_buckets_limit: number | null
+  orphan_sockets: number | null
+  orphan_sockets_limit: number | null
+  tcp_memory_bytes: number | null
+  tcp_memory_limit_bytes: { low: number; pressure: number; high: number } | null
+  conntrack_entries: number | null
+  conntrack_entries_limit: number | null
+}
+
+export interface Settings {
+  fin_timeout: number
+  syn_retries: number
+  synack_retries: number
+}
+
+export interface Namespace {
+  netns: string
+  tcp: ({ taken_at: number } & Record<string, StateCounts | number>) | null
+  ports: Ports | null
+  limits: Limits | null
+  diagnosed_at: number | null
+  findings: Finding[] | null
+  blind: string[] | null
+  hidden_processes: number | null
+  ages: Partial<Record<State, number[]>> | null
+  close_wait_oldest_seconds: number | null
+  close_wait_stale: { role: Role; port: number; owner: string; sockets: number }[] | null
+  settings: Settings | null
+}
+
+export interface Alert {
+  state: 'pending' | 'firing' | 'resolved'
+  since: number
+  firing_since: number | null
+  resolved_at: number | null
+  labels: Record<string, string>
+  annotations: Record<string, string>
+}
+
+export interface Observation {
+  taken_at: number
+  interval_seconds: number
+  polls: number
+  failures: { netns: string; reason: string; message: string }[]
+  namespaces: Namespace[]
+  host: string
+  version: string
+  age_bounds_seconds: number[]
+  alerts: Alert[]
+  detectors: Record<string, { alert: string; runbook_url: string }>
+}
+
+/** How old the last poll is (null: there is none yet), and how often polls are. */
+export interface Beat {
+  age_seconds: number | null
+  interval_seconds: number
+}
+
+export type Range = 'hour' | 'day'
+
+export interface AlertChange {
+  at: number
+  state: 'firing' | 'resolved'
+  firing_since: number
+  labels: Record<string, string>
+  summary: string
+}
+
+export interface History {
+  netns: string
+  range: Range
+  taken_at: number
+  times: number[]
+  max: Record<string, (number | null)[]>
+  alert_changes: AlertChange[]
+}

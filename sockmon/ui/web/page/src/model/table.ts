@@ -1,0 +1,65 @@
+/** The table of (role, port) by state: rows, sorted and filtered. */
+
+import { STATES, type Group, type State } from './message'
+
+export type Column = 'role' | 'port' | 'total' | 'receive' | 'send' | State
+export interface Order {
+  column: Column
+  descending: boolean
+}
+
+/** States that some group has, in their usual order: the others need no column. */
+export const columns = (groups: Group[]): State[] =>
+  STATES.filter(state => groups.some(group => (group.states[state] ?? 0) > 0))
+
+export const total = (group: Group): number =>
+  Object.values(group.states).reduce((sum, n) => sum + n, 0)
+
+/** Clicking a column again turns it round; numbers begin with the largest. */
+export const clicked = (order: Order, column: Column): Order => ({
+  column,
+  descending: order.column === column ? !order.descending : column !== 'role' && column !== 'port',
+})
+
+/**
+ * Keep the groups that match every word: a role, the beginning of a port, or a state that it has
+ * (close_wait, CLOSE-WAIT, time); then sort them. What is not told one by one stays last.
+ */
+export function arranged(groups: Group[], words: string, order: Order): Group[] {
+  const wanted = words.toLowerCase().replaceAll('-', '_').split(/\s+/).filter(Boolean)
+  const by = (group: Group): number | string => value(group, order.column)
+  return groups
+    .filter(group => wanted.every(word => matches(group, word)))
+    .sort((a, b) => {
+      const others = Number(a.port === 'other') - Number(b.port === 'other')
+      if (others !== 0) return others
+      const [x, y] = [by(a), by(b)]
+      const sign = x < y ? -1 : x > y ? 1 : 0
+      return (order.descending ? -sign : sign) || total(b) - total(a)
+    })
+}
+
+function value(group: Group, column: Column): number | string {
+  switch (column) {
+    case 'role':
+      return group.role
+    case 'port':
+      return group.port === 'other' ? Infinity : group.port
+    case 'total':
+      return total(group)
+    case 'receive':
+      return group.receive_queue_bytes
+    case 'send':
+      return group.send_queue_bytes
+    default:
+      return group.states[column] ?? 0
+  }
+}
+
+function matches(group: Group, word: string): boolean {
+  return (
+    group.role.startsWith(word) ||
+    String(group.port).startsWith(word) ||
+    STATES.some(state => state.startsWith(word) && (group.states[state] ?? 0) > 0)
+  )
+}

@@ -1,0 +1,36 @@
+import { bars } from '../model/ages'
+import { count, duration } from '../model/format'
+import type { Namespace, Observation } from '../model/message'
+
+export function Ages(props: { namespace: Namespace; observation: Observation }) {
+  const { namespace, observation } = props
+  const shown = bars(namespace, observation)
+  const oldest = namespace.close_wait_oldest_seconds
+  return (
+    <section class="card ages" aria-labelledby="ages">
+      <h2 id="ages">How old CLOSE-WAIT is</h2>
+      {shown === null ? (
+        <p class="empty">Ages could not be read.</p>
+      ) : !shown.some(bar => bar.sockets > 0) ? (
+        <p class="empty">No socket is in CLOSE-WAIT. That is as it should be.</p>
+      ) : (
+        <>
+          <ol class="bars">
+            {shown.map(bar => (
+              <li key={bar.label} class={`${bar.old ? 'old' : ''} ${bar.sockets > 0 ? 'some' : ''}`}>
+                <span class="unseen">{bar.says}</span>
+                <span class="n" aria-hidden="true">{bar.sockets > 0 ? count(bar.sockets) : ''}</span>
+                <span class="bar" style={{ height: `${bar.height * 100}%` }} />
+                <span class="label" aria-hidden="true">{bar.label}</span>
+              </li>
+            ))}
+          </ol>
+          <p class="note">
+            Sockets by age{oldest ? `; the oldest has waited ${duration(oldest)}` : ''}. A healthy one
+            is closed in moments: from a minute on (in full colour) it is leaked, unless it still sends.
+          </p>
+        </>
+      )}
+    </section>
+  )
+}

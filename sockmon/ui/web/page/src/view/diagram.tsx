@@ -1,0 +1,70 @@
+import { EDGES, END, NODE, PLACES, SIZE } from '../model/diagram'
+import { shortCount } from '../model/format'
+import { STATES, type Namespace, type State } from '../model/message'
+import { explanation, totals } from '../model/states'
+
+/** In the order in which a reader meets them. */
+const READ = [...STATES].sort((a, b) => PLACES[a].y - PLACES[b].y || PLACES[a].x - PLACES[b].x)
+
+export function Diagram(props: {
+  namespace: Namespace
+  chosen: State
+  choose: (state: State) => void
+}) {
+  const { namespace, chosen, choose } = props
+  const counts = totals(namespace)
+  return (
+    <section class="card diagram" aria-labelledby="diagram">
+      <h2 id="diagram">Where the sockets are in TCP’s life</h2>
+      <svg viewBox={`0 0 ${SIZE.width} ${SIZE.height}`} role="group" aria-labelledby="diagram">
+        <defs>
+          <marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">
+            <path d="M0 0.5L8 4L0 7.5z" />
+          </marker>
+        </defs>
+        {EDGES.map(({ path, label, x, y, anchor }) => (
+          <g class="edge" key={path} aria-hidden="true">
+            <path d={path} marker-end="url(#tip)" />
+            <text x={x} y={y} text-anchor={anchor}>{label}</text>
+          </g>
+        ))}
+        <circle class="end" cx={END.x} cy={END.y} r="5" aria-hidden="true" />
+        <text class="end" x={END.x} y={END.y + 22} text-anchor="middle" aria-hidden="true">gone</text>
+        {READ.map(state => (
+          <Node key={state} state={state} n={counts?.[state] ?? null} chosen={state === chosen} choose={choose} />
+        ))}
+      </svg>
+    </section>
+  )
+}
+
+function Node(props: { state: State; n: number | null; chosen: boolean; choose: (state: State) => void }) {
+  const { state, n, chosen, choose } = props
+  const { x, y } = PLACES[state]
+  const { name } = explanation(state, null)
+  const { width, height } = NODE
+  return (
+    <g
+      class={`node ${state} ${n ? '' : 'none'}`}
+      transform={`translate(${x - width / 2} ${y - height / 2})`}
+      role="button"
+      tabIndex={0}
+      aria-pressed={chosen}
+      aria-label={`${name} ${n === null ? '–, not known' : `${shortCount(n)} ${n === 1 ? 'socket' : 'sockets'}`}`}
+      onClick={() => choose(state)}
+      onFocus={() => choose(state)}
+      onMouseEnter={() => choose(state)}
+      onKeyDown={event => {
+        if (event.key === 'Enter' || event.key === ' ') {
+          event.preventDefault()
+          choose(state)
+        }
+      }}
+    >
+      <rect width={width} height={height} rx="8" />
+      <rect class="mark" width="5" height={height - 16} x="7" y="8" rx="2.5" />
+      <text class="name" x="19" y="19">{name}</text>{' '}
+      <text class="n" x="19" y="40">{n === null ? '–' : shortCount(n)}</text>
+    </g>
+  )
+}

@@ -1,0 +1,107 @@
+import { useEffect, useState } from 'preact/hooks'
+import { clock, count } from '../model/format'
+import { appended, columnsOf, type Columns } from '../model/history'
+import {
+  STATES,
+  type AlertChange,
+  type History,
+  type Namespace,
+  type Observation,
+  type Range,
+  type State,
+} from '../model/message'
+import { explanation } from '../model/states'
+import { Plot } from './plot'
+
+/** What moves little, and would flatten what does. */
+const HIDDEN_AT_FIRST: State[] = ['listen', 'close']
+
+export function Past({ namespace, observation }: { namespace: Namespace; observation: Observation }) {
+  const [range, choose] = useState<Range>('hour')
+  const [logarithmic, scale] = useState(false)
+  const [hidden, hide] = useState<ReadonlySet<State>>(new Set(HIDDEN_AT_FIRST))
+  const [pointed, point] = useState<number | null>(null)
+  const { columns, changes } = usePast(namespace, observation, range)
+  const at = pointed === null ? -1 : pointed
+  const when = columns?.times.at(at)
+  return (
+    <section class="card past" aria-labelledby="past">
+      <div class="heading">
+        <h2 id="past">States over the last {range}</h2>
+        <fieldset class="choice">
+          <legend class="unseen">Range</legend>
+          {(['hour', 'day'] as const).map(each => (
+            <button type="button" key={each} aria-pressed={each === range} onClick={() => choose(each)}>{each}</button>
+          ))}
+        </fieldset>
+        <fieldset class="choice">
+          <legend class="unseen">Scale</legend>
+          <button type="button" aria-pressed={!logarithmic} onClick={() => scale(false)}>linear</button>
+          <button type="button" aria-pressed={logarithmic} onClick={() => scale(true)}>log</button>
+        </fieldset>
+        <span class="note when">{pointed !== null && when ? clock(when, observation.taken_at) : ''}</span>
+      </div>
+      {columns === null ? (
+        <p class="empty plot">History is on its way.</p>
+      ) : (
+        <Plot columns={columns} changes={changes} hidden={hidden} logarithmic={logarithmic} point={point} />
+      )}
+      <ul class="legend">
+        {STATES.map(state => (
+          <li key={state}>
+            <button
+              type="button"
+              class={columns?.states[state].at(at) ? '' : 'none'}
+              aria-pressed={!hidden.has(state)}
+              onClick={() => {
+                const next = new Set(hidden)
+                if (!next.delete(state)) next.add(state)
+                hide(next)
+              }}
+            >
+              <span class={`swatch ${state}`} />
+              {explanation(state, null).name}
+              <span class="n">{told(columns?.states[state].at(at))}</span>
+            </button>
+          </li>
+        ))}
+      </ul>
+    </section>
+  )
+}
+
+const told = (n: number | null | undefined): string => (n == null ? '–' : count(n))
+
+/** History as the daemon keeps it, and what each poll adds; asked for anew when there was a gap. */
+function usePast(namespace: Namespace, observation: Observation, range: Range) {
+  const [history, know] = useState<{ columns: Columns; changes: AlertChange[]; range: Range } | null>(null)
+  const [asked, ask] = useState(0)
+
+  useEffect(() => {
+    const request = new AbortController()
+    const query = `range=${range}&netns=${encodeURIComponent(namespace.netns)}`
+    fetch(`/api/v1/history?${query}`, { signal: request.signal })
+      .then(answer => (answer.ok ? (answer.json() as Promise<History>) : null))
+      .then(told => told && know({ columns: columnsOf(told), changes: told.alert_changes, range }))
+      .catch(() => undefined) // the stream says that the daemon is gone
+    return () => request.abort()
+  }, [range, namespace.netns, asked])
+
+  useEffect(() => {
+    if (history === null || history.range !== range) return
+    const last = history.columns.times.at(-1) ?? 0
+    const since = observation.taken_at - last
+    if (range === 'day' ? since > 90 : since > 2.5 * observation.interval_seconds) {
+      ask(n => n + 1)
+    } else if (range === 'hour') {
+      know({ ...history, columns: appended(history.columns, namespace, observation.taken_at, range) })
+    }
+  }, [observation])
+
+  const alerts = JSON.stringify(observation.alerts.map(({ state, labels }) => [state, labels]))
+  useEffect(() => {
+    if (history !== null) ask(n => n + 1)
+  }, [alerts])
+
+  return history?.range === range ? history : { columns: null, changes: [] }
+}

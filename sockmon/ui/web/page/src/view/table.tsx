@@ -1,0 +1,83 @@
+import { useState } from 'preact/hooks'
+import { bytes, count, plural } from '../model/format'
+import type { Group, Namespace } from '../model/message'
+import { explanation } from '../model/states'
+import { arranged, clicked, columns, total, type Column, type Order } from '../model/table'
+
+export function StateTable({ namespace }: { namespace: Namespace }) {
+  const [words, filter] = useState('')
+  const [order, sort] = useState<Order>({ column: 'total', descending: true })
+  const ports = namespace.ports
+  const groups = ports?.groups ?? []
+  const states = columns(groups)
+  const rows = arranged(groups, words, order)
+  const heading = (column: Column, text: string) => (
+    <th
+      scope="col"
+      class={column === 'role' ? 'text' : ''}
+      aria-sort={order.column === column ? (order.descending ? 'descending' : 'ascending') : 'none'}
+    >
+      <button type="button" onClick={() => sort(clicked(order, column))}>{text}</button>
+    </th>
+  )
+  return (
+    <section class="card ports" aria-labelledby="ports">
+      <div class="heading">
+        <h2 id="ports">Ports by state</h2>
+        <input
+          type="search"
+          placeholder="443, listener, close_wait"
+          aria-label="Filter by port, role or state"
+          value={words}
+          onInput={event => filter(event.currentTarget.value)}
+        />
+        <span class="note" role="status">{words ? `${count(rows.length)} of ${count(groups.length)}` : ''}</span>
+      </div>
+      {ports === null ? (
+        <p class="empty">Ports could not be read.</p>
+      ) : rows.length === 0 ? (
+        <p class="empty">{words ? 'Nothing matches.' : 'There is no TCP socket.'}</p>
+      ) : (
+        <div class="scroll" role="region" aria-label="Table of ports" tabIndex={0}>
+          <table>
+            <thead>
+              <tr>
+                {heading('port', 'port')}
+                {heading('role', 'role')}
+                {heading('total', 'total')}
+                {states.map(state => heading(state, explanation(state, null).name))}
+                {heading('receive', 'unread')}
+                {heading('send', 'unsent')}
+              </tr>
+            </thead>
+            <tbody>
+              {rows.map(group => (
+                <tr key={`${group.role}${group.port}`}>
+                  <th scope="row">{group.port}</th>
+                  <td class="text">{group.role}</td>
+                  <Cell n={total(group)} text={count} kind="total" />
+                  {states.map(state => <Cell key={state} n={group.states[state] ?? 0} text={count} kind={state} />)}
+                  <Cell n={group.receive_queue_bytes} text={bytes} kind="bytes" />
+                  <Cell n={group.send_queue_bytes} text={bytes} kind="bytes" />
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      <p class="note">
+        listener: connections that came in, by the port served here. remote: connections this host
+        made, by the port there.{ports?.folded ? ` ${folded(ports.folded, groups)}` : ''}
+      </p>
+    </section>
+  )
+}
+
+const folded = (n: number, groups: Group[]): string =>
+  `${plural(n, 'smaller group')} ${n === 1 ? 'is' : 'are'} told together as “other”, beside the ${count(groups.length)} largest.`
+
+/** A zero is quiet: a dot to the eye, a number to a screen reader. */
+function Cell({ n, text, kind }: { n: number; text: (n: number) => string; kind: string }) {
+  if (n === 0) return <td class="zero"><span class="unseen">0</span></td>
+  return <td class={kind}>{text(n)}</td>
+}

@@ -1,0 +1,121 @@
+import type { ComponentChildren } from 'preact'
+import { lines } from '../model/evidence'
+import { clock, count, duration, percent, plural } from '../model/format'
+import type { Finding, Namespace, Observation, Process } from '../model/message'
+import { actor, alertOf, countdown, title, unseen, type Verdict as Said } from '../model/verdict'
+
+const GLYPH: Record<Said['level'], string> = {
+  ok: 'M5 12.5l4.5 4.5L19 7.5',
+  warning: 'M12 5v9M12 17.5v1.5',
+  critical: 'M6.5 6.5l11 11M17.5 6.5l-11 11',
+  unknown: 'M8.5 9a3.5 3.5 0 1 1 5 3.2c-1 .6-1.5 1.2-1.5 2.3M12 18v1',
+}
+
+export function Verdict(props: { said: Said; namespace: Namespace; observation: Observation }) {
+  const { said, namespace, observation } = props
+  const findings = namespace.findings ?? []
+  const missing = unseen(namespace, observation)
+  return (
+    <section id="verdict" class={`verdict ${said.level}`} aria-labelledby="headline" tabIndex={-1}>
+      <div class="saying" role="status">
+        <svg class="glyph" viewBox="0 0 24 24" aria-hidden="true"><path d={GLYPH[said.level]} /></svg>
+        <div>
+          <h1 id="headline">{said.headline}</h1>
+          <p>{said.detail}</p>
+        </div>
+      </div>
+      {missing.length > 0 ? (
+        <div class="missing">
+          <h2>Not seen in the last poll</h2>
+          <ul>{missing.map(text => <li key={text}>{text}</li>)}</ul>
+        </div>
+      ) : null}
+      {findings.map(finding => (
+        <Card key={JSON.stringify([finding.detector, finding.subject.role, finding.subject.port, finding.subject.owner?.name])}
+          finding={finding} alone={findings.length === 1} observation={observation} />
+      ))}
+      {namespace.hidden_processes ? (
+        <p class="aside">
+          {plural(namespace.hidden_processes, 'process', 'processes')} of other users cannot be
+          looked into: owners may be missing. Root, or CAP_SYS_PTRACE with CAP_DAC_READ_SEARCH,
+          sees them all.
+        </p>
+      ) : null}
+    </section>
+  )
+}
+
+function Card(props: { finding: Finding; alone: boolean; observation: Observation }) {
+  const { finding, alone, observation } = props
+  const end = countdown(finding)
+  const alert = alertOf(finding, observation)
+  const now = observation.taken_at
+  const named = observation.detectors[finding.detector]
+  const { port, role, owner } = finding.subject
+  return (
+    <article class={`finding ${finding.severity} ${alone ? 'alone' : ''}`}>
+      <h2>
+        <span class="badge">{finding.severity}</span>{' '}
+        <span class={alone ? 'unseen' : ''}>{title(finding)}</span>
+      </h2>
+      <p class="summary">{finding.summary}</p>
+      <dl class="facts">
+        <Fact name="Who must act">{actor(finding)}</Fact>
+        {port === null ? null : (
+          <Fact name="Where">{role === 'listener' ? `connections to port ${port} here` : `connections towards port ${port}`}</Fact>
+        )}
+        {end === null ? null : (
+          <Fact name="Until it hurts" loud>{end.seconds > 0 ? `${duration(end.seconds)}, then ${end.what}` : `now: ${end.what}`}</Fact>
+        )}
+        {owner && owner.fds !== null && owner.fd_limit !== null ? <Descriptors owner={owner} /> : null}
+        {alert === null ? null : (
+          <Fact name="Alert">
+            {alert.state} · found {duration(now - alert.since)} ago, at {clock(alert.since, now)}
+          </Fact>
+        )}
+      </dl>
+      <div class="columns">
+        <div>
+          <h3>What to do</h3>
+          <ol class="advice">{finding.advice.map(text => <Advice key={text} text={text} />)}</ol>
+          {named === undefined ? null : (
+            <a class="runbook" href={named.runbook_url} rel="noreferrer">Runbook: {named.alert}</a>
+          )}
+        </div>
+        <div>
+          <h3>Evidence</h3>
+          <dl class="evidence">
+            {lines(finding.evidence).map(({ name, text }) => (
+              <div key={name}><dt>{name}</dt><dd>{text}</dd></div>
+            ))}
+          </dl>
+        </div>
+      </div>
+    </article>
+  )
+}
+
+function Fact(props: { name: string; loud?: boolean; children: ComponentChildren }) {
+  return (
+    <div class={props.loud ? 'loud' : ''}>
+      <dt>{props.name}</dt>
+      <dd>{props.children}</dd>
+    </div>
+  )
+}
+
+function Descriptors({ owner }: { owner: Process }) {
+  const [used, limit] = [owner.fds ?? 0, owner.fd_limit ?? 1]
+  return (
+    <Fact name="Its descriptors">
+      {count(used)} of {count(limit)} ({percent(used / limit)})
+    </Fact>
+  )
+}
+
+/** A sentence; the command in it ("See them: ss ...") stands apart, to be copied. */
+function Advice({ text }: { text: string }) {
+  const [, sentence, command, rest] = /^(See [^:]+): (ss [^']*'[^']*')(?:\. (.*))?$/.exec(text) ?? []
+  if (sentence === undefined) return <li>{text}</li>
+  return <li>{sentence}:<code tabIndex={0}>{command}</code>{rest}</li>
+}

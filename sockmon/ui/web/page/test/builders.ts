@@ -1,0 +1,80 @@
+/** What the daemon might say, with what a test is about put in. */
+
+import type { Finding, Group, History, Namespace, Observation, Role, StateCounts } from '../src/model/message'
+
+export const finding = (about: Partial<Finding> = {}): Finding => ({
+  detector: 'close_wait_leak',
+  severity: 'warning',
+  netns: 'host',
+  subject: { role: 'listener', port: 80, owner: null },
+  value: 12,
+  limit: 10,
+  summary: '',
+  evidence: {},
+  advice: [],
+  ...about,
+})
+
+export const group = (role: Role, port: Group['port'], states: StateCounts): Group => ({
+  role,
+  port,
+  states,
+  receive_queue_bytes: 0,
+  send_queue_bytes: 0,
+})
+
+export const namespace = (about: Partial<Namespace> = {}): Namespace => ({
+  netns: 'host',
+  tcp: { taken_at: 1, ipv4: { established: 3 } },
+  ports: {
+    taken_at: 1,
+    groups: [],
+    folded: 0,
+    listeners: [],
+    ephemeral: { usable: 100, reserved: 0, bound: 0, exhaustion_seconds: null, busiest: [] },
+  },
+  limits: {
+    taken_at: 1,
+    time_wait_buckets: 5,
+    time_wait_buckets_limit: 10,
+    orphan_sockets: 0,
+    orphan_sockets_limit: 10,
+    tcp_memory_bytes: 1,
+    tcp_memory_limit_bytes: { low: 1, pressure: 2, high: 4 },
+    conntrack_entries: 1,
+    conntrack_entries_limit: 2,
+  },
+  diagnosed_at: 1,
+  findings: [],
+  blind: [],
+  hidden_processes: 0,
+  ages: {},
+  close_wait_oldest_seconds: 0,
+  close_wait_stale: [],
+  settings: null,
+  ...about,
+})
+
+export const observation = (about: Partial<Observation> = {}): Observation => ({
+  taken_at: 1,
+  interval_seconds: 5,
+  polls: 1,
+  failures: [],
+  namespaces: [],
+  host: 'web-1',
+  version: '1',
+  age_bounds_seconds: [60],
+  alerts: [],
+  detectors: {},
+  ...about,
+})
+
+export const history = (about: Partial<History>): History => ({
+  netns: 'host',
+  range: 'hour',
+  taken_at: 1,
+  times: [],
+  max: {},
+  alert_changes: [],
+  ...about,
+})

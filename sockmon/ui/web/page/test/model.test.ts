@@ -1,0 +1,202 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { bars } from '../src/model/ages'
+import { EDGES, END, NODE, PLACES } from '../src/model/diagram'
+import { lines } from '../src/model/evidence'
+import { bytes, clock, count, duration, percent, shortCount, words } from '../src/model/format'
+import { gauges } from '../src/model/gauges'
+import { appended, columnsOf } from '../src/model/history'
+import { STATES, type Group } from '../src/model/message'
+import { explanation, totals, whereAbouts } from '../src/model/states'
+import { backoff, status } from '../src/model/status'
+import { arranged, clicked, columns } from '../src/model/table'
+import { actor, alertOf, countdown, verdict } from '../src/model/verdict'
+import { finding, group, history, namespace, observation } from './builders'
+
+test('durations have two units at the most', () => {
+  const told = [0, 0.4, 1, 59.6, 63, 7_500, 90_061].map(duration)
+  assert.deepEqual(told, ['0s', '<1s', '1s', '1m', '1m 3s', '2h 5m', '1d 1h'])
+})
+
+test('numbers are told as people read them', () => {
+  assert.deepEqual([1_234, 9_999, 12_345].map(shortCount), ['1,234', '9,999', '12.3K'])
+  assert.equal(count(1_234_567), '1,234,567')
+  assert.deepEqual([0, 1_023, 1_536, 20 * 1_048_576].map(bytes), ['0 B', '1,023 B', '1.5 KiB', '20 MiB'])
+  assert.deepEqual([0, 0.001, 0.5, 0.999, 1, 1.2].map(percent), ['0%', '<1%', '50%', '99%', '100%', '120%'])
+  assert.equal(words('fd_exhaustion_seconds'), 'fd exhaustion')
+  assert.equal(words('unacknowledged_bytes_here'), 'unacknowledged here')
+})
+
+test('a time of another day says which', () => {
+  const noon = new Date(2026, 4, 3, 12, 0, 0).getTime() / 1000
+  assert.equal(clock(noon, noon + 60), '12:00:00')
+  assert.equal(clock(noon, noon + 86_400), '3 May 12:00:00')
+})
+
+test('healthy is said only of what was seen', () => {
+  assert.equal(verdict(namespace(), observation()).level, 'ok')
+  const blind = verdict(namespace({ blind: ['syn_backlog'] }), observation())
+  assert.equal(blind.level, 'unknown')
+  const failure = { netns: 'host', reason: 'permission', message: 'cannot read' }
+  assert.equal(verdict(namespace(), observation({ failures: [failure] })).level, 'unknown')
+  const elsewhere = { ...failure, netns: 'another' }
+  assert.equal(verdict(namespace(), observation({ failures: [elsewhere] })).level, 'ok')
+  const never = verdict(namespace({ tcp: null }), observation())
+  assert.equal(never.level, 'unknown')
+  assert.match(never.detail, /Not one poll/)
+})
+
+test('the verdict is as bad as the worst finding', () => {
+  const one = verdict(namespace({ findings: [finding()] }), observation())
+  assert.equal(one.level, 'warning')
+  assert.equal(one.headline, 'An application does not close its connections')
+  const two = namespace({ findings: [finding({ severity: 'critical' }), finding()] })
+  assert.equal(verdict(two, observation()).level, 'critical')
+  assert.equal(verdict(two, observation()).headline, '2 things are wrong')
+})
+
+test('who must act is the owner only where the owner is to blame', () => {
+  const owner = { name: 'orders', pid: 7, unit: 'orders.service', fds: 9, fd_limit: 10 }
+  const subject = { role: 'listener' as const, port: 80, owner }
+  assert.equal(actor(finding({ subject })), 'orders (pid 7), orders.service')
+  assert.equal(actor(finding({ subject, detector: 'dead_peer' })), 'The peers, or the network to them')
+  assert.equal(actor(finding({ subject: { ...subject, owner: null } })), 'The application here')
+})
+
+test('what hurts first is told', () => {
+  assert.equal(countdown(finding()), null)
+  assert.equal(countdown(finding({ evidence: { exhaustion_seconds: 90 } }))?.seconds, 90)
+  assert.match(countdown(finding({ evidence: { fd_exhaustion_seconds: 5 } }))?.what ?? '', /descriptor/)
+})
+
+test('a finding knows its alert', () => {
+  const labels = { alertname: 'SockmonCloseWaitLeak', netns: 'host', severity: 'warning', role: 'listener', port: '80' }
+  const alert = { state: 'firing' as const, since: 1, firing_since: 2, resolved_at: null, labels, annotations: {} }
+  const detectors = { close_wait_leak: { alert: 'SockmonCloseWaitLeak', runbook_url: '' } }
+  assert.equal(alertOf(finding(), observation({ alerts: [alert], detectors })), alert)
+  const resolved = { ...alert, state: 'resolved' as const }
+  assert.equal(alertOf(finding(), observation({ alerts: [resolved], detectors })), null)
+})
+
+test('evidence is told whatever it holds, and never as an object', () => {
+  const told = lines({
+    oldest_seconds: 63,
+    unread_bytes: 2048,
+    peers: [{ address: '192.0.2.1', sockets: 3 }],
+    per_second: { ListenDrops: 0 },
+    owners: [{}],
+    nothing: {},
+    destination_port: 10_000,
+  })
+  assert.deepEqual(
+    told.map(({ name, text }) => `${name}: ${text}`),
+    ['oldest: 1m 3s', 'unread: 2.0 KiB', 'peers: 192.0.2.1 (3)', 'per second: none', 'destination port: 10000'],
+  )
+})
+
+test('what could not be read is no healthy zero', () => {
+  const known = gauges(namespace({ ports: null, limits: null }))
+  assert.deepEqual(known.map(({ ratio }) => ratio), [null, null, null, null, null, null])
+  assert.ok(known.every(({ note }) => note === 'could not be read'))
+})
+
+test('a gauge has the severity of its finding', () => {
+  const leaking = namespace({ findings: [finding({ detector: 'time_wait_pressure', severity: 'critical' })] })
+  const told = gauges(leaking).filter(({ severity }) => severity !== null)
+  assert.deepEqual(told.map(({ name, severity }) => [name, severity]), [['TIME-WAIT buckets', 'critical']])
+})
+
+const GROUPS: Group[] = [
+  group('remote', 443, { time_wait: 50 }),
+  group('listener', 80, { close_wait: 3, listen: 1 }),
+  group('listener', 8080, { established: 9, listen: 1 }),
+  group('remote', 'other', { established: 99 }),
+]
+
+test('rows are sorted, and what is folded stays last', () => {
+  const ports = (column: Parameters<typeof clicked>[1], descending: boolean) =>
+    arranged(GROUPS, '', { column, descending }).map(({ port }) => port)
+  assert.deepEqual(ports('total', true), [443, 8080, 80, 'other'])
+  assert.deepEqual(ports('port', false), [80, 443, 8080, 'other'])
+  assert.deepEqual(ports('close_wait', true), [80, 443, 8080, 'other'])
+})
+
+test('a column is turned round when it is clicked again', () => {
+  const first = clicked({ column: 'total', descending: true }, 'listen')
+  assert.deepEqual(first, { column: 'listen', descending: true })
+  assert.deepEqual(clicked(first, 'listen'), { column: 'listen', descending: false })
+  assert.equal(clicked(first, 'port').descending, false)
+})
+
+test('the filter takes roles, ports and states', () => {
+  const ports = (text: string) =>
+    arranged(GROUPS, text, { column: 'port', descending: false }).map(({ port }) => port)
+  assert.deepEqual(ports('listener 80'), [80, 8080])
+  assert.deepEqual(ports('CLOSE-WAIT'), [80])
+  assert.deepEqual(ports('time'), [443])
+  assert.deepEqual(ports('nobody'), [])
+  assert.deepEqual(columns(GROUPS), ['established', 'time_wait', 'close_wait', 'listen'])
+})
+
+test('history goes on with each poll, and forgets what is too old', () => {
+  const begun = columnsOf(history({ times: [100, 105], max: { close_wait: [1, null] } }))
+  assert.deepEqual(begun.states.listen, [null, null])
+  const host = namespace({ tcp: { taken_at: 110, ipv4: { close_wait: 2 }, ipv6: { close_wait: 3 } } })
+  const next = appended(begun, host, 110, 'hour')
+  assert.deepEqual(next.times, [100, 105, 110])
+  assert.deepEqual(next.states.close_wait, [1, null, 5])
+  assert.equal(appended(next, host, 110, 'hour'), next)
+  const unread = appended(next, host, 115, 'hour')
+  assert.equal(unread.states.close_wait.at(-1), null)
+  const later = appended(next, host, 100 + 3_608, 'hour')
+  assert.deepEqual(later.times, [110, 3_708])
+})
+
+test('both families are counted together', () => {
+  const host = namespace({ tcp: { taken_at: 1, ipv4: { listen: 2 }, ipv6: { listen: 3 } } })
+  assert.deepEqual(totals(host), { listen: 5 })
+})
+
+test('ages are bars, and old from a minute on', () => {
+  const host = namespace({ ages: { close_wait: [1, 2, 4] } })
+  const told = bars(host, observation({ age_bounds_seconds: [30, 60] }))
+  assert.deepEqual(told?.map(({ says }) => says), ['up to 30s: 1', '30s to 1m: 2', 'over 1m: 4'])
+  assert.deepEqual(told?.map(({ old }) => old), [false, false, true])
+  assert.deepEqual(told?.map(({ height }) => height), [0.25, 0.5, 1])
+  assert.equal(bars(namespace({ ages: null }), observation()), null)
+})
+
+test('data is old after three intervals, and the daemon gone when it does not answer', () => {
+  assert.equal(status({ phase: 'live' }, 16, 5, 0).kind, 'live')
+  assert.equal(status({ phase: 'live' }, 18, 5, 0).kind, 'old')
+  assert.equal(status({ phase: 'live' }, null, 5, 0).kind, 'waiting')
+  const lost = status({ phase: 'lost', retryAt: 3, refused: false }, 9, 5, 0)
+  assert.equal(lost.kind, 'gone')
+  assert.match(lost.text, /9s old. Trying again in 3s/)
+  assert.match(status({ phase: 'lost', retryAt: 3, refused: true }, null, 5, 4).text, /login. Trying again/)
+})
+
+test('tries are ever fewer, and at least two a minute', () => {
+  assert.deepEqual([0, 1, 2, 9].map(tries => backoff(tries, 0.5)), [1, 2, 4, 30])
+  assert.ok(backoff(9, 1) < 40)
+})
+
+test('every state is explained, and has a place of its own', () => {
+  const places = STATES.map(state => PLACES[state])
+  for (const [at, { x, y }] of places.entries()) {
+    const near = places.slice(at + 1).filter(
+      other => Math.abs(other.x - x) < NODE.width && Math.abs(other.y - y) < NODE.height,
+    )
+    assert.deepEqual(near, [])
+  }
+  assert.ok(EDGES.length > 10 && END.y > 0)
+  const settings = { fin_timeout: 20, syn_retries: 3, synack_retries: 2 }
+  assert.match(explanation('fin_wait2', settings).next, /after 20 s/)
+  assert.match(explanation('syn_sent', settings).next, /about 15 s \(tcp_syn_retries is 3\)/)
+})
+
+test('a state is found where most of it is', () => {
+  const host = namespace()
+  host.ports = { ...host.ports!, groups: GROUPS }
+  assert.deepEqual(whereAbouts(host, 'established', 1), [{ place: 'towards other ports', sockets: 99 }])
+})

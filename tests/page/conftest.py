@@ -1,0 +1,76 @@
+"""One namespace, one daemon and one browser for a module's tests; a page of its own for each."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.lab import NetNs
+from tests.page.browser import ORIGIN, WIDE, chromium
+from tests.page.scenes import CONFIG
+from tests.page.source import installed
+from tests.running import RunningDaemon, running_daemon
+
+
+@dataclass(slots=True)
+class Site:
+    """A daemon and a browser in one namespace; `complaints` is what a page should never cause."""
+
+    netns: NetNs
+    directory: Path
+    browser: Browser
+    complaints: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def daemon(self) -> Iterator[RunningDaemon]:
+        """Run the daemon of the pages."""
+        config = self.directory / "config.yaml"
+        config.write_text(CONFIG)
+        with running_daemon(self.netns, "--config", str(config)) as daemon:
+            yield daemon
+
+    def open(self, **context: object) -> Page:
+        """Open the page in a context of its own and wait for its verdict."""
+        page = self.browser.new_context(**{"viewport": WIDE, **context}).new_page()  # type: ignore[arg-type]
+        page.set_default_timeout(15_000)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda request: self._judge_request(request.url))
+        page.on(
+            "console",
+            lambda message: (
+                self.complaints.append(message.text) if message.type == "error" else None
+            ),
+        )
+        page.goto(ORIGIN)
+        page.wait_for_selector("h1")
+        return page
+
+    def _judge_request(self, url: str) -> None:
+        if not url.startswith((f"{ORIGIN}/", "data:")):
+            self.complaints.append(f"asked elsewhere: {url}")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    directory = tmp_path_factory.mktemp("page")
+    with NetNs() as netns, chromium(netns, directory) as browser:
+        yield Site(netns, directory, browser)
+
+
+@pytest.fixture
+def page(site: Site) -> Iterator[Page]:
+    """A page that causes no error, breaks no policy and asks nobody but the daemon."""
+    site.complaints.clear()
+    page = site.open()
+    yield page
+    page.context.close()
+    assert site.complaints == []
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page's source with node_modules, for a test that needs npm."""
+    return installed(tmp_path_factory.mktemp("source"))

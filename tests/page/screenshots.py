@@ -1,0 +1,122 @@
+"""`python -m tests.page.screenshots DIRECTORY`: the page under real drills, as pictures.
+
+Not a test: `make screenshots` runs it when the page has changed, and somebody looks at them.
+"""
+
+import math
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, ViewportSize
+
+from sockmon.drill.sockets import abort, accepted, close_in_turn, connected, listening
+from tests.lab import AddressKind, NetNs
+from tests.page.browser import ORIGIN, PHONE, chromium
+from tests.page.scenes import leaking
+from tests.running import running_daemon
+
+#: An hour would look better still; a minute must do.
+CONFIG = """
+poll: {interval: 1s}
+detect:
+  close_wait_leak: {stale_after: 15s, for: 10s}
+  ephemeral_port_pressure: {for: 10s}
+"""
+DESKTOP: ViewportSize = {"width": 1280, "height": 800}
+LOCAL_PORTS = 1000
+
+
+class Traffic:
+    """Clients and a server that serves them: connections come, stay a while and are closed."""
+
+    def __init__(self, netns: NetNs) -> None:
+        self._netns = netns
+        self._listener = listening(netns, AddressKind.IPV4)
+        self._port = self._listener.getsockname()[1]
+        self._held: list[tuple[socket.socket, socket.socket]] = []
+
+    def adjust(self, wanted: int) -> None:
+        """Open or close until so many connections are open."""
+        while len(self._held) < wanted:
+            client = connected(self._netns, AddressKind.IPV4, self._port)
+            self._held.append((client, accepted(self._listener)))
+        while len(self._held) > wanted:
+            close_in_turn(*self._held.pop(0))
+
+    def flow(self, seconds: int, around: int, swing: int) -> None:
+        """Go on like a working day: never quite the same."""
+        for second in range(seconds):
+            self.adjust(around + round(swing * math.sin(second / 5) + swing / 4 * (second % 3)))
+            time.sleep(1)
+
+    def close(self) -> None:
+        """Leave nothing open."""
+        for pair in self._held:
+            for end in pair:
+                abort(end)
+        self._listener.close()
+
+
+@contextmanager
+def host(directory: Path, *, local_ports: int | None = None) -> Iterator[tuple[NetNs, Browser]]:
+    """A host of its own with a daemon and a browser."""
+    config = directory / "config.yaml"
+    config.write_text(CONFIG)
+    with NetNs() as netns:
+        if local_ports is not None:
+            netns.set_sysctl("net.ipv4.ip_local_port_range", f"40000 {39999 + local_ports}")
+        with (
+            running_daemon(netns, "--config", str(config), environment={"NODE_NAME": "web-1"}),
+            chromium(netns, directory) as browser,
+        ):
+            yield netns, browser
+
+
+def take(
+    browser: Browser, to: Path, *, scheme: str = "light", size: ViewportSize = DESKTOP
+) -> None:
+    """Take a picture of the whole page."""
+    page = browser.new_page(
+        viewport=size,
+        color_scheme="dark" if scheme == "dark" else "light",
+    )
+    page.goto(ORIGIN)
+    page.wait_for_selector(".plot canvas")
+    page.wait_for_timeout(1500)
+    page.screenshot(path=to, full_page=True)
+    page.close()
+
+
+def main(to: Path) -> None:
+    """Take them all: two minutes."""
+    to.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        netns, browser = stack.enter_context(host(directory))
+        traffic = Traffic(netns)
+        stack.callback(traffic.close)
+        traffic.flow(25, 180, 40)
+        take(browser, to / "healthy.png")
+        with leaking(netns, directory, "orders-api", 34):
+            traffic.flow(35, 180, 40)
+            take(browser, to / "leak.png")
+            take(browser, to / "dark.png", scheme="dark")
+            take(browser, to / "phone.png", size=PHONE)
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        netns, browser = stack.enter_context(host(directory, local_ports=LOCAL_PORTS))
+        traffic = Traffic(netns)
+        stack.callback(traffic.close)
+        for used in range(300, 940, 16):
+            traffic.adjust(used)
+            time.sleep(1)
+        take(browser, to / "ports.png")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

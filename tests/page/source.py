@@ -1,0 +1,31 @@
+"""The page's source as its lock file says, apart from the checkout."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.conftest import REPOSITORY
+
+_SOURCE = REPOSITORY / "sockmon/ui/web/page"
+
+
+def installed(directory: Path) -> Path:
+    """Copy the source into the directory, and install there what it needs; returns where."""
+    copy = directory / "page"
+    shutil.copytree(_SOURCE, copy, ignore=shutil.ignore_patterns("node_modules"))
+    npm(copy, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+    return copy
+
+
+def npm(directory: Path, *arguments: str) -> None:
+    ran = subprocess.run(
+        ["npm", "--silent", *arguments],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+        env={**os.environ, "CI": "1"},
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr

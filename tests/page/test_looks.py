@@ -1,0 +1,99 @@
+"""The page for everybody: accessible, on a phone, in the dark, by keyboard."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.lab import states
+from tests.page.browser import PHONE, WIDE
+from tests.page.conftest import Site
+from tests.page.scenes import leaking
+
+pytestmark = [pytest.mark.root, pytest.mark.component("chromium")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def troubled(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A daemon, a leak, and sockets in many states."""
+    with (
+        site.daemon(),
+        leaking(site.netns, tmp_path_factory.mktemp("leak"), "orders-api", 12),
+        states.established(site.netns, count=5),
+        states.time_wait(site.netns, count=5),
+    ):
+        yield
+
+
+def violations(page: Page, axe: str) -> list[str]:
+    """What axe-core finds: rule, and where."""
+    page.evaluate(axe)  # the policy refuses scripts of others, so it is not loaded
+    found: dict[str, Any] = page.evaluate("() => axe.run()")
+    return [
+        f"{rule['id']} ({rule['impact']}): {node['target']} {node['failureSummary']}"
+        for rule in found["violations"]
+        for node in rule["nodes"]
+    ]
+
+
+@pytest.mark.component("npm")
+def test_axe_finds_nothing_and_nothing_is_too_wide(page: Page, source: Path) -> None:
+    axe = (source / "node_modules/axe-core/axe.min.js").read_text()
+    expect(page.get_by_role("article")).to_be_visible(timeout=20_000)
+    expect(page.locator(".plot canvas")).to_be_visible()
+    page.emulate_media(reduced_motion="reduce")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for size in (WIDE, PHONE):
+            page.set_viewport_size(size)
+            assert violations(page, axe) == [], (scheme, size)
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_the_scheme_can_be_chosen_and_is_kept(page: Page) -> None:
+    ground = "() => getComputedStyle(document.documentElement).backgroundColor"
+    light = page.evaluate(ground)
+    page.get_by_role("button", name="dark").click()
+    dark = page.evaluate(ground)
+    assert dark != light
+    page.reload()
+    page.wait_for_selector("h1")
+    assert page.evaluate(ground) == dark
+
+
+def test_all_of_it_can_be_reached_by_keyboard(page: Page) -> None:
+    reached = set()
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        reached.add(
+            page.evaluate(
+                """() => {
+                  const at = document.activeElement
+                  return at.getAttribute('aria-label') ?? at.textContent
+                }"""
+            )
+        )
+    expected = {
+        "To the verdict",
+        "dark",
+        "Runbook: SockmonCloseWaitLeak",
+        "day",
+        "log",
+        "CLOSE-WAIT 12 sockets",
+        "Filter by port, role or state",
+        "port",
+        "metrics",
+    }
+    assert expected <= reached
+    page.locator(".node.fin_wait2").focus()
+    expect(page.locator(".explained")).to_have_attribute("data-state", "fin_wait2")
+
+
+def test_nothing_moves_for_those_who_do_not_want_it(site: Site) -> None:
+    page = site.open(reduced_motion="reduce")
+    assert page.locator(".meter > div").first.evaluate(
+        "node => getComputedStyle(node).transitionDuration"
+    ) in ("0s", "")
+    page.context.close()
