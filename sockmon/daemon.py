@@ -18,6 +18,7 @@ from pathlib import Path
 from sockmon import __version__, config, servicemanager
 from sockmon.alert.alerter import Alerter
 from sockmon.alert.changes import changes
+from sockmon.clock import now, suspends_counted
 from sockmon.config import Config, ConfigError, ListenAddress
 from sockmon.detect import limits_of
 from sockmon.export.alerts import AlertingStatus
@@ -26,7 +27,7 @@ from sockmon.historian import Historian
 from sockmon.historyfile import HistoryFile
 from sockmon.kernel.memory import keep_freed_memory
 from sockmon.kernel.source import KernelSource
-from sockmon.model.observation import Moment, Observation
+from sockmon.model.observation import Observation
 from sockmon.monitor import Monitor
 from sockmon.schedule import next_beat
 from sockmon.statefile import Claim, StateError, StateFile, boot_id
@@ -41,17 +42,6 @@ log = logging.getLogger("sockmon")
 _WEB_CONFIG_SECONDS = 1.0
 
 OpenSource = Callable[[Callable[[], bool]], KernelSource]
-
-
-def now() -> Moment:
-    """Read both clocks."""
-    return Moment(time.monotonic(), time.time())
-
-
-def suspends_counted(at: Moment) -> Moment:
-    """Return the moment on the clock that goes on while the host is suspended."""
-    suspended = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
-    return replace(at, monotonic=at.monotonic + suspended)
 
 
 def load_settings(path: Path | None, listen_address: ListenAddress | None) -> Config:

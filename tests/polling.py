@@ -1,19 +1,15 @@
 """A monitor that polls one of the laboratory's namespaces from within the test's process."""
 
-import time
 from collections import Counter
 
+from sockmon.clock import now
 from sockmon.config import Config, parse
 from sockmon.kernel.source import KernelSource
 from sockmon.model.finding import Finding
-from sockmon.model.observation import Diagnosis, Moment, Observation, Ports
+from sockmon.model.observation import Diagnosis, Observation, Ports
 from sockmon.model.states import TcpState
 from sockmon.monitor import Monitor
 from tests.lab import NetNs
-
-
-def now() -> Moment:
-    return Moment(time.monotonic(), time.time())
 
 
 class Poller:

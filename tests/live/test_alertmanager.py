@@ -15,8 +15,8 @@ from sockmon.alert.alerter import Alerter
 from sockmon.alert.lifecycle import FixedWaits
 from sockmon.alert.notify.webhook import fingerprint, message
 from sockmon.alert.settings import Alerting, AlertmanagerSettings, Authorization
+from sockmon.clock import now
 from sockmon.model.finding import Finding
-from sockmon.model.observation import Moment
 from sockmon.statefile import StateFile, boot_id
 from tests.lab import NetNs, eventually
 from tests.servers import ALERTMANAGER_PORT, Alertmanager, hook_in
@@ -58,10 +58,6 @@ def alertmanager(netns: NetNs, tmp_path: Path) -> Iterator[Told]:
             yield made
         finally:
             made.kill()
-
-
-def now() -> Moment:
-    return Moment(time.monotonic(), time.time())
 
 
 @dataclass

@@ -11,8 +11,8 @@ import pytest
 from sockmon.alert.alerter import Alerter
 from sockmon.alert.lifecycle import FixedWaits
 from sockmon.alert.settings import Alerting, WebhookSettings
+from sockmon.clock import now
 from sockmon.model.finding import Finding
-from sockmon.model.observation import Moment
 from sockmon.statefile import StateFile, boot_id
 from tests.lab import SERVER, Link, NetNs, eventually
 from tests.unit.alert.hooks import Hook, hook
@@ -44,10 +44,6 @@ def alerter_in(netns: NetNs, *urls: str, state: Path | None = None) -> Iterator[
         yield alerter
     finally:
         alerter.close()
-
-
-def now() -> Moment:
-    return Moment(time.monotonic(), time.time())
 
 
 def poll(alerter: Alerter, *findings: Finding) -> None:

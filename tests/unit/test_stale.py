@@ -15,7 +15,7 @@ from sockmon.model.observation import (
     Timed,
 )
 from sockmon.model.series import KEPT_FOR_SECONDS
-from sockmon.model.stale import MENDED_GROUPS_KEPT, StaleMemory
+from sockmon.model.stale import MENDED_GROUPS_KEPT, Label, StaleMemory
 
 PORTS = st.frozensets(st.integers(1, 6), max_size=6)
 
@@ -50,7 +50,7 @@ def test_owners_that_change_all_the_time_are_bounded_and_the_latest_kept() -> No
 
 def test_a_mended_group_is_shown_at_zero_beside_what_still_leaks() -> None:
     at = Moment(1.0, 1.0)
-    mended = (("listener", 80, "old"), ("listener", 443, "gone"))
+    mended: tuple[Label, ...] = (("listener", 80, "old"), ("listener", 443, "gone"))
     stale = (StaleGroup("listener", 80, "new", 12, 240),)
     diagnosis = Diagnosis((), {}, stale, 61.0, mended)
     namespace = NamespaceObservation("host", diagnosis=Timed(diagnosis, at))

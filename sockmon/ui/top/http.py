@@ -12,9 +12,10 @@ from typing import Any, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
 from sockmon import __version__
+from sockmon.clock import now
 from sockmon.model.observation import Moment
 from sockmon.text import one_line
-from sockmon.ui.top.source import LookError, now
+from sockmon.ui.top.source import LookError
 
 _TIMEOUT_SECONDS = 5.0
 _ANSWER_LIMIT = 32 << 20

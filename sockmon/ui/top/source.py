@@ -1,16 +1,16 @@
 """Where sightings come from: here, this host's kernel, asked as the daemon asks it."""
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from sockmon.clock import now
 from sockmon.config import Config
 from sockmon.export import json
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.source import KernelSource
-from sockmon.model.observation import Moment, Observation
+from sockmon.model.observation import Observation
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.monitor import Monitor
 from sockmon.ui import count
@@ -40,11 +40,6 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of what it holds, when no look is under way."""
-
-
-def now() -> Moment:
-    """Read both clocks."""
-    return Moment(time.monotonic(), time.time())
 
 
 def by_port(snapshot: Snapshot) -> Grouped:

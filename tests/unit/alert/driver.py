@@ -12,15 +12,11 @@ from pathlib import Path
 from sockmon.alert.alerter import Alerter
 from sockmon.alert.lifecycle import FixedWaits
 from sockmon.alert.settings import Alerting, WebhookSettings
-from sockmon.model.observation import Moment
+from sockmon.clock import now
 from sockmon.statefile import StateFile, boot_id
 from tests.unit.alert.making import DETECTOR, finding
 
 FOR = 1.0
-
-
-def now() -> Moment:
-    return Moment(time.monotonic(), time.time())
 
 
 def main() -> None:

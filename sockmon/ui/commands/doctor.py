@@ -1,0 +1,49 @@
+"""`sockmon doctor`: one diagnosis."""
+
+import argparse
+import sys
+import time
+
+from sockmon.ui.commands.command import (
+    COULD_NOT_LOOK,
+    Command,
+    OpenSource,
+    add_color,
+    add_config,
+    load_config,
+    paint,
+    writing,
+)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Poll twice, a second apart, and say what is wrong, who must act, and what to do. "
+        "Exit status: 0 healthy, 1 warning, 2 critical, 3 could not look."
+    )
+    parser.add_argument(
+        "--format",
+        choices=("text", "json"),
+        default="text",
+        dest="form",
+        help="for people, or for programs (default: text)",
+    )
+    add_color(parser)
+    add_config(parser)
+
+
+def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
+    from sockmon.clock import now  # noqa: PLC0415 - each command loads what it needs
+    from sockmon.ui import doctor  # noqa: PLC0415 - as above
+
+    config = load_config(arguments.config)
+    diagnosed = doctor.examine(open_source(lambda: False), config, now, time.sleep)
+    with writing():
+        if arguments.form == "json":
+            doctor.write_json(diagnosed, sys.stdout)
+        else:
+            doctor.write_text(diagnosed, sys.stdout, paint(arguments))
+    return diagnosed.status
+
+
+COMMAND = Command("doctor", "say what is wrong", _add_options, _run, COULD_NOT_LOOK)

@@ -1,0 +1,42 @@
+"""`sockmon top`: the live view."""
+
+import argparse
+
+from sockmon.ui.commands.command import Command, OpenSource, UserError, add_config, load_config
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Show verdict, states, ports and findings, live: of this host's kernel, or of a daemon."
+    )
+    parser.add_argument("--url", metavar="URL", help="of a daemon, such as http://127.0.0.1:10776")
+    parser.add_argument(
+        "--interval",
+        metavar="TIME",
+        help="between looks: 500ms, 5s (default: the configuration's or the daemon's, else 2s)",
+    )
+    add_config(parser)
+
+
+def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
+    from sockmon.durations import parse_duration  # noqa: PLC0415 - each command loads its own
+    from sockmon.ui.top import command  # noqa: PLC0415 - as above
+
+    if arguments.url is not None and arguments.config is not None:
+        raise UserError("--config: a daemon has its own; with --url it means nothing")
+    try:
+        interval = None if arguments.interval is None else parse_duration(arguments.interval)
+    except ValueError as error:
+        raise UserError(f"--interval: {error}") from error
+    if interval is not None and not 0.1 <= interval <= 3600:
+        raise UserError(f"--interval: {arguments.interval} is not between 100ms and 1h")
+    try:
+        if arguments.url is not None:
+            return command.of_daemon(arguments.url, interval)
+        config = None if arguments.config is None else load_config(arguments.config)
+        return command.of_kernel(open_source, config, interval)
+    except command.UnfitError as error:
+        raise UserError(str(error)) from error
+
+
+COMMAND = Command("top", "watch live in the terminal", _add_options, _run)
