@@ -5,7 +5,18 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana import limits
 from grafana.board import OF_CLOSE_WAIT, Line, Section, board
 from grafana.panels import TOP, About, figure, heat_map, lines
-from grafana.queries import BY_HOST, HOSTS, NETNS, PORT, heat, latest, over_time, rows
+from grafana.queries import (
+    BY_HOST,
+    HOST_LEGEND,
+    HOSTS,
+    NETNS,
+    PORT,
+    heat,
+    latest,
+    or_zero,
+    over_time,
+    rows,
+)
 from grafana.scales import rising
 from grafana.tables import SEVERITY, Column, listing, to_host
 from sockmon.durations import format_duration
@@ -16,6 +27,8 @@ _PORTS = f"{_HERE},{PORT}"
 _STALE = f"sockmon_close_wait_stale_sockets{{{_PORTS}}}"
 _UNREAD = f"sockmon_close_wait_unread_bytes{{{_PORTS}}}"
 _OLDEST = f"sockmon_close_wait_oldest_seconds{{{_HERE}}}"
+_LOOKED = f"max({_OLDEST})"
+_FOUND = f'sockmon_findings{{{_HERE},detector="close_wait_leak"}}'
 
 #: The detector looks at growth over so long, and so far ahead for the end of descriptors.
 _WINDOW = format_duration(limits.LEAK_GROWTH_WINDOW)
@@ -25,8 +38,8 @@ _AHEAD = (
     f"clamp_min(predict_linear(sockmon_close_wait_stale_sockets{{{_PORTS}}}[{_WINDOW}],"
     f" {limits.LEAK_HORIZON:g}), 0)"
 )
-_GROUP = "instance, netns, role, port, owner"
-_GROUP_LEGEND = "{{instance}} {{owner}} {{role}} {{port}}"
+_GROUP = "cluster, instance, netns, role, port, owner"
+_GROUP_LEGEND = f"{HOST_LEGEND} {{{{owner}}}} {{{{role}}}} {{{{port}}}}"
 
 _FIGURES = [
     figure(
@@ -38,7 +51,7 @@ _FIGURES = [
             limits.STALE_SOCKETS,
             alert=_ALERT,
         ),
-        latest(f"sum({_STALE}) or vector(0)", "sockets"),
+        latest(or_zero(f"sum({_STALE})", _LOOKED), "sockets"),
     ),
     figure(
         About(
@@ -68,7 +81,7 @@ _FIGURES = [
             rising(1),
             alert=_ALERT,
         ),
-        latest(f"sum({_UNREAD}) or vector(0)", "unread"),
+        latest(or_zero(f"sum({_UNREAD})", _LOOKED), "unread"),
     ),
     figure(
         About(
@@ -79,7 +92,7 @@ _FIGURES = [
             limits.ANY_WARNS,
             alert=_ALERT,
         ),
-        latest(f"sum({_GROWTH}) or vector(0)", "growth"),
+        latest(or_zero(f"sum({_GROWTH})", _LOOKED), "growth"),
     ),
     figure(
         About(
@@ -90,8 +103,7 @@ _FIGURES = [
             alert=_ALERT,
         ),
         latest(
-            f"count(sum by ({BY_HOST}) "
-            f'(sockmon_findings{{{_HERE},detector="close_wait_leak"}}) > 0) or vector(0)',
+            or_zero(f"count(sum by ({BY_HOST}) ({_FOUND}) > 0)", f"count({_FOUND})"),
             "hosts",
         ),
     ),
@@ -120,7 +132,7 @@ _AGES_OVER_TIME = lines(
         limits.CLOSE_WAIT_AGE,
         alert=_ALERT,
     ),
-    over_time(f"topk({TOP}, max by (instance) ({_OLDEST}))", "{{instance}}"),
+    over_time(f"topk({TOP}, max by ({BY_HOST}) ({_OLDEST}))", HOST_LEGEND),
 )
 
 _LEAKS = listing(
@@ -137,6 +149,7 @@ _LEAKS = listing(
         Column(heading="Role", label="role"),
         Column(heading="Port", label="port"),
         Column(heading="Host", label="instance", link=to_host("Open this namespace", netns=True)),
+        Column(heading="Cluster", label="cluster"),
         Column(heading="Namespace", label="netns"),
         Column(heading="Stale", scale=limits.STALE_SOCKETS),
         Column(heading="Growth a minute", scale=limits.ANY_WARNS),
@@ -157,14 +170,12 @@ _FINDINGS = listing(
     ),
     [
         Column(heading="Host", label="instance", link=to_host("Open this namespace", netns=True)),
+        Column(heading="Cluster", label="cluster"),
         Column(heading="Namespace", label="netns"),
         SEVERITY,
         Column(heading="Findings"),
     ],
-    rows(
-        "sum by (instance, netns, severity) "
-        f'(sockmon_findings{{{_HERE},detector="close_wait_leak"}}) > 0'
-    ),
+    rows(f"sum by (cluster, instance, netns, severity) ({_FOUND}) > 0"),
 )
 
 _WHOSE = [

@@ -5,7 +5,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana import limits
 from grafana.board import OF_HEALTH, Line, Section, board
 from grafana.panels import TOP, About, figure, lines, timeline
-from grafana.queries import BY_HOST, HOSTS, NETNS, latest, over_time, rows
+from grafana.queries import BY_HOST, HOST_LEGEND, HOSTS, NETNS, latest, over_time, rows
 from grafana.scales import UP, YES
 from grafana.tables import Column, listing, to_host
 
@@ -97,7 +97,7 @@ _UP = [
         over_time(
             f"max by ({BY_HOST}) (up{{{HOSTS}}}) "
             f"and max by ({BY_HOST}) (min_over_time(up{{{HOSTS}}}[$__range]) == 0)",
-            "{{instance}}",
+            HOST_LEGEND,
         ),
         UP,
     ),
@@ -161,9 +161,9 @@ _POLLS = [
             limits.POLL_SECONDS,
         ),
         over_time(
-            f"topk({TOP}, {_rate('sockmon_poll_duration_seconds_sum', 'instance')}"
-            f" / {_rate('sockmon_poll_duration_seconds_count', 'instance')})",
-            "{{instance}}",
+            f"topk({TOP}, {_rate('sockmon_poll_duration_seconds_sum', BY_HOST)}"
+            f" / {_rate('sockmon_poll_duration_seconds_count', BY_HOST)})",
+            HOST_LEGEND,
         ),
     ),
     lines(
@@ -185,7 +185,9 @@ _POLLS = [
             limits.LAST_SUCCESS,
             alert=_FAILING_ALERT,
         ),
-        over_time(f"topk({TOP}, max by (instance, netns) ({_AGE}))", "{{instance}} {{netns}}"),
+        over_time(
+            f"topk({TOP}, max by ({BY_HOST}, netns) ({_AGE}))", f"{HOST_LEGEND} {{{{netns}}}}"
+        ),
     ),
 ]
 
@@ -196,7 +198,7 @@ _COST = [
             "Processor time by host, as a share of one core: the most expensive ones.",
             "percentunit",
         ),
-        over_time(f"topk({TOP}, {_rate('process_cpu_seconds_total', 'instance')})", "{{instance}}"),
+        over_time(f"topk({TOP}, {_rate('process_cpu_seconds_total', BY_HOST)})", HOST_LEGEND),
     ),
     lines(
         About(
@@ -205,8 +207,8 @@ _COST = [
             "bytes",
         ),
         over_time(
-            f"topk({TOP}, max by (instance) (process_resident_memory_bytes{{{HOSTS}}}))",
-            "{{instance}}",
+            f"topk({TOP}, max by ({BY_HOST}) (process_resident_memory_bytes{{{HOSTS}}}))",
+            HOST_LEGEND,
         ),
     ),
     lines(
@@ -217,7 +219,7 @@ _COST = [
             "short",
         ),
         over_time(
-            f"topk({TOP}, max by (instance) (scrape_samples_scraped{{{HOSTS}}}))", "{{instance}}"
+            f"topk({TOP}, max by ({BY_HOST}) (scrape_samples_scraped{{{HOSTS}}}))", HOST_LEGEND
         ),
     ),
     lines(
@@ -228,8 +230,8 @@ _COST = [
             "short",
         ),
         over_time(
-            f"topk({TOP}, max by (instance, netns) (sockmon_series_folded{{{_HERE}}}))",
-            "{{instance}} {{netns}}",
+            f"topk({TOP}, max by ({BY_HOST}, netns) (sockmon_series_folded{{{_HERE}}}))",
+            f"{HOST_LEGEND} {{{{netns}}}}",
         ),
     ),
 ]
@@ -255,7 +257,7 @@ _TOLD = [
             "s",
         ),
         over_time(
-            f"topk({TOP}, max by (instance) (scrape_duration_seconds{{{HOSTS}}}))", "{{instance}}"
+            f"topk({TOP}, max by ({BY_HOST}) (scrape_duration_seconds{{{HOSTS}}}))", HOST_LEGEND
         ),
     ),
 ]

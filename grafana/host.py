@@ -6,7 +6,7 @@ from grafana import limits
 from grafana.board import OF_HOST, Line, Section, board
 from grafana.host_limits import LIMITS, SHARES
 from grafana.panels import TOP, About, figure, lines, logarithmic
-from grafana.queries import HOST, NETNS, PORT, latest, over_time, rows
+from grafana.queries import HOST, NETNS, PORT, latest, or_zero, over_time, rows
 from grafana.scales import ALERTS, UP, VERDICTS
 from grafana.tables import SEVERITY, TO_RUNBOOK, Column, listing
 
@@ -52,7 +52,13 @@ _FIGURES = [
             limits.STALE_SOCKETS,
             alert="SockmonCloseWaitLeak",
         ),
-        latest(f"sum(sockmon_close_wait_stale_sockets{{{_HERE}}}) or vector(0)", "sockets"),
+        latest(
+            or_zero(
+                f"sum(sockmon_close_wait_stale_sockets{{{_HERE}}})",
+                f"max(sockmon_close_wait_oldest_seconds{{{_HERE}}})",
+            ),
+            "sockets",
+        ),
     ),
     *SHARES,
 ]
@@ -190,7 +196,7 @@ _LISTENERS = [
         over_time(
             f"topk({TOP}, sockmon_listen_queue_sockets{{{_PORTS}}}"
             f" / (sockmon_listen_queue_limit{{{_PORTS}}} > 0))",
-            "{{port}}",
+            "{{netns}} {{port}}",
         ),
     ),
     lines(
@@ -204,7 +210,7 @@ _LISTENERS = [
         ),
         over_time(
             f"topk({TOP}, rate(sockmon_listen_drops_total{{{_PORTS}}}[$__rate_interval]))",
-            "{{port}}",
+            "{{netns}} {{port}}",
         ),
     ),
     lines(

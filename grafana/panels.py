@@ -61,13 +61,7 @@ def lines(about: About, *queries: Query) -> timeseries.Panel:
         .thresholds_style(
             common.GraphThresholdsStyleConfig().mode(options.GraphThresholdsStyleMode[style])
         )
-        .legend(
-            common.VizLegendOptions()
-            .display_mode(options.LegendDisplayMode.LIST)
-            .placement(options.LegendPlacement.BOTTOM)
-            .show_legend(show_legend=True)
-            .calcs([])
-        )
+        .legend(_legend())
         .tooltip(
             common.VizTooltipOptions()
             .mode(options.TooltipDisplayMode.MULTI)
@@ -75,6 +69,12 @@ def lines(about: About, *queries: Query) -> timeseries.Panel:
         )
     )
     return introduced(panel, about, queries)
+
+
+def _legend() -> common.VizLegendOptions:
+    legend = common.VizLegendOptions().display_mode(options.LegendDisplayMode.LIST)
+    legend.placement(options.LegendPlacement.BOTTOM)
+    return legend.show_legend(show_legend=True).calcs([])
 
 
 def stacked(panel: timeseries.Panel) -> timeseries.Panel:
@@ -147,13 +147,7 @@ def timeline(about: About, query: Query, meanings: ValueMap) -> statetimeline.Pa
         .row_height(0.9)
         .line_width(0)
         .fill_opacity(70)
-        .legend(
-            common.VizLegendOptions()
-            .display_mode(options.LegendDisplayMode.LIST)
-            .placement(options.LegendPlacement.BOTTOM)
-            .show_legend(show_legend=True)
-            .calcs([])
-        )
+        .legend(_legend())
         .tooltip(
             common.VizTooltipOptions()
             .mode(options.TooltipDisplayMode.SINGLE)

@@ -16,8 +16,9 @@ HOST = f'{FLEET},instance="$instance"'
 NETNS = 'netns=~"$netns"'
 PORT = 'port=~"$port"'
 
-#: What tells one host from another.
+#: What tells one host from another: two clusters may have hosts of one name.
 BY_HOST = "cluster, job, instance"
+HOST_LEGEND = "{{cluster}} {{instance}}"
 
 Query = prometheus.Dataquery
 
@@ -51,6 +52,11 @@ def ports_used(labels: str) -> str:
     """The share of ephemeral ports in use; where bind() holds every one none is left: all."""
     of_usable = share("sockmon_ephemeral_ports_used_max", "sockmon_ephemeral_ports", labels)
     return f"{of_usable} or (sockmon_ephemeral_ports{{{labels}}} == 0) + 1"
+
+
+def or_zero(expression: str, known: str) -> str:
+    """What there is nothing of is 0, but only where `known` tells that somebody has looked."""
+    return f"{expression} or 0 * {known}"
 
 
 def _query(expression: str) -> Query:

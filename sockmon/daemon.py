@@ -85,7 +85,7 @@ class Daemon:
     ) -> None:
         keep_freed_memory()
         self._load = load
-        self._settings = load()
+        self._settings = self._started_with = load()
         self._web_config = None if web_config is None else PolicyFile(web_config)
         self._not_reloaded: set[str] = set()
         self._stopping = threading.Event()
@@ -239,13 +239,16 @@ class Daemon:
         except ConfigError as error:
             self._note_reload("configuration", error)
         else:
-            if settings.web != self._settings.web:
+            if settings.web != self._started_with.web:
                 log.warning("web.listen_address changes at the next start")
             if settings.poll != self._settings.poll:
                 self._board.interval = settings.poll.interval
                 self._rescheduled.set()
-            if settings.state_dir != self._settings.state_dir:
+            if settings.state_dir != self._started_with.state_dir:
                 log.warning("state_dir changes at the next start")
+            known = len(self._alerter.alerts)
+            if known and settings.alerting.labels != self._settings.alerting.labels:
+                log.warning("alerting.labels: alerts keep theirs until they end: %d", known)
             self._settings = self._monitor.config = settings
             self._note_reload("configuration")
         servicemanager.notify("READY=1")

@@ -37,7 +37,8 @@ class FleetHost:
         """Run sockmon; one that does not name itself goes by the name of its node."""
         alerting: dict[str, Any] = {
             "labels": {"cluster": CLUSTER},
-            "alertmanager": {"urls": [_ALERTMANAGER], "resend_delay": "1s"},
+            # A dead daemon's alerts end after four of them: later than SockmonDown is known.
+            "alertmanager": {"urls": [_ALERTMANAGER], "resend_delay": "3s"},
         }
         prefix: tuple[str, ...] = ()
         if names_itself:

@@ -48,9 +48,10 @@ def trouble(kind: str, netns: NetNs) -> AbstractContextManager[Any]:
         case "SockmonCloseWaitLeak":
             return experiments.close_wait_leak(netns, count=12)
         case "SockmonAcceptQueue":
-            return experiments.accept_queue(netns)
+            # Without drops: SYNs are sent again ever more seldom, and "critical" came and went.
+            return experiments.accept_queue(netns, overflow=0)
         case "SockmonConnectStalled":
-            return states.syn_sent(netns, count=6)
+            return states.syn_sent(netns, count=55)  # critical from 50 on
         case _:
             return states.last_ack(netns, count=12)
 
@@ -170,8 +171,7 @@ def one_message_a_trouble(watched: Watched) -> None:
         ]
         assert sorted(told) == [(name, "sockmon") for name in names(kind)], kind
         assert message["groupLabels"] == {"alertname": kind, "cluster": CLUSTER}
-        severities = {alert["labels"]["severity"] for alert in message["alerts"]}
-        assert message["receiver"] == ("page" if severities == {"critical"} else "ticket")
+        assert message["receiver"] == ("page" if kind == STALLED else "ticket")
     assert {body["groupLabels"]["alertname"] for body in watched.hook.bodies} == set(TROUBLES)
 
 
@@ -236,7 +236,6 @@ def leaking(watched: Watched) -> list[str]:
 
 
 def what_is_mended_is_told_as_ended(watched: Watched) -> None:
-    """Once to each receiver: a critical alert can become a warning on its way out."""
     watched.troubles.close()
     for kind in TROUBLES:
         eventually(lambda k=kind: watched.messages(k, "resolved"), within=40)  # type: ignore[misc]
@@ -246,8 +245,7 @@ def what_is_mended_is_told_as_ended(watched: Watched) -> None:
         within=20,
     )
     for kind in TROUBLES:
-        ends = Counter(message["receiver"] for message in watched.messages(kind, "resolved"))
-        assert set(ends.values()) == {1}, kind
+        assert len(watched.messages(kind, "resolved")) == 1, kind
     # The rules' copies went unheard from beginning to end.
     told = [alert["labels"] for body in watched.hook.bodies for alert in body["alerts"]]
     sources = {(labels["alertname"] == DOWN, labels["source"]) for labels in told}

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ pytestmark = [pytest.mark.root, pytest.mark.component("prometheus")]
 
 BOARDS = [json.loads(path.read_text()) for path in sorted(DIRECTORY.glob("*.json"))]
 HOSTS = ["alpha.example", "beta.example", "gamma.example"]  # names that need escaping
+DOWN = HOSTS[2]
 LEAKED = 12
 RANGE_SECONDS = 60
 
@@ -42,6 +43,9 @@ detect:
   close_wait_leak: {stale_after: 1s, for: 1s}
   closing_stalled: {stalled_after: 1s, warning_sockets: 2}
 """
+
+#: What shows 0 where there is nothing: it would hide that there is no data.
+STAND_IN = re.compile(r" or (vector\(0\)|0 \* .+)$")
 
 #: What the kernel tells only in the host's own network namespace, where no test's daemon is.
 OF_THE_HOST = {"tcp_mem": "188000\t251000\t377000\n", "tcp_max_orphans": "65536\n"}
@@ -98,9 +102,7 @@ def queries(board: Mapping[str, Any], values: Values) -> Iterator[Query]:
     for part in [*board["panels"], *board["annotations"]["list"]]:
         for target in [*part.get("targets", []), *([part["target"]] if "target" in part else [])]:
             where = f"{board['uid']}: {part.get('title') or part['name']} {target['refId']}"
-            # What stands in for no data would hide that there is none.
-            expression = target["expr"].removesuffix(" or vector(0)")
-            yield Query(where, substituted(expression, values), bool(target["instant"]))
+            yield Query(where, substituted(target["expr"], values), bool(target["instant"]))
 
 
 def all_queries(offered: Mapping[str, list[str]]) -> list[Query]:
@@ -111,7 +113,10 @@ def all_queries(offered: Mapping[str, list[str]]) -> list[Query]:
         every = {v["name"]: v.get("allValue") or offered[v["name"]] for v in labels}
         for values in (every, offered):
             one_host = {v["name"]: HOSTS[0] for v in labels if not v["multi"]}
-            found += queries(board, {**values, **one_host})
+            found += [
+                replace(query, expression=STAND_IN.sub("", query.expression))
+                for query in queries(board, {**values, **one_host})
+            ]
     return found
 
 
@@ -218,6 +223,24 @@ def test_every_query_returns_data(server: Prometheus) -> None:
         ]
 
     eventually(wrong, until=lambda left: left == [], within=20)
+    assert shown_of_a_host_that_is_down(server, names) == {
+        "sockmon-host: sockmon A",
+        "sockmon-host: Alerts A",
+        "sockmon-host: Critical alerts Anno",
+        "sockmon-close-wait: Critical alerts Anno",
+    }
+
+
+def shown_of_a_host_that_is_down(server: Prometheus, offered: Values) -> set[str]:
+    """Which of the queries about sockets return anything, be it a zero."""
+    here = {**offered, "instance": DOWN}
+    return {
+        query.where
+        for board in BOARDS
+        if board["uid"] in ("sockmon-host", "sockmon-close-wait")
+        for query in queries(board, here)
+        if query.values(server)
+    }
 
 
 #: What some figures must show.

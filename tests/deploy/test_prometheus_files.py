@@ -83,7 +83,7 @@ def test_scrapes_and_rules_keep_time_together() -> None:
 @pytest.mark.component("amtool")
 def test_amtool_accepts_alertmanagers_configuration() -> None:
     said = run("amtool", "check-config", "alertmanager.yml", directory=PROMETHEUS)
-    assert "5 inhibit rules" in said
+    assert "7 inhibit rules" in said
 
 
 @pytest.mark.component("amtool")

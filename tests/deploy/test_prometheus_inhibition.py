@@ -171,23 +171,44 @@ def test_critical_mutes_warning_of_one_name_host_and_namespace(alertmanager: Tol
     assert set(warned) == {"blue"}
 
 
+@pytest.mark.parametrize("knows_its_cluster", [True, False])
 @pytest.mark.parametrize(
     ("daemon", "prometheus", "told"),
     [
-        ("warning", ("warning", "critical"), ("page", LEAK, "critical", "prometheus", "a")),
-        ("critical", ("warning",), ("page", LEAK, "critical", "sockmon", "a")),
-        ("critical", ("warning", "critical"), ("page", LEAK, "critical", "sockmon", "a")),
+        ("warning", ("warning", "critical"), ("page", LEAK, "critical", "prometheus")),
+        ("critical", ("warning",), ("page", LEAK, "critical", "sockmon")),
+        ("critical", ("warning", "critical"), ("page", LEAK, "critical", "sockmon")),
     ],
 )
 def test_when_they_disagree_the_worse_one_is_told(
-    alertmanager: Told, daemon: Severity, prometheus: tuple[str, ...], told: tuple[str, ...]
+    alertmanager: Told,
+    daemon: Severity,
+    prometheus: tuple[str, ...],
+    told: tuple[str, ...],
+    *,
+    knows_its_cluster: bool,
 ) -> None:
-    cluster = "-".join((daemon, *prometheus))
-    a = {"cluster": cluster, "instance": "a"}
-    other = rules(LEAK, "warning", cluster=cluster, instance="b")
-    alertmanager.hears(daemons(LEAK, daemon, **a), other)
-    alertmanager.hears(*(rules(LEAK, severity, **a) for severity in prometheus))
-    alertmanager.tells(cluster, told, ("ticket", LEAK, "warning", "prometheus", "b"))
+    host = "-".join((daemon, *prometheus, str(knows_its_cluster)))
+    here = {"cluster": f"of-{host}", "instance": host}
+    known = here if knows_its_cluster else {"instance": host}
+    alertmanager.hears(
+        *(rules(LEAK, severity, **here) for severity in prometheus),
+        daemons(LEAK, daemon, **known),
+        # Neighbours, which are told with whatever of this host is not muted.
+        rules(LEAK, "warning", **{**here, "instance": f"{host}-b"}),
+        daemons(LEAK, "warning", **{**known, "instance": f"{host}-c"}),
+    )
+    expected = {
+        (*told, host),
+        ("ticket", LEAK, "warning", "prometheus", f"{host}-b"),
+        ("ticket", LEAK, "warning", "sockmon", f"{host}-c"),
+    }
+
+    def heard() -> set[tuple[str, ...]]:
+        all_told = alertmanager.told(here["cluster"]) | alertmanager.told("")
+        return {each for each in all_told if each[-1].startswith(host)}
+
+    assert eventually(heard, until=lambda these: these >= expected, within=10) == expected
 
 
 def down(**labels: str) -> Labels:

@@ -128,6 +128,10 @@ def test_limits_change_at_reload(netns: NetNs, config: Path) -> None:
         running_daemon(netns, "--config", str(config)) as daemon,
     ):
         eventually(lambda: states(daemon), until=lambda s: s == ["firing"], within=30)
-        config.write_text(config.read_text().replace("for: 2s", "for: 2s, warning_sockets: 50"))
+        text = config.read_text().replace("cluster: laboratory", "cluster: elsewhere")
+        config.write_text(text)
+        daemon.signal(signal.SIGHUP)
+        eventually(lambda: "alerts keep theirs until they end: 1" in daemon.log())
+        config.write_text(text.replace("for: 2s", "for: 2s, warning_sockets: 50"))
         daemon.signal(signal.SIGHUP)
         eventually(lambda: states(daemon), until=lambda s: s in ([], ["resolved"]), within=30)
