@@ -5,16 +5,17 @@ The rules in words; the table below says the same, and nothing else changes an a
 - A *condition* is a detector, a namespace and a subject. It has one alert for each severity.
 - An alert is *pending* from the first poll that finds its condition, and *firing* once the
   condition has been found for as long as `for` says. If it goes before, nobody hears of it.
-- When the condition is no longer found, a firing alert is *kept* firing for `keep_firing_for`;
-  found again, it simply fires on. After that it is *resolved*, and remembered for 15 minutes so
-  that receivers can be told until they are sure to know. Found again, it begins anew.
+- When the condition is no longer found, a firing alert is *kept* firing until it has not been found
+  for `keep_firing_for`; found again, it simply fires on. After that it is *resolved*, and remembered
+  for 15 minutes so that receivers can be told until they are sure to know. Found again, it begins
+  anew.
 - A poll that could not look (*unseen*) proves nothing: it changes nothing.
 - Severity. `for` belongs to the condition: it is waited for once, whatever the severity. When a
   firing condition gets worse, the critical alert *takes over*: it fires in that poll, and the
-  warning, now *outranked*, resolves in the same one. When the condition gets better, the critical
-  alert is kept for `keep_firing_for` first, and only then the warning takes over, so that a value
-  moving about the border between the two tells people once. Never do two severities of one
-  condition fire at a time.
+  warning, now *outranked*, resolves in the same one. When the condition gets better (*lessened*),
+  the critical alert is kept for `keep_firing_for` first, and only then the warning takes over, so
+  that a value moving about the border between the two tells people once. Never do two severities of
+  one condition fire at a time.
 
 Times are measured on the monotonic clock, which stands still while the host is suspended and knows
 no jumps; the wall clock is only ever shown.
@@ -50,6 +51,7 @@ class Event(enum.Enum):
 
     SEEN = "its condition is found, with its severity"
     TAKES_OVER = "the same, and another severity of the condition has been firing"
+    LESSENED = "its condition is found, less severe"
     OUTRANKED = "a more severe alert of its condition stands"
     GONE = "the poll looked, and its condition is not there"
     UNSEEN = "the poll could not look"
@@ -64,9 +66,11 @@ TABLE: Mapping[tuple[State, Event], State] = {
     (_S.INACTIVE, _E.SEEN): _S.PENDING,
     (_S.INACTIVE, _E.TAKES_OVER): _S.FIRING,
     (_S.PENDING, _E.TAKES_OVER): _S.FIRING,
+    (_S.PENDING, _E.LESSENED): _S.INACTIVE,
     (_S.PENDING, _E.OUTRANKED): _S.INACTIVE,
     (_S.PENDING, _E.GONE): _S.INACTIVE,
     (_S.PENDING, _E.WAITED): _S.FIRING,  # `for`
+    (_S.FIRING, _E.LESSENED): _S.KEPT,
     (_S.FIRING, _E.OUTRANKED): _S.RESOLVED,
     (_S.FIRING, _E.GONE): _S.KEPT,
     (_S.KEPT, _E.SEEN): _S.FIRING,
@@ -121,7 +125,8 @@ class AlertKey:
 class Alert:
     """One alert at one moment.
 
-    since: when its condition was first found. entered: when it came into `state`.
+    since, found: when its condition was first and last found, however severe. entered: when it came
+    into `state`.
     fired: when it began to fire, if it has. Its labels are its own for life, whatever a reload
     says; its annotations are those of the last finding.
     """
@@ -129,6 +134,7 @@ class Alert:
     key: AlertKey
     state: State
     since: Moment
+    found: Moment
     entered: Moment
     fired: Moment | None
     labels: Mapping[str, str]
@@ -177,9 +183,13 @@ def step(
                 event = Event.UNSEEN
             elif outranked:
                 event = Event.OUTRANKED
+            elif is_its:
+                event = seen
             else:
-                event = seen if is_its else Event.GONE
+                event = Event.LESSENED if finding else Event.GONE
             alert = before[severity]
+            if alert is not None and finding is not None:
+                alert = replace(alert, found=now)
             if is_its and finding is not None and not outranked:
                 alert = _described(alert, finding, labels, since, now)
             if alert is not None:
@@ -214,6 +224,7 @@ def _described(
         AlertKey(Condition(*finding.key), finding.severity),
         State.INACTIVE if alert is None else alert.state,
         since=since,
+        found=now,
         entered=now,
         fired=None,
         labels=labels_of(finding, labels),
@@ -224,7 +235,7 @@ def _described(
 def _moved(alert: Alert, event: Event, now: Moment, waits: Waits) -> Alert:
     """Send one poll's event through the table."""
     moved = _entered(alert, TABLE.get((alert.state, event), alert.state), now)
-    if event is Event.UNSEEN or not _waited(moved, now, waits):
+    if event is Event.UNSEEN or not _waited(moved, event, now, waits):
         return moved
     return _entered(moved, TABLE.get((moved.state, Event.WAITED), moved.state), now)
 
@@ -236,13 +247,16 @@ def _entered(alert: Alert, state: State, now: Moment) -> Alert:
     return replace(alert, state=state, entered=now, fired=now if begins_to_fire else alert.fired)
 
 
-def _waited(alert: Alert, now: Moment, waits: Waits) -> bool:
+def _waited(alert: Alert, event: Event, now: Moment, waits: Waits) -> bool:
     """Whether the wait of the alert's state, if it has one, is over."""
+    without = alert.entered.monotonic  # since when its severity was not found; or nothing at all
+    if event is Event.GONE:
+        without = max(without, alert.found.monotonic)
     match alert.state:
         case State.PENDING:
             return now.monotonic - alert.since.monotonic >= waits.for_
         case State.KEPT:
-            return now.monotonic - alert.entered.monotonic >= waits.keep_firing_for
+            return now.monotonic - without >= waits.keep_firing_for
         case State.RESOLVED:
             return now.monotonic - alert.entered.monotonic >= RESOLVED_RETENTION
         case _:

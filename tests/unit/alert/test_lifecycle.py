@@ -61,10 +61,13 @@ class Naive:
         self.pending: Severity | None = None
         self.firing: Severity | None = None
         self.missed: float | None = None
+        self.found = 0.0  # last, with whatever severity
 
     def poll(self, now: float, sight: Sight, for_: float, keep: float) -> set[Change]:
         if sight == "unseen":
             return set()
+        if sight != "gone":
+            self.found = now
         if self.firing is None:
             return self._quiet(now, sight, for_)
         return self._loud(now, sight, self.firing, keep)
@@ -77,7 +80,8 @@ class Naive:
             self.firing, self.missed = "critical", None
             return {("resolved", was), ("firing", "critical")}
         self.missed = now if self.missed is None else self.missed
-        if now - self.missed < keep:
+        kept_since = self.missed if sight == "warning" else max(self.missed, self.found)
+        if now - kept_since < keep:
             return set()
         self.missed = None
         if sight == "warning":
@@ -224,6 +228,17 @@ def test_what_gets_better_is_a_warning_once_it_has_stayed_better() -> None:
     assert states(alerts) == {"critical": State.KEPT}
     alerts = step(alerts, [finding()], at(65), waits, {})
     assert states(alerts) == {"critical": State.RESOLVED, "warning": State.FIRING}
+
+
+def test_what_gets_better_and_then_ends_is_kept_from_its_end() -> None:
+    waits = {DETECTOR: FixedWaits(30.0, 60.0)}
+    alerts = step(firing(finding("critical")), [finding()], at(5), waits, {})
+    alerts = step(alerts, [finding()], at(60), waits, {})
+    for seconds in (65, 119):
+        alerts = step(alerts, [], at(seconds), waits, {})
+        assert states(alerts) == {"critical": State.KEPT}
+    alerts = step(alerts, [], at(120), waits, {})
+    assert states(alerts) == {"critical": State.RESOLVED}
 
 
 def test_of_two_findings_of_one_condition_the_more_severe_counts() -> None:
