@@ -36,7 +36,7 @@ class Machine:
         """Run a command inside; its output is in the error if it fails and `check` holds."""
         as_user = () if user is None else ("setpriv", f"--reuid={user}", "--clear-groups")
         done = subprocess.run(
-            ["nsenter", f"--target={self.leader}", "--all", "--", *as_user, *command],
+            ["nsenter", f"--target={self.leader}", "--all", "--root", "--", *as_user, *command],
             input=text,
             stdin=subprocess.DEVNULL if text is None else None,
             capture_output=True,
