@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 
-from bench import contenders, report
+from bench import contenders, pages, report
 from bench.load import Load, load
 from bench.measure import Contender, Sample, interleaved, median_cpu, median_wall
 from bench.polling import Diagnosis, Floor, Poll, Rendering
@@ -146,6 +146,7 @@ def in_state(namespace: NamespaceObservation, state: TcpState) -> int:
 
 CASES: dict[str, Callable[[int], Section]] = {
     "few": few,
+    "pages": pages.section,
     "render": render,
     "established": established,
     "leak": leak,
@@ -259,7 +260,7 @@ def main() -> int:
         sections.append(CASES[name](arguments.sockets))
     print(report.machine())
     print(report.table(sections))
-    for missing in contenders.left_out():
+    for missing in [*contenders.left_out(), *pages.left_out()]:
         print(f"Left out: {missing}")
     missed = [row for section in sections for row in section.rows if row.met is False]
     return 1 if missed else 0

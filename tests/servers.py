@@ -33,7 +33,12 @@ class Server:
             self._process = self.netns.call(
                 subprocess.Popen[bytes], command, stdout=log, stderr=log
             )
-        eventually(lambda: self.get(self._ready_path), within=30)
+        eventually(self._ready, within=30)
+
+    def _ready(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            raise RuntimeError(f"it has ended: {(self.directory / 'log').read_text()}")
+        return bool(self.get(self._ready_path))
 
     def kill(self) -> None:
         """End it as a crash would."""

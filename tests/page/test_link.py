@@ -4,7 +4,7 @@ import signal
 from contextlib import ExitStack
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from sockmon.ui.web.events import STREAMS
 from tests.page.browser import ORIGIN
@@ -55,3 +55,24 @@ def test_a_page_that_is_turned_away_says_so_and_comes_back(site: Site) -> None:
         expect(page.locator(".pulse.live")).to_be_visible(timeout=15_000)
         expect(banner).to_be_hidden()
         page.close()
+
+
+def test_history_that_did_not_come_is_asked_for_again_and_then_no_more(site: Site) -> None:
+    asked: list[str] = []
+
+    def fail_at_first(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) == 1:
+            route.abort()
+        else:
+            route.continue_()
+
+    with site.daemon() as daemon:
+        page = site.browser.new_page()
+        page.route("**/api/v1/history*", fail_at_first)
+        page.goto(ORIGIN)
+        expect(page.locator(".plot canvas")).to_be_visible()
+        daemon.wait_for_polls(8)
+        expect(page.locator(".alerts")).to_contain_text("Nothing has fired")
+        page.close()
+    assert len(asked) == 2, "polls are told by the stream"

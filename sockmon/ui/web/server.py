@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -186,6 +187,13 @@ class BoundedProtocol(H11Protocol):
         self._line.abort()
 
 
+def _is_our_mistake(record: logging.LogRecord) -> bool:
+    """Return whether an answer failed by itself: what strangers send is no news for the journal."""
+    error = record.exc_info[1] if record.exc_info else None
+    # The latter two: the server stops, or the client has broken the protocol meanwhile.
+    return error is not None and not isinstance(error, asyncio.CancelledError | h11.ProtocolError)
+
+
 class WebServer(uvicorn.Server):
     """Serves an application on an open socket until stopped; leaves signals to the daemon.
 
@@ -210,8 +218,7 @@ class WebServer(uvicorn.Server):
             )
         )
         self._policy = policy
-        # What strangers send is no news for the journal.
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        logging.getLogger("uvicorn.error").addFilter(_is_our_mistake)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

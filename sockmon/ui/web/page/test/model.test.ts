@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { bars } from '../src/model/ages'
+import { believed } from '../src/model/believed'
 import { EDGES, END, NODE, PLACES } from '../src/model/diagram'
 import { lines } from '../src/model/evidence'
 import { bytes, clock, count, duration, percent, shortCount, words } from '../src/model/format'
 import { gauges } from '../src/model/gauges'
-import { appended, columnsOf } from '../src/model/history'
+import { appended, columnsOf, isBehind } from '../src/model/history'
 import { STATES, type Group } from '../src/model/message'
 import { explanation, totals, whereAbouts } from '../src/model/states'
 import { backoff, status } from '../src/model/status'
@@ -41,9 +42,23 @@ test('healthy is said only of what was seen', () => {
   assert.equal(verdict(namespace(), observation({ failures: [failure] })).level, 'unknown')
   const elsewhere = { ...failure, netns: 'another' }
   assert.equal(verdict(namespace(), observation({ failures: [elsewhere] })).level, 'ok')
-  const never = verdict(namespace({ tcp: null }), observation())
+  const never = verdict(namespace({ tcp: null, diagnosed_at: null }), observation())
   assert.equal(never.level, 'unknown')
   assert.match(never.detail, /Not one poll/)
+})
+
+test('what has not been read for three intervals is not known', () => {
+  const told = namespace({ findings: [finding()], ages: { close_wait: [1] } })
+  const at = (taken_at: number) => observation({ taken_at, interval_seconds: 5 })
+  assert.deepEqual(believed(told, at(16)), told)
+  const old = believed(told, at(64))
+  assert.deepEqual([old.tcp, old.ports, old.limits, old.findings, old.ages], [null, null, null, null, null])
+  assert.equal(verdict(old, at(64)).level, 'unknown')
+  assert.match(verdict(old, at(64)).detail, /^No poll has succeeded for 1m 3s\./)
+  const partly = believed({ ...told, diagnosed_at: 60, tcp: { taken_at: 60, ipv4: {} } }, at(64))
+  assert.deepEqual([partly.tcp?.taken_at, partly.ports, partly.findings], [60, null, told.findings])
+  const clockSet = believed(namespace({ diagnosed_at: 7_000 }), at(2))
+  assert.deepEqual([clockSet.findings, clockSet.tcp?.taken_at], [null, 1])
 })
 
 test('the verdict is as bad as the worst finding', () => {
@@ -74,6 +89,10 @@ test('a finding knows its alert', () => {
   const alert = { state: 'firing' as const, since: 1, firing_since: 2, resolved_at: null, labels, annotations: {} }
   const detectors = { close_wait_leak: { alert: 'SockmonCloseWaitLeak', runbook_url: '' } }
   assert.equal(alertOf(finding(), observation({ alerts: [alert], detectors })), alert)
+  const other = { ...alert, labels: { ...labels, owner: 'orders.service' } }
+  const owner = { name: 'python', pid: 7, unit: 'orders.service', fds: null, fd_limit: null }
+  const both = observation({ alerts: [alert, other], detectors })
+  assert.equal(alertOf(finding({ subject: { role: 'listener', port: 80, owner } }), both), other)
   const resolved = { ...alert, state: 'resolved' as const }
   assert.equal(alertOf(finding(), observation({ alerts: [resolved], detectors })), null)
 })
@@ -150,6 +169,23 @@ test('history goes on with each poll, and forgets what is too old', () => {
   assert.equal(unread.states.close_wait.at(-1), null)
   const later = appended(next, host, 100 + 3_608, 'hour')
   assert.deepEqual(later.times, [110, 3_708])
+})
+
+test('an hour has a row a second, however often polls are', () => {
+  const begun = columnsOf(history({ times: [100] }))
+  assert.equal(appended(begun, namespace(), 100.5, 'hour'), begun)
+  assert.deepEqual(appended(begun, namespace(), 101, 'hour').times, [100, 101])
+})
+
+test('history is asked for again after a gap, or when the clock was set', () => {
+  const columns = columnsOf(history({ times: [1_000] }))
+  const at = (taken_at: number, interval_seconds = 5) => observation({ taken_at, interval_seconds })
+  assert.equal(isBehind(columns, at(1_010), 'hour'), false)
+  assert.equal(isBehind(columns, at(1_015), 'hour'), true)
+  assert.equal(isBehind(columns, at(1_001.1, 0.1), 'hour'), false)
+  assert.equal(isBehind(columns, at(940), 'hour'), true)
+  assert.equal(isBehind(columns, at(1_065), 'day'), false)
+  assert.equal(isBehind(columns, at(1_095), 'day'), true)
 })
 
 test('both families are counted together', () => {

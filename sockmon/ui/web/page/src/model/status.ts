@@ -15,7 +15,7 @@ export interface Status {
 }
 
 /** As the daemon has it: STALE_AFTER_INTERVALS. */
-const OLD_AFTER_INTERVALS = 3
+export const OLD_AFTER_INTERVALS = 3
 /** What the way from the daemon may take. */
 const SLACK_SECONDS = 2
 

@@ -1,6 +1,6 @@
 /** What the page says first: is this host well, and if not, who must act? */
 
-import { count, plural } from './format'
+import { count, duration, plural } from './format'
 import type { Alert, Finding, Namespace, Observation } from './message'
 import { totals } from './states'
 
@@ -111,7 +111,7 @@ export function countdown(finding: Finding): { seconds: number; what: string } |
 /** The alert that a finding has become, if it has. */
 export function alertOf(finding: Finding, observation: Observation): Alert | null {
   const name = observation.detectors[finding.detector]?.alert
-  const { role, port } = finding.subject
+  const { role, port, owner } = finding.subject
   const found = observation.alerts.filter(
     ({ labels, state }) =>
       state !== 'resolved' &&
@@ -121,7 +121,9 @@ export function alertOf(finding: Finding, observation: Observation): Alert | nul
       labels['role'] === (role ?? undefined) &&
       labels['port'] === (port === null ? undefined : String(port)),
   )
-  return found[0] ?? null
+  // Services of two owners may connect to one port: each has an alert of its own.
+  const its = found.find(({ labels }) => [owner?.unit, owner?.name].includes(labels['owner']))
+  return its ?? found[0] ?? null
 }
 
 /** What could not be read or looked at in the last poll, as sentences. */
@@ -137,10 +139,15 @@ export function unseen(namespace: Namespace, observation: Observation): string[]
 export function verdict(namespace: Namespace, observation: Observation): Verdict {
   const counts = totals(namespace)
   if (counts === null || namespace.findings === null) {
+    const { diagnosed_at: at } = namespace
+    const since =
+      at === null
+        ? 'Not one poll has succeeded yet'
+        : `No poll has succeeded for ${duration(observation.taken_at - at)}`
     return {
       level: 'unknown',
       headline: 'This host’s sockets cannot be seen',
-      detail: 'Not one poll has succeeded yet. Nothing is known, good or bad.',
+      detail: `${since}. Nothing is known, good or bad.`,
     }
   }
   const { findings } = namespace

@@ -1,11 +1,11 @@
-import { useEffect, useState } from 'preact/hooks'
 import { clock, duration } from '../model/format'
-import type { Alert, AlertChange, History, Observation } from '../model/message'
+import type { Alert, AlertChange, Observation } from '../model/message'
 
 const SHOWN = 12
 
-export function Alerts({ observation, netns }: { observation: Observation; netns: string }) {
-  const changes = useChanges(observation, netns)
+/** changes: null until the daemon has told them. */
+export function Alerts(props: { observation: Observation; changes: AlertChange[] | null }) {
+  const { observation, changes } = props
   const { alerts, taken_at: now } = observation
   const current = alerts.filter(({ state }) => state !== 'resolved')
   return (
@@ -15,7 +15,8 @@ export function Alerts({ observation, netns }: { observation: Observation; netns
         <ul class="current">{current.map(alert => <Current key={JSON.stringify(alert.labels)} alert={alert} now={now} />)}</ul>
       )}
       <h3>What has been</h3>
-      {changes.length === 0 ? <p class="empty">Nothing has fired since this history began.</p> : (
+      {changes === null ? <p class="empty">History is on its way.</p>
+      : changes.length === 0 ? <p class="empty">Nothing has fired since this history began.</p> : (
         <ol class="past">
           {changes.slice(-SHOWN).reverse().map(change => (
             <li key={`${change.at}${change.state}${JSON.stringify(change.labels)}`} class={`${change.state} ${change.labels['severity'] ?? ''}`}>
@@ -48,18 +49,3 @@ function Current({ alert, now }: { alert: Alert; now: number }) {
 
 const name = (labels: Record<string, string>): string =>
   `${labels['alertname'] ?? ''}${labels['port'] ? ` :${labels['port']}` : ''}${labels['owner'] ? ` ${labels['owner']}` : ''}`
-
-/** Changes are asked for when the alerts are not as they were. */
-function useChanges(observation: Observation, netns: string): AlertChange[] {
-  const [changes, know] = useState<AlertChange[]>([])
-  const now = JSON.stringify(observation.alerts.map(({ state, labels }) => [state, labels]))
-  useEffect(() => {
-    const asked = new AbortController()
-    fetch(`/api/v1/history?range=day&netns=${encodeURIComponent(netns)}`, { signal: asked.signal })
-      .then(answer => (answer.ok ? (answer.json() as Promise<History>) : null))
-      .then(history => history && know(history.alert_changes))
-      .catch(() => undefined) // the stream says that the daemon is gone
-    return () => asked.abort()
-  }, [now, netns])
-  return changes
-}

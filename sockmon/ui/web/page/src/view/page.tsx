@@ -1,6 +1,7 @@
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import { listen, seconds } from '../feed'
-import type { Beat, Observation, State } from '../model/message'
+import { believed } from '../model/believed'
+import type { AlertChange, Beat, Observation, State } from '../model/message'
 import { status, type Link } from '../model/status'
 import { verdict, type Level } from '../model/verdict'
 import { Ages } from './ages'
@@ -21,6 +22,7 @@ export function Page() {
   const [link, linked] = useState<Link>({ phase: 'connecting' })
   const [chosen, choose] = useState('host')
   const [state, look] = useState<State>('close_wait')
+  const [changes, changed] = useState<AlertChange[] | null>(null)
   const now = useSeconds()
 
   useEffect(
@@ -29,7 +31,11 @@ export function Page() {
   )
 
   const namespaces = observation?.namespaces ?? []
-  const namespace = namespaces.find(({ netns }) => netns === chosen) ?? namespaces[0] ?? null
+  const told = namespaces.find(({ netns }) => netns === chosen) ?? namespaces[0] ?? null
+  const namespace = useMemo(
+    () => (observation && told ? believed(told, observation) : null),
+    [observation, told],
+  )
   const said = useMemo(
     () => (observation && namespace ? verdict(namespace, observation) : null),
     [observation, namespace],
@@ -61,13 +67,13 @@ export function Page() {
         {observation && namespace && said ? (
           <>
             <Verdict said={said} namespace={namespace} observation={observation} />
-            <Past key={namespace.netns} namespace={namespace} observation={observation} />
+            <Past key={namespace.netns} namespace={namespace} observation={observation} changed={changed} />
             <Gauges namespace={namespace} />
             <Diagram namespace={namespace} chosen={state} choose={look} />
             <div class="stack">
               <Explained state={state} namespace={namespace} observation={observation} />
               <Ages namespace={namespace} observation={observation} />
-              <Alerts observation={observation} netns={namespace.netns} />
+              <Alerts observation={observation} changes={changes} />
             </div>
             <StateTable namespace={namespace} />
           </>

@@ -1,6 +1,6 @@
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import { clock, count } from '../model/format'
-import { appended, columnsOf, type Columns } from '../model/history'
+import { appended, columnsOf, isBehind, type Columns } from '../model/history'
 import {
   STATES,
   type AlertChange,
@@ -16,12 +16,18 @@ import { Plot } from './plot'
 /** What moves little, and would flatten what does. */
 const HIDDEN_AT_FIRST: State[] = ['listen', 'close']
 
-export function Past({ namespace, observation }: { namespace: Namespace; observation: Observation }) {
+export function Past(props: {
+  namespace: Namespace
+  observation: Observation
+  /** Called with what the daemon's history tells of alerts. */
+  changed: (changes: AlertChange[]) => void
+}) {
+  const { namespace, observation, changed } = props
   const [range, choose] = useState<Range>('hour')
   const [logarithmic, scale] = useState(false)
   const [hidden, hide] = useState<ReadonlySet<State>>(new Set(HIDDEN_AT_FIRST))
   const [pointed, point] = useState<number | null>(null)
-  const { columns, changes } = usePast(namespace, observation, range)
+  const { columns, changes } = usePast(namespace, observation, range, changed)
   const at = pointed === null ? -1 : pointed
   const when = columns?.times.at(at)
   return (
@@ -73,26 +79,37 @@ export function Past({ namespace, observation }: { namespace: Namespace; observa
 const told = (n: number | null | undefined): string => (n == null ? '–' : count(n))
 
 /** History as the daemon keeps it, and what each poll adds; asked for anew when there was a gap. */
-function usePast(namespace: Namespace, observation: Observation, range: Range) {
+function usePast(
+  namespace: Namespace,
+  observation: Observation,
+  range: Range,
+  changed: (changes: AlertChange[]) => void,
+) {
   const [history, know] = useState<{ columns: Columns; changes: AlertChange[]; range: Range } | null>(null)
   const [asked, ask] = useState(0)
+  const waiting = useRef(false)
 
   useEffect(() => {
     const request = new AbortController()
+    waiting.current = true
     const query = `range=${range}&netns=${encodeURIComponent(namespace.netns)}`
     fetch(`/api/v1/history?${query}`, { signal: request.signal })
       .then(answer => (answer.ok ? (answer.json() as Promise<History>) : null))
-      .then(told => told && know({ columns: columnsOf(told), changes: told.alert_changes, range }))
+      .then(told => {
+        if (told === null) return
+        know({ columns: columnsOf(told), changes: told.alert_changes, range })
+        changed(told.alert_changes)
+      })
       .catch(() => undefined) // the stream says that the daemon is gone
+      .finally(() => {
+        if (!request.signal.aborted) waiting.current = false
+      })
     return () => request.abort()
   }, [range, namespace.netns, asked])
 
   useEffect(() => {
-    if (history === null || history.range !== range) return
-    const last = history.columns.times.at(-1) ?? 0
-    const since = observation.taken_at - last
-    if (range === 'day' ? since > 90 : since > 2.5 * observation.interval_seconds) {
-      ask(n => n + 1)
+    if (history?.range !== range || isBehind(history.columns, observation, range)) {
+      if (!waiting.current) ask(n => n + 1) // an answer that is slow to come is waited for
     } else if (range === 'hour') {
       know({ ...history, columns: appended(history.columns, namespace, observation.taken_at, range) })
     }

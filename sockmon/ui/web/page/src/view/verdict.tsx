@@ -31,7 +31,7 @@ export function Verdict(props: { said: Said; namespace: Namespace; observation: 
         </div>
       ) : null}
       {findings.map(finding => (
-        <Card key={JSON.stringify([finding.detector, finding.subject.role, finding.subject.port, finding.subject.owner?.name])}
+        <Card key={JSON.stringify([finding.detector, finding.subject.role, finding.subject.port, finding.subject.owner?.unit, finding.subject.owner?.name])}
           finding={finding} alone={findings.length === 1} observation={observation} />
       ))}
       {namespace.hidden_processes ? (
