@@ -23,6 +23,7 @@ from sockmon.kernel.sockdiag import NetlinkTransport
 from sockmon.kernel.source import KernelSource
 from sockmon.model.observation import Moment, Observation
 from sockmon.monitor import Monitor
+from sockmon.namespace import NamespaceMonitor
 from sockmon.ui.web.app import create_app
 from sockmon.ui.web.board import Board
 
@@ -105,7 +106,7 @@ class Diagnosis:
         self._wall = self._cpu = 0.0
         self._patches = ExitStack()
         # The latter counts states and, where it must, asks the kernel for the second dump.
-        for owner, method in ((Diagnostician, "diagnose"), (Monitor, "_last_heard")):
+        for owner, method in ((Diagnostician, "diagnose"), (NamespaceMonitor, "_last_heard")):
             timed = self._timed(getattr(owner, method))
             self._patches.enter_context(patch.object(owner, method, timed))
 
