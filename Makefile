@@ -12,6 +12,7 @@ help:
 	@echo "make bench  measure speed and memory against ss, netstat, node_exporter and others (root)"
 	@echo "make generate   make anew what is committed but made: rules, dashboards, man page ..."
 	@echo "make page   build the web page anew (Node.js); make screenshots: pictures of it for docs/"
+	@echo "make captures   run the commands that the pages show, and write down what they say"
 	@echo "make wheels collect build/wheels, for servers without Internet"
 	@echo "make deb    build a Debian package, for servers with this Python's minor version"
 	@echo "make bundle pack build/sockmon-*.tar.gz, for servers without Internet"
@@ -72,12 +73,17 @@ generate: $(VENV)/development
 	$(BIN)/python deploy/man/generate.py
 
 # The page, from its source; what is built of it is committed too. Needs Node.js.
-.PHONY: page screenshots
+.PHONY: page screenshots captures
 page:
 	cd sockmon/ui/web/page && npm ci --ignore-scripts --no-audit --no-fund && npm run build
 
 screenshots: $(VENV)/development components
 	$(BIN)/python -m tests.page.screenshots docs/screenshots
+
+# What the pages show of commands is what these say now (root).
+captures: $(VENV)/development components
+	$(BIN)/python -m tests.captures
+	$(BIN)/python -m tests.captures.picture docs/screenshots/top.svg
 
 # Every wheel a server needs, for its Python (the same minor version as this one).
 .PHONY: wheels

@@ -1,0 +1,143 @@
+"""What the pages show is true: commands parse, links with anchors lead somewhere, READMEs agree."""
+
+import itertools
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from sockmon.ui.cli import build_parser
+from sockmon.ui.commands.command import UsageError
+from tests.captures.__main__ import PAGES as CAPTURED
+from tests.captures.blocks import blocks
+from tests.captures.hosts import HOSTS
+from tests.conftest import REPOSITORY
+
+PAGES = [
+    page
+    for pattern in ("README*.md", "docs/**/*.md", "deploy/**/*.md", "grafana/*.md")
+    for page in sorted(REPOSITORY.glob(pattern))
+]
+READMES = [REPOSITORY / name for name in ("README.md", "README.zh.md")]
+
+#: Where a shell begins a command; `-- ` is kubectl's.
+_CALL = re.compile(r"(?:^|sudo |[;|&] |-- |\$\()(?:\S*/)?sockmon (?=\S)")
+#: What ends a command's words there.
+_ENDS = {"|", "||", "&&", ";", ">", ">>", "<", "&", ")", ">&"}
+#: What stands for something else in a synopsis.
+_PLACEHOLDERS = {"SCENARIO": "close-wait"}
+
+
+def shown_commands(page: str) -> Iterator[str]:
+    """What a reader is to type: after prompts, in shell blocks, in indented ones, in the text."""
+    for block in blocks(page):
+        if block.language == "console":
+            yield from (command.words for command in block.commands())
+        elif block.language == "sh":
+            yield from block.body.splitlines()
+    yield from indented(page)
+    yield from (span for span in spans(page) if re.match(r"sockmon .* -", span))
+
+
+def indented(page: str) -> list[str]:
+    """The lines of code blocks that are indented, not fenced."""
+    fences = [range(block.start, block.end) for block in blocks(page)]
+    return [
+        found[1]
+        for found in re.finditer(r"^ {4,}(\S.*)$", page, re.MULTILINE)
+        if not any(found.start() in fence for fence in fences)
+    ]
+
+
+def calls(page: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each line of the page that calls sockmon, with the call's words."""
+    for line in shown_commands(page.read_text()):
+        for found in _CALL.finditer(line):
+            lexer = shlex.shlex(line[found.end() :], posix=True, punctuation_chars=True)
+            lexer.whitespace_split = True
+            yield line, list(itertools.takewhile(lambda word: word not in _ENDS, lexer))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_commands_shown_are_commands(page: Path) -> None:
+    for line, words in calls(page):
+        # A synopsis has its options in brackets, and names in capitals.
+        plain = [_PLACEHOLDERS.get(word, word) for word in (w.strip("[]") for w in words)]
+        try:
+            with suppress(SystemExit):  # --version ends well; mistakes are UsageError
+                build_parser().parse_args(plain)
+        except UsageError as error:
+            pytest.fail(f"{line}: {error}")
+
+
+def test_the_commands_of_the_pages_are_found() -> None:
+    """The guard of the test above: it reads what it should."""
+    found = {words[0] for page in PAGES for _, words in calls(page)}
+    assert {"run", "count", "doctor", "top", "drill", "rules", "check-config"} <= found
+
+
+def test_what_was_captured_was_captured_where_it_says() -> None:
+    pages = [page for pattern in CAPTURED for page in REPOSITORY.glob(pattern)]
+    captured = [block for page in pages for block in blocks(page.read_text()) if block.host]
+    assert {block.host for block in captured} == set(HOSTS)
+    for block in captured:
+        assert list(block.commands()), block.body
+
+
+def test_links_to_headings_lead_to_headings() -> None:
+    for page in PAGES:
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text()):
+            aim = page.parent / target if target else page
+            assert anchor in anchors(aim.read_text()), f"{page}: {target}#{anchor}"
+
+
+def anchors(page: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    fences = [range(block.start, block.end) for block in blocks(page)]
+    return {
+        re.sub(r"[^\w\- ]", "", found[1].lower()).replace(" ", "-")
+        for found in re.finditer(r"^#+ (.+)$", page, re.MULTILINE)
+        if not any(found.start() in fence for fence in fences)
+    }
+
+
+def test_both_readmes_say_the_same() -> None:
+    english, chinese = (path.read_text() for path in READMES)
+    for part in (code, spans, links, rows, headings):
+        assert part(chinese) == part(english), part.__name__
+
+
+def code(page: str) -> list[str]:
+    """All code blocks, fenced or indented."""
+    return [block.body for block in blocks(page)] + indented(page)
+
+
+def spans(page: str) -> list[str]:
+    """What is set in code style, block for block."""
+    return sorted(re.findall(r"`([^`\n]+)`", prose(page)))
+
+
+def prose(page: str) -> str:
+    """The page without its fenced blocks."""
+    for block in reversed(list(blocks(page))):
+        page = page[: block.start] + page[block.end :]
+    return page.replace("```", "")
+
+
+def links(page: str) -> list[str]:
+    """Where links and pictures lead; the two pages' links to each other are the same one."""
+    return sorted(re.sub(r"\.zh\.md$", ".md", to) for to in re.findall(r"\]\(([^)]+)\)", page))
+
+
+def rows(page: str) -> list[list[str]]:
+    """The numbers in each row of each table, in whichever order a language has them."""
+    lines = [line for line in page.splitlines() if line.startswith("|")]
+    return [sorted(re.findall(r"\d+(?:[.,]\d+)*", line)) for line in lines]
+
+
+def headings(page: str) -> list[str]:
+    """The levels of the headings."""
+    return re.findall(r"^(#+) ", prose(page), re.MULTILINE)
