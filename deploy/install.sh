@@ -42,115 +42,47 @@ misused() {
     exit 2
 }
 
-# What must hold before anything is touched ------------------------------------------------------
-
-check_host() {
-    [ "$(id -u)" -eq 0 ] || fail "needs root: sudo $0"
-    [ -d /run/systemd/system ] ||
-        fail "systemd does not run here: have your own supervisor run \`sockmon run\`"
-    [ "$(dpkg-query -W -f '${db:Status-Status}' sockmon 2>/dev/null)" != installed ] ||
-        fail "the Debian package sockmon is installed: use apt-get, or remove it first"
-    exec 9>/run/sockmon-install.lock
-    flock --nonblock 9 || fail "another install.sh is at work"
-}
-
-check_python() {
-    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) ||
-        fail "there is no Python as $python: install it, or name another with --python"
-    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-        fail "$python is Python $version, and sockmon needs 3.11: name another with --python"
-    "$python" -c 'import ensurepip, venv; ensurepip.version()' 2>/dev/null ||
-        fail "$python lacks venv: install it (Debian: apt-get install python3-venv)"
-}
-
-check_wheels() {
-    [ -n "$wheels" ] || [ ! -d "$here/wheels" ] || wheels=$here/wheels
-    if [ -z "$wheels" ]; then
-        [ -e "$here/../pyproject.toml" ] || fail "$here is no checkout: give --wheels DIR"
-    else
-        set -- "$wheels"/sockmon-*.whl
-        [ -e "$1" ] || fail "$wheels holds no wheel of sockmon: make it with \`make wheels\`"
-    fi
-}
-
-check_place() {
-    [ -L "$home/current" ] || for entry in "$home"/*; do
-        case $entry in
-        "$home/*" | "$home"/release-*) ;; # nothing, or what an interrupted run has left
-        *) fail "$home holds something else: move it away first" ;;
-        esac
-    done
-    [ "$(readlink "$program")" = "$home/current/bin/sockmon" ] || [ ! -e "$program" ] ||
-        fail "$program is another sockmon: remove it first"
-    [ "$(systemctl is-enabled sockmon 2>/dev/null)" != masked ] ||
-        fail "sockmon.service is masked: systemctl unmask sockmon"
-}
-
 # The new version, made ready beside the old one -------------------------------------------------
 
 make_release() {
-    mkdir -p "$home"
-    new=$(mktemp -d "$home/release-XXXXXX")
+    { mkdir -p "$home" && new=$(mktemp -d "$home/release-XXXXXX"); } 2>/dev/null ||
+        unchanged "cannot write to $home"
     trap drop_release EXIT
     trap 'exit 1' HUP INT TERM
     chmod 755 "$new"
-    "$python" -m venv "$new"
+    said=$("$python" -m venv "$new" 2>&1) ||
+        unchanged "cannot make a Python environment in $home (is it full?): $(reason)"
     if [ -n "$wheels" ]; then
+        export PIP_CONFIG_FILE=/dev/null # the host's pip.conf is for other purposes
         pip_install --no-index --find-links "$wheels" 'sockmon[terminal]' ||
-            fail "cannot install from $wheels with Python $version: $(reason)"
+            unchanged "cannot install from $wheels with Python $version: $(reason)"
     else
         pip_install --require-hashes --requirement "$here/../requirements/runtime.txt" ||
-            fail "cannot fetch what sockmon needs (without Internet: --wheels DIR): $(reason)"
+            unchanged "cannot fetch what sockmon needs (without Internet: --wheels DIR): $(reason)"
         pip_install --no-deps --no-build-isolation "$here/.." ||
-            fail "cannot build sockmon: $(reason)"
+            unchanged "cannot build sockmon: $(reason)"
     fi
     mkdir "$new/deploy"
-    cp -R "$here/systemd/." "$here/sockmon.yaml" "$new/deploy"
+    cp -R "$here/systemd/." "$here/sockmon.yaml" "$here/install.sh" "$here/install-checks.sh" \
+        "$new/deploy"
+    if [ -d "$here/doc" ]; then cp -R "$here/doc" "$new"; else "$here/make-doc" "$new/doc"; fi
 }
 
+# Without the PIP_* of whoever installs: PIP_USER or PIP_TARGET would lead elsewhere.
 pip_install() {
-    "$new/bin/pip" install --quiet --disable-pip-version-check --retries 1 "$@" 2>"$new/pip.log"
+    said=$("$new/bin/pip" --isolated --disable-pip-version-check --retries 1 \
+        install --quiet "$@" 2>&1)
 }
 
+# The last error, or else the last line, of what has been said.
 reason() {
-    sed -n 's/^ERROR: //p' "$new/pip.log" | tail -1
+    error=$(printf '%s\n' "$said" | sed -n 's/^E[Rr][Rr][Oo][Rr]: //p' | tail -1)
+    printf '%s' "${error:-${said##*"$newline"}}"
 }
 
 drop_release() {
     [ "$(readlink "$home/current")" = "$new" ] || rm -rf "$new"
     rmdir "$home" 2>/dev/null || true
-}
-
-check_config() {
-    [ ! -e "$config" ] || mistakes=$("$new/bin/sockmon" check-config "$config" 2>&1) ||
-        fail "nothing is changed, as this version refuses the configuration:
-$mistakes"
-}
-
-check_port() {
-    ! systemctl --quiet is-active sockmon || return 0
-    read_first=$config
-    [ -e "$config" ] || read_first=$here/sockmon.yaml
-    problem=$("$new/bin/python" -I - "$read_first" 2>&1 <<'EOF'
-import pathlib, sys
-from sockmon import config
-from sockmon.ui.web import server
-address = config.load(pathlib.Path(sys.argv[1])).web.listen_address
-try:
-    server.listen(address).close()
-except server.ListenError as error:
-    sys.exit(f"{address.port} {str(error).partition(';')[0]}")
-EOF
-    ) || case $problem in
-    [0-9]*) fail "nothing is changed: ${problem#* }$(holder "${problem%% *}");" \
-        "mend that, or set another web.listen_address in $config" ;;
-    *) fail "nothing is changed, as this version does not work: ${problem##*"$newline"}" ;;
-    esac
-}
-
-holder() {
-    ss -Hltnp "sport = :$1" 2>/dev/null |
-        sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/ by \1, PID \2/p' | head -1
 }
 
 # Its taking the old one's place -----------------------------------------------------------------
@@ -165,27 +97,43 @@ activate() {
     ln -sfn "$1" "$home/next"
     mv -T "$home/next" "$home/current"
     for file in $shared; do
-        mkdir -p "/usr/local/share/${file%/*}"
-        ln -sfn "$home/current/share/$file" "/usr/local/share/$file"
+        link=/usr/local/share/$file
+        if is_foreign "$link"; then
+            continue
+        elif [ -e "$home/current/share/$file" ]; then
+            mkdir -p "${link%/*}"
+            ln -sfn "$home/current/share/$file" "$link"
+        else
+            rm -f "$link"
+        fi
     done
+}
+
+# Whether something is there that is no link of ours.
+is_foreign() {
+    case $(readlink "$1") in
+    "$home"/current/*) return 1 ;;
+    *) [ -e "$1" ] || [ -L "$1" ] ;;
+    esac
 }
 
 # A configuration is replaced only if it is still the template that came with the old release.
 install_config() {
     template=$new/deploy/sockmon.yaml
     known=${old:+$old/deploy/sockmon.yaml}
-    about_config="yours, kept"
     if [ ! -e "$config" ]; then
         put_config "$template" "$config"
         about_config="a template: look through it"
+    elif cmp -s "$config" "$template"; then
+        about_config="the template, not edited yet"
+    elif [ -n "$known" ] && cmp -s "$config" "$known"; then
+        put_config "$template" "$config"
+        about_config="the new template, as the old one was not edited"
     elif [ -n "$known" ] && ! cmp -s "$known" "$template"; then
-        if cmp -s "$known" "$config"; then
-            put_config "$template" "$config"
-            about_config="the new template, as the old one was not edited"
-        elif ! cmp -s "$config" "$template"; then
-            put_config "$template" "$config.new"
-            about_config="yours, kept; the new template is $config.new"
-        fi
+        put_config "$template" "$config.new"
+        about_config="yours, kept; the new template is $config.new"
+    else
+        about_config="yours, kept"
     fi
 }
 
@@ -233,7 +181,14 @@ $("$program" --version)$was
   service        sockmon.service ($(systemctl is-enabled sockmon || true), $(
         systemctl is-active sockmon || true))
 EOF
+    dropins=$(systemctl show --value --property=DropInPaths sockmon)
+    [ -z "$dropins" ] || echo "  drop-ins       $dropins"
+    echo "  to remove it   $home/current/deploy/install.sh uninstall"
     [ ! -e "${changes%.d}" ] || echo "  attention      ${changes%.d} is used in place of $unit"
+    for file in $shared; do
+        ! is_foreign "/usr/local/share/$file" ||
+            echo "  attention      /usr/local/share/$file is not of sockmon, and stays"
+    done
     if [ "$start" = yes ]; then
         echo "Next: sockmon doctor; systemctl status sockmon; journalctl --unit=sockmon"
     elif systemctl --quiet is-active sockmon; then
@@ -245,7 +200,7 @@ EOF
 
 install_sockmon() {
     check_python
-    check_wheels
+    check_source
     check_place
     old=$(readlink -e "$home/current" || true)
     old_version=$("$old/bin/sockmon" --version 2>/dev/null) || old_version=$useless
@@ -268,7 +223,7 @@ uninstall() {
     [ "$(readlink "$program")" != "$home/current/bin/sockmon" ] || rm "$program"
     for file in $shared; do
         link=/usr/local/share/$file
-        [ "$(readlink "$link")" != "$home/current/share/$file" ] || rm "$link"
+        is_foreign "$link" || rm -f "$link"
         rmdir "${link%/*}" 2>/dev/null || true
     done
     # Debian has /usr/local/share/man even when it is empty.
@@ -304,5 +259,8 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ "$action" = uninstall ] || [ "$purge" = no ] || misused "--purge goes with uninstall"
+[ -e "$here/install-checks.sh" ] || fail "$here is no checkout and no bundle: run it from there"
+# shellcheck source=deploy/install-checks.sh
+. "$here/install-checks.sh"
 check_host
 if [ "$action" = uninstall ]; then uninstall; else install_sockmon; fi

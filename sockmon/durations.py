@@ -28,6 +28,19 @@ def format_duration(seconds: float) -> str:
     return text + (f"{left}ms" if left or not text else "")
 
 
+def roughly(seconds: float) -> str:
+    """Return it as people say it: two units at most, and from ten of the larger on that alone.
+
+    5s, 1m30s, 33m, 2h5m, 16h, 3d4h.
+    """
+    whole = max(0, round(seconds))
+    for unit, smaller in ((86_400, 3600), (3600, 60), (60, 1)):
+        if whole >= unit:
+            step = unit if whole >= 10 * unit else smaller
+            return format_duration(round(whole / step) * step)
+    return f"{whole}s"
+
+
 class DurationField:
     """Marks a float of seconds that the configuration writes as a duration."""
 

@@ -24,7 +24,7 @@ PAGES = [
 READMES = [REPOSITORY / name for name in ("README.md", "README.zh.md")]
 
 #: Where a shell begins a command; `-- ` is kubectl's.
-_CALL = re.compile(r"(?:^|sudo |[;|&] |-- |\$\()(?:\S*/)?sockmon (?=\S)")
+_CALL = re.compile(r"(?:^|sudo |[;|&] |-- |\$\()(?:[^\s=]*/)?sockmon (?=\S)")
 #: What ends a command's words there.
 _ENDS = {"|", "||", "&&", ";", ">", ">>", "<", "&", ")", ">&"}
 #: What stands for something else in a synopsis.

@@ -4,10 +4,10 @@ Labels identify, annotations describe (Prometheus's alerting rules): no value th
 poll to poll is ever a label.
 """
 
-import json
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from sockmon.detect.wording import description
 from sockmon.model.finding import Finding
 from sockmon.text import one_line
 
@@ -52,20 +52,24 @@ def labels_of(finding: Finding, extra: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def annotations_of(finding: Finding) -> Mapping[str, str]:
-    """Return what the person on call reads."""
-    evidence = [
-        f"{name}: {value if isinstance(value, str) else json.dumps(value, default=str)}"
-        for name, value in finding.evidence.items()
-    ]
-    processes = finding.owner.processes if finding.owner else ()
-    held = [f"held by: {process.name} (pid {process.pid})" for process in processes]
+    """Return what people on the host read; elsewhere they need to be told which host it is."""
     return MappingProxyType(
         {
             "summary": _text(finding.summary),
-            "description": _text("\n".join([*finding.advice, *held, *evidence])),
+            "description": _text(description(finding)),
             "runbook_url": runbook_url(alert_name(finding.detector)),
         }
     )
+
+
+def annotations_elsewhere(
+    annotations: Mapping[str, str], labels: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Return what the person on call reads: the summary names the host, as that of the rules."""
+    instance, summary = labels.get("instance"), annotations.get("summary", "")
+    if not instance:
+        return annotations
+    return {**annotations, "summary": _cut(f"{instance}: {summary}", _ANNOTATION_LIMIT)}
 
 
 def _one_line(text: str) -> str:

@@ -6,8 +6,8 @@ The rules in words; the table below says the same, and nothing else changes an a
 - An alert is *pending* from the first poll that finds its condition, and *firing* once the
   condition has been found for as long as `for` says. If it goes before, nobody hears of it.
 - When the condition is no longer found, a firing alert is *kept* firing until it has not been found
-  for `keep_firing_for`; found again, it simply fires on. After that it is *resolved*, and remembered
-  for 15 minutes so that receivers can be told until they are sure to know. Found again, it begins
+  for `keep_firing_for`; found again, it simply fires on. After that it is *resolved*, remembered
+  for 15 minutes so that receivers can be told until they are sure to know; found again, it begins
   anew.
 - A poll that could not look (*unseen*) proves nothing: it changes nothing.
 - Severity. `for` belongs to the condition: it is waited for once, whatever the severity. When a

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect.detector import HYSTERESIS, Detector, DetectorLimits, Ratio, severity
-from sockmon.detect.telling import inodes, only, per_second, percent
+from sockmon.detect.telling import inodes, only, per_second, percent, who
 from sockmon.model.finding import Finding, FindingKey, Group, Severity, Subject
 from sockmon.model.listeners import ListenQueue
 from sockmon.model.sight import Sight
@@ -47,7 +47,7 @@ def _judge(sight: Sight, limits: Limits, queue: ListenQueue, ratio: float) -> It
         judged = "critical"
     if judged is None:
         return
-    who = subject.owner or "an unknown process"
+    server = who(sight.owners.get(group) if group else None)
     yield Finding(
         detector=NAME,
         severity=judged,
@@ -56,12 +56,12 @@ def _judge(sight: Sight, limits: Limits, queue: ListenQueue, ratio: float) -> It
         value=ratio,
         limit=limits.warning_ratio,
         summary=(
-            f"{queue.length} connections to port {queue.port} wait for {who} to accept them: "
+            f"{queue.length} connections to port {queue.port} wait for {server} to accept them: "
             f"{percent(ratio)} of the queue's {queue.limit}"
             + ("; more are dropped" if judged == "critical" else "")
         ),
         evidence=_evidence(sight, queue),
-        advice=_advice(sight, queue, who),
+        advice=_advice(sight, queue, server),
         group=group,
         inodes=inodes(sight.table, rows),
     )
@@ -106,11 +106,11 @@ def _evidence(sight: Sight, queue: ListenQueue) -> dict[str, Any]:
     return evidence
 
 
-def _advice(sight: Sight, queue: ListenQueue, who: str) -> tuple[str, ...]:
+def _advice(sight: Sight, queue: ListenQueue, server: str) -> tuple[str, ...]:
     advice = [
         (
-            f"{who} must call accept() more often: it is stuck, out of processor time, threads or "
-            "file descriptors, or too small for the load. Look at it first: ss -tlnp "
+            f"{server} must call accept() more often: it is stuck, out of processor time, threads "
+            "or file descriptors, or too small for the load. Look at it first: ss -tlnp "
             f"{_at(queue.port)}"
         ),
         (
@@ -124,12 +124,12 @@ def _advice(sight: Sight, queue: ListenQueue, who: str) -> tuple[str, ...]:
     elif queue.limit >= settings.somaxconn:
         advice.append(
             f"The limit of {queue.limit} is net.core.somaxconn. For short bursts raise it, and the "
-            f"backlog that {who} asks for, and restart {who}; for a stuck application it only "
-            "makes clients wait longer."
+            f"backlog that {server} asks for, and restart {server}; for a stuck application it "
+            "only makes clients wait longer."
         )
     else:
         advice.append(
-            f"The limit of {queue.limit} is what {who} asked for with listen(); somaxconn would "
+            f"The limit of {queue.limit} is what {server} asked for with listen(); somaxconn would "
             f"allow {settings.somaxconn}. For short bursts raise it there (nginx: backlog=) and "
             "restart; for a stuck application it only makes clients wait longer."
         )

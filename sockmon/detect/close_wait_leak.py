@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from sockmon.detect.confirm import REMEMBERED_SECONDS
 from sockmon.detect.detector import Count, Detector, DetectorLimits, Ratio, Seconds, severity
-from sockmon.detect.telling import inodes, lasting, only, place
+from sockmon.detect.telling import first_aid, inodes, only, percent, place, who
+from sockmon.detect.wording import REASON
+from sockmon.durations import roughly
 from sockmon.model import close_wait
 from sockmon.model.finding import Finding, FindingKey, Group, Owner, Severity, Subject
 from sockmon.model.ports import robust_slope
@@ -69,15 +71,17 @@ def _judge(
     growth = _growth(sight, key, count, limits.growth_window)
     use = _descriptors(owner)
     seconds_left = (use[1] - use[0]) / growth if use and growth else None
-    critical = (
-        (bool(growth) and oldest > limits.critical_age)
-        or (use is not None and use[0] >= limits.critical_fd_ratio * use[1])
-        or (seconds_left is not None and seconds_left < limits.critical_fd_exhaustion)
-    )
-    judged: Severity = "critical" if critical else "warning"
+    reasons = []
+    if seconds_left is not None and seconds_left < limits.critical_fd_exhaustion:
+        reasons.append(f"its descriptors run out in about {roughly(seconds_left)}")
+    if use and use[0] >= limits.critical_fd_ratio * use[1]:
+        reasons.append(f"{percent(use[0] / use[1])} of its descriptors are in use")
+    if growth and oldest > limits.critical_age:
+        reasons.append(f"it still grows, and the oldest is {roughly(oldest)} old")
+    judged: Severity = "critical" if reasons else "warning"
     evidence = _evidence(sight, rows, oldest, growth, seconds_left)
-    known = owner is not None and (owner.unit is not None or owner.processes)
-    who = subject.owner if known and subject.owner else "a process that may not be seen"
+    if reasons:
+        evidence[REASON] = "; ".join(reasons)
     return Finding(
         detector=NAME,
         severity=judged,
@@ -86,11 +90,11 @@ def _judge(
         value=count,
         limit=limits.warning_sockets,
         summary=(
-            f"{who} has not closed {count} connections that its peers have closed "
-            f"({place(group)}; the oldest {lasting(oldest)} ago)"
+            f"{who(owner)} has not closed {count} connections that its peers have closed "
+            f"({place(group)}; the oldest {roughly(oldest)} ago)"
         ),
         evidence=evidence,
-        advice=_advice(group, who, evidence, seconds_left, known=bool(known)),
+        advice=_advice(group, owner, evidence, seconds_left),
         group=group,
         inodes=inodes(sight.table, rows),
     )
@@ -141,15 +145,10 @@ def _evidence(
 
 
 def _advice(
-    group: Group,
-    who: str,
-    evidence: dict[str, Any],
-    seconds_left: float | None,
-    *,
-    known: bool,
+    group: Group, owner: Owner | None, evidence: dict[str, Any], seconds_left: float | None
 ) -> tuple[str, ...]:
     advice = [
-        f"{who} must close these sockets: the kernel keeps CLOSE_WAIT for ever.",
+        f"{who(owner)} must close these sockets: the kernel keeps CLOSE_WAIT for ever.",
     ]
     if evidence["never_read_to_the_end"]:
         advice.append(
@@ -163,10 +162,9 @@ def _advice(
         )
     if seconds_left is not None:
         advice.append(
-            "At this rate it is out of file descriptors in "
-            f"{lasting(seconds_left)}: plan a restart before that."
+            f"At this rate it is out of file descriptors in about {roughly(seconds_left)}: plan a "
+            "restart before that."
         )
     advice.append(f"See them: ss -tnpo state close-wait {only(group.role, group.port)}")
-    if known:
-        advice.append(f"First aid: restart {who}; it loses its other connections too.")
+    advice.append(first_aid(owner))
     return tuple(advice)

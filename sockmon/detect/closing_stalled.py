@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect.detector import Count, Detector, DetectorLimits, Seconds, judge_groups
-from sockmon.detect.telling import inodes, lasting, only, place
+from sockmon.detect.telling import inodes, only, place
+from sockmon.durations import roughly
 from sockmon.model.finding import Finding, Group
 from sockmon.model.sight import Sight
 from sockmon.model.states import TcpState
@@ -52,7 +53,7 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
             limit=limits.warning_sockets,
             summary=(
                 f"{rows.size} connections {place(group)} cannot finish closing: their peers do "
-                f"not acknowledge (the oldest for {lasting(oldest)})"
+                f"not acknowledge (the oldest for {roughly(oldest)})"
             ),
             evidence=evidence,
             advice=_advice(group, evidence),

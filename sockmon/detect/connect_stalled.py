@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from sockmon.detect.backoff import seconds_to_connect, seconds_to_give_up
 from sockmon.detect.detector import HYSTERESIS, Count, Detector, DetectorLimits, severity
-from sockmon.detect.telling import inodes, lasting, only
+from sockmon.detect.telling import inodes, only
+from sockmon.durations import roughly
 from sockmon.model.finding import Finding, FindingKey, Subject
 from sockmon.model.limits import PORTS, TcpSettings
 from sockmon.model.sight import Sight
@@ -116,7 +117,7 @@ def _advice(settings: TcpSettings | None, port: int, address: str) -> tuple[str,
     if settings is not None:
         total = seconds_to_connect(settings.syn_retries, settings.syn_linear_timeouts)
         advice.append(
-            f"The kernel gives up after {lasting(total)} (net.ipv4.tcp_syn_retries = "
+            f"The kernel gives up after {roughly(total)} (net.ipv4.tcp_syn_retries = "
             f"{settings.syn_retries}). An application that cannot wait so long needs a connect "
             "timeout of its own, and should try another address."
         )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect.detector import Count, Detector, DetectorLimits, judge_groups
-from sockmon.detect.telling import inodes, only, place
+from sockmon.detect.telling import inodes, only, place, who
 from sockmon.model.finding import Finding, FindingKey, Group
 from sockmon.model.sight import Sight
 from sockmon.model.states import TcpState
@@ -56,7 +56,7 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
                 f"{evidence['retransmits_most']} tries: their peers seem gone"
             ),
             evidence=evidence,
-            advice=_advice(group, subject.owner or "an unknown process", evidence),
+            advice=_advice(group, who(sight.owners.get(group)), evidence),
             group=group,
             inodes=inodes(table, rows),
         )
@@ -94,13 +94,13 @@ def _keepalive(sight: Sight, group: Group) -> dict[str, int]:
     return {"idle_sockets": int(idle.size), "of_them_set": int((idle == _KEEPALIVE).sum())}
 
 
-def _advice(group: Group, who: str, evidence: dict[str, Any]) -> tuple[str, ...]:
+def _advice(group: Group, holder: str, evidence: dict[str, Any]) -> tuple[str, ...]:
     peer = evidence["peers"][0]["address"]
     advice = [
         (
             "The kernel sends the same data again and again, and nothing is acknowledged: the peer "
             "has lost power or its network, or a firewall between has forgotten the "
-            f"connection; {who} does not know, and waits."
+            f"connection; {holder} does not know, and waits."
         ),
     ]
     if evidence["probing"]:
@@ -116,7 +116,7 @@ def _advice(group: Group, who: str, evidence: dict[str, Any]) -> tuple[str, ...]
         ),
         (
             "The kernel gives up after net.ipv4.tcp_retries2 tries (15 unless set: some 15 "
-            f"minutes); {who} should set TCP_USER_TIMEOUT, or a write timeout of its own. "
+            f"minutes); {holder} should set TCP_USER_TIMEOUT, or a write timeout of its own. "
             "Keepalive does not help while data is unacknowledged."
         ),
     ]

@@ -22,7 +22,8 @@ from sockmon.detect.detector import (
     Seconds,
     severity,
 )
-from sockmon.detect.telling import inodes, lasting, percent
+from sockmon.detect.telling import inodes, percent
+from sockmon.durations import roughly
 from sockmon.model.finding import Finding, FindingKey, Severity, Subject
 from sockmon.model.limits import PortRange
 from sockmon.model.ports import Destination, PortUse
@@ -97,7 +98,7 @@ def _finding(sight: Sight, limits: Limits, use: PortUse, ratio: float, judged: S
         summary=(
             f"connections from {to.source} to {_endpoint(to.address, to.port)} use "
             f"{percent(ratio)} of the local ports ({use.used} of {sight.ephemeral.usable})"
-            + (f", all in {lasting(sight.exhaustion_seconds)}" if _forecast(sight) else "")
+            + (f", all in about {roughly(sight.exhaustion_seconds)}" if _forecast(sight) else "")
         ),
         evidence=_evidence(sight, use),
         advice=_advice(sight, use),

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect.detector import Count, Detector, DetectorLimits, judge_groups
-from sockmon.detect.telling import inodes, lasting, only, place
+from sockmon.detect.telling import inodes, only, place, who
+from sockmon.durations import roughly
 from sockmon.model.finding import Finding, Group
 from sockmon.model.roles import Role
 from sockmon.model.sight import Sight
@@ -44,7 +45,7 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
     most = limits.warning_sockets, limits.critical_sockets
     for group, rows, subject, _, judged in judge_groups(sight, NAME, aged.rows[places], *most):
         oldest = sight.now - min(since[row] for row in rows.tolist())
-        who = subject.owner or "an unknown process"
+        holder = who(sight.owners.get(group))
         yield Finding(
             detector=NAME,
             severity=judged,
@@ -53,11 +54,11 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
             value=int(rows.size),
             limit=limits.warning_sockets,
             summary=(
-                f"{rows.size} connections that {who} has ended are kept open by their peers "
-                f"({place(group)}; the oldest for {lasting(oldest)})"
+                f"{rows.size} connections that {holder} has ended are kept open by their peers "
+                f"({place(group)}; the oldest for {roughly(oldest)})"
             ),
             evidence=_evidence(sight, rows, oldest, timeout),
-            advice=_advice(group, who, timeout),
+            advice=_advice(group, holder, timeout),
             group=group,
             inodes=inodes(sight.table, rows),
         )
@@ -75,16 +76,17 @@ def _evidence(sight: Sight, rows: NDArray[np.intp], oldest: float, timeout: int)
     }
 
 
-def _advice(group: Group, who: str, timeout: int) -> tuple[str, ...]:
+def _advice(group: Group, holder: str, timeout: int) -> tuple[str, ...]:
     other_end: Role = "remote" if group.role == "listener" else "listener"
     return (
         (
-            f"{who} has shut down its sending side and waits; the peers have acknowledged that and "
-            "do not close. There they are in CLOSE_WAIT: the peers' application must close them."
+            f"{holder} has shut down its sending side and waits; the peers have acknowledged that "
+            "and do not close. There they are in CLOSE_WAIT: the peers' application must close "
+            "them."
         ),
         f"Look at a peer, there: ss -tnpo state close-wait {only(other_end, group.port)}",
         (
-            f"{who} should wait for the end only so long, and then close(): from then on the "
+            f"{holder} should wait for the end only so long, and then close(): from then on the "
             f"kernel drops them after net.ipv4.tcp_fin_timeout = {timeout} s. While a process "
             "holds them, that setting does nothing."
         ),

@@ -1,15 +1,20 @@
 """Words and evidence that several diagnoses share."""
 
+import re
+import shlex
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.durations import format_duration
-from sockmon.model.finding import Group
+from sockmon.model.finding import Group, Owner
 from sockmon.model.roles import Role
 from sockmon.model.sight import Rates
 from sockmon.model.table import SocketTable
+from sockmon.text import one_line
+
+#: As owners name containers: the first characters of their id.
+_CONTAINER = re.compile(r"[0-9a-f]{12}")
 
 
 def percent(ratio: float) -> str:
@@ -17,9 +22,33 @@ def percent(ratio: float) -> str:
     return f"{100 * ratio:.0f} %"
 
 
-def lasting(seconds: float) -> str:
-    """Return a duration to the second: 1m30s."""
-    return format_duration(round(seconds))
+def who(owner: Owner | None) -> str:
+    """Name whoever holds a group's sockets, for a sentence."""
+    if owner is None or not (owner.unit or owner.processes):
+        return "an unknown process"
+    return owner.label
+
+
+def first_aid(owner: Owner | None) -> str:
+    """Say how to restart whoever holds a group's sockets, or else how to find out who does."""
+    if owner is not None and (owner.unit or owner.processes):
+        return f"First aid: {_restart(owner)}; it loses its other connections too."
+    return (
+        "To see which process it is: run sockmon doctor as root, or give the daemon the owners "
+        "drop-in (deploy/README.md)."
+    )
+
+
+def _restart(owner: Owner) -> str:
+    if owner.unit is not None and owner.unit.endswith(".service"):
+        return f"systemctl restart {shlex.quote(owner.unit)}"
+    if owner.unit is not None and _CONTAINER.fullmatch(owner.unit):
+        return f"restart container {owner.unit}"
+    if not owner.processes:
+        return f"restart {owner.label}"
+    pids = ", ".join(str(process.pid) for process in owner.processes)
+    noun = "PID" if len(owner.processes) == 1 else "PIDs"
+    return f"restart {one_line(owner.processes[0].name)}, {noun} {pids}"
 
 
 def place(group: Group) -> str:

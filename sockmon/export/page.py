@@ -8,6 +8,7 @@ As /api/v1/observation (export/json.py), and besides:
     "detectors": {"close_wait_leak": {"alert": "SockmonCloseWaitLeak", "runbook_url": "..."}},
                                            those that have found something
     "namespaces": [{...,
+        "findings": [{..., "alert_labels": {...}}],        of the alert it becomes, but for severity
         "blind": ["syn_backlog"],          detectors that could not look
         "hidden_processes": 0,             that could not be looked into for want of privilege
         "ages": {"close_wait": [3, 0, ...], ...},          sockets by age, a number a bucket
@@ -15,19 +16,23 @@ As /api/v1/observation (export/json.py), and besides:
         "close_wait_stale": [{"role", "port", "owner", "sockets", "unread_bytes"}],
         "settings": {"fin_timeout": 60, "syn_retries": 6, ...}}]
 
-The parts of a namespace that have never been read are null.
+The parts of a namespace that have never been read are null. What is not printable in any text is
+escaped: processes choose their names.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sockmon.alert.labels import alert_name, runbook_url
+from sockmon.alert.labels import alert_name, labels_of, runbook_url
 from sockmon.alert.lifecycle import Alert
 from sockmon.alert.records import shown
 from sockmon.export import json
+from sockmon.export.findings import findings, worst_first
 from sockmon.model.ages import AGE_BUCKETS
+from sockmon.model.finding import Finding
 from sockmon.model.observation import NamespaceObservation, Observation
+from sockmon.text import one_line
 
 Json = dict[str, Any]
 
@@ -41,7 +46,7 @@ def page(observation: Observation, alerts: Iterable[Alert], host: str, version: 
         if namespace.diagnosis
         for finding in namespace.diagnosis.value.findings
     }
-    return {
+    told = {
         **rendered,
         "host": host,
         "version": version,
@@ -53,6 +58,19 @@ def page(observation: Observation, alerts: Iterable[Alert], host: str, version: 
             for plain, namespace in zip(rendered["namespaces"], observation.namespaces, strict=True)
         ],
     }
+    return {key: _printable(value) for key, value in told.items()}
+
+
+def _printable(told: Any) -> Any:
+    match told:
+        case str():
+            return one_line(told)
+        case dict():
+            return {key: _printable(value) for key, value in told.items()}
+        case list() | tuple():
+            return [_printable(value) for value in told]
+        case _:
+            return told
 
 
 def _named(detector: str) -> Json:
@@ -64,6 +82,7 @@ def _more(namespace: NamespaceObservation) -> Json:
     diagnosis = namespace.diagnosis and namespace.diagnosis.value
     settings = namespace.limits and namespace.limits.value.settings
     return {
+        "findings": diagnosis and _findings(diagnosis.findings),
         "blind": diagnosis and sorted(diagnosis.blind),
         "hidden_processes": diagnosis and diagnosis.hidden_processes,
         "ages": diagnosis and {state.label: ages.counts for state, ages in diagnosis.ages.items()},
@@ -71,3 +90,15 @@ def _more(namespace: NamespaceObservation) -> Json:
         "close_wait_stale": diagnosis and [asdict(group) for group in diagnosis.stale],
         "settings": settings and asdict(settings),
     }
+
+
+def _findings(found: Iterable[Finding]) -> list[Json]:
+    worst = worst_first(found)
+    return [
+        {**told, "alert_labels": _but_severity(labels_of(finding, {}))}
+        for told, finding in zip(findings(worst), worst, strict=True)
+    ]
+
+
+def _but_severity(labels: Mapping[str, str]) -> Json:
+    return {name: value for name, value in labels.items() if name != "severity"}

@@ -2,21 +2,23 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
+from pathlib import Path
 from textwrap import wrap
 from typing import IO, Any
 
-from sockmon.config import Config
-from sockmon.durations import format_duration
+from sockmon.config import Config, ListenAddress
+from sockmon.detect.wording import sentences
+from sockmon.durations import roughly
 from sockmon.export import findings as render
 from sockmon.kernel.source import KernelSource
-from sockmon.model.finding import Finding
+from sockmon.model.finding import Finding, FindingKey
 from sockmon.model.observation import Moment, NamespaceObservation, Observation
 from sockmon.model.states import TcpState
 from sockmon.monitor import Monitor
 from sockmon.ui.colour import Ink, Paint, plain
-from sockmon.ui.findings import sentences
+from sockmon.ui.hostdaemon import Says, Watch, joined, nobody
 
 #: Two polls must agree.
 BETWEEN_POLLS_SECONDS = 1.0
@@ -43,12 +45,18 @@ _INKS: Mapping[Status, Ink] = {
 
 @dataclass(frozen=True, slots=True)
 class Diagnosed:
-    """What two polls found; `failures` and `hints` say what could not be seen."""
+    """What two polls and this host's daemon found; `failures` say what could not be seen.
+
+    says: which findings are in the daemon's words. config: where limits are from, if from a file.
+    """
 
     observation: Observation
     findings: tuple[Finding, ...]
     failures: tuple[str, ...]
-    hints: tuple[str, ...]
+    notes: tuple[str, ...]
+    watch: Watch | None = None
+    says: Mapping[FindingKey, Says] = field(default_factory=dict)
+    config: Path | None = None
 
     @property
     def status(self) -> Status:
@@ -66,8 +74,15 @@ def examine(
     config: Config,
     clock: Callable[[], Moment],
     pause: Callable[[float], None],
+    *,
+    ask: Callable[[ListenAddress], Watch | None] = nobody,
+    file: Path | None = None,
+    note: str | None = None,
 ) -> Diagnosed:
-    """Poll twice, a second apart."""
+    """Poll twice, a second apart; then ask the host's daemon, which has watched for longer.
+
+    file: where the configuration is from, None for the built-in defaults; note: why it is those.
+    """
     monitor = Monitor(source, config)
     try:
         first = monitor.poll(clock)
@@ -76,25 +91,53 @@ def examine(
     finally:
         monitor.close()
     diagnoses = [n.diagnosis.value for n in observation.namespaces if n.diagnosis]
-    hidden = sum(diagnosis.hidden_processes for diagnosis in diagnoses)
-    hint = (
-        f"{hidden} processes are hidden, so owners are known by their unit alone: root, or "
-        "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, would name them"
+    own = [finding for diagnosis in diagnoses for finding in diagnosis.findings]
+    watch = ask(config.web.listen_address)
+    findings, says = joined(own, watch) if watch else (own, {})
+    notes = (
+        _about_owners(sum(diagnosis.hidden_processes for diagnosis in diagnoses)),
+        _about_watch(watch),
+        f"configuration: {file}" if file else note,
     )
     return Diagnosed(
         observation,
-        tuple(render.worst_first(f for diagnosis in diagnoses for f in diagnosis.findings)),
+        tuple(render.worst_first(findings)),
         tuple(dict.fromkeys(f.message for f in (*first.failures, *observation.failures))),
-        (hint,) if hidden else (),
+        tuple(said for said in notes if said),
+        watch,
+        says,
+        file,
     )
+
+
+def _about_owners(hidden: int) -> str | None:
+    if not hidden:
+        return None
+    return (
+        f"{hidden} processes are hidden, so owners are known by their unit alone: root, or "
+        "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, would name them"
+    )
+
+
+def _about_watch(watch: Watch | None) -> str:
+    if watch is None:
+        return "one look: growth and forecasts are unknown; a running daemon may know more"
+    return f"asked {watch.url} too, which has watched for {roughly(watch.seconds)}"
 
 
 def write_json(diagnosed: Diagnosed, out: IO[str]) -> None:
     """Print the whole of it for a program."""
+    watch = diagnosed.watch
     answer: dict[str, Any] = {
         "status": diagnosed.status.name.lower(),
         "taken_at": diagnosed.observation.at.wall,
-        "findings": render.findings(diagnosed.findings),
+        "findings": [
+            {**shown, "source": "daemon" if finding.key in diagnosed.says else "doctor"}
+            for finding in diagnosed.findings
+            for shown in render.findings([finding])
+        ],
+        "config": str(diagnosed.config) if diagnosed.config else None,
+        "daemon": watch and {"url": watch.url, "watched_seconds": watch.seconds},
     }
     if diagnosed.failures:
         answer["failures"] = list(diagnosed.failures)
@@ -110,13 +153,14 @@ def write_text(diagnosed: Diagnosed, out: IO[str], paint: Paint = plain) -> None
         out.write(f"  {paint('could not read', 'unknown')}: {failure}\n")
     for finding in diagnosed.findings:
         out.write("\n")
-        _write_finding(finding, out, paint)
+        _write_finding(finding, _whose(diagnosed, finding), out, paint)
     if not diagnosed.findings:
         for namespace in diagnosed.observation.namespaces:
             for line in _vital_signs(namespace):
                 out.write(f"  {line}\n")
-    for hint in diagnosed.hints:
-        out.write(f"\nnote: {hint}\n")
+    out.write("\n" if diagnosed.notes else "")
+    for note in diagnosed.notes:
+        out.write(f"note: {note}\n")
 
 
 def _verdict(diagnosed: Diagnosed) -> str:
@@ -131,10 +175,19 @@ def _verdict(diagnosed: Diagnosed) -> str:
     return "this host's TCP sockets are well"
 
 
-def _write_finding(finding: Finding, out: IO[str], paint: Paint) -> None:
+def _whose(diagnosed: Diagnosed, finding: Finding) -> str:
+    """Return a line that says whose word a finding is, if it is not ours."""
+    says, watch = diagnosed.says.get(finding.key), diagnosed.watch
+    if watch is None or says is None:
+        return ""
+    alone = " alone" if says == "alone" else ""
+    return f"  as the daemon{alone} says, which has watched for {roughly(watch.seconds)}\n"
+
+
+def _write_finding(finding: Finding, whose: str, out: IO[str], paint: Paint) -> None:
     for sentence in sentences(finding):
         if sentence.kind == "heading":
-            out.write(paint(sentence.text, finding.severity) + "\n")
+            out.write(paint(sentence.text, finding.severity) + "\n" + whose)
         elif sentence.kind == "fact":  # a line each, for grep
             out.write(f"{sentence.lead}{sentence.text}\n")
         else:
@@ -154,7 +207,7 @@ def _vital_signs(namespace: NamespaceObservation) -> Iterable[str]:
         total = sum(map(sum, families))
         waiting = sum(counts[TcpState.CLOSE_WAIT] for counts in families)
         oldest = namespace.diagnosis.value.oldest_close_wait if namespace.diagnosis else 0.0
-        since = f", the oldest for {format_duration(round(oldest))}" if waiting else ""
+        since = f", the oldest for {roughly(oldest)}" if waiting else ""
         yield f"{total:,} TCP sockets, {waiting:,} of them in close_wait{since}"
     limits = namespace.limits.value if namespace.limits else None
     if limits and limits.sockstat and limits.time_wait_limit:

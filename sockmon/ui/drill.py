@@ -24,8 +24,8 @@ from sockmon.drill.scenarios import SCENARIOS
 from sockmon.drill.standing import alerts_of
 from sockmon.drill.watching import DrillError, SilentError, Watching, expectation
 from sockmon.kernel.procfs import read_limits
-from sockmon.ui.top.http import Asking
-from sockmon.ui.top.source import LookError
+from sockmon.ui.http import Asking
+from sockmon.ui.snapshot import LookError
 
 _PROC = Path("/proc")
 _DAEMON_URL = "http://127.0.0.1:10776"

@@ -11,7 +11,8 @@ from tests.conftest import REPOSITORY, component
 KUBERNETES = REPOSITORY / "deploy" / "kubernetes"
 
 #: What an operator applies, relative to `KUBERNETES`.
-BASE, HOST, OWNERS = "base", "overlays/host", "overlays/owners"
+BASE, UNITS = "base", "overlays/units"
+HOST, OWNERS = "overlays/host", "overlays/owners"
 
 Object = dict[str, Any]
 

@@ -225,6 +225,8 @@ def test_every_change_is_taken_with_as_little_as_it_needs(server: Server) -> Non
     assert server.answers(port=10777) == "200"
     assert server.capabilities() == 0
     assert not server.file("/etc/sockmon/web.yaml").exists()
+    config = {"web": {"listen_address": ":10777"}, "state_dir": "/var/lib/sockmon"}
+    assert server.play(sockmon_config=config).handled("Restart sockmon")
 
 
 @on_a_server
@@ -234,6 +236,13 @@ def test_what_it_cannot_install_is_said_before_anything_is_done(server: Server) 
         assert play.status != 0
         assert "set sockmon_package to the path of the .deb" in play.output
         assert play.changed == 0
+    older = server.file("/usr/lib/python3/dist-packages/usercustomize.py")
+    older.write_text("import ansible.release\nansible.release.__version__ = '2.13.9'\n")
+    play = server.play(check=False)
+    assert play.status != 0
+    assert "this role needs ansible-core 2.14 or newer" in play.output
+    assert play.changed == 0
+    older.unlink()
     release = server.file("/etc/os-release")
     release.unlink()  # a link into /usr, as is /usr/lib/os-release
     release.write_text("ID=fedora\nNAME=Fedora\n")

@@ -155,7 +155,7 @@ def test_what_it_builds_runs_without_privilege_and_writes_only_its_state(tmp_pat
         assert "command" not in container(HOST)  # the arguments are for the image's entry point
 
         packages = {found.name for found in image.root.glob("opt/sockmon/lib/*/site-packages/*")}
-        assert {"sockmon", "numpy"} <= packages
+        assert {"sockmon", "numpy", "textual"} <= packages
         assert not {"pip", "hatchling", "pytest"} & packages
         assert not list(image.root.glob("opt/sockmon/**/node_modules"))
 

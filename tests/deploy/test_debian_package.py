@@ -96,8 +96,17 @@ def test_an_upgrade_keeps_configuration_and_state(deb: Path, tmp_path: Path) -> 
         mode = machine.run("stat", "--format=%A %U:%G", CONFIG).stdout.strip()
         assert mode == "-rw-r----- root:sockmon"
 
+        before = machine.show("sockmon", "MainPID")
+        (machine.root / CONFIG.lstrip("/")).write_text("poll: {intervall: 1s}\n")
+        told = machine.run("dpkg", *KEEP, "--install", f"/older/{older.name}").stderr
+        assert "sockmon: not restarted, as this version refuses the configuration:\n" in told
+        assert f"\n{CONFIG}:1: poll.intervall: unknown key" in told
+        assert machine.show("sockmon", "MainPID") == before
+        assert is_ready(machine)
+
+        (machine.root / CONFIG.lstrip("/")).write_text("poll: {interval: 1s}\n")
         machine.run("systemctl", "disable", "--now", "sockmon")
-        machine.run("dpkg", *KEEP, "--install", f"/older/{older.name}")
+        machine.run("dpkg", *KEEP, "--install", f"/debs/{deb.name}")
         assert machine.show("sockmon", "ActiveState") == "inactive"
         assert machine.show("sockmon", "UnitFileState") == "disabled"
 
@@ -110,6 +119,7 @@ def test_removed_it_leaves_configuration_and_state_and_purged_nothing(deb: Path)
         machine.run("dpkg", "--install", f"/debs/{deb.name}")
         config = machine.root / CONFIG.lstrip("/")
         config.write_text(config.read_text() + "# edited\n")
+        config.with_name("secret").touch()
 
         machine.run("dpkg", "--remove", "sockmon")
         left = machine.run("sh", "-c", ALL_FILES).stdout.splitlines()
@@ -120,6 +130,7 @@ def test_removed_it_leaves_configuration_and_state_and_purged_nothing(deb: Path)
         assert {path for path in ours if not path.startswith("/var/lib/sockmon/")} == {
             "/etc/sockmon",
             CONFIG,
+            "/etc/sockmon/secret",
             "/etc/systemd/system/multi-user.target.wants/sockmon.service",
             "/var/lib/sockmon",
         }
@@ -193,7 +204,10 @@ def test_over_what_install_sh_has_installed_it_refuses(deb: Path) -> None:
     """
     done = in_an_image(script, deb)
     assert done.returncode == 0
-    assert "sockmon: install.sh has installed it in /opt/sockmon: first run" in done.stderr
+    assert (
+        "install.sh has installed it in /opt/sockmon: first run "
+        "/opt/sockmon/current/deploy/install.sh uninstall"
+    ) in done.stderr
 
 
 def digest(path: Path) -> str:

@@ -20,7 +20,11 @@ SCRIPTS = sorted(
 @pytest.mark.parametrize("script", SCRIPTS, ids=str)
 def test_shellcheck_finds_nothing(script: Path) -> None:
     checked = subprocess.run(
-        ["shellcheck", script], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        ["shellcheck", "--external-sources", "--check-sourced", script],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert checked.stdout + checked.stderr == ""
 
@@ -30,6 +34,22 @@ def test_the_bundle_is_the_same_each_time(wheels: Path, tmp_path: Path) -> None:
         unpacked(wheels, tmp_path / place)
     (first,), (second,) = ((tmp_path / place).glob("*.tar.gz") for place in ("first", "second"))
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_bundle_has_what_its_reader_is_told_of(bundle: Path) -> None:
+    assert (bundle / "README.md").read_text() == (REPOSITORY / "deploy/README.md").read_text()
+    for held, original in (
+        ("examples/config.example.yaml", "config.example.yaml"),
+        ("examples/prometheus/rules", "deploy/prometheus/rules"),
+        ("examples/grafana/dashboards", "grafana/dashboards"),
+        ("runbooks", "docs/runbooks"),
+    ):
+        ours, theirs = (
+            {path.name: path.read_bytes() for path in (place, *place.rglob("*")) if path.is_file()}
+            for place in (bundle / "doc" / held, REPOSITORY / original)
+        )
+        assert ours
+        assert ours == theirs
 
 
 def test_a_bundle_of_no_wheels_is_refused(tmp_path: Path) -> None:

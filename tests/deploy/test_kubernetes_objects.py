@@ -22,6 +22,7 @@ from tests.deploy.kustomize import (
     HOST,
     KUBERNETES,
     OWNERS,
+    UNITS,
     Object,
     configuration,
     container,
@@ -37,7 +38,7 @@ OPERATOR_SCHEMA = json.loads(
 )
 
 #: The oldest Kubernetes that knows every field, and the newest whose schemas are to be had.
-VERSIONS = [(BASE, "1.25"), (HOST, "1.25"), (OWNERS, "1.30")]
+VERSIONS = [(BASE, "1.25"), (UNITS, "1.25"), (HOST, "1.25"), (OWNERS, "1.30")]
 NEWEST = [(overlay, kubernetes_validate.latest_version()) for overlay, _ in VERSIONS]
 
 
@@ -83,8 +84,9 @@ def test_a_misspelt_key_is_refused() -> None:
             jsonschema.validate(misspelt(monitor, *path), OPERATOR_SCHEMA)
 
 
-def test_the_base_needs_no_custom_resource() -> None:
-    assert not any(is_operators(rendered) for rendered in render(BASE))
+@pytest.mark.parametrize("directory", [BASE, UNITS])
+def test_without_the_operator_no_custom_resource_is_needed(directory: str) -> None:
+    assert not any(is_operators(rendered) for rendered in render(directory))
 
 
 @pytest.mark.parametrize("directory", [HOST, OWNERS])
@@ -186,7 +188,7 @@ def readme_examples() -> list[Object]:
 
 
 def test_an_overlay_as_the_readme_has_it(tmp_path: Path) -> None:
-    overlay, only_the_nodes_address = readme_examples()
+    overlay, only_the_nodes_address, with_a_secret = readme_examples()
     shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
     mine = tmp_path / "kubernetes" / "overlays" / "mine"
     mine.mkdir()
@@ -200,7 +202,12 @@ def test_an_overlay_as_the_readme_has_it(tmp_path: Path) -> None:
         },
     }
     (mine / "kustomization.yaml").write_text(
-        yaml.safe_dump({**overlay, "patches": [{"patch": yaml.safe_dump(patch)}]})
+        yaml.safe_dump(
+            {
+                **overlay,
+                "patches": [{"patch": yaml.safe_dump(patch)}, *with_a_secret["patches"]],
+            }
+        )
     )
     rendered = str(mine)
     assert configuration(rendered) == "poll: {interval: 10s}\n"
@@ -208,3 +215,7 @@ def test_an_overlay_as_the_readme_has_it(tmp_path: Path) -> None:
     assert container(rendered)["args"][-1] == "--web.listen-address=$(HOST_IP):10776"
     names = {variable["name"] for variable in container(rendered)["env"]}
     assert names == {"HOST_IP", "NODE_NAME"}
+    (secret,) = (volume for volume in pod(rendered)["volumes"] if "secret" in volume)
+    mounts = {mount["name"]: mount["mountPath"] for mount in container(rendered)["volumeMounts"]}
+    text = (KUBERNETES / "README.md").read_text()
+    assert f"password_file: {mounts[secret['name']]}/alertmanager-password" in text

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deploy.kustomize import BASE, HOST, OWNERS, Object, of_kind, pod, render
+from tests.deploy.kustomize import BASE, HOST, OWNERS, UNITS, Object, of_kind, pod, render
 
 pytestmark = pytest.mark.component("kustomize")
 
@@ -59,6 +59,7 @@ def _exceptions_of(container: Object, of_pod: Object) -> Iterator[str]:
     ("directory", "expected"),
     [
         (BASE, {"hostNetwork"}),
+        (UNITS, {"hostNetwork", "hostPath"}),
         (HOST, {"hostNetwork", "hostPath"}),
         (
             OWNERS,

@@ -3,15 +3,15 @@
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from sockmon.config import Config, load, parse
 from tests.conftest import REPOSITORY
+from tests.deploy.leaking import LEAK_PORT, LEAKS, firing, leak
 from tests.deploy.sandbox_probe import ATTEMPTS
-from tests.deploy.serving import alerts, get, listens, ready, value
+from tests.deploy.serving import get, ready, value
 from tests.lab import eventually
 from tests.machine import Machine, booted
 
@@ -28,8 +28,6 @@ poll: {interval: 100ms}
 detect:
   close_wait_leak: {stale_after: 1s, for: 1s, keep_firing_for: 1s}
 """
-LEAKS = 12
-LEAK_PORT = 9000
 #: Of the probe's attempts, those that fail inside the unit, and how.
 DENIED = {
     "write /etc": "EROFS",
@@ -86,34 +84,6 @@ def drop_in(machine: Machine, text: str) -> None:
 
 def main_pid(machine: Machine) -> int:
     return int(machine.show("sockmon", "MainPID"))
-
-
-@contextmanager
-def leak(machine: Machine) -> Iterator[None]:
-    """A service that never closes what its clients have closed."""
-    server = f"sleep infinity | python3 /srv/tests/lab/leaking_server.py 127.0.0.1 {LEAK_PORT} {{}}"
-    machine.run("systemd-run", "--unit=leaky", "sh", "-c", server.format(LEAKS))
-    client = (
-        "import socket\n"
-        f"for _ in range({LEAKS}):\n"
-        f"    with socket.create_connection(('127.0.0.1', {LEAK_PORT})) as connection:\n"
-        "        connection.sendall(b'GET /lab HTTP/1.0')\n"
-    )
-    try:
-        eventually(lambda: listens(machine, LEAK_PORT), within=10)
-        machine.run("python3", "-c", client)
-        yield
-    finally:
-        machine.run("systemctl", "stop", "leaky")
-
-
-def firing(machine: Machine) -> list[dict[str, str]]:
-    """The leak's alert without what changes from poll to poll, once it fires."""
-    return [
-        {"owner": alert["labels"]["owner"], "port": alert["labels"]["port"], "at": alert["since"]}
-        for alert in alerts(machine)
-        if alert["labels"]["alertname"] == "SockmonCloseWaitLeak" and alert["state"] == "firing"
-    ]
 
 
 def test_the_server_template_holds_defaults_and_valid_examples() -> None:
@@ -267,6 +237,34 @@ def test_owners_are_processes_with_the_drop_in(machine: Machine) -> None:
         assert f'(("{owner["name"]}",pid={owner["pid"]},' in listening
         assert owner["unit"] == "leaky.service"
         assert LEAKS < owner["fds"] < owner["fd_limit"]
+
+
+def blocks(section: str, language: str) -> list[str]:
+    """What a section of the page for servers has in blocks of this language."""
+    text = (REPOSITORY / "deploy" / "README.md").read_text()
+    (found,) = re.findall(rf"^## {section}\n(.*?)^## ", text, re.DOTALL | re.MULTILINE)
+    return re.findall(rf"^```{language}\n(.*?)^```", found, re.DOTALL | re.MULTILINE)
+
+
+def test_tls_and_a_password_as_the_page_has_them(machine: Machine) -> None:
+    make, use = blocks("TLS and passwords", "sh")
+    (web,) = blocks("TLS and passwords", "yaml")
+    hashed = machine.run("setsid", "--wait", "sh", "-ec", make, text="secret\n").stdout.split()[-1]
+    machine.run("tee", "/etc/sockmon/web.yaml", text=web.replace("HASH", hashed))
+    machine.run("sh", "-ec", use)
+    curl = ("curl", "--silent", "--cacert", "/etc/sockmon/cert.pem", "--write-out", "%{http_code}")
+    for password, status in (("secret", "200"), ("wrong", "401")):
+        asked = ("--output", "/dev/null", "--user", f"prometheus:{password}")
+        answered = machine.run(*curl, *asked, "https://localhost:10776/metrics")
+        assert answered.stdout == status
+
+
+def test_state_elsewhere_as_the_page_has_it(machine: Machine) -> None:
+    configure(machine, f"{QUICK}state_dir: /srv/sockmon\n")
+    (use,) = blocks("State elsewhere", "sh")
+    machine.run("sh", "-ec", use)
+    machine.run("systemctl", "stop", "sockmon")
+    assert {"history", "state"} <= set(machine.run("ls", "/srv/sockmon").stdout.split())
 
 
 def test_may_do_nothing_but_its_work(machine: Machine) -> None:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -201,7 +202,8 @@ def test_one_that_is_dead_at_first_hears_when_it_is_back(
             alertmanager.run()
             (alert,) = eventually(alertmanager.alerts, within=20)
             assert alert["labels"]["port"] == "80"
-            eventually(lambda: "alertmanager-0 is told again" in caplog.messages)
+            again = f"alertmanager-0 ({urlsplit(URL).netloc}) is told again"
+            eventually(lambda: again in caplog.messages)
         finally:
             alertmanager.kill()
 

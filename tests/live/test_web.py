@@ -148,24 +148,6 @@ def test_two_hundred_silent_clients_keep_no_scrape_waiting_and_are_closed(
         assert all(closed_by_the_server(connection) for connection in silent)
 
 
-def test_a_client_that_drips_its_request_is_closed(daemon: RunningDaemon, netns: NetNs) -> None:
-    assert daemon.get("/-/ready").status == 200
-    with connect(netns) as connection:
-        connection.sendall(b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-        connection.settimeout(0.25)
-        for _ in range(120):  # on a kept connection, one byte at a time
-            try:
-                connection.sendall(b"G")
-                if connection.recv(1) == b"":
-                    return
-            except TimeoutError:
-                continue
-            except (BrokenPipeError, ConnectionResetError):
-                return
-        pytest.fail("still open")
-
-
 def test_more_connections_than_fit_push_out_the_longest_silent(
     daemon: RunningDaemon, netns: NetNs
 ) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -75,7 +76,9 @@ def test_behind_a_cut_wire_keeps_no_poll_waiting_and_is_told_later(
         assert time.monotonic() - begun < 0.5
         assert eventually(here.told, within=0.9) == [("firing", "80")]
         eventually(lambda: alerter.notifications()["webhook-0"].failed)
-        assert "webhook-0 was not told: cannot connect within 1 s; trying again" in caplog.messages
+        where = f"{SERVER.ipv4}:{urlsplit(away.url).port}"
+        told = f"webhook-0 ({where}) was not told: cannot connect within 1 s; trying again"
+        assert told in caplog.messages
         link.mend()
         assert eventually(away.told) == [("firing", "80")]
 

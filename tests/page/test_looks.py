@@ -64,6 +64,7 @@ def test_the_scheme_can_be_chosen_and_is_kept(page: Page) -> None:
 
 
 def test_all_of_it_can_be_reached_by_keyboard(page: Page) -> None:
+    expect(page.get_by_role("article")).to_be_visible(timeout=20_000)
     reached = set()
     for _ in range(80):
         page.keyboard.press("Tab")

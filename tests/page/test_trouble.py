@@ -39,6 +39,7 @@ def test_a_leak_comes_and_goes(site: Site, page: Page, tmp_path: Path) -> None:
         expect(card.get_by_role("link")).to_have_text("Runbook: SockmonCloseWaitLeak")
         expect(page).to_have_title("▲ " + page.locator(".host").inner_text())
         expect(page.locator(".alerts .current")).to_contain_text("firing")
+        expect(card).to_contain_text("firing, warning · found")
         expect(page.locator(".alerts .past")).to_contain_text("SockmonCloseWaitLeak :8080")
         expect(page.get_by_role("button", name="CLOSE-WAIT 12 sockets")).to_be_visible()
         expect(page.locator(".bars")).to_contain_text("12")
@@ -53,6 +54,14 @@ def test_a_process_that_calls_itself_html_is_text(site: Site, page: Page, tmp_pa
     with leaking(site.netns, tmp_path, "<img src=q>", 10, port=8081):
         expect(page.get_by_role("article")).to_contain_text("<img src=q> (pid ")
         assert page.locator("main img").count() == 0
+
+
+def test_a_name_neither_turns_nor_hides_what_is_beside_it(
+    site: Site, page: Page, tmp_path: Path
+) -> None:
+    with leaking(site.netns, tmp_path, "a\x1b[7m\u202eb", 10, port=8082):
+        expect(page.get_by_role("article")).to_contain_text(r"a\x1b[7m\u202eb (pid ")
+        assert not {"\x1b", "\u202e"} & set(page.content())
 
 
 def test_ports_that_run_out(site: Site, page: Page) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sockmon import config
 from sockmon.config import Config, ConfigError, ListenAddress, Poll, Ports, Web, load, parse
-from sockmon.durations import format_duration, parse_duration
+from sockmon.durations import format_duration, parse_duration, roughly
 
 
 def problems(text: str | bytes) -> list[str]:
@@ -403,6 +403,32 @@ class TestDurations:
     @pytest.mark.parametrize("text", ["0ms", "1ms", "5s", "1h30m", "1d", "1m500ms"])
     def test_are_written_as_short_as_they_can_be(self, text: str) -> None:
         assert format_duration(parse_duration(text)) == text
+
+    @pytest.mark.parametrize(
+        ("seconds", "told"),
+        [
+            (0.4, "0s"),
+            (61.5, "1m2s"),
+            (599, "9m59s"),
+            (599.6, "10m"),
+            (1833, "31m"),
+            (3599, "1h"),
+            (7500, "2h5m"),
+            (35_999, "10h"),
+            (58_012, "16h"),
+            (86_399, "1d"),
+            (90_000, "1d1h"),
+            (950_400, "11d"),
+        ],
+    )
+    def test_are_told_to_people_as_precisely_as_they_need_it(
+        self, seconds: float, told: str
+    ) -> None:
+        assert roughly(seconds) == told
+
+    @given(st.floats(1, 10**9))
+    def test_are_told_to_people_within_a_twentieth(self, seconds: float) -> None:
+        assert parse_duration(roughly(seconds)) == pytest.approx(seconds, rel=0.05, abs=0.5)
 
 
 def test_the_defaults_pass_their_own_checks() -> None:

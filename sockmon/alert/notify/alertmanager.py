@@ -15,8 +15,9 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from sockmon.alert.labels import annotations_elsewhere
 from sockmon.alert.lifecycle import Alert, AlertKey
-from sockmon.alert.notify.http import identity_of, post
+from sockmon.alert.notify.http import host_of, identity_of, post
 from sockmon.alert.notify.receiver import Batch, Bulletin, Sent, Told, renewals
 from sockmon.alert.settings import AlertmanagerSettings
 
@@ -32,6 +33,7 @@ class Alertmanager:
     def __init__(self, name: str, url: str, settings: AlertmanagerSettings) -> None:
         self.name = name
         self.identity = identity_of("alertmanager", url)
+        self.where = host_of(url)
         self.told: Told = {}
         self._url = url.rstrip("/") + "/api/v2/alerts"
         self._settings = settings
@@ -64,7 +66,7 @@ def _postable(alert: Alert, now: float, ends: float) -> dict[str, Any]:
     end = ends if alert.firing else alert.entered.wall
     return {
         "labels": dict(alert.labels),
-        "annotations": dict(alert.annotations),
+        "annotations": dict(annotations_elsewhere(alert.annotations, alert.labels)),
         "startsAt": timestamp(min(fired, end)),
         "endsAt": timestamp(end),
     }

@@ -64,6 +64,7 @@ class Courier:
         self.name, self.identity = receiver.name, receiver.identity
         self.notifications = notifications
         self._receiver = receiver
+        self._called = f"{receiver.name} ({receiver.where})" if receiver.where else receiver.name
         self._delivered = delivered
         self._predecessor = predecessor
         if predecessor is not None:
@@ -146,9 +147,9 @@ class Courier:
     def _log_change(self, trouble: str) -> None:
         """Log what begins and what ends, not every attempt."""
         if trouble and trouble != self._trouble:
-            log.warning("%s was not told: %s; trying again", self.name, trouble)
+            log.warning("%s was not told: %s; trying again", self._called, trouble)
         if self._trouble and not trouble:
-            log.info("%s is told again", self.name)
+            log.info("%s is told again", self._called)
         self._trouble = trouble
 
     def _pause(self, bulletin: Bulletin) -> None:

@@ -1,7 +1,7 @@
 """One POST, with bounds on everything: time, redirects (none), proxies (none), what is believed.
 
 The standard library's client, in the receiver's own thread. Secrets are read from their files at
-each use, so that they can be renewed, and appear in no message: nor do URLs, whose path may be
+each use, so that they can be renewed, and appear in no message: nor does a URL's path, which may be
 one, nor what the other side answered, which may repeat one.
 """
 
@@ -26,6 +26,11 @@ _SECRET_LIMIT = 64 << 10
 def identity_of(kind: str, url: str) -> str:
     """Name a receiver by its URL without telling it: some URLs are secrets."""
     return f"{kind}:{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+
+
+def host_of(url: str) -> str:
+    """Name the host and port alone: the rest may be a secret."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def post(url: str, body: bytes, settings: HttpSettings) -> None:

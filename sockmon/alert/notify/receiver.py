@@ -39,11 +39,13 @@ class Receiver(Protocol):
     """Used by one thread alone, but for `told`, which is replaced as a whole.
 
     name: a short name that is fit for a label. identity: the same for the same receiver in any
-    configuration, and no secret.
+    configuration, and no secret. where: the host and port it is told at, for people; none of the
+    log.
     """
 
     name: str
     identity: str
+    where: str
     told: Told
 
     def due(self, bulletin: Bulletin) -> Iterable[Batch]:

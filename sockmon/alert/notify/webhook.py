@@ -11,9 +11,10 @@ template/template.go, Data; prometheus/common, model/signature.go.
 import json
 from collections.abc import Iterator, Mapping
 
+from sockmon.alert.labels import annotations_elsewhere
 from sockmon.alert.lifecycle import Alert
 from sockmon.alert.notify.alertmanager import timestamp
-from sockmon.alert.notify.http import identity_of, post
+from sockmon.alert.notify.http import host_of, identity_of, post
 from sockmon.alert.notify.receiver import Batch, Bulletin, Told, having_told, news
 from sockmon.alert.settings import WebhookSettings
 
@@ -27,6 +28,7 @@ class Webhook:
     def __init__(self, name: str, url: str, settings: WebhookSettings) -> None:
         self.name = name
         self.identity = identity_of("webhook", url)
+        self.where = host_of(url)
         self.told: Told = {}
         self._url = url
         self._settings = settings
@@ -48,7 +50,8 @@ class Webhook:
 
 def message(alert: Alert, receiver: str) -> bytes:
     """Write Alertmanager's webhook message, version 4."""
-    labels, annotations = dict(alert.labels), dict(alert.annotations)
+    labels = dict(alert.labels)
+    annotations = dict(annotations_elsewhere(alert.annotations, labels))
     status = "firing" if alert.firing else "resolved"
     group = ", ".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
     fired = alert.fired or alert.entered

@@ -16,12 +16,13 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from sockmon.ui.snapshot import LookError
 from sockmon.ui.top import keys
 from sockmon.ui.top.feed import Feed, News
 from sockmon.ui.top.keys import Layout, ViewState
 from sockmon.ui.top.lines import ASCII, Ink, Line, Size, Span, ascii_only
 from sockmon.ui.top.scene import Scene, Sighting
-from sockmon.ui.top.source import LookError, Source
+from sockmon.ui.top.source import Source
 from sockmon.ui.top.terminal import Terminal
 from sockmon.ui.top.view import frame
 

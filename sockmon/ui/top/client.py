@@ -8,10 +8,10 @@ from sockmon.model.counts import StateCounts
 from sockmon.model.finding import Finding, FindingKey
 from sockmon.model.observation import Moment
 from sockmon.model.states import STATE_SLOTS, TcpState
-from sockmon.ui.top.http import Asking
+from sockmon.ui.http import Asking
+from sockmon.ui.snapshot import ForeignError, LookError, Snapshot, read
 from sockmon.ui.top.scene import By, Grouped, Sighting
-from sockmon.ui.top.snapshot import ForeignError, Snapshot, read
-from sockmon.ui.top.source import LookError, by_port
+from sockmon.ui.top.source import by_port
 from sockmon.ui.top.trend import Sample, Since
 
 _NO_OWNERS = (

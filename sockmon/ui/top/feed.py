@@ -4,8 +4,9 @@ import threading
 import time
 from collections.abc import Callable
 
+from sockmon.ui.snapshot import LookError
 from sockmon.ui.top.scene import SHORTEST_INTERVAL, By, Sighting
-from sockmon.ui.top.source import LookError, Source
+from sockmon.ui.top.source import Source
 
 #: However busy the source, looks leave a pause.
 _SHORTEST_PAUSE_SECONDS = 0.1

@@ -5,8 +5,8 @@ from dataclasses import replace
 from textwrap import wrap
 
 from sockmon.alert.labels import alert_name, runbook_url
+from sockmon.detect.wording import sentences
 from sockmon.model.finding import Finding
-from sockmon.ui.findings import sentences
 from sockmon.ui.top.keys import Frame, Layout, ViewState
 from sockmon.ui.top.lines import Glyphs, Ink, Line, Size, Span, fitted, heading
 from sockmon.ui.top.panels import lasting

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from sockmon.model.counts import StateCounts
 from sockmon.model.finding import Finding
 from sockmon.model.states import TcpState
+from sockmon.ui.snapshot import Level
 from sockmon.ui.top.lines import Glyphs, Ink, Line, Span, fitted, left, right, spread, wrapped
 from sockmon.ui.top.scene import Scene, shortly
-from sockmon.ui.top.snapshot import Level
 from sockmon.ui.top.table import holder, number
 from sockmon.ui.top.trend import Since, Trend
 

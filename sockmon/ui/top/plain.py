@@ -4,11 +4,12 @@ import queue
 import sys
 import time
 
+from sockmon.ui.snapshot import LookError
 from sockmon.ui.top.feed import Feed, News
 from sockmon.ui.top.keys import ViewState
 from sockmon.ui.top.lines import ASCII, Size, ascii_only, plain_text
 from sockmon.ui.top.scene import Scene, Sighting
-from sockmon.ui.top.source import LookError, Source
+from sockmon.ui.top.source import Source
 from sockmon.ui.top.view import frame
 
 _SIZE = Size(79, 24)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from sockmon.durations import format_duration
 from sockmon.model.finding import FindingKey
 from sockmon.model.observation import STALE_AFTER_INTERVALS
-from sockmon.ui.top.snapshot import Row, Snapshot
+from sockmon.ui.snapshot import Row, Snapshot
 from sockmon.ui.top.trend import Sample, Since, Trend
 
 #: What the table can be grouped by.

@@ -14,17 +14,13 @@ from sockmon.model.observation import Observation
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.monitor import Monitor
 from sockmon.ui import count
+from sockmon.ui.snapshot import Row, Snapshot, read
 from sockmon.ui.top.scene import By, Grouped, Sighting
-from sockmon.ui.top.snapshot import Row, Snapshot, read
 
 #: So many (role, port) groups are told apart, so that a filter finds any that matters.
 _PORTS = 1000
 #: So many owners or peers; the largest.
 _ROWS = 1000
-
-
-class LookError(Exception):
-    """Why a look brought nothing, in one line."""
 
 
 class Source(Protocol):

@@ -9,10 +9,10 @@ from rich.cells import cell_len
 from sockmon.model.finding import SEVERITIES, Finding, Severity
 from sockmon.model.states import TcpState
 from sockmon.text import one_line
+from sockmon.ui.snapshot import Row
 from sockmon.ui.top.keys import TOTAL, ViewState
 from sockmon.ui.top.lines import Glyphs, Ink, Line, Span, fitted, left, right
 from sockmon.ui.top.scene import Grouped
-from sockmon.ui.top.snapshot import Row
 
 OTHER = "OTHER"
 

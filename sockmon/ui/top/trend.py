@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sockmon.model.counts import StateCounts
 from sockmon.model.finding import FindingKey
 from sockmon.model.observation import STALE_AFTER_INTERVALS
-from sockmon.ui.top.snapshot import Snapshot
+from sockmon.ui.snapshot import Snapshot
 
 #: What sparklines can span, in seconds: the shortest that holds what is remembered.
 WINDOWS = (60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)

@@ -42,10 +42,10 @@ def at(seconds: float) -> Moment:
     return Moment(1000.0 + seconds, WALL + seconds)
 
 
-def firing(*findings: Finding, since: float = 0.0) -> Alerts:
+def firing(*findings: Finding, since: float = 0.0, **labels: str) -> Alerts:
     """The alerts of these findings, all of which fire at once."""
     waits = {found.detector: FixedWaits(0.0, 0.0) for found in findings}
-    return step({}, findings, at(since), waits, {})
+    return step({}, findings, at(since), waits, labels)
 
 
 def resolved(*findings: Finding, since: float = 0.0, until: float = 60.0) -> Alerts:

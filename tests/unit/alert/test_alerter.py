@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from operator import eq
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -19,7 +21,7 @@ from sockmon.alert.lifecycle import FixedWaits, State
 from sockmon.alert.notify.courier import LONGEST_PAUSE, Notifications, pause_after
 from sockmon.alert.records import counted, shown
 from sockmon.alert.settings import Alerting, Authorization, WebhookSettings
-from sockmon.model.finding import Finding
+from sockmon.model.finding import Finding, Severity
 from sockmon.statefile import StateFile
 from tests.lab import eventually
 from tests.unit.alert.driver import FOR
@@ -74,10 +76,8 @@ def test_a_webhook_is_told_of_the_beginning_and_the_end(stage: Stage) -> None:
         for second in range(3, 6):
             poll(alerter, second)
         eventually(server.told, until=lambda t: t == [("firing", "80"), ("resolved", "80")])
-        assert alerter.notifications() == {
-            "log": Notifications(2, 0),
-            "webhook-0": Notifications(2, 0),
-        }
+        both = {"log": Notifications(2, 0), "webhook-0": Notifications(2, 0)}
+        eventually(lambda: alerter.notifications() == both)
 
 
 def test_one_that_does_not_want_the_end_is_not_told(stage: Stage) -> None:
@@ -109,6 +109,36 @@ def test_the_log_is_told(stage: Stage, caplog: pytest.LogCaptureFixture) -> None
     assert caplog.messages[0].startswith("firing: SockmonCloseWaitLeak{")
     assert caplog.messages[0].endswith('team="web"}: leaking')
     assert caplog.messages[1].startswith("resolved: SockmonCloseWaitLeak{")
+
+
+def test_the_log_tells_a_change_of_severity_in_one_line(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    alerter = stage.start(Alerting(labels={"instance": "db-7"}))
+    severities: tuple[Severity, ...] = ("warning", "critical", "warning")
+    for told, severity in enumerate(severities, start=1):
+        poll(alerter, told, finding(severity))
+        poll(alerter, told + 0.5, finding(severity))  # what was worse is kept for one poll
+        eventually(lambda: len(caplog.records), until=partial(eq, told))
+    poll(alerter, 9)
+    eventually(lambda: len(caplog.records) == 4)
+    assert [message.partition(": ")[0] for message in caplog.messages] == [
+        "firing",
+        "now critical",
+        "now warning",
+        "resolved",
+    ]
+    assert [record.levelname for record in caplog.records] == [
+        "WARNING",
+        "ERROR",
+        "WARNING",
+        "INFO",
+    ]
+    assert 'severity="critical"' in caplog.messages[1]
+    for message in caplog.messages:
+        assert 'instance="db-7"' in message
+        assert not message.partition("}: ")[2].startswith("db-7")
 
 
 def test_a_restart_tells_nobody_anything_anew(stage: Stage) -> None:
@@ -254,7 +284,8 @@ def test_dead_slow_and_hostile_receivers_delay_nobody(
             "redirects (307) to http://127.0.0.1:",
         ]
     ):
-        (line,) = (m for m in caplog.messages if m.startswith(f"webhook-{number} was not told"))
+        (line,) = (m for m in caplog.messages if m.startswith(f"webhook-{number} ("))
+        assert line.startswith(f"webhook-{number} ({urlsplit(urls[number]).netloc}) was not told: ")
         assert says in line
 
 
@@ -271,7 +302,8 @@ def test_a_receiver_that_comes_back_is_told_how_things_stand(
         eventually(lambda: server.asked)
         server.status = 200
         assert eventually(server.told) == [("firing", "443")]
-        eventually(lambda: "webhook-0 is told again" in caplog.messages)
+        again = f"webhook-0 ({urlsplit(server.url).netloc}) is told again"
+        eventually(lambda: again in caplog.messages)
 
 
 def test_an_alert_that_is_rejected_holds_up_no_other(stage: Stage) -> None:

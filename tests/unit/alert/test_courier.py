@@ -15,6 +15,7 @@ class Slow:
     """Notes what it is given, and waits to be let; then it fails the first `mistakes` times."""
 
     name = identity = "slow"
+    where = "slow.example:9093"
 
     def __init__(self, mistakes: int = 0) -> None:
         self.told: Told = {}
@@ -65,5 +66,8 @@ def test_a_mistake_of_ours_is_told_and_tried_again(caplog: pytest.LogCaptureFixt
     eventually(lambda: courier.notifications.total == 2)
     end(courier)
     assert courier.notifications.failed == 1
-    assert "slow was not told: a mistake of sockmon's own (ValueError)" in caplog.text
+    assert (
+        "slow (slow.example:9093) was not told: a mistake of sockmon's own (ValueError)"
+        in caplog.text
+    )
     assert "hunter2" not in caplog.text

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.alert.labels import alert_name, annotations_of, labels_of, runbook_url
+from sockmon.alert.labels import (
+    alert_name,
+    annotations_elsewhere,
+    annotations_of,
+    labels_of,
+    runbook_url,
+)
 from tests.unit.alert.making import finding
 
 #: As Linux gives them to Python: any bytes, decoded with surrogateescape.
@@ -63,4 +69,13 @@ def test_annotations_are_bounded_and_valid_unicode(text: str, evidence: dict[str
 
 def test_a_description_holds_advice_and_evidence() -> None:
     description = annotations_of(finding(evidence={"oldest_seconds": 61.5}))["description"]
-    assert description == "Close them.\nSee them: ss -tnp\noldest_seconds: 61.5"
+    assert description == "1. Close them.\n2. See them: ss -tnp\noldest: 1m2s"
+
+
+def test_elsewhere_the_summary_names_the_host() -> None:
+    here = annotations_of(finding(summary="80 leaks"))
+    assert annotations_elsewhere(here, {"alertname": "x"}) == here
+    assert annotations_elsewhere(here, {"instance": "db-7"}) == {
+        **here,
+        "summary": "db-7: 80 leaks",
+    }

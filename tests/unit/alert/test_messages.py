@@ -93,6 +93,10 @@ class TestAlertmanager:
         assert alert["labels"]["alertname"] == "SockmonCloseWaitLeak"
         assert set(alert["annotations"]) == {"summary", "description", "runbook_url"}
 
+    def test_the_summary_names_the_host(self) -> None:
+        alert = postable(firing(finding(summary="80 leaks"), instance="db-7"), 70)
+        assert alert["annotations"]["summary"] == "db-7: 80 leaks"
+
     def test_a_resolved_alert_has_ended(self) -> None:
         alert = postable(resolved(finding(), since=10, until=60), 100)
         assert (wall(alert["startsAt"]), wall(alert["endsAt"])) == (10, 60)
@@ -126,6 +130,12 @@ class TestWebhook:
         }
         assert wall(alert["startsAt"]) == 10
         assert (alert["status"], alert["endsAt"]) == ("firing", "0001-01-01T00:00:00Z")
+
+    def test_names_the_host_in_the_summary(self) -> None:
+        alerts = firing(finding(summary="80 leaks"), instance="db-7")
+        message = json.loads(webhook.message(only(alerts), "webhook-0"))
+        assert message["commonAnnotations"] == message["alerts"][0]["annotations"]
+        assert message["commonAnnotations"]["summary"] == "db-7: 80 leaks"
 
     def test_tells_when_it_ended(self) -> None:
         message = json.loads(webhook.message(only(resolved(finding(), until=60)), "webhook-0"))

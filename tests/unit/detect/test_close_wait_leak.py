@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sockmon.detect.wording import REASON
 from sockmon.model.finding import Group, Owner, Process, Subject
 from sockmon.model.sight import Past, Sight
 from sockmon.model.states import TcpState
@@ -74,6 +75,17 @@ class TestIsCritical:
         assert JUDGE.severity(old) == "warning"
         assert JUDGE.severity(grown(old, *range(8, 20))) == "critical"
 
+    def test_and_says_why(self) -> None:
+        grows = grown(leaked(20, age=601.0), *range(8, 20))
+        assert JUDGE.one(grows).evidence[REASON] == "it still grows, and the oldest is 10m old"
+        seen = with_descriptors(leaked(20), 850, 1024)
+        full = JUDGE.one(remembering(seen, JUDGE.one(seen), "warning", *range(8, 20)))
+        assert full.evidence[REASON] == (
+            "its descriptors run out in about 14m; 83 % of its descriptors are in use"
+        )
+        assert any("out of file descriptors in about 14m" in line for line in full.advice)
+        assert REASON not in JUDGE.one(leaked(20)).evidence
+
     def test_but_not_when_it_has_grown_for_less_than_a_minute(self) -> None:
         assert JUDGE.severity(grown(leaked(20, age=HOUR), *range(9, 20))) == "warning"
 
@@ -129,6 +141,16 @@ def test_it_tells_who_and_for_how_long() -> None:
     assert group_of(found) == ("listener", 443, CGROUP)
     assert len(found.inodes) == 12
     assert any("ss -tnpo state close-wait '( sport = :443 )'" in t for t in found.advice)
+
+
+def test_it_tells_how_to_restart_it_or_to_find_out_whose_it_is() -> None:
+    found = JUDGE.one(owned(leaked(10)))
+    assert found.advice[-1].startswith("First aid: systemctl restart shop.service;")
+    unseen = replace(leaked(10), owners={Group("listener", 443, CGROUP): Owner("unknown")})
+    for seen in (leaked(10), unseen):
+        found = JUDGE.one(seen)
+        assert found.summary.startswith("an unknown process has not closed 10 connections")
+        assert "run sockmon doctor as root" in found.advice[-1]
 
 
 def test_of_a_client_it_names_the_port_elsewhere() -> None:

@@ -100,7 +100,7 @@ class TestTheForecast:
     def test_is_evidence_when_there_is_one(self, seconds: float, told: int | None) -> None:
         found = JUDGE.one(uses(95, exhaustion_seconds=seconds))
         assert found.evidence.get("exhaustion_seconds") == told
-        assert ("all in 1m30s" in found.summary) == (told == 90)
+        assert ("all in about 1m30s" in found.summary) == (told == 90)
 
 
 class TestOfSeveralDestinations:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sockmon.model.finding import Finding
 from sockmon.model.observation import Moment
 from sockmon.model.states import STATE_SLOTS, TcpState
+from sockmon.ui.snapshot import Row, Snapshot, read
 from sockmon.ui.top.scene import GROUPINGS, Grouped, Scene, Sighting
-from sockmon.ui.top.snapshot import Row, Snapshot, read
 from sockmon.ui.top.source import by_port
 
 Json = dict[str, Any]

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from sockmon.ui.snapshot import LookError
 from sockmon.ui.top.feed import Feed, News
 from sockmon.ui.top.scene import By, Sighting
-from sockmon.ui.top.source import LookError
 from tests.unit.top import making
 
 

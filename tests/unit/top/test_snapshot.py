@@ -17,7 +17,7 @@ from sockmon.model.finding import Finding, Owner, Process, Subject
 from sockmon.model.observation import Diagnosis, Moment, Observation, Timed
 from sockmon.model.states import TcpState
 from sockmon.monitor import Monitor
-from sockmon.ui.top.snapshot import ForeignError, Level, Snapshot, read
+from sockmon.ui.snapshot import ForeignError, Level, Snapshot, read
 from tests.recorded import MIXED
 from tests.unit.top import making
 from tests.unit.top.making import NOW

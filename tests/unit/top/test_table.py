@@ -3,10 +3,10 @@
 import pytest
 
 from sockmon.model.states import TcpState
+from sockmon.ui.snapshot import Row
 from sockmon.ui.top.keys import ViewState
 from sockmon.ui.top.lines import UNICODE, plain_text
 from sockmon.ui.top.scene import By, Grouped
-from sockmon.ui.top.snapshot import Row
 from sockmon.ui.top.table import Table, number
 from tests.unit.top import making
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from sockmon.model.finding import FindingKey
 from sockmon.model.observation import Moment
 from sockmon.model.states import STATE_SLOTS, TcpState
+from sockmon.ui.snapshot import read
 from sockmon.ui.top.lines import UNICODE
 from sockmon.ui.top.panels import sparkline
-from sockmon.ui.top.snapshot import read
 from sockmon.ui.top.trend import WINDOWS, Since, Trend
 from tests.unit.top import making
 

@@ -2,9 +2,12 @@
 
 import type { Beat, Observation } from './model/message'
 import { backoff, type Link } from './model/status'
+import { keepUp } from './version'
 
 export interface Listener {
   observed(observation: Observation): void
+  /** What the daemon said is not what this page was made for. */
+  misunderstood(why: Error): void
   /** `at`: when it came, as `seconds` counts. */
   beat(beat: Beat, at: number): void
   link(link: Link): void
@@ -27,20 +30,30 @@ export function listen(listener: Listener): void {
 
   function open(): void {
     stop()
-    listener.link({ phase: 'connecting' })
+    listener.link({ phase: 'connecting', again: tries > 0 })
     source = new EventSource('/api/v1/events')
     source.addEventListener('observation', event => {
-      heard()
-      listener.observed(JSON.parse(event.data) as Observation)
+      understand(() => {
+        const observation = JSON.parse(event.data) as Observation
+        if (keepUp(observation.version)) listener.observed(observation)
+      })
     })
     source.addEventListener('beat', event => {
-      heard()
       tries = 0
-      listener.beat(JSON.parse(event.data) as Beat, seconds())
+      understand(() => listener.beat(JSON.parse(event.data) as Beat, seconds()))
       listener.link({ phase: 'live' })
     })
     source.onerror = () => lost(source?.readyState === EventSource.CLOSED)
     heard()
+  }
+
+  function understand(take: () => void): void {
+    heard()
+    try {
+      take()
+    } catch (error) {
+      listener.misunderstood(error as Error)
+    }
   }
 
   function heard(): void {

@@ -7,4 +7,5 @@ import { Page } from './view/page'
 import { applyTheme, savedTheme } from './view/theme'
 
 applyTheme(savedTheme())
+document.body.replaceChildren() // it is loaded
 render(<Page />, document.body)

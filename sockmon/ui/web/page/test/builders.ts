@@ -12,6 +12,7 @@ export const finding = (about: Partial<Finding> = {}): Finding => ({
   summary: '',
   evidence: {},
   advice: [],
+  alert_labels: {},
   ...about,
 })
 

@@ -7,11 +7,11 @@ import { lines } from '../src/model/evidence'
 import { bytes, clock, count, duration, percent, shortCount, words } from '../src/model/format'
 import { gauges } from '../src/model/gauges'
 import { appended, columnsOf, isBehind } from '../src/model/history'
-import { STATES, type Group } from '../src/model/message'
+import { STATES, type Alert, type Group } from '../src/model/message'
 import { explanation, totals, whereAbouts } from '../src/model/states'
-import { backoff, status } from '../src/model/status'
+import { backoff, polledAt, status } from '../src/model/status'
 import { arranged, clicked, columns } from '../src/model/table'
-import { actor, alertOf, countdown, verdict } from '../src/model/verdict'
+import { actor, alertOf, countdown, held, verdict, worstState } from '../src/model/verdict'
 import { finding, group, history, namespace, observation } from './builders'
 
 test('durations have two units at the most', () => {
@@ -45,6 +45,12 @@ test('healthy is said only of what was seen', () => {
   const never = verdict(namespace({ tcp: null, diagnosed_at: null }), observation())
   assert.equal(never.level, 'unknown')
   assert.match(never.detail, /Not one poll/)
+  const unjudged = verdict(namespace({ findings: null, diagnosed_at: null }), observation())
+  assert.deepEqual(
+    [unjudged.level, unjudged.headline],
+    ['unknown', 'Sockets are counted, but could not be judged'],
+  )
+  assert.match(unjudged.detail, /^3 TCP sockets\./)
 })
 
 test('what has not been read for three intervals is not known', () => {
@@ -73,9 +79,12 @@ test('the verdict is as bad as the worst finding', () => {
 test('who must act is the owner only where the owner is to blame', () => {
   const owner = { name: 'orders', pid: 7, unit: 'orders.service', fds: 9, fd_limit: 10 }
   const subject = { role: 'listener' as const, port: 80, owner }
-  assert.equal(actor(finding({ subject })), 'orders (pid 7), orders.service')
-  assert.equal(actor(finding({ subject, detector: 'dead_peer' })), 'The peers, or the network to them')
-  assert.equal(actor(finding({ subject: { ...subject, owner: null } })), 'The application here')
+  assert.deepEqual(actor(finding({ subject })), { who: 'orders', besides: ' (pid 7), orders.service' })
+  const innocent = finding({ subject, detector: 'dead_peer' })
+  assert.equal(actor(innocent).who, 'The peers, or the network to them')
+  assert.equal(actor(finding({ subject: { ...subject, owner: null } })).who, 'The application here')
+  assert.equal(verdict(namespace({ findings: [finding({ subject })] }), observation()).blame, 'orders')
+  assert.equal(verdict(namespace({ findings: [innocent] }), observation()).blame, null)
 })
 
 test('what hurts first is told', () => {
@@ -84,17 +93,45 @@ test('what hurts first is told', () => {
   assert.match(countdown(finding({ evidence: { fd_exhaustion_seconds: 5 } }))?.what ?? '', /descriptor/)
 })
 
-test('a finding knows its alert', () => {
-  const labels = { alertname: 'SockmonCloseWaitLeak', netns: 'host', severity: 'warning', role: 'listener', port: '80' }
-  const alert = { state: 'firing' as const, since: 1, firing_since: 2, resolved_at: null, labels, annotations: {} }
-  const detectors = { close_wait_leak: { alert: 'SockmonCloseWaitLeak', runbook_url: '' } }
-  assert.equal(alertOf(finding(), observation({ alerts: [alert], detectors })), alert)
-  const other = { ...alert, labels: { ...labels, owner: 'orders.service' } }
-  const owner = { name: 'python', pid: 7, unit: 'orders.service', fds: null, fd_limit: null }
-  const both = observation({ alerts: [alert, other], detectors })
-  assert.equal(alertOf(finding({ subject: { role: 'listener', port: 80, owner } }), both), other)
-  const resolved = { ...alert, state: 'resolved' as const }
-  assert.equal(alertOf(finding(), observation({ alerts: [resolved], detectors })), null)
+const IDENTITY = { alertname: 'SockmonCloseWaitLeak', netns: 'host', role: 'listener', port: '80' }
+const alert = (state: Alert['state'], severity: string, labels = {}): Alert => ({
+  state,
+  since: 1,
+  firing_since: null,
+  resolved_at: null,
+  labels: { ...IDENTITY, source: 'sockmon', severity, ...labels },
+  annotations: {},
+})
+
+test('a finding knows its alert, which may be of another severity for a while', () => {
+  const [waiting, firing] = [alert('pending', 'critical'), alert('firing', 'warning')]
+  const found = finding({ severity: 'critical', alert_labels: IDENTITY })
+  assert.equal(alertOf(found, observation({ alerts: [waiting] })), waiting)
+  assert.equal(alertOf(found, observation({ alerts: [waiting, firing] })), firing)
+  assert.equal(alertOf(found, observation({ alerts: [alert('resolved', 'critical')] })), null)
+})
+
+test('a finding takes no alert of another owner', () => {
+  const owner = { owner: 'orders.service' }
+  const alerts = [alert('firing', 'warning', { owner: 'another' }), alert('pending', 'warning', owner)]
+  const its = finding({ alert_labels: { ...IDENTITY, ...owner } })
+  assert.equal(alertOf(its, observation({ alerts })), alerts[1])
+  assert.equal(alertOf(finding({ alert_labels: IDENTITY }), observation({ alerts })), null)
+})
+
+test('an alert that fires on is held, and the verdict says so', () => {
+  const told = observation({ alerts: [alert('firing', 'warning'), alert('resolved', 'critical')] })
+  assert.deepEqual(held(namespace(), told), [told.alerts[0]])
+  assert.match(verdict(namespace(), told).detail, /^Well again; 1 alert is held for a while\. /)
+  assert.deepEqual(held(namespace({ findings: [finding({ alert_labels: IDENTITY })] }), told), [])
+  assert.deepEqual(held(namespace({ findings: null }), told), [])
+  assert.deepEqual(held(namespace({ netns: 'another' }), told), [])
+})
+
+test('the state with trouble is looked at first', () => {
+  assert.equal(worstState(namespace()), 'established')
+  const findings = [finding({ detector: 'orphan_pressure' }), finding({ detector: 'syn_backlog' })]
+  assert.equal(worstState(namespace({ findings })), 'syn_recv')
 })
 
 test('evidence is told whatever it holds, and never as an object', () => {
@@ -208,8 +245,19 @@ test('data is old after three intervals, and the daemon gone when it does not an
   assert.equal(status({ phase: 'live' }, null, 5, 0).kind, 'waiting')
   const lost = status({ phase: 'lost', retryAt: 3, refused: false }, 9, 5, 0)
   assert.equal(lost.kind, 'gone')
-  assert.match(lost.text, /9s old. Trying again in 3s/)
-  assert.match(status({ phase: 'lost', retryAt: 3, refused: true }, null, 5, 4).text, /login. Trying again/)
+  assert.equal(lost.counting, 'What you see is 9s old. Trying again in 3s.')
+  assert.match(status({ phase: 'lost', retryAt: 3, refused: true }, null, 5, 4).text, /login\./)
+  assert.equal(status({ phase: 'connecting', again: true }, 1, 5, 0).kind, 'gone')
+  assert.equal(status({ phase: 'connecting', again: false }, 1, 5, 0).kind, 'waiting')
+})
+
+test('beats alone do not make what is shown any younger', () => {
+  assert.equal(polledAt(null, false, 1, 10), null)
+  assert.equal(polledAt(null, true, 1, 10), 9)
+  assert.equal(polledAt(9, false, 1, 15), 9)
+  assert.equal(polledAt(9, false, 8, 15), 7)
+  assert.equal(polledAt(9, false, null, 15), 9)
+  assert.equal(polledAt(9, true, 1, 15), 14)
 })
 
 test('tries are ever fewer, and at least two a minute', () => {

@@ -37,6 +37,8 @@ export interface Finding {
   summary: string
   evidence: Record<string, unknown>
   advice: string[]
+  /** Of the alert that it becomes, but for severity. */
+  alert_labels: Record<string, string>
 }
 
 export interface Group {

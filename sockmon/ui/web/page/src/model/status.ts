@@ -3,7 +3,8 @@
 import { duration } from './format'
 
 export type Link =
-  | { phase: 'connecting' }
+  /** again: after it was lost. */
+  | { phase: 'connecting'; again: boolean }
   | { phase: 'live' }
   /** refused: the daemon answered, and would not let us listen. */
   | { phase: 'lost'; retryAt: number; refused: boolean }
@@ -12,6 +13,8 @@ export type Link =
 export interface Status {
   kind: 'live' | 'waiting' | 'old' | 'gone' | 'paused'
   text: string
+  /** What changes each second: nothing to be read out each time. */
+  counting: string
 }
 
 /** As the daemon has it: STALE_AFTER_INTERVALS. */
@@ -19,23 +22,35 @@ export const OLD_AFTER_INTERVALS = 3
 /** What the way from the daemon may take. */
 const SLACK_SECONDS = 2
 
-/** age: seconds since the last poll, or null if there was none; now: as retryAt, in seconds. */
+/**
+ * When the poll that is shown was, as `now` counts; null: there is none yet. The first beat after an
+ * observation tells it; those that follow may make it older, and never younger.
+ */
+export function polledAt(known: number | null, isFirst: boolean, age: number | null, now: number): number | null {
+  if (age === null) return known
+  const polled = now - age
+  if (isFirst) return polled
+  return known === null ? null : Math.min(known, polled)
+}
+
+/** age: seconds since the poll that is shown, or null if there was none; now: as retryAt, in seconds. */
 export function status(link: Link, age: number | null, interval: number, now: number): Status {
-  const old = age === null ? '' : ` What you see is ${duration(age)} old.`
-  if (link.phase === 'lost') {
-    const wait = Math.ceil(link.retryAt - now)
-    const again = wait > 0 ? ` Trying again in ${duration(wait)}.` : ' Trying again.'
-    const why = link.refused
+  const old = age === null ? '' : `What you see is ${duration(age)} old. `
+  if (link.phase === 'lost' || (link.phase === 'connecting' && link.again)) {
+    const wait = link.phase === 'lost' ? Math.ceil(link.retryAt - now) : 0
+    const again = wait > 0 ? `Trying again in ${duration(wait)}.` : 'Trying again.'
+    const why = link.phase === 'lost' && link.refused
       ? 'sockmon does not let this page listen: too many are open, or it wants a login.'
       : 'The daemon does not answer.'
-    return { kind: 'gone', text: why + old + again }
+    return { kind: 'gone', text: why, counting: old + again }
   }
-  if (link.phase === 'paused') return { kind: 'paused', text: `Paused in the background.${old}` }
-  if (age === null) return { kind: 'waiting', text: 'Waiting for the first poll.' }
+  if (link.phase === 'paused') return { kind: 'paused', text: 'Paused in the background.', counting: old }
+  if (age === null) return { kind: 'waiting', text: 'Waiting for the first poll.', counting: '' }
   if (age > OLD_AFTER_INTERVALS * interval + SLACK_SECONDS) {
-    return { kind: 'old', text: `This is ${duration(age)} old: no poll has ended since.` }
+    return { kind: 'old', text: 'No poll has ended for a while.', counting: `What you see is ${duration(age)} old.` }
   }
-  return { kind: 'live', text: `polled ${duration(age)} ago, every ${duration(interval)}` }
+  if (link.phase === 'connecting') return { kind: 'waiting', text: 'Coming back.', counting: old }
+  return { kind: 'live', text: '', counting: `polled ${duration(age)} ago, every ${duration(interval)}` }
 }
 
 /** Seconds until the next try: 1, 2, 4 ... 30, spread so that pages do not come all at once. */

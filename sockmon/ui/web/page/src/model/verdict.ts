@@ -1,7 +1,7 @@
 /** What the page says first: is this host well, and if not, who must act? */
 
 import { count, duration, plural } from './format'
-import type { Alert, Finding, Namespace, Observation } from './message'
+import type { Alert, Finding, Namespace, Observation, State } from './message'
 import { totals } from './states'
 
 export type Level = 'ok' | 'warning' | 'critical' | 'unknown'
@@ -9,6 +9,8 @@ export type Level = 'ok' | 'warning' | 'critical' | 'unknown'
 export interface Verdict {
   level: Level
   headline: string
+  /** The name of the one to blame, if that is somebody here who is known. */
+  blame: string | null
   detail: string
 }
 
@@ -17,6 +19,8 @@ interface Telling {
   /** Who must act, where no owner is known or the owner is not to blame. */
   actor: string
   ownerActs: boolean
+  /** Where its sockets are, if they are in one state. */
+  state?: State
 }
 
 /** Detectors by name; what is not here is told by its name alone. */
@@ -25,32 +29,42 @@ const TELLING: Record<string, Telling> = {
     title: 'An application does not close its connections',
     actor: 'The application here',
     ownerActs: true,
+    state: 'close_wait',
   },
   time_wait_pressure: {
     title: 'TIME-WAIT is near its limit',
     actor: 'This host: its clients or its settings',
     ownerActs: false,
+    state: 'time_wait',
   },
   ephemeral_port_pressure: {
     title: 'Local ports run out towards one destination',
     actor: 'The application here that connects',
     ownerActs: true,
   },
-  fin_wait2_stuck: { title: 'Peers never close their side', actor: 'The peers', ownerActs: false },
+  fin_wait2_stuck: {
+    title: 'Peers never close their side',
+    actor: 'The peers',
+    ownerActs: false,
+    state: 'fin_wait2',
+  },
   connect_stalled: {
     title: 'Nobody answers',
     actor: 'The destination, or the network to it',
     ownerActs: false,
+    state: 'syn_sent',
   },
   syn_backlog: {
     title: 'Half-open connections pile up',
     actor: 'The clients, or whoever floods',
     ownerActs: false,
+    state: 'syn_recv',
   },
   accept_queue: {
     title: 'A server accepts too slowly',
     actor: 'The server here',
     ownerActs: true,
+    state: 'listen',
   },
   closing_stalled: {
     title: 'Connections cannot finish closing',
@@ -61,6 +75,7 @@ const TELLING: Record<string, Telling> = {
     title: 'Peers have vanished',
     actor: 'The peers, or the network to them',
     ownerActs: false,
+    state: 'established',
   },
   orphan_pressure: {
     title: 'Sockets without a process pile up',
@@ -84,21 +99,22 @@ const told = (detector: string): Telling =>
 
 export const title = (finding: Finding): string => told(finding.detector).title
 
-/** Who must act, in a few words. */
-export function actor(finding: Finding): string {
+/** The state to look at first: that of the worst trouble. */
+export const worstState = (namespace: Namespace): State =>
+  (namespace.findings ?? []).map(({ detector }) => told(detector).state).find(state => state !== undefined) ?? 'established'
+
+/** Who must act, in a few words; `besides` is what else is known of them. */
+export function actor(finding: Finding): { who: string; besides: string } {
   const { owner } = finding.subject
   const { actor: otherwise, ownerActs } = told(finding.detector)
-  if (owner === null || !ownerActs) return otherwise
+  if (owner === null || !ownerActs) return { who: otherwise, besides: '' }
   const pid = owner.pid === null ? '' : ` (pid ${owner.pid})`
   const unit = owner.unit !== null && owner.unit !== owner.name ? `, ${owner.unit}` : ''
-  return `${owner.name}${pid}${unit}`
+  return { who: owner.name, besides: pid + unit }
 }
 
-/** A word to the one to blame, if that is somebody here who is known. */
-const blame = (finding: Finding): string =>
-  finding.subject.owner !== null && told(finding.detector).ownerActs
-    ? `${finding.subject.owner.name} must act. `
-    : ''
+const blamed = (finding: Finding): string | null =>
+  told(finding.detector).ownerActs ? (finding.subject.owner?.name ?? null) : null
 
 /** How long until it hurts; null where nothing says so. */
 export function countdown(finding: Finding): { seconds: number; what: string } | null {
@@ -108,22 +124,28 @@ export function countdown(finding: Finding): { seconds: number; what: string } |
   return null
 }
 
-/** The alert that a finding has become, if it has. */
+const IDENTITY = ['alertname', 'netns', 'role', 'port', 'owner']
+
+/** The alert that a finding has become, if it has; it may fire with another severity for a while. */
 export function alertOf(finding: Finding, observation: Observation): Alert | null {
-  const name = observation.detectors[finding.detector]?.alert
-  const { role, port, owner } = finding.subject
-  const found = observation.alerts.filter(
+  const its = observation.alerts.filter(
     ({ labels, state }) =>
-      state !== 'resolved' &&
-      labels['alertname'] === name &&
-      labels['netns'] === finding.netns &&
-      labels['severity'] === finding.severity &&
-      labels['role'] === (role ?? undefined) &&
-      labels['port'] === (port === null ? undefined : String(port)),
+      state !== 'resolved' && IDENTITY.every(name => labels[name] === finding.alert_labels[name]),
   )
-  // Services of two owners may connect to one port: each has an alert of its own.
-  const its = found.find(({ labels }) => [owner?.unit, owner?.name].includes(labels['owner']))
-  return its ?? found[0] ?? null
+  const firing = its.filter(({ state }) => state === 'firing')
+  const [first] = firing.length > 0 ? firing : its
+  return firing.find(({ labels }) => labels['severity'] === 'critical') ?? first ?? null
+}
+
+/** Alerts that fire on for a while, though what they tell of is no longer found. */
+export function held(namespace: Namespace, observation: Observation): Alert[] {
+  const { findings } = namespace
+  if (findings === null) return []
+  const current = findings.map(finding => alertOf(finding, observation))
+  return observation.alerts.filter(
+    alert =>
+      alert.state === 'firing' && alert.labels['netns'] === namespace.netns && !current.includes(alert),
+  )
 }
 
 /** What could not be read or looked at in the last poll, as sentences. */
@@ -138,34 +160,49 @@ export function unseen(namespace: Namespace, observation: Observation): string[]
 
 export function verdict(namespace: Namespace, observation: Observation): Verdict {
   const counts = totals(namespace)
-  if (counts === null || namespace.findings === null) {
-    const { diagnosed_at: at } = namespace
-    const since =
-      at === null
-        ? 'Not one poll has succeeded yet'
-        : `No poll has succeeded for ${duration(observation.taken_at - at)}`
-    return {
-      level: 'unknown',
-      headline: 'This host’s sockets cannot be seen',
-      detail: `${since}. Nothing is known, good or bad.`,
-    }
-  }
   const { findings } = namespace
-  const sockets = Object.values(counts).reduce((sum, n) => sum + n, 0)
-  const critical = findings.filter(({ severity }) => severity === 'critical').length
-  if (findings.length > 0) {
-    const [worst] = findings as [Finding]
+  if (counts === null || findings === null) return unknown(namespace, observation)
+  const sockets = plural(sum(counts), 'TCP socket')
+  const [worst] = findings
+  if (worst !== undefined) {
+    const critical = findings.filter(({ severity }) => severity === 'critical').length
     return {
       level: critical > 0 ? 'critical' : 'warning',
       headline:
         findings.length === 1 ? title(worst) : `${count(findings.length)} things are wrong`,
-      detail: `${blame(worst)}${critical > 0 ? plural(critical, 'critical finding') : plural(findings.length, 'warning')} among ${plural(sockets, 'TCP socket')}.`,
+      blame: blamed(worst),
+      detail: `${critical > 0 ? plural(critical, 'critical finding') : plural(findings.length, 'warning')} among ${sockets}.`,
     }
   }
   const blind = unseen(namespace, observation).length > 0
+  const alerts = held(namespace, observation).length
+  const again = alerts > 0 ? `Well again; ${plural(alerts, 'alert')} ${alerts === 1 ? 'is' : 'are'} held for a while. ` : ''
   return {
     level: blind ? 'unknown' : 'ok',
     headline: blind ? 'Nothing wrong was found, but not all could be seen' : 'The sockets are well',
-    detail: `${plural(sockets, 'TCP socket')}: none leaks, no queue stands still, no limit is near${blind ? ', as far as can be seen' : ''}.`,
+    blame: null,
+    detail: `${again}${sockets}: none leaks, no queue stands still, no limit is near${blind ? ', as far as can be seen' : ''}.`,
   }
 }
+
+function unknown(namespace: Namespace, observation: Observation): Verdict {
+  const { diagnosed_at: at } = namespace
+  const counts = totals(namespace)
+  const since =
+    at === null
+      ? 'Not one poll has succeeded yet'
+      : `No poll has succeeded for ${duration(observation.taken_at - at)}`
+  return {
+    level: 'unknown',
+    headline:
+      counts === null ? 'This host’s sockets cannot be seen' : 'Sockets are counted, but could not be judged',
+    blame: null,
+    detail:
+      counts === null
+        ? `${since}. Nothing is known, good or bad.`
+        : `${plural(sum(counts), 'TCP socket')}. Whether they are well is not known.`,
+  }
+}
+
+const sum = (counts: Record<string, number>): number =>
+  Object.values(counts).reduce((all, n) => all + n, 0)

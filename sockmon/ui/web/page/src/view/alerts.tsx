@@ -1,18 +1,28 @@
 import { clock, duration } from '../model/format'
-import type { Alert, AlertChange, Observation } from '../model/message'
+import type { Alert, AlertChange, Namespace, Observation } from '../model/message'
+import { held } from '../model/verdict'
 
 const SHOWN = 12
 
 /** changes: null until the daemon has told them. */
-export function Alerts(props: { observation: Observation; changes: AlertChange[] | null }) {
-  const { observation, changes } = props
+export function Alerts(props: {
+  namespace: Namespace
+  observation: Observation
+  changes: AlertChange[] | null
+}) {
+  const { namespace, observation, changes } = props
   const { alerts, taken_at: now } = observation
+  const kept = held(namespace, observation)
   const current = alerts.filter(({ state }) => state !== 'resolved')
   return (
     <section class="card alerts" aria-labelledby="alerts">
       <h2 id="alerts">Alerts</h2>
       {current.length === 0 ? <p class="empty">None is firing.</p> : (
-        <ul class="current">{current.map(alert => <Current key={JSON.stringify(alert.labels)} alert={alert} now={now} />)}</ul>
+        <ul class="current">
+          {current.map(alert => (
+            <Current key={JSON.stringify(alert.labels)} alert={alert} now={now} isHeld={kept.includes(alert)} />
+          ))}
+        </ul>
       )}
       <h3>What has been</h3>
       {changes === null ? <p class="empty">History is on its way.</p>
@@ -23,8 +33,10 @@ export function Alerts(props: { observation: Observation; changes: AlertChange[]
               <time>{clock(change.at, now)}</time>
               <span class="badge">{change.state}</span>
               <span>
-                {name(change.labels)}
-                {change.state === 'resolved' ? ` after ${duration(change.at - change.firing_since)}` : ''}
+                <Name labels={change.labels} />
+                {change.state === 'resolved'
+                  ? ` after ${duration(change.at - change.firing_since)}`
+                  : `, ${change.labels['severity'] ?? ''}`}
               </span>
             </li>
           ))}
@@ -34,18 +46,20 @@ export function Alerts(props: { observation: Observation; changes: AlertChange[]
   )
 }
 
-function Current({ alert, now }: { alert: Alert; now: number }) {
+function Current({ alert, now, isHeld }: { alert: Alert; now: number; isHeld: boolean }) {
   const { labels, annotations } = alert
   return (
     <li class={`${alert.state} ${labels['severity'] ?? ''}`}>
       <span class="badge">{alert.state}</span>
       <span>
-        <a href={annotations['runbook_url'] ?? ''} rel="noreferrer">{name(labels)}</a>{' '}
-        <span class="note">{labels['severity']} · for {duration(now - alert.since)}</span>
+        <a href={annotations['runbook_url'] ?? ''} rel="noreferrer"><Name labels={labels} /></a>{' '}
+        <span class="note">{labels['severity']} · for {duration(now - alert.since)}{isHeld ? ' · held for a while: no longer found' : ''}</span>
       </span>
     </li>
   )
 }
 
-const name = (labels: Record<string, string>): string =>
-  `${labels['alertname'] ?? ''}${labels['port'] ? ` :${labels['port']}` : ''}${labels['owner'] ? ` ${labels['owner']}` : ''}`
+function Name({ labels }: { labels: Record<string, string> }) {
+  const { alertname, port, owner } = labels
+  return <>{alertname}{port ? ` :${port}` : ''}{owner ? <> <bdi>{owner}</bdi></> : null}</>
+}

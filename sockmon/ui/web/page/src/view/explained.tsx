@@ -7,7 +7,7 @@ export function Explained(props: { state: State; namespace: Namespace; observati
   const told = explanation(state, namespace.settings)
   const here = totals(namespace)?.[state]
   return (
-    <section class="card explained" aria-labelledby="state" aria-live="polite" data-state={state}>
+    <section class="card explained" aria-labelledby="state" data-state={state}>
       <h2 id="state"><span class={`swatch ${state}`} />{told.name}</h2>
       <p class="means">{told.means}</p>
       <dl>

@@ -23,7 +23,7 @@ export function Head(props: {
           </select>
         </label>
       ) : null}
-      <span class={`pulse ${status.kind}`}>{status.kind === 'gone' ? 'gone' : status.text}</span>
+      <span class={`pulse ${status.kind}`}>{status.kind === 'gone' ? 'gone' : `${status.text} ${status.counting}`.trim()}</span>
       <ThemeChoice />
     </header>
   )

@@ -1,13 +1,14 @@
-import { useEffect, useMemo, useState } from 'preact/hooks'
+import { useEffect, useErrorBoundary, useMemo, useRef, useState } from 'preact/hooks'
 import { listen, seconds } from '../feed'
 import { believed } from '../model/believed'
-import type { AlertChange, Beat, Observation, State } from '../model/message'
-import { status, type Link } from '../model/status'
-import { verdict, type Level } from '../model/verdict'
+import type { AlertChange, Observation, State } from '../model/message'
+import { polledAt, status, type Link } from '../model/status'
+import { verdict, worstState, type Level } from '../model/verdict'
 import { Ages } from './ages'
 import { Alerts } from './alerts'
 import { Diagram } from './diagram'
 import { Gauges } from './gauges'
+import { Banner } from './banner'
 import { Head } from './head'
 import { Past } from './past'
 import { StateTable } from './table'
@@ -16,19 +17,54 @@ import { Verdict } from './verdict'
 
 const MARKS: Record<Level, string> = { ok: '✓', warning: '▲', critical: '✕', unknown: '?' }
 
+/** The page, or why there is none: what cannot be drawn must not be taken for what is. */
 export function Page() {
+  const [broken] = useErrorBoundary(error => {
+    console.warn(error)
+    document.title = '… sockmon'
+  })
+  if (!broken) return <Live />
+  return (
+    <>
+      <header><span class="wordmark">sockmon</span></header>
+      <main>
+        <Banner title="Not understood." text="This page does not understand what the daemon says: reload it." />
+      </main>
+    </>
+  )
+}
+
+function Live() {
   const [observation, observed] = useState<Observation | null>(null)
-  const [beat, beaten] = useState<{ beat: Beat; at: number } | null>(null)
-  const [link, linked] = useState<Link>({ phase: 'connecting' })
+  const [interval, everySeconds] = useState(5)
+  const [polled, dated] = useState<number | null>(null)
+  const [link, linked] = useState<Link>({ phase: 'connecting', again: false })
+  const [wrong, misunderstood] = useState<Error | null>(null)
   const [chosen, choose] = useState('host')
-  const [state, look] = useState<State>('close_wait')
+  const [state, look] = useState<State | null>(null)
   const [changes, changed] = useState<AlertChange[] | null>(null)
   const now = useSeconds()
 
+  const undated = useRef(false)
   useEffect(
-    () => listen({ observed, beat: (beat, at) => beaten({ beat, at }), link: linked }),
+    () =>
+      listen({
+        observed: told => {
+          observed(told)
+          undated.current = true
+        },
+        misunderstood,
+        beat: ({ age_seconds, interval_seconds }, at) => {
+          const isFirst = undated.current
+          undated.current = false
+          dated(known => polledAt(known, isFirst, age_seconds, at))
+          everySeconds(interval_seconds)
+        },
+        link: linked,
+      }),
     [],
   )
+  if (wrong !== null) throw wrong
 
   const namespaces = observation?.namespaces ?? []
   const told = namespaces.find(({ netns }) => netns === chosen) ?? namespaces[0] ?? null
@@ -40,9 +76,8 @@ export function Page() {
     () => (observation && namespace ? verdict(namespace, observation) : null),
     [observation, namespace],
   )
-  const ageThen = beat?.beat.age_seconds ?? null
-  const age = ageThen === null || beat === null ? null : ageThen + Math.max(0, now - beat.at)
-  const how = status(link, age, beat?.beat.interval_seconds ?? 5, now)
+  const how = status(link, polled === null ? null : now - polled, interval, now)
+  const shown = state ?? (namespace ? worstState(namespace) : 'established')
 
   useEffect(() => {
     const mark = how.kind === 'live' ? (said ? MARKS[said.level] : '') : '…'
@@ -60,20 +95,20 @@ export function Page() {
       />
       <main class={how.kind === 'gone' || how.kind === 'old' ? 'stale' : ''}>
         {how.kind === 'gone' || how.kind === 'old' ? (
-          <p class="banner" role="alert">
-            <strong>{how.kind === 'gone' ? 'sockmon is gone.' : 'Old data.'}</strong> {how.text}
-          </p>
+          <Banner title={how.kind === 'gone' ? 'sockmon is gone.' : 'Old data.'} text={how.text}>
+            {how.counting}
+          </Banner>
         ) : null}
         {observation && namespace && said ? (
           <>
             <Verdict said={said} namespace={namespace} observation={observation} />
             <Past key={namespace.netns} namespace={namespace} observation={observation} changed={changed} />
             <Gauges namespace={namespace} />
-            <Diagram namespace={namespace} chosen={state} choose={look} />
+            <Diagram namespace={namespace} chosen={shown} choose={look} />
             <div class="stack">
-              <Explained state={state} namespace={namespace} observation={observation} />
+              <Explained state={shown} namespace={namespace} observation={observation} />
               <Ages namespace={namespace} observation={observation} />
-              <Alerts observation={observation} changes={changes} />
+              <Alerts namespace={namespace} observation={observation} changes={changes} />
             </div>
             <StateTable namespace={namespace} />
           </>

@@ -11,17 +11,20 @@ const GLYPH: Record<Said['level'], string> = {
   unknown: 'M8.5 9a3.5 3.5 0 1 1 5 3.2c-1 .6-1.5 1.2-1.5 2.3M12 18v1',
 }
 
+/** Those after these are closed at first. */
+const OPEN_CARDS = 2
+
 export function Verdict(props: { said: Said; namespace: Namespace; observation: Observation }) {
   const { said, namespace, observation } = props
   const findings = namespace.findings ?? []
   const missing = unseen(namespace, observation)
   return (
     <section id="verdict" class={`verdict ${said.level}`} aria-labelledby="headline" tabIndex={-1}>
-      <div class="saying" role="status">
+      <div class="saying">
         <svg class="glyph" viewBox="0 0 24 24" aria-hidden="true"><path d={GLYPH[said.level]} /></svg>
         <div>
-          <h1 id="headline">{said.headline}</h1>
-          <p>{said.detail}</p>
+          <div role="status"><h1 id="headline">{said.headline}</h1></div>
+          <p>{said.blame === null ? null : <><bdi>{said.blame}</bdi> must act. </>}{said.detail}</p>
         </div>
       </div>
       {missing.length > 0 ? (
@@ -30,10 +33,14 @@ export function Verdict(props: { said: Said; namespace: Namespace; observation: 
           <ul>{missing.map(text => <li key={text}>{text}</li>)}</ul>
         </div>
       ) : null}
-      {findings.map(finding => (
-        <Card key={JSON.stringify([finding.detector, finding.subject.role, finding.subject.port, finding.subject.owner?.unit, finding.subject.owner?.name])}
-          finding={finding} alone={findings.length === 1} observation={observation} />
-      ))}
+      {findings.length > OPEN_CARDS ? <Overview findings={findings} /> : null}
+      {findings.map((finding, at) => {
+        const key = JSON.stringify(finding.alert_labels)
+        const card = <Card key={key} finding={finding} alone={findings.length === 1} observation={observation} />
+        return at < OPEN_CARDS ? <div key={key} id={place(at)}>{card}</div> : (
+          <details key={key} id={place(at)}><summary><Line finding={finding} /></summary>{card}</details>
+        )
+      })}
       {namespace.hidden_processes ? (
         <p class="aside">
           {plural(namespace.hidden_processes, 'process', 'processes')} of other users cannot be
@@ -45,6 +52,33 @@ export function Verdict(props: { said: Said; namespace: Namespace; observation: 
   )
 }
 
+const place = (at: number): string => `finding-${at + 1}`
+
+/** All that is wrong at a glance; each line leads to its card. */
+function Overview({ findings }: { findings: Finding[] }) {
+  return (
+    <ol class="overview">
+      {findings.map((finding, at) => (
+        <li key={JSON.stringify(finding.alert_labels)}>
+          <a href={`#${place(at)}`} onClick={() => document.getElementById(place(at))?.setAttribute('open', '')}>
+            <Line finding={finding} />
+          </a>
+        </li>
+      ))}
+    </ol>
+  )
+}
+
+function Line({ finding }: { finding: Finding }) {
+  const { port } = finding.subject
+  return (
+    <span class={`line ${finding.severity}`}>
+      <span class="badge">{finding.severity}</span> {title(finding)} · <bdi>{actor(finding).who}</bdi>
+      {port === null ? '' : ` · port ${port}`}
+    </span>
+  )
+}
+
 function Card(props: { finding: Finding; alone: boolean; observation: Observation }) {
   const { finding, alone, observation } = props
   const end = countdown(finding)
@@ -52,6 +86,7 @@ function Card(props: { finding: Finding; alone: boolean; observation: Observatio
   const now = observation.taken_at
   const named = observation.detectors[finding.detector]
   const { port, role, owner } = finding.subject
+  const { who, besides } = actor(finding)
   return (
     <article class={`finding ${finding.severity} ${alone ? 'alone' : ''}`}>
       <h2>
@@ -60,7 +95,7 @@ function Card(props: { finding: Finding; alone: boolean; observation: Observatio
       </h2>
       <p class="summary">{finding.summary}</p>
       <dl class="facts">
-        <Fact name="Who must act">{actor(finding)}</Fact>
+        <Fact name="Who must act"><bdi>{who}</bdi>{besides}</Fact>
         {port === null ? null : (
           <Fact name="Where">{role === 'listener' ? `connections to port ${port} here` : `connections towards port ${port}`}</Fact>
         )}
@@ -70,7 +105,7 @@ function Card(props: { finding: Finding; alone: boolean; observation: Observatio
         {owner && owner.fds !== null && owner.fd_limit !== null ? <Descriptors owner={owner} /> : null}
         {alert === null ? null : (
           <Fact name="Alert">
-            {alert.state} · found {duration(now - alert.since)} ago, at {clock(alert.since, now)}
+            {alert.state}, {alert.labels['severity']} · found {duration(now - alert.since)} ago, at {clock(alert.since, now)}
           </Fact>
         )}
       </dl>

@@ -22,6 +22,10 @@ _YEAR_5000 = 95_617_584_000.0
 _COUNT_LIMIT = 1 << 53  # what JSON carries exactly
 
 
+class LookError(Exception):
+    """Why a look brought nothing, in one line."""
+
+
 class ForeignError(Exception):
     """Not an observation of sockmon's."""
 

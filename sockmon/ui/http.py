@@ -15,7 +15,7 @@ from sockmon import __version__
 from sockmon.clock import now
 from sockmon.model.observation import Moment
 from sockmon.text import one_line
-from sockmon.ui.top.source import LookError
+from sockmon.ui.snapshot import LookError
 
 _TIMEOUT_SECONDS = 5.0
 _ANSWER_LIMIT = 32 << 20
@@ -33,13 +33,14 @@ _HINTS = {
 class Asking:
     """A daemon's address, and a connection to it while there is one."""
 
-    def __init__(self, url: str) -> None:
-        """Take the address; raises ValueError."""
+    def __init__(self, url: str, timeout: float = _TIMEOUT_SECONDS) -> None:
+        """Take the address, and how long to wait (seconds); raises ValueError."""
         self._parts = _address(url)
         self.url = self._parts.geturl()
         self._headers = {"User-Agent": f"sockmon/{__version__}", **_credentials(self._parts)}
         context = ssl.create_default_context() if self._parts.scheme == "https" else None
-        self._connection = _connection(self._parts, context)
+        self._timeout = timeout
+        self._connection = _connection(self._parts, context, timeout)
 
     def get(self, path: str) -> tuple[Any, Moment]:
         """GET one JSON document, and the moment by the daemon's clock; raises LookError."""
@@ -47,7 +48,7 @@ class Asking:
             status, date, body = self._exchange(path)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise LookError(_reason(error)) from error
+            raise LookError(_reason(error, self._timeout)) from error
         except LookError:
             self.close()
             raise
@@ -77,7 +78,7 @@ class Asking:
     def _ask(self, path: str) -> tuple[int, str, bytes]:
         self._connection.request("GET", self._parts.path + path, headers=self._headers)
         with self._connection.getresponse() as answer:
-            return answer.status, answer.headers.get("Date", ""), _read(answer)
+            return answer.status, answer.headers.get("Date", ""), _read(answer, self._timeout)
 
 
 def _address(url: str) -> SplitResult:
@@ -101,16 +102,18 @@ def _credentials(parts: SplitResult) -> dict[str, str]:
     return {"Authorization": "Basic " + b64encode(f"{login}:{password}".encode()).decode()}
 
 
-def _connection(parts: SplitResult, context: ssl.SSLContext | None) -> http.client.HTTPConnection:
+def _connection(
+    parts: SplitResult, context: ssl.SSLContext | None, timeout: float
+) -> http.client.HTTPConnection:
     host, port = parts.hostname or "", parts.port
     if context is None:
-        return http.client.HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
-    return http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_SECONDS, context=context)
+        return http.client.HTTPConnection(host, port, timeout=timeout)
+    return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
 
 
-def _read(answer: http.client.HTTPResponse) -> bytes:
+def _read(answer: http.client.HTTPResponse, timeout: float) -> bytes:
     """Read within bounds; a socket's own timeout starts anew with every byte that drips."""
-    deadline = time.monotonic() + _TIMEOUT_SECONDS
+    deadline = time.monotonic() + timeout
     body = bytearray()
     while chunk := answer.read1(1 << 16):
         body += chunk
@@ -141,9 +144,9 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, timeout: float) -> str:
     if isinstance(error, TimeoutError):
-        return f"no whole answer within {_TIMEOUT_SECONDS:g} s"
+        return f"no whole answer within {timeout:g} s"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, ConnectionRefusedError):

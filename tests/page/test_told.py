@@ -1,0 +1,110 @@
+"""What a page makes of what a daemon might say: another version's words, much, or long."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.page.browser import ORIGIN, PHONE
+from tests.page.conftest import Site
+from tests.page.streams import listening
+
+Json = dict[str, Any]
+
+pytestmark = [pytest.mark.root, pytest.mark.component("chromium")]
+
+
+@pytest.fixture(scope="module")
+def told(site: Site) -> Iterator[Json]:
+    """What a real daemon says of one poll; it runs for as long as the pages do."""
+    with site.daemon(), listening(site.netns) as stream:
+        yield stream.next("observation")
+
+
+def open_with(site: Site, *streams: str) -> tuple[Page, list[str]]:
+    """Open a page that hears these one after the other, the last again and again."""
+    page = site.browser.new_page()
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        body = streams[min(len(asked), len(streams) - 1)]
+        asked.append(body)
+        route.fulfill(content_type="text/event-stream", body=body)
+
+    page.route("**/api/v1/events", answer)
+    page.goto(ORIGIN)
+    return page, asked
+
+
+def spoken(*observations: object) -> str:
+    beat = 'event: beat\ndata: {"age_seconds": 0.1, "interval_seconds": 0.5}\n\n'
+    return "".join(f"event: observation\ndata: {json.dumps(o)}\n\n{beat}" for o in observations)
+
+
+def expect_no_understanding(page: Page) -> None:
+    expect(page.get_by_role("alert")).to_contain_text("does not understand what the daemon says")
+    expect(page.locator(".pulse")).to_have_count(0)
+    expect(page.get_by_role("heading", level=1)).to_have_count(0)
+
+
+def test_a_page_is_loaded_again_once_after_an_upgrade(site: Site, told: Json) -> None:
+    newer = {**told, "version": "9.9"}
+    page, asked = open_with(site, spoken(told, newer), spoken(newer))
+    expect(page.locator("footer")).to_contain_text("sockmon 9.9")
+    assert asked[:2] == [spoken(told, newer), spoken(newer)]
+    page.close()
+
+
+def test_versions_that_take_turns_do_not_make_it_load_for_ever(site: Site, told: Json) -> None:
+    page, asked = open_with(site, spoken(told, {**told, "version": "9.9"}))
+    expect_no_understanding(page)
+    assert len(asked) == 2
+    page.close()
+
+
+@pytest.mark.parametrize("namespace", [{}, {"findings": 7}], ids=["nothing", "another type"])
+def test_what_cannot_be_drawn_is_no_all_clear(site: Site, told: Json, namespace: Json) -> None:
+    page, _ = open_with(
+        site, spoken(told, {**told, "namespaces": [{"netns": "host", **namespace}]})
+    )
+    expect_no_understanding(page)
+    page.close()
+
+
+def test_what_is_no_json_is_no_all_clear(site: Site, told: Json) -> None:
+    page, _ = open_with(site, spoken(told) + "event: observation\ndata: {\n\n")
+    expect_no_understanding(page)
+    page.close()
+
+
+def finding(number: int, name: str) -> Json:
+    owner = {"name": name, "pid": 7, "unit": None, "fds": None, "fd_limit": None}
+    return {
+        "detector": "close_wait_leak",
+        "severity": "warning",
+        "netns": "host",
+        "subject": {"role": "listener", "port": number, "owner": owner},
+        "value": 12,
+        "limit": 10,
+        "summary": f"{name} leaks",
+        "evidence": {},
+        "advice": [],
+        "alert_labels": {"port": str(number)},
+    }
+
+
+def test_many_findings_are_seen_at_a_glance_on_a_phone(site: Site, told: Json) -> None:
+    (host,) = told["namespaces"]
+    findings = [finding(8000 + number, "w" * 200) for number in range(4)]
+    page, _ = open_with(site, spoken({**told, "namespaces": [{**host, "findings": findings}]}))
+    page.set_viewport_size(PHONE)
+    expect(page.locator(".overview li")).to_have_count(4)
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    shown = page.get_by_role("article").and_(page.locator(":visible"))
+    expect(shown).to_have_count(2)
+    page.locator(".overview a").last.click()
+    expect(shown).to_have_count(3)
+    expect(shown.last).to_contain_text("connections to port 8003 here")
+    page.close()

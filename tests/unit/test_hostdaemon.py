@@ -1,0 +1,138 @@
+"""Two opinions of one host: that of one look, and that of the daemon, which has watched."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sockmon.config import ListenAddress
+from sockmon.model.finding import Finding, Owner, Process, Severity, Subject
+from sockmon.ui.hostdaemon import Watch, ask, joined
+from tests.unit.top import making
+from tests.unit.top.answering import Answering
+
+SHOP = Owner("shop.service", "shop.service", (Process(4711, "shop"),))
+
+
+def finding(
+    severity: Severity = "warning",
+    port: int = 80,
+    owner: Owner | None = None,
+    **evidence: Any,
+) -> Finding:
+    return Finding(
+        detector="close_wait_leak",
+        severity=severity,
+        netns="host",
+        subject=Subject("listener", port, owner.label if owner else "unknown"),
+        value=12,
+        limit=10,
+        summary=f"seen with {sorted(evidence)}",
+        evidence=evidence,
+        advice=("Close them.",),
+        owner=owner,
+    )
+
+
+def watch(*findings: Finding) -> Watch:
+    return Watch("http://127.0.0.1:10776", 900.0, findings)
+
+
+MINE = finding(oldest_seconds=9)
+
+
+class TestJoined:
+    def test_the_daemons_word_counts_if_it_is_worse(self) -> None:
+        its = finding("critical")
+        assert joined([MINE], watch(its)) == ([its], {its.key: "too"})
+
+    def test_and_if_it_knows_more(self) -> None:
+        its = finding(oldest_seconds=8, growth_per_minute=3)
+        assert joined([MINE], watch(its)) == ([its], {its.key: "too"})
+
+    def test_else_ours_which_is_newer(self) -> None:
+        assert joined([MINE], watch(finding(oldest_seconds=8))) == ([MINE], {})
+        worse = finding("critical")
+        assert joined([worse], watch(finding(growth_per_minute=3))) == ([worse], {})
+
+    def test_what_the_daemon_alone_has_is_added(self) -> None:
+        its = finding(port=443)
+        assert joined([MINE], watch(its)) == ([MINE, its], {its.key: "alone"})
+        assert joined([], watch(its)) == ([its], {its.key: "alone"})
+
+    def test_an_owner_that_one_of_both_cannot_see_makes_no_other_finding(self) -> None:
+        its = finding("critical", owner=SHOP)
+        assert joined([MINE], watch(its)) == ([its], {its.key: "too"})
+        mine = finding(owner=SHOP, oldest_seconds=9)
+        (shown,), says = joined([mine], watch(finding("critical", growth_per_minute=3)))
+        assert shown == replace(
+            mine, severity="critical", evidence={"oldest_seconds": 9, "growth_per_minute": 3}
+        )
+        assert says == {mine.key: "too"}
+
+    def test_two_owners_at_one_port_are_two_findings(self) -> None:
+        mine, its = finding(owner=SHOP), finding("critical", owner=Owner("other", None))
+        assert joined([mine], watch(its)) == ([mine, its], {its.key: "alone"})
+        both = watch(its, finding("critical", owner=SHOP))
+        assert [f.severity for f in joined([mine], both)[0]] == ["critical", "critical"]
+
+
+@pytest.fixture
+def server() -> Iterator[Answering]:
+    with Answering() as made:
+        thread = threading.Thread(target=made.serve_forever, args=(0.01,))
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+def tell(server: Answering, **others: Any) -> None:
+    now = time.time()
+    bad = making.namespace(now, findings=[making.finding("critical")], **others)
+    server.tells("/api/v1/observation", making.document(bad, at=now, polls=180))
+
+
+class TestAsk:
+    @pytest.mark.parametrize("host", ["", "0.0.0.0", "127.0.0.1"])
+    def test_a_daemon_is_asked_over_loopback(self, server: Answering, host: str) -> None:
+        tell(server)
+        told = ask(ListenAddress(host, server.server_port))
+        assert told is not None
+        assert (told.url, told.seconds) == (server.url, 900.0)
+        assert [found.severity for found in told.findings] == ["critical"]
+
+    def test_elsewhere_nobody_is_asked(self, server: Answering) -> None:
+        tell(server)
+        assert ask(ListenAddress("192.0.2.1", server.server_port)) is None
+        assert ask(ListenAddress("2001:db8::1", server.server_port)) is None
+        assert server.asked == []
+
+    def test_a_proxy_is_not_asked(self, server: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
+        tell(server)
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        assert ask(ListenAddress("127.0.0.1", server.server_port)) is not None
+
+    @pytest.mark.parametrize(
+        ("status", "body"), [(401, b""), (503, b"{}"), (200, b"<html>"), (200, b"{}")]
+    )
+    def test_one_that_does_not_tell_is_as_none(
+        self, server: Answering, status: int, body: bytes
+    ) -> None:
+        server.status, server.bodies["/api/v1/observation"] = status, body
+        assert ask(ListenAddress("127.0.0.1", server.server_port)) is None
+
+    def test_nor_is_one_that_has_not_diagnosed_lately(self, server: Answering) -> None:
+        for diagnosed_at in (None, time.time() - 60):
+            tell(server, diagnosed_at=diagnosed_at)
+            assert ask(ListenAddress("127.0.0.1", server.server_port)) is None
+
+    def test_nor_one_that_is_silent(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            address = ListenAddress("127.0.0.1", listener.getsockname()[1])
+            assert ask(address) is None
+        assert ask(address) is None
