@@ -157,7 +157,9 @@ put_back() {
         fail "installed, but it does not start; see journalctl --unit=sockmon; it says:
 $said"
     fi
-    case $about_config in "the new template"*) put_config "$old/deploy/sockmon.yaml" "$config" ;; esac
+    case $about_config in
+    "the new template"*) put_config "$old/deploy/sockmon.yaml" "$config" ;;
+    esac
     activate "$old"
     systemctl restart sockmon || true
     fail "the new version does not start; $old_version is back in its place; it said:

@@ -14,6 +14,10 @@ from sockmon.ui import colour
 
 if TYPE_CHECKING:
     from sockmon.config import Config
+    from sockmon.ui.hostconfig import Chosen
+
+#: The daemon's, as packages and deploy/install.sh put it; what commands that judge go by too.
+HOST_CONFIG = Path("/etc/sockmon/sockmon.yaml")
 
 OpenSource = Callable[[Callable[[], bool]], KernelSource]
 
@@ -63,9 +67,12 @@ def discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """Add --config."""
-    parser.add_argument("--config", metavar="FILE", type=Path, help="configuration file (YAML)")
+def add_config(parser: argparse.ArgumentParser, default: Path | None = None) -> None:
+    """Add --config; `default` is gone by without it, see choose_config()."""
+    about = "configuration file (YAML)"
+    if default is not None:
+        about += f"; without it {default}, if that may be read, and else the defaults"
+    parser.add_argument("--config", metavar="FILE", type=Path, help=about)
 
 
 def load_config(path: Path | None) -> "Config":
@@ -75,6 +82,20 @@ def load_config(path: Path | None) -> "Config":
     try:
         return config.Config() if path is None else config.load(path)
     except config.ConfigError as error:
+        raise UserError(str(error)) from error
+
+
+def choose_config(path: Path | None) -> "Chosen":
+    """Return the configuration in the file, else this host's own, else the defaults.
+
+    Raises UserError of the file that is named.
+    """
+    from sockmon.config import ConfigError  # noqa: PLC0415 - each command loads what it needs
+    from sockmon.ui import hostconfig  # noqa: PLC0415 - as above
+
+    try:
+        return hostconfig.choose(path, HOST_CONFIG)
+    except ConfigError as error:
         raise UserError(str(error)) from error
 
 

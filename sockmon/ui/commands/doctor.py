@@ -4,13 +4,15 @@ import argparse
 import sys
 import time
 
+from sockmon.kernel.source import KernelSource
 from sockmon.ui.commands.command import (
     COULD_NOT_LOOK,
+    HOST_CONFIG,
     Command,
     OpenSource,
     add_color,
     add_config,
-    load_config,
+    choose_config,
     paint,
     writing,
 )
@@ -18,7 +20,8 @@ from sockmon.ui.commands.command import (
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Poll twice, a second apart, and say what is wrong, who must act, and what to do. "
+        "Poll twice, a second apart, ask this host's daemon too, and say what is wrong, who must "
+        "act, and what to do. "
         "Exit status: 0 healthy, 1 warning, 2 critical, 3 could not look."
     )
     parser.add_argument(
@@ -29,15 +32,24 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="for people, or for programs (default: text)",
     )
     add_color(parser)
-    add_config(parser)
+    add_config(parser, HOST_CONFIG)
 
 
 def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     from sockmon.clock import now  # noqa: PLC0415 - each command loads what it needs
-    from sockmon.ui import doctor  # noqa: PLC0415 - as above
+    from sockmon.ui import doctor, hostdaemon  # noqa: PLC0415 - as above
 
-    config = load_config(arguments.config)
-    diagnosed = doctor.examine(open_source(lambda: False), config, now, time.sleep)
+    chosen = choose_config(arguments.config)
+    is_this_host = open_source is KernelSource.live  # and no recording of another
+    diagnosed = doctor.examine(
+        open_source(lambda: False),
+        chosen.config,
+        now,
+        time.sleep,
+        ask=hostdaemon.ask if is_this_host else hostdaemon.nobody,
+        file=chosen.file,
+        note=chosen.note,
+    )
     with writing():
         if arguments.form == "json":
             doctor.write_json(diagnosed, sys.stdout)

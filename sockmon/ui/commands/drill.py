@@ -5,12 +5,13 @@ import argparse
 from sockmon.drill import NAMES as DRILLS
 from sockmon.ui.commands.command import (
     FAILURE,
+    HOST_CONFIG,
     Command,
     OpenSource,
     UserError,
     add_config,
+    choose_config,
     discard_output,
-    load_config,
 )
 
 
@@ -39,22 +40,23 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--url", metavar="URL", help="of this host's daemon (default: http://127.0.0.1:10776)"
     )
-    add_config(parser)
+    add_config(parser, HOST_CONFIG)
 
 
 def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
     from sockmon.ui import drill  # noqa: PLC0415 - each command loads what it needs
 
+    chosen = choose_config(arguments.config)
     wish = drill.Wish(
         arguments.scenario,
         arguments.count,
         arguments.hold,
         arguments.expect_alert,
         arguments.url,
-        arguments.config,
+        chosen.file,
     )
     try:
-        return drill.run(wish, load_config(arguments.config))
+        return drill.run(wish, chosen.config)
     except drill.UnfitError as error:
         raise UserError(str(error)) from error
     except BrokenPipeError:

@@ -2,7 +2,14 @@
 
 import argparse
 
-from sockmon.ui.commands.command import Command, OpenSource, UserError, add_config, load_config
+from sockmon.ui.commands.command import (
+    HOST_CONFIG,
+    Command,
+    OpenSource,
+    UserError,
+    add_config,
+    choose_config,
+)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +22,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="between looks: 500ms, 5s (default: the configuration's or the daemon's, else 2s)",
     )
-    add_config(parser)
+    add_config(parser, HOST_CONFIG)
 
 
 def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
@@ -33,8 +40,8 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     try:
         if arguments.url is not None:
             return command.of_daemon(arguments.url, interval)
-        config = None if arguments.config is None else load_config(arguments.config)
-        return command.of_kernel(open_source, config, interval)
+        chosen = choose_config(arguments.config)
+        return command.of_kernel(open_source, chosen.config if chosen.file else None, interval)
     except command.UnfitError as error:
         raise UserError(str(error)) from error
 

@@ -77,6 +77,8 @@ class Trend:
         parts: list[StateCounts | None] = []
         for part in range(end - count, end):
             first, beyond = bisect_right(times, part * step), bisect_right(times, (part + 1) * step)
+            if part == end - 1:
+                beyond = len(times)  # the bound can be a rounding error before the last sample
             if first == beyond and first and part * step - times[first - 1] <= reach:
                 first -= 1
             read = [counts for _, counts in self.samples[first:beyond] if counts is not None]

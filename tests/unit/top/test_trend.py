@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sockmon.model.finding import FindingKey
@@ -68,6 +68,7 @@ def test_without_samples_there_is_nothing() -> None:
     st.lists(st.tuples(st.integers(1, 7200), st.integers(0, 99)), max_size=30),
     st.integers(1, 70),
 )
+@example([(1, 0), (1800, 1)], 21)
 def test_no_peak_in_sight_is_lost(samples: list[tuple[int, int]], parts: int) -> None:
     of = trend(*sorted(samples))
     shown = peaks(of, parts)
