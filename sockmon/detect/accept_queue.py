@@ -43,7 +43,10 @@ def _judge(sight: Sight, limits: Limits, queue: ListenQueue, ratio: float) -> It
     subject = Subject("listener", queue.port, sight.owner_label(group) if group else None)
     key: FindingKey = (NAME, sight.netns, subject)
     judged: Severity | None = severity(sight, key, ratio, limits.warning_ratio, np.inf)
-    if _runs_over(sight, queue.port) or (judged and _drops(sight, queue.port)):
+    past = sight.past.get(key)
+    # Who was dropped tries again after ever longer pauses: in between, a full queue is no better.
+    still_full = past is not None and past.severity == "critical" and queue.length > queue.limit
+    if still_full or _runs_over(sight, queue.port) or (judged and _drops(sight, queue.port)):
         judged = "critical"
     if judged is None:
         return

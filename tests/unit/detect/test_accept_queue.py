@@ -49,6 +49,12 @@ class TestDropsAreCritical:
     def test_of_all_ports_where_the_ports_own_are_unknown(self) -> None:
         assert JUDGE.severity(waiting(90, events={"ListenOverflows": 0.2})) == "critical"
 
+    def test_until_the_queue_has_room_however_seldom_clients_try_again(self) -> None:
+        finding = JUDGE.one(waiting(101, drops={443: 0.2}))
+        assert JUDGE.severity(remembering(waiting(101), finding, "critical")) == "critical"
+        assert JUDGE.severity(remembering(waiting(100), finding, "critical")) == "warning"
+        assert JUDGE.severity(remembering(waiting(101), finding, "warning")) == "warning"
+
     def test_but_not_another_ports(self) -> None:
         events, drops = {"ListenOverflows": 9.0}, {443: 0.0, 80: 9.0}
         assert JUDGE.severity(waiting(90, events=events, drops=drops)) == "warning"
