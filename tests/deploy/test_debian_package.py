@@ -16,7 +16,7 @@ from tests.machine import Machine, booted
 
 pytestmark = pytest.mark.component("dpkg-shlibdeps")
 
-on_a_server = [pytest.mark.root, pytest.mark.machine]
+on_a_server = [pytest.mark.root, pytest.mark.machine, pytest.mark.timeout(300)]
 
 READY = "http://127.0.0.1:10776/-/ready"
 CONFIG = "/etc/sockmon/sockmon.yaml"

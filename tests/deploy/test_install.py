@@ -14,7 +14,7 @@ from tests.deploy.serving import listens, ready, value
 from tests.lab import eventually
 from tests.machine import Machine, booted
 
-pytestmark = [pytest.mark.root, pytest.mark.machine]
+pytestmark = [pytest.mark.root, pytest.mark.machine, pytest.mark.timeout(300)]
 
 INSTALLED = "/opt/sockmon/current/deploy/install.sh"
 MAN_PAGE = "/usr/local/share/man/man1/sockmon.1"
