@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 
 from tests.deploy.serving import alerts, listens
 from tests.lab import eventually
@@ -10,12 +11,23 @@ from tests.machine import Machine
 LEAKS = 12
 LEAK_PORT = 9000
 
+_numbers = count(1)
+
 
 @contextmanager
-def leak(machine: Machine) -> Iterator[None]:
-    """A service that never closes what its clients have closed."""
+def leak(machine: Machine) -> Iterator[str]:
+    """A service that never closes what its clients have closed; yields its unit's name."""
+    unit = f"leaky-{next(_numbers)}.service"  # systemd forgets one only a moment after its stop
     server = f"sleep infinity | python3 /srv/tests/lab/leaking_server.py 127.0.0.1 {LEAK_PORT} {{}}"
-    machine.run("systemd-run", "--unit=leaky", "--collect", "sh", "-c", server.format(LEAKS))
+    machine.run(
+        "systemd-run",
+        f"--unit={unit}",
+        "--collect",
+        "--property=KillSignal=SIGKILL",
+        "sh",
+        "-c",
+        server.format(LEAKS),
+    )
     client = (
         "import socket\n"
         f"for _ in range({LEAKS}):\n"
@@ -25,9 +37,9 @@ def leak(machine: Machine) -> Iterator[None]:
     try:
         eventually(lambda: listens(machine, LEAK_PORT), within=10)
         machine.run("python3", "-c", client)
-        yield
+        yield unit
     finally:
-        machine.run("systemctl", "stop", "leaky")
+        machine.run("systemctl", "stop", unit)
 
 
 def firing(machine: Machine) -> list[dict[str, str]]:
