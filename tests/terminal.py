@@ -90,10 +90,6 @@ class Terminal:
 
         return eventually(self.lines, until=on_it, within=_WITHIN)
 
-    def shows_no(self, text: str) -> list[str]:
-        """Return the screen's lines once the text is not on it."""
-        return eventually(self.lines, until=lambda lines: text not in "\n".join(lines), within=20)
-
     def row(self, *begin: str) -> list[str]:
         """The cells of the first line that begins so, its mark left out."""
         for line in self.lines():

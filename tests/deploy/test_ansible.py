@@ -64,7 +64,7 @@ class Server:
     def play(self, *options: str, check: bool = True, **variables: Any) -> Play:
         """Run the role with variables; it has to succeed if `check` holds."""
         environment = ["PYTHONPATH=/ansible", "ANSIBLE_PIPELINING=1", "HOME=/root"]
-        command = ["python3", "-m", "ansible", "playbook", "--inventory=/root/inventory.yml"]
+        command = ["python3", "-m", "ansible", "playbook", "--inventory=/srv/inventory.yml"]
         done = self.machine.run(
             *("env", *environment, *command, "--extra-vars", json.dumps(variables), *options),
             "/role/site.yml",
@@ -100,9 +100,9 @@ class Server:
             "-subj",
             "/CN=server",
         )
-        self.machine.run(*request, "-keyout", "/root/key.pem", "-out", "/root/cert.pem")
+        self.machine.run(*request, "-keyout", "/srv/key.pem", "-out", "/srv/cert.pem")
         names = ("key.pem", "cert.pem")
-        return {name: self.file(f"/root/{name}").read_text() for name in names}
+        return {name: self.file(f"/srv/{name}").read_text() for name in names}
 
     def capabilities(self) -> int:
         """What the daemon may do beyond what every user may."""
