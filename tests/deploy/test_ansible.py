@@ -136,7 +136,7 @@ def binds(wheels: Path) -> dict[Path, str]:
 def server(binds: dict[Path, str]) -> Iterator[Server]:
     """A server that has never seen sockmon."""
     with booted(binds) as machine:
-        (machine.root / "root/inventory.yml").write_text(INVENTORY)
+        (machine.root / "srv/inventory.yml").write_text(INVENTORY)
         yield Server(machine)
 
 
