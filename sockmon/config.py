@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 
 from sockmon.alert.settings import AbsolutePath, Alerting
 from sockmon.detect import Detect
@@ -25,12 +25,13 @@ _ADDRESS_AND_PORT = re.compile(r"(?:\[(?P<ipv6>[^][]+)\]|(?P<ipv4>[^][:]*)):(?P<
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """How often, and where."""
+    """How often, where, and what other namespaces' polls may cost."""
 
     __pydantic_config__: ClassVar = _STRICT
 
     interval: Annotated[Seconds, Ge(0.1), Le(3600)] = 5.0
-    namespaces: Literal["host"] = "host"
+    namespaces: Literal["host", "all"] = "host"
+    budget: Annotated[float, Gt(0), Le(1)] = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class Ports:
 
     top: Annotated[int, Ge(0), Le(10_000)] = 50
     always: tuple[Port, ...] = ()
+    top_elsewhere: Annotated[int, Ge(0), Le(10_000)] = 10
 
 
 @dataclass(frozen=True, slots=True)

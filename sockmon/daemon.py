@@ -117,6 +117,7 @@ class Daemon:
         )
         self._rescheduled = asyncio.Event()
         self._failing: frozenset[str] = frozenset()
+        self._hinted = False
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; raises ListenError."""
@@ -176,6 +177,7 @@ class Daemon:
                 return  # cut short: it says nothing about the kernel
             alerting = AlertingStatus(self._alerter.alerts, self._alerter.notifications())
             self._board.post(observation, alerting)
+            self._log_hints(observation.hints)
             self._log_failures(frozenset(failure.message for failure in observation.failures))
             if not ready:
                 servicemanager.notify("READY=1", "STATUS=polling")
@@ -192,12 +194,13 @@ class Daemon:
         if settings is not self._alerting_by:
             self._alerter.reconfigure(settings.alerting, limits_of(settings.detect))
             self._alerting_by = settings
-        observation = self._monitor.poll(now)
+        observation = self._monitor.poll(now, time.process_time)
         diagnosed = {
             namespace.name: namespace.diagnosis.value
             for namespace in observation.namespaces
             if namespace.diagnosis is not None and namespace.diagnosis.at == observation.at
         }
+        present = {namespace.name for namespace in observation.namespaces}
         if not self._stopping.is_set():
             alerts = self._alerter.alerts
             self._alerter.observe(
@@ -205,7 +208,8 @@ class Daemon:
                 observation.at,
                 observation.interval,
                 looked=lambda netns, detector: (
-                    netns in diagnosed and detector not in diagnosed[netns].blind
+                    netns not in present  # it has ended, and its troubles with it
+                    or (netns in diagnosed and detector not in diagnosed[netns].blind)
                 ),
                 remember=self._monitor.remember(),
             )
@@ -222,6 +226,13 @@ class Daemon:
             if self._board.why_unhealthy() is None:
                 servicemanager.notify("WATCHDOG=1")
             await asyncio.sleep(timeout / 3)
+
+    def _log_hints(self, hints: tuple[str, ...]) -> None:
+        """Log what would show more, once; /api goes on saying it."""
+        if hints and not self._hinted:
+            self._hinted = True
+            for hint in hints:
+                log.warning("%s", hint)
 
     def _log_failures(self, failing: frozenset[str]) -> None:
         """Log what begins and what ends, not every poll's repetition of it."""

@@ -69,6 +69,11 @@ class Diagnostician:
         self._known_owners: Mapping[Group, Owner] = {}
         self._stale = StaleMemory()
 
+    @property
+    def suspects(self) -> bool:
+        """Whether the last poll found something, agreed on or not, or sockets in CLOSE_WAIT."""
+        return self._confirmed.found or bool(self._aged.of_state(TcpState.CLOSE_WAIT).size)
+
     def remember(self) -> Callable[[], Mapping[str, Any]]:
         """Return what makes a record of what is to survive a restart: for whoever writes it."""
         return self._aged.to_record

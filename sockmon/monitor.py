@@ -4,46 +4,84 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sockmon.config import Config
-from sockmon.kernel.source import KernelSource
+from sockmon.kernel.source import HOST, KernelSource
 from sockmon.model.observation import Moment, Observation, PollStatistics
 from sockmon.namespace import NamespaceMonitor
+from sockmon.rounds import Round, Rounds
+
+
+def uncounted() -> float:
+    """Stand in for a clock of CPU time where there is no budget to keep."""
+    return 0.0
 
 
 class Monitor:
-    """Polls one kernel, again and again."""
+    """Polls one kernel, again and again: its own namespace and, if wanted, all others."""
 
     def __init__(self, source: KernelSource, config: Config) -> None:
         self.config = config
+        self._source = source
         self._host = NamespaceMonitor(source)
+        self._rounds: Rounds | None = None
+        self._remembered: Mapping[str, Any] = {}
         self._statistics = PollStatistics()
 
-    def poll(self, clock: Callable[[], Moment]) -> Observation:
-        """Read the kernel once. Never raises for what the kernel refuses: that is a Failure."""
+    def poll(
+        self, clock: Callable[[], Moment], cpu: Callable[[], float] = uncounted
+    ) -> Observation:
+        """Read the kernel once. Never raises for what the kernel refuses: that is a Failure.
+
+        cpu: seconds of CPU time that the process has used, to keep poll.budget by.
+        """
+        config = self.config
         begun = clock()
-        namespace, failures = self._host.poll(begun, self.config)
+        host, failed = self._host.poll(begun, config)
+        others = self._others(begun, config, cpu)
+        namespaces = (host, *(others.namespaces if others else ()))
+        failures = (*failed, *(others.failures if others else ()))
         seconds = clock().monotonic - begun.monotonic
-        self._statistics = self._statistics.polled(seconds, tuple(failures))
+        known = {n.name for n in namespaces} | {failure.netns for failure in failures}
+        self._statistics = self._statistics.polled(seconds, failures, known)
         return Observation(
             at=begun,
-            interval=self.config.poll.interval,
-            namespaces=(namespace,),
-            failures=tuple(failures),
+            interval=config.poll.interval,
+            namespaces=namespaces,
+            failures=failures,
             statistics=self._statistics,
+            neighbours=others.neighbours if others else None,
+            hints=others.hints if others else (),
         )
+
+    def _others(self, begun: Moment, config: Config, cpu: Callable[[], float]) -> Round | None:
+        """Poll the other namespaces, as far as they are wanted and the budget allows."""
+        if config.poll.namespaces == "host":
+            if self._rounds is not None:
+                self._rounds.close()
+                self._rounds = None
+            return None
+        if self._rounds is None:
+            self._rounds = Rounds(self._source, self._remembered)
+            self._remembered = {}
+        return self._rounds.poll(begun, config, cpu)
 
     def remember(self) -> Callable[[], Mapping[str, Any]]:
         """Return what makes a record of what is to survive a restart, JSON-ready, by namespace.
 
         The record is large, and wanted only now and then, by the thread that writes it.
         """
-        name, record = self._host.name, self._host.remember()
-        return lambda: {name: record()}
+        records = {HOST: self._host.remember()}
+        if self._rounds is not None:
+            records.update(self._rounds.remember())
+        return lambda: {name: record() for name, record in records.items()}
 
     def recall(self, remembered: Mapping[str, Any]) -> None:
         """Take up what remember()'s record was in an earlier process of this boot."""
-        if self._host.name in remembered:
-            self._host.recall(remembered[self._host.name])
+        self._remembered = {name: record for name, record in remembered.items() if name != HOST}
+        if HOST in remembered:
+            self._host.recall(remembered[HOST])
 
     def close(self) -> None:
-        """Close the kernel's sockets."""
+        """Let go of all namespaces."""
         self._host.close()
+        if self._rounds is not None:
+            self._rounds.close()

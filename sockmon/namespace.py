@@ -12,7 +12,7 @@ from sockmon.detect import limits_of
 from sockmon.diagnosis import Diagnostician
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.owners import OwnerFinder
-from sockmon.kernel.source import KernelSource
+from sockmon.kernel.source import HOST, Source
 from sockmon.kernel.uapi import Family
 from sockmon.model import counts
 from sockmon.model.ages import NOTHING_HEARD, LastHeard
@@ -36,9 +36,9 @@ _SETTINGS_BELIEVED_SECONDS = 30.0
 class NamespaceMonitor:
     """Polls one network namespace, and remembers what the next poll builds on."""
 
-    def __init__(self, source: KernelSource) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
-        self._observation = NamespaceObservation(source.name)
+        self._observation = NamespaceObservation(source.name, degraded=source.degraded)
         self._diagnostician = Diagnostician(OwnerFinder(source.proc, source.stop_requested))
         self._settings: Timed[Limits] | None = None
         self._listened = Listened()
@@ -59,17 +59,32 @@ class NamespaceMonitor:
         """Take up what remember()'s record was in an earlier process of this boot."""
         self._diagnostician.recall(record)
 
-    def close(self) -> None:
-        """Close the kernel's sockets."""
-        self._source.diag.close()
+    @property
+    def observation(self) -> NamespaceObservation:
+        """What the last poll found out."""
+        return self._observation
 
-    def poll(self, now: Moment, config: Config) -> tuple[NamespaceObservation, list[Failure]]:
-        """Read the namespace once; what the kernel refuses is a Failure."""
+    @property
+    def troubled(self) -> bool:
+        """Whether the last poll left something to be watched closely."""
+        return self._diagnostician.suspects
+
+    def close(self) -> None:
+        """Let go of the namespace."""
+        self._source.close()
+
+    def poll(
+        self, now: Moment, config: Config, *, empty: bool = False
+    ) -> tuple[NamespaceObservation, list[Failure]]:
+        """Read the namespace once; what the kernel refuses is a Failure.
+
+        empty: it is known to have no sockets, so there is nothing to dump.
+        """
         source = self._source
         failures: list[Failure] = []
 
         def failed(error: KernelError) -> None:
-            failures.append(Failure(source.name, error.reason, str(error)))
+            failures.append(failure(source.name, error))
 
         def attempt(read: Callable[[], T]) -> Timed[T] | None:
             try:
@@ -80,15 +95,17 @@ class NamespaceMonitor:
 
         families = source.families()
         limits = self._limits(now, failed)
-        tcp = attempt(lambda: source.tcp(families))
-        heard = attempt(lambda: self._last_heard(tcp.value, families)) if tcp else None
-        udp = attempt(lambda: source.udp(families))
+        asked = () if empty else families
+        tcp = attempt(lambda: source.tcp(asked))
+        heard = attempt(lambda: self._last_heard(tcp.value, asked)) if tcp else None
+        udp = attempt(lambda: source.udp(asked))
         before = self._observation
         self._observation = replace(
             before,
             limits=Timed(limits, now),
             tcp=_by_family(tcp, families) or before.tcp,
             udp=_by_family(udp, families) or before.udp,
+            looked_at=now,
         )
         # Everything by port needs the port range, by which sockets are given their roles.
         if tcp is not None and limits.port_range is not None:
@@ -96,7 +113,7 @@ class NamespaceMonitor:
                 tcp.value, limits, limits.port_range, now.monotonic, config.ports
             )
             self._observation = replace(self._observation, ports=Timed(ports, now))
-            if heard is not None:
+            if heard is not None and not source.degraded:
                 diagnosis = self._diagnostician.diagnose(
                     sight, heard.value, self._drops, limits_of(config.detect)
                 )
@@ -161,6 +178,13 @@ class NamespaceMonitor:
             ephemeral=ephemeral,
             exhaustion_seconds=sight.exhaustion_seconds,
         )
+
+
+def failure(netns: str, error: KernelError) -> Failure:
+    """Say what failed, and where if that is not the daemon's own namespace."""
+    where = "" if netns == HOST else f" in netns {netns}"
+    message = str(error).replace(error.operation, error.operation + where, 1)
+    return Failure(netns, error.reason, message)
 
 
 def _by_family(

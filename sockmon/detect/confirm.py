@@ -23,6 +23,11 @@ class Confirmed:
     _last: frozenset[FindingKey] = frozenset()
     _at: float | None = None
 
+    @property
+    def found(self) -> bool:
+        """Whether the last poll had findings, those not agreed on included."""
+        return bool(self._last)
+
     def seen(self, found: Iterable[Finding], now: float) -> "Confirmed":
         """Add one poll's findings; `findings` of the result are those the poll before had too."""
         found = tuple(found)

@@ -19,7 +19,7 @@ def families(observation: Observation, now: float) -> Iterator[Metric]:
     diagnoses = [
         (namespace.name, diagnosis)
         for namespace in observation.namespaces
-        if (diagnosis := observation.fresh(namespace.diagnosis, now)) is not None
+        if (diagnosis := observation.fresh(namespace, namespace.diagnosis, now)) is not None
     ]
     yield _ages(diagnoses)
     yield from _close_wait(diagnoses)

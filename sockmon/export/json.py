@@ -21,6 +21,7 @@ def observation(observed: Observation) -> Json:
         "failures": [
             {"netns": f.netns, "reason": f.reason, "message": f.message} for f in observed.failures
         ],
+        "hints": list(observed.hints),
         "namespaces": [_namespace(namespace) for namespace in observed.namespaces],
     }
 
@@ -28,6 +29,7 @@ def observation(observed: Observation) -> Json:
 def _namespace(namespace: NamespaceObservation) -> Json:
     return {
         "netns": namespace.name,
+        "degraded": namespace.degraded,
         "tcp": namespace.tcp and _timed(namespace.tcp, _families(namespace.tcp.value)),
         "udp": namespace.udp and _timed(namespace.udp, _families(namespace.udp.value)),
         "ports": namespace.ports and _timed(namespace.ports, _ports(namespace.ports.value)),

@@ -4,7 +4,7 @@ No address, cookie, inode, PID or text that a process chose is ever a label.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from prometheus_client.core import CounterMetricFamily as Counter
 from prometheus_client.core import GaugeMetricFamily as Gauge
@@ -54,6 +54,7 @@ def _families(
         yield from _limits(observation, now)
         yield from diagnosis.families(observation, now)
         yield from _polls(observation)
+        yield from _neighbours(observation)
     info = Gauge("sockmon_build_info", "What is running.", labels=["version", "python"])
     info.add_metric([build.version, build.python], 1)
     yield info
@@ -83,9 +84,9 @@ def _sockets(observation: Observation, now: float) -> Iterator[Metric]:
             sockets.add_metric([netns, protocol, f"ipv{f}", state.label], counts[state])
 
     for namespace in observation.namespaces:
-        for family, counts in (observation.fresh(namespace.tcp, now) or {}).items():
+        for family, counts in (observation.fresh(namespace, namespace.tcp, now) or {}).items():
             add(namespace.name, "tcp", TcpState, counts, family)
-        for family, counts in (observation.fresh(namespace.udp, now) or {}).items():
+        for family, counts in (observation.fresh(namespace, namespace.udp, now) or {}).items():
             add(namespace.name, "udp", UDP_STATES, counts, family)
     yield sockets
 
@@ -153,7 +154,7 @@ def _ports(observation: Observation, now: float) -> Iterator[Metric]:
         labels=["netns"],
     )
     for namespace in observation.namespaces:
-        ports: Ports | None = observation.fresh(namespace.ports, now)
+        ports: Ports | None = observation.fresh(namespace, namespace.ports, now)
         if ports is None:
             continue
         netns = namespace.name
@@ -168,11 +169,13 @@ def _ports(observation: Observation, now: float) -> Iterator[Metric]:
             limit.add_metric([netns, str(queue.port)], queue.limit)
         for port, count in sorted(ports.listen_drops.items()):
             drops.add_metric([netns, str(port)], count)
+        folded.add_metric([netns], ports.folded)
+        if namespace.degraded:
+            continue  # its range of ports is not known
         usable.add_metric([netns], ports.ephemeral.usable)
         used.add_metric([netns], ports.ephemeral.used_max)
         bound.add_metric([netns], ports.ephemeral.bound)
         exhaustion.add_metric([netns], ports.exhaustion_seconds)
-        folded.add_metric([netns], ports.folded)
     yield from (sockets, receive, send, length, limit, drops)
     yield from (usable, used, bound, exhaustion, folded)
 
@@ -200,7 +203,7 @@ def _limits(observation: Observation, now: float) -> Iterator[Metric]:
             family.add_metric(labels, value)
 
     for namespace in observation.namespaces:
-        limits: Limits | None = observation.fresh(namespace.limits, now)
+        limits: Limits | None = observation.fresh(namespace, namespace.limits, now)
         if limits is None:
             continue
         netns = [namespace.name]
@@ -254,3 +257,15 @@ def _polls(observation: Observation) -> Iterator[Metric]:
         if namespace.tcp is not None:
             succeeded.add_metric([namespace.name], namespace.tcp.at.wall)
     yield succeeded
+
+
+def _neighbours(observation: Observation) -> Iterator[Metric]:
+    there = Gauge(
+        "sockmon_namespaces",
+        "Network namespaces other than the daemon's own, by what is seen of them.",
+        labels=["seen"],
+    )
+    if observation.neighbours is not None:
+        for seen, count in asdict(observation.neighbours).items():
+            there.add_metric([seen], count)
+    yield there

@@ -2,6 +2,7 @@
 
 import errno as errno_numbers
 import os
+from typing import Self
 
 
 class KernelError(Exception):
@@ -21,7 +22,7 @@ class KernelError(Exception):
         super().__init__(f"{text}; {hint}" if hint else text)
 
     @classmethod
-    def from_errno(cls, operation: str, number: int, hint: str = "") -> "KernelError":
+    def from_errno(cls, operation: str, number: int, hint: str = "") -> Self:
         """Name the errno as the kernel does: ENOENT (No such file or directory)."""
         name = errno_numbers.errorcode.get(number, "errno")
         return cls(operation, name, f"{name} ({os.strerror(number)})", hint)
@@ -33,3 +34,10 @@ class DumpError(KernelError):
 
 class ProcError(KernelError):
     """A file under /proc could not be read, or does not say what it should."""
+
+
+class NamespaceError(KernelError):
+    """A network namespace could not be entered, or looked into from outside.
+
+    The reason "gone" says that there is none any more where it was found.
+    """

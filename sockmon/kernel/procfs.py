@@ -1,7 +1,8 @@
 """Limits and counters from /proc: each read_x(proc) beside the pure parse_x(text) it uses.
 
-`proc` is /proc, or a recording of it. Files under net/ are read through thread-self, so that
-they are those of the network namespace which the calling thread is in.
+`proc` is /proc, or a recording of it. Files under net/ are those of the network namespace which
+the calling thread is in, or, where a `task` can be given, which that process is in. Those under
+sys/net are always the calling thread's.
 """
 
 import os
@@ -47,15 +48,36 @@ FILES = (
     "sys/net/netfilter/nf_conntrack_max",
 )
 
-_NET = "thread-self/net"
+_OWN = "thread-self"
 _IPV4 = "sys/net/ipv4"
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _FILE_LIMIT = 1 << 20
 
 
-def read_sockstat(proc: Path) -> Sockstat:
+def read_sockstat(proc: Path, task: str = _OWN) -> Sockstat:
     """Read /proc/net/sockstat; raises ProcError."""
-    return _read(proc / _NET / "sockstat", parse_sockstat)
+    return _read(proc / task / "net/sockstat", parse_sockstat)
+
+
+def read_occupied(proc: Path, task: str = _OWN) -> bool:
+    """Whether the namespace has TCP or UDP sockets, by sockstat and sockstat6; raises ProcError."""
+    if _read(proc / task / "net/sockstat", parse_occupied):
+        return True
+    return bool(_read_if_present(proc / task / "net/sockstat6", parse_occupied))
+
+
+def parse_occupied(text: str) -> bool:
+    """Parse lines such as `TCP: inuse 4 orphan 0 tw 2 alloc 6 mem 1` and `UDP6: inuse 3`.
+
+    `inuse` and `tw` are the namespace's own. A socket that is bound, and no more, is in neither.
+    """
+    for line in text.splitlines():
+        name, *words = line.split()
+        if name in {"TCP:", "UDP:", "TCP6:", "UDP6:"}:
+            fields = dict(zip(words[::2], words[1::2], strict=True))
+            if int(fields["inuse"]) or int(fields.get("tw", 0)):
+                return True
+    return False
 
 
 def parse_sockstat(text: str) -> Sockstat:
@@ -73,9 +95,9 @@ def parse_sockstat(text: str) -> Sockstat:
     raise ValueError("no line 'TCP:'")
 
 
-def read_events(proc: Path) -> dict[str, int]:
+def read_events(proc: Path, task: str = _OWN) -> dict[str, int]:
     """Read the counters of TCP_EVENTS that this kernel has; raises ProcError."""
-    return _read(proc / _NET / "netstat", parse_events)
+    return _read(proc / task / "net/netstat", parse_events)
 
 
 def parse_events(text: str) -> dict[str, int]:
@@ -172,7 +194,7 @@ def read_conntrack_limit(proc: Path) -> int | None:
 def has_ipv6(proc: Path) -> bool:
     """Whether this kernel speaks IPv6 at all (ipv6.disable=1 removes sockstat6)."""
     try:
-        (proc / _NET / "sockstat6").stat()
+        (proc / _OWN / "net/sockstat6").stat()
     except FileNotFoundError:
         return False
     except OSError:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sockmon.kernel import uapi
 from sockmon.kernel.errors import DumpError
@@ -71,6 +72,11 @@ class NetlinkTransport:
         self._socket.close()
 
 
+def receiving_room() -> NDArray[np.uint32]:
+    """Return room for a batch of datagrams. Untouched pages cost a small host nothing."""
+    return np.empty((_BATCH_BYTES + _DATAGRAM_ROOM) // 4, np.uint32)
+
+
 class SockDiag:
     """Dumps of one network namespace, over one socket that is opened when first needed.
 
@@ -81,13 +87,14 @@ class SockDiag:
         self,
         open_transport: Callable[[], Transport] = NetlinkTransport,
         stop_requested: Callable[[], bool] = lambda: False,
+        room: NDArray[np.uint32] | None = None,
     ) -> None:
+        """room: what datagrams are received into, from receiving_room(); it may be shared."""
         self._open_transport = open_transport
         self._stop_requested = stop_requested
         self._transport: Transport | None = None
         self._sequence = 0
-        # Untouched pages cost nothing: a small host never pays for the whole buffer.
-        self._buffer = np.empty((_BATCH_BYTES + _DATAGRAM_ROOM) // 4, np.uint32)
+        self._buffer = receiving_room() if room is None else room
 
     def dump(self, *requests: DumpRequest, into: RowBuffer | None = None) -> Rows:
         """Return every socket that the requests name, in a buffer that is cleared for them.
@@ -107,6 +114,11 @@ class SockDiag:
                 buffer.truncate(complete)
                 self._dump_once(request, buffer)
         return buffer.rows()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a netlink socket is open, which keeps its namespace alive."""
+        return self._transport is not None
 
     def close(self) -> None:
         """Close the netlink socket, if one is open."""

@@ -58,6 +58,8 @@ class History:
         self._at = at
         self._changes.extend(changes)
         for namespace in observation.namespaces:
+            if namespace.looked_at not in {None, observation.at}:
+                continue  # not its turn: no reading, and no gap
             if self._make_room(namespace.name, observation):
                 kept = self._namespaces.setdefault(namespace.name, _Namespace())
                 kept.observe(namespace, observation, at.monotonic)
@@ -113,7 +115,8 @@ class _Namespace:
         if namespace.ports is not None:
             self._watch(namespace.ports.value.groups, at)
         values = reading(namespace, observation.at, self.watched)
-        interval, silent = observation.interval, at - self.last
+        interval = max(observation.interval, namespace.beat)
+        silent = at - self.last
         for r, rows in self.rows.items():
             step = STEPS[r]
             if silent > max(STALE_AFTER_INTERVALS * interval, step):

@@ -4,7 +4,7 @@ Each part carries the moment of its own last success, so that a part that failed
 shown as old, never as zero.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -95,6 +95,9 @@ class NamespaceObservation:
     """One network namespace; a part is None until it has succeeded once.
 
     tcp, udp: sockets by family (4, 6) and state. A kernel without IPv6 has no family 6.
+    looked_at: when it was last polled, well or not; None: in this poll. beat: seconds between its
+    polls where they are further apart than the interval. degraded: seen from outside, without
+    ages, diagnosis or a port range of its own.
     """
 
     name: str
@@ -103,6 +106,9 @@ class NamespaceObservation:
     ports: Timed[Ports] | None = None
     limits: Timed[Limits] | None = None
     diagnosis: Timed[Diagnosis] | None = None
+    looked_at: Moment | None = None
+    beat: float = 0.0
+    degraded: bool = False
 
 
 #: Upper bounds of sockmon_poll_duration_seconds' buckets.
@@ -118,9 +124,11 @@ class PollStatistics:
     duration_counts: tuple[int, ...] = (0,) * (len(DURATION_BUCKETS) + 1)
     duration_sum: float = 0.0
 
-    def polled(self, seconds: float, failures: tuple[Failure, ...]) -> "PollStatistics":
-        """Add one poll."""
-        errors = dict(self.errors)
+    def polled(
+        self, seconds: float, failures: tuple[Failure, ...], namespaces: Collection[str]
+    ) -> "PollStatistics":
+        """Add one poll; the errors of namespaces that are not among these are forgotten."""
+        errors = {key: count for key, count in self.errors.items() if key[0] in namespaces}
         for failure in failures:
             key = failure.netns, failure.reason
             errors[key] = errors.get(key, 0) + 1
@@ -131,17 +139,36 @@ class PollStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbours:
+    """How many other namespaces there are, by what is seen of them.
+
+    inside: polled; outside: polled, but degraded; empty: without sockets; hidden: not to be seen.
+    """
+
+    inside: int = 0
+    outside: int = 0
+    empty: int = 0
+    hidden: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
-    """One poll of every namespace."""
+    """One poll of every namespace, the daemon's own first.
+
+    neighbours: None if only the daemon's own is looked at. hints: what would show more.
+    """
 
     at: Moment
     interval: float
     namespaces: tuple[NamespaceObservation, ...]
     failures: tuple[Failure, ...] = ()
     statistics: PollStatistics = PollStatistics()
+    neighbours: Neighbours | None = None
+    hints: tuple[str, ...] = ()
 
-    def fresh(self, part: Timed[T] | None, now: float) -> T | None:
-        """Return a part's value, or None when it is too old to be believed at `now`."""
-        if part is None or now - part.at.monotonic > STALE_AFTER_INTERVALS * self.interval:
+    def fresh(self, namespace: NamespaceObservation, part: Timed[T] | None, now: float) -> T | None:
+        """Return a namespace's part, or None when it is too old to be believed at `now`."""
+        believed = STALE_AFTER_INTERVALS * max(self.interval, namespace.beat)
+        if part is None or now - part.at.monotonic > believed:
             return None
         return part.value

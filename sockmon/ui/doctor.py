@@ -1,8 +1,9 @@
 """`sockmon doctor`: one diagnosis, for a tired person or for a script."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 from textwrap import wrap
@@ -79,11 +80,12 @@ def examine(
     file: Path | None = None,
     note: str | None = None,
 ) -> Diagnosed:
-    """Poll twice, a second apart; then ask the host's daemon, which has watched for longer.
+    """Poll everything twice, a second apart; then ask the host's daemon, which has watched longer.
 
     file: where the configuration is from, None for the built-in defaults; note: why it is those.
     """
-    monitor = Monitor(source, config)
+    unhurried = replace(config.poll, budget=math.inf)
+    monitor = Monitor(source, replace(config, poll=unhurried))
     try:
         first = monitor.poll(clock)
         pause(BETWEEN_POLLS_SECONDS)
@@ -103,7 +105,7 @@ def examine(
         observation,
         tuple(render.worst_first(findings)),
         tuple(dict.fromkeys(f.message for f in (*first.failures, *observation.failures))),
-        tuple(said for said in notes if said),
+        (*(said for said in notes if said), *observation.hints),
         watch,
         says,
         file,

@@ -54,7 +54,7 @@ class Board:
         if observation is None:
             return "no poll has ended yet"
         host = observation.namespaces[0]
-        if observation.fresh(host.tcp, self.clock()) is not None:
+        if observation.fresh(host, host.tcp, self.clock()) is not None:
             return None
         if observation.failures:
             return observation.failures[0].message

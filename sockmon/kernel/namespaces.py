@@ -1,0 +1,124 @@
+"""The host's other network namespaces: named for people, entered, followed as they come and go."""
+
+from collections.abc import Callable, Collection
+from typing import TypeVar
+
+from sockmon.kernel import entering, procfs
+from sockmon.kernel.errors import KernelError, NamespaceError
+from sockmon.kernel.outside import OutsideSource
+from sockmon.kernel.owners import label, unit_of
+from sockmon.kernel.places import Place, read_cgroup
+from sockmon.kernel.source import HOST, KernelSource, Source
+
+T = TypeVar("T")
+
+_DENIED = frozenset({"EPERM", "EACCES"})
+
+
+class Neighbour:
+    """One other namespace, for as long as it lives.
+
+    place: where it was found last; the process by which it was found may end before it does.
+    """
+
+    def __init__(self, name: str, place: Place, host: KernelSource) -> None:
+        self.name = name
+        self.place = place
+        self._host = host
+        self._inside: KernelSource | None = None
+        self._outside = OutsideSource(name, lambda: self.place.pid, host.proc, host.stop_requested)
+        self._may_enter = place.inode is not None
+
+    def open(self) -> Source:
+        """Return how it is asked: from inside if that is allowed, else from outside.
+
+        Raises KernelError when it has gone, or cannot be seen at all.
+        """
+        if self._inside is None and self._may_enter:
+            try:
+                self._within(lambda: None)
+            except KernelError as error:
+                if error.reason not in _DENIED or self.hidden:
+                    raise
+            else:
+                self._inside = self._host.neighbour(self.name, self._within)
+        return self._inside or self._outside
+
+    @property
+    def hidden(self) -> bool:
+        """Whether nothing of it can be seen: it has no process, and may not be entered."""
+        return not self._may_enter and self.place.pid is None
+
+    def occupied(self) -> bool | None:
+        """Whether it has sockets, by its sockstat; None if that cannot be told now."""
+        try:
+            if self.place.pid is not None:
+                return self._outside.occupied()
+            return self._within(lambda: procfs.read_occupied(self._host.proc))
+        except KernelError:
+            return None
+
+    def is_at(self, place: Place) -> bool:
+        """Whether this is it: inodes are given to other namespaces once it has died.
+
+        It has not as long as its netlink socket is open, or the same process is in it.
+        """
+        held = self._inside is not None and self._inside.diag.is_open
+        return held or (place.pid, place.path) == (self.place.pid, self.place.path)
+
+    def close(self) -> None:
+        """Let go of it: nothing of sockmon's keeps it alive."""
+        if self._inside is not None:
+            self._inside.close()
+
+    def _within(self, function: Callable[[], T]) -> T:
+        if self.place.inode is None:
+            raise NamespaceError("entering the network namespace", "EACCES")
+        try:
+            return entering.inside(self.place.path, self.place.inode, function)
+        except NamespaceError as error:
+            self._may_enter &= error.reason not in _DENIED
+            raise
+
+
+class Neighbourhood:
+    """Follows the host's other namespaces. For one thread."""
+
+    def __init__(self, host: KernelSource) -> None:
+        self._host = host
+        self._known: dict[str, Neighbour] = {}
+
+    def look(self) -> tuple[Neighbour, ...]:
+        """Return those that there are now, and let go of the others; raises KernelError."""
+        places = self._host.look_around()
+        for key, neighbour in tuple(self._known.items()):
+            place = places.get(key)
+            if place is None or not neighbour.is_at(place):
+                neighbour.close()
+                del self._known[key]
+            else:
+                neighbour.place = place
+        taken = {neighbour.name for neighbour in self._known.values()}
+        for key, place in places.items():
+            if key not in self._known:
+                name = self._name(place, taken)
+                taken.add(name)
+                self._known[key] = Neighbour(name, place, self._host)
+        return tuple(self._known.values())
+
+    def close(self) -> None:
+        """Let go of all."""
+        for neighbour in self._known.values():
+            neighbour.close()
+        self._known = {}
+
+    def _name(self, place: Place, taken: Collection[str]) -> str:
+        """Name it for people: as somebody did, or by its first process's container or unit."""
+        name = place.given
+        if name is None and place.pid is not None:
+            cgroup = read_cgroup(self._host.proc, place.pid)
+            name = None if cgroup == "/" else unit_of(cgroup)
+        name = label(name) if name else f"netns-{place.number}"
+        while name in taken or name == HOST:
+            name = f"{name}-{place.number}"
+        return name

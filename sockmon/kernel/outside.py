@@ -1,0 +1,135 @@
+"""A network namespace seen from outside: /proc/PID/net, which anybody may read.
+
+What the kernel lists there has no cookies, cgroups or drops, so there is no telling one socket
+from another over time: sockets can be counted by state and port, and that is all.
+"""
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sockmon.kernel import procfs, uapi
+from sockmon.kernel.errors import KernelError, NamespaceError, ProcError
+from sockmon.kernel.uapi import Family
+from sockmon.model.ages import NOTHING_HEARD, LastHeard
+from sockmon.model.limits import Limits
+from sockmon.model.table import SocketTable
+
+#: What reading below /proc/PID answers when the process has ended.
+_GONE = {errno.errorcode[n] for n in (errno.ENOENT, errno.ESRCH, errno.EINVAL, errno.ENXIO)}
+_MILLISECONDS_A_TICK = 10  # jiffies are told as USER_HZ, 100 a second
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideSource:
+    """One namespace's facts as far as they are told outside of it.
+
+    pid: gives a process that is in it. ip_local_port_range cannot be seen; the daemon's own is
+    taken for it, which decides only whose port is whose where a listener has gone.
+    """
+
+    name: str
+    pid: Callable[[], int | None]
+    proc: Path = Path("/proc")
+    stop_requested: Callable[[], bool] = lambda: False
+    degraded: bool = field(default=True, init=False)
+
+    def families(self) -> tuple[Family, ...]:
+        """Return the address families this kernel speaks."""
+        return tuple(Family) if procfs.has_ipv6(self.proc) else (Family.IPV4,)
+
+    def tcp(self, families: tuple[Family, ...]) -> SocketTable:
+        """Read all TCP sockets; raises KernelError."""
+        return self._table("tcp", families)
+
+    def udp(self, families: tuple[Family, ...]) -> SocketTable:
+        """Read all UDP sockets; raises KernelError."""
+        return self._table("udp", families)
+
+    def last_heard(self, families: tuple[Family, ...]) -> LastHeard:  # noqa: ARG002 - Source's
+        """Return nothing: nobody outside is told."""
+        return NOTHING_HEARD
+
+    def limits(self, known: Limits | None = None) -> tuple[Limits, list[KernelError]]:
+        """Read the levels and counters that can be seen, and what could not be read."""
+        try:
+            task = self._task()
+            limits = Limits(
+                sockstat=procfs.read_sockstat(self.proc, task),
+                events=procfs.read_events(self.proc, task),
+                port_range=known.port_range if known else procfs.read_port_range(self.proc),
+            )
+        except KernelError as error:
+            return Limits(), [_gone_or(error)]
+        return limits, []
+
+    def occupied(self) -> bool:
+        """Whether there are sockets inside; raises KernelError."""
+        try:
+            return procfs.read_occupied(self.proc, self._task())
+        except ProcError as error:
+            raise _gone_or(error) from error
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _task(self) -> str:
+        pid = self.pid()
+        if pid is None:
+            raise NamespaceError("reading the network namespace from outside", "gone")
+        return str(pid)
+
+    def _table(self, protocol: str, families: tuple[Family, ...]) -> SocketTable:
+        directory = self.proc / self._task() / "net"
+        parts = [_read(directory, protocol, family) for family in families]
+        messages = np.concatenate([np.empty(0, uapi.INET_DIAG_MSG), *parts])
+        messages["cookie"] = np.arange(1, len(messages) + 1)  # each is a socket of its own
+        nothing = np.zeros(len(messages), np.uint64)
+        return SocketTable.from_messages(messages, nothing, nothing)
+
+
+def _read(directory: Path, protocol: str, family: Family) -> NDArray[np.void]:
+    name = f"{protocol}6" if family is Family.IPV6 else protocol
+    operation = f"read of /proc/PID/net/{name}"
+    try:
+        text = (directory / name).read_bytes().decode("ascii")
+    except OSError as error:
+        raise _gone_or(ProcError.from_errno(operation, error.errno or errno.EIO)) from error
+    try:
+        return parse_sockets(text, family)
+    except (ValueError, IndexError) as error:
+        raise ProcError(operation, "malformed", f"malformed: {error}") from error
+
+
+def parse_sockets(text: str, family: Family) -> NDArray[np.void]:
+    """Parse /proc/net/{tcp,tcp6,udp,udp6} into rows of dtype uapi.INET_DIAG_MSG, cookies 0.
+
+    A line: `sl: local:port remote:port state tx:rx timer:expires retransmits uid timeout inode ..`,
+    addresses as words of 32 bits in hexadecimal, of this machine's byte order.
+    """
+    lines = text.splitlines()[1:]
+    rows = np.zeros(len(lines), uapi.INET_DIAG_MSG)
+    rows["family"] = family
+    for row, line in zip(rows, lines, strict=True):
+        _, local, remote, state, queues, timer, retransmits, uid, _, inode = line.split()[:10]
+        for side, end in (("local", local), ("remote", remote)):
+            address, _, port = end.partition(":")
+            words = [int(address[at : at + 8], 16) for at in range(0, len(address), 8)]
+            row[side][: len(words)] = words
+            row[f"{side}_port"] = int(port, 16)
+        sending, _, receiving = queues.partition(":")
+        kind, _, ticks = timer.partition(":")
+        row["state"] = int(state, 16)
+        row["send_queue"], row["receive_queue"] = int(sending, 16), int(receiving, 16)
+        row["timer"], row["expires"] = int(kind, 16), int(ticks, 16) * _MILLISECONDS_A_TICK
+        row["retransmits"], row["uid"], row["inode"] = int(retransmits, 16), int(uid), int(inode)
+    return rows
+
+
+def _gone_or(error: KernelError) -> KernelError:
+    """Return the error as it is, unless it means that the process has ended."""
+    return NamespaceError(error.operation, "gone") if error.reason in _GONE else error

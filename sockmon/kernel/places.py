@@ -1,0 +1,127 @@
+"""Where there are network namespaces, and who is in them: asked of /proc and of /run/netns.
+
+Processes are in one network namespace when their /proc/PID/net/sockstat is one file: each
+namespace has a directory of its own in procfs, and anybody may stat() it (fs/proc/proc_net.c).
+setns() wants the nsfs file: /proc/PID/ns/net, or a bind mount of it such as `ip netns add` makes.
+Its inode is the number of `net:[4026531833]`. Seeing that of another user's process takes
+CAP_SYS_PTRACE, but one process of each namespace is enough.
+
+A namespace lives as long as a process, a bind mount or a socket holds it. What neither a process
+nor a name holds is not listed: whoever has a socket inside must then close it, or keep it alive.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sockmon.kernel.errors import ProcError
+
+#: Where `ip netns add` and container engines keep their bind mounts.
+NAMED = (Path("/run/netns"), Path("/run/docker/netns"))
+
+_NSFS = re.compile(r"net:\[(\d+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a namespace was found.
+
+    key: tells it from all others that live now, by `number`, an inode. path: its nsfs file.
+    inode: that file's, None if it may not be seen. pid: the process with the lowest PID inside,
+    None if a name alone holds it. given: its name, if a file under /run/netns is it.
+    """
+
+    key: str
+    number: int
+    path: Path
+    inode: int | None
+    pid: int | None
+    given: str | None = None
+
+
+def scan(proc: Path, directories: Iterable[Path] = NAMED) -> Mapping[str, Place]:
+    """Return by key where there are namespaces other than the calling thread's own.
+
+    What ends while it is looked at is left out. Raises ProcError.
+    """
+    try:
+        return _scan(proc, directories)
+    except OSError as error:
+        raise ProcError.from_errno("look for network namespaces", error.errno or 0) from error
+
+
+def read_cgroup(proc: Path, pid: int) -> str:
+    """Read a process's cgroup as a path, "/" if there is none or the process has ended."""
+    try:
+        return parse_cgroup((proc / str(pid) / "cgroup").read_text("utf-8", "backslashreplace"))
+    except OSError:
+        return "/"
+
+
+def parse_cgroup(text: str) -> str:
+    """Parse /proc/PID/cgroup: the path in cgroup v2, else in systemd's own hierarchy, else "/"."""
+    paths = {}
+    for line in text.splitlines():
+        _, _, controllers_and_path = line.partition(":")
+        controllers, _, path = controllers_and_path.partition(":")
+        paths[controllers] = path
+    return next((p for c in ("", "name=systemd") if (p := paths.get(c, "/")) != "/"), "/")
+
+
+def _scan(proc: Path, directories: Iterable[Path]) -> Mapping[str, Place]:
+    own = os.stat(proc / "thread-self/ns/net")
+    given = _given(directories, own.st_dev)
+    places: dict[str, Place] = {}
+    for number, pid in _members(proc).items():
+        path = proc / str(pid) / "ns/net"
+        inode = _nsfs_inode(path)
+        if inode is None:
+            places[f"procfs:{number}"] = Place(f"procfs:{number}", number, path, None, pid)
+        else:
+            name, path = given.pop(inode, (None, path))
+            places[f"net:{inode}"] = Place(f"net:{inode}", inode, path, inode, pid, name)
+    for inode, (name, path) in given.items():
+        places[f"net:{inode}"] = Place(f"net:{inode}", inode, path, inode, None, name)
+    places.pop(f"net:{own.st_ino}", None)
+    return places
+
+
+def _members(proc: Path) -> dict[int, int]:
+    """Return the lowest PID in each namespace but ours, by the namespace's inode in procfs."""
+    own = os.stat(f"{proc}/thread-self/net/sockstat").st_ino
+    found: dict[int, int] = {}
+    for pid in sorted(int(name) for name in os.listdir(proc) if name.isdigit()):
+        try:
+            found.setdefault(os.stat(f"{proc}/{pid}/net/sockstat").st_ino, pid)
+        except OSError:
+            continue  # it has ended
+    found.pop(own, None)
+    return found
+
+
+def _given(directories: Iterable[Path], nsfs: int) -> dict[int, tuple[str, Path]]:
+    """Return names by the inode of what they name; a name that is not mounted names nothing."""
+    named: dict[int, tuple[str, Path]] = {}
+    for directory in directories:
+        try:
+            entries = sorted(directory.iterdir())
+        except OSError:
+            continue
+        for entry in entries:
+            try:
+                status = entry.stat()
+            except OSError:
+                continue
+            if status.st_dev == nsfs:
+                named.setdefault(status.st_ino, (entry.name, entry))
+    return named
+
+
+def _nsfs_inode(link: Path) -> int | None:
+    try:
+        found = _NSFS.fullmatch(os.readlink(link))
+    except OSError:
+        return None
+    return int(found[1]) if found else None
