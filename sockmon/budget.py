@@ -29,10 +29,10 @@ class Lane(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Turn(Generic[T]):
-    """One namespace that wants to be polled. last: when it was (monotonic seconds), -inf: never."""
+    """One namespace that wants to be polled. last: the number of its last poll, of all polls."""
 
     whose: T
-    last: float
+    last: int
     lane: Lane
 
 

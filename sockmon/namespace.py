@@ -17,6 +17,7 @@ from sockmon.kernel.uapi import Family
 from sockmon.model import counts
 from sockmon.model.ages import NOTHING_HEARD, LastHeard
 from sockmon.model.counts import StateCounts
+from sockmon.model.finding import Finding
 from sockmon.model.limits import Limits, PortRange
 from sockmon.model.listeners import ListenDrops, listen_queues, listeners
 from sockmon.model.observation import Failure, Moment, NamespaceObservation, Ports, Timed
@@ -117,6 +118,7 @@ class NamespaceMonitor:
                 diagnosis = self._diagnostician.diagnose(
                     sight, heard.value, self._drops, limits_of(config.detect)
                 )
+                diagnosis = replace(diagnosis, findings=self._with_way_in(diagnosis.findings))
                 self._observation = replace(self._observation, diagnosis=Timed(diagnosis, now))
         return self._observation, failures
 
@@ -131,6 +133,17 @@ class NamespaceMonitor:
         for error in errors:
             failed(error)
         return limits
+
+    def _with_way_in(self, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+        """Advise how to look at another namespace's sockets: from here, ss does not show them."""
+        way_in = self._source.way_in()
+        if not way_in:
+            return findings
+        advice = (
+            f"They are in the network namespace {self.name}: to see them, put {way_in} before ss "
+            "and other commands."
+        )
+        return tuple(replace(found, advice=(*found.advice, advice)) for found in findings)
 
     def _last_heard(self, table: SocketTable, families: tuple[Family, ...]) -> LastHeard:
         """Ask only when there are such sockets: each dump walks the whole table."""

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 from sockmon.budget import Lane, Purses, Turn, in_turn
 from sockmon.config import Config
 from sockmon.kernel.errors import KernelError
-from sockmon.kernel.namespaces import Neighbour, Neighbourhood
+from sockmon.kernel.namespaces import Neighbour, Neighbourhood, hint
 from sockmon.kernel.source import HOST, KernelSource
 from sockmon.model.observation import (
     STALE_AFTER_INTERVALS,
@@ -17,7 +18,7 @@ from sockmon.model.observation import (
     NamespaceObservation,
     Neighbours,
 )
-from sockmon.model.series import KEPT_FOR_SECONDS
+from sockmon.model.series import KEPT_FOR_SECONDS, Candidate, shown_namespaces
 from sockmon.namespace import NamespaceMonitor, failure
 
 
@@ -25,13 +26,15 @@ from sockmon.namespace import NamespaceMonitor, failure
 class _Followed:
     """A namespace that has, or lately had, sockets.
 
-    looked_at: its last poll; gap: seconds between that and the one before.
+    looked_at: its last poll; gap: seconds between that and the one before; number: counts the
+    polls of all namespaces.
     """
 
     monitor: NamespaceMonitor
     occupied_at: float
     looked_at: float = -math.inf
     gap: float = 0.0
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class Rounds:
         self._followed: dict[Neighbour, _Followed] = {}
         self._remembered = dict(remembered)
         self._purses = Purses()
+        self._numbers = count(1)
+        self._shown: frozenset[str] = frozenset()
         self._stop_requested = host.stop_requested
         self._last: float | None = None
         self._cpu_before: float | None = None
@@ -73,7 +78,7 @@ class Rounds:
         self._earn(now, config, cpu())
         config = replace(config, ports=replace(config.ports, top=config.ports.top_elsewhere))
         turns = [
-            Turn(one, its.looked_at, Lane.TROUBLED if its.monitor.troubled else Lane.QUIET)
+            Turn(one, its.number, Lane.TROUBLED if its.monitor.troubled else Lane.QUIET)
             for one, its in self._followed.items()
             if occupied[one] is not None
         ]
@@ -87,8 +92,12 @@ class Rounds:
             self._purses = self._purses.hand_over(lane)
         self._cpu_before = cpu()
         neighbours = self._count()
+        missing = hint(neighbours.outside, neighbours.hidden)
         return Round(
-            tuple(self._observations(now)), tuple(failures), neighbours, tuple(_hints(neighbours))
+            tuple(self._observations(now, config.poll.top_namespaces)),
+            tuple(failures),
+            neighbours,
+            (missing,) if missing else (),
         )
 
     def remember(self) -> Mapping[str, Callable[[], Mapping[str, Any]]]:
@@ -140,13 +149,23 @@ class Rounds:
         if its.looked_at > -math.inf:
             its.gap = now.monotonic - its.looked_at
         its.looked_at = now.monotonic
+        its.number = next(self._numbers)
         _, failures = its.monitor.poll(now, config, empty=empty)
         return _worth_telling(failures)
 
-    def _observations(self, now: Moment) -> Iterator[NamespaceObservation]:
+    def _observations(self, now: Moment, top: int) -> Iterator[NamespaceObservation]:
+        candidates = [
+            Candidate(its.monitor.name, its.monitor.troubled, _sockets(its.monitor.observation))
+            for its in self._followed.values()
+        ]
+        self._shown = shown_namespaces(candidates, self._shown, top)
         for its in self._followed.values():
             waited = now.monotonic - its.looked_at if its.looked_at > -math.inf else 0.0
-            yield replace(its.monitor.observation, beat=max(its.gap, waited))
+            yield replace(
+                its.monitor.observation,
+                beat=max(its.gap, waited),
+                folded=its.monitor.name not in self._shown,
+            )
 
     def _count(self) -> Neighbours:
         hidden = sum(one.hidden for one in self._there)
@@ -155,15 +174,11 @@ class Rounds:
         return Neighbours(inside, outside, len(self._there) - hidden - inside - outside, hidden)
 
 
+def _sockets(namespace: NamespaceObservation) -> int:
+    families = namespace.tcp.value.values() if namespace.tcp else ()
+    return sum(map(sum, families))
+
+
 def _worth_telling(failures: list[Failure]) -> list[Failure]:
     """Leave out that one has ended, or only its first process: the next look tells which."""
     return [failed for failed in failures if failed.reason != "gone"]
-
-
-def _hints(neighbours: Neighbours) -> Iterator[str]:
-    if neighbours.outside or neighbours.hidden:
-        yield (
-            f"{neighbours.outside} network namespaces are seen from outside, so their sockets are "
-            f"counted but not diagnosed, and {neighbours.hidden} not at all: CAP_SYS_ADMIN, "
-            "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH would let sockmon enter them"
-        )

@@ -1,15 +1,29 @@
 """A monitor that polls one of the laboratory's namespaces from within the test's process."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sockmon.clock import now
-from sockmon.config import Config, parse
+from sockmon.config import Config, Poll, parse
 from sockmon.kernel.source import KernelSource
 from sockmon.model.finding import Finding
 from sockmon.model.observation import Diagnosis, Observation, Ports
 from sockmon.model.states import TcpState
 from sockmon.monitor import Monitor
 from tests.lab import NetNs
+
+EVERYWHERE = Config(poll=Poll(namespaces="all"))
+
+
+@contextmanager
+def polling(source: KernelSource, config: Config = EVERYWHERE) -> Iterator[Monitor]:
+    """A monitor of the test's own namespace, and of all others that the source sees."""
+    monitor = Monitor(source, config)
+    try:
+        yield monitor
+    finally:
+        monitor.close()
 
 
 class Poller:

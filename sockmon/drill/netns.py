@@ -14,10 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
+from sockmon.kernel.entering import CLONE_NEWNET, setns
+
 P = ParamSpec("P")
 T = TypeVar("T")
-
-CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 _COMMAND_TIMEOUT = 30.0
 
@@ -52,7 +52,7 @@ class NetNs:
         """Call `function` inside the namespace."""
 
         def inside() -> T:
-            _setns(self._fd)
+            setns(self._fd)
             return function(*args, **kwargs)
 
         return _in_thread(inside)
@@ -149,20 +149,12 @@ def _in_thread(function: Callable[[], T]) -> T:
 
 def _new_namespace() -> int:
     """Move this thread into a new namespace; the descriptor returned keeps it alive."""
-    _checked(_libc.unshare(CLONE_NEWNET), "unshare(CLONE_NEWNET)")
+    if _libc.unshare(CLONE_NEWNET) == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, f"unshare(CLONE_NEWNET): {os.strerror(number)}")
     up = ["ip", "link", "set", "lo", "up"]
     subprocess.run(up, check=True, timeout=_COMMAND_TIMEOUT)  # noqa: S603 - fixed words
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-
-
-def _setns(fd: int) -> None:
-    _checked(_libc.setns(fd, CLONE_NEWNET), "setns(CLONE_NEWNET)")
-
-
-def _checked(result: int, operation: str) -> None:
-    if result == -1:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{operation}: {os.strerror(number)}")
 
 
 def _sysctl_file(name: str) -> Path:

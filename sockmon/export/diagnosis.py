@@ -18,7 +18,7 @@ def families(observation: Observation, now: float) -> Iterator[Metric]:
     """Yield what ages and findings there are; every detector is always present."""
     diagnoses = [
         (namespace.name, diagnosis)
-        for namespace in observation.namespaces
+        for namespace in observation.shown
         if (diagnosis := observation.fresh(namespace, namespace.diagnosis, now)) is not None
     ]
     yield _ages(diagnoses)

@@ -3,21 +3,21 @@
 No address, cookie, inode, PID or text that a process chose is ever a label.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+import operator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily as Counter
 from prometheus_client.core import GaugeMetricFamily as Gauge
-from prometheus_client.core import HistogramMetricFamily as Histogram
 from prometheus_client.core import Metric
 
-from sockmon.export import diagnosis
+from sockmon.export import diagnosis, polls
 from sockmon.model.counts import PortGroup, StateCounts
 from sockmon.model.limits import Limits
-from sockmon.model.observation import DURATION_BUCKETS, Observation, PollStatistics, Ports
+from sockmon.model.observation import NamespaceObservation, Observation, Ports, Timed
+from sockmon.model.series import OTHER
 from sockmon.model.states import TcpState
 
-OTHER = "other"
 #: UDP has connected sockets and others: the kernel calls them ESTABLISHED and CLOSE.
 UDP_STATES = (TcpState.ESTABLISHED, TcpState.CLOSE)
 
@@ -53,8 +53,7 @@ def _families(
         yield from _ports(observation, now)
         yield from _limits(observation, now)
         yield from diagnosis.families(observation, now)
-        yield from _polls(observation)
-        yield from _neighbours(observation)
+        yield from polls.families(observation)
     info = Gauge("sockmon_build_info", "What is running.", labels=["version", "python"])
     info.add_metric([build.version, build.python], 1)
     yield info
@@ -83,12 +82,31 @@ def _sockets(observation: Observation, now: float) -> Iterator[Metric]:
         for state in states:
             sockets.add_metric([netns, protocol, f"ipv{f}", state.label], counts[state])
 
-    for namespace in observation.namespaces:
+    for namespace in (*observation.shown, *_folded(observation, now)):
         for family, counts in (observation.fresh(namespace, namespace.tcp, now) or {}).items():
             add(namespace.name, "tcp", TcpState, counts, family)
         for family, counts in (observation.fresh(namespace, namespace.udp, now) or {}).items():
             add(namespace.name, "udp", UDP_STATES, counts, family)
     yield sockets
+
+
+def _folded(observation: Observation, now: float) -> Iterator[NamespaceObservation]:
+    """Yield the namespaces that are not shown as if they were one, if there are any."""
+    if observation.folded:
+        tcp = [observation.fresh(n, n.tcp, now) or {} for n in observation.folded]
+        udp = [observation.fresh(n, n.udp, now) or {} for n in observation.folded]
+        yield NamespaceObservation(
+            OTHER, Timed(_sum(tcp), observation.at), Timed(_sum(udp), observation.at)
+        )
+
+
+def _sum(namespaces: Iterable[Mapping[int, StateCounts]]) -> Mapping[int, StateCounts]:
+    total: dict[int, StateCounts] = {}
+    for families in namespaces:
+        for family, counts in families.items():
+            before = total.get(family, (0,) * len(counts))
+            total[family] = tuple(map(operator.add, before, counts))
+    return total
 
 
 def _port_label(group: PortGroup) -> str:
@@ -153,7 +171,7 @@ def _ports(observation: Observation, now: float) -> Iterator[Metric]:
         'Groups of (role, port) inside port="other".',
         labels=["netns"],
     )
-    for namespace in observation.namespaces:
+    for namespace in observation.shown:
         ports: Ports | None = observation.fresh(namespace, namespace.ports, now)
         if ports is None:
             continue
@@ -202,7 +220,7 @@ def _limits(observation: Observation, now: float) -> Iterator[Metric]:
         if value is not None:
             family.add_metric(labels, value)
 
-    for namespace in observation.namespaces:
+    for namespace in observation.shown:
         limits: Limits | None = observation.fresh(namespace, namespace.limits, now)
         if limits is None:
             continue
@@ -223,49 +241,3 @@ def _limits(observation: Observation, now: float) -> Iterator[Metric]:
                     add(memory_limit, [level], getattr(limits.tcp_memory, level))
     yield from (buckets, bucket_limit, orphans, orphan_limit, memory, memory_limit)
     yield from (entries, entry_limit, events)
-
-
-def _polls(observation: Observation) -> Iterator[Metric]:
-    statistics: PollStatistics = observation.statistics
-    yield Counter("sockmon_polls", "Polls, failed ones included.", statistics.polls)
-    errors = Counter(
-        "sockmon_poll_errors",
-        "Reads that the kernel refused or that could not be trusted.",
-        labels=["netns", "reason"],
-    )
-    for (netns, reason), count in sorted(statistics.errors.items()):
-        errors.add_metric([netns, reason], count)
-    yield errors
-    total = 0
-    buckets = []
-    bounds = [*map(str, DURATION_BUCKETS), "+Inf"]
-    for bound, count in zip(bounds, statistics.duration_counts, strict=True):
-        total += count
-        buckets.append((bound, total))
-    yield Histogram(
-        "sockmon_poll_duration_seconds",
-        "How long a whole poll took.",
-        buckets=buckets,
-        sum_value=statistics.duration_sum,
-    )
-    succeeded = Gauge(
-        "sockmon_poll_last_success_timestamp_seconds",
-        "When the namespace's TCP sockets were last read in full.",
-        labels=["netns"],
-    )
-    for namespace in observation.namespaces:
-        if namespace.tcp is not None:
-            succeeded.add_metric([namespace.name], namespace.tcp.at.wall)
-    yield succeeded
-
-
-def _neighbours(observation: Observation) -> Iterator[Metric]:
-    there = Gauge(
-        "sockmon_namespaces",
-        "Network namespaces other than the daemon's own, by what is seen of them.",
-        labels=["seen"],
-    )
-    if observation.neighbours is not None:
-        for seen, count in asdict(observation.neighbours).items():
-            there.add_metric([seen], count)
-    yield there

@@ -1,4 +1,4 @@
-"""Entering another network namespace: the only file in which a thread of sockmon's moves.
+"""Entering another network namespace: the only file from which a thread of the daemon moves.
 
 The thread that enters is made for that, does one thing and ends, so that no other ever finds
 itself somewhere else. What it opens there (netlink sockets) stays there, for any thread to use.
@@ -38,14 +38,20 @@ def inside(path: Path, inode: int, function: Callable[[], T]) -> T:
         return thread.submit(run).result()
 
 
+def setns(fd: int) -> None:
+    """Move the calling thread into the namespace of an nsfs file; raises OSError."""
+    if _libc.setns(fd, CLONE_NEWNET) == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, f"setns(CLONE_NEWNET): {os.strerror(number)}")
+
+
 def _enter(path: Path, inode: int) -> None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             if os.fstat(fd).st_ino != inode:
                 raise NamespaceError(_OPERATION, "gone")
-            if _libc.setns(fd, CLONE_NEWNET) == -1:
-                raise OSError(ctypes.get_errno(), "setns")
+            setns(fd)
         finally:
             os.close(fd)
     except OSError as error:

@@ -9,9 +9,11 @@ from sockmon.kernel.outside import OutsideSource
 from sockmon.kernel.owners import label, unit_of
 from sockmon.kernel.places import Place, read_cgroup
 from sockmon.kernel.source import HOST, KernelSource, Source
+from sockmon.model.series import OTHER
 
 T = TypeVar("T")
 
+_RESERVED = frozenset({HOST, OTHER})
 _DENIED = frozenset({"EPERM", "EACCES"})
 
 
@@ -26,7 +28,7 @@ class Neighbour:
         self.place = place
         self._host = host
         self._inside: KernelSource | None = None
-        self._outside = OutsideSource(name, lambda: self.place.pid, host.proc, host.stop_requested)
+        self._outside = OutsideSource(name, lambda: self.place, host.proc, host.stop_requested)
         self._may_enter = place.inode is not None
 
     def open(self) -> Source:
@@ -41,13 +43,20 @@ class Neighbour:
                 if error.reason not in _DENIED or self.hidden:
                     raise
             else:
-                self._inside = self._host.neighbour(self.name, self._within)
+                self._inside = self._host.neighbour(
+                    self.name, self._within, lambda: self.place.way_in
+                )
         return self._inside or self._outside
 
     @property
     def hidden(self) -> bool:
         """Whether nothing of it can be seen: it has no process, and may not be entered."""
         return not self._may_enter and self.place.pid is None
+
+    @property
+    def degraded(self) -> bool:
+        """Whether it can be seen from outside only."""
+        return not self._may_enter and self.place.pid is not None
 
     def occupied(self) -> bool | None:
         """Whether it has sockets, by its sockstat; None if that cannot be told now."""
@@ -119,6 +128,17 @@ class Neighbourhood:
             cgroup = read_cgroup(self._host.proc, place.pid)
             name = None if cgroup == "/" else unit_of(cgroup)
         name = label(name) if name else f"netns-{place.number}"
-        while name in taken or name == HOST:
+        while name in taken or name in _RESERVED:
             name = f"{name}-{place.number}"
         return name
+
+
+def hint(outside: int, hidden: int) -> str:
+    """Say what is not seen, and what would show it; nothing if all is."""
+    if not outside and not hidden:
+        return ""
+    return (
+        f"{outside} network namespaces are seen from outside, so their sockets are counted but not "
+        f"diagnosed, and {hidden} not at all: root, or CAP_SYS_ADMIN and CAP_SYS_PTRACE, would "
+        "let sockmon enter them"
+    )

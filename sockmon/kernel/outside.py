@@ -8,16 +8,20 @@ import errno
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.kernel import procfs, uapi
 from sockmon.kernel.errors import KernelError, NamespaceError, ProcError
+from sockmon.kernel.places import Place, directory_of
 from sockmon.kernel.uapi import Family
 from sockmon.model.ages import NOTHING_HEARD, LastHeard
-from sockmon.model.limits import Limits
+from sockmon.model.limits import Limits, PortRange
 from sockmon.model.table import SocketTable
+
+T = TypeVar("T")
 
 #: What reading below /proc/PID answers when the process has ended.
 _GONE = {errno.errorcode[n] for n in (errno.ENOENT, errno.ESRCH, errno.EINVAL, errno.ENXIO)}
@@ -28,12 +32,12 @@ _MILLISECONDS_A_TICK = 10  # jiffies are told as USER_HZ, 100 a second
 class OutsideSource:
     """One namespace's facts as far as they are told outside of it.
 
-    pid: gives a process that is in it. ip_local_port_range cannot be seen; the daemon's own is
-    taken for it, which decides only whose port is whose where a listener has gone.
+    place: where it was found last, with a process inside. ip_local_port_range cannot be seen; the
+    daemon's own is taken for it, which decides only whose port is whose where a listener has gone.
     """
 
     name: str
-    pid: Callable[[], int | None]
+    place: Callable[[], Place]
     proc: Path = Path("/proc")
     stop_requested: Callable[[], bool] = lambda: False
     degraded: bool = field(default=True, init=False)
@@ -56,40 +60,58 @@ class OutsideSource:
 
     def limits(self, known: Limits | None = None) -> tuple[Limits, list[KernelError]]:
         """Read the levels and counters that can be seen, and what could not be read."""
-        try:
-            task = self._task()
-            limits = Limits(
+
+        def read(task: str) -> Limits:
+            return Limits(
                 sockstat=procfs.read_sockstat(self.proc, task),
                 events=procfs.read_events(self.proc, task),
-                port_range=known.port_range if known else procfs.read_port_range(self.proc),
+                port_range=known.port_range if known else self.port_range(),
             )
+
+        try:
+            return self._from_inside(read), []
         except KernelError as error:
-            return Limits(), [_gone_or(error)]
-        return limits, []
+            return Limits(), [error]
+
+    def port_range(self) -> PortRange:
+        """Read the ports that connect() may choose from in the daemon's own namespace."""
+        return procfs.read_port_range(self.proc)
 
     def occupied(self) -> bool:
         """Whether there are sockets inside; raises KernelError."""
-        try:
-            return procfs.read_occupied(self.proc, self._task())
-        except ProcError as error:
-            raise _gone_or(error) from error
+        return self._from_inside(lambda task: procfs.read_occupied(self.proc, task))
+
+    def way_in(self) -> str:
+        """Return what runs a command inside when put before it."""
+        return self.place().way_in
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _task(self) -> str:
-        pid = self.pid()
-        if pid is None:
-            raise NamespaceError("reading the network namespace from outside", "gone")
-        return str(pid)
-
     def _table(self, protocol: str, families: tuple[Family, ...]) -> SocketTable:
-        directory = self.proc / self._task() / "net"
-        parts = [_read(directory, protocol, family) for family in families]
-        messages = np.concatenate([np.empty(0, uapi.INET_DIAG_MSG), *parts])
+        def read(task: str) -> NDArray[np.void]:
+            directory = self.proc / task / "net"
+            parts = [_read(directory, protocol, family) for family in families]
+            return np.concatenate([np.empty(0, uapi.INET_DIAG_MSG), *parts])
+
+        messages = self._from_inside(read)
         messages["cookie"] = np.arange(1, len(messages) + 1)  # each is a socket of its own
         nothing = np.zeros(len(messages), np.uint64)
         return SocketTable.from_messages(messages, nothing, nothing)
+
+    def _from_inside(self, read: Callable[[str], T]) -> T:
+        """Read below a process that is inside, and was to the end: else it is another's story."""
+        place = self.place()
+        try:
+            result = read(str(place.pid))
+            if directory_of(self.proc, str(place.pid)) == place.directory:
+                return result
+        except OSError:
+            pass  # it has ended
+        except KernelError as error:
+            if error.reason not in _GONE:
+                raise
+        raise NamespaceError("reading the network namespace from outside", "gone")
 
 
 def _read(directory: Path, protocol: str, family: Family) -> NDArray[np.void]:
@@ -98,7 +120,7 @@ def _read(directory: Path, protocol: str, family: Family) -> NDArray[np.void]:
     try:
         text = (directory / name).read_bytes().decode("ascii")
     except OSError as error:
-        raise _gone_or(ProcError.from_errno(operation, error.errno or errno.EIO)) from error
+        raise ProcError.from_errno(operation, error.errno or errno.EIO) from error
     try:
         return parse_sockets(text, family)
     except (ValueError, IndexError) as error:
@@ -128,8 +150,3 @@ def parse_sockets(text: str, family: Family) -> NDArray[np.void]:
         row["timer"], row["expires"] = int(kind, 16), int(ticks, 16) * _MILLISECONDS_A_TICK
         row["retransmits"], row["uid"], row["inode"] = int(retransmits, 16), int(uid), int(inode)
     return rows
-
-
-def _gone_or(error: KernelError) -> KernelError:
-    """Return the error as it is, unless it means that the process has ended."""
-    return NamespaceError(error.operation, "gone") if error.reason in _GONE else error

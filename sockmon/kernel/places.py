@@ -12,6 +12,7 @@ nor a name holds is not listed: whoever has a socket inside must then close it, 
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,17 +29,36 @@ _NSFS = re.compile(r"net:\[(\d+)\]")
 class Place:
     """Where a namespace was found.
 
-    key: tells it from all others that live now, by `number`, an inode. path: its nsfs file.
-    inode: that file's, None if it may not be seen. pid: the process with the lowest PID inside,
-    None if a name alone holds it. given: its name, if a file under /run/netns is it.
+    path: its nsfs file. inode: that file's, None if it may not be seen. pid: the process with the
+    lowest PID inside, and directory: the inode of its net/sockstat in procfs; both are None if a
+    name alone holds the namespace. given: its name, if a file under /run/netns is it.
     """
 
-    key: str
-    number: int
     path: Path
     inode: int | None
     pid: int | None
+    directory: int | None
     given: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others that live now."""
+        return f"procfs:{self.directory}" if self.inode is None else f"net:{self.inode}"
+
+    @property
+    def number(self) -> int:
+        """Its nsfs inode, as lsns shows it, else its directory's."""
+        return self.inode or self.directory or 0
+
+    @property
+    def way_in(self) -> str:
+        """What runs a command inside when put before it."""
+        return f"nsenter --net={shlex.quote(str(self.path))}"
+
+
+def directory_of(proc: Path, pid: int | str) -> int:
+    """Return the number of the namespace that a process is in, in procfs; raises OSError."""
+    return os.stat(f"{proc}/{pid}/net/sockstat").st_ino
 
 
 def scan(proc: Path, directories: Iterable[Path] = NAMED) -> Mapping[str, Place]:
@@ -73,28 +93,25 @@ def parse_cgroup(text: str) -> str:
 def _scan(proc: Path, directories: Iterable[Path]) -> Mapping[str, Place]:
     own = os.stat(proc / "thread-self/ns/net")
     given = _given(directories, own.st_dev)
-    places: dict[str, Place] = {}
-    for number, pid in _members(proc).items():
+    found = []
+    for directory, pid in _members(proc).items():
         path = proc / str(pid) / "ns/net"
         inode = _nsfs_inode(path)
-        if inode is None:
-            places[f"procfs:{number}"] = Place(f"procfs:{number}", number, path, None, pid)
-        else:
-            name, path = given.pop(inode, (None, path))
-            places[f"net:{inode}"] = Place(f"net:{inode}", inode, path, inode, pid, name)
-    for inode, (name, path) in given.items():
-        places[f"net:{inode}"] = Place(f"net:{inode}", inode, path, inode, None, name)
-    places.pop(f"net:{own.st_ino}", None)
-    return places
+        name = None
+        if inode in given:
+            name, path = given.pop(inode)
+        found.append(Place(path, inode, pid, directory, name))
+    found += [Place(path, inode, None, None, name) for inode, (name, path) in given.items()]
+    return {place.key: place for place in found if place.inode != own.st_ino}
 
 
 def _members(proc: Path) -> dict[int, int]:
     """Return the lowest PID in each namespace but ours, by the namespace's inode in procfs."""
-    own = os.stat(f"{proc}/thread-self/net/sockstat").st_ino
+    own = directory_of(proc, "thread-self")
     found: dict[int, int] = {}
     for pid in sorted(int(name) for name in os.listdir(proc) if name.isdigit()):
         try:
-            found.setdefault(os.stat(f"{proc}/{pid}/net/sockstat").st_ino, pid)
+            found.setdefault(directory_of(proc, pid), pid)
         except OSError:
             continue  # it has ended
     found.pop(own, None)

@@ -27,7 +27,7 @@ from sockmon.kernel.sockdiag import NetlinkTransport, SockDiag, Transport, recei
 from sockmon.kernel.uapi import Attribute, Family
 from sockmon.kernel.wire import DumpRequest
 from sockmon.model.ages import LastHeard
-from sockmon.model.limits import Limits
+from sockmon.model.limits import Limits, PortRange
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 
@@ -78,6 +78,14 @@ class Source(Protocol):
         """Read limits and counters, and what could not be read; `known` ones' settings are kept."""
         ...
 
+    def port_range(self) -> PortRange:
+        """Read the ports that connect() may choose from; raises KernelError."""
+        ...
+
+    def way_in(self) -> str:
+        """Return what runs a command inside when put before it; nothing where one is inside."""
+        ...
+
     def close(self) -> None:
         """Let go of the namespace."""
         ...
@@ -97,8 +105,8 @@ class Buffers:
 class KernelSource:
     """Where one namespace's facts come from: the kernel itself, or a recording of one.
 
-    within: calls what must be called inside the namespace. look_around: where there are other
-    namespaces; a recording knows of none.
+    within: calls what must be called inside the namespace. way_in: see Source. look_around: where
+    there are other namespaces; a recording knows of none.
     """
 
     diag: SockDiag
@@ -106,6 +114,7 @@ class KernelSource:
     name: str = HOST
     stop_requested: Callable[[], bool] = lambda: False
     within: Within = here
+    way_in: Callable[[], str] = str
     look_around: Callable[[], Mapping[str, Place]] = dict
     buffers: Buffers = field(default_factory=Buffers, repr=False, compare=False)
     degraded: bool = field(default=False, init=False)
@@ -130,7 +139,7 @@ class KernelSource:
             diag, proc, stop_requested=stop_requested, look_around=look_around, buffers=buffers
         )
 
-    def neighbour(self, name: str, within: Within) -> "KernelSource":
+    def neighbour(self, name: str, within: Within, way_in: Callable[[], str]) -> "KernelSource":
         """The same kernel in another namespace, read into the same memory."""
 
         def open_transport() -> Transport:
@@ -139,7 +148,7 @@ class KernelSource:
 
         diag = SockDiag(open_transport, self.stop_requested, self.buffers.room)
         return KernelSource(
-            diag, self.proc, name, self.stop_requested, within, buffers=self.buffers
+            diag, self.proc, name, self.stop_requested, within, way_in, buffers=self.buffers
         )
 
     def families(self) -> tuple[Family, ...]:
@@ -190,6 +199,11 @@ class KernelSource:
         except KernelError as error:
             return Limits(), [error]
         return limits, errors
+
+    def port_range(self) -> PortRange:
+        """Read the ports that connect() may choose from; raises KernelError."""
+        read: PortRange = self.within(partial(procfs.read_port_range, self.proc))
+        return read
 
     def close(self) -> None:
         """Close the netlink socket, which would keep the namespace alive."""

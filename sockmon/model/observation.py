@@ -97,7 +97,7 @@ class NamespaceObservation:
     tcp, udp: sockets by family (4, 6) and state. A kernel without IPv6 has no family 6.
     looked_at: when it was last polled, well or not; None: in this poll. beat: seconds between its
     polls where they are further apart than the interval. degraded: seen from outside, without
-    ages, diagnosis or a port range of its own.
+    ages, diagnosis or a port range of its own. folded: without series of its own.
     """
 
     name: str
@@ -109,6 +109,7 @@ class NamespaceObservation:
     looked_at: Moment | None = None
     beat: float = 0.0
     degraded: bool = False
+    folded: bool = False
 
 
 #: Upper bounds of sockmon_poll_duration_seconds' buckets.
@@ -165,6 +166,16 @@ class Observation:
     statistics: PollStatistics = PollStatistics()
     neighbours: Neighbours | None = None
     hints: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> tuple[NamespaceObservation, ...]:
+        """The namespaces that have series of their own."""
+        return tuple(namespace for namespace in self.namespaces if not namespace.folded)
+
+    @property
+    def folded(self) -> tuple[NamespaceObservation, ...]:
+        """The others."""
+        return tuple(namespace for namespace in self.namespaces if namespace.folded)
 
     def fresh(self, namespace: NamespaceObservation, part: Timed[T] | None, now: float) -> T | None:
         """Return a namespace's part, or None when it is too old to be believed at `now`."""

@@ -1,6 +1,7 @@
 """SocketTable: one namespace's sockets at one moment, as columns."""
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,12 @@ class SocketTable:
     def select(self, rows: Column) -> "SocketTable":
         """Return the rows of an index or a boolean mask."""
         return SocketTable(*(getattr(self, name)[rows] for name in self.__slots__))
+
+    @staticmethod
+    def concatenate(tables: Sequence["SocketTable"]) -> "SocketTable":
+        """Return the rows of several namespaces' tables in one, in memory of its own."""
+        names = SocketTable.__slots__
+        return SocketTable(*(np.concatenate([getattr(t, n) for t in tables]) for n in names))
 
     @staticmethod
     def from_messages(

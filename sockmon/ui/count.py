@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, Literal, NamedTuple, get_args
@@ -10,11 +10,14 @@ from typing import IO, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.kernel import owners, procfs
-from sockmon.kernel.source import KernelSource
+from sockmon.kernel import owners
+from sockmon.kernel.errors import KernelError
+from sockmon.kernel.namespaces import Neighbourhood, hint
+from sockmon.kernel.source import KernelSource, Source
+from sockmon.model.limits import PortRange
 from sockmon.model.roles import Listened, Roles, roles
 from sockmon.model.states import STATE_SLOTS, Spelling, TcpState
-from sockmon.model.table import Column, address
+from sockmon.model.table import Column, SocketTable, address
 from sockmon.text import one_line
 from sockmon.ui.colour import Paint, plain
 
@@ -50,10 +53,18 @@ class Counted:
 
 
 def count(
-    source: KernelSource, keys: tuple[str, ...], selection: Selection, spelling: Spelling
+    source: KernelSource,
+    keys: tuple[str, ...],
+    selection: Selection,
+    spelling: Spelling,
+    *,
+    everywhere: bool = False,
 ) -> Counted:
-    """Read the kernel once and count by the keys (of KEYS); raises KernelError."""
-    view = _View(source, spelling)
+    """Read the kernel once and count by the keys (of KEYS); raises KernelError.
+
+    everywhere: in all network namespaces of the host, as far as they can be seen.
+    """
+    view = _View(source, spelling, everywhere=everywhere)
     rows = view.rows(selection)
     columns = [KEYS[key](view, rows) for key in keys]
     code = np.zeros(rows.size, np.intp)
@@ -76,19 +87,57 @@ class _Coded(NamedTuple):
     values: Sequence[Value]
 
 
-class _View:
-    """One table, and what is looked up about it only when a key asks."""
+class _Part(NamedTuple):
+    """One namespace's sockets, and how its port range is read."""
 
-    def __init__(self, source: KernelSource, spelling: Spelling) -> None:
+    netns: str
+    table: SocketTable
+    port_range: Callable[[], PortRange]
+
+
+class _View:
+    """All sockets, and what is looked up about them only when a key asks."""
+
+    def __init__(self, source: KernelSource, spelling: Spelling, *, everywhere: bool) -> None:
         self.source = source
         self.spelling = spelling
-        self.table = source.tcp(source.families())
         self.hints: list[str] = []
+        table = source.tcp(source.families())
+        self.parts = [_Part(source.name, table, source.port_range)]
+        if everywhere:
+            self.parts = [self.parts[0]._replace(table=SocketTable.concatenate([table]))]
+            self.parts += self._neighbours()
+            table = SocketTable.concatenate([part.table for part in self.parts])
+        self.table = table
+
+    def _neighbours(self) -> Iterator[_Part]:
+        """Read the host's other namespaces; what cannot be read costs a hint."""
+        neighbourhood = Neighbourhood(self.source)
+        try:
+            there = neighbourhood.look()
+            for neighbour in there:
+                try:
+                    if neighbour.occupied():
+                        yield _copied(neighbour.open())
+                except KernelError as error:
+                    if error.reason != "gone":
+                        self.hints.append(f"netns {neighbour.name}: {error}")
+        finally:
+            neighbourhood.close()
+        unseen = hint(
+            sum(neighbour.degraded for neighbour in there),
+            sum(neighbour.hidden for neighbour in there),
+        )
+        self.hints += [unseen] if unseen else []
 
     @cached_property
     def roles(self) -> Roles:
-        port_range = procfs.read_port_range(self.source.proc)
-        return roles(self.table, Listened().seen(self.table), port_range)
+        """The rule, applied in each namespace by itself."""
+        of = [roles(t, Listened().seen(t), port_range()) for _, t, port_range in self.parts]
+        return Roles(
+            np.concatenate([part.is_listener for part in of]),
+            np.concatenate([part.port for part in of]),
+        )
 
     def rows(self, selection: Selection) -> Rows:
         table = self.table
@@ -102,6 +151,13 @@ class _View:
         if selection.port is not None:
             chosen &= self.roles.port == selection.port
         return np.flatnonzero(chosen)
+
+
+def _copied(source: Source) -> _Part:
+    """Read a namespace into memory of its own: the next one's dump takes the buffers again."""
+    port_range = source.port_range()
+    table = SocketTable.concatenate([source.tcp(source.families())])
+    return _Part(source.name, table, lambda: port_range)
 
 
 def _by_state(view: _View, rows: Rows) -> _Coded:
@@ -124,7 +180,9 @@ def _by_family(view: _View, rows: Rows) -> _Coded:
 
 
 def _by_netns(view: _View, rows: Rows) -> _Coded:
-    return _Coded(np.zeros(rows.size, np.intp), (view.source.name,))
+    sizes = [len(part.table) for part in view.parts]
+    codes = np.repeat(np.arange(len(sizes)), sizes)
+    return _Coded(codes[rows], [part.netns for part in view.parts])
 
 
 def _by_peer(view: _View, rows: Rows) -> _Coded:

@@ -67,7 +67,9 @@ class Diagnosed:
             return Status.CRITICAL
         if "warning" in severities:
             return Status.WARNING
-        return Status.UNKNOWN if self.failures else Status.OK
+        neighbours = self.observation.neighbours
+        undiagnosed = neighbours is not None and (neighbours.outside or neighbours.hidden)
+        return Status.UNKNOWN if self.failures or undiagnosed else Status.OK
 
 
 def examine(
@@ -172,7 +174,7 @@ def _verdict(diagnosed: Diagnosed) -> str:
         parts = [f"{critical} critical"] * bool(critical) + [f"{warnings} warning"] * bool(warnings)
         noun = "finding" if len(diagnosed.findings) == 1 else "findings"
         return f"{', '.join(parts)} {noun}"
-    if diagnosed.failures:
+    if diagnosed.status is Status.UNKNOWN:
         return "this host's sockets could not be read in full"
     return "this host's TCP sockets are well"
 

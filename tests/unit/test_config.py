@@ -62,7 +62,7 @@ class TestMistakes:
         text = """\
 poll:
   interval: 5
-  namespaces: all
+  namespaces: some
 colour: blue
 ports:
   top: many
@@ -116,7 +116,8 @@ poll: 1
             ("ports: {top: .nan}", "f:1: ports.top: expected a valid integer"),
             ("ports: {top: -1}", "f:1: ports.top: expected greater than or equal to 0"),
             ("ports: {top: 10001}", "f:1: ports.top: expected less than or equal to 10000"),
-            ("poll: {namespaces: all}", "f:1: poll.namespaces: expected 'host'"),
+            ("poll: {namespaces: some}", "f:1: poll.namespaces: expected 'host' or 'all'"),
+            ("poll: {budget: 0}", "f:1: poll.budget: expected greater than 0"),
             ("ports: {top: 1}\nports: {}", "f:2: ports: duplicate key, first on line 1"),
             ("{ports: {top: 1, top: 1}}", "f:1: ports.top: duplicate key, first on line 1"),
             ("? [a, b]\n: 1", "f:1: a key must be a word"),

@@ -8,35 +8,51 @@ from sockmon.model.observation import (
     DURATION_BUCKETS,
     Failure,
     Moment,
+    NamespaceObservation,
     Observation,
     PollStatistics,
     Timed,
 )
 
 OBSERVATION = Observation(Moment(100.0, 1e9), interval=5.0, namespaces=())
+HOST = NamespaceObservation("host")
 
 
 @pytest.mark.parametrize(("age", "value"), [(0.0, 7), (15.0, 7), (15.001, None), (-1.0, 7)])
 def test_a_part_is_believed_for_three_intervals(age: float, value: int | None) -> None:
     part = Timed(7, Moment(100.0, 1e9))
-    assert OBSERVATION.fresh(part, 100.0 + age) == value
+    assert OBSERVATION.fresh(HOST, part, 100.0 + age) == value
+
+
+@pytest.mark.parametrize(("age", "value"), [(60.0, 7), (60.001, None)])
+def test_a_namespace_polled_less_often_is_believed_for_three_of_its_own_beats(
+    age: float, value: int | None
+) -> None:
+    slow = NamespaceObservation("pod", beat=20.0)
+    assert OBSERVATION.fresh(slow, Timed(7, Moment(100.0, 1e9)), 100.0 + age) == value
+
+
+def test_the_errors_of_a_namespace_that_has_gone_are_forgotten() -> None:
+    failures = (Failure("pod", "EBUSY", ""), Failure("host", "EBUSY", ""))
+    statistics = PollStatistics().polled(0.1, failures, {"host", "pod"})
+    assert statistics.polled(0.1, (), {"host"}).errors == {("host", "EBUSY"): 1}
 
 
 def test_a_part_that_never_was_is_not_believed() -> None:
     nothing: Timed[int] | None = None
-    assert OBSERVATION.fresh(nothing, 100.0) is None
+    assert OBSERVATION.fresh(HOST, nothing, 100.0) is None
 
 
 @pytest.mark.parametrize(
     ("seconds", "bound"), [(0.0, 0.001), (0.001, 0.001), (0.0011, 0.0025), (10.0, 10.0)]
 )
 def test_a_duration_falls_into_the_first_bucket_that_holds_it(seconds: float, bound: float) -> None:
-    counts = PollStatistics().polled(seconds, ()).duration_counts
+    counts = PollStatistics().polled(seconds, (), {"host"}).duration_counts
     assert counts.index(1) == DURATION_BUCKETS.index(bound)
 
 
 def test_a_duration_beyond_all_bounds_falls_into_the_last_bucket() -> None:
-    assert PollStatistics().polled(10.1, ()).duration_counts[-1] == 1
+    assert PollStatistics().polled(10.1, (), {"host"}).duration_counts[-1] == 1
 
 
 @given(
@@ -49,7 +65,7 @@ def test_every_poll_and_every_failure_is_counted(polls: list[tuple[float, list[s
     statistics = PollStatistics()
     for seconds, reasons in polls:
         failures = tuple(Failure("host", reason, "in detail") for reason in reasons)
-        statistics = statistics.polled(seconds, failures)
+        statistics = statistics.polled(seconds, failures, {"host"})
     every = [reason for _, reasons in polls for reason in reasons]
     assert statistics.polls == sum(statistics.duration_counts) == len(polls)
     assert statistics.duration_sum == pytest.approx(sum(seconds for seconds, _ in polls))

@@ -51,8 +51,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     from sockmon.ui import count  # noqa: PLC0415 - each command loads what it needs
 
+    everywhere = False  # the default, which a quick command need not load
     if arguments.config is not None:
-        load_config(arguments.config)
+        everywhere = load_config(arguments.config).poll.namespaces == "all"
     keys = tuple(arguments.by.split(","))
     for key in keys:
         if key not in count.KEYS:
@@ -64,9 +65,9 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     selection = count.Selection(_state(arguments.state), arguments.port, arguments.family)
     source = open_source(lambda: False)
     try:
-        counted = count.count(source, keys, selection, arguments.names)
+        counted = count.count(source, keys, selection, arguments.names, everywhere=everywhere)
     finally:
-        source.diag.close()
+        source.close()
     with writing():
         count.write(counted, arguments.form, time.time(), sys.stdout, paint(arguments))
     for hint in counted.hints:

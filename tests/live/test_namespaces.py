@@ -1,0 +1,277 @@
+"""Every namespace is found and named, and what is counted in it is what is there."""
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sockmon.clock import now
+from sockmon.kernel import entering
+from sockmon.kernel.errors import NamespaceError
+from sockmon.kernel.outside import OutsideSource
+from sockmon.kernel.owners import read_cgroup_paths
+from sockmon.kernel.places import Place, directory_of
+from sockmon.kernel.source import KernelSource
+from sockmon.model.observation import NamespaceObservation, Observation
+from sockmon.model.states import TcpState
+from sockmon.model.table import SocketTable
+from tests.lab import AddressKind, NetNs, states
+from tests.lab.states import HOLD
+from tests.polling import polling
+from tests.resident import inode_of, name_of, open_files, resident, seeing_pids
+
+pytestmark = pytest.mark.root
+
+WITHOUT_PRIVILEGE = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+SOCKMON = [sys.executable, "-m", "sockmon"]
+
+
+def by_name(observation: Observation) -> Mapping[str, NamespaceObservation]:
+    """What was seen of the other namespaces."""
+    assert observation.failures == ()
+    host, *others = observation.namespaces
+    assert host.name == "host"
+    return {namespace.name: namespace for namespace in others}
+
+
+def by_state(namespace: NamespaceObservation) -> Counter[str]:
+    assert namespace.tcp is not None
+    families = namespace.tcp.value.values()
+    return +Counter({s.label: sum(counts[s] for counts in families) for s in TcpState})
+
+
+def by_ss(netns: NetNs) -> Counter[str]:
+    """States as `ss` counts them inside."""
+    names = {"estab": "established", "unconn": "close"}
+    words = (line.split()[0].lower() for line in netns.run(["ss", "-Htan"]).stdout.splitlines())
+    return Counter(
+        names.get(word, re.sub(r"-(?=\d)", "", word).replace("-", "_")) for word in words
+    )
+
+
+def test_counts_what_ss_counts_in_each_of_many_namespaces() -> None:
+    with ExitStack() as stack:
+        pids, inside = [], {}
+        for number in range(33):  # three times each of the eleven states
+            netns = stack.enter_context(NetNs())
+            pids.append(stack.enter_context(resident(netns)))
+            state = list(TcpState)[number % len(TcpState)]
+            kind = list(AddressKind)[number % len(AddressKind)]
+            hold = next(h for s, h in HOLD.items() if s.name == state.name)
+            stack.enter_context(hold(netns, kind, count=number % 4 + 1))
+            inside[name_of(netns)] = netns
+        with polling(seeing_pids(*pids)) as monitor:
+            seen = by_name(monitor.poll(now))
+            for name, netns in inside.items():
+                shown = by_state(seen[name]) if name in seen else Counter[str]()
+                # Neither ss nor sockstat knows of a socket that is bound and no more.
+                shown.pop("close", None)
+                assert shown == by_ss(netns)
+
+
+def test_an_empty_namespace_has_no_series_and_nothing_is_opened_in_it() -> None:
+    with NetNs() as netns, resident(netns) as pid, polling(seeing_pids(pid)) as monitor:
+        monitor.poll(now)
+        before = open_files()
+        observation = monitor.poll(now)
+        assert by_name(observation) == {}
+        assert observation.neighbours is not None
+        assert observation.neighbours.empty == 1
+        assert open_files() == before
+        with states.listen(netns, count=2):
+            assert by_state(by_name(monitor.poll(now))[name_of(netns)]) == {"listen": 2}
+            assert open_files() == before + 3  # two listeners, one netlink
+        emptied = by_name(monitor.poll(now))[name_of(netns)]
+        assert by_state(emptied) == {}, "what was shown comes down to zero first"
+
+
+def test_all_of_a_hosts_namespaces_are_found_from_within_any() -> None:
+    with NetNs() as ours, NetNs() as other, resident(other), states.listen(other):
+        with polling(KernelSource.live()) as monitor:
+            seen = ours.call(monitor.poll, now).namespaces
+        assert seen[0].name == "host"
+        assert by_state(next(n for n in seen if n.name == name_of(other)))["listen"] == 1
+        assert name_of(ours) not in {n.name for n in seen}
+
+
+def test_names_are_those_that_people_gave() -> None:
+    """In a mount, PID and network namespace of its own, so that this host's /run/netns is safe."""
+    script = """
+        set -e
+        mount -t tmpfs none /run
+        for name in blue host deserted; do ip netns add $name; done
+        for name in blue host; do ip netns exec $name "$0" -c "$1" > /run/$name & done
+        until [ -s /run/blue -a -s /run/host ]; do sleep 0.05; done
+        echo 'poll: {namespaces: all}' > /run/config.yaml
+        exec "$0" -m sockmon count --config /run/config.yaml --by netns --format plain
+    """
+    listen = (
+        "import socket, time; listener = socket.create_server(('127.0.0.1', 4321));"
+        "print('there', flush=True); time.sleep(60)"
+    )
+    sandbox = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"]
+    done = subprocess.run(
+        [*sandbox, "sh", "-c", script, sys.executable, listen],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert re.fullmatch(r"blue 1\nhost-\d+ 1\n", done.stdout)
+
+
+def test_a_container_is_named_by_its_id() -> None:
+    container = "0123456789ab" + "cdef" * 13
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    mount = next((line.split()[4] for line in mounts if " - cgroup2 " in line), None)
+    if mount is None:
+        pytest.fail("no cgroup v2 hierarchy is mounted here")
+    cgroup = Path(mount, f"docker-{container}.scope")
+    cgroup.mkdir()
+    try:
+        with NetNs() as netns, resident(netns) as pid, states.listen(netns):
+            (cgroup / "cgroup.procs").write_text(str(pid))
+            assert read_cgroup_paths(Path("/proc"), [cgroup.stat().st_ino])
+            with polling(seeing_pids(pid)) as monitor:
+                assert by_state(by_name(monitor.poll(now))["0123456789ab"]) == {"listen": 1}
+    finally:
+        cgroup.rmdir()
+
+
+def test_a_namespace_that_cannot_be_entered_hides_no_other() -> None:
+    with ExitStack() as stack:
+        inside = [stack.enter_context(NetNs()) for _ in range(3)]
+        pids = [stack.enter_context(resident(netns)) for netns in inside]
+        for netns in inside:
+            stack.enter_context(states.listen(netns))
+
+        source = seeing_pids(*pids)
+        broken = Path(f"/proc/{pids[1]}/ns/uts")  # setns() refuses what is no network namespace
+
+        def look_around() -> Mapping[str, Place]:
+            places = dict(source.look_around())
+            key = f"net:{inode_of(inside[1])}"
+            bad = replace(places[key], path=broken, inode=broken.stat().st_ino)
+            return places | {key: bad}
+
+        with polling(replace(source, look_around=look_around)) as monitor:
+            observation = monitor.poll(now)
+        assert {n.name for n in observation.namespaces} == {
+            "host", name_of(inside[0]), name_of(inside[2])
+        }  # fmt: skip
+        (failure,) = observation.failures
+        name = f"netns-{broken.stat().st_ino}"
+        assert (failure.netns, failure.reason) == (name, "EINVAL")
+        assert name in failure.message
+
+
+def test_entering_moves_nobody_else_and_never_into_another_namespace() -> None:
+    where = Path("/proc/thread-self/ns/net")
+    before = where.readlink()
+    with NetNs() as netns:
+        path, inode = Path(netns.path), inode_of(netns)
+        assert entering.inside(path, inode, where.readlink) == Path(f"net:[{inode}]")
+        with pytest.raises(NamespaceError) as refused:
+            entering.inside(path, inode + 1, where.readlink)
+        assert refused.value.reason == "gone"
+    with pytest.raises(NamespaceError) as refused:
+        entering.inside(path, inode, where.readlink)
+    assert refused.value.reason == "gone"
+    assert where.readlink() == before
+
+
+def rows(table: SocketTable) -> Counter[tuple[object, ...]]:
+    """What both views of a namespace tell of each socket."""
+    columns = [
+        table.state, table.family, table.local_port, table.remote_port,
+        table.local.tolist(), table.remote.tolist(), table.uid, table.inode,
+    ]  # fmt: skip
+    return Counter(
+        tuple(tuple(v) if isinstance(v, list) else int(v) for v in row)
+        for row in zip(*columns, strict=True)
+    )
+
+
+@pytest.mark.parametrize("kind", list(AddressKind))
+def test_from_outside_the_same_sockets_are_seen(kind: AddressKind) -> None:
+    quiet = [
+        states.listen,
+        states.established,
+        states.close_wait,
+        states.time_wait,
+        states.syn_sent,
+    ]
+    with NetNs() as netns, resident(netns) as pid, ExitStack() as stack:
+        for hold in quiet:
+            stack.enter_context(hold(netns, kind, count=3))
+        inside = netns.call(KernelSource.live)
+        place = Place(Path(netns.path), None, pid, directory_of(Path("/proc"), pid))
+        outside = OutsideSource("netns", lambda: place)
+        families = inside.families()
+        expected = rows(netns.call(inside.tcp, families))
+        inside.close()
+        assert expected.total() >= 3 * len(quiet)
+        assert rows(outside.tcp(families)) == expected
+
+
+def test_without_privilege_namespaces_are_counted_from_outside_and_that_is_said(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("poll: {namespaces: all}")
+
+    def counted(*prefix: str) -> tuple[dict[str, Counter[str]], str]:
+        by = ["--by=netns,state,port,role,family", "--format=json"]
+        done = subprocess.run(
+            [*prefix, *SOCKMON, "count", f"--config={config}", *by],
+            capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+        found: dict[str, Counter[str]] = {}
+        for group in json.loads(done.stdout)["groups"]:
+            sockets, netns = group.pop("count"), group.pop("netns")
+            found.setdefault(netns, Counter())[json.dumps(group)] = sockets
+        return found, done.stderr
+
+    with NetNs() as netns, resident(netns) as pid, states.close_wait(netns, count=5):
+        inside, nothing = counted()
+        outside, hint = counted(*WITHOUT_PRIVILEGE)
+        # Not even its nsfs file may be seen: it is known by the number of its directory in procfs.
+        number = directory_of(Path("/proc"), pid)
+        assert outside[f"netns-{number}"] == inside[name_of(netns)]
+        assert inside[name_of(netns)].total() == 11
+    assert nothing == ""
+    assert "CAP_SYS_ADMIN" in hint
+    assert hint.count("\n") == 1
+
+
+def test_what_is_seen_from_outside_is_marked() -> None:
+    script = """if True:
+        import json, sys
+        from sockmon.clock import now
+        from sockmon.config import Config, Poll
+        from sockmon.export import json as render
+        from sockmon.kernel.source import KernelSource
+        from sockmon.monitor import Monitor
+        monitor = Monitor(KernelSource.live(), Config(poll=Poll(namespaces="all")))
+        monitor.poll(now)
+        json.dump(render.observation(monitor.poll(now)), sys.stdout)
+    """
+    with NetNs() as netns, resident(netns) as pid, states.close_wait(netns, count=12):
+        done = subprocess.run(
+            [*WITHOUT_PRIVILEGE, sys.executable, "-c", script],
+            capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+        number = directory_of(Path("/proc"), pid)
+    told = json.loads(done.stdout)
+    seen = {namespace["netns"]: namespace for namespace in told["namespaces"]}
+    assert not seen["host"]["degraded"]
+    ours = seen[f"netns-{number}"]
+    assert ours["degraded"]
+    assert ours["findings"] is None, "a degraded namespace is not well: nobody has looked"
+    assert ours["tcp"]["ipv4"]["close_wait"] == 12
+    assert "CAP_SYS_ADMIN" in told["hints"][0]

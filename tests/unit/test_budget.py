@@ -1,0 +1,104 @@
+"""However many namespaces there are and whatever they cost, the budget holds and nobody starves."""
+
+import math
+from dataclasses import dataclass
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sockmon.budget import SURE_SHARE, Lane, Purses, Turn, in_turn
+
+INCOME = 0.25  # 5 % of a core, every 5 s
+
+costs = st.floats(1e-4, 2.0)
+hosts = st.lists(st.tuples(costs, st.sampled_from(Lane)), min_size=1, max_size=40)
+
+
+@dataclass
+class Polled:
+    """One namespace of the simulation: what a poll of it costs, and the numbers of its polls."""
+
+    cost: float
+    lane: Lane
+    at: list[int]
+
+
+def simulate(
+    namespaces: list[tuple[float, Lane]], rounds: int, spent: float
+) -> tuple[list[Polled], list[float]]:
+    """Play so many rounds; return who was polled, and what each round has cost."""
+    purses = Purses()
+    everybody = [Polled(cost, lane, []) for cost, lane in namespaces]
+    paid = []
+    numbers = count(1)
+    for _ in range(rounds):
+        purses = purses.earn(INCOME, spent)
+        before = sum(its.cost * len(its.at) for its in everybody)
+        turns = [Turn(its, its.at[-1] if its.at else 0, its.lane) for its in everybody]
+        for lane in Lane:
+            for its in in_turn(turns, lane):
+                if not purses.may_poll(lane):
+                    break
+                its.at.append(next(numbers))
+                purses = purses.pay(its.cost, lane)
+            purses = purses.hand_over(lane)
+        paid.append(sum(its.cost * len(its.at) for its in everybody) - before)
+    return everybody, paid
+
+
+@given(hosts, st.floats(0, 1))
+def test_over_time_no_more_is_spent_than_is_earned(
+    namespaces: list[tuple[float, Lane]], spent: float
+) -> None:
+    everybody, paid = simulate(namespaces, 100, spent)
+    earned = max(INCOME - spent, SURE_SHARE * INCOME)
+    dearest = max(its.cost for its in everybody)
+    for rounds in range(1, 101):  # at the end of each lane the last poll may be owed
+        assert sum(paid[:rounds]) <= earned * rounds + INCOME + 2 * dearest + 1e-9
+
+
+@given(hosts, st.floats(0, 1))
+def test_nobody_starves_however_much_others_need(
+    namespaces: list[tuple[float, Lane]], spent: float
+) -> None:
+    left = max(INCOME - spent, SURE_SHARE * INCOME)
+    dearest = sum(cost for cost, _ in namespaces) + max(cost for cost, _ in namespaces)
+    rounds = math.ceil(2 * dearest / (0.19 * left)) + 2
+    everybody, _ = simulate(namespaces, rounds, spent)
+    assert all(its.at for its in everybody)
+
+
+@given(hosts)
+def test_within_a_lane_all_are_polled_equally_often(namespaces: list[tuple[float, Lane]]) -> None:
+    everybody, _ = simulate(namespaces, 60, 0.0)
+    for lane in Lane:
+        polls = [len(its.at) for its in everybody if its.lane is lane]
+        assert not polls or max(polls) - min(polls) <= 1
+
+
+def test_what_fits_is_polled_every_time() -> None:
+    everybody, _ = simulate([(0.01, Lane.QUIET)] * 20, 50, 0.04)
+    assert all(len(its.at) == 50 for its in everybody)
+
+
+def test_the_troubled_are_polled_every_time_while_the_quiet_wait() -> None:
+    troubled, quiet = [(0.03, Lane.TROUBLED)] * 5, [(0.03, Lane.QUIET)] * 50
+    everybody, _ = simulate(troubled + quiet, 100, 0.0)
+    assert all(len(its.at) == 100 for its in everybody[:5])
+    # 0.10 of 0.25 s are left for the quiet: a little more than three of them a round.
+    assert all(5 <= len(its.at) <= 8 for its in everybody[5:])
+
+
+def test_idle_times_pay_for_no_storm() -> None:
+    purses = Purses()
+    for _ in range(1000):
+        purses = purses.earn(INCOME, 0.0)
+    assert purses.troubled + purses.quiet <= 2 * INCOME
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+def test_without_a_limit_all_are_polled(lane: Lane) -> None:
+    purses = Purses().earn(math.inf, 3.0).pay(1e9, lane).hand_over(Lane.TROUBLED)
+    assert purses.hand_over(Lane.QUIET).earn(math.inf, 1.0).may_poll(lane)
