@@ -87,7 +87,8 @@ def parse_cgroup(text: str) -> str:
         _, _, controllers_and_path = line.partition(":")
         controllers, _, path = controllers_and_path.partition(":")
         paths[controllers] = path
-    return next((p for c in ("", "name=systemd") if (p := paths.get(c, "/")) != "/"), "/")
+    found = (paths.get(controllers) or "/" for controllers in ("", "name=systemd"))
+    return next((path for path in found if path != "/"), "/")
 
 
 def _scan(proc: Path, directories: Iterable[Path]) -> Mapping[str, Place]:

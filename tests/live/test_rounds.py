@@ -1,0 +1,124 @@
+"""Whose turn it is among real namespaces, when the budget does not allow all of them."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+
+from sockmon.config import parse
+from sockmon.model.observation import Moment, NamespaceObservation
+from sockmon.monitor import Monitor
+from tests.lab import NetNs, experiments, states
+from tests.polling import polling
+from tests.resident import name_of, resident, seeing_pids
+
+pytestmark = pytest.mark.root
+
+INTERVAL = 5.0
+#: What each look at a clock of CPU time adds: each namespace's poll looks twice.
+COST = 0.05
+
+
+def clock(begin: float) -> Callable[[], Moment]:
+    return lambda: Moment(begin, 1e9 + begin)
+
+
+def dear() -> Callable[[], float]:
+    """A clock of CPU time by which every poll costs as much as a large one."""
+    ticks = itertools.count()
+    return lambda: next(ticks) * COST
+
+
+@pytest.fixture
+def namespaces() -> Iterator[tuple[list[NetNs], list[int]]]:
+    with ExitStack() as stack:
+        made = [stack.enter_context(NetNs()) for _ in range(12)]
+        pids = [stack.enter_context(resident(netns)) for netns in made]
+        for netns in made:
+            stack.enter_context(states.listen(netns))
+        yield made, pids
+
+
+def polls(
+    monitor: Monitor, count: int, cpu: Callable[[], float]
+) -> list[dict[str, NamespaceObservation]]:
+    """Poll so often, an interval apart, and see the other namespaces each time."""
+    seen = []
+    for number in range(count):
+        observation = monitor.poll(clock(1000.0 + number * INTERVAL), cpu)
+        assert observation.failures == ()
+        for namespace in observation.namespaces:
+            if namespace.tcp is not None:
+                fresh = observation.fresh(namespace, namespace.tcp, observation.at.monotonic)
+                assert fresh is not None, "nobody is withdrawn because it was not his turn"
+        seen.append({n.name: n for n in observation.namespaces[1:]})
+    return seen
+
+
+def looked(seen: list[dict[str, NamespaceObservation]], name: str) -> int:
+    """How many of the polls looked at it."""
+    return len({n[name].looked_at for n in seen if n[name].looked_at is not None})
+
+
+def test_the_quiet_are_polled_in_turn_and_the_troubled_every_time(
+    namespaces: tuple[list[NetNs], list[int]],
+) -> None:
+    made, pids = namespaces
+    text = b"detect: {close_wait_leak: {stale_after: 1s, warning_sockets: 2}}"
+    config = parse(text + b"\npoll: {namespaces: all}", "config")
+    with polling(seeing_pids(*pids), config) as monitor:
+        first = polls(monitor, 20, dear())
+        times = [looked(first, name_of(netns)) for netns in made]
+        assert max(times) - min(times) <= 1
+        assert 1 <= min(times) <= 12, "less often than every time"
+    with (
+        experiments.close_wait_leak(made[7], count=3),
+        polling(seeing_pids(*pids), config) as monitor,
+    ):
+        seen = polls(monitor, 30, dear())
+        troubled = looked(seen, name_of(made[7]))
+        others = [looked(seen, name_of(netns)) for netns in made if netns is not made[7]]
+        assert min(others) >= 1
+        assert troubled >= 2 * max(others)
+        assert max(n.beat for n in seen[-1].values()) > INTERVAL
+
+
+def test_within_the_budget_all_are_polled_every_time(
+    namespaces: tuple[list[NetNs], list[int]],
+) -> None:
+    made, pids = namespaces
+    config = parse(b"poll: {namespaces: all}", "config")
+    with polling(seeing_pids(*pids), config) as monitor:
+        seen = polls(monitor, 5, lambda: 0.0)
+        assert {looked(seen, name_of(netns)) for netns in made} == {5}
+
+
+def test_a_namespace_that_fails_is_withdrawn_while_one_that_waits_is_not(
+    namespaces: tuple[list[NetNs], list[int]],
+) -> None:
+    made, pids = namespaces
+    config = parse(b"poll: {namespaces: all, top_namespaces: 5}", "config")
+    with polling(seeing_pids(*pids), config) as monitor:
+        (seen,) = polls(monitor, 1, lambda: 0.0)
+        assert sum(not n.folded for n in seen.values()) == 5
+        assert len(seen) == len(made)
+        later = monitor.poll(clock(1000.0 + 2 * INTERVAL), lambda: 0.0)
+        last = later.namespaces[-1]
+        stopped = replace(later, at=Moment(1100.0, 1e9))
+        assert stopped.fresh(last, last.tcp, 1100.0) is None, "no poll for long: not believed"
+
+
+def test_what_was_known_of_a_namespace_survives_a_restart() -> None:
+    config = parse(b"poll: {namespaces: all}", "config")
+    with NetNs() as netns, resident(netns) as pid, states.fin_wait1(netns, count=2):
+        with polling(seeing_pids(pid), config) as monitor:
+            monitor.poll(clock(1000.0))
+            record = monitor.remember()()
+        with polling(seeing_pids(pid), config) as again:
+            again.recall(record)
+            diagnosis = again.poll(clock(1100.0)).namespaces[1].diagnosis
+            assert diagnosis is not None
+            ages = next(a for s, a in diagnosis.value.ages.items() if s.name == "FIN_WAIT1")
+            assert ages.total == pytest.approx(200.0)
