@@ -9,7 +9,7 @@ from typing import Any
 from sockmon.budget import Lane, Purses, Turn, in_turn
 from sockmon.config import Config
 from sockmon.kernel.errors import KernelError
-from sockmon.kernel.namespaces import Neighbour, Neighbourhood, hint
+from sockmon.kernel.namespaces import Neighbour, Neighbourhood
 from sockmon.kernel.source import HOST, KernelSource
 from sockmon.model.observation import (
     STALE_AFTER_INTERVALS,
@@ -91,13 +91,11 @@ class Rounds:
                 self._purses = self._purses.pay(cpu() - before, lane)
             self._purses = self._purses.hand_over(lane)
         self._cpu_before = cpu()
-        neighbours = self._count()
-        missing = hint(neighbours.outside, neighbours.hidden)
         return Round(
             tuple(self._observations(now, config.poll.top_namespaces)),
             tuple(failures),
-            neighbours,
-            (missing,) if missing else (),
+            self._count(),
+            self._neighbourhood.unseen(),
         )
 
     def remember(self) -> Mapping[str, Callable[[], Mapping[str, Any]]]:

@@ -7,7 +7,7 @@ from sockmon.kernel import entering, procfs
 from sockmon.kernel.errors import KernelError, NamespaceError
 from sockmon.kernel.outside import OutsideSource
 from sockmon.kernel.owners import label, unit_of
-from sockmon.kernel.places import Place, read_cgroup
+from sockmon.kernel.places import Place, processes_visible, read_cgroup
 from sockmon.kernel.source import HOST, KernelSource, Source
 from sockmon.model.series import OTHER
 
@@ -115,6 +115,24 @@ class Neighbourhood:
                 self._known[key] = Neighbour(name, place, self._host)
         return tuple(self._known.values())
 
+    def unseen(self) -> tuple[str, ...]:
+        """Say what was not seen in full at the last look, and what would show it."""
+        outside = sum(neighbour.degraded for neighbour in self._known.values())
+        hidden = sum(neighbour.hidden for neighbour in self._known.values())
+        told = []
+        if outside or hidden:
+            told.append(
+                f"{outside} network namespaces are seen from outside, so their sockets are counted "
+                f"but not diagnosed, and {hidden} not at all: root, or CAP_SYS_ADMIN and "
+                "CAP_SYS_PTRACE, would let sockmon enter them"
+            )
+        if not processes_visible(self._host.proc):
+            told.append(
+                "other users' processes are hidden (ProtectProc= or hidepid=), and with them their "
+                "network namespaces: CAP_SYS_PTRACE would show them"
+            )
+        return tuple(told)
+
     def close(self) -> None:
         """Let go of all."""
         for neighbour in self._known.values():
@@ -131,14 +149,3 @@ class Neighbourhood:
         while name in taken or name in _RESERVED:
             name = f"{name}-{place.number}"
         return name
-
-
-def hint(outside: int, hidden: int) -> str:
-    """Say what is not seen, and what would show it; nothing if all is."""
-    if not outside and not hidden:
-        return ""
-    return (
-        f"{outside} network namespaces are seen from outside, so their sockets are counted but not "
-        f"diagnosed, and {hidden} not at all: root, or CAP_SYS_ADMIN and CAP_SYS_PTRACE, would "
-        "let sockmon enter them"
-    )

@@ -72,6 +72,15 @@ def scan(proc: Path, directories: Iterable[Path] = NAMED) -> Mapping[str, Place]
         raise ProcError.from_errno("look for network namespaces", error.errno or 0) from error
 
 
+def processes_visible(proc: Path) -> bool:
+    """Whether other users' processes may be seen in /proc, by the one that is always there."""
+    try:
+        directory_of(proc, 1)
+    except OSError:
+        return False
+    return True
+
+
 def read_cgroup(proc: Path, pid: int) -> str:
     """Read a process's cgroup as a path, "/" if there is none or the process has ended."""
     try:

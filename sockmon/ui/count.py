@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sockmon.kernel import owners
 from sockmon.kernel.errors import KernelError
-from sockmon.kernel.namespaces import Neighbourhood, hint
+from sockmon.kernel.namespaces import Neighbourhood
 from sockmon.kernel.source import KernelSource, Source
 from sockmon.model.limits import PortRange
 from sockmon.model.roles import Listened, Roles, roles
@@ -114,21 +114,16 @@ class _View:
         """Read the host's other namespaces; what cannot be read costs a hint."""
         neighbourhood = Neighbourhood(self.source)
         try:
-            there = neighbourhood.look()
-            for neighbour in there:
+            for neighbour in neighbourhood.look():
                 try:
                     if neighbour.occupied():
                         yield _copied(neighbour.open())
                 except KernelError as error:
                     if error.reason != "gone":
                         self.hints.append(f"netns {neighbour.name}: {error}")
+            self.hints += neighbourhood.unseen()
         finally:
             neighbourhood.close()
-        unseen = hint(
-            sum(neighbour.degraded for neighbour in there),
-            sum(neighbour.hidden for neighbour in there),
-        )
-        self.hints += [unseen] if unseen else []
 
     @cached_property
     def roles(self) -> Roles:

@@ -67,9 +67,8 @@ class Diagnosed:
             return Status.CRITICAL
         if "warning" in severities:
             return Status.WARNING
-        neighbours = self.observation.neighbours
-        undiagnosed = neighbours is not None and (neighbours.outside or neighbours.hidden)
-        return Status.UNKNOWN if self.failures or undiagnosed else Status.OK
+        unseen = self.failures or self.observation.hints
+        return Status.UNKNOWN if unseen else Status.OK
 
 
 def examine(

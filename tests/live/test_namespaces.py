@@ -275,3 +275,19 @@ def test_what_is_seen_from_outside_is_marked() -> None:
     assert ours["findings"] is None, "a degraded namespace is not well: nobody has looked"
     assert ours["tcp"]["ipv4"]["close_wait"] == 12
     assert "CAP_SYS_ADMIN" in told["hints"][0]
+
+
+def test_that_other_users_processes_are_hidden_is_said(tmp_path: Path) -> None:
+    """As by ProtectProc=invisible, in a mount and PID namespace of its own."""
+    config = tmp_path / "config.yaml"
+    config.write_text("poll: {namespaces: all}")
+    script = 'mount -t proc -o hidepid=invisible none /proc; "$@"; exit $?'
+    sandbox = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh"]
+    somebody = [*WITHOUT_PRIVILEGE, "--regid=65534", "--clear-groups"]
+    with NetNs() as netns:
+        done = netns.run(
+            [*sandbox, *somebody, *SOCKMON, "doctor", f"--config={config}"], check=False
+        )
+    assert done.stderr == ""
+    assert done.returncode == 3, "who could not look at all does not say that all is well"
+    assert "ProtectProc" in done.stdout
