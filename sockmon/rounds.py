@@ -36,6 +36,12 @@ class _Followed:
     gap: float = 0.0
     number: int = 0
 
+    def attempt(self, now: Moment, number: int) -> None:
+        """Note that it is looked at, well or not."""
+        if self.looked_at > -math.inf:
+            self.gap = now.monotonic - self.looked_at
+        self.looked_at, self.number = now.monotonic, number
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -74,6 +80,9 @@ class Rounds:
             self._there = self._neighbourhood.look()
         except KernelError as error:
             failures.append(failure(HOST, error))
+        else:
+            names = {one.name for one in self._there}
+            self._remembered = {n: r for n, r in self._remembered.items() if n in names}
         occupied = self._follow(now, failures)
         self._earn(now, config, cpu())
         config = replace(config, ports=replace(config.ports, top=config.ports.top_elsewhere))
@@ -82,6 +91,9 @@ class Rounds:
             for one, its in self._followed.items()
             if occupied[one] is not None
         ]
+        for one, its in self._followed.items():
+            if occupied[one] is None:
+                its.attempt(now, next(self._numbers))
         for lane in Lane:
             for one in in_turn(turns, lane):
                 if not self._purses.may_poll(lane) or self._stop_requested():
@@ -118,7 +130,7 @@ class Rounds:
 
     def _follow(self, now: Moment, failures: list[Failure]) -> dict[Neighbour, bool | None]:
         """Take up who has sockets, and forget who has gone or has long had none."""
-        occupied = {one: one.occupied() for one in self._there}
+        occupied = {one: _occupied(one, failures) for one in self._there}
         self._followed = {one: its for one, its in self._followed.items() if one in occupied}
         for one, has_sockets in occupied.items():
             if not has_sockets:
@@ -136,18 +148,13 @@ class Rounds:
             if now.monotonic - its.occupied_at > KEPT_FOR_SECONDS:
                 its.monitor.close()
                 del self._followed[one]
-        names = {one.name for one in self._there}
-        self._remembered = {n: record for n, record in self._remembered.items() if n in names}
         return occupied
 
     def _poll_one(
         self, one: Neighbour, now: Moment, config: Config, *, empty: bool
     ) -> list[Failure]:
         its = self._followed[one]
-        if its.looked_at > -math.inf:
-            its.gap = now.monotonic - its.looked_at
-        its.looked_at = now.monotonic
-        its.number = next(self._numbers)
+        its.attempt(now, next(self._numbers))
         _, failures = its.monitor.poll(now, config, empty=empty)
         return _worth_telling(failures)
 
@@ -170,6 +177,15 @@ class Rounds:
         outside = sum(its.monitor.observation.degraded for its in self._followed.values())
         inside = len(self._followed) - outside
         return Neighbours(inside, outside, len(self._there) - hidden - inside - outside, hidden)
+
+
+def _occupied(one: Neighbour, failures: list[Failure]) -> bool | None:
+    """Return whether there are sockets inside; None, and why among the failures, if unknown."""
+    try:
+        return one.occupied()
+    except KernelError as error:
+        failures += _worth_telling([failure(one.name, error)])
+        return None
 
 
 def _sockets(namespace: NamespaceObservation) -> int:

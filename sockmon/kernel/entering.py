@@ -35,7 +35,11 @@ def inside(path: Path, inode: int, function: Callable[[], T]) -> T:
         return function()
 
     with ThreadPoolExecutor(1, "netns") as thread:
-        return thread.submit(run).result()
+        try:
+            answer = thread.submit(run)
+        except RuntimeError as error:
+            raise NamespaceError(_OPERATION, "EAGAIN", "no thread can be started") from error
+        return answer.result()
 
 
 def setns(fd: int) -> None:

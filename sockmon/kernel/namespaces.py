@@ -59,13 +59,15 @@ class Neighbour:
         return not self._may_enter and self.place.pid is not None
 
     def occupied(self) -> bool | None:
-        """Whether it has sockets, by its sockstat; None if that cannot be told now."""
+        """Whether it has sockets, by its sockstat; None if it is hidden. Raises KernelError."""
+        if self.place.pid is not None:
+            return self._outside.occupied()
         try:
-            if self.place.pid is not None:
-                return self._outside.occupied()
             return self._within(lambda: procfs.read_occupied(self._host.proc))
         except KernelError:
-            return None
+            if self.hidden:
+                return None
+            raise
 
     def is_at(self, place: Place) -> bool:
         """Whether this is it: inodes are given to other namespaces once it has died.

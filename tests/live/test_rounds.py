@@ -4,15 +4,19 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from sockmon.config import parse
+from sockmon.kernel.places import Place
+from sockmon.kernel.sockdiag import NetlinkTransport
+from sockmon.kernel.source import KernelSource
 from sockmon.model.observation import Moment, NamespaceObservation
 from sockmon.monitor import Monitor
 from tests.lab import NetNs, experiments, states
 from tests.polling import polling
-from tests.resident import name_of, resident, seeing_pids
+from tests.resident import PROC, inode_of, name_of, resident, seeing_pids
 
 pytestmark = pytest.mark.root
 
@@ -95,19 +99,38 @@ def test_within_the_budget_all_are_polled_every_time(
         assert {looked(seen, name_of(netns)) for netns in made} == {5}
 
 
-def test_a_namespace_that_fails_is_withdrawn_while_one_that_waits_is_not(
+def test_a_cap_bounds_the_namespaces_that_have_series(
     namespaces: tuple[list[NetNs], list[int]],
 ) -> None:
     made, pids = namespaces
     config = parse(b"poll: {namespaces: all, top_namespaces: 5}", "config")
     with polling(seeing_pids(*pids), config) as monitor:
         (seen,) = polls(monitor, 1, lambda: 0.0)
-        assert sum(not n.folded for n in seen.values()) == 5
-        assert len(seen) == len(made)
-        later = monitor.poll(clock(1000.0 + 2 * INTERVAL), lambda: 0.0)
-        last = later.namespaces[-1]
-        stopped = replace(later, at=Moment(1100.0, 1e9))
-        assert stopped.fresh(last, last.tcp, 1100.0) is None, "no poll for long: not believed"
+    assert sum(not n.folded for n in seen.values()) == 5
+    assert len(seen) == len(made)
+
+
+def test_a_namespace_that_fails_is_told_of_and_withdrawn() -> None:
+    """It has a name and no process, and of a sudden its name is no namespace's."""
+    with NetNs() as netns, states.listen(netns):
+        good = Place(Path(netns.path), inode_of(netns), None, None, "blue")
+        places = {good.key: good}
+        source = KernelSource.over(NetlinkTransport, PROC, look_around=lambda: places)
+        config = parse(b"poll: {namespaces: all}", "config")
+        with polling(source, config) as monitor:
+            (seen,) = polls(monitor, 1, lambda: 0.0)
+            assert set(seen) == {"blue"}
+            other = Path("/proc/self/ns/uts")
+            places[good.key] = replace(good, path=other, inode=other.stat().st_ino)
+            believed = []
+            for number in range(1, 6):
+                observation = monitor.poll(clock(1000.0 + number * INTERVAL))
+                (failure,) = observation.failures
+                assert failure.netns == "blue"
+                blue = observation.namespaces[1]
+                part = observation.fresh(blue, blue.tcp, observation.at.monotonic)
+                believed.append(part is not None)
+            assert believed == [True, True, True, False, False]
 
 
 def test_what_was_known_of_a_namespace_survives_a_restart() -> None:
