@@ -17,6 +17,16 @@ _RESERVED = frozenset({HOST, OTHER})
 _DENIED = frozenset({"EPERM", "EACCES"})
 
 
+def inhabitant(cgroup: str) -> str | None:
+    """Name who lives in a namespace by its first process's cgroup; None if that says nothing.
+
+    In a machine with an init of its own the machine is meant: its first process's cgroup is
+    /machine.slice/systemd-nspawn@web.service/payload/init.scope, say.
+    """
+    outside = cgroup.removesuffix("/init.scope")
+    return unit_of(outside) if outside.strip("/") else None
+
+
 class Neighbour:
     """One other namespace, for as long as it lives.
 
@@ -145,8 +155,7 @@ class Neighbourhood:
         """Name it for people: as somebody did, or by its first process's container or unit."""
         name = place.given
         if name is None and place.pid is not None:
-            cgroup = read_cgroup(self._host.proc, place.pid)
-            name = None if cgroup == "/" else unit_of(cgroup)
+            name = inhabitant(read_cgroup(self._host.proc, place.pid))
         name = label(name) if name else f"netns-{place.number}"
         while name in taken or name in _RESERVED:
             name = f"{name}-{place.number}"

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sockmon.kernel.namespaces import inhabitant
 from sockmon.kernel.outside import parse_sockets
 from sockmon.kernel.places import parse_cgroup
 from sockmon.kernel.procfs import parse_occupied
@@ -34,6 +35,25 @@ V1 = "9:name=systemd:/system.slice/api.service\n8:pids:/\n"
 )
 def test_a_processs_cgroup(text: str, path: str) -> None:
     assert parse_cgroup(text) == path
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "name"),
+    [
+        ("/system.slice/api.service", "api.service"),
+        ("/system.slice/docker-" + 64 * "a" + ".scope", 12 * "a"),
+        ("/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + 64 * "b" + ".scope", 12 * "b"),
+        ("/machine.slice/machine-web.scope/init.scope", "machine-web.scope"),
+        (
+            "/machine.slice/systemd-nspawn@web.service/payload/init.scope",
+            "systemd-nspawn@web.service",
+        ),
+        ("/init.scope", None),
+        ("/", None),
+    ],
+)
+def test_who_lives_in_a_namespace(cgroup: str, name: str | None) -> None:
+    assert inhabitant(cgroup) == name
 
 
 EMPTY = "sockets: used 9\nTCP: inuse 0 orphan 3 tw 0 alloc 1702 mem 877\nUDP: inuse 0 mem 0\n"
