@@ -22,7 +22,10 @@ def observation(observed: Observation) -> Json:
             {"netns": f.netns, "reason": f.reason, "message": f.message} for f in observed.failures
         ],
         "hints": list(observed.hints),
-        "namespaces": [_namespace(namespace) for namespace in observed.namespaces],
+        "namespaces": [
+            {**_namespace(namespace), "beat_seconds": max(observed.interval, namespace.beat)}
+            for namespace in observed.namespaces
+        ],
     }
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sockmon.export import json as render
 from sockmon.kernel.namespaces import inhabitant
 from sockmon.kernel.outside import parse_sockets
 from sockmon.kernel.places import parse_cgroup
@@ -137,6 +138,12 @@ def test_what_is_seen_from_outside_has_no_port_range_of_its_own() -> None:
     )
     assert {its["netns"] for its, _ in shown["sockmon_ephemeral_ports"]} == {"host"}
     assert {its["netns"] for its, _ in shown["sockmon_port_sockets"]} == {"host", "pod"}
+
+
+def test_json_says_how_far_apart_a_namespaces_polls_are() -> None:
+    slow = replace(saw(at(0), 1, name="pod"), beat=20.0)
+    told = render.observation(poll(at(0), saw(at(0)), slow))
+    assert [n["beat_seconds"] for n in told["namespaces"]] == [5.0, 20.0]
 
 
 def test_history_has_neither_a_gap_nor_a_row_where_it_was_not_a_namespaces_turn() -> None:
