@@ -177,8 +177,7 @@ class Daemon:
                 return  # cut short: it says nothing about the kernel
             alerting = AlertingStatus(self._alerter.alerts, self._alerter.notifications())
             self._board.post(observation, alerting)
-            self._log_hints(observation.hints)
-            self._log_failures(frozenset(failure.message for failure in observation.failures))
+            self._log_troubles(observation)
             if not ready:
                 servicemanager.notify("READY=1", "STATUS=polling")
                 ready = True
@@ -227,15 +226,12 @@ class Daemon:
                 servicemanager.notify("WATCHDOG=1")
             await asyncio.sleep(timeout / 3)
 
-    def _log_hints(self, hints: tuple[str, ...]) -> None:
-        """Log what would show more, once; /api goes on saying it."""
-        if hints and not self._hinted:
+    def _log_troubles(self, observation: Observation) -> None:
+        """Log what begins and what ends, not every poll's repetition of it; hints once."""
+        if observation.hints and not self._hinted:
+            log.warning("%s", "; ".join(observation.hints))
             self._hinted = True
-            for hint in hints:
-                log.warning("%s", hint)
-
-    def _log_failures(self, failing: frozenset[str]) -> None:
-        """Log what begins and what ends, not every poll's repetition of it."""
+        failing = frozenset(failure.message for failure in observation.failures)
         for message in sorted(failing - self._failing):
             log.warning("%s", message)
         for message in sorted(self._failing - failing):
