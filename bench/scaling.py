@@ -1,25 +1,35 @@
 """What a fleet costs: `python -m bench.scaling` (root), in five minutes.
 
 Hosts of three kinds are played by real sockets and recorded; a Prometheus with what deploy/ ships
-scrapes many replays of them. All of it happens in network namespaces of its own, and in a PID
+scrapes many replays of them. With --containers: what network namespaces add to one host's page, in
+a minute. All of it happens in network namespaces of its own, and in a PID
 namespace, so that nothing outlives it.
 """
 
 import argparse
+import json
 import os
 import resource
 import signal
 import sys
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from bench import report
-from bench.hosts import KINDS, Recording, record
+from bench.hosts import KINDS, LEAK, SETTLE_SECONDS, Kind, Recording, record, traffic
 from bench.replay import Fleet
 from bench.watching import SCRAPE_SECONDS, Block, Watched, asked_for, block, watch
 from tests.conftest import component
+from tests.lab import NetNs, experiments, linked
+from tests.resident import name_of, resident
+from tests.running import running_daemon
 
 HOSTS = 1000
 MOST_HOSTS = 1500  # within 4 GB
@@ -30,6 +40,45 @@ DAY = 86_400
 RETENTION_DAYS = 15  # Prometheus's default
 PROGRAMS = ("prometheus", "promtool", "prometheus-alertmanager")
 IN_A_NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+CONTAINERS = (
+    Kind("idle", 0.0, listens=1, calls=0, held=4, brief=1),
+    Kind("typical", 0.0, listens=2, calls=4, held=10, brief=5),
+    Kind("leaking", 0.0, listens=2, calls=4, held=10, brief=5, leaked=12),
+    Kind("gateway", 0.0, listens=40, calls=30, held=10, brief=50),
+)
+
+
+def containers_table(directory: Path) -> list[str]:
+    """Play containers, and count the series that each adds to the page of a daemon outside."""
+    config = directory / "containers.json"
+    config.write_text(json.dumps(LEAK | {"poll": {"namespaces": "all", "interval": "1s"}}))
+    with ExitStack() as stack:
+        daemon = stack.enter_context(
+            running_daemon(stack.enter_context(NetNs()), "--config", str(config))
+        )
+        names = []
+        for kind in CONTAINERS:
+            link = stack.enter_context(linked())
+            stack.enter_context(resident(link.server))
+            if kind.leaked:
+                stack.enter_context(experiments.close_wait_leak(link.server, count=kind.leaked))
+            stack.enter_context(traffic(link, kind))
+            names.append(name_of(link.server))
+        time.sleep(SETTLE_SECONDS)
+        page = daemon.get("/metrics").body.decode()
+    samples = [s for family in text_string_to_metric_families(page) for s in family.samples]
+    series = Counter(sample.labels.get("netns") for sample in samples)
+    ages = Counter(s.labels["netns"] for s in samples if s.name.startswith("sockmon_state_age"))
+    ports = Counter(s.labels["netns"] for s in samples if s.name.startswith("sockmon_port_"))
+    return [
+        "container ports series  of ages  of ports",
+        *(
+            f"{kind.name:<9} {kind.listens + kind.calls:>5} {series[name]:>6,} {ages[name]:>8,}"
+            f" {ports[name]:>9,}"
+            for kind, name in zip(CONTAINERS, names, strict=True)
+        ),
+    ]
 
 
 def hosts_table(recordings: Sequence[Recording]) -> list[str]:
@@ -100,6 +149,9 @@ def main() -> int:
     parser.add_argument(
         "--no-rules", action="store_true", help="scrape alone: what is less is what rules cost"
     )
+    parser.add_argument(
+        "--containers", action="store_true", help="only count what namespaces add to a page"
+    )
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         parser.error("needs root: it makes namespaces")
@@ -121,6 +173,9 @@ def main() -> int:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, hard), hard))
     with tempfile.TemporaryDirectory() as directory:
+        if arguments.containers:
+            print("\n".join(containers_table(Path(directory))))
+            return 0
         return run(
             arguments.hosts, arguments.seconds, Path(directory), rules=not arguments.no_rules
         )

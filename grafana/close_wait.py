@@ -4,21 +4,25 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana import limits
 from grafana.board import OF_CLOSE_WAIT, Line, Section, board
+from grafana.namespaces import OLDEST, STALE, VERDICT, worst
 from grafana.panels import TOP, About, figure, heat_map, lines
 from grafana.queries import (
     BY_HOST,
+    BY_NETNS,
     HOST_LEGEND,
     HOSTS,
     NETNS,
+    NETNS_LEGEND,
     PORT,
     heat,
     latest,
     or_zero,
     over_time,
     rows,
+    verdict,
 )
 from grafana.scales import rising
-from grafana.tables import SEVERITY, Column, listing, to_host
+from grafana.tables import MOST_ROWS, Column, listing, to_host
 from sockmon.durations import format_duration
 
 _ALERT = "SockmonCloseWaitLeak"
@@ -28,7 +32,8 @@ _STALE = f"sockmon_close_wait_stale_sockets{{{_PORTS}}}"
 _UNREAD = f"sockmon_close_wait_unread_bytes{{{_PORTS}}}"
 _OLDEST = f"sockmon_close_wait_oldest_seconds{{{_HERE}}}"
 _LOOKED = f"max({_OLDEST})"
-_FOUND = f'sockmon_findings{{{_HERE},detector="close_wait_leak"}}'
+_LEAK = f'{_HERE},detector="close_wait_leak"'
+_FOUND = f"sockmon_findings{{{_LEAK}}}"
 
 #: The detector looks at growth over so long, and so far ahead for the end of descriptors.
 _WINDOW = format_duration(limits.LEAK_GROWTH_WINDOW)
@@ -107,6 +112,20 @@ _FIGURES = [
             "hosts",
         ),
     ),
+    figure(
+        About(
+            "Namespaces that leak",
+            "Network namespaces with a finding of the leak: containers, pods, units. Many at "
+            "once: one bad version of what they all run.",
+            "short",
+            limits.ANY_WARNS,
+            alert=_ALERT,
+        ),
+        latest(
+            or_zero(f"count(sum by ({BY_NETNS}) ({_FOUND}) > 0)", f"count({_FOUND})"),
+            "namespaces",
+        ),
+    ),
 ]
 
 _AGES = heat_map(
@@ -125,15 +144,20 @@ _AGES = heat_map(
 
 _AGES_OVER_TIME = lines(
     About(
-        "Oldest by host",
-        "Age of each host's oldest CLOSE_WAIT socket. A straight line upwards is a socket that "
-        "nobody will close.",
+        "Oldest by namespace",
+        "Age of the oldest CLOSE_WAIT socket of each host and network namespace; the oldest. A "
+        "straight line upwards is a socket that nobody will close.",
         "s",
         limits.CLOSE_WAIT_AGE,
         alert=_ALERT,
     ),
-    over_time(f"topk({TOP}, max by ({BY_HOST}) ({_OLDEST}))", HOST_LEGEND),
+    over_time(f"topk({TOP}, max by ({BY_NETNS}) ({_OLDEST}))", NETNS_LEGEND),
 )
+
+_HOST = Column(heading="Host", label="instance", link=to_host("Open this namespace", netns=True))
+_CLUSTER = Column(heading="Cluster", label="cluster")
+_NETNS = Column(heading="Namespace", label="netns")
+_LARGEST = f"topk({MOST_ROWS}, sum by ({_GROUP}) ({_STALE}))"
 
 _LEAKS = listing(
     About(
@@ -148,34 +172,32 @@ _LEAKS = listing(
         Column(heading="Owner", label="owner"),
         Column(heading="Role", label="role"),
         Column(heading="Port", label="port"),
-        Column(heading="Host", label="instance", link=to_host("Open this namespace", netns=True)),
-        Column(heading="Cluster", label="cluster"),
-        Column(heading="Namespace", label="netns"),
+        _HOST,
+        _CLUSTER,
+        _NETNS,
         Column(heading="Stale", scale=limits.STALE_SOCKETS),
         Column(heading="Growth a minute", scale=limits.ANY_WARNS),
         Column(heading=f"In {_HORIZON}"),
     ],
-    rows(f"sum by ({_GROUP}) ({_STALE})"),
-    rows(f"sum by ({_GROUP}) ({_GROWTH})"),
-    rows(f"sum by ({_GROUP}) ({_AHEAD})"),
+    rows(_LARGEST),
+    rows(f"sum by ({_GROUP}) ({_GROWTH}) and {_LARGEST}"),
+    rows(f"sum by ({_GROUP}) ({_AHEAD}) and {_LARGEST}"),
 )
 
-_FINDINGS = listing(
+_LEAKING = worst(f"sum by ({BY_NETNS}) ({_STALE})")
+
+_NAMESPACES = listing(
     About(
-        "Findings",
-        "Where the leak is a finding, and whether it is critical: growing and old, or its owner "
-        "runs out of file descriptors.",
+        "Namespaces that leak, worst first",
+        "Network namespaces with stale sockets. Verdict: whether the leak is a finding there, and "
+        "whether it is critical: growing and old, or its owner runs out of file descriptors.",
         "short",
         alert=_ALERT,
     ),
-    [
-        Column(heading="Host", label="instance", link=to_host("Open this namespace", netns=True)),
-        Column(heading="Cluster", label="cluster"),
-        Column(heading="Namespace", label="netns"),
-        SEVERITY,
-        Column(heading="Findings"),
-    ],
-    rows(f"sum by (cluster, instance, netns, severity) ({_FOUND}) > 0"),
+    [_HOST, _CLUSTER, Column(heading="Job", label="job"), _NETNS, VERDICT, STALE, OLDEST],
+    rows(f"max by ({BY_NETNS}) ({verdict(_LEAK)}) and {_LEAKING}"),
+    rows(_LEAKING),
+    rows(f"max by ({BY_NETNS}) ({_OLDEST}) and {_LEAKING}"),
 )
 
 _WHOSE = [
@@ -247,7 +269,13 @@ def close_wait() -> Dashboard:
         "now-6h",
         "1m",
         [
-            Section("Now", [Line(4, _FIGURES), Line(8, [_LEAKS, _FINDINGS], (16, 8))]),
+            Section(
+                "Now",
+                [
+                    Line(4, _FIGURES, (4, 4, 4, 3, 3, 3, 3)),
+                    Line(8, [_LEAKS, _NAMESPACES], (13, 11)),
+                ],
+            ),
             Section("Ages", [Line(9, [_AGES, _AGES_OVER_TIME])]),
             Section("Whose", [Line(8, _WHOSE)]),
             Section("How long until it hurts", [Line(8, _HOW_LONG)]),

@@ -2,8 +2,18 @@
 
 from grafana import limits
 from grafana.board import Line, Section
+from grafana.namespaces import namespaces, worst
 from grafana.panels import About, figure
-from grafana.queries import BY_HOST, FLEET, latest, ports_used, rows, share
+from grafana.queries import (
+    BY_HOST,
+    BY_NETNS,
+    FLEET,
+    latest,
+    ports_used,
+    rows,
+    share,
+    verdict,
+)
 from grafana.scales import ALERTS, UP, VERDICTS, rising
 from grafana.tables import SEVERITY, TO_RUNBOOK, Column, listing, to_host
 
@@ -93,6 +103,7 @@ _WORST_HOSTS = listing(
         _JOB,
         Column(heading="Verdict", meanings=VERDICTS),
         Column(heading="Findings", scale=limits.ANY_WARNS),
+        Column(heading="Namespaces not well", scale=limits.ANY_WARNS),
         Column(heading="Stale CLOSE_WAIT", scale=limits.STALE_SOCKETS),
         Column(heading="Ephemeral ports", unit="percentunit", scale=limits.PORTS),
         Column(heading="TIME_WAIT buckets", unit="percentunit", scale=limits.TIME_WAIT),
@@ -100,6 +111,7 @@ _WORST_HOSTS = listing(
     ],
     rows(f"max by ({BY_HOST}) ({_VERDICT})"),
     rows(f"sum by ({BY_HOST}) (sockmon_findings{{{FLEET}}})"),
+    rows(f"count by ({BY_HOST}) (sum by ({BY_NETNS}) (sockmon_findings{{{FLEET}}}) > 0)"),
     rows(f"sum by ({BY_HOST}) (sockmon_close_wait_stale_sockets{{{FLEET}}})"),
     rows(f"max by ({BY_HOST}) ({ports_used(FLEET)})"),
     rows(
@@ -113,6 +125,31 @@ _WORST_HOSTS = listing(
     ),
 )
 
+_ITS_HOST = Column(
+    heading="Host", label="instance", link=to_host("Open this namespace", netns=True)
+)
+_NETNS = Column(heading="Namespace", label="netns")
+
+_WORST_NAMESPACES = namespaces(
+    About(
+        "Namespaces, worst first",
+        "The network namespaces with findings: each host's own, and where poll.namespaces is all "
+        "those of its containers, pods and units, by container id, unit or name. Click a host to "
+        "look at that namespace alone.",
+        "short",
+    ),
+    [_ITS_HOST, _CLUSTER, _JOB, _NETNS],
+    BY_NETNS,
+    FLEET,
+    worst(f"max by ({BY_NETNS}) ({verdict(FLEET)})"),
+)
+
+
+def _found(severity: str) -> str:
+    chosen = f'{FLEET},severity="{severity}"'
+    return worst(f"sum by ({BY_NETNS}, detector, severity) (sockmon_findings{{{chosen}}})")
+
+
 _FINDINGS = listing(
     About(
         "Findings",
@@ -121,21 +158,15 @@ _FINDINGS = listing(
         "short",
     ),
     [
-        Column(
-            heading="Host",
-            label="instance",
-            link=to_host("Open this namespace", netns=True),
-        ),
+        _ITS_HOST,
         _CLUSTER,
         _JOB,
-        Column(heading="Namespace", label="netns"),
+        _NETNS,
         Column(heading="Alert", label="detector", meanings=ALERTS, link=TO_RUNBOOK),
         SEVERITY,
         Column(heading="Findings"),
     ],
-    rows(
-        f"sum by ({BY_HOST}, netns, detector, severity) (sockmon_findings{{{FLEET}}}) > 0",
-    ),
+    rows(f"{_found('critical')} or {_found('warning')}"),
 )
 
 _HOSTS_DOWN = listing(
@@ -153,5 +184,10 @@ _HOSTS_DOWN = listing(
 #: The verdicts, and the tables to begin with.
 VERDICTS_FIRST = Section(
     "Verdict",
-    [_FIGURES, Line(10, [_WORST_HOSTS]), Line(8, [_FINDINGS, _HOSTS_DOWN], (16, 8))],
+    [
+        _FIGURES,
+        Line(10, [_WORST_HOSTS]),
+        Line(8, [_WORST_NAMESPACES]),
+        Line(8, [_FINDINGS, _HOSTS_DOWN], (16, 8)),
+    ],
 )

@@ -4,21 +4,24 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana import limits
 from grafana.board import OF_HEALTH, Line, Section, board
+from grafana.health_polls import LOOKS, SEES, SIGHT, rate
 from grafana.panels import TOP, About, figure, lines, timeline
-from grafana.queries import BY_HOST, HOST_LEGEND, HOSTS, NETNS, latest, over_time, rows
+from grafana.queries import (
+    BY_HOST,
+    BY_NETNS,
+    HOST_LEGEND,
+    HOSTS,
+    NETNS,
+    NETNS_LEGEND,
+    latest,
+    over_time,
+    rows,
+)
 from grafana.scales import UP, YES
 from grafana.tables import Column, listing, to_host
 
 _HERE = f"{HOSTS},{NETNS}"
-_AGE = f"time() - sockmon_poll_last_success_timestamp_seconds{{{_HERE}}}"
-
 _DOWN_ALERT = "SockmonDown"
-_FAILING_ALERT = "SockmonPollFailing"
-
-
-def _rate(metric: str, by: str, labels: str = HOSTS) -> str:
-    return f"sum by ({by}) (rate({metric}{{{labels}}}[$__rate_interval]))"
-
 
 _FIGURES = [
     figure(
@@ -31,30 +34,7 @@ _FIGURES = [
         ),
         latest(f"sum(up{{{HOSTS}}} == bool 0)", "down"),
     ),
-    figure(
-        About(
-            "Oldest look",
-            "How long ago the namespace that has waited longest was read in full. Past a minute "
-            "sockmon is blind there: its log says why.",
-            "s",
-            limits.LAST_SUCCESS,
-            alert=_FAILING_ALERT,
-        ),
-        latest(f"max({_AGE})", "ago"),
-    ),
-    figure(
-        About(
-            "Failed reads a second",
-            "Reads that the kernel refused or that could not be trusted.",
-            "cps",
-            limits.ANY_RATE,
-            alert=_FAILING_ALERT,
-        ),
-        latest(
-            f"sum(rate(sockmon_poll_errors_total{{{_HERE}}}[$__rate_interval])) or vector(0)",
-            "errors",
-        ),
-    ),
+    *SIGHT,
     figure(
         About(
             "Notifications lost",
@@ -133,64 +113,6 @@ _UP = [
     ),
 ]
 
-_POLLS = [
-    lines(
-        About(
-            "How long polls take",
-            "One whole poll, all namespaces. Longer than the interval, polls are missed; longer "
-            "than three, the series end.",
-            "s",
-            limits.POLL_SECONDS,
-            alert=_FAILING_ALERT,
-        ),
-        *(
-            over_time(
-                f"histogram_quantile({quantile}, "
-                f"{_rate('sockmon_poll_duration_seconds_bucket', 'le')})",
-                legend,
-            )
-            for quantile, legend in ((0.5, "half below"), (0.99, "99 % below"))
-        ),
-    ),
-    lines(
-        About(
-            "Slowest hosts",
-            "Mean time of a poll, by host: many sockets, or a host that is short of processor "
-            "time.",
-            "s",
-            limits.POLL_SECONDS,
-        ),
-        over_time(
-            f"topk({TOP}, {_rate('sockmon_poll_duration_seconds_sum', BY_HOST)}"
-            f" / {_rate('sockmon_poll_duration_seconds_count', BY_HOST)})",
-            HOST_LEGEND,
-        ),
-    ),
-    lines(
-        About(
-            "Failed reads by reason",
-            "What could not be read, a second. What fails is withdrawn, never shown as zero.",
-            "cps",
-            limits.ANY_RATE,
-            alert=_FAILING_ALERT,
-        ),
-        over_time(_rate("sockmon_poll_errors_total", "reason", _HERE), "{{reason}}"),
-    ),
-    lines(
-        About(
-            "Age of the last good look",
-            "How long ago each namespace's TCP sockets were last read in full; those that wait "
-            "longest.",
-            "s",
-            limits.LAST_SUCCESS,
-            alert=_FAILING_ALERT,
-        ),
-        over_time(
-            f"topk({TOP}, max by ({BY_HOST}, netns) ({_AGE}))", f"{HOST_LEGEND} {{{{netns}}}}"
-        ),
-    ),
-]
-
 _COST = [
     lines(
         About(
@@ -198,7 +120,7 @@ _COST = [
             "Processor time by host, as a share of one core: the most expensive ones.",
             "percentunit",
         ),
-        over_time(f"topk({TOP}, {_rate('process_cpu_seconds_total', BY_HOST)})", HOST_LEGEND),
+        over_time(f"topk({TOP}, {rate('process_cpu_seconds_total', BY_HOST)})", HOST_LEGEND),
     ),
     lines(
         About(
@@ -214,8 +136,8 @@ _COST = [
     lines(
         About(
             "Samples of a scrape",
-            "Series that each host exports, the most. They cost Prometheus memory: ports.top "
-            "bounds them.",
+            "Series that each host exports, the most. They cost Prometheus memory: ports.top, "
+            "ports.top_elsewhere and poll.top_namespaces bound them.",
             "short",
         ),
         over_time(
@@ -225,13 +147,12 @@ _COST = [
     lines(
         About(
             "Ports folded",
-            "Groups of (role, port) inside port other, for want of a place among ports.top. Name "
-            "those that matter in ports.always.",
+            "Groups of (role, port) inside port other, for want of a place among ports.top, or in "
+            "a container's namespace ports.top_elsewhere. Name those that matter in ports.always.",
             "short",
         ),
         over_time(
-            f"topk({TOP}, max by ({BY_HOST}, netns) (sockmon_series_folded{{{_HERE}}}))",
-            f"{HOST_LEGEND} {{{{netns}}}}",
+            f"topk({TOP}, max by ({BY_NETNS}) (sockmon_series_folded{{{_HERE}}}))", NETNS_LEGEND
         ),
     ),
 ]
@@ -239,7 +160,7 @@ _COST = [
 _TOLD = [
     lines(
         About("Notifications sent", "By receiver, a second, failed ones included.", "cps"),
-        over_time(_rate("sockmon_notifications_total", "receiver"), "{{receiver}}"),
+        over_time(rate("sockmon_notifications_total", "receiver"), "{{receiver}}"),
     ),
     lines(
         About(
@@ -248,7 +169,7 @@ _TOLD = [
             "cps",
             limits.ANY_RATE,
         ),
-        over_time(_rate("sockmon_notifications_failed_total", "receiver"), "{{receiver}}"),
+        over_time(rate("sockmon_notifications_failed_total", "receiver"), "{{receiver}}"),
     ),
     lines(
         About(
@@ -273,7 +194,8 @@ def health() -> Dashboard:
         "1m",
         [
             Section("Is it there?", [Line(4, _FIGURES), Line(8, _UP, (10, 10, 4))]),
-            Section("Does it look?", [Line(8, _POLLS)]),
+            LOOKS,
+            SEES,
             Section("What does it cost?", [Line(8, _COST)]),
             Section("Are people told?", [Line(8, _TOLD)]),
         ],

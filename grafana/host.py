@@ -5,17 +5,17 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana import limits
 from grafana.board import OF_HOST, Line, Section, board
 from grafana.host_limits import LIMITS, SHARES
+from grafana.namespaces import namespaces
 from grafana.panels import TOP, About, figure, lines, logarithmic
-from grafana.queries import HOST, NETNS, PORT, latest, or_zero, over_time, rows
+from grafana.queries import HOST, NETNS, PORT, latest, or_zero, over_time, rows, verdict
 from grafana.scales import ALERTS, UP, VERDICTS
-from grafana.tables import SEVERITY, TO_RUNBOOK, Column, listing
+from grafana.tables import MOST_ROWS, SEVERITY, TO_RUNBOOK, Column, listing, to_namespace
 
 _HERE = f"{HOST},{NETNS}"
 _PORTS = f"{_HERE},{PORT}"
 
-_VERDICT = (
-    f'max(2 * sgn(sockmon_findings{{{_HERE},severity="critical"}})'
-    f' or sgn(sockmon_findings{{{_HERE},severity="warning"}}))'
+_NAMESPACE = Column(
+    heading="Namespace", label="netns", link=to_namespace("Look at this namespace alone")
 )
 
 _FIGURES = [
@@ -37,7 +37,7 @@ _FIGURES = [
             "the host, sockmon doctor names sockets, owner and advice.",
             "short",
         ),
-        latest(_VERDICT, "verdict"),
+        latest(f"max({verdict(_HERE)})", "verdict"),
         VERDICTS,
     ),
     figure(
@@ -72,7 +72,7 @@ _FINDINGS = listing(
     [
         Column(heading="Alert", label="detector", meanings=ALERTS, link=TO_RUNBOOK),
         SEVERITY,
-        Column(heading="Namespace", label="netns"),
+        _NAMESPACE,
         Column(heading="Findings"),
     ],
     rows(f"sum by (netns, detector, severity) (sockmon_findings{{{_HERE}}}) > 0"),
@@ -99,6 +99,31 @@ _ALERTS = listing(
         '"alertstate", "$1", "state", "(.+)"), "source", "sockmon", "", ""))'
     ),
 )
+
+_NAMESPACES = [
+    namespaces(
+        About(
+            "Namespaces, worst first",
+            "The chosen network namespaces, by container id, unit or name; host is the host's "
+            "own. Click one to look at it alone. No verdict: seen from outside alone, or one of "
+            "the many under other, whose troubles are alerts all the same.",
+            "short",
+        ),
+        [_NAMESPACE],
+        "netns",
+        _HERE,
+    ),
+    lines(
+        About(
+            "Namespaces by what is seen",
+            "Those beside the host's own. Inside: all of it; outside: counted, not diagnosed; "
+            "hidden: not to be seen; empty: no sockets. Nothing is drawn where sockmon looks at "
+            "its own alone (poll.namespaces: host).",
+            "short",
+        ),
+        over_time(f"sum by (seen) (sockmon_namespaces{{{HOST}}})", "{{seen}}"),
+    ),
+]
 
 _STATES = [
     logarithmic(
@@ -140,22 +165,21 @@ _STATES = [
 ]
 
 
-def _in_state(state: str) -> str:
-    return f'sum by (netns, role, port) (sockmon_port_sockets{{{_PORTS},state="{state}"}})'
-
+_SHOWN_STATES = ("established", "time_wait", "close_wait")
+_LARGEST_PORTS = f"topk({MOST_ROWS}, sum by (netns, role, port) (sockmon_port_sockets{{{_PORTS}}}))"
 
 _PORT_TABLE = listing(
     About(
         "Ports",
         "Sockets by the port they belong to: a listener's own, or the remote one of connections "
-        "made here. Receive: bytes not read yet by the application here; send: not acknowledged "
-        "yet by the peer.",
+        f"made here; the largest {MOST_ROWS}. Receive: bytes not read yet by the application "
+        "here; send: not acknowledged yet by the peer.",
         "short",
     ),
     [
         Column(heading="Port", label="port"),
         Column(heading="Role", label="role"),
-        Column(heading="Namespace", label="netns"),
+        _NAMESPACE,
         Column(heading="All"),
         Column(heading="ESTABLISHED"),
         Column(heading="TIME_WAIT"),
@@ -163,12 +187,15 @@ _PORT_TABLE = listing(
         Column(heading="Receive queue", unit="bytes"),
         Column(heading="Send queue", unit="bytes"),
     ],
-    rows(f"sum by (netns, role, port) (sockmon_port_sockets{{{_PORTS}}})"),
-    rows(_in_state("established")),
-    rows(_in_state("time_wait")),
-    rows(_in_state("close_wait")),
-    rows(f"sum by (netns, role, port) (sockmon_port_receive_queue_bytes{{{_PORTS}}})"),
-    rows(f"sum by (netns, role, port) (sockmon_port_send_queue_bytes{{{_PORTS}}})"),
+    rows(_LARGEST_PORTS),
+    *(
+        rows(f"sum by (netns, role, port) ({series}) and {_LARGEST_PORTS}")
+        for series in (
+            *(f'sockmon_port_sockets{{{_PORTS},state="{state}"}}' for state in _SHOWN_STATES),
+            f"sockmon_port_receive_queue_bytes{{{_PORTS}}}",
+            f"sockmon_port_send_queue_bytes{{{_PORTS}}}",
+        )
+    ),
 )
 
 _PORTS_OVER_TIME = lines(
@@ -233,12 +260,13 @@ def host() -> Dashboard:
     """Return the dashboard of one host."""
     return board(
         OF_HOST,
-        "One host: its findings and what to do about them, its sockets by state and port, and "
-        "how near it is to the kernel's limits.",
+        "One host: its findings and what to do about them, its network namespaces, its sockets "
+        "by state and port, and how near it is to the kernel's limits.",
         "now-1h",
         "30s",
         [
             Section("Now", [Line(4, _FIGURES), Line(7, [_FINDINGS, _ALERTS])]),
+            Section("Namespaces", [Line(8, _NAMESPACES, (17, 7))]),
             Section("States", [Line(8, _STATES)]),
             Section("By port", [Line(9, [_PORT_TABLE, _PORTS_OVER_TIME], (14, 10))]),
             Section("Listeners", [Line(8, _LISTENERS)]),

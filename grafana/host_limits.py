@@ -2,7 +2,7 @@
 
 from grafana import limits
 from grafana.board import Line, Section
-from grafana.panels import About, figure, lines, painted
+from grafana.panels import TOP, About, figure, lines, painted
 from grafana.queries import HOST, NETNS, latest, over_time, ports_used, share
 from grafana.scales import GREEN, ORANGE, RED
 
@@ -10,11 +10,15 @@ _HERE = f"{HOST},{NETNS}"
 
 _PORTS_USED = ports_used(_HERE)
 _BUCKETS_USED = share("sockmon_time_wait_buckets", "sockmon_time_wait_buckets_limit", _HERE)
+_TRACKED = share("sockmon_conntrack_entries", "sockmon_conntrack_entries_limit", _HERE)
 _RUN_OUT = f"sockmon_ephemeral_ports_exhaustion_seconds{{{_HERE}}} < Inf"
 
 _PORTS_ALERT = "SockmonEphemeralPortPressure"
 _TIME_WAIT_ALERT = "SockmonTimeWaitPressure"
 _NO_PORTS = "At 100 % connect() fails there with EADDRNOTAVAIL."
+_WORST = "The worst namespaces."
+#: Where a namespace has three lines.
+_FEW = 4
 
 #: For the top of the dashboard.
 SHARES = [
@@ -69,25 +73,25 @@ _PORTS = [
     lines(
         About(
             "Ephemeral ports in use",
-            f"Share of the usable ports, towards the busiest destination. {_NO_PORTS}",
+            f"Share of the usable ports, towards the busiest destination. {_NO_PORTS} {_WORST}",
             "percentunit",
             limits.PORTS,
             alert=_PORTS_ALERT,
         ),
-        over_time(_PORTS_USED, "{{netns}}"),
+        over_time(f"topk({TOP}, {_PORTS_USED})", "{{netns}}"),
     ).axis_soft_max(1),
     lines(
         About(
             "Ephemeral ports",
             "Usable: the range less reserved and bound ones. Bound: held by bind(), lost for "
-            "every destination. More: net.ipv4.ip_local_port_range; better: keep connections "
-            "alive.",
+            "every destination. More: net.ipv4.ip_local_port_range of that namespace; better: "
+            "keep connections alive. The namespaces with the fewest, and with the most.",
             "short",
             alert=_PORTS_ALERT,
         ),
-        over_time(f"sockmon_ephemeral_ports{{{_HERE}}}", "usable {{netns}}"),
-        over_time(f"sockmon_ephemeral_ports_used_max{{{_HERE}}}", "used {{netns}}"),
-        over_time(f"sockmon_ephemeral_ports_bound{{{_HERE}}}", "bound {{netns}}"),
+        over_time(f"bottomk({_FEW}, sockmon_ephemeral_ports{{{_HERE}}})", "usable {{netns}}"),
+        over_time(f"topk({_FEW}, sockmon_ephemeral_ports_used_max{{{_HERE}}})", "used {{netns}}"),
+        over_time(f"topk({_FEW}, sockmon_ephemeral_ports_bound{{{_HERE}}})", "bound {{netns}}"),
     ),
     lines(
         About(
@@ -97,7 +101,7 @@ _PORTS = [
             limits.PORTS_RUN_OUT,
             alert=_PORTS_ALERT,
         ),
-        over_time(_RUN_OUT, "{{netns}}"),
+        over_time(f"bottomk({TOP}, {_RUN_OUT})", "{{netns}}"),
     ),
 ]
 
@@ -106,12 +110,12 @@ _TIME_WAIT = [
         About(
             "TIME_WAIT buckets in use",
             "Share of tcp_max_tw_buckets. Beyond it the kernel closes without TIME_WAIT, and late "
-            "segments may reach a newer connection.",
+            f"segments may reach a newer connection. {_WORST}",
             "percentunit",
             limits.TIME_WAIT,
             alert=_TIME_WAIT_ALERT,
         ),
-        over_time(_BUCKETS_USED, "{{netns}}"),
+        over_time(f"topk({TOP}, {_BUCKETS_USED})", "{{netns}}"),
     ).axis_soft_max(1),
     lines(
         About(
@@ -142,13 +146,13 @@ _TIME_WAIT = [
         About(
             "Connection tracking",
             "Share of nf_conntrack_max. Full, packets of new connections are dropped. Nothing is "
-            "drawn where connections are not tracked.",
+            f"drawn where connections are not tracked. {_WORST}",
             "percentunit",
             limits.CONNTRACK,
             alert="SockmonConntrackPressure",
         ),
         over_time(
-            share("sockmon_conntrack_entries", "sockmon_conntrack_entries_limit", _HERE),
+            f"topk({TOP}, {_TRACKED})",
             "{{netns}}",
         ),
     ).axis_soft_max(1),

@@ -43,6 +43,7 @@ CONNTRACK = rising(_CONNTRACK.warning_ratio, _CONNTRACK.critical_ratio)
 
 #: Past an interval a poll is missed; past three its series are withdrawn.
 POLL_SECONDS = rising(_INTERVAL, _STALE)
-LAST_SUCCESS = rising(_STALE, Thresholds().silence)
+#: Past this the host's own namespace is blind; another may be waiting its turn.
+LAST_SUCCESS = rising(Thresholds().silence)
 #: More than one is a roll-out under way, or one that stopped.
 MANY_VERSIONS = rising(2)

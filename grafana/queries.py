@@ -19,6 +19,9 @@ PORT = 'port=~"$port"'
 #: What tells one host from another: two clusters may have hosts of one name.
 BY_HOST = "cluster, job, instance"
 HOST_LEGEND = "{{cluster}} {{instance}}"
+#: And one network namespace from another.
+BY_NETNS = f"{BY_HOST}, netns"
+NETNS_LEGEND = f"{HOST_LEGEND} {{{{netns}}}}"
 
 Query = prometheus.Dataquery
 
@@ -52,6 +55,13 @@ def ports_used(labels: str) -> str:
     """The share of ephemeral ports in use; where bind() holds every one none is left: all."""
     of_usable = share("sockmon_ephemeral_ports_used_max", "sockmon_ephemeral_ports", labels)
     return f"{of_usable} or (sockmon_ephemeral_ports{{{labels}}} == 0) + 1"
+
+
+def verdict(labels: str) -> str:
+    """Each finding's severity: 2 critical, 1 warning, 0 where there is none. For max()."""
+    critical = f'sockmon_findings{{{labels},severity="critical"}}'
+    warning = f'sockmon_findings{{{labels},severity="warning"}}'
+    return f"2 * sgn({critical}) or sgn({warning})"
 
 
 def or_zero(expression: str, known: str) -> str:

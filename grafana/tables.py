@@ -23,6 +23,10 @@ from grafana.scales import SEVERITIES, Scale
 from sockmon.alert.labels import RUNBOOKS
 
 _COLORED = {"type": "color-background", "mode": "basic"}
+_ITS_NETNS = "var-netns=${__data.fields.netns:percentencode}"
+
+#: Where there may be thousands; who has seen so many has seen enough.
+MOST_ROWS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +94,18 @@ def listing(about: About, columns: Sequence[Column], *queries: Query) -> table.P
 
 def to_host(title: str, *, netns: bool = False) -> tuple[str, str]:
     """A link from a row with a column `instance` to that host's dashboard."""
-    variables = ["var-instance=${__data.fields.instance:percentencode}"]
-    if netns:
-        variables.append("var-netns=${__data.fields.netns:percentencode}")
-    return title, (
-        "/d/sockmon-host?${datasource:queryparam}&${job:queryparam}&${cluster:queryparam}&"
-        + "&".join(variables)
-        + "&${__url_time_range}"
-    )
+    instance = "var-instance=${__data.fields.instance:percentencode}"
+    return title, _host(instance, _ITS_NETNS) if netns else _host(instance)
+
+
+def to_namespace(title: str) -> tuple[str, str]:
+    """A link from a row with a column `netns` to the same host's dashboard, of that one alone."""
+    return title, _host("${instance:queryparam}", _ITS_NETNS)
+
+
+def _host(*chosen: str) -> str:
+    kept = ("${datasource:queryparam}", "${job:queryparam}", "${cluster:queryparam}")
+    return "/d/sockmon-host?" + "&".join((*kept, *chosen, "${__url_time_range}"))
 
 
 #: Critical before warning.

@@ -20,6 +20,7 @@ IDENTITY = ("alertname", "severity", "netns", "role", "port", "owner", "source")
 #: The daemon's alerts; those of Prometheus's rules say "prometheus".
 SOURCE = "sockmon"
 
+_OWN_NETNS = "host"  # the daemon's own namespace
 _LABEL_LIMIT = 256
 _ANNOTATION_LIMIT = 4096
 
@@ -65,11 +66,13 @@ def annotations_of(finding: Finding) -> Mapping[str, str]:
 def annotations_elsewhere(
     annotations: Mapping[str, str], labels: Mapping[str, str]
 ) -> Mapping[str, str]:
-    """Return what the person on call reads: the summary names the host, as that of the rules."""
+    """Return what the person on call reads: the summary says where, as that of the rules."""
     instance, summary = labels.get("instance"), annotations.get("summary", "")
     if not instance:
         return annotations
-    return {**annotations, "summary": _cut(f"{instance}: {summary}", _ANNOTATION_LIMIT)}
+    netns = labels.get("netns", _OWN_NETNS)
+    where = instance if netns == _OWN_NETNS else f"{instance}, netns {netns}"
+    return {**annotations, "summary": _cut(f"{where}: {summary}", _ANNOTATION_LIMIT)}
 
 
 def _one_line(text: str) -> str:

@@ -1,9 +1,9 @@
 """`sockmon rules --recording`: a fleet in few series, as Prometheus recording rules, pure.
 
 Hosts are summed by cluster and job, and their namespaces with them: the number of series does not
-grow with the number of hosts, but for the one verdict on each. A cluster is known by the label of
-that name, if targets have it. Hosts that do not answer are in `up`, and in their verdict, alone:
-Prometheus ends the series of a target that fails.
+grow with the number of hosts or containers, but for the one verdict on each host. A cluster is
+known by the label of that name, if targets have it. Hosts that do not answer are in `up`, and in
+their verdict, alone: Prometheus ends the series of a target that fails.
 
 Sources: Prometheus, docs/practices/rules.md (level:metric:operations).
 """
@@ -12,6 +12,9 @@ from collections.abc import Iterator
 
 from sockmon.alert.rulefile import Rule, dump
 from sockmon.alert.selector import Selector
+
+#: Containers are owners, and each has an id of its own: only those that leak most are recorded.
+_OWNERS = 100
 
 _HEADER = """\
 # Prometheus recording rules, as `sockmon rules --recording` prints them: a fleet in few series.
@@ -58,7 +61,7 @@ def _sockets(selector: Selector) -> Iterator[Rule]:
     )
     yield _rule(
         "cluster_job_owner:sockmon_close_wait_stale_sockets:sum",
-        f"sum by (cluster, job, owner) ({stale})",
+        f"topk by (cluster, job) ({_OWNERS}, sum by (cluster, job, owner) ({stale}))",
     )
     yield _rule(
         "cluster_job:sockmon_close_wait_oldest_seconds:max",
@@ -67,7 +70,7 @@ def _sockets(selector: Selector) -> Iterator[Rule]:
 
 
 def _limits(selector: Selector) -> Iterator[Rule]:
-    """Shares of the worst host, 0 to 1."""
+    """Shares of the worst namespace of all hosts, 0 to 1: each has limits of its own."""
     of = selector.of
     ports, used = of("sockmon_ephemeral_ports"), of("sockmon_ephemeral_ports_used_max")
     # Where bind() holds every port none is left: a share of 1.
@@ -93,10 +96,10 @@ def _verdicts(selector: Selector) -> Iterator[Rule]:
         f"  (sum without (netns) ({findings})) > bool 0\n"
         ")",
     )
-    # A host that is down, or up and blind, is not well: nothing is known of it.
-    unknown = (
-        f"    {up} == 0\n    or {up}\n    unless ignoring (detector, netns, severity) {findings}\n"
-    )
+    # A host that is down, or up and blind, is not well: nothing is known of it, or of no more than
+    # its containers.
+    own = selector.of("sockmon_findings", netns="host")
+    unknown = f"    {up} == 0\n    or {up}\n    unless ignoring (detector, netns, severity) {own}\n"
     yield _rule(
         "cluster_instance_job:sockmon_severity:max",
         "max by (cluster, instance, job) (\n"

@@ -1,7 +1,8 @@
 """What the alerts of the Prometheus rules say: templates that Prometheus fills in, pure.
 
-Summaries name the host and the trouble, and stay the same as long as an alert fires; figures are
-in the descriptions. Neither is a label, so that no figure ever makes an alert another.
+Summaries name the host, the network namespace unless it is the host's own, and the trouble, and
+stay the same as long as an alert fires; figures are in the descriptions. Neither is a label, so
+that no figure ever makes an alert another.
 
 Source: Prometheus, docs/configuration/template_reference.md.
 """
@@ -9,6 +10,11 @@ Source: Prometheus, docs/configuration/template_reference.md.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+#: How each summary begins.
+WHERE = (
+    "{{ with $labels.instance }}{{ . }}"
+    '{{ with $labels.netns }}{{ if ne . "host" }}, netns {{ . }}{{ end }}{{ end }}: {{ end }}'
+)
 _FOUND = "Findings: {{ $value | humanize }}."
 _OF_LIMIT = "{{ $value | humanizePercentage }} of "
 _SEE = "On the host, `sockmon doctor` names sockets, owner and advice."
@@ -27,7 +33,7 @@ class Text:
         """Return summary and description."""
         figure = self.critical if severity == "critical" else self.warning
         return {
-            "summary": "{{ with $labels.instance }}{{ . }}: {{ end }}" + self.summary,
+            "summary": WHERE + self.summary,
             "description": f"{figure} {self.explanation}",
         }
 
@@ -151,8 +157,5 @@ FAILING = Text(
 BLIND = Text(
     summary="sockmon is blind: it cannot read the TCP sockets",
     critical="The last good poll was {{ $value | humanizeDuration }} ago, or never.",
-    explanation=(
-        "No diagnosis of this namespace is made; sockmon's log says why. If polls succeed there, "
-        "compare the host's clock with Prometheus's."
-    ),
+    explanation="No diagnosis of this namespace is made; sockmon's log says why.",
 )

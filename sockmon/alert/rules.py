@@ -208,16 +208,18 @@ def _own(silence: float, selector: Selector) -> Iterator[_Alert]:
     )
     last = selector.of("sockmon_poll_last_success_timestamp_seconds")
     start = selector.of("process_start_time_seconds")
+    shown = selector.of("sockmon_sockets", protocol="tcp")
     yield _Alert(
         name="SockmonPollFailing",
         severity="critical",
-        # One that has never succeeded has no time of it: then its start counts.
+        # One that has never succeeded has no time of it: then its start counts. A namespace that
+        # waits its turn is still shown; what is overdue by three of its own beats is withdrawn.
         expression=(
             "time() - (\n"
             f"  {last}\n"
             f'  or label_replace({start}, "netns", "host", "", "")\n'
-            f"  unless ignoring (netns) {last}\n"
-            f") > {silence:g}"
+            f") > {silence:g}\n"
+            f"unless ignoring (protocol, family, state) {shown}"
         ),
         waits=FixedWaits(60.0, 0.0),
         text=BLIND,

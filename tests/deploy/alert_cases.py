@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from tests.deploy.promtool import Value
+from tests.deploy.promtool import GONE, Value
 
 Series = Mapping[str, tuple[Value, Value, Value]]  # well, in trouble, almost
 
 _HOST = 'job="sockmon",cluster="eu-1",instance="a"'
 _NETNS = f'{_HOST},netns="host"'
+_SOCKETS = f'sockmon_sockets{{{_NETNS},protocol="tcp",family="ipv4",state="listen"}}'
 
 
 def _now(at: int, _: float) -> float:
@@ -48,6 +49,7 @@ WELL: Series = {
     f"up{{{_HOST}}}": (1, 1, 1),
     f"process_start_time_seconds{{{_HOST}}}": (0, 0, 0),
     f"sockmon_poll_last_success_timestamp_seconds{{{_NETNS}}}": (_now, _now, _now),
+    _SOCKETS: (3, 3, 3),
 }
 
 _IN_NETNS = {"job": "sockmon", "cluster": "eu-1", "instance": "a", "netns": "host"}
@@ -234,7 +236,8 @@ CASES: tuple[Case, ...] = (
                 _now,
                 _frozen,
                 lambda at, _: at - 75,
-            )
+            ),
+            _SOCKETS: (3, GONE, GONE),
         },
         says="The last good poll was 2m 30s ago, or never.",
         delay=75,

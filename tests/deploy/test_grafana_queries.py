@@ -1,17 +1,15 @@
 """Every query of the dashboards, as Grafana would send it, on a real Prometheus: all return data.
 
-It has scraped three hosts: alpha has all troubles at once, beta cannot read a part of what it
-watches, gamma is down.
+It has scraped three hosts: alpha has all troubles at once, and containers of which one leaks; beta
+cannot read a part of what it watches; gamma is down.
 """
 
 import json
 import math
 import re
 import shutil
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,29 +18,42 @@ from typing import Any
 import pytest
 import yaml
 
-from grafana.generate import DIRECTORY
-from sockmon.kernel.procfs import FILES
+from tests.deploy.grafana_boards import BOARDS
+from tests.deploy.grafana_hosts import (
+    LEAKED,
+    LEAKED_IN_BLUE,
+    containers,
+    growing,
+    seeing,
+    troubles,
+)
 from tests.deploy.promtool import PROMETHEUS
-from tests.lab import SERVER, NetNs, eventually, experiments, linked, states
-from tests.lab.experiments import PortExhaustion
+from tests.lab import SERVER, eventually, linked
 from tests.running import PORT, running_daemon
 from tests.servers import Prometheus, prometheus
 
 pytestmark = [pytest.mark.root, pytest.mark.component("prometheus")]
 
-BOARDS = [json.loads(path.read_text()) for path in sorted(DIRECTORY.glob("*.json"))]
 HOSTS = ["alpha.example", "beta.example", "gamma.example"]  # names that need escaping
 DOWN = HOSTS[2]
-LEAKED = 12
 RANGE_SECONDS = 60
 
 QUICK = """
-poll: {interval: 250ms}
-ports: {top: 3}
+poll: {interval: 250ms, namespaces: %s, top_namespaces: 2, budget: 0.5}
+ports: {top: 3, top_elsewhere: 1}
 detect:
   close_wait_leak: {stale_after: 1s, for: 1s}
   closing_stalled: {stalled_after: 1s, warning_sockets: 2}
 """
+
+#: What there is to choose from, at least.
+OFFERED: Mapping[str, set[str]] = {
+    "cluster": {"test"},
+    "job": {"sockmon"},
+    "instance": set(HOSTS),
+    "netns": {"host", "blue", "other"},
+    "port": {"other"},
+}
 
 #: What shows 0 where there is nothing: it would hide that there is no data.
 STAND_IN = re.compile(r" or (vector\(0\)|0 \* .+)$")
@@ -108,7 +119,7 @@ def queries(board: Mapping[str, Any], values: Values) -> Iterator[Query]:
 def all_queries(offered: Mapping[str, list[str]]) -> list[Query]:
     """With "All" chosen everywhere, and with every value chosen by name."""
     found: list[Query] = []
-    for board in BOARDS:
+    for board in BOARDS.values():
         labels = board["templating"]["list"][1:]
         every = {v["name"]: v.get("allValue") or offered[v["name"]] for v in labels}
         for values in (every, offered):
@@ -118,50 +129,6 @@ def all_queries(offered: Mapping[str, list[str]]) -> list[Query]:
                 for query in queries(board, {**values, **one_host})
             ]
     return found
-
-
-@contextmanager
-def troubles(netns: NetNs) -> Iterator[PortExhaustion]:
-    """All at once, in one namespace; using up its ports is left to the body."""
-    with ExitStack() as stack:
-        stack.enter_context(experiments.process_killed(netns, count=LEAKED))
-        stack.enter_context(states.time_wait(netns, count=5))
-        stack.enter_context(states.last_ack(netns, count=3))
-        stack.enter_context(experiments.accept_queue(netns))
-        yield stack.enter_context(experiments.port_exhaustion(netns, ports=60))
-
-
-@contextmanager
-def growing(experiment: PortExhaustion) -> Iterator[None]:
-    """Connect again and again: only a use that grows has a forecast. The last ports stay free."""
-    done = threading.Event()
-
-    def grow() -> None:
-        for _ in range(experiment.ports - 5):
-            experiment.connect(experiment.listeners[0])
-            if done.wait(0.5):
-                return
-
-    thread = threading.Thread(target=grow)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def seeing(netns: NetNs, directory: Path, **settings: str) -> tuple[str, ...]:
-    """How to start a daemon that reads these net.ipv4 settings, and the namespace's own others."""
-    directory.mkdir()
-    for name in FILES:
-        file = Path("/proc", name)
-        if file.match("sys/net/ipv4/*") and netns.call(file.exists):
-            (directory / file.name).write_bytes(netns.call(file.read_bytes))
-    for name, value in settings.items():
-        (directory / name).write_text(value)
-    mounted = f'mount --bind {directory} /proc/sys/net/ipv4 && exec "$@"'
-    return ("unshare", "--mount", "sh", "-c", mounted, "sh")
 
 
 @pytest.fixture
@@ -181,15 +148,15 @@ def server(tmp_path: Path) -> Iterator[Prometheus]:
     # What else a Prometheus scrapes is not sockmon's: nothing of it may be shown, or counted.
     other = {"job_name": "other", "static_configs": [{"targets": ["127.0.0.1:2"]}]}
     config["scrape_configs"].append(other)
-    quick = tmp_path / "sockmon.yaml"
-    quick.write_text(QUICK)
+    for namespaces in ("all", "host"):
+        (tmp_path / namespaces).write_text(QUICK % namespaces)
     listen = ("--web.listen-address", f"0.0.0.0:{PORT}")
-    with linked() as link, troubles(link.server) as experiment:
-        whole = seeing(link.server, tmp_path / "alpha", **OF_THE_HOST)
+    with linked() as link, troubles(link.server) as experiment, containers() as inside:
+        whole = seeing(link.server, tmp_path / "alpha", inside, **OF_THE_HOST)
         torn = seeing(link.client, tmp_path / "beta", tcp_fin_timeout="soon\n")
         with (
-            running_daemon(link.server, "--config", str(quick), *listen, prefix=whole),
-            running_daemon(link.client, "--config", str(quick), prefix=torn),
+            running_daemon(link.server, "--config", f"{tmp_path}/all", *listen, prefix=whole),
+            running_daemon(link.client, "--config", f"{tmp_path}/host", prefix=torn),
             # At beta's, where there are ports to connect from.
             prometheus(link.client, tmp_path, yaml.safe_dump(config)) as made,
             growing(experiment),
@@ -199,11 +166,10 @@ def server(tmp_path: Path) -> Iterator[Prometheus]:
 
 def test_every_query_returns_data(server: Prometheus) -> None:
     names = variables(server)
-    assert names["cluster"] == ["test"]
-    assert names["job"] == ["sockmon"]
-    assert names["instance"] == HOSTS
-    assert names["netns"] == ["host"]
-    assert "other" in names["port"]
+    assert {name: set(names[name]) for name in ("cluster", "job", "instance")} == {
+        name: OFFERED[name] for name in ("cluster", "job", "instance")
+    }
+    assert set(names["netns"]) <= OFFERED["netns"] | {"green", "grey"}
     waiting = all_queries(names)
     assert len(waiting) > 200
     if not server.netns.call(Path("/proc/sys/net/netfilter/nf_conntrack_max").exists):
@@ -216,13 +182,21 @@ def test_every_query_returns_data(server: Prometheus) -> None:
     eventually(empty, until=lambda left: left == [], within=40)
 
     def wrong() -> list[str]:
+        blue: Values = {**names, "instance": HOSTS[0], "netns": ["blue"]}
+        in_blue = [query for board in BOARDS.values() for query in queries(board, blue)]
         return [
-            f"{query.where}: {values}"
-            for query in all_queries(names)
-            if query.where in NUMBERS and (values := query.values(server)) != NUMBERS[query.where]
+            f"{query.where}: {values}, not {numbers[query.where]}"
+            for asked, numbers in ((all_queries(names), NUMBERS), (in_blue, IN_BLUE))
+            for query in asked
+            if query.where in numbers and (values := query.values(server)) != numbers[query.where]
         ]
 
     eventually(wrong, until=lambda left: left == [], within=20)
+    for table, worst in WORST.items():
+        expected = {(HOSTS[0], netns): severity for netns, severity in worst.items()}
+        eventually(
+            partial(verdicts, server, all_queries(names), table), until=expected.__eq__, within=20
+        )
     assert shown_of_a_host_that_is_down(server, names) == {
         "sockmon-host: sockmon A",
         "sockmon-host: Alerts A",
@@ -236,14 +210,20 @@ def shown_of_a_host_that_is_down(server: Prometheus, offered: Values) -> set[str
     here = {**offered, "instance": DOWN}
     return {
         query.where
-        for board in BOARDS
-        if board["uid"] in ("sockmon-host", "sockmon-close-wait")
-        for query in queries(board, here)
+        for uid in ("sockmon-host", "sockmon-close-wait")
+        for query in queries(BOARDS[uid], here)
         if query.values(server)
     }
 
 
-#: What some figures must show.
+def verdicts(server: Prometheus, asked: list[Query], table: str) -> dict[tuple[str, str], float]:
+    """The rows of a table of namespaces, by host and namespace."""
+    expression = next(query.expression for query in asked if query.where == table)
+    found = ((json.loads(labels), value) for labels, value in server.query(expression).items())
+    return {(labels["instance"], labels["netns"]): value for labels, value in found}
+
+
+#: What some figures must show of all.
 NUMBERS = {
     "sockmon-fleet: Hosts A": [3],
     "sockmon-fleet: Down A": [1],
@@ -252,16 +232,32 @@ NUMBERS = {
     "sockmon-fleet: Well A": [1],
     "sockmon-host: sockmon A": [1],
     "sockmon-host: Verdict A": [2],
-    "sockmon-host: Stale CLOSE_WAIT A": [LEAKED],
-    "sockmon-close-wait: All CLOSE_WAIT A": [LEAKED],
+    "sockmon-host: Stale CLOSE_WAIT A": [LEAKED + LEAKED_IN_BLUE],
+    "sockmon-close-wait: All CLOSE_WAIT A": [LEAKED + LEAKED_IN_BLUE],
     "sockmon-close-wait: Hosts that leak A": [1],
+    "sockmon-close-wait: Namespaces that leak A": [2],
     "sockmon-health: Down A": [1],
+    "sockmon-health: Blind A": [0],
+}
+
+#: The namespaces that are not well, of whatever; the ports of alpha's own run out.
+WORST = {
+    "sockmon-fleet: Namespaces, worst first A": {"host": 2, "blue": 1},
+    "sockmon-close-wait: Namespaces that leak, worst first A": {"host": 1, "blue": 1},
+}
+
+#: What they must show of one namespace alone.
+IN_BLUE = {
+    "sockmon-host: Verdict A": [1],
+    "sockmon-host: Stale CLOSE_WAIT A": [LEAKED_IN_BLUE],
+    "sockmon-close-wait: Stale CLOSE_WAIT A": [LEAKED_IN_BLUE],
+    "sockmon-close-wait: Namespaces that leak A": [1],
 }
 
 
 def variables(server: Prometheus) -> dict[str, list[str]]:
     """What the host's dashboard offers, each variable asked with the values of those before."""
-    (board,) = (board for board in BOARDS if board["uid"] == "sockmon-host")
+    board = BOARDS["sockmon-host"]
     offered: dict[str, list[str]] = {}
     chosen: dict[str, str | list[str]] = {}
     for variable in board["templating"]["list"][1:]:
@@ -271,7 +267,7 @@ def variables(server: Prometheus) -> dict[str, list[str]]:
         name, series = query[2], substituted(query[1], chosen)
         offered[name] = eventually(
             partial(_label_values, server, name, series),
-            until=partial(_at_least, len(HOSTS) if name == "instance" else 1),
+            until=OFFERED[name].issubset,
             within=20,
         )
         chosen[name] = offered[name] if variable["multi"] else offered[name][0]
@@ -280,7 +276,3 @@ def variables(server: Prometheus) -> dict[str, list[str]]:
 
 def _label_values(server: Prometheus, label: str, series: str) -> list[str]:
     return server.api(f"label/{label}/values", **{"match[]": series}) or []
-
-
-def _at_least(count: int, values: list[str]) -> bool:
-    return len(values) >= count

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from sockmon.alert.labels import RUNBOOKS
-from sockmon.alert.rule_texts import BLIND, DETECTED, DOWN, FAILING
+from sockmon.alert.rule_texts import BLIND, DETECTED, DOWN, FAILING, WHERE
 from sockmon.durations import parse_duration
 from tests.deploy.alert_cases import CASES, WELL, Case
 from tests.deploy.promtool import ALERTS, STEP, rules_of, run_unit_tests, samples, unit_test
@@ -15,6 +15,8 @@ from tests.deploy.promtool import ALERTS, STEP, rules_of, run_unit_tests, sample
 pytestmark = pytest.mark.component("promtool")
 
 RULES = rules_of(ALERTS.read_text())
+
+BLUE = 'job="sockmon",cluster="eu-1",instance="a",netns="blue"'
 
 #: Samples of each phase of a case: well, in trouble, well again.
 BEFORE, TROUBLE, AFTER = 8, 30, 60
@@ -89,7 +91,7 @@ def test_it_fires_holds_back_and_resolves(tmp_path: Path, case: Case) -> None:
 def test_it_says_where_and_how_much(tmp_path: Path, case: Case) -> None:
     rule = rule_of(case)
     (explanation,) = (e for e in EXPLANATIONS if rule["annotations"]["description"].endswith(e))
-    summary = rule["annotations"]["summary"].partition("{{ end }}")[2]
+    summary = rule["annotations"]["summary"].removeprefix(WHERE)
     if case.alert == "SockmonDown":
         summary = "sockmon cannot be scraped"
     alert = {
@@ -104,6 +106,28 @@ def test_it_says_where_and_how_much(tmp_path: Path, case: Case) -> None:
     asked = {"alertname": case.alert, "eval_time": f"{fires}s", "exp_alerts": [alert]}
     alone = yaml.safe_dump({"groups": [{"name": "sockmon", "rules": [rule]}]})
     run_unit_tests(tmp_path, alone, unit_test(series(case, TROUBLE), alert_rule_test=[asked]))
+
+
+def test_a_summary_names_the_host_and_what_is_not_the_hosts_own(tmp_path: Path) -> None:
+    assert all(rule["annotations"]["summary"].startswith(WHERE) for rule in RULES)
+    leak = next(case for case in CASES if case.labels.get("owner"))
+    rule = rule_of(leak)
+    rule = {**rule, "annotations": {"summary": rule["annotations"]["summary"]}}
+    inside = {"severity": leak.severity, "source": "prometheus", **leak.labels, "netns": "blue"}
+    alert = {
+        "exp_labels": inside,
+        "exp_annotations": {
+            "summary": "a, netns blue: an application leaks CLOSE_WAIT sockets",
+        },
+    }
+    blue = {
+        name.replace('netns="host"', 'netns="blue"'): values
+        for name, values in series(leak, TROUBLE).items()
+    }
+    fires = BEGIN + seconds(rule, "for")
+    asked = {"alertname": leak.alert, "eval_time": f"{fires}s", "exp_alerts": [alert]}
+    alone = yaml.safe_dump({"groups": [{"name": "sockmon", "rules": [rule]}]})
+    run_unit_tests(tmp_path, alone, unit_test(blue, alert_rule_test=[asked]))
 
 
 def test_all_targets_gone_is_one_alert_without_a_host(tmp_path: Path) -> None:
@@ -127,14 +151,41 @@ def test_all_targets_gone_is_one_alert_without_a_host(tmp_path: Path) -> None:
     )
 
 
-def test_a_daemon_that_has_never_read_is_blind(tmp_path: Path) -> None:
+BLINDNESS = next(c for c in CASES if (c.alert, c.severity) == ("SockmonPollFailing", "critical"))
+
+
+@pytest.mark.parametrize(("shown", "blind"), [("3x80", False), ("3x40 stale", True)])
+def test_a_namespace_that_waits_its_turn_is_not_blind(
+    tmp_path: Path, shown: str, *, blind: bool
+) -> None:
+    """Its polls are minutes apart; one that fails is withdrawn after three times that."""
+    well = {name: samples([(value, 90)]) for name, (value, _, _) in WELL.items()}
+    last = " ".join(str(at - at % 120 if at < 300 else 240) for at in range(0, 1200, STEP))
+    waits = {
+        f"sockmon_poll_last_success_timestamp_seconds{{{BLUE}}}": last,
+        f'sockmon_sockets{{{BLUE},protocol="tcp",family="ipv4",state="listen"}}': shown,
+    }
+    life = dict.fromkeys(range(0, 661, 60), False) | {690: blind, 900: blind}
+    asked = expect(BLINDNESS, life)
+    run_unit_tests(
+        tmp_path, ALERTS.read_text(), unit_test({**well, **waits}, promql_expr_test=asked)
+    )
+
+
+@pytest.mark.parametrize("containers", [0, 1])
+def test_a_daemon_that_has_never_read_its_own_namespace_is_blind(
+    tmp_path: Path, containers: int
+) -> None:
     daemon = {
         **{series: samples([(well, 40)]) for series, (well, _, _) in WELL.items()},
         'up{job="sockmon",instance="a"}': "1x40",
         'process_start_time_seconds{job="sockmon",instance="a"}': "15x40",
     }
-    case = next(c for c in CASES if (c.alert, c.severity) == ("SockmonPollFailing", "critical"))
+    for name, (well, _, _) in WELL.items():
+        if containers and "netns" in name:
+            inside = name.replace('cluster="eu-1",', "").replace('netns="host"', 'netns="blue"')
+            daemon[inside] = samples([(well, 40)])
     life = {150: False, 165: True}  # begun at 15 s, silent for more than 75 s, and a minute
     run_unit_tests(
-        tmp_path, ALERTS.read_text(), unit_test(daemon, promql_expr_test=expect(case, life))
+        tmp_path, ALERTS.read_text(), unit_test(daemon, promql_expr_test=expect(BLINDNESS, life))
     )

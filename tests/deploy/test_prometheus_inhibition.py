@@ -287,6 +287,44 @@ def test_who_does_not_say_which_host_mutes_nobody(alertmanager: Told) -> None:
     )
 
 
+def test_a_version_that_leaks_in_every_container_is_one_page_that_lists_them(
+    alertmanager: Told,
+) -> None:
+    """Fifty of one host, and a host that is well but for one; the rules have found them too."""
+    pods = [{"instance": "a", "netns": f"{n:012x}"} for n in range(50)]
+    pods.append({"instance": "b", "netns": "0123456789ab"})
+    for its in pods:
+        its["cluster"] = "containers"
+    owned = [{**its, "owner": its["netns"], "role": "listener", "port": "80"} for its in pods]
+    alertmanager.hears(
+        *(rules(LEAK, "critical", **its) for its in pods),
+        *(rules(LEAK, "warning", **its) for its in owned),
+        *(daemons(LEAK, "critical", **its) for its in owned),
+        # What is critical elsewhere on the host mutes none of it.
+        daemons(LEAK, "warning", cluster="containers", instance="a"),
+        daemons(DEAD, "warning", **pods[0]),
+    )
+
+    def told() -> set[tuple[str, ...]]:
+        return {
+            (message["receiver"], alert["labels"]["instance"], alert["labels"]["netns"])
+            for message in alertmanager.messages("containers")
+            for alert in message["alerts"]
+            if alert["labels"]["alertname"] == LEAK
+        }
+
+    expected = {("page", its["instance"], its["netns"]) for its in pods}
+    expected.add(("ticket", "a", "host"))
+    assert eventually(told, until=lambda these: these >= expected, within=10) == expected
+    messages = alertmanager.messages("containers")
+    named = sorted(
+        (message["receiver"], message["groupLabels"]["alertname"]) for message in messages
+    )
+    assert named == [("page", LEAK), ("ticket", LEAK), ("ticket", DEAD)]
+    sources = {alert["labels"]["source"] for message in messages for alert in message["alerts"]}
+    assert sources == {"sockmon"}
+
+
 def test_a_service_that_leaks_everywhere_is_one_page_a_cluster(alertmanager: Told) -> None:
     for cluster in ("fleet-1", "fleet-2"):
         leaks = [daemons(LEAK, "critical", cluster=cluster, instance=f"n{n}") for n in range(200)]

@@ -195,10 +195,54 @@ def test_a_host_that_is_down_is_not_well_for_what_was_said_before(tmp_path: Path
     run_unit_tests(tmp_path, RECORDING.read_text(), unit_test(fleet, promql_expr_test=[asked]))
 
 
+def test_a_host_that_is_blind_is_not_well_for_what_its_containers_are(tmp_path: Path) -> None:
+    fleet = {f"up{{{A}}}": "1x9", f"sockmon_findings{{{A},{BLUE},{CRITICAL}}}": "0x9"}
+    asked = ask("cluster_instance_job:sockmon_severity:max", "2m", {A: 2})
+    run_unit_tests(tmp_path, RECORDING.read_text(), unit_test(fleet, promql_expr_test=[asked]))
+
+
 def test_other_jobs_are_not_counted(tmp_path: Path) -> None:
     other = {series.replace('job="sockmon"', 'job="other"'): "1x9" for series in FLEET}
     asked = [{"expr": 'count({__name__=~"cluster_.+"})', "eval_time": "2m", "exp_samples": []}]
     run_unit_tests(tmp_path, RECORDING.read_text(), unit_test(other, promql_expr_test=asked))
+
+
+def test_a_hundred_containers_are_no_more_series_and_their_limits_are_not_added_up(
+    tmp_path: Path,
+) -> None:
+    """Of their owners only those that leak most are kept."""
+    containers, recorded = 120, 100
+    fleet = {f"up{{{A}}}": "1x40"}
+    for number in range(containers):
+        here = f'{A},netns="c{number}"'
+        leaks = f'{here},{SERVED},owner="c{number}"'
+        fleet |= {
+            f"sockmon_sockets{{{here},{TCP4}}}": "7x40",
+            f"sockmon_port_sockets{{{here},{SERVED},{LEFT}}}": "2x40",
+            f"sockmon_close_wait_stale_sockets{{{leaks}}}": f"{number}x40",
+            f"sockmon_ephemeral_ports_used_max{{{here}}}": f"{number}x40",
+            f"sockmon_ephemeral_ports{{{here}}}": "200x40",
+            f"sockmon_time_wait_buckets{{{here}}}": "8x40",
+            f"sockmon_time_wait_buckets_limit{{{here}}}": "32x40",
+            f"sockmon_findings{{{here},{WARNING}}}": "3x40",
+        }
+    expected: dict[str, dict[str, float]] = {
+        "cluster_job_protocol_state:sockmon_sockets:sum": {
+            f'{EU},protocol="tcp",state="established"': 7 * containers
+        },
+        "cluster_job_port_role_state:sockmon_port_sockets:sum": {
+            f'{EU},port="80",role="listener",state="close_wait"': 2 * containers
+        },
+        "cluster_job:sockmon_ephemeral_ports_used:max": {EU: (containers - 1) / 200},
+        "cluster_job:sockmon_time_wait_buckets_used:max": {EU: 0.25},
+        "cluster_job_detector_severity:sockmon_findings:count": {f"{EU},{WARNING}": 1},
+        "cluster_instance_job:sockmon_severity:max": {A: 2},  # nothing is known of the host's own
+        "cluster_job_owner:sockmon_close_wait_stale_sockets:sum": {
+            f'{EU},owner="c{number}"': number for number in range(containers - recorded, containers)
+        },
+    }
+    asked = [ask(record, "8m", values) for record, values in expected.items()]
+    run_unit_tests(tmp_path, RECORDING.read_text(), unit_test(fleet, promql_expr_test=asked))
 
 
 def test_more_hosts_are_no_more_series(tmp_path: Path) -> None:

@@ -79,3 +79,10 @@ def test_elsewhere_the_summary_names_the_host() -> None:
         **here,
         "summary": "db-7: 80 leaks",
     }
+
+
+def test_elsewhere_the_summary_names_the_namespace_unless_it_is_the_hosts_own() -> None:
+    here = annotations_of(finding(summary="80 leaks"))
+    for netns, where in (("host", "db-7"), ("0123456789ab", "db-7, netns 0123456789ab")):
+        told = annotations_elsewhere(here, {"instance": "db-7", "netns": netns})
+        assert told["summary"] == f"{where}: 80 leaks"

@@ -87,7 +87,7 @@ def test_thresholds_and_waits_are_the_configured_ones() -> None:
     expressions = [rule["expr"] for rule in rules_of(text)]
     assert 'sockmon_close_wait_stale_sockets{job="sockmon"} >= 7' in expressions
     assert sum(expression.endswith(" >= 0.123") for expression in expressions) == 1
-    assert expressions[-1].endswith(" > 9.5")
+    assert "\n) > 9.5\n" in expressions[-1]
     kept = {
         rule["alert"]: (rule["for"], rule.get("keep_firing_for"))
         for rule in rules_of(text)
