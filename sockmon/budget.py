@@ -1,27 +1,38 @@
-"""What polling other namespaces may cost: a share of one core, pure.
+"""What polling may cost: a share of one core. Pure, but for the account, which remembers.
 
-The daemon's own namespace is polled at every beat. What that leaves of the budget goes into two
-purses: most of it for the troubled namespaces, the rest for the quiet ones, and what one lane does
-not need the other gets. A namespace is polled when its purse holds anything; a dear poll leaves a
-debt, which is paid before the next. So over time no more is spent than is earned, no namespace
-waits for ever, and nobody has to guess what a poll will cost.
+What the daemon needs for itself is taken off the budget. The rest goes into two purses: most of it
+for what is troubled, the rest for what is quiet, and what one lane does not need the other gets. A
+poll may be made when its purse holds anything; a dear one leaves a debt, which is paid before the
+next. So over time no more is spent than is earned, nobody waits for ever, and nobody has to guess
+what a poll will cost.
 """
 
-from collections.abc import Iterable
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-#: Of what is left of the budget, the part that is first for troubled namespaces.
+#: Of what is left of the budget, the part that is first for the troubled.
 TROUBLED_SHARE = 0.8
-#: Of the budget, the part that is for others however much the daemon itself needs.
+#: Of the budget, the part that is for polls however much the daemon needs for itself.
 SURE_SHARE = 0.2
+#: After an idle time no more is earned than in so many intervals.
+_IDLE_INTERVALS = 3
+#: No dear poll is made if it would take a minute's cost this far beyond a minute's budget.
+_BURST = 1.1
+MINUTE = 60.0
 
 
 class Lane(Enum):
-    """Who waits where; the troubled come first."""
+    """Who waits where; the troubled come first.
+
+    A namespace is troubled or quiet as a whole. Of a large table, the sockets in states that mean
+    trouble are asked for in the first lane, and everybody in the second.
+    """
 
     TROUBLED = "troubled"
     QUIET = "quiet"
@@ -76,3 +87,82 @@ def in_turn(turns: Iterable[Turn[T]], lane: Lane) -> tuple[T, ...]:
     """Return who waits in the lane, longest first."""
     waiting = sorted((turn for turn in turns if turn.lane is lane), key=lambda turn: turn.last)
     return tuple(turn.whose for turn in waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """How far apart two reads of the same are.
+
+    at: monotonic seconds of the last try, well or not; gap: seconds since the one before it.
+    number: counts the tries of all.
+    """
+
+    at: float = -math.inf
+    gap: float = 0.0
+    number: int = 0
+
+    def tried(self, now: float, number: int) -> "Beat":
+        """Note a try."""
+        return Beat(now, now - self.at if self.at > -math.inf else 0.0, number)
+
+    def seconds(self, now: float) -> float:
+        """Return how far apart they are now, be it that the next one is still to come."""
+        return max(self.gap, now - self.at if self.at > -math.inf else 0.0)
+
+
+class Account:
+    """Earns what the budget gives, and pays for polls. `cpu`: CPU seconds the process has used."""
+
+    def __init__(self) -> None:
+        self._purses = Purses()
+        self._earned_at: float | None = None
+        self._settled: float | None = None
+        self._number = 0
+        self._share = 0.0
+        self._spent: deque[tuple[float, float]] = deque()  # in the last minute: when, CPU seconds
+
+    def number(self) -> int:
+        """Return the next number of a try."""
+        self._number += 1
+        return self._number
+
+    def earn(self, now: float, interval: float, share: float, cpu: Callable[[], float]) -> None:
+        """Earn `share` of the time since the last call, less what the process used elsewhere."""
+        since = interval if self._earned_at is None else now - self._earned_at
+        spent = 0.0 if self._settled is None else cpu() - self._settled
+        self._earned_at, self._share = now, share
+        self._spent.append((now, spent))
+        while now - self._spent[0][0] >= MINUTE:
+            self._spent.popleft()
+        self._purses = self._purses.earn(share * min(since, _IDLE_INTERVALS * interval), spent)
+
+    def may_poll(self, lane: Lane) -> bool:
+        """Whether one more poll may be made in the lane."""
+        return self._purses.may_poll(lane)
+
+    def fits(self, cost: float) -> bool:
+        """Whether a poll that costs so much would leave the cost of the minute within bounds."""
+        spent = sum(seconds for _, seconds in self._spent)
+        return spent + cost <= _BURST * self._share * MINUTE
+
+    def pay(self, lane: Lane, poll: Callable[[], T], cpu: Callable[[], float]) -> tuple[T, float]:
+        """Make a poll, and pay for it: return what it returned, and what it has cost."""
+        before = cpu()
+        result = poll()
+        cost = cpu() - before
+        self.owe(lane, cost)
+        return result, cost
+
+    def owe(self, lane: Lane, cost: float) -> None:
+        """Pay for a poll that has been made."""
+        self._purses = self._purses.pay(cost, lane)
+        if self._earned_at is not None:
+            self._spent.append((self._earned_at, cost))
+
+    def hand_over(self, lane: Lane) -> None:
+        """Give what the lane has left, if anything, to the other one."""
+        self._purses = self._purses.hand_over(lane)
+
+    def settle(self, cpu: Callable[[], float]) -> None:
+        """End a round of polls: what is used from here on is used elsewhere."""
+        self._settled = cpu()

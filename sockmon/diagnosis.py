@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sockmon.detect import blind, close_wait_leak, diagnose
+from sockmon.detect import ALL, OF_PART, blind, close_wait_leak, diagnose
 from sockmon.detect.confirm import Confirmed
-from sockmon.detect.detector import DetectorLimits
+from sockmon.detect.detector import Detector, DetectorLimits
 from sockmon.kernel.owners import OwnerFinder
 from sockmon.model import close_wait
 from sockmon.model.ages import NOBODY, Aged, LastHeard, age_histograms
@@ -22,6 +22,8 @@ from sockmon.model.stale import StaleMemory
 from sockmon.model.states import TcpState
 
 _STALE_GROUPS_SHOWN = 50
+_ORDER = {detector.name: place for place, detector in enumerate(ALL)}
+_OF_ALL = frozenset(detector.name for detector in ALL if detector.of_all)
 
 
 def _stale_after(limits: Mapping[str, DetectorLimits]) -> float:
@@ -65,6 +67,7 @@ class Diagnostician:
         self._aged: Aged = NOBODY
         self._counters: _Counters | None = None
         self._confirmed = Confirmed()
+        self._confirmed_of_all = Confirmed()  # of the detectors that judge whole tables alone
         # The past is kept by owner, so judging begins with the owners known last.
         self._known_owners: Mapping[Group, Owner] = {}
         self._stale = StaleMemory()
@@ -72,7 +75,8 @@ class Diagnostician:
     @property
     def suspects(self) -> bool:
         """Whether the last poll found something, agreed on or not, or sockets in CLOSE_WAIT."""
-        return self._confirmed.found or bool(self._aged.of_state(TcpState.CLOSE_WAIT).size)
+        found = self._confirmed.found or self._confirmed_of_all.found
+        return found or bool(self._aged.of_state(TcpState.CLOSE_WAIT).size)
 
     def remember(self) -> Callable[[], Mapping[str, Any]]:
         """Return what makes a record of what is to survive a restart: for whoever writes it."""
@@ -89,8 +93,13 @@ class Diagnostician:
         heard: LastHeard,
         drops: ListenDrops,
         limits: Mapping[str, DetectorLimits],
+        *,
+        whole: bool = True,
     ) -> Diagnosis:
-        """Judge one poll, after those before it: `sight` holds what it saw, and no past yet."""
+        """Judge one poll, after those before it: `sight` holds what it saw, and no past yet.
+
+        whole: sockets at rest are in the table too; if not, what was found of them last holds on.
+        """
         now = sight.now
         self._aged = self._aged.seen(sight.table, heard, now)
         counters = _Counters(now, sight.limits.events or {}, drops.totals)
@@ -99,18 +108,26 @@ class Diagnostician:
             aged=self._aged,
             owners=self._known_owners,
             rates=self._counters.rates(counters) if self._counters else Rates(),
-            past=self._confirmed.past,
+            past={**self._confirmed.past, **self._confirmed_of_all.past},
         )
         self._counters = counters
-        found, owners = self._with_owners(sight, diagnose(sight, limits), limits)
+        found, owners = self._with_owners(sight, ALL if whole else OF_PART, limits)
+        self._confirmed = self._confirmed.seen((f for f in found if f.detector not in _OF_ALL), now)
+        if whole:
+            of_all = (finding for finding in found if finding.detector in _OF_ALL)
+            self._confirmed_of_all = self._confirmed_of_all.seen(of_all, now)
+        else:
+            held = {finding.group for finding in self._confirmed_of_all.findings}
+            before = {group: o for group, o in self._known_owners.items() if group in held}
+            owners = {**before, **owners}
         self._known_owners = owners
-        self._confirmed = self._confirmed.seen(found, now)
+        findings = (*self._confirmed.findings, *self._confirmed_of_all.findings)
         waiting = self._aged.of_state(TcpState.CLOSE_WAIT)
         oldest = now - self._aged.since[waiting].min() if waiting.size else 0.0
         stale = tuple(self._stale_groups(sight, owners, _stale_after(limits)))
         self._stale = self._stale.seen(stale, now)
         return Diagnosis(
-            findings=self._confirmed.findings,
+            findings=tuple(sorted(findings, key=lambda finding: _ORDER[finding.detector])),
             ages=age_histograms(self._aged, now),
             stale=stale,
             mended=self._stale.mended,
@@ -120,9 +137,13 @@ class Diagnostician:
         )
 
     def _with_owners(
-        self, sight: Sight, found: tuple[Finding, ...], limits: Mapping[str, DetectorLimits]
+        self,
+        sight: Sight,
+        detectors: tuple[Detector, ...],
+        limits: Mapping[str, DetectorLimits],
     ) -> tuple[tuple[Finding, ...], Mapping[Group, Owner]]:
-        """Judge again, knowing who holds the sockets that the findings name."""
+        """Judge, and again if it turns out who holds the sockets that the findings name."""
+        found = diagnose(sight, limits, detectors)
         inodes: dict[Group, set[int]] = {}
         for finding in found:
             if finding.group is not None:
@@ -130,7 +151,7 @@ class Diagnostician:
         owners = self._owners.find(inodes, sight.now)
         judged = found
         if owners != sight.owners:
-            judged = diagnose(replace(sight, owners=owners), limits)
+            judged = diagnose(replace(sight, owners=owners), limits, detectors)
         return tuple(
             replace(finding, owner=owners.get(finding.group)) if finding.group else finding
             for finding in judged

@@ -1,12 +1,15 @@
 """One poll: kernel -> Observation. Has no clock of its own."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from math import inf
 from typing import Any
 
+from sockmon.budget import Account, Lane
 from sockmon.config import Config
+from sockmon.host import Host
 from sockmon.kernel.source import HOST, KernelSource
 from sockmon.model.observation import Moment, Observation, PollStatistics
-from sockmon.namespace import NamespaceMonitor
 from sockmon.rounds import Round, Rounds
 
 
@@ -21,7 +24,8 @@ class Monitor:
     def __init__(self, source: KernelSource, config: Config) -> None:
         self.config = config
         self._source = source
-        self._host = NamespaceMonitor(source)
+        self._account = Account()
+        self._host = Host(source, self._account)
         self._rounds: Rounds | None = None
         self._remembered: Mapping[str, Any] = {}
         self._statistics = PollStatistics()
@@ -35,8 +39,12 @@ class Monitor:
         """
         config = self.config
         begun = clock()
-        host, failed = self._host.poll(begun, config)
+        waiting = inf if self._rounds is None else self._rounds.longest_waiting
+        cpu = partial(self._with_helper, cpu)
+        host, failed = self._host.poll(begun, config, cpu, waiting)
         others = self._others(begun, config, cpu)
+        self._account.hand_over(Lane.TROUBLED)
+        self._account.settle(cpu)
         namespaces = (host, *(others.namespaces if others else ()))
         failures = (*failed, *(others.failures if others else ()))
         seconds = clock().monotonic - begun.monotonic
@@ -52,15 +60,22 @@ class Monitor:
             hints=others.hints if others else (),
         )
 
+    def _with_helper(self, cpu: Callable[[], float]) -> float:
+        """Return the CPU time that counts: the helper works for sockmon too."""
+        return cpu() + (0.0 if self._rounds is None else self._rounds.helper_cpu)
+
     def _others(self, begun: Moment, config: Config, cpu: Callable[[], float]) -> Round | None:
         """Poll the other namespaces, as far as they are wanted and the budget allows."""
-        if config.poll.namespaces == "host":
-            if self._rounds is not None:
-                self._rounds.close()
-                self._rounds = None
+        wanted = config.poll.namespaces == "all"
+        rounds = self._rounds
+        if rounds is not None and not (wanted and rounds.helper == config.poll.helper):
+            self._remembered = {name: record() for name, record in rounds.remember().items()}
+            rounds.close()
+            self._rounds = None
+        if not wanted:
             return None
         if self._rounds is None:
-            self._rounds = Rounds(self._source, self._remembered)
+            self._rounds = Rounds(self._source, self._remembered, self._account, config.poll.helper)
             self._remembered = {}
         return self._rounds.poll(begun, config, cpu)
 
@@ -69,7 +84,7 @@ class Monitor:
 
         The record is large, and wanted only now and then, by the thread that writes it.
         """
-        records = {HOST: self._host.remember()}
+        records = {HOST: self._host.monitor.remember()}
         if self._rounds is not None:
             records.update(self._rounds.remember())
         return lambda: {name: record() for name, record in records.items()}
@@ -78,10 +93,10 @@ class Monitor:
         """Take up what remember()'s record was in an earlier process of this boot."""
         self._remembered = {name: record for name, record in remembered.items() if name != HOST}
         if HOST in remembered:
-            self._host.recall(remembered[HOST])
+            self._host.monitor.recall(remembered[HOST])
 
     def close(self) -> None:
         """Let go of all namespaces."""
-        self._host.close()
+        self._host.monitor.close()
         if self._rounds is not None:
             self._rounds.close()

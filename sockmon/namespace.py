@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from sockmon.byport import PortMonitor
 from sockmon.config import Config
-from sockmon.config import Ports as PortsConfig
 from sockmon.detect import limits_of
 from sockmon.diagnosis import Diagnostician
 from sockmon.kernel.errors import KernelError
@@ -18,17 +18,22 @@ from sockmon.model import counts
 from sockmon.model.ages import NOTHING_HEARD, LastHeard
 from sockmon.model.counts import StateCounts
 from sockmon.model.finding import Finding
-from sockmon.model.limits import Limits, PortRange
-from sockmon.model.listeners import ListenDrops, listen_queues, listeners
-from sockmon.model.observation import Failure, Moment, NamespaceObservation, Ports, Timed
-from sockmon.model.ports import PortForecast, ephemeral_ports
-from sockmon.model.roles import Listened, roles
-from sockmon.model.series import SeriesMemory
-from sockmon.model.sight import Sight
+from sockmon.model.limits import Limits
+from sockmon.model.observation import Failure, Moment, NamespaceObservation, Timed
+from sockmon.model.resting import Resting
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import SocketTable
 
 T = TypeVar("T")
+
+
+class Attempt(Protocol):
+    """Reads something, or notes why it could not be read."""
+
+    def __call__(self, read: Callable[[], T]) -> T | None:
+        """Return what was read, None if it could not be."""
+        ...
+
 
 #: A changed sysctl is seen within this time.
 _SETTINGS_BELIEVED_SECONDS = 30.0
@@ -42,10 +47,7 @@ class NamespaceMonitor:
         self._observation = NamespaceObservation(source.name, degraded=source.degraded)
         self._diagnostician = Diagnostician(OwnerFinder(source.proc, source.stop_requested))
         self._settings: Timed[Limits] | None = None
-        self._listened = Listened()
-        self._drops = ListenDrops()
-        self._series = SeriesMemory()
-        self._forecast = PortForecast()
+        self._ports = PortMonitor(source.name)
 
     @property
     def name(self) -> str:
@@ -70,16 +72,22 @@ class NamespaceMonitor:
         """Whether the last poll left something to be watched closely."""
         return self._diagnostician.suspects
 
+    @property
+    def large(self) -> bool:
+        """Whether its table is worth reading in part."""
+        return self._ports.resting is not None
+
     def close(self) -> None:
         """Let go of the namespace."""
         self._source.close()
 
     def poll(
-        self, now: Moment, config: Config, *, empty: bool = False
+        self, now: Moment, config: Config, *, empty: bool = False, whole: bool = True
     ) -> tuple[NamespaceObservation, list[Failure]]:
         """Read the namespace once; what the kernel refuses is a Failure.
 
         empty: it is known to have no sockets, so there is nothing to dump.
+        whole: all of its table; if not, of a large one what is not at rest.
         """
         source = self._source
         failures: list[Failure] = []
@@ -87,9 +95,9 @@ class NamespaceMonitor:
         def failed(error: KernelError) -> None:
             failures.append(failure(source.name, error))
 
-        def attempt(read: Callable[[], T]) -> Timed[T] | None:
+        def attempt(read: Callable[[], T]) -> T | None:
             try:
-                return Timed(read(), now)
+                return read()
             except KernelError as error:
                 failed(error)
                 return None
@@ -97,26 +105,31 @@ class NamespaceMonitor:
         families = source.families()
         limits = self._limits(now, failed)
         asked = () if empty else families
-        tcp = attempt(lambda: source.tcp(asked))
-        heard = attempt(lambda: self._last_heard(tcp.value, asked)) if tcp else None
+        resting = None if whole else self._ports.resting
+        tcp, heard = self._dump(attempt, asked, part=resting is not None)
         udp = attempt(lambda: source.udp(asked))
         before = self._observation
         self._observation = replace(
             before,
             limits=Timed(limits, now),
-            tcp=_by_family(tcp, families) or before.tcp,
-            udp=_by_family(udp, families) or before.udp,
+            tcp=before.tcp if tcp is None else _counted(tcp, families, now, resting),
+            udp=before.udp if udp is None else _counted(udp, families, now),
             looked_at=now,
         )
         # Everything by port needs the port range, by which sockets are given their roles.
         if tcp is not None and limits.port_range is not None:
-            sight, ports = self._see(
-                tcp.value, limits, limits.port_range, now.monotonic, config.ports
+            sight, ports = self._ports.seen(
+                tcp, limits, limits.port_range, now, config.ports, resting
             )
-            self._observation = replace(self._observation, ports=Timed(ports, now))
+            read_at = now if resting is None else resting.at
+            self._observation = replace(self._observation, ports=Timed(ports, read_at))
             if heard is not None and not source.degraded:
                 diagnosis = self._diagnostician.diagnose(
-                    sight, heard.value, self._drops, limits_of(config.detect)
+                    sight,
+                    heard,
+                    self._ports.drops,
+                    limits_of(config.detect),
+                    whole=resting is None,
                 )
                 diagnosis = replace(diagnosis, findings=self._with_way_in(diagnosis.findings))
                 self._observation = replace(self._observation, diagnosis=Timed(diagnosis, now))
@@ -145,52 +158,24 @@ class NamespaceMonitor:
         )
         return tuple(replace(found, advice=(*found.advice, advice)) for found in findings)
 
+    def _dump(
+        self, attempt: Attempt, families: tuple[Family, ...], *, part: bool
+    ) -> tuple[SocketTable | None, LastHeard | None]:
+        """Read the table, whole or in part, and when sockets last heard, each if it succeeds."""
+        source = self._source
+        if part:
+            return attempt(lambda: source.passing(families)) or (None, None)
+        table = attempt(lambda: source.tcp(families))
+        if table is None:
+            return None, None
+        return table, attempt(lambda: self._last_heard(table, families))
+
     def _last_heard(self, table: SocketTable, families: tuple[Family, ...]) -> LastHeard:
         """Ask only when there are such sockets: each dump walks the whole table."""
         counted = np.bincount(table.state, minlength=STATE_SLOTS)
         if not counted[TcpState.CLOSE_WAIT] and not counted[TcpState.FIN_WAIT2]:
             return NOTHING_HEARD
         return self._source.last_heard(families)
-
-    def _see(
-        self,
-        table: SocketTable,
-        limits: Limits,
-        port_range: PortRange,
-        now: float,
-        shown_ports: PortsConfig,
-    ) -> tuple[Sight, Ports]:
-        """Put together what the poll saw by port, for detectors and for display."""
-        self._listened = self._listened.seen(table)
-        listening = listeners(table)
-        self._drops = self._drops.seen(listening)
-        by_role = roles(table, self._listened, port_range)
-        folded, self._series = self._series.fold(
-            counts.by_role_and_port(table, by_role), now, shown_ports.top, shown_ports.always
-        )
-        ephemeral = ephemeral_ports(table, by_role, port_range, limits.time_wait_reuse)
-        self._forecast = self._forecast.seen(ephemeral, now)
-        sight = Sight(
-            netns=self._source.name,
-            now=now,
-            table=table,
-            roles=by_role,
-            listen_queues=listen_queues(listening),
-            ephemeral=ephemeral,
-            exhaustion_seconds=self._forecast.exhaustion_seconds(ephemeral.usable),
-            limits=limits,
-        )
-        shown = {group.key.port for group in folded.groups if group.key.role == "listener"}
-        # A queue that fills is shown however few sockets its port has.
-        shown |= {queue.port for queue in sight.listen_queues if 2 * queue.length > queue.limit}
-        return sight, Ports(
-            groups=folded.groups,
-            folded=folded.folded,
-            listen_queues=tuple(q for q in sight.listen_queues if q.port in shown),
-            listen_drops={p: n for p, n in self._drops.totals.items() if p in shown},
-            ephemeral=ephemeral,
-            exhaustion_seconds=sight.exhaustion_seconds,
-        )
 
 
 def failure(netns: str, error: KernelError) -> Failure:
@@ -200,12 +185,16 @@ def failure(netns: str, error: KernelError) -> Failure:
     return Failure(netns, error.reason, message)
 
 
-def _by_family(
-    table: Timed[SocketTable] | None, families: tuple[Family, ...]
-) -> Timed[Mapping[int, StateCounts]] | None:
-    if table is None:
-        return None
-    by_family = counts.by_family(table.value)
+def _counted(
+    table: SocketTable,
+    families: tuple[Family, ...],
+    now: Moment,
+    resting: Timed[Resting] | None = None,
+) -> Timed[Mapping[int, StateCounts]]:
+    """Count a table; with what is at rest, the counts are as old as that."""
+    by_family = counts.by_family(table)
+    if resting is not None:
+        by_family = resting.value.with_others(by_family)
     if Family.IPV6 not in families:
         del by_family[6]  # no IPv6 in this kernel: nothing is not zero
-    return Timed(by_family, table.at)
+    return Timed(by_family, now if resting is None else resting.at)

@@ -2,45 +2,31 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from itertools import count
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from sockmon.budget import Lane, Purses, Turn, in_turn
+from sockmon.budget import Account, Beat, Lane, Turn, in_turn
 from sockmon.config import Config
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.namespaces import Neighbour, Neighbourhood
 from sockmon.kernel.source import HOST, KernelSource
-from sockmon.model.observation import (
-    STALE_AFTER_INTERVALS,
-    Failure,
-    Moment,
-    NamespaceObservation,
-    Neighbours,
-)
+from sockmon.model.observation import Failure, Moment, NamespaceObservation, Neighbours
 from sockmon.model.series import KEPT_FOR_SECONDS, Candidate, shown_namespaces
 from sockmon.namespace import NamespaceMonitor, failure
 
 
 @dataclass(slots=True)
 class _Followed:
-    """A namespace that has, or lately had, sockets.
-
-    looked_at: its last poll; gap: seconds between that and the one before; number: counts the
-    polls of all namespaces.
-    """
+    """A namespace that has, or lately had, sockets."""
 
     monitor: NamespaceMonitor
     occupied_at: float
-    looked_at: float = -math.inf
-    gap: float = 0.0
-    number: int = 0
+    beat: Beat = field(default_factory=Beat)
 
-    def attempt(self, now: Moment, number: int) -> None:
-        """Note that it is looked at, well or not."""
-        if self.looked_at > -math.inf:
-            self.gap = now.monotonic - self.looked_at
-        self.looked_at, self.number = now.monotonic, number
+    @property
+    def lane(self) -> Lane:
+        return Lane.TROUBLED if self.monitor.troubled else Lane.QUIET
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +46,36 @@ class Rounds:
     sockets is polled, without dumps, until its series have come down to zero and ended.
     """
 
-    def __init__(self, host: KernelSource, remembered: Mapping[str, Any]) -> None:
-        """remembered: by name, what an earlier process of this boot knew of namespaces."""
-        self._neighbourhood = Neighbourhood(host)
+    def __init__(
+        self,
+        host: KernelSource,
+        remembered: Mapping[str, Any],
+        account: Account,
+        helper: str | None = None,
+    ) -> None:
+        """remembered: by name, what an earlier process of this boot knew of namespaces.
+
+        helper: see Neighbourhood.
+        """
+        self.helper = helper
+        self._neighbourhood = Neighbourhood(host, helper)
         self._there: tuple[Neighbour, ...] = ()
         self._followed: dict[Neighbour, _Followed] = {}
         self._remembered = dict(remembered)
-        self._purses = Purses()
-        self._numbers = count(1)
+        self._account = account
         self._shown: frozenset[str] = frozenset()
         self._stop_requested = host.stop_requested
-        self._last: float | None = None
-        self._cpu_before: float | None = None
+
+    @property
+    def helper_cpu(self) -> float:
+        """Seconds of CPU time that the helper has spent on it so far."""
+        return self._neighbourhood.cpu
+
+    @property
+    def longest_waiting(self) -> float:
+        """The number of the last try of the quiet one that waits longest; inf if none waits."""
+        quiet = (its for its in self._followed.values() if its.lane is Lane.QUIET)
+        return min((its.beat.number for its in quiet), default=math.inf)
 
     def poll(self, now: Moment, config: Config, cpu: Callable[[], float]) -> Round:
         """Poll those whose turn it is; cpu: seconds of CPU time that the process has used."""
@@ -80,29 +84,28 @@ class Rounds:
             self._there = self._neighbourhood.look()
         except KernelError as error:
             failures.append(failure(HOST, error))
+            occupied: dict[Neighbour, bool | None] = dict.fromkeys(self._there)
         else:
             names = {one.name for one in self._there}
             self._remembered = {n: r for n, r in self._remembered.items() if n in names}
-        occupied = self._follow(now, failures)
-        self._earn(now, config, cpu())
+            occupied = self._follow(now, failures)
         config = replace(config, ports=replace(config.ports, top=config.ports.top_elsewhere))
         turns = [
-            Turn(one, its.number, Lane.TROUBLED if its.monitor.troubled else Lane.QUIET)
+            Turn(one, its.beat.number, its.lane)
             for one, its in self._followed.items()
             if occupied[one] is not None
         ]
         for one, its in self._followed.items():
             if occupied[one] is None:
-                its.attempt(now, next(self._numbers))
+                its.beat = its.beat.tried(now.monotonic, self._account.number())
         for lane in Lane:
             for one in in_turn(turns, lane):
-                if not self._purses.may_poll(lane) or self._stop_requested():
+                if not self._account.may_poll(lane) or self._stop_requested():
                     break
-                before = cpu()
-                failures += self._poll_one(one, now, config, empty=not occupied[one])
-                self._purses = self._purses.pay(cpu() - before, lane)
-            self._purses = self._purses.hand_over(lane)
-        self._cpu_before = cpu()
+                poll = partial(self._poll_one, one, now, config, empty=not occupied[one])
+                failed, _ = self._account.pay(lane, poll, cpu)
+                failures += failed
+            self._account.hand_over(lane)
         return Round(
             tuple(self._observations(now, config.poll.top_namespaces)),
             tuple(failures),
@@ -118,15 +121,6 @@ class Rounds:
     def close(self) -> None:
         """Let go of all namespaces."""
         self._neighbourhood.close()
-
-    def _earn(self, now: Moment, config: Config, cpu_now: float) -> None:
-        """Put into the purses what the budget gives, less what the process itself has used."""
-        interval = config.poll.interval
-        since = interval if self._last is None else now.monotonic - self._last
-        spent = 0.0 if self._cpu_before is None else cpu_now - self._cpu_before
-        self._last = now.monotonic
-        income = config.poll.budget * min(since, STALE_AFTER_INTERVALS * interval)
-        self._purses = self._purses.earn(income, spent)
 
     def _follow(self, now: Moment, failures: list[Failure]) -> dict[Neighbour, bool | None]:
         """Take up who has sockets, and forget who has gone or has long had none."""
@@ -154,7 +148,7 @@ class Rounds:
         self, one: Neighbour, now: Moment, config: Config, *, empty: bool
     ) -> list[Failure]:
         its = self._followed[one]
-        its.attempt(now, next(self._numbers))
+        its.beat = its.beat.tried(now.monotonic, self._account.number())
         _, failures = its.monitor.poll(now, config, empty=empty)
         return _worth_telling(failures)
 
@@ -165,10 +159,9 @@ class Rounds:
         ]
         self._shown = shown_namespaces(candidates, self._shown, top)
         for its in self._followed.values():
-            waited = now.monotonic - its.looked_at if its.looked_at > -math.inf else 0.0
             yield replace(
                 its.monitor.observation,
-                beat=max(its.gap, waited),
+                beat=its.beat.seconds(now.monotonic),
                 folded=its.monitor.name not in self._shown,
             )
 

@@ -1,6 +1,6 @@
 """One pure file per diagnosis. A new one is a file, and its line in ALL."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field, make_dataclass
 from typing import Any
 
@@ -38,6 +38,9 @@ ALL: tuple[Detector, ...] = (
     conntrack_pressure.DETECTOR,
 )
 
+#: Those that can judge by a part of a table, without the sockets at rest.
+OF_PART = tuple(detector for detector in ALL if not detector.of_all)
+
 #: The configuration's `detect`: one table of limits per detector, by its name.
 Detect = make_dataclass(
     "Detect",
@@ -72,11 +75,13 @@ def blind(limits: Limits) -> frozenset[str]:
     )
 
 
-def diagnose(sight: Sight, limits: Mapping[str, DetectorLimits]) -> tuple[Finding, ...]:
-    """Let every detector that is enabled judge."""
+def diagnose(
+    sight: Sight, limits: Mapping[str, DetectorLimits], detectors: Iterable[Detector] = ALL
+) -> tuple[Finding, ...]:
+    """Let every one of the detectors that is enabled judge."""
     return tuple(
         finding
-        for detector in ALL
+        for detector in detectors
         if limits[detector.name].enabled
         for finding in detector.find(sight, limits[detector.name])
     )

@@ -62,7 +62,7 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
         )
 
 
-DETECTOR = Detector(NAME, "SockmonDeadPeer", Limits, find)
+DETECTOR = Detector(NAME, "SockmonDeadPeer", Limits, find, of_all=True)
 
 
 def _evidence(

@@ -44,12 +44,16 @@ class DetectorLimits:
 
 
 class Detector(NamedTuple):
-    """`name` is its key in the configuration; `alert` the alert that its findings raise."""
+    """`name` is its key in the configuration; `alert` the alert that its findings raise.
+
+    of_all: it judges by sockets at rest too, so only a read of the whole table gives it a say.
+    """
 
     name: str
     alert: str
     limits: type[DetectorLimits]
     find: Callable[[Sight, Any], Iterable[Finding]]
+    of_all: bool = False
 
 
 class Judged(NamedTuple):

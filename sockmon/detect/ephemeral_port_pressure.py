@@ -60,7 +60,7 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
             yield from _judge(sight, limits, use)
 
 
-DETECTOR = Detector(NAME, "SockmonEphemeralPortPressure", Limits, find)
+DETECTOR = Detector(NAME, "SockmonEphemeralPortPressure", Limits, find, of_all=True)
 
 
 def _judge(sight: Sight, limits: Limits, use: PortUse) -> Iterator[Finding]:

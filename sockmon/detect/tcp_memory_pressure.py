@@ -57,7 +57,7 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
     )
 
 
-DETECTOR = Detector(NAME, "SockmonTcpMemoryPressure", Limits, find)
+DETECTOR = Detector(NAME, "SockmonTcpMemoryPressure", Limits, find, of_all=True)
 
 
 def _evidence(sight: Sight, used: int, memory: TcpMemoryLimits) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
     )
 
 
-DETECTOR = Detector(NAME, "SockmonTimeWaitPressure", Limits, find)
+DETECTOR = Detector(NAME, "SockmonTimeWaitPressure", Limits, find, of_all=True)
 
 
 def _evidence(sight: Sight, buckets: int, most: int) -> dict[str, Any]:

@@ -41,3 +41,10 @@ class NamespaceError(KernelError):
 
     The reason "gone" says that there is none any more where it was found.
     """
+
+
+class HelperError(KernelError):
+    """The privileged helper, which was to look into other namespaces, did not answer as it should.
+
+    The reason "gone" says that it had failed a moment before, and was not asked again.
+    """

@@ -1,14 +1,17 @@
 """The host's other network namespaces: named for people, entered, followed as they come and go."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
-from sockmon.kernel import entering, procfs
-from sockmon.kernel.errors import KernelError, NamespaceError
-from sockmon.kernel.outside import OutsideSource
+from sockmon.kernel.access import Access, OwnAccess
+from sockmon.kernel.errors import KernelError, NamespaceError, ProcError
+from sockmon.kernel.helper.client import HelperAccess
+from sockmon.kernel.outside import OutsideSource, visible
 from sockmon.kernel.owners import label, unit_of
-from sockmon.kernel.places import Place, processes_visible, read_cgroup
+from sockmon.kernel.places import Place
+from sockmon.kernel.sockdiag import Transport
 from sockmon.kernel.source import HOST, KernelSource, Source
+from sockmon.model.limits import Limits, PortRange
 from sockmon.model.series import OTHER
 
 T = TypeVar("T")
@@ -33,10 +36,11 @@ class Neighbour:
     place: where it was found last; the process by which it was found may end before it does.
     """
 
-    def __init__(self, name: str, place: Place, host: KernelSource) -> None:
+    def __init__(self, name: str, place: Place, host: KernelSource, access: Access) -> None:
         self.name = name
         self.place = place
         self._host = host
+        self._access = access
         self._inside: KernelSource | None = None
         self._outside = OutsideSource(name, lambda: self.place, host.proc, host.stop_requested)
         self._may_enter = place.inode is not None
@@ -48,32 +52,28 @@ class Neighbour:
         """
         if self._inside is None and self._may_enter:
             try:
-                self._within(lambda: None)
+                self.open_transport().close()
             except KernelError as error:
-                if error.reason not in _DENIED or self.hidden:
+                if error.reason not in _DENIED or not self.degraded:
                     raise
             else:
-                self._inside = self._host.neighbour(
-                    self.name, self._within, lambda: self.place.way_in
-                )
+                self._inside = self._host.neighbour(self.name, self)
         return self._inside or self._outside
 
     @property
     def hidden(self) -> bool:
-        """Whether nothing of it can be seen: it has no process, and may not be entered."""
-        return not self._may_enter and self.place.pid is None
+        """Whether nothing of it can be seen: it may not be entered, and shows no process here."""
+        return not self._may_enter and not visible(self._host.proc, self.place)
 
     @property
     def degraded(self) -> bool:
         """Whether it can be seen from outside only."""
-        return not self._may_enter and self.place.pid is not None
+        return not self._may_enter and not self.hidden
 
     def occupied(self) -> bool | None:
         """Whether it has sockets, by its sockstat; None if it is hidden. Raises KernelError."""
-        if self.place.pid is not None:
-            return self._outside.occupied()
         try:
-            return self._within(lambda: procfs.read_occupied(self._host.proc))
+            return None if self.hidden else self._entering(self._access.occupied)
         except KernelError:
             if self.hidden:
                 return None
@@ -92,11 +92,26 @@ class Neighbour:
         if self._inside is not None:
             self._inside.close()
 
-    def _within(self, function: Callable[[], T]) -> T:
-        if self.place.inode is None:
-            raise NamespaceError("entering the network namespace", "EACCES")
+    def open_transport(self) -> Transport:
+        """Open a netlink socket inside; raises KernelError."""
+        return self._entering(self._access.open_transport)
+
+    def limits(self, known: Limits | None) -> tuple[Limits, list[ProcError]]:
+        """Read as procfs.read_limits() does, inside; raises KernelError."""
+        return self._entering(lambda place: self._access.limits(place, known))
+
+    def port_range(self) -> PortRange:
+        """Read as procfs.read_port_range() does, inside; raises KernelError."""
+        return self._entering(self._access.port_range)
+
+    def way_in(self) -> str:
+        """Return what runs a command inside when put before it."""
+        return self.place.way_in
+
+    def _entering(self, ask: Callable[[Place], T]) -> T:
+        """Ask what may take entering, and note it if that is not allowed."""
         try:
-            return entering.inside(self.place.path, self.place.inode, function)
+            return ask(self.place)
         except NamespaceError as error:
             self._may_enter &= error.reason not in _DENIED
             raise
@@ -105,13 +120,43 @@ class Neighbour:
 class Neighbourhood:
     """Follows the host's other namespaces. For one thread."""
 
-    def __init__(self, host: KernelSource) -> None:
+    def __init__(self, host: KernelSource, helper: str | None = None) -> None:
+        """helper: the socket of the privileged helper to ask; else this process does it itself."""
         self._host = host
+        self._access: Access = (
+            OwnAccess(host.look_around, host.proc) if helper is None else HelperAccess(helper)
+        )
         self._known: dict[str, Neighbour] = {}
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of CPU time that the helper has spent for it, which is in no clock of ours."""
+        return self._access.cpu
 
     def look(self) -> tuple[Neighbour, ...]:
         """Return those that there are now, and let go of the others; raises KernelError."""
-        places = self._host.look_around()
+        try:
+            return self._follow(self._access.look())
+        except KernelError:
+            # Who cannot see which have ended must hold none.
+            for neighbour in self._known.values():
+                neighbour.close()
+            raise
+
+    def unseen(self) -> tuple[str, ...]:
+        """Say what was not seen in full at the last look, and what would show it."""
+        outside = sum(neighbour.degraded for neighbour in self._known.values())
+        hidden = sum(neighbour.hidden for neighbour in self._known.values())
+        return self._access.unseen(outside, hidden)
+
+    def close(self) -> None:
+        """Let go of all."""
+        for neighbour in self._known.values():
+            neighbour.close()
+        self._known = {}
+        self._access.close()
+
+    def _follow(self, places: Mapping[str, Place]) -> tuple[Neighbour, ...]:
         for key, neighbour in tuple(self._known.items()):
             place = places.get(key)
             if place is None or not neighbour.is_at(place):
@@ -124,38 +169,12 @@ class Neighbourhood:
             if key not in self._known:
                 name = self._name(place, taken)
                 taken.add(name)
-                self._known[key] = Neighbour(name, place, self._host)
+                self._known[key] = Neighbour(name, place, self._host, self._access)
         return tuple(self._known.values())
-
-    def unseen(self) -> tuple[str, ...]:
-        """Say what was not seen in full at the last look, and what would show it."""
-        outside = sum(neighbour.degraded for neighbour in self._known.values())
-        hidden = sum(neighbour.hidden for neighbour in self._known.values())
-        told = []
-        if outside or hidden:
-            told.append(
-                f"{outside} network namespaces are seen from outside, so their sockets are counted "
-                f"but not diagnosed, and {hidden} not at all: root, or CAP_SYS_ADMIN and "
-                "CAP_SYS_PTRACE, would let sockmon enter them"
-            )
-        if not processes_visible(self._host.proc):
-            told.append(
-                "other users' processes are hidden (ProtectProc= or hidepid=), and with them their "
-                "network namespaces: CAP_SYS_PTRACE would show them"
-            )
-        return tuple(told)
-
-    def close(self) -> None:
-        """Let go of all."""
-        for neighbour in self._known.values():
-            neighbour.close()
-        self._known = {}
 
     def _name(self, place: Place, taken: Collection[str]) -> str:
         """Name it for people: as somebody did, or by its first process's container or unit."""
-        name = place.given
-        if name is None and place.pid is not None:
-            name = inhabitant(read_cgroup(self._host.proc, place.pid))
+        name = place.given or inhabitant(self._access.cgroup(place))
         name = label(name) if name else f"netns-{place.number}"
         while name in taken or name in _RESERVED:
             name = f"{name}-{place.number}"

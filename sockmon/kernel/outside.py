@@ -19,6 +19,7 @@ from sockmon.kernel.places import Place, directory_of
 from sockmon.kernel.uapi import Family
 from sockmon.model.ages import NOTHING_HEARD, LastHeard
 from sockmon.model.limits import Limits, PortRange
+from sockmon.model.states import RESTING_STATES
 from sockmon.model.table import SocketTable
 
 T = TypeVar("T")
@@ -50,6 +51,11 @@ class OutsideSource:
         """Read all TCP sockets; raises KernelError."""
         return self._table("tcp", families)
 
+    def passing(self, families: tuple[Family, ...]) -> tuple[SocketTable, LastHeard]:
+        """Read all, and leave out those at rest; raises KernelError."""
+        table = self.tcp(families)
+        return table.select(~np.isin(table.state, RESTING_STATES)), NOTHING_HEARD
+
     def udp(self, families: tuple[Family, ...]) -> SocketTable:
         """Read all UDP sockets; raises KernelError."""
         return self._table("udp", families)
@@ -69,17 +75,13 @@ class OutsideSource:
             )
 
         try:
-            return self._from_inside(read), []
+            return below(self.proc, self.place(), read), []
         except KernelError as error:
             return Limits(), [error]
 
     def port_range(self) -> PortRange:
         """Read the ports that connect() may choose from in the daemon's own namespace."""
         return procfs.read_port_range(self.proc)
-
-    def occupied(self) -> bool:
-        """Whether there are sockets inside; raises KernelError."""
-        return self._from_inside(lambda task: procfs.read_occupied(self.proc, task))
 
     def way_in(self) -> str:
         """Return what runs a command inside when put before it."""
@@ -94,24 +96,39 @@ class OutsideSource:
             parts = [_read(directory, protocol, family) for family in families]
             return np.concatenate([np.empty(0, uapi.INET_DIAG_MSG), *parts])
 
-        messages = self._from_inside(read)
+        messages = below(self.proc, self.place(), read)
         messages["cookie"] = np.arange(1, len(messages) + 1)  # each is a socket of its own
         nothing = np.zeros(len(messages), np.uint64)
         return SocketTable.from_messages(messages, nothing, nothing)
 
-    def _from_inside(self, read: Callable[[str], T]) -> T:
-        """Read below a process that is inside, and was to the end: else it is another's story."""
-        place = self.place()
-        try:
-            result = read(str(place.pid))
-            if directory_of(self.proc, str(place.pid)) == place.directory:
-                return result
-        except OSError:
-            pass  # it has ended
-        except KernelError as error:
-            if error.reason not in _GONE:
-                raise
-        raise NamespaceError("reading the network namespace from outside", "gone")
+
+def visible(proc: Path, place: Place) -> bool:
+    """Whether the process by which it was found is to be seen in this /proc, and is there still."""
+    try:
+        return place.pid is not None and directory_of(proc, place.pid) == place.directory
+    except OSError:
+        return False
+
+
+def occupied(proc: Path, place: Place) -> bool:
+    """Whether there are sockets in a namespace that has a process; raises KernelError."""
+    return below(proc, place, lambda task: procfs.read_occupied(proc, task))
+
+
+def below(proc: Path, place: Place, read: Callable[[str], T]) -> T:
+    """Read below a process that is inside, and was to the end: else it is another's story.
+
+    Raises NamespaceError with the reason "gone" if it was not, and whatever `read` raises.
+    """
+    try:
+        result = read(str(place.pid))
+    except KernelError as error:
+        if error.reason not in _GONE:
+            raise
+    else:
+        if visible(proc, place):
+            return result
+    raise NamespaceError("reading the network namespace from outside", "gone")
 
 
 def _read(directory: Path, protocol: str, family: Family) -> NDArray[np.void]:

@@ -43,7 +43,12 @@ class Transport(Protocol):
 class NetlinkTransport:
     """The kernel itself, in the network namespace of the thread that opens it."""
 
-    def __init__(self) -> None:
+    def __init__(self, opened: socket.socket | None = None) -> None:
+        """opened: another transport's socket, opened elsewhere; else one is opened here."""
+        if opened is not None:
+            opened.settimeout(0)
+            self._socket = opened
+            return
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, uapi.NETLINK_SOCK_DIAG
         )
@@ -57,6 +62,10 @@ class NetlinkTransport:
         except OSError:
             self._socket.close()
             raise
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor, which another process may be given."""
+        return self._socket.fileno()
 
     def send(self, request: bytes) -> None:
         """Send to the kernel."""

@@ -1,16 +1,16 @@
 """One network namespace as sockmon asks about it: its dumps, and its files under /proc."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.kernel import places, procfs, uapi
-from sockmon.kernel.errors import KernelError
+from sockmon.kernel.errors import KernelError, ProcError
 from sockmon.kernel.places import Place
 from sockmon.kernel.rows import (
     ACK_RECEIVED,
@@ -18,6 +18,7 @@ from sockmon.kernel.rows import (
     DATA_RECEIVED,
     DATA_SENT,
     DROPS,
+    FIELDS,
     INFO_FIELDS,
     INFO_PRESENT,
     RowBuffer,
@@ -33,14 +34,48 @@ from sockmon.model.table import SocketTable
 
 HOST = "host"
 
+#: Of sockets in these states it tells something that tcp_info says when they last heard and sent.
+_HEARD_IN = (TcpState.CLOSE_WAIT, TcpState.FIN_WAIT2)
 
-#: Calls what it is given where a namespace's files and sockets are to be opened.
-Within = Callable[[Callable[[], Any]], Any]
+
+class Inside(Protocol):
+    """What is to be had only inside a namespace, or by whoever enters it."""
+
+    def open_transport(self) -> Transport:
+        """Open a netlink socket there; raises OSError and KernelError."""
+        ...
+
+    def limits(self, known: Limits | None) -> tuple[Limits, list[ProcError]]:
+        """Read as procfs.read_limits() does; raises KernelError."""
+        ...
+
+    def port_range(self) -> PortRange:
+        """Read as procfs.read_port_range() does; raises KernelError."""
+        ...
+
+    def way_in(self) -> str:
+        """Return what runs a command inside when put before it; nothing where one is inside."""
+        ...
 
 
-def here(function: Callable[[], Any]) -> Any:
-    """Call the function where the caller is."""
-    return function()
+@dataclass(frozen=True, slots=True)
+class Here:
+    """The namespace of whoever asks, or a recording of it."""
+
+    proc: Path
+    open_transport: Callable[[], Transport] = NetlinkTransport
+
+    def limits(self, known: Limits | None) -> tuple[Limits, list[ProcError]]:
+        """Read as procfs.read_limits() does."""
+        return procfs.read_limits(self.proc, known)
+
+    def port_range(self) -> PortRange:
+        """Read as procfs.read_port_range() does; raises ProcError."""
+        return procfs.read_port_range(self.proc)
+
+    def way_in(self) -> str:
+        """Return nothing: one is inside."""
+        return ""
 
 
 class Source(Protocol):
@@ -64,6 +99,10 @@ class Source(Protocol):
 
     def tcp(self, families: tuple[Family, ...]) -> SocketTable:
         """Return all TCP sockets, or those of no family at all; raises KernelError."""
+        ...
+
+    def passing(self, families: tuple[Family, ...]) -> tuple[SocketTable, LastHeard]:
+        """Return the TCP sockets that are not at rest, and last_heard() of them, at once."""
         ...
 
     def udp(self, families: tuple[Family, ...]) -> SocketTable:
@@ -99,23 +138,24 @@ class Buffers:
     tcp: RowBuffer = field(default_factory=RowBuffer)
     udp: RowBuffer = field(default_factory=RowBuffer)
     info: RowBuffer = field(default_factory=lambda: RowBuffer(INFO_FIELDS))
+    passing: RowBuffer = field(default_factory=lambda: RowBuffer(FIELDS + INFO_FIELDS))
 
 
 @dataclass(frozen=True, slots=True)
 class KernelSource:
     """Where one namespace's facts come from: the kernel itself, or a recording of one.
 
-    within: calls what must be called inside the namespace. way_in: see Source. look_around: where
-    there are other namespaces; a recording knows of none.
+    look_around: where there are other namespaces; a recording knows of none. one_walk: both
+    families of TCP are asked for at once; a recording has them one by one.
     """
 
     diag: SockDiag
     proc: Path
+    inside: Inside
     name: str = HOST
     stop_requested: Callable[[], bool] = lambda: False
-    within: Within = here
-    way_in: Callable[[], str] = str
     look_around: Callable[[], Mapping[str, Place]] = dict
+    one_walk: bool = False
     buffers: Buffers = field(default_factory=Buffers, repr=False, compare=False)
     degraded: bool = field(default=False, init=False)
 
@@ -123,7 +163,9 @@ class KernelSource:
     def live(stop_requested: Callable[[], bool] = lambda: False) -> "KernelSource":
         """The namespace of the calling thread."""
         proc = Path("/proc")
-        return KernelSource.over(NetlinkTransport, proc, stop_requested, partial(places.scan, proc))
+        look_around = partial(places.scan, proc)
+        source = KernelSource.over(NetlinkTransport, proc, stop_requested, look_around)
+        return replace(source, one_walk=True)
 
     @staticmethod
     def over(
@@ -136,19 +178,25 @@ class KernelSource:
         buffers = Buffers()
         diag = SockDiag(open_transport, stop_requested, buffers.room)
         return KernelSource(
-            diag, proc, stop_requested=stop_requested, look_around=look_around, buffers=buffers
+            diag,
+            proc,
+            Here(proc, open_transport),
+            stop_requested=stop_requested,
+            look_around=look_around,
+            buffers=buffers,
         )
 
-    def neighbour(self, name: str, within: Within, way_in: Callable[[], str]) -> "KernelSource":
+    def neighbour(self, name: str, inside: Inside) -> "KernelSource":
         """The same kernel in another namespace, read into the same memory."""
-
-        def open_transport() -> Transport:
-            opened: Transport = within(NetlinkTransport)
-            return opened
-
-        diag = SockDiag(open_transport, self.stop_requested, self.buffers.room)
+        diag = SockDiag(inside.open_transport, self.stop_requested, self.buffers.room)
         return KernelSource(
-            diag, self.proc, name, self.stop_requested, within, way_in, buffers=self.buffers
+            diag,
+            self.proc,
+            inside,
+            name,
+            self.stop_requested,
+            one_walk=self.one_walk,
+            buffers=self.buffers,
         )
 
     def families(self) -> tuple[Family, ...]:
@@ -156,36 +204,31 @@ class KernelSource:
         return tuple(Family) if procfs.has_ipv6(self.proc) else (Family.IPV4,)
 
     def tcp(self, families: tuple[Family, ...]) -> SocketTable:
-        """Dump all TCP sockets into a table that is good until the next call; raises DumpError.
+        """Dump all TCP sockets into a table that is good until the next call; raises DumpError."""
+        states = uapi.ALL_STATES & ~uapi.LISTENING
+        others = [_asking(family, states) for family in self._asked(families)]
+        requests = (*_listeners(families), *others)
+        return _table(self.diag.dump(*requests, into=self.buffers.tcp))
 
-        Listeners are asked for apart: the kernel keeps them apart, so it costs nothing, and only
-        of them is SKMEMINFO wanted, which costs a socket lock and bytes.
+    def passing(self, families: tuple[Family, ...]) -> tuple[SocketTable, LastHeard]:
+        """Dump the TCP sockets that are not at rest, with tcp_info; raises DumpError.
+
+        Each dump walks over all sockets there are, at rest or not: so there is one, not two.
         """
-        listeners = [
-            DumpRequest(uapi.Protocol.TCP, family, uapi.LISTENING, Attribute.SKMEMINFO.request_bit)
-            for family in families
-        ]
-        others = [
-            DumpRequest(uapi.Protocol.TCP, family, uapi.ALL_STATES & ~uapi.LISTENING)
-            for family in families
-        ]
-        return _table(self.diag.dump(*listeners, *others, into=self.buffers.tcp))
+        states = uapi.PASSING & ~uapi.LISTENING
+        others = [_asking(family, states, Attribute.INFO) for family in self._asked(families)]
+        rows = self.diag.dump(*_listeners(families), *others, into=self.buffers.passing)
+        heard = _last_heard(rows, np.isin(rows.messages["state"], _HEARD_IN))
+        return _table(rows), heard
 
     def last_heard(self, families: tuple[Family, ...]) -> LastHeard:
         """Ask when sockets in CLOSE_WAIT and FIN_WAIT2 last sent and heard; raises DumpError.
 
         tcp_info takes the socket lock and triples the bytes, so only these states are asked.
         """
-        states = 1 << TcpState.CLOSE_WAIT | 1 << TcpState.FIN_WAIT2
-        extensions = Attribute.INFO.request_bit
-        requests = [
-            DumpRequest(uapi.Protocol.TCP, family, states, extensions) for family in families
-        ]
-        rows = self.diag.dump(*requests, into=self.buffers.info)
-        sent, heard = rows.fields[DATA_SENT.name], rows.fields[ACK_RECEIVED.name]
-        told = np.flatnonzero(rows.fields[INFO_PRESENT.name])
-        received = rows.fields[DATA_RECEIVED.name]
-        return LastHeard.of(rows.messages["cookie"][told], sent[told], heard[told], received[told])
+        states = sum(1 << state for state in _HEARD_IN)
+        requests = [_asking(family, states, Attribute.INFO) for family in self._asked(families)]
+        return _last_heard(self.diag.dump(*requests, into=self.buffers.info))
 
     def udp(self, families: tuple[Family, ...]) -> SocketTable:
         """Dump all UDP sockets, good until the next call; raises DumpError."""
@@ -195,15 +238,22 @@ class KernelSource:
     def limits(self, known: Limits | None = None) -> tuple[Limits, list[KernelError]]:
         """Read limits and counters, and what could not be read; `known` ones' settings are kept."""
         try:
-            limits, errors = self.within(partial(procfs.read_limits, self.proc, known))
+            limits, errors = self.inside.limits(known)
         except KernelError as error:
             return Limits(), [error]
-        return limits, errors
+        return limits, [*errors]
 
     def port_range(self) -> PortRange:
         """Read the ports that connect() may choose from; raises KernelError."""
-        read: PortRange = self.within(partial(procfs.read_port_range, self.proc))
-        return read
+        return self.inside.port_range()
+
+    def way_in(self) -> str:
+        """Return what runs a command inside when put before it; nothing where one is inside."""
+        return self.inside.way_in()
+
+    def _asked(self, families: tuple[Family, ...]) -> tuple[Family | None, ...]:
+        """Return what to ask for one by one: all families at once, if the kernel is a live one."""
+        return (None,) if self.one_walk and len(families) == len(Family) else families
 
     def close(self) -> None:
         """Close the netlink socket, which would keep the namespace alive."""
@@ -214,3 +264,26 @@ def _table(rows: Rows) -> SocketTable:
     return SocketTable.from_messages(
         rows.messages, rows.fields[CGROUP_ID.name], rows.fields[DROPS.name]
     )
+
+
+def _asking(family: Family | None, states: int, *extensions: Attribute) -> DumpRequest:
+    bits = sum(extension.request_bit for extension in extensions)
+    return DumpRequest(uapi.Protocol.TCP, family, states, bits)
+
+
+def _listeners(families: tuple[Family, ...]) -> list[DumpRequest]:
+    """Ask for listeners apart.
+
+    The kernel keeps them apart, so it costs nothing, and only of them is SKMEMINFO wanted, which
+    costs a socket lock and bytes.
+    """
+    return [_asking(family, uapi.LISTENING, Attribute.SKMEMINFO) for family in families]
+
+
+def _last_heard(rows: Rows, of: NDArray[np.bool_] | None = None) -> LastHeard:
+    """Take tcp_info's times out of rows, of some or of all that have it."""
+    has_info = rows.fields[INFO_PRESENT.name] != 0
+    told = np.flatnonzero(has_info if of is None else has_info & of)
+    fields = (DATA_SENT, ACK_RECEIVED, DATA_RECEIVED)
+    times = [rows.fields[field.name][told] for field in fields]
+    return LastHeard.of(rows.messages["cookie"][told], *times)

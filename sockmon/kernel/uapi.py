@@ -7,10 +7,11 @@ from enum import IntEnum
 
 import numpy as np
 
-from sockmon.model.states import TcpState
+from sockmon.model.states import RESTING_STATES, TcpState
 
 NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
+TCPDIAG_GETSOCK = 18  # its forerunner, which asks for TCP of every family
 
 NLM_F_REQUEST = 0x001
 NLM_F_DUMP = 0x300
@@ -29,6 +30,7 @@ BOUND_INACTIVE = 13
 
 LISTENING = 1 << TcpState.LISTEN
 ALL_STATES = sum(1 << state for state in TcpState) | 1 << BOUND_INACTIVE
+PASSING = sum(1 << state for state in TcpState if state not in RESTING_STATES)
 
 
 class Attribute(IntEnum):

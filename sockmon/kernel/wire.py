@@ -25,7 +25,9 @@ Index = NDArray[np.intp]
 Fields = dict[str, NDArray[np.uint64]]
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port id
-_REQUEST = struct.Struct("=BBBBI48x")  # struct inet_diag_req_v2; the socket id filters no dump
+# The socket id filters no dump, and there is no bytecode.
+_REQUEST = struct.Struct("=BBBBI48x")  # struct inet_diag_req_v2
+_OLD_REQUEST = struct.Struct("=BBBB48xII")  # struct inet_diag_req
 _ERRNO = struct.Struct("=i")
 
 _WORD = 4
@@ -41,22 +43,40 @@ _FEW = 8  # chunks
 
 
 class DumpRequest(NamedTuple):
-    """One question: the sockets of a family and protocol in any state of the mask."""
+    """One question: the sockets of a family and protocol in any state of the mask.
+
+    family: None for both, in one walk over the table instead of two; of TCP alone.
+    """
 
     protocol: Protocol
-    family: Family
+    family: Family | None
     states: int = uapi.ALL_STATES
     extensions: int = 0
 
     def encode(self, sequence: int) -> bytes:
-        """Return the netlink message: 72 bytes."""
-        body = _REQUEST.pack(self.family, self.protocol, self.extensions, 0, self.states)
+        """Return the netlink message: 72 or 76 bytes."""
+        if self.family is None:
+            # net/ipv4/inet_diag.c, inet_diag_dump_compat(): whatever family is named, all are told.
+            body = _OLD_REQUEST.pack(0, 0, 0, self.extensions, self.states, 0)
+        else:
+            body = _REQUEST.pack(self.family, self.protocol, self.extensions, 0, self.states)
         flags = uapi.NLM_F_REQUEST | uapi.NLM_F_DUMP
         length = _HEADER.size + len(body)
-        return _HEADER.pack(length, uapi.SOCK_DIAG_BY_FAMILY, flags, sequence, 0) + body
+        return _HEADER.pack(length, self.kind, flags, sequence, 0) + body
+
+    @property
+    def kind(self) -> int:
+        """The netlink type of the request, and of each socket in the reply."""
+        return uapi.TCPDIAG_GETSOCK if self.family is None else uapi.SOCK_DIAG_BY_FAMILY
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """The families of the sockets in the reply."""
+        return tuple(Family) if self.family is None else (self.family,)
 
     def __str__(self) -> str:
-        return f"sock_diag dump of {self.protocol.name.lower()}/{self.family.name.lower()}"
+        families = "+".join(family.name.lower() for family in self.families)
+        return f"sock_diag dump of {self.protocol.name.lower()}/{families}"
 
 
 class Decoder:
@@ -65,7 +85,8 @@ class Decoder:
     def __init__(self, request: DumpRequest, sequence: int, rows: RowBuffer) -> None:
         self._rows = rows
         self._operation = str(request)
-        self._family = int(request.family)
+        self._kind = request.kind
+        self._families = request.families
         self._sequence = sequence
         self._done = False
 
@@ -83,7 +104,7 @@ class Decoder:
             raise DumpError(self._operation, "sequence", "a reply to another request")
         if (kinds_and_flags & uapi.NLM_F_DUMP_INTR << 16).any():
             raise DumpError(self._operation, "interrupted", "the kernel's table changed meanwhile")
-        is_socket = kinds == uapi.SOCK_DIAG_BY_FAMILY
+        is_socket = kinds == self._kind
         if not is_socket.all():
             self._control(words, heads, ~is_socket)
             heads = heads[is_socket]
@@ -180,7 +201,9 @@ class Decoder:
         states = messages["state"]
         if (states < TcpState.ESTABLISHED).any() or (states > TcpState.CLOSING).any():
             raise self._malformed("a state that no TCP knows")
-        if (messages["family"] != self._family).any():
+        first, last = min(self._families), max(self._families)
+        family = messages["family"]
+        if ((family != first) & (family != last)).any():
             raise self._malformed("a socket of another family")
         new = self._rows.append(heads.size)
         new.messages.view(_OPAQUE)[:] = messages.view(_OPAQUE)  # as bytes, not field by field

@@ -97,6 +97,36 @@ def by_role_and_port(table: SocketTable, roles: Roles) -> Groups:
     )
 
 
+def sum_of(first: Groups, second: Groups) -> Groups:
+    """Add the sockets of two tables that have none in common."""
+    codes, row = np.unique(np.concatenate([first.codes, second.codes]), return_inverse=True)
+
+    def added(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+        total = np.zeros((codes.size, *one.shape[1:]), np.int64)
+        np.add.at(total, row, np.concatenate([one, other]))
+        return total
+
+    return Groups(
+        codes,
+        added(first.states, second.states),
+        added(first.receive_queue, second.receive_queue),
+        added(first.send_queue, second.send_queue),
+    )
+
+
+def difference(all_of: Groups, part: Groups) -> Groups:
+    """Take away sockets that are among those of the first."""
+    at = np.searchsorted(all_of.codes, part.codes)
+    states, receive_queue, send_queue = (
+        column.copy() for column in (all_of.states, all_of.receive_queue, all_of.send_queue)
+    )
+    states[at] -= part.states
+    receive_queue[at] -= part.receive_queue
+    send_queue[at] -= part.send_queue
+    left = states.any(axis=1)
+    return Groups(all_of.codes[left], states[left], receive_queue[left], send_queue[left])
+
+
 def _sum_by_code(
     codes: NDArray[np.uint32], code: Column, table: SocketTable, queue: Column
 ) -> NDArray[np.int64]:

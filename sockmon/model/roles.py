@@ -35,12 +35,20 @@ class Listened:
     ports: PortMask = field(default_factory=no_ports)
 
     def seen(self, table: SocketTable) -> "Listened":
-        """Return what is remembered after one more poll."""
+        """Return what is remembered after one more poll of all sockets."""
         in_use = no_ports()
         in_use[table.local_port] = True
-        listening = no_ports()
-        listening[table.local_port[np.flatnonzero(table.state == TcpState.LISTEN)]] = True
-        return Listened(listening | self.ports & in_use)
+        return Listened(_listening(table) | self.ports & in_use)
+
+    def seen_in_part(self, table: SocketTable) -> "Listened":
+        """Return what is remembered after a poll of some, listeners among them."""
+        return Listened(_listening(table) | self.ports)
+
+
+def _listening(table: SocketTable) -> PortMask:
+    ports = no_ports()
+    ports[table.local_port[np.flatnonzero(table.state == TcpState.LISTEN)]] = True
+    return ports
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,9 @@ class TcpState(IntEnum):
 #: One past the largest state number: the width of an array indexed by state.
 STATE_SLOTS = max(TcpState) + 1
 
+#: States in which a healthy socket may stay as long as it likes (CLOSE: bound, not connected).
+RESTING_STATES = (TcpState.ESTABLISHED, TcpState.TIME_WAIT, TcpState.CLOSE)
+
 #: iproute2, misc/ss.c, sstate_name[].
 _SS = {
     TcpState.ESTABLISHED: "ESTAB",

@@ -11,9 +11,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from sockmon.kernel.source import KernelSource
+from sockmon.model.ages import LastHeard
 from sockmon.model.counts import GroupKey
+from sockmon.model.states import RESTING_STATES
+from sockmon.model.table import SocketTable
 from tests.lab import AddressKind, NetNs, TcpState, eventually, experiments, states
 from tests.lab.sockets import connections, listening
 from tests.lab.states import HOLD
@@ -214,3 +219,24 @@ def test_a_full_accept_queue_is_shown_whatever_its_rank(netns: NetNs) -> None:
             assert [queue.port for queue in poller.ports().listen_queues] == [full.port]
     finally:
         poller.close()
+
+
+def test_what_is_not_at_rest_is_read_at_once(crowded: NetNs) -> None:
+    source = KernelSource.live()
+
+    def read() -> tuple[SocketTable, LastHeard, SocketTable, LastHeard]:
+        families = source.families()
+        whole = SocketTable.concatenate([source.tcp(families)])
+        return whole, source.last_heard(families), *source.passing(families)
+
+    whole, heard, part, heard_at_once = crowded.call(read)
+    source.close()
+    others = whole.select(~np.isin(whole.state, RESTING_STATES))
+    for name in ("state", "family", "local_port", "remote_port", "inode", "cgroup_id", "drops"):
+        expected = dict(zip(others.cookie.tolist(), getattr(others, name).tolist(), strict=True))
+        assert (
+            dict(zip(part.cookie.tolist(), getattr(part, name).tolist(), strict=True)) == expected
+        )
+    assert {1, 10} <= {*whole.state.tolist()}
+    assert heard_at_once.cookie.size
+    assert heard_at_once.cookie.tolist() == heard.cookie.tolist()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.budget import SURE_SHARE, Lane, Purses, Turn, in_turn
+from sockmon.budget import SURE_SHARE, Account, Beat, Lane, Purses, Turn, in_turn
 
 INCOME = 0.25  # 5 % of a core, every 5 s
 
@@ -102,3 +102,68 @@ def test_idle_times_pay_for_no_storm() -> None:
 def test_without_a_limit_all_are_polled(lane: Lane) -> None:
     purses = Purses().earn(math.inf, 3.0).pay(1e9, lane).hand_over(Lane.TROUBLED)
     assert purses.hand_over(Lane.QUIET).earn(math.inf, 1.0).may_poll(lane)
+
+
+class Cpu:
+    """A clock of CPU time that stands still unless something is done."""
+
+    def __init__(self) -> None:
+        self.used = 0.0
+
+    def __call__(self) -> float:
+        return self.used
+
+    def use(self, seconds: float) -> None:
+        self.used += seconds
+
+
+@given(st.floats(0.01, 5.0), st.floats(0, 0.2), st.integers(1, 60))
+def test_an_account_spends_no_more_than_its_share_whatever_a_poll_costs(
+    cost: float, elsewhere: float, minutes: int
+) -> None:
+    account, cpu = Account(), Cpu()
+    rounds = 12 * minutes
+    for beat in range(rounds):
+        account.earn(5.0 * beat, 5.0, 0.05, cpu)
+        for lane in Lane:
+            if account.may_poll(lane):
+                account.pay(lane, lambda: cpu.use(cost), cpu)
+            account.hand_over(lane)
+        account.settle(cpu)
+        cpu.use(elsewhere)
+    # Two lanes may each owe their last poll; a fifth of the budget is theirs whatever is used.
+    most = max(0.25 * rounds, elsewhere * rounds + SURE_SHARE * 0.25 * rounds)
+    assert cpu.used <= most + 0.25 + 2 * cost + elsewhere
+
+
+def test_the_time_asleep_is_not_saved_up() -> None:
+    account, cpu = Account(), Cpu()
+    account.earn(0.0, 5.0, 0.05, cpu)
+    account.pay(Lane.TROUBLED, lambda: cpu.use(1.0), cpu)
+    account.settle(cpu)
+    account.earn(100_000.0, 5.0, 0.05, cpu)
+    assert not account.may_poll(Lane.TROUBLED), "three intervals' income do not pay for it"
+
+
+def test_a_beat_is_what_lies_between_two_tries_or_has_passed_since() -> None:
+    never = Beat()
+    assert never.seconds(100.0) == 0.0
+    first = never.tried(100.0, 1)
+    assert [first.seconds(now) for now in (100.0, 107.0)] == [0.0, 7.0]
+    second = first.tried(130.0, 2)
+    assert [second.seconds(now) for now in (130.0, 140.0, 190.0)] == [30.0, 30.0, 60.0]
+
+
+def test_a_dear_poll_waits_until_a_minute_has_room_for_it() -> None:
+    account, cpu = Account(), Cpu()
+    account.earn(0.0, 5.0, 0.05, cpu)
+    assert account.fits(1.7)
+    account.pay(Lane.QUIET, lambda: cpu.use(1.7), cpu)
+    account.settle(cpu)
+    fits = []
+    for at in range(5, 70, 5):
+        cpu.use(0.05)  # elsewhere, which counts too
+        account.earn(float(at), 5.0, 0.05, cpu)
+        account.settle(cpu)
+        fits.append(account.fits(1.7))
+    assert fits == [False] * 11 + [True] * 2, "3.3 s a minute at the most"

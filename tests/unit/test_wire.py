@@ -25,6 +25,8 @@ from tests.unit.reference import RefusedError, Row
 
 SEQUENCE = 7
 TCP4 = DumpRequest(Protocol.TCP, Family.IPV4)
+BOTH = DumpRequest(Protocol.TCP, None, states=1 << 8, extensions=0x02)
+OLD_KIND = 18
 
 recorded = pytest.mark.parametrize(
     ("recording", "name"),
@@ -136,9 +138,42 @@ class TestRequests:
         assert struct.unpack_from("=BBBBI", encoded, 16) == (10, 17, 0x40, 0, 0x2BFE)
         assert encoded[24:] == bytes(48), "the socket id filters nothing"
 
+    def test_of_both_families_are_in_the_old_form(self) -> None:
+        encoded = BOTH.encode(7)
+        assert len(encoded) == 76
+        length, kind, flags, sequence, port_id = struct.unpack_from("=IHHII", encoded)
+        assert (length, kind, flags, sequence, port_id) == (76, 18, 0x301, 7, 0)
+        assert struct.unpack_from("=BBBB", encoded, 16) == (0, 0, 0, 0x02)
+        assert encoded[20:68] == bytes(48), "the socket id filters nothing"
+        assert struct.unpack_from("=II", encoded, 68) == (0x0100, 0), "states, and no bytecode"
+        assert str(BOTH) == "sock_diag dump of tcp/ipv4+ipv6"
+
     def test_ask_for_every_state_unless_told_otherwise(self) -> None:
         (states,) = struct.unpack_from("=I", TCP4.encode(1), 20)
         assert states == sum(1 << state for state in range(1, 12)) | 1 << 13
+
+
+class TestBothFamilies:
+    def test_come_in_one_reply(self) -> None:
+        rows = [
+            replace(forge.socket(family=family, cookie=cookie), kind=OLD_KIND)
+            for cookie, family in enumerate([forge.AF_INET, forge.AF_INET6, forge.AF_INET], 1)
+        ]
+        decoded = decode(BOTH, 1, [forge.join(*rows), forge.join(forge.done())])
+        assert decoded.messages["cookie"].tolist() == [1, 2, 3]
+        assert decoded.messages["family"].tolist() == [2, 10, 2]
+
+    @pytest.mark.parametrize(
+        ("row", "reason"),
+        [
+            (forge.socket(), "a message of type 20"),
+            (replace(forge.socket(family=1), kind=OLD_KIND), "another family"),
+            (replace(forge.socket(family=9), kind=OLD_KIND), "another family"),
+        ],
+    )
+    def test_what_was_not_asked_for_is_refused(self, row: Message, reason: str) -> None:
+        with pytest.raises(DumpError, match=reason):
+            decode(BOTH, 1, [forge.join(row), forge.join(forge.done())])
 
 
 class TestRecordings:
@@ -146,7 +181,7 @@ class TestRecordings:
     def test_decode_as_the_reference_does(self, recording: Path, name: str) -> None:
         request = request_of(name)
         chunks = forge.recorded_dump(recording, name)
-        expected = reference.decode(request.family, 1, chunks)
+        expected = reference.decode(request.families[0], 1, chunks)
         assert as_rows(decode(request, 1, chunks)) == expected
 
     @recorded

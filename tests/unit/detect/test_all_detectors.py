@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from sockmon.detect import ALL, Detect, diagnose, limits_of
+from sockmon.detect import ALL, OF_PART, Detect, diagnose, limits_of
 from sockmon.detect.detector import Detector, DetectorLimits
 from sockmon.model.ages import NOBODY, NOTHING_HEARD, LastHeard
 from sockmon.model.finding import SEVERITIES, Finding, FindingKey, Group, Owner, Process
@@ -26,8 +26,9 @@ from sockmon.model.limits import (
 )
 from sockmon.model.listeners import listen_queues, listeners
 from sockmon.model.ports import ephemeral_ports
-from sockmon.model.roles import Listened, roles
+from sockmon.model.roles import Listened, Roles, roles
 from sockmon.model.sight import Past, Rates, Sight
+from sockmon.model.states import RESTING_STATES
 from sockmon.model.table import SocketTable
 from tests.conftest import REPOSITORY
 from tests.unit.detect.builders import NOW
@@ -193,6 +194,22 @@ def test_a_disabled_detector_says_nothing(sight: Sight) -> None:
 @given(sights())
 def test_judging_changes_nothing(sight: Sight) -> None:
     assert diagnose(sight, TOUCHY) == diagnose(sight, TOUCHY)
+
+
+def without_those_at_rest(sight: Sight) -> Sight:
+    rows = np.flatnonzero(~np.isin(sight.table.state, RESTING_STATES))
+    return replace(
+        sight,
+        table=sight.table.select(rows),
+        roles=Roles(sight.roles.is_listener[rows], sight.roles.port[rows]),
+        aged=replace(sight.aged, rows=np.searchsorted(rows, sight.aged.rows)),
+    )
+
+
+@given(sights())
+def test_those_that_judge_a_part_need_no_socket_at_rest(sight: Sight) -> None:
+    part = without_those_at_rest(sight)
+    assert diagnose(part, TOUCHY, OF_PART) == diagnose(sight, TOUCHY, OF_PART)
 
 
 def test_names_and_alerts_are_unique() -> None:

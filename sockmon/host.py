@@ -1,0 +1,67 @@
+"""The polls of the daemon's own namespace, which is paced when its table is large.
+
+A small table is read whole at every poll. Of a large one the sockets in states that mean trouble
+are read at every poll, and everybody when the budget has a turn for that; what was at rest then is
+taken to be so still.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from sockmon.budget import MINUTE, Account, Beat, Lane
+from sockmon.config import Config
+from sockmon.kernel.source import KernelSource
+from sockmon.model.observation import Failure, Moment, NamespaceObservation
+from sockmon.namespace import NamespaceMonitor
+
+
+class Host:
+    """Polls the namespace that the daemon is in, within the budget."""
+
+    def __init__(self, source: KernelSource, account: Account) -> None:
+        self.monitor = NamespaceMonitor(source)
+        self._account = account
+        self._whole = Beat()
+        self._cost = 0.0  # of the last whole read, in seconds of CPU time
+
+    def poll(
+        self, now: Moment, config: Config, cpu: Callable[[], float], longest_waiting: float
+    ) -> tuple[NamespaceObservation, list[Failure]]:
+        """Poll once, whole or in part, or not at all if even a part is too dear for now.
+
+        longest_waiting: the number of the last try of whoever else waits for a turn.
+        """
+        account, budget = self._account, config.poll
+        earn = partial(account.earn, now.monotonic, budget.interval, budget.budget, cpu)
+        if not self.monitor.large:
+            return self._poll_small(now, config, cpu, earn)
+        earn()
+        affordable = account.may_poll(Lane.QUIET) and self._whole.number <= longest_waiting
+        waited = now.monotonic - self._whole.at
+        whole = affordable and (account.fits(self._cost) or waited >= MINUTE)
+        lane = Lane.QUIET if whole else Lane.TROUBLED
+        failures: list[Failure] = []
+        if whole or account.may_poll(lane):
+            read = partial(self.monitor.poll, now, config, whole=whole)
+            (_, failures), cost = account.pay(lane, read, cpu)
+            if whole:
+                self._note_whole(now, cost)
+        beat = self._whole.seconds(now.monotonic)
+        return replace(self.monitor.observation, beat=beat), failures
+
+    def _poll_small(
+        self, now: Moment, config: Config, cpu: Callable[[], float], earn: Callable[[], None]
+    ) -> tuple[NamespaceObservation, list[Failure]]:
+        """Read it whole: it is not worth pacing, and among what the daemon needs for itself."""
+        before = cpu()
+        polled = self.monitor.poll(now, config)
+        self._note_whole(now, cpu() - before)
+        earn()
+        if self.monitor.large:  # it has become so
+            self._account.owe(Lane.QUIET, self._cost)
+        return polled
+
+    def _note_whole(self, now: Moment, cost: float) -> None:
+        self._whole = self._whole.tried(now.monotonic, self._account.number())
+        self._cost = cost

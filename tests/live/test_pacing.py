@@ -1,0 +1,147 @@
+"""A large table: trouble is read at every poll, everybody when the budget has a turn for that."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import pairwise
+
+import pytest
+
+from sockmon.config import Config, parse
+from sockmon.kernel.source import KernelSource
+from sockmon.model.observation import Moment, NamespaceObservation
+from sockmon.model.states import TcpState
+from sockmon.monitor import Monitor
+from tests.lab import AddressKind, NetNs, states
+from tests.lab.sockets import connected, connections, kept, listening
+
+pytestmark = pytest.mark.root
+
+#: Both ends of each make a table that is large.
+CONNECTIONS = 10_100
+INTERVAL = 5.0
+
+
+class Expensive:
+    """A clock of CPU time by which a poll costs what it does where a million sockets are."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def __call__(self) -> float:
+        self.looks += 1
+        return self.looks * 0.15
+
+
+class Polls:
+    """Polls a namespace, an interval of made-up time apart."""
+
+    def __init__(self, netns: NetNs, config: Config) -> None:
+        self._netns = netns
+        self._cpu = Expensive()
+        self.at = Moment(1000.0, 1_700_000_000.0)
+        self.monitor = Monitor(KernelSource.live(), config)
+
+    def poll(self) -> NamespaceObservation:
+        self.at = Moment(self.at.monotonic + INTERVAL, self.at.wall + INTERVAL)
+        observation = self._netns.call(self.monitor.poll, lambda: self.at, self._cpu)
+        assert observation.failures == ()
+        (host,) = observation.namespaces
+        assert observation.fresh(host, host.tcp, self.at.monotonic) is not None
+        assert observation.fresh(host, host.ports, self.at.monotonic) is not None
+        return host
+
+    def until(self, kind: str) -> NamespaceObservation:
+        """Poll until one was of this kind."""
+        for _ in range(60):
+            host = self.poll()
+            if self.kind(host) == kind:
+                return host
+        raise AssertionError(f"no {kind} poll in {60 * INTERVAL} s")
+
+    def kind(self, host: NamespaceObservation) -> str:
+        """Return what the poll has read: whole, part or nothing."""
+        assert host.tcp is not None
+        if host.tcp.at == self.at:
+            return "whole"
+        return "part" if host.looked_at == self.at else "nothing"
+
+
+@pytest.fixture(scope="module")
+def crowded() -> Iterator[NetNs]:
+    """Connections that nobody accepts: only one end of each costs a descriptor."""
+    kind = AddressKind.IPV4
+    with ExitStack() as stack:
+        netns = stack.enter_context(NetNs())
+        netns.set_sysctl("net.core.somaxconn", 60_000)
+        listener = stack.enter_context(listening(netns, kind, backlog=60_000))
+        port = listener.getsockname()[1]
+        for _ in range(CONNECTIONS):
+            kept(stack, connected(netns, kind, port))
+        yield netns
+
+
+@pytest.fixture
+def polls(crowded: NetNs) -> Iterator[Polls]:
+    config = parse(b"detect: {close_wait_leak: {stale_after: 1ms}}", "config")
+    polls = Polls(crowded, config)
+    yield polls
+    polls.monitor.close()
+
+
+def counted(host: NamespaceObservation) -> Counter[TcpState]:
+    assert host.tcp is not None
+    total: Counter[TcpState] = Counter()
+    for counts in host.tcp.value.values():
+        total.update({state: counts[state] for state in TcpState})
+    assert host.ports is not None
+    by_port: Counter[TcpState] = Counter()
+    for group in host.ports.value.groups:
+        by_port.update(group.states)
+    assert +by_port == +total, "every socket is counted once under its port"
+    return total
+
+
+def test_trouble_is_seen_at_once_and_everybody_in_turn(crowded: NetNs, polls: Polls) -> None:
+    assert polls.kind(polls.poll()) == "whole"
+    before = counted(polls.until("part"))
+    assert before[TcpState.ESTABLISHED] == 2 * CONNECTIONS
+    made = connections(crowded, crowded, AddressKind.IPV6, 5)
+    with states.close_wait(crowded, AddressKind.MAPPED, 12), made:
+        part = counted(polls.until("part"))
+        assert part[TcpState.CLOSE_WAIT] == 12
+        assert part[TcpState.LISTEN] == before[TcpState.LISTEN] + 2
+        assert part[TcpState.ESTABLISHED] == 2 * CONNECTIONS, "as they were read last"
+        host = polls.until("part")
+        assert host.diagnosis is not None
+        assert [found.detector for found in host.diagnosis.value.findings] == ["close_wait_leak"]
+        whole = counted(polls.until("whole"))
+        assert whole[TcpState.ESTABLISHED] == 2 * CONNECTIONS + 10
+        assert whole[TcpState.CLOSE_WAIT] == 12
+    assert counted(polls.until("part"))[TcpState.CLOSE_WAIT] == 0
+
+
+def test_its_age_is_told_and_nobody_waits_for_ever(polls: Polls) -> None:
+    read = []
+    for _ in range(60):
+        host = polls.poll()
+        assert host.tcp is not None
+        if polls.kind(host) == "whole":
+            read.append(polls.at.monotonic)
+        elif read:
+            assert host.beat >= polls.at.monotonic - host.tcp.at.monotonic
+    gaps = [later - earlier for earlier, later in pairwise(read)]
+    assert gaps
+    assert INTERVAL < max(gaps) <= 30 * INTERVAL
+
+
+def test_without_a_budget_to_keep_it_is_read_whole(crowded: NetNs) -> None:
+    monitor = Monitor(KernelSource.live(), Config())
+    try:
+        for number in range(4):
+            at = Moment(1000.0 + INTERVAL * number, 0.0)
+            (host,) = crowded.call(monitor.poll, lambda: at).namespaces  # noqa: B023 - called now
+            assert host.tcp is not None
+            assert host.tcp.at == at
+    finally:
+        monitor.close()

@@ -1,0 +1,70 @@
+"""A poll that reads a part of the table says nothing of the rest: what was found there holds."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from sockmon.detect import Detect, limits_of
+from sockmon.diagnosis import Diagnostician
+from sockmon.kernel.owners import OwnerFinder
+from sockmon.model.ages import NOTHING_HEARD
+from sockmon.model.listeners import ListenDrops
+from sockmon.model.states import RESTING_STATES, TcpState
+from tests.unit.detect.builders import NOW, Sock, sight
+
+LIMITS = limits_of(Detect())
+DEAD = [*Sock(timer=1, retransmits=5, send_queue=700, inode=0).times(5)]
+STALLED = [*Sock(state=TcpState.SYN_SENT, timer=1, retransmits=3, inode=0).times(5)]
+
+
+class Polls:
+    """A diagnostician, shown poll after poll what it sees, five seconds apart."""
+
+    def __init__(self) -> None:
+        self._diagnostician = Diagnostician(OwnerFinder(Path("/nowhere")))
+        self._now = NOW
+
+    def whole(self, *socks: Sock) -> set[str]:
+        return self._poll(socks, whole=True)
+
+    def part(self, *socks: Sock) -> set[str]:
+        return self._poll((s for s in socks if s.state not in RESTING_STATES), whole=False)
+
+    @property
+    def suspects(self) -> bool:
+        return self._diagnostician.suspects
+
+    def _poll(self, socks: Iterable[Sock], *, whole: bool) -> set[str]:
+        self._now += 5.0
+        seen = replace(sight(socks), now=self._now)
+        diagnosis = self._diagnostician.diagnose(
+            seen, NOTHING_HEARD, ListenDrops(), LIMITS, whole=whole
+        )
+        return {finding.detector for finding in diagnosis.findings}
+
+
+def test_what_was_found_among_those_at_rest_holds_until_they_are_read_again() -> None:
+    polls = Polls()
+    assert polls.whole(*DEAD) == set()
+    assert polls.whole(*DEAD) == {"dead_peer"}
+    for _ in range(30):  # longer than a finding is remembered that polls have missed
+        assert polls.part(*DEAD) == {"dead_peer"}
+        assert polls.suspects
+    assert polls.whole(*DEAD) == {"dead_peer"}
+    assert polls.whole() == set()
+
+
+def test_a_part_is_no_second_opinion() -> None:
+    polls = Polls()
+    polls.whole(*DEAD)
+    assert polls.part(*DEAD) == set()
+    assert polls.part(*DEAD) == set()
+    assert polls.whole(*DEAD) == {"dead_peer"}
+
+
+def test_what_a_part_shows_is_judged_at_every_poll() -> None:
+    polls = Polls()
+    polls.whole()
+    assert polls.part(*STALLED) == set()
+    assert polls.part(*STALLED) == {"connect_stalled"}
+    assert polls.part() == set()
