@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 
-from bench import contenders, pages, report
+from bench import budget, contenders, namespaces, pages, report
 from bench.load import Load, load
 from bench.measure import Contender, Sample, interleaved, median_cpu, median_wall
 from bench.polling import Diagnosis, Floor, Poll, Rendering
@@ -34,7 +34,7 @@ LEAKING_PROCESSES = 50
 LEAK_ROUNDS = 18  # of 5 s: owners are looked up anew at every sixth
 LEAK_CONFIG = b"detect: {close_wait_leak: {stale_after: 1s}}"
 DAEMON_POLLS = (3, 4, 5)  # after which its memory is read
-TIME_LIMIT_SECONDS = 1800
+TIME_LIMIT_SECONDS = 2700
 
 
 def few(_: int) -> Section:
@@ -151,6 +151,9 @@ CASES: dict[str, Callable[[int], Section]] = {
     "established": established,
     "leak": leak,
     "time-wait": time_wait,
+    "namespaces": namespaces.section,
+    "budget": budget.namespaces,
+    "budget-host": budget.host,
 }
 
 

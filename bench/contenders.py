@@ -186,9 +186,9 @@ def node_exporter() -> Iterator[Server | None]:
 
 
 @contextmanager
-def daemon() -> Iterator[Server]:
-    """Run sockmon's daemon as it is by default."""
+def daemon(*arguments: str) -> Iterator[Server]:
+    """Run sockmon's daemon, as it is by default if there are no arguments."""
     argv = (sys.executable, "-m", "sockmon", "run", "--web.listen-address", DAEMON_ADDRESS)
     url = f"http://{DAEMON_ADDRESS}/metrics"
-    with serving("sockmon run", argv, url, "sockmon_polls_total") as server:
+    with serving("sockmon run", (*argv, *arguments), url, "sockmon_polls_total") as server:
         yield server

@@ -24,7 +24,7 @@ STEADY_SECONDS = 6  # longer than any one measurement on time-wait sockets
 DIES_WITH_BENCH = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
-def enter_namespace() -> None:
+def enter_namespace(*, own_table: bool = True) -> None:
     """Move this process into a new network namespace with nothing but loopback.
 
     Namespaces share the host's hash table of sockets, so that a dump walks over everybody's. This
@@ -32,7 +32,7 @@ def enter_namespace() -> None:
     therefore a namespace that lives no longer than this call. Kernels before 6.1 cannot.
     """
     entries = (IPV4 / "tcp_ehash_entries", IPV4 / "tcp_child_ehash_entries")
-    if all(path.exists() for path in entries):
+    if own_table and all(path.exists() for path in entries):
         size = entries[0].read_text().strip().removeprefix("-")  # -N: N, shared with the host
         _unshare_network()
         entries[1].write_text(size)
@@ -110,7 +110,7 @@ class Load:
                 stack.enter_context(start_worker(number, 1, LEAK_PORT + number))
                 for number in numbers
             ]
-            _share(leaking, sockets, "leak")
+            share(leaking, sockets, "leak")
             while sockstat("tw"):  # among which are FIN_WAIT2 sockets that nobody holds
                 time.sleep(0.1)
             yield
@@ -135,10 +135,10 @@ class Load:
         self._share(self._time_waits, "time_wait")
 
     def _share(self, count: int, order: str) -> None:
-        _share(self._workers, count, order)
+        share(self._workers, count, order)
 
 
-def _share(workers: Sequence[Worker], count: int, order: str) -> None:
+def share(workers: Sequence[Worker], count: int, order: str) -> None:
     """Give every worker an equal part of an order, and wait for all of them."""
     each, more = divmod(count, len(workers))
     for number, maker in enumerate(workers):
@@ -148,11 +148,16 @@ def _share(workers: Sequence[Worker], count: int, order: str) -> None:
 
 
 @contextmanager
-def start_worker(number: int, ports: int, first_port: int = worker.FIRST_PORT) -> Iterator[Worker]:
-    """Run a worker until the block ends; then its sockets are gone."""
+def start_worker(
+    number: int, ports: int, first_port: int = worker.FIRST_PORT, way_in: Sequence[str] = ()
+) -> Iterator[Worker]:
+    """Run a worker until the block ends; then its sockets are gone.
+
+    way_in: what runs a command in another namespace when put before it.
+    """
     arguments = map(str, (number, ports, first_port))
     with subprocess.Popen(
-        [*DIES_WITH_BENCH, sys.executable, "-m", "bench.worker", *arguments],
+        [*DIES_WITH_BENCH, *way_in, sys.executable, "-m", "bench.worker", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -168,10 +173,20 @@ def load(connections: int, time_waits: int = 0, ports: int = 4) -> Iterator[Load
     worker connect to each of them, so that there are many peers and no port range runs out.
     """
     enter_namespace()
+    with start_workers(connections, ports) as workers:
+        yield Load(workers, connections, time_waits)
+
+
+@contextmanager
+def start_workers(
+    connections: int, ports: int = 4, way_in: Sequence[str] = ()
+) -> Iterator[list[Worker]]:
+    """Run as many workers as it takes to hold so many connections, until the block ends."""
     needed = -(-connections // worker.CONNECTIONS)
     if connections > 1000:
         needed = max(needed, os.cpu_count() or 1)
     with ExitStack() as stack:
         numbers = range(1, needed + 1)
-        workers = [stack.enter_context(start_worker(number, ports)) for number in numbers]
-        yield Load(workers, connections, time_waits)
+        yield [
+            stack.enter_context(start_worker(number, ports, way_in=way_in)) for number in numbers
+        ]

@@ -65,10 +65,10 @@ class Poll:
 
     name = "sockmon: one poll"
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(self, config: Config | None = None, source: KernelSource | None = None) -> None:
         keep_freed_memory()  # as the daemon does
         config = config or Config()
-        self._monitor = Monitor(KernelSource.live(), config)
+        self._monitor = Monitor(source or KernelSource.live(), config)
         self._clock = Clock(config.poll.interval)
         #: What the last run() saw.
         self.seen: Observation | None = None

@@ -10,21 +10,37 @@ from pathlib import Path
 from sockmon.kernel.places import Place, scan
 from sockmon.kernel.sockdiag import NetlinkTransport
 from sockmon.kernel.source import KernelSource
+from tests.cgroups import take_out
 from tests.lab import NetNs
 
 PROC = Path("/proc")
 
-#: Moves into a new namespace for each line of input, listens there, and says the namespace's inode.
+#: For each line of input ("new" or a namespace's file, how many to listen with, and whether the
+#: last ones are kept) it moves, and says the inode of the namespace that it is in.
 _NOMAD = """
-import ctypes, os, socket, sys
-libc = ctypes.CDLL(None)
+import ctypes, errno, os, socket, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
+listening = []
 for line in sys.stdin:
-    listener = None
-    assert libc.unshare(0x40000000) == 0
-    if line.strip() == "listen":
-        listener = socket.create_server(("127.0.0.1", 4321))
+    where, listeners, kept = line.split()
+    if kept == "no":
+        listening.clear()
+    if where == "new":
+        deadline = time.monotonic() + 20
+        while libc.unshare(CLONE_NEWNET):
+            assert ctypes.get_errno() == errno.ENOSPC and time.monotonic() < deadline
+            time.sleep(0.01)
+    else:
+        fd = os.open(where, os.O_RDONLY)
+        assert libc.setns(fd, CLONE_NEWNET) == 0
+        os.close(fd)
+    listening += [socket.create_server(("127.0.0.1", 0)) for _ in range(int(listeners))]
     print(os.stat("/proc/self/ns/net").st_ino, flush=True)
 """
+#: In a user namespace of its own, in which the kernel counts network namespaces by themselves.
+_LIMITED = ("unshare", "--user", "--map-root-user", "sh", "-ec")
+_LIMIT = 'echo "$0" > /proc/sys/user/max_net_namespaces; exec "$@"'
 
 
 @contextmanager
@@ -32,28 +48,27 @@ def resident(netns: NetNs) -> Iterator[int]:
     """A process in the namespace, which ends with whoever started it; its PID."""
     with netns.popen(["cat"]) as process:
         try:
+            take_out(process.pid)
             yield process.pid
         finally:
             process.kill()
 
 
 class Nomad:
-    """A process that moves from one new namespace to the next."""
+    """A process that moves from one network namespace to the next."""
 
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _NOMAD],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.pid = self._process.pid
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.pid = process.pid
 
-    def move(self, *, listen: bool = True) -> int:
-        """Let it go on, leaving the last namespace to die; the inode of the new one."""
+    def move(self, where: str = "new", *, listeners: int = 1, keep: bool = False) -> int:
+        """Let it go on, to listen in a new namespace or that of a file; the inode of where it is.
+
+        keep: what it listened with before stays open. Else nothing of its is left where it was.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write("listen\n" if listen else "rest\n")
+        self._process.stdin.write(f"{where} {listeners} {'yes' if keep else 'no'}\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
@@ -63,9 +78,18 @@ class Nomad:
 
 
 @contextmanager
-def nomad() -> Iterator[Nomad]:
-    made = Nomad()
+def nomad(most: int | None = None) -> Iterator[Nomad]:
+    """most: the kernel lets no more of its namespaces live at once; it waits, 20 s at most."""
+    limited = () if most is None else (*_LIMITED, _LIMIT, str(most))
+    process = subprocess.Popen(
+        [*limited, sys.executable, "-c", _NOMAD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    made = Nomad(process)
     try:
+        take_out(process.pid)
         yield made
     finally:
         made.end()

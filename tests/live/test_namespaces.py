@@ -16,14 +16,12 @@ from sockmon.clock import now
 from sockmon.kernel import entering
 from sockmon.kernel.errors import NamespaceError
 from sockmon.kernel.outside import OutsideSource
-from sockmon.kernel.owners import read_cgroup_paths
 from sockmon.kernel.places import Place, directory_of
 from sockmon.kernel.source import KernelSource
 from sockmon.model.observation import NamespaceObservation, Observation
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 from tests.lab import AddressKind, NetNs, states
-from tests.lab.states import HOLD
 from tests.polling import polling
 from tests.resident import inode_of, name_of, open_files, resident, seeing_pids
 
@@ -45,35 +43,6 @@ def by_state(namespace: NamespaceObservation) -> Counter[str]:
     assert namespace.tcp is not None
     families = namespace.tcp.value.values()
     return +Counter({s.label: sum(counts[s] for counts in families) for s in TcpState})
-
-
-def by_ss(netns: NetNs) -> Counter[str]:
-    """States as `ss` counts them inside."""
-    names = {"estab": "established", "unconn": "close"}
-    words = (line.split()[0].lower() for line in netns.run(["ss", "-Htan"]).stdout.splitlines())
-    return Counter(
-        names.get(word, re.sub(r"-(?=\d)", "", word).replace("-", "_")) for word in words
-    )
-
-
-def test_counts_what_ss_counts_in_each_of_many_namespaces() -> None:
-    with ExitStack() as stack:
-        pids, inside = [], {}
-        for number in range(33):  # three times each of the eleven states
-            netns = stack.enter_context(NetNs())
-            pids.append(stack.enter_context(resident(netns)))
-            state = list(TcpState)[number % len(TcpState)]
-            kind = list(AddressKind)[number % len(AddressKind)]
-            hold = next(h for s, h in HOLD.items() if s.name == state.name)
-            stack.enter_context(hold(netns, kind, count=number % 4 + 1))
-            inside[name_of(netns)] = netns
-        with polling(seeing_pids(*pids)) as monitor:
-            seen = by_name(monitor.poll(now))
-            for name, netns in inside.items():
-                shown = by_state(seen[name]) if name in seen else Counter[str]()
-                # Neither ss nor sockstat knows of a socket that is bound and no more.
-                shown.pop("close", None)
-                assert shown == by_ss(netns)
 
 
 def test_an_empty_namespace_has_no_series_and_nothing_is_opened_in_it() -> None:
@@ -123,24 +92,6 @@ def test_names_are_those_that_people_gave() -> None:
     )  # fmt: skip
     assert done.stderr == ""
     assert re.fullmatch(r"blue 1\nhost-\d+ 1\n", done.stdout)
-
-
-def test_a_container_is_named_by_its_id() -> None:
-    container = "0123456789ab" + "cdef" * 13
-    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    mount = next((line.split()[4] for line in mounts if " - cgroup2 " in line), None)
-    if mount is None:
-        pytest.fail("no cgroup v2 hierarchy is mounted here")
-    cgroup = Path(mount, f"docker-{container}.scope")
-    cgroup.mkdir()
-    try:
-        with NetNs() as netns, resident(netns) as pid, states.listen(netns):
-            (cgroup / "cgroup.procs").write_text(str(pid))
-            assert read_cgroup_paths(Path("/proc"), [cgroup.stat().st_ino])
-            with polling(seeing_pids(pid)) as monitor:
-                assert by_state(by_name(monitor.poll(now))["0123456789ab"]) == {"listen": 1}
-    finally:
-        cgroup.rmdir()
 
 
 def test_a_namespace_that_cannot_be_entered_hides_no_other() -> None:

@@ -1,6 +1,5 @@
 """Whose turn it is among real namespaces, when the budget does not allow all of them."""
 
-import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,8 +11,9 @@ from sockmon.config import parse
 from sockmon.kernel.places import Place
 from sockmon.kernel.sockdiag import NetlinkTransport
 from sockmon.kernel.source import KernelSource
-from sockmon.model.observation import Moment, NamespaceObservation
+from sockmon.model.observation import NamespaceObservation
 from sockmon.monitor import Monitor
+from tests.clocks import clock, costing
 from tests.lab import NetNs, experiments, states
 from tests.polling import polling
 from tests.resident import PROC, inode_of, name_of, resident, seeing_pids
@@ -21,18 +21,8 @@ from tests.resident import PROC, inode_of, name_of, resident, seeing_pids
 pytestmark = pytest.mark.root
 
 INTERVAL = 5.0
-#: What each look at a clock of CPU time adds: each namespace's poll looks twice.
-COST = 0.05
-
-
-def clock(begin: float) -> Callable[[], Moment]:
-    return lambda: Moment(begin, 1e9 + begin)
-
-
-def dear() -> Callable[[], float]:
-    """A clock of CPU time by which every poll costs as much as a large one."""
-    ticks = itertools.count()
-    return lambda: next(ticks) * COST
+#: What each look at a clock of CPU time adds, so that a poll costs as much as a large one.
+DEAR = 0.05
 
 
 @pytest.fixture
@@ -73,7 +63,7 @@ def test_the_quiet_are_polled_in_turn_and_the_troubled_every_time(
     text = b"detect: {close_wait_leak: {stale_after: 1s, warning_sockets: 2}}"
     config = parse(text + b"\npoll: {namespaces: all}", "config")
     with polling(seeing_pids(*pids), config) as monitor:
-        first = polls(monitor, 20, dear())
+        first = polls(monitor, 20, costing(DEAR))
         times = [looked(first, name_of(netns)) for netns in made]
         assert max(times) - min(times) <= 1
         assert 1 <= min(times) <= 12, "less often than every time"
@@ -81,7 +71,7 @@ def test_the_quiet_are_polled_in_turn_and_the_troubled_every_time(
         experiments.close_wait_leak(made[7], count=3),
         polling(seeing_pids(*pids), config) as monitor,
     ):
-        seen = polls(monitor, 30, dear())
+        seen = polls(monitor, 30, costing(DEAR))
         troubled = looked(seen, name_of(made[7]))
         others = [looked(seen, name_of(netns)) for netns in made if netns is not made[7]]
         assert min(others) >= 1

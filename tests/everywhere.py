@@ -1,0 +1,42 @@
+"""A daemon that looks at every network namespace of the host, and the leaks that it tells of."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.lab import NetNs
+from tests.running import RunningDaemon, running_daemon
+
+CONFIG = """
+poll: {interval: 200ms, namespaces: all, budget: 1, top_namespaces: 1000}
+detect: {close_wait_leak: {stale_after: 1s, warning_sockets: 2, for: 0s, keep_firing_for: 0s}}
+"""
+#: Seconds: it looks at all that other tests make at the time, too.
+WITHIN = 40
+
+
+@contextmanager
+def watching(directory: Path, netns: NetNs, config: str = CONFIG) -> Iterator[RunningDaemon]:
+    """The daemon lives in `netns`; its configuration, config.yaml, in the directory."""
+    (directory / "config.yaml").write_text(config)
+    with running_daemon(netns, "--config", str(directory / "config.yaml")) as daemon:
+        yield daemon
+        assert daemon.stop() == 0
+        assert "Traceback" not in daemon.log()
+
+
+def leaks(daemon: RunningDaemon, netns: str) -> list[dict[str, str]]:
+    """The labels of the alerts that fire for a namespace, of that name."""
+    alerts = json.loads(daemon.get("/api/v1/alerts").body)["alerts"]
+    return [
+        alert["labels"]
+        for alert in alerts
+        if alert["state"] == "firing" and alert["labels"].get("netns") == netns
+    ]
+
+
+def shown(daemon: RunningDaemon, metric: str, netns: str) -> list[float]:
+    """A metric's values for a namespace."""
+    samples = daemon.samples(metric)
+    return [value for labels, value in samples.items() if ("netns", netns) in labels]
