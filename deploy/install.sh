@@ -9,8 +9,9 @@ unset PYTHONHOME PYTHONPATH
 here=$(cd "$(dirname "$0")" && pwd)
 home=/opt/sockmon
 program=/usr/local/bin/sockmon
-unit=/usr/local/lib/systemd/system/sockmon.service
-changes=/etc/systemd/system/sockmon.service.d
+units='sockmon.service sockmon-netns.socket sockmon-netns.service' # as they are to be stopped
+unit_files=/usr/local/lib/systemd/system
+changes=/etc/systemd/system
 config=/etc/sockmon/sockmon.yaml
 state=/var/lib/sockmon
 shared='man/man1/sockmon.1 bash-completion/completions/sockmon
@@ -90,7 +91,13 @@ drop_release() {
 # Put a release to use, with what belongs to it outside of $home.
 activate() {
     systemd-sysusers "$1/deploy/sockmon.sysusers.conf"
-    install -D -m 644 "$1/deploy/sockmon.service" "$unit"
+    for unit in $units; do
+        if [ -e "$1/deploy/$unit" ]; then
+            install -D -m 644 "$1/deploy/$unit" "$unit_files/$unit"
+        else
+            rm -f "$unit_files/$unit"
+        fi
+    done
     systemctl daemon-reload
     mkdir -p "${program%/*}"
     ln -sfn "$home/current/bin/sockmon" "$program"
@@ -144,7 +151,13 @@ put_config() {
 
 start() {
     [ -n "$old" ] || systemctl enable --quiet sockmon
-    systemctl restart sockmon 2>/dev/null
+    restart 2>/dev/null
+}
+
+# With its helper, if that runs: they are to be of one version.
+restart() {
+    systemctl try-restart sockmon-netns.socket sockmon-netns.service || true
+    systemctl restart sockmon
 }
 
 put_back() {
@@ -161,7 +174,7 @@ $said"
     "the new template"*) put_config "$old/deploy/sockmon.yaml" "$config" ;;
     esac
     activate "$old"
-    systemctl restart sockmon || true
+    restart || true
     fail "the new version does not start; $old_version is back in its place; it said:
 $said"
 }
@@ -186,7 +199,10 @@ EOF
     dropins=$(systemctl show --value --property=DropInPaths sockmon)
     [ -z "$dropins" ] || echo "  drop-ins       $dropins"
     echo "  to remove it   $home/current/deploy/install.sh uninstall"
-    [ ! -e "${changes%.d}" ] || echo "  attention      ${changes%.d} is used in place of $unit"
+    for unit in $units; do
+        [ ! -e "$changes/$unit" ] ||
+            echo "  attention      $changes/$unit is used in place of $unit_files/$unit"
+    done
     for file in $shared; do
         ! is_foreign "/usr/local/share/$file" ||
             echo "  attention      /usr/local/share/$file is not of sockmon, and stays"
@@ -218,10 +234,15 @@ install_sockmon() {
     summary
 }
 
+# shellcheck disable=SC2086 # lists of words
 uninstall() {
-    [ ! -e "$unit" ] || systemctl disable --quiet --now sockmon
-    rm -f "$unit"
-    rmdir "${unit%/*}" "${unit%/*/*}" 2>/dev/null || true
+    own="${config%/*} $state"
+    for unit in $units; do
+        own="$own $changes/$unit.d"
+        [ ! -e "$unit_files/$unit" ] || systemctl disable --quiet --now "$unit"
+        rm -f "$unit_files/$unit"
+    done
+    rmdir "$unit_files" "${unit_files%/*}" 2>/dev/null || true
     [ "$(readlink "$program")" != "$home/current/bin/sockmon" ] || rm "$program"
     for file in $shared; do
         link=/usr/local/share/$file
@@ -232,13 +253,13 @@ uninstall() {
     (cd /usr/local/share && rmdir bash-completion fish zsh 2>/dev/null) || true
     [ ! -L "$home/current" ] || rm -r "$home"
     if [ "$purge" = yes ]; then
-        rm -rf "${config%/*}" "$state" "$changes"
+        rm -rf $own
         ! getent passwd sockmon >/dev/null || userdel sockmon
     fi
     systemctl daemon-reload
-    systemctl reset-failed sockmon 2>/dev/null || true
+    systemctl reset-failed $units 2>/dev/null || true
     kept=
-    for place in "${config%/*}" "$state" "$changes"; do
+    for place in $own; do
         [ ! -e "$place" ] || kept="$kept $place"
     done
     echo "sockmon is gone${kept:+; what stays until uninstall --purge:$kept}"

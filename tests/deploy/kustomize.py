@@ -13,6 +13,10 @@ KUBERNETES = REPOSITORY / "deploy" / "kubernetes"
 #: What an operator applies, relative to `KUBERNETES`.
 BASE, UNITS = "base", "overlays/units"
 HOST, OWNERS = "overlays/host", "overlays/owners"
+NAMESPACES = "overlays/namespaces"
+
+#: The second container, which enters namespaces for the first.
+HELPER = "netns-helper"
 
 Object = dict[str, Any]
 
@@ -41,11 +45,17 @@ def pod(directory: str) -> Object:
     return spec
 
 
-def container(directory: str) -> Object:
-    """The pod's only container."""
-    (only,) = pod(directory)["containers"]
-    found: Object = only
-    return found
+def container(directory: str, name: str = "sockmon") -> Object:
+    """The pod's container of that name."""
+    (found,) = (found for found in pod(directory)["containers"] if found["name"] == name)
+    container: Object = found
+    return container
+
+
+def security(directory: str, name: str = "sockmon") -> Object:
+    """What a container is allowed: its own word goes before the pod's."""
+    own: Object = container(directory, name)["securityContext"]
+    return {**pod(directory)["securityContext"], **own}
 
 
 def configuration(directory: str) -> str:

@@ -1,5 +1,6 @@
 """Prometheus's own promtool, and series for its unit tests as lists of values."""
 
+import math
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ STEP = 15
 
 #: A sample's value; or what makes it from its time in seconds and the value before.
 Value = float | Callable[[int, float], float]
+#: No sample: the target shows the series no more.
+GONE = math.nan
 
 
 def run(program: str, *arguments: str, directory: Path) -> str:
@@ -45,7 +48,7 @@ def samples(phases: Iterable[tuple[Value, int]]) -> str:
         for _ in range(count):
             last = written[-1] if written else 0.0
             written.append(value(STEP * len(written), last) if callable(value) else value)
-    return " ".join(f"{value:g}" for value in written)
+    return " ".join("stale" if math.isnan(value) else f"{value:g}" for value in written)
 
 
 def unit_test(series: Mapping[str, str], **asked: list[dict[str, Any]]) -> dict[str, Any]:

@@ -62,6 +62,15 @@ def others_files_in_tmp() -> None:
         raise OSError(errno.ENOENT, "empty")
 
 
+def others_memory() -> None:
+    Path("/proc/1/mem").open("rb").close()
+
+
+def anothers_network() -> None:
+    with Path("/proc/1/ns/net").open() as file:
+        in_child("setns", file.fileno(), CLONE_NEWNET)()
+
+
 ATTEMPTS: dict[str, Callable[[], object]] = {
     "write its state": write("/var/lib/sockmon"),
     "ask sock_diag": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG),
@@ -77,6 +86,8 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "change a setting": lambda: Path("/proc/sys/net/ipv4/tcp_fin_timeout").open("r+").close(),
     "see others' processes": others_processes,
     "see others' files in /tmp": others_files_in_tmp,
+    "open others' memory": others_memory,
+    "enter another's network": anothers_network,
     "capture packets": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW),
     "trace": in_child("ptrace", PTRACE_TRACEME, 0, 0, 0),
     "unshare network": in_child("unshare", CLONE_NEWNET),

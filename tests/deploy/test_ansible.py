@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from tests.conftest import REPOSITORY
+from tests.deploy import shop
 from tests.deploy.debian import package
 from tests.machine import Machine, booted
 
@@ -104,6 +105,12 @@ class Server:
         names = ("key.pem", "cert.pem")
         return {name: self.file(f"/srv/{name}").read_text() for name in names}
 
+    def helper(self) -> tuple[str, str]:
+        """Whether the helper's socket starts with the server, and whether it is there now."""
+        show = self.machine.show
+        socket = "sockmon-netns.socket"
+        return show(socket, "UnitFileState"), show(socket, "ActiveState")
+
     def capabilities(self) -> int:
         """What the daemon may do beyond what every user may."""
         process = self.machine.show("sockmon", "MainPID")
@@ -171,14 +178,21 @@ def test_from_a_bare_server_and_back(server: Server) -> None:
     assert server.play("--check").changed > 0
     assert server.machine.run("sh", "-c", files).stdout == before
 
-    config = {"ports": {"always": [443]}, "alerting": {"labels": {"cluster": "eu-1"}}}
-    assert server.play(sockmon_config=config).changed > 0
+    config = {"ports": {"always": [443]}, "poll": {"interval": "1s"}}
+    wanted: dict[str, Any] = {"sockmon_config": config, "sockmon_namespaces": "all"}
+    with shop.shop(server.machine):
+        assert server.play(**wanted).changed > 0
+        shop.wait_until_seen(server.machine)
     assert server.machine.show("sockmon", "ActiveState") == "active"
     assert server.machine.show("sockmon", "UnitFileState") == "enabled"
-    assert yaml.safe_load(server.file(CONFIG).read_text()) == config
+    helper = {"namespaces": "all", "helper": "/run/sockmon-netns/socket"}
+    assert yaml.safe_load(server.file(CONFIG).read_text()) == {
+        **config,
+        "poll": {"interval": "1s", **helper},
+    }
     assert server.mode(CONFIG) == "-rw-r----- root:sockmon"
 
-    assert server.play(sockmon_config=config).changed == 0
+    assert server.play(**wanted).changed == 0
 
     server.play(sockmon_state="absent", sockmon_purge=True)
     assert server.machine.run("ss", "-Hltn").stdout == ""
@@ -190,6 +204,7 @@ def test_every_change_is_taken_with_as_little_as_it_needs(server: Server) -> Non
     tls = {"cert_file": "/etc/sockmon/cert.pem", "key_file": "/etc/sockmon/key.pem"}
     guarded: dict[str, Any] = {
         "sockmon_process_owners": True,
+        "sockmon_namespaces": "all",
         "sockmon_web_config": {
             "tls_server_config": tls,
             "basic_auth_users": {"prometheus": BCRYPT},
@@ -198,6 +213,7 @@ def test_every_change_is_taken_with_as_little_as_it_needs(server: Server) -> Non
     }
     server.play(sockmon_config={"ports": {"top": 20}}, **guarded)
     assert server.capabilities() != 0
+    assert server.helper() == ("enabled", "active")
     assert server.answers("https") == "401"
     for file in ("web.yaml", "key.pem"):
         assert server.mode(f"/etc/sockmon/{file}") == "-rw-r----- root:sockmon"
@@ -224,6 +240,8 @@ def test_every_change_is_taken_with_as_little_as_it_needs(server: Server) -> Non
     assert not play.handled("Reload sockmon")
     assert server.answers(port=10777) == "200"
     assert server.capabilities() == 0
+    assert server.helper() == ("disabled", "inactive")
+    assert not any(server.file("/etc/systemd/system/sockmon.service.d").iterdir())
     assert not server.file("/etc/sockmon/web.yaml").exists()
     config = {"web": {"listen_address": ":10777"}, "state_dir": "/var/lib/sockmon"}
     assert server.play(sockmon_config=config).handled("Restart sockmon")

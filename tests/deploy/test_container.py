@@ -161,6 +161,8 @@ def test_what_it_builds_runs_without_privilege_and_writes_only_its_state(tmp_pat
 
         version = netns.run(image.command(*told["Entrypoint"], "--version"))
         assert version.stdout == f"sockmon {__version__}\n"
+        helper = netns.run(image.command(*told["Entrypoint"], "netns-helper"), check=False)
+        assert helper.stderr.startswith("sockmon: no socket was passed: ")
         mode, *health = told["Healthcheck"]["Test"]
         assert mode == "CMD"
         assert netns.run(image.command(*health), check=False).returncode == 1

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MACHINE
+from tests.deploy import shop
 from tests.deploy.debian import BIN, MAKE_DEB, QUICKLY, as_version, package
 from tests.lab import eventually
 from tests.machine import Machine, booted
@@ -51,6 +52,10 @@ class TestInstalled:
         assert installed.show("sockmon", "ActiveState") == "active"
         assert installed.show("sockmon", "UnitFileState") == "enabled"
         eventually(lambda: is_ready(installed), within=20)
+
+    def test_the_helper_waits_to_be_enabled(self, installed: Machine) -> None:
+        assert installed.show("sockmon-netns.socket", "UnitFileState") == "disabled"
+        assert installed.show("sockmon-netns.socket", "ActiveState") == "inactive"
 
     def test_the_daemon_and_nobody_else_reads_the_configuration(self, installed: Machine) -> None:
         mode = installed.run("stat", "--format=%A %U:%G", CONFIG).stdout.strip()
@@ -109,6 +114,31 @@ def test_an_upgrade_keeps_configuration_and_state(deb: Path, tmp_path: Path) -> 
         machine.run("dpkg", *KEEP, "--install", f"/debs/{deb.name}")
         assert machine.show("sockmon", "ActiveState") == "inactive"
         assert machine.show("sockmon", "UnitFileState") == "disabled"
+
+
+@pytest.mark.root
+@pytest.mark.machine
+def test_the_helper_goes_along_with_an_upgrade_and_a_removal(deb: Path, tmp_path: Path) -> None:
+    older = as_version(deb, "0.0.1", tmp_path, config="")
+    with booted({tmp_path: "/older", deb.parent: "/debs"}) as machine:
+        machine.run("dpkg", "--install", f"/older/{older.name}")
+        (machine.root / CONFIG.lstrip("/")).write_text(shop.CONFIG)
+        shop.enable(machine, "/usr/share/sockmon/namespaces.conf")
+        with shop.shop(machine):
+            shop.wait_until_seen(machine)
+            before = machine.show("sockmon-netns", "MainPID")
+            machine.run("dpkg", *KEEP, "--install", f"/debs/{deb.name}")
+            shop.wait_until_seen(machine)
+            assert machine.show("sockmon-netns", "MainPID") not in ("0", before)
+        assert machine.show("sockmon-netns.socket", "UnitFileState") == "enabled"
+
+        machine.run("dpkg", "--remove", "sockmon")
+        assert machine.run("pgrep", "--full", "netns-helper", check=False).stdout == ""
+        assert not (machine.root / "run/sockmon-netns/socket").exists()
+        enabled = machine.root / "etc/systemd/system/sockets.target.wants/sockmon-netns.socket"
+        assert enabled.is_symlink()
+        machine.run("dpkg", "--purge", "sockmon")
+        assert not enabled.is_symlink()
 
 
 @pytest.mark.root

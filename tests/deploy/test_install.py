@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.deploy import shop
 from tests.deploy.bundles import changed
 from tests.deploy.installing import CONFIG, INSTALL, files, read, refused, write
 from tests.deploy.serving import listens, ready, value
@@ -16,7 +17,8 @@ from tests.machine import Machine, booted
 
 pytestmark = [pytest.mark.root, pytest.mark.machine, pytest.mark.timeout(300)]
 
-INSTALLED = "/opt/sockmon/current/deploy/install.sh"
+RELEASE = "/opt/sockmon/current"
+INSTALLED = f"{RELEASE}/deploy/install.sh"
 MAN_PAGE = "/usr/local/share/man/man1/sockmon.1"
 FISH = "/usr/local/share/fish/vendor_completions.d/sockmon.fish"
 DROP_INS = "/etc/systemd/system/sockmon.service.d"
@@ -136,6 +138,26 @@ def test_an_upgrade_keeps_what_was_edited(machine: Machine, bundle: Path) -> Non
     assert says.startswith("nothing is changed, as this version refuses the configuration:\n")
     assert f"{CONFIG}:1: ports.alwais: unknown key" in says
     assert ready(machine)
+
+
+def test_the_helper_waits_to_be_enabled_and_goes_along_with_an_upgrade(machine: Machine) -> None:
+    machine.run("/srv/others/older/bundle/install.sh")
+    assert machine.show("sockmon-netns.socket", "UnitFileState") == "disabled"
+    assert machine.show("sockmon-netns.socket", "ActiveState") == "inactive"
+    write(machine, CONFIG, shop.CONFIG)
+    shop.enable(machine, f"{RELEASE}/deploy/sockmon.service.d/namespaces.conf.example")
+    with shop.shop(machine):
+        shop.wait_until_seen(machine)
+        old = machine.show("sockmon-netns", "MainPID")
+        machine.run(INSTALL)
+        shop.wait_until_seen(machine)
+        assert machine.show("sockmon-netns", "MainPID") not in ("0", old)
+
+    machine.run(INSTALL, "uninstall")
+    for unit in ("sockmon-netns.socket", "sockmon-netns.service"):
+        assert machine.show(unit, "LoadState") == "not-found"
+        assert machine.show(unit, "ActiveState") == "inactive"
+    assert machine.run("ss", "-Hlx", "src", "/run/sockmon-netns/socket").stdout == ""
 
 
 def test_says_why_the_first_one_does_not_start(machine: Machine) -> None:

@@ -4,9 +4,8 @@ import json
 import re
 import subprocess
 import sys
+import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,102 +16,26 @@ from tests.deploy.kustomize import (
     BASE,
     HOST,
     KUBERNETES,
+    NAMESPACES,
     OWNERS,
     configuration,
     container,
     of_kind,
-    pod,
+)
+from tests.deploy.pods import (
+    Neighbour,
+    cgroup,
+    child_of,
+    processes_of,
+    running_helper,
+    running_pod,
+    scope,
 )
 from tests.lab import SERVER, Link, NetNs, eventually, experiments, linked
-from tests.running import PORT, RunningDaemon, running_daemon
+from tests.running import PORT, RunningDaemon
 from tests.servers import prometheus
 
 pytestmark = [pytest.mark.root, pytest.mark.component("kustomize")]
-
-QUICK = {
-    "poll": {"interval": "200ms"},
-    "detect": {"close_wait_leak": {"stale_after": "1s", "for": "1s"}},
-}
-
-#: Joins a cgroup as $0, then runs the rest.
-_JOINING = 'echo $$ >"$0/cgroup.procs" && exec "$@"'
-
-#: The configuration, in $0 as in /etc; an empty directory for the state; the container's own view
-#: of cgroups, if $1 names where; and nothing else to be written.
-_MOUNTING = """
-mount -t overlay -o "lowerdir=$0:/etc" overlay /etc
-mount -t tmpfs -o mode=755 tmpfs /var/lib
-mkdir -m 777 /var/lib/sockmon
-[ -z "$1" ] || { umount "$1"; mount -t cgroup2 cgroup2 "$1"; }
-mount -o remount,bind,ro /
-shift
-exec "$@"
-"""
-
-
-@contextmanager
-def cgroup(name: str) -> Iterator[Path]:
-    """A cgroup for as long as the context is open."""
-    path = _cgroup2() / f"{name}-{uuid.uuid4().hex[:12]}.scope"
-    path.mkdir()
-    try:
-        yield path
-    finally:
-        eventually(lambda: not (path / "cgroup.procs").read_text())
-        path.rmdir()
-
-
-def _cgroup2() -> Path:
-    findmnt = ["findmnt", "--noheadings", "--first-only", "--types=cgroup2", "--output=TARGET"]
-    return Path(subprocess.run(findmnt, capture_output=True, text=True, check=True).stdout.strip())
-
-
-class Neighbour(NetNs):
-    """A node's namespace, whose programs belong to a unit and to a user of their own."""
-
-    def __init__(self, unit: Path) -> None:
-        self._unit = unit
-
-    def popen(self, argv: Sequence[str]) -> subprocess.Popen[str]:
-        user = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups")
-        return super().popen(["sh", "-c", _JOINING, str(self._unit), *user, *argv])
-
-
-def as_the_container(directory: str, etc: Path, of_pod: Path) -> tuple[str, ...]:
-    """What to put before a command for it to be as the container is, in the cgroup `of_pod`."""
-    security = {**pod(directory)["securityContext"], **container(directory)["securityContext"]}
-    capabilities = [f"+{name.lower()}" for name in security["capabilities"].get("add", [])]
-    mounted = {mount["mountPath"] for mount in container(directory)["volumeMounts"]}
-    return (
-        *("sh", "-c", _JOINING, str(of_pod)),
-        *("unshare", "--mount", "--cgroup"),
-        *("sh", "-ec", _MOUNTING, str(etc)),
-        "" if "/sys/fs/cgroup" in mounted else str(_cgroup2()),
-        *("setpriv", f"--reuid={security['runAsUser']}", f"--regid={security['runAsGroup']}"),
-        *("--clear-groups", "--no-new-privs", "--inh-caps=-all"),
-        f"--bounding-set={','.join(['-all', *capabilities])}",
-    )
-
-
-@contextmanager
-def running_pod(node: NetNs, directory: str, path: Path) -> Iterator[RunningDaemon]:
-    """Run the daemon as the directory's manifests say, only quicker."""
-    etc = path / "etc"
-    config = etc / "sockmon" / "sockmon.yaml"
-    config.parent.mkdir(parents=True)
-    config.write_text(yaml.safe_dump({**yaml.safe_load(configuration(directory)), **QUICK}))
-    command, *arguments = container(directory)["args"]
-    assert command == "run"
-    with (
-        cgroup("pod") as of_pod,
-        running_daemon(
-            node,
-            *arguments,
-            environment={"NODE_NAME": "node-1"},
-            prefix=as_the_container(directory, etc, of_pod),
-        ) as daemon,
-    ):
-        yield daemon
 
 
 def test_check_config_accepts_the_configuration(tmp_path: Path) -> None:
@@ -158,9 +81,9 @@ def test_state_is_kept_and_nothing_else_is_written(tmp_path: Path) -> None:
         experiments.close_wait_leak(netns, count=12),
         running_pod(netns, HOST, tmp_path) as daemon,
     ):
-        inside = Path(f"/proc/{daemon.process.pid}")
-        eventually((inside / "root/var/lib/sockmon/state").exists, within=20)
-        status = dict(line.split(":\t", 1) for line in (inside / "status").read_text().splitlines())
+        pid = daemon.process.pid
+        eventually(Path(f"/proc/{pid}/root/var/lib/sockmon/state").exists, within=20)
+        status = status_of(pid)
         assert status["Uid"].split() == ["65532"] * 4
         assert (status["CapEff"], status["CapBnd"]) == ("0" * 16, "0" * 16)
         assert status["NoNewPrivs"] == "1"
@@ -176,7 +99,7 @@ def test_owners_are_named_as_far_as_the_overlay_goes(
     tmp_path: Path, directory: str, *, unit_known: bool, process_known: bool
 ) -> None:
     with (
-        cgroup("shop") as unit,
+        cgroup(scope("shop")) as unit,
         Neighbour(unit) as netns,
         experiments.process_killed(netns, count=12) as leaking,
         running_pod(netns, directory, tmp_path) as daemon,
@@ -189,7 +112,60 @@ def test_owners_are_named_as_far_as_the_overlay_goes(
 
 def findings(daemon: RunningDaemon) -> list[dict[str, Any]]:
     observation = json.loads(daemon.get("/api/v1/observation").body)
-    return [finding for namespace in observation["namespaces"] for finding in namespace["findings"]]
+    return [
+        {**finding, "netns": namespace["netns"]}
+        for namespace in observation["namespaces"]
+        for finding in namespace["findings"] or ()
+    ]
+
+
+def status_of(pid: int) -> dict[str, str]:
+    """Of a process, as /proc/PID/status has it."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines)
+
+
+def capabilities(pid: int) -> set[str]:
+    """What a process may do beyond what every user may."""
+    effective = int(status_of(pid)["CapEff"], 16)
+    numbers = {"DAC_READ_SEARCH": 2, "SYS_PTRACE": 19, "SYS_ADMIN": 21}  # linux/capability.h
+    assert effective & ~sum(1 << number for number in numbers.values()) == 0
+    return {name for name, number in numbers.items() if effective & 1 << number}
+
+
+@pytest.mark.parametrize("directory", [NAMESPACES, OWNERS])
+def test_a_pods_leak_is_named_and_the_helper_alone_has_the_privilege(
+    tmp_path: Path, directory: str
+) -> None:
+    sandbox = uuid.uuid4().hex * 2
+    with (
+        cgroup(f"cri-containerd-{sandbox}.scope") as of_sandbox,
+        NetNs() as node,
+        processes_of(node) as among,
+        Neighbour(of_sandbox, among) as of_pod,
+        experiments.process_killed(of_pod, count=12),
+        running_helper(node, directory, tmp_path, among) as helper,
+        running_pod(node, directory, tmp_path, among) as daemon,
+    ):
+        (leak,) = eventually(lambda: findings(daemon), until=bool, within=30)
+        assert leak["netns"] == sandbox[:12]
+        assert leak["subject"]["owner"]["unit"] == sandbox[:12]
+        assert capabilities(child_of(helper.pid)) == {"SYS_ADMIN", "SYS_PTRACE"}
+        mine = {"DAC_READ_SEARCH", "SYS_PTRACE"} if directory == OWNERS else set()
+        assert capabilities(child_of(daemon.process.pid)) == mine
+
+        # A container that was killed leaves its socket behind, and is started again.
+        helper.kill()
+        eventually(lambda: sum(daemon.samples("sockmon_poll_errors_total").values()), within=20)
+        again = time.time()
+        with running_helper(node, directory, tmp_path, among):
+            eventually(lambda: polled_at(daemon, sandbox[:12]) > again, within=20)
+
+
+def polled_at(daemon: RunningDaemon, netns: str) -> float:
+    """When a namespace was polled last, in Unix seconds; 0 if nothing is known of it."""
+    found = daemon.samples("sockmon_poll_last_success_timestamp_seconds")
+    return found.get(frozenset({("netns", netns)}), 0)
 
 
 def scrape_files_job() -> dict[str, Any]:

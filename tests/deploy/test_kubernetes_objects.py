@@ -19,8 +19,10 @@ from sockmon import __version__
 from tests.conftest import REPOSITORY
 from tests.deploy.kustomize import (
     BASE,
+    HELPER,
     HOST,
     KUBERNETES,
+    NAMESPACES,
     OWNERS,
     UNITS,
     Object,
@@ -38,7 +40,13 @@ OPERATOR_SCHEMA = json.loads(
 )
 
 #: The oldest Kubernetes that knows every field, and the newest whose schemas are to be had.
-VERSIONS = [(BASE, "1.25"), (UNITS, "1.25"), (HOST, "1.25"), (OWNERS, "1.30")]
+VERSIONS = [
+    (BASE, "1.25"),
+    (UNITS, "1.25"),
+    (HOST, "1.25"),
+    (NAMESPACES, "1.30"),
+    (OWNERS, "1.30"),
+]
 NEWEST = [(overlay, kubernetes_validate.latest_version()) for overlay, _ in VERSIONS]
 
 
@@ -104,18 +112,30 @@ def test_kubectl_apply_can_keep_its_copy_of_every_object() -> None:
 
 
 def test_the_image_is_that_of_this_version() -> None:
-    assert container(HOST)["image"] == f"registry.example/sockmon:{__version__}"
+    for of_pod in (container(HOST), container(NAMESPACES), container(NAMESPACES, HELPER)):
+        assert of_pod["image"] == f"registry.example/sockmon:{__version__}"
+
+
+def test_the_namespaces_overlay_configures_what_host_does_and_namespaces() -> None:
+    host, namespaces = (yaml.safe_load(configuration(of)) for of in (HOST, NAMESPACES))
+    (socket,) = (
+        word.removeprefix("--socket=")
+        for word in container(NAMESPACES, HELPER)["args"]
+        if word.startswith("--socket=")
+    )
+    assert namespaces == {**host, "poll": {"namespaces": "all", "helper": socket}}
+    assert configuration(OWNERS) == configuration(NAMESPACES)
 
 
 def test_every_name_that_the_pod_refers_to_is_rendered() -> None:
-    spec = pod(HOST)
+    spec = pod(OWNERS)
     for kind, name in (
         ("ServiceAccount", spec["serviceAccountName"]),
         ("PriorityClass", spec["priorityClassName"]),
         *(("ConfigMap", v["configMap"]["name"]) for v in spec["volumes"] if "configMap" in v),
     ):
-        assert name in [rendered["metadata"]["name"] for rendered in of_kind(kind, HOST)], name
-    mounted = {mount["name"] for mount in container(HOST)["volumeMounts"]}
+        assert name in [rendered["metadata"]["name"] for rendered in of_kind(kind, OWNERS)], name
+    mounted = {mount["name"] for of in spec["containers"] for mount in of["volumeMounts"]}
     assert mounted == {volume["name"] for volume in spec["volumes"]}
 
 
