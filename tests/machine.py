@@ -6,6 +6,7 @@ nothing but loopback.
 """
 
 import os
+import secrets
 import subprocess
 import threading
 import uuid
@@ -14,15 +15,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.cgroups import living_in, make, tree
 from tests.conftest import MACHINE
 from tests.lab import eventually
 
 
 @dataclass
 class Machine:
-    """A booted machine. Commands run inside all of its namespaces, as root."""
+    """A booted machine. Commands run inside all of its namespaces, as root.
+
+    unit: whose cgroup it has on the host, as if systemd-nspawn@.service had started it.
+    """
 
     leader: int
+    unit: str
     console: list[bytes] = field(default_factory=list)
 
     @property
@@ -67,42 +73,51 @@ _ENVIRONMENT = {
 @contextmanager
 def booted(binds: Mapping[Path, str] | None = None) -> Iterator[Machine]:
     """Boot a new machine; `binds` are seen inside under their values, read-only."""
+    unit = f"systemd-nspawn@{secrets.token_hex(6)}.service"
+    with tree() as top:  # machines that share a cgroup would share the cgroups of their units
+        with living_in(make(top / "machine.slice" / unit)):
+            process, control = _start(binds or {})
+        console: list[bytes] = []
+        reader = threading.Thread(target=_drain, args=(control, console), daemon=True)
+        reader.start()
+        try:
+            machine = eventually(lambda: _up(process, unit, console), within=60)
+            assert machine is not None
+            yield machine
+        finally:
+            process.terminate()  # halts it in good order
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            reader.join(timeout=5)
+            os.close(control)
+
+
+def _start(binds: Mapping[Path, str]) -> tuple[subprocess.Popen[bytes], int]:
+    """Start it; return also the controlling end of its terminal."""
     control, terminal = os.openpty()
     command = ["setpriv", "--pdeathsig=KILL", "systemd-nspawn", "--quiet", "--boot"]
     command += ["--register=no", "--keep-unit", "--private-network", "--link-journal=no"]
     command += ["--volatile=overlay", f"--directory={MACHINE}"]
     command += [f"--machine=sockmon-{uuid.uuid4().hex[:12]}"]
-    command += [f"--bind-ro={outside}:{inside}" for outside, inside in (binds or {}).items()]
+    command += [f"--bind-ro={outside}:{inside}" for outside, inside in binds.items()]
     process = subprocess.Popen(
         command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
     )
     os.close(terminal)
-    console: list[bytes] = []
-    reader = threading.Thread(target=_drain, args=(control, console), daemon=True)
-    reader.start()
-    try:
-        machine = eventually(lambda: _up(process, console), within=60)
-        assert machine is not None
-        yield machine
-    finally:
-        process.terminate()  # halts it in good order
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        reader.join(timeout=5)
-        os.close(control)
+    return process, control
 
 
-def _up(process: subprocess.Popen[bytes], console: list[bytes]) -> Machine | None:
+def _up(process: subprocess.Popen[bytes], unit: str, console: list[bytes]) -> Machine | None:
     """Return the machine once its systemd has started everything."""
     if process.poll() is not None:
         raise RuntimeError(f"systemd-nspawn has ended: {b''.join(console).decode()}")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     if len(children) != 1:
         return None
-    machine = Machine(int(children[0]), console)  # at first that of nspawn's own preparations
+    machine = Machine(int(children[0]), unit, console)  # at first that of nspawn's own preparations
     state = machine.run("systemctl", "is-system-running", check=False).stdout.strip()
     return machine if state in ("running", "degraded") else None
 

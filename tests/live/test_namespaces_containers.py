@@ -101,21 +101,18 @@ def test_a_pod_is_named_for_its_sandbox_and_the_leak_for_its_container(
 
 
 @pytest.fixture
-def machine() -> Iterator[tuple[str, Machine]]:
+def machine() -> Iterator[Machine]:
     """A machine with a network of its own, in the cgroup that systemd-nspawn@.service gives it."""
-    unit = f"systemd-nspawn@web{secrets.token_hex(3)}.service"
-    with tree() as top, ExitStack() as stack:
-        with living_in(make(top / "machine.slice" / unit)):
-            made = stack.enter_context(booted({REPOSITORY / "tests": "/srv/tests"}))
-        yield unit, made
+    with booted({REPOSITORY / "tests": "/srv/tests"}) as machine:
+        yield machine
 
 
 @pytest.mark.machine
 def test_a_leak_inside_a_machine_is_seen_from_its_host(
-    daemon: RunningDaemon, machine: tuple[str, Machine]
+    daemon: RunningDaemon, machine: Machine
 ) -> None:
-    name, inside = machine
-    with leak(inside) as unit:
+    name = machine.unit
+    with leak(machine) as unit:
         (found,) = eventually(lambda: leaks(daemon, name), within=WITHIN)
         assert (found["owner"], found["port"]) == (unit, str(LEAK_PORT))
         assert shown(daemon, "sockmon_close_wait_stale_sockets", name) == [LEAKS]
