@@ -31,6 +31,7 @@ class Poll:
 
     interval: Annotated[Seconds, Ge(0.1), Le(3600)] = 5.0
     namespaces: Literal["host", "all"] = "host"
+    helper: AbsolutePath | None = None
     budget: Annotated[float, Gt(0), Le(1)] = 0.05
     top_namespaces: Annotated[int, Ge(0), Le(10_000)] = 100
 

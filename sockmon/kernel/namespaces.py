@@ -1,5 +1,6 @@
 """The host's other network namespaces: named for people, entered, followed as they come and go."""
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
@@ -16,6 +17,9 @@ from sockmon.model.series import OTHER
 
 T = TypeVar("T")
 
+#: Names that engines make up (CNI's, podman's, CRI-O's, Docker's), and their own tools never show.
+_MADE_UP = re.compile(r"(cni-|netns-)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{12}")
+
 _RESERVED = frozenset({HOST, OTHER})
 _DENIED = frozenset({"EPERM", "EACCES"})
 
@@ -28,6 +32,13 @@ def inhabitant(cgroup: str) -> str | None:
     """
     outside = cgroup.removesuffix("/init.scope")
     return unit_of(outside) if outside.strip("/") else None
+
+
+def called(given: str | None, cgroup: str) -> str | None:
+    """Return what people call a namespace: as somebody named it, or by who lives in it."""
+    if given is None or _MADE_UP.fullmatch(given):
+        return inhabitant(cgroup) or given
+    return given
 
 
 class Neighbour:
@@ -173,8 +184,7 @@ class Neighbourhood:
         return tuple(self._known.values())
 
     def _name(self, place: Place, taken: Collection[str]) -> str:
-        """Name it for people: as somebody did, or by its first process's container or unit."""
-        name = place.given or inhabitant(self._access.cgroup(place))
+        name = called(place.given, self._access.cgroup(place))
         name = label(name) if name else f"netns-{place.number}"
         while name in taken or name in _RESERVED:
             name = f"{name}-{place.number}"

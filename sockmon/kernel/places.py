@@ -72,6 +72,14 @@ def scan(proc: Path, directories: Iterable[Path] = NAMED) -> Mapping[str, Place]
         raise ProcError.from_errno("look for network namespaces", error.errno or 0) from error
 
 
+def own_inode(proc: Path) -> int:
+    """Return the nsfs inode of the calling thread's own namespace; raises ProcError."""
+    try:
+        return os.stat(proc / "thread-self/ns/net").st_ino
+    except OSError as error:
+        raise ProcError.from_errno("look for one's own namespace", error.errno or 0) from error
+
+
 def processes_visible(proc: Path) -> bool:
     """Whether other users' processes may be seen in /proc, by the one that is always there."""
     try:

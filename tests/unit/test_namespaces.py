@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given as each
 from hypothesis import strategies as st
 
 from sockmon.export import json as render
-from sockmon.kernel.namespaces import inhabitant
+from sockmon.kernel.namespaces import called, inhabitant
 from sockmon.kernel.outside import parse_sockets
 from sockmon.kernel.places import parse_cgroup
 from sockmon.kernel.procfs import parse_occupied
@@ -55,6 +55,30 @@ def test_a_processs_cgroup(text: str, path: str) -> None:
 )
 def test_who_lives_in_a_namespace(cgroup: str, name: str | None) -> None:
     assert inhabitant(cgroup) == name
+
+
+CONTAINER = "/system.slice/docker-" + 64 * "a" + ".scope"
+UUID = "0b1f2c3d-1111-2222-3333-444455556666"
+
+
+@pytest.mark.parametrize(
+    ("given", "cgroup", "name"),
+    [
+        ("blue", CONTAINER, "blue"),
+        ("cni-blue", CONTAINER, "cni-blue"),
+        (None, CONTAINER, 12 * "a"),
+        (f"cni-{UUID}", CONTAINER, 12 * "a"),
+        (f"netns-{UUID}", CONTAINER, 12 * "a"),
+        (UUID, CONTAINER, 12 * "a"),
+        ("8d2f1c0a9b7e", CONTAINER, 12 * "a"),
+        (f"cni-{UUID}", "/", f"cni-{UUID}"),
+        (None, "/", None),
+    ],
+)
+def test_a_name_that_an_engine_made_up_is_the_last_to_be_taken(
+    given: str | None, cgroup: str, name: str | None
+) -> None:
+    assert called(given, cgroup) == name
 
 
 EMPTY = "sockets: used 9\nTCP: inuse 0 orphan 3 tw 0 alloc 1702 mem 877\nUDP: inuse 0 mem 0\n"
@@ -105,7 +129,7 @@ candidates = st.lists(
 )
 
 
-@given(candidates, st.sets(st.text("abc", max_size=3)), st.integers(0, 10))
+@each(candidates, st.sets(st.text("abc", max_size=3)), st.integers(0, 10))
 def test_no_more_than_top_namespaces_have_series(
     found: list[Candidate], before: set[str], top: int
 ) -> None:

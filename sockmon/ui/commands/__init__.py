@@ -3,7 +3,7 @@
 Each loads what it needs only when it runs, so that a light one stays quick.
 """
 
-from sockmon.ui.commands import check_config, count, doctor, drill, rules, run, top
+from sockmon.ui.commands import check_config, count, doctor, drill, netns_helper, rules, run, top
 from sockmon.ui.commands.command import Command
 
 #: In the order in which --help lists them.
@@ -15,4 +15,5 @@ ALL: tuple[Command, ...] = (
     drill.COMMAND,
     rules.COMMAND,
     check_config.COMMAND,
+    netns_helper.COMMAND,
 )

@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +80,7 @@ def load_config(path: Path | None) -> "Config":
     from sockmon import config  # noqa: PLC0415 - each command loads what it needs
 
     try:
-        return config.Config() if path is None else config.load(path)
+        return config.Config() if path is None else by_hand(config.load(path))
     except config.ConfigError as error:
         raise UserError(str(error)) from error
 
@@ -94,9 +94,15 @@ def choose_config(path: Path | None) -> "Chosen":
     from sockmon.ui import hostconfig  # noqa: PLC0415 - as above
 
     try:
-        return hostconfig.choose(path, HOST_CONFIG)
+        chosen = hostconfig.choose(path, HOST_CONFIG)
     except ConfigError as error:
         raise UserError(str(error)) from error
+    return replace(chosen, config=by_hand(chosen.config))
+
+
+def by_hand(config: "Config") -> "Config":
+    """Leave the daemon's helper to the daemon: who runs a command has what privilege he has."""
+    return replace(config, poll=replace(config.poll, helper=None))
 
 
 def add_web_config(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,84 @@
+"""The helper's listening socket: systemd's, or one that it makes itself."""
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+_FIRST_INHERITED = 3  # SD_LISTEN_FDS_START
+_BACKLOG = 8
+
+
+class ListenError(Exception):
+    """There is no socket to listen on; the text says why, and what to do."""
+
+
+def inherited() -> socket.socket:
+    """Return the socket that systemd has passed, see sd_listen_fds(3); raises ListenError."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
+        raise ListenError(
+            "no socket was passed: start sockmon-netns.socket, or say where to listen (--socket)"
+        )
+    listener = socket.socket(fileno=_FIRST_INHERITED)
+    listener.set_inheritable(False)
+    if (listener.family, listener.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
+        raise ListenError("the socket that was passed is not one of ListenSequentialPacket=")
+    return listener
+
+
+@contextlib.contextmanager
+def made(path: Path, user: int) -> Iterator[socket.socket]:
+    """Make a socket for root and this user to connect to; it is removed at the end.
+
+    Raises ListenError.
+    """
+    try:
+        _remove_left_over(path)
+        listener = _bound(path, user)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {path}: {error.strerror or error}") from error
+    try:
+        yield listener
+    finally:
+        listener.close()
+        path.unlink(missing_ok=True)
+
+
+def _bound(path: Path, user: int) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+        if user != os.geteuid():
+            _hand_over(path, user)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(before)
+    return listener
+
+
+def _hand_over(path: Path, user: int) -> None:
+    try:
+        os.chown(path, user, -1)
+    except PermissionError:
+        # Without CAP_CHOWN, as in a container: the server sees to it who asks in any case.
+        path.chmod(0o666)
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove a socket that nobody listens on any more; raises OSError if somebody does."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise OSError(errno.EEXIST, "there is a file that is no socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as trial:
+        if trial.connect_ex(str(path)) != errno.ECONNREFUSED:
+            raise OSError(errno.EADDRINUSE, "somebody listens there")
+    path.unlink()

@@ -1,0 +1,87 @@
+"""`sockmon netns-helper` says in one line what is wrong; commands by hand do without it."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def sockmon(*arguments: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
+    """The exit status, and what went to standard error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sockmon", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **(environment or {})},
+    )
+    return done.returncode, done.stderr
+
+
+def test_without_a_socket_it_says_where_one_comes_from() -> None:
+    status, told = sockmon("netns-helper", environment={"LISTEN_PID": "1", "LISTEN_FDS": "1"})
+    assert status == 2
+    assert told == (
+        "sockmon: no socket was passed: start sockmon-netns.socket, or say where to listen "
+        "(--socket)\n"
+    )
+
+
+@pytest.fixture
+def taken(tmp_path: Path) -> Path:
+    """A path where there is something else, as the test wants it."""
+    return tmp_path / "taken"
+
+
+def test_a_file_that_is_no_socket_is_left_alone(taken: Path) -> None:
+    taken.write_text("precious")
+    status, told = sockmon("netns-helper", f"--socket={taken}")
+    assert status == 2
+    assert told == f"sockmon: cannot listen on {taken}: there is a file that is no socket\n"
+    assert taken.read_text() == "precious"
+
+
+def test_a_socket_that_another_listens_on_is_left_alone(taken: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
+        other.bind(str(taken))
+        other.listen()
+        status, told = sockmon("netns-helper", f"--socket={taken}")
+        assert status == 2
+        assert told == f"sockmon: cannot listen on {taken}: somebody listens there\n"
+        assert taken.is_socket()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--socket=/nowhere/socket",), "cannot listen on /nowhere/socket: No such file or"),
+        ((f"--socket=/tmp/{'x' * 200}",), "AF_UNIX path too long"),
+        (("--user=no-such-user", "--socket=/nowhere"), "--user: there is no user no-such-user"),
+    ],
+)
+def test_a_mistake_costs_one_line(arguments: tuple[str, ...], says: str) -> None:
+    status, told = sockmon("netns-helper", *arguments)
+    assert status == 2
+    assert says in told
+    assert told.count("\n") == 1
+
+
+def test_a_command_by_hand_does_not_ask_the_daemons_helper(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("poll: {namespaces: all, helper: /nowhere/socket}")
+    status, told = sockmon("count", f"--config={config}", "--by=netns")
+    assert status == 0
+    assert "/nowhere" not in told
+
+
+@pytest.mark.parametrize("helper", ["run/socket", "''", "5"])
+def test_the_key_takes_an_absolute_path(tmp_path: Path, helper: str) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(f"poll: {{helper: {helper}}}")
+    status, told = sockmon("check-config", str(config))
+    assert status == 1
+    assert f"{config}:1: poll.helper" in told
