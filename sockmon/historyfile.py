@@ -7,6 +7,7 @@ its rows, and its columns as they are in memory: times, highs and, where they di
 import gzip
 import io
 import json
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ from numpy.typing import NDArray
 
 from sockmon.model.counts import GroupKey
 from sockmon.model.observation import Moment
-from sockmon.model.past import SPANS, AlertChange, Columns, NamespacePast, Past, Row
-from sockmon.model.reading import GROUP_SERIES, SERIES, SLOTS, WIDTH, Watched
+from sockmon.model.past import DEPTHS, SPANS, AlertChange, Columns, NamespacePast, Past, Row
+from sockmon.model.reading import GROUP_SERIES, SERIES, SLOTS, Watched
 from sockmon.statefile import AnotherVersionError, StateError, WholeFile
 
-_VERSION = 1
+_VERSION = 2
 #: What the columns mean; a file with others is another version's.
 _LAYOUT = [*SERIES, *GROUP_SERIES, SLOTS]
 #: Columns whose numbers seldom change need no better.
@@ -66,7 +67,7 @@ class HistoryFile:
             file.write(json.dumps(_head(past)).encode() + b"\n")
             for namespace in past.namespaces.values():
                 for span in SPANS:
-                    _write_rows(file, namespace.rows[span])
+                    _write_rows(file, namespace.columns(span))
         self._file.write(buffer.getvalue())
 
 
@@ -74,8 +75,14 @@ def _head(past: Past) -> dict[str, Any]:
     return {
         "layout": _LAYOUT,
         "at": [past.at.monotonic, past.at.wall],
-        "watched": {
-            name: [[key.role, key.port, its.slot, its.since] for key, its in each.watched.items()]
+        "namespaces": {
+            name: {
+                "depth": each.depth.name,
+                "troubled_at": None if each.troubled_at == -math.inf else each.troubled_at,
+                "watched": [
+                    [key.role, key.port, its.slot, its.since] for key, its in each.watched.items()
+                ],
+            }
             for name, each in past.namespaces.items()
         },
         "alert_changes": [
@@ -89,36 +96,39 @@ def _past(head: Any, file: gzip.GzipFile) -> Past:
     monotonic, wall = map(float, head["at"])
     return Past(
         Moment(monotonic, wall),
-        {
-            name: NamespacePast(
-                {span: _read_rows(file) for span in SPANS},
-                {
-                    GroupKey(role, int(port)): Watched(int(slot), float(since))
-                    for role, port, slot, since in watched
-                },
-            )
-            for name, watched in head["watched"].items()
-        },
+        {name: _namespace(told, file) for name, told in head["namespaces"].items()},
         tuple(AlertChange(*change) for change in head["alert_changes"]),
     )
 
 
-def _write_rows(file: gzip.GzipFile, rows: tuple[Row, ...]) -> None:
-    columns = Columns.of(rows)
+def _namespace(told: Any, file: gzip.GzipFile) -> NamespacePast:
+    depth, troubled_at = DEPTHS[told["depth"]], told["troubled_at"]
+    return NamespacePast(
+        {span: _read_rows(file, depth.width) for span in SPANS},
+        {
+            GroupKey(role, int(port)): Watched(int(slot), float(since))
+            for role, port, slot, since in told["watched"]
+        },
+        depth,
+        -math.inf if troubled_at is None else float(troubled_at),
+    )
+
+
+def _write_rows(file: gzip.GzipFile, columns: Columns) -> None:
     is_folded = columns.low is not columns.high
-    file.write(b"%d %d\n" % (len(rows), is_folded))
+    file.write(b"%d %d\n" % (len(columns.at), is_folded))
     for part in (columns.at, columns.high, columns.low)[: 2 + is_folded]:
         file.write(part.tobytes("F"))  # by column, where neighbours are alike
 
 
-def _read_rows(file: gzip.GzipFile) -> tuple[Row, ...]:
+def _read_rows(file: gzip.GzipFile, width: int) -> tuple[Row, ...]:
     count, is_folded = map(int, file.readline().split())
     if not 0 <= count <= _ROWS_LIMIT:
         raise ValueError(f"{count} rows")
 
     def readings() -> NDArray[np.float32]:
-        found = np.frombuffer(file.read(4 * WIDTH * count), np.float32)
-        return found.reshape(WIDTH, count).T
+        found = np.frombuffer(file.read(4 * width * count), np.float32)
+        return found.reshape(width, count).T
 
     at = np.frombuffer(file.read(8 * count), np.float64)
     high = readings()

@@ -2,7 +2,10 @@
 
     {
       "netns": "host",
-      "range": "hour",           every poll of the last hour; "day": every minute of the last day
+      "range": "hour",           the last hour; or "day"
+      "step_seconds": 1.0,       what a row stands for, unless polls are farther apart: in the hour
+                                 one poll, or a minute; in the day a minute, or ten; null where
+                                 there is no history of the namespace
       "taken_at": 1700003600.0,  the last poll; all times are Unix seconds by its wall clock
       "times": [...],            of the rows, oldest first: when the first poll in each was
       "max": {"close_wait": [...], "time_wait_buckets": [...], ...},
@@ -24,25 +27,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.model.past import Columns, NamespacePast, Past, Range
+from sockmon.model.past import COARSE, SPANS, Columns, NamespacePast, Past, Range
 from sockmon.model.reading import GROUP_SERIES, SERIES, Reading, Watched
 
 Json = dict[str, Any]
+
+_NONE = NamespacePast(dict.fromkeys(SPANS, ()), {}, COARSE)
 
 #: From here on float64 does not hold every whole number.
 _WHOLE_LIMIT = 2.0**53
 
 
-def history(past: Past, netns: str, span: Range, groups: int) -> Json | None:
-    """Render one range of one namespace, with at most so many groups; None if it is not known."""
-    namespace = past.namespaces.get(netns)
-    if namespace is None:
-        return None
-    columns = Columns.of(namespace.rows[span])
+def history(past: Past, netns: str, span: Range, groups: int) -> Json:
+    """Render one range of one namespace, with at most so many groups.
+
+    One that has no history is one without rows.
+    """
+    namespace = past.namespaces.get(netns, _NONE)
+    columns = namespace.columns(span)
     largest = sorted(namespace.watched.items(), key=lambda item: -_sockets_now(namespace, item[1]))
     return {
         "netns": netns,
         "range": span,
+        "step_seconds": None if namespace is _NONE else namespace.depth.steps[span],
         "taken_at": past.at.wall,
         "times": (columns.at - past.at.monotonic + past.at.wall).round(3).tolist(),
         **_extremes(columns, slice(len(SERIES)), SERIES),

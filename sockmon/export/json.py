@@ -1,6 +1,7 @@
 """Observation -> what /api/v1/observation answers: plain dicts, lists, strings and numbers."""
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from sockmon.export.findings import findings
@@ -12,33 +13,53 @@ from sockmon.model.states import TcpState
 Json = dict[str, Any]
 
 
-def observation(observed: Observation) -> Json:
-    """Render the whole of it; every part says when it was true (Unix seconds)."""
+def observation(observed: Observation, netns: str | None = None) -> Json:
+    """Render the whole of it, or of its namespaces one; every part says when it was true (Unix)."""
     return {
-        "taken_at": observed.at.wall,
-        "interval_seconds": observed.interval,
-        "polls": observed.statistics.polls,
-        "failures": [
-            {"netns": f.netns, "reason": f.reason, "message": f.message} for f in observed.failures
-        ],
-        "hints": list(observed.hints),
+        **poll(observed),
+        "failures": failures(observed),
         "namespaces": [
-            {**_namespace(namespace), "beat_seconds": max(observed.interval, namespace.beat)}
-            for namespace in observed.namespaces
+            namespace(each, observed)
+            for each in observed.namespaces
+            if netns is None or each.name == netns
         ],
     }
 
 
-def _namespace(namespace: NamespaceObservation) -> Json:
+def poll(observed: Observation) -> Json:
+    """Render what a poll has one of, however many namespaces there are."""
+    neighbours = observed.neighbours
     return {
-        "netns": namespace.name,
-        "degraded": namespace.degraded,
-        "tcp": namespace.tcp and _timed(namespace.tcp, _families(namespace.tcp.value)),
-        "udp": namespace.udp and _timed(namespace.udp, _families(namespace.udp.value)),
-        "ports": namespace.ports and _timed(namespace.ports, _ports(namespace.ports.value)),
-        "diagnosed_at": namespace.diagnosis and namespace.diagnosis.at.wall,
-        "findings": findings(namespace.diagnosis.value.findings) if namespace.diagnosis else None,
-        "limits": namespace.limits and _timed(namespace.limits, _limits(namespace.limits.value)),
+        "taken_at": observed.at.wall,
+        "interval_seconds": observed.interval,
+        "polls": observed.statistics.polls,
+        "hints": list(observed.hints),
+        "neighbours": neighbours and asdict(neighbours),
+    }
+
+
+def failures(observed: Observation, netns: str | None = None) -> list[Json]:
+    """Render what could not be read in this poll, anywhere or in one namespace."""
+    return [
+        {"netns": f.netns, "reason": f.reason, "message": f.message}
+        for f in observed.failures
+        if netns is None or f.netns == netns
+    ]
+
+
+def namespace(one: NamespaceObservation, observed: Observation) -> Json:
+    """Render one of the poll's namespaces."""
+    return {
+        "netns": one.name,
+        "degraded": one.degraded,
+        "looked_at": (one.looked_at or observed.at).wall,
+        "beat_seconds": max(observed.interval, one.beat),
+        "tcp": one.tcp and _timed(one.tcp, _families(one.tcp.value)),
+        "udp": one.udp and _timed(one.udp, _families(one.udp.value)),
+        "ports": one.ports and _timed(one.ports, _ports(one.ports.value)),
+        "diagnosed_at": one.diagnosis and one.diagnosis.at.wall,
+        "findings": findings(one.diagnosis.value.findings) if one.diagnosis else None,
+        "limits": one.limits and _timed(one.limits, _limits(one.limits.value)),
     }
 
 

@@ -1,4 +1,4 @@
-"""Keeps an hour of polls and a day of minutes, in bounded memory.
+"""Keeps an hour and a day of every namespace, in bounded memory: who closely, model/depths.py says.
 
 Rows are stamped on a clock that counts from boot and through suspends (CLOCK_BOOTTIME), and shown
 on the wall clock of the last poll. So a wall clock that is set moves all of history with it:
@@ -17,17 +17,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sockmon.model.counts import GroupKey, PortGroup
+from sockmon.model.depths import TROUBLED_SECONDS, Claim, allotted
 from sockmon.model.observation import (
     STALE_AFTER_INTERVALS,
     Moment,
     NamespaceObservation,
     Observation,
 )
-from sockmon.model.past import SPANS, STEPS, AlertChange, NamespacePast, Past, Range, Row
+from sockmon.model.past import SPANS, AlertChange, Depth, NamespacePast, Past, Range, Row
 from sockmon.model.reading import SLOTS, WIDTH, Reading, Watched, reading
 
-#: So many namespaces have a history: 6 MB each at the most, 2.5 MB at an interval of 5 s.
-NAMESPACES = 3
 #: So many changes of alerts are remembered.
 CHANGES = 200
 #: So many of a poll's groups, the largest, are sure of a slot.
@@ -57,12 +56,11 @@ class History:
         """
         self._at = at
         self._changes.extend(changes)
+        self._allot(observation, at.monotonic)
         for namespace in observation.namespaces:
-            if namespace.looked_at not in {None, observation.at}:
-                continue  # not its turn: no reading, and no gap
-            if self._make_room(namespace.name, observation):
-                kept = self._namespaces.setdefault(namespace.name, _Namespace())
-                kept.observe(namespace, observation, at.monotonic)
+            kept = self._namespaces.get(namespace.name)
+            if kept is not None and namespace.looked_at in {None, observation.at}:
+                kept.observe(namespace, observation, at.monotonic)  # else it was not its turn
 
     def past(self) -> Past | None:
         """Return what is kept, as it will not change; None before the first poll."""
@@ -74,15 +72,33 @@ class History:
             tuple(self._changes),
         )
 
-    def _make_room(self, name: str, observation: Observation) -> bool:
-        """Return whether there is room; one that is not polled any more is let go for it."""
-        if name in self._namespaces or len(self._namespaces) < NAMESPACES:
-            return True
-        polled = {namespace.name for namespace in observation.namespaces}
-        gone = {name: kept.last for name, kept in self._namespaces.items() if name not in polled}
-        if gone:
-            del self._namespaces[min(gone, key=gone.__getitem__)]
-        return bool(gone)
+    def _allot(self, observation: Observation, at: float) -> None:
+        """See that each namespace is remembered as closely as there is room for."""
+        there = {namespace.name: namespace for namespace in observation.namespaces}
+        claims = [self._claim(name, at, namespace) for name, namespace in there.items()]
+        claims += [self._claim(name, at) for name in self._namespaces if name not in there]
+        depths = allotted(claims, observation.interval)
+        self._namespaces = {
+            name: kept
+            for name, kept in self._namespaces.items()
+            if name in depths and (name in there or at - kept.last <= SPANS["day"])
+        }
+        for name, depth in depths.items():
+            if name not in self._namespaces and name in there:
+                self._namespaces[name] = _Namespace(depth)
+        for name, kept in self._namespaces.items():
+            kept.go_to(depths[name])
+
+    def _claim(self, name: str, at: float, there: NamespaceObservation | None = None) -> Claim:
+        kept = self._namespaces.get(name)
+        return Claim(
+            name,
+            there=there is not None,
+            troubled=(there is not None and _is_troubled(there))
+            or (kept is not None and at - kept.troubled_at <= TROUBLED_SECONDS),
+            kept=None if kept is None else kept.depth,
+            last=at if kept is None else kept.last,
+        )
 
 
 @dataclass(slots=True)
@@ -92,42 +108,60 @@ class _Namespace:
     watched: the group that has been out of rank for longest comes first.
     """
 
+    depth: Depth
     rows: Mapping[Range, deque[Row]] = field(default_factory=lambda: {r: deque() for r in SPANS})
     watched: dict[GroupKey, Watched] = field(default_factory=dict)
     last: float = math.nan
+    troubled_at: float = -math.inf
 
     @classmethod
     def of(cls, past: NamespacePast) -> "_Namespace":
         """Return the namespace that had this past."""
         hour = past.rows["hour"]
         return cls(
+            past.depth,
             {r: deque(rows) for r, rows in past.rows.items()},
             dict(past.watched),
             hour[-1].at if hour else math.nan,
+            past.troubled_at,
         )
 
     def past(self) -> NamespacePast:
         """Return what is kept."""
-        return NamespacePast({r: tuple(rows) for r, rows in self.rows.items()}, dict(self.watched))
+        rows = {r: tuple(rows) for r, rows in self.rows.items()}
+        return NamespacePast(rows, dict(self.watched), self.depth, self.troubled_at)
+
+    def go_to(self, depth: Depth) -> None:
+        """Remember it so closely from here on, and no closer what has been."""
+        if depth is self.depth:
+            return
+        for r, rows in self.rows.items():
+            fitting = [_resized(row, depth.width) for row in rows]
+            rows.clear()
+            for row in fitting:
+                _append(rows, row, depth.steps[r])
+        if not depth.ports:
+            self.watched.clear()
+        self.depth = depth
 
     def observe(self, namespace: NamespaceObservation, observation: Observation, at: float) -> None:
         """Take one poll, at `at` on history's clock."""
-        if namespace.ports is not None:
+        if _is_troubled(namespace):
+            self.troubled_at = at
+        if self.depth.ports and namespace.ports is not None:
             self._watch(namespace.ports.value.groups, at)
-        values = reading(namespace, observation.at, self.watched)
+        width = self.depth.width
+        values = reading(namespace, observation, self.watched, width)
         interval = max(observation.interval, namespace.beat)
         silent = at - self.last
         for r, rows in self.rows.items():
-            step = STEPS[r]
+            step = self.depth.steps[r]
             if silent > max(STALE_AFTER_INTERVALS * interval, step):
-                rows.append(Row(self.last + interval, _NOTHING, _NOTHING))
+                rows.append(Row(self.last + interval, _NOTHING[:width], _NOTHING[:width]))
                 rows.append(Row(at, values, values))
-            # Polls are not on the dot: a quarter of an interval early begins a row all the same.
-            elif rows and at - rows[-1].at < step - min(interval, step) / 4:
-                row = rows.pop()
-                rows.append(Row(row.at, np.fmax(row.high, values), np.fmin(row.low, values)))
             else:
-                rows.append(Row(at, values, values))
+                # Polls are not on the dot: a quarter of an interval early begins a row too.
+                _append(rows, Row(at, values, values), step - min(interval, step) / 4)
             while rows[0].at < at - SPANS[r]:
                 rows.popleft()
         self.last = at
@@ -147,3 +181,30 @@ class _Namespace:
                     slot = self.watched.pop(next(iter(self.watched))).slot
                 watched = Watched(slot, at)
             self.watched[key] = watched
+
+
+def _append(rows: deque[Row], row: Row, step: float) -> None:
+    """Add a row, or add it to the last one if that began less than a step before."""
+    if rows and row.at - rows[-1].at < step:
+        last = rows.pop()
+        row = Row(last.at, np.fmax(last.high, row.high), np.fmin(last.low, row.low))
+    rows.append(row)
+
+
+def _resized(row: Row, width: int) -> Row:
+    """Return the row with so many values: without its last ones, or with unknown ones more."""
+    if row.high.size == width:
+        return row
+    high = _resized_reading(row.high, width)
+    return Row(row.at, high, high if row.low is row.high else _resized_reading(row.low, width))
+
+
+def _resized_reading(values: Reading, width: int) -> Reading:
+    resized = _NOTHING[:width].copy()
+    kept = min(width, values.size)
+    resized[:kept] = values[:kept]
+    return resized
+
+
+def _is_troubled(namespace: NamespaceObservation) -> bool:
+    return namespace.diagnosis is not None and bool(namespace.diagnosis.value.findings)

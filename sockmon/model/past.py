@@ -1,5 +1,6 @@
 """What has been: an hour of polls and a day of minutes, as values that do not change."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -9,14 +10,36 @@ from numpy.typing import NDArray
 
 from sockmon.model.counts import GroupKey
 from sockmon.model.observation import Moment
-from sockmon.model.reading import WIDTH, Reading, Watched
+from sockmon.model.reading import SERIES, WIDTH, Reading, Watched
 
 Range = Literal["hour", "day"]
 
 #: How far each range goes back, in seconds.
 SPANS: Mapping[Range, float] = {"hour": 3600.0, "day": 86_400.0}
-#: What one of its rows stands for, in seconds; more if polls are farther apart.
-STEPS: Mapping[Range, float] = {"hour": 1.0, "day": 60.0}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Depth:
+    """How closely a namespace is remembered; there are three.
+
+    steps: what a row of each range stands for, in seconds; more if polls are farther apart.
+    ports: whether its largest groups are kept too.
+    """
+
+    name: Literal["full", "near", "coarse"]
+    steps: Mapping[Range, float]
+    ports: bool
+
+    @property
+    def width(self) -> int:
+        """How many values a row has."""
+        return WIDTH if self.ports else len(SERIES)
+
+
+FULL = Depth("full", {"hour": 1.0, "day": 60.0}, ports=True)
+NEAR = Depth("near", {"hour": 1.0, "day": 600.0}, ports=True)
+COARSE = Depth("coarse", {"hour": 60.0, "day": 600.0}, ports=False)
+DEPTHS = {depth.name: depth for depth in (FULL, NEAR, COARSE)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Rows as columns, oldest first: `at` in seconds; `high` and `low` are rows x WIDTH.
+    """Rows as columns, oldest first: `at` in seconds; `high` and `low` are rows x values.
 
     Where no row holds more than one poll, `low` is `high` itself.
     """
@@ -40,11 +63,11 @@ class Columns:
     low: Reading
 
     @classmethod
-    def of(cls, rows: Sequence[Row]) -> "Columns":
-        """Copy the rows."""
-        high = _stacked([row.high for row in rows])
+    def of(cls, rows: Sequence[Row], width: int) -> "Columns":
+        """Copy the rows, which have so many values."""
+        high = _stacked([row.high for row in rows], width)
         folded = any(row.low is not row.high for row in rows)
-        low = _stacked([row.low for row in rows]) if folded else high
+        low = _stacked([row.low for row in rows], width) if folded else high
         return cls(np.array([row.at for row in rows], np.float64), high, low)
 
     def rows(self) -> tuple[Row, ...]:
@@ -54,22 +77,33 @@ class Columns:
         return tuple(map(Row, self.at.tolist(), highs, lows))
 
 
-def _stacked(readings: list[Reading]) -> Reading:
-    return np.concatenate([np.empty(0, np.float32), *readings]).reshape(-1, WIDTH)
+def _stacked(readings: list[Reading], width: int) -> Reading:
+    return np.concatenate([np.empty(0, np.float32), *readings]).reshape(-1, width)
 
 
 @dataclass(frozen=True, slots=True)
 class NamespacePast:
-    """One namespace's rows, oldest first, and the groups that are watched."""
+    """One namespace's rows, oldest first, and the groups that are watched.
+
+    troubled_at: when something was last wrong with it; -inf: never.
+    """
 
     rows: Mapping[Range, tuple[Row, ...]]
     watched: Mapping[GroupKey, Watched]
+    depth: Depth = FULL
+    troubled_at: float = -math.inf
+
+    def columns(self, span: Range) -> Columns:
+        """Copy the rows of one range."""
+        return Columns.of(self.rows[span], self.depth.width)
 
     def moved(self, by: float) -> "NamespacePast":
         """Return the same, `by` seconds later."""
         return NamespacePast(
             {r: tuple(replace(row, at=row.at + by) for row in self.rows[r]) for r in self.rows},
             {key: replace(slot, since=slot.since + by) for key, slot in self.watched.items()},
+            self.depth,
+            self.troubled_at + by,
         )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sockmon.model.counts import GroupKey
 from sockmon.model.finding import SEVERITIES
 from sockmon.model.listeners import ListenQueue
-from sockmon.model.observation import Moment, NamespaceObservation, Timed
+from sockmon.model.observation import NamespaceObservation, Observation, Timed
 from sockmon.model.states import TcpState
 
 T = TypeVar("T")
@@ -71,35 +71,44 @@ class Watched:
 
 
 def reading(
-    namespace: NamespaceObservation, at: Moment, watched: Mapping[GroupKey, Watched]
+    namespace: NamespaceObservation,
+    observation: Observation,
+    watched: Mapping[GroupKey, Watched],
+    width: int = WIDTH,
 ) -> Reading:
-    """Return the row of the poll that was at `at`: a part that it could not read is NaN."""
-    row = np.full(WIDTH, np.nan, np.float32)
+    """Return the row of one poll, with so many values: a part that it could not read is NaN.
+
+    A part that is read less often than the namespace is polled counts until its turn is past.
+    """
+    since = observation.at.monotonic
+    if namespace.beat > observation.interval:
+        since -= namespace.beat + observation.interval
+    row = np.full(width, np.nan, np.float32)
     row[: len(SERIES)] = [
-        *_states(namespace, at),
-        *_limits(namespace, at),
-        *_ports(namespace, at),
-        *_diagnosis(namespace, at),
+        *_states(namespace, since),
+        *_limits(namespace, since),
+        *_ports(namespace, since),
+        *_diagnosis(namespace, since),
     ]
-    for its, values in _groups(namespace, at, watched):
+    for its, values in _groups(namespace, since, watched):
         row[its.columns] = values
     row.setflags(write=False)
     return row
 
 
-def _of(at: Moment, part: Timed[T] | None) -> T | None:
-    return part.value if part is not None and part.at == at else None
+def _of(since: float, part: Timed[T] | None) -> T | None:
+    return part.value if part is not None and part.at.monotonic >= since else None
 
 
-def _states(namespace: NamespaceObservation, at: Moment) -> list[float]:
-    families = _of(at, namespace.tcp)
+def _states(namespace: NamespaceObservation, since: float) -> list[float]:
+    families = _of(since, namespace.tcp)
     if families is None:
         return [math.nan] * len(TcpState)
     return [sum(counts[state] for counts in families.values()) for state in TcpState]
 
 
-def _limits(namespace: NamespaceObservation, at: Moment) -> Iterable[float]:
-    limits = _of(at, namespace.limits)
+def _limits(namespace: NamespaceObservation, since: float) -> Iterable[float]:
+    limits = _of(since, namespace.limits)
     if limits is None:
         return [math.nan] * len(_LIMITS)
     stat, memory = limits.sockstat, limits.tcp_memory
@@ -114,8 +123,8 @@ def _limits(namespace: NamespaceObservation, at: Moment) -> Iterable[float]:
     return [math.nan if value is None else value for value in known]
 
 
-def _ports(namespace: NamespaceObservation, at: Moment) -> list[float]:
-    ports = _of(at, namespace.ports)
+def _ports(namespace: NamespaceObservation, since: float) -> list[float]:
+    ports = _of(since, namespace.ports)
     if ports is None:
         return [math.nan] * len(_PORTS)
     return [
@@ -130,8 +139,8 @@ def _ratio(queue: ListenQueue) -> float:
     return queue.length / max(queue.limit, 1)
 
 
-def _diagnosis(namespace: NamespaceObservation, at: Moment) -> list[float]:
-    diagnosis = _of(at, namespace.diagnosis)
+def _diagnosis(namespace: NamespaceObservation, since: float) -> list[float]:
+    diagnosis = _of(since, namespace.diagnosis)
     if diagnosis is None:
         return [math.nan] * len(_DIAGNOSIS)
     severities = [finding.severity for finding in diagnosis.findings]
@@ -143,10 +152,10 @@ def _diagnosis(namespace: NamespaceObservation, at: Moment) -> list[float]:
 
 
 def _groups(
-    namespace: NamespaceObservation, at: Moment, watched: Mapping[GroupKey, Watched]
+    namespace: NamespaceObservation, since: float, watched: Mapping[GroupKey, Watched]
 ) -> Iterator[tuple[Watched, list[float]]]:
     """Yield the values of each group that is watched."""
-    ports = _of(at, namespace.ports)
+    ports = _of(since, namespace.ports)
     if ports is None:
         return
     queues = {queue.port: queue.length for queue in ports.listen_queues}

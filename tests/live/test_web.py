@@ -99,6 +99,17 @@ def test_the_whole_observation_as_json(daemon: RunningDaemon, netns: NetNs) -> N
         assert eventually(group, within=15) == {"established": 5, "listen": 1}
 
 
+def test_one_namespace_of_the_observation(daemon: RunningDaemon) -> None:
+    told = json.loads(daemon.get("/api/v1/observation?netns=host").body)
+    assert [namespace["netns"] for namespace in told["namespaces"]] == ["host"]
+    for query, status, error in (
+        ("netns=elsewhere", 404, "netns: there is none of this name"),
+        ("nsten=host", 400, "unknown parameter: expected netns"),
+    ):
+        answer = daemon.get(f"/api/v1/observation?{query}")
+        assert (answer.status, json.loads(answer.body)) == (status, {"error": error})
+
+
 def test_peers_are_shown_to_loopback_clients_alone(netns: NetNs) -> None:
     netns.ip("addr add 10.77.9.1/32 dev lo")
     with running_daemon(netns, "--web.listen-address", f":{PORT}") as daemon:

@@ -32,7 +32,7 @@ class Site:
         with running_daemon(self.netns, "--config", str(config)) as daemon:
             yield daemon
 
-    def open(self, **context: object) -> Page:
+    def open(self, fragment: str = "", **context: object) -> Page:
         """Open the page in a context of its own and wait for its verdict."""
         page = self.browser.new_context(**{"viewport": WIDE, **context}).new_page()  # type: ignore[arg-type]
         page.set_default_timeout(15_000)
@@ -44,7 +44,7 @@ class Site:
                 self.complaints.append(message.text) if message.type == "error" else None
             ),
         )
-        page.goto(ORIGIN)
+        page.goto(f"{ORIGIN}/{fragment}")
         page.wait_for_selector("h1")
         return page
 

@@ -3,7 +3,7 @@
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -23,14 +23,21 @@ _LEAKING_SERVER = REPOSITORY / "tests" / "lab" / "leaking_server.py"
 
 @contextmanager
 def leaking(
-    netns: NetNs, directory: Path, name: str, count: int, port: int = 8080
+    netns: NetNs,
+    directory: Path,
+    name: str,
+    count: int,
+    port: int = 8080,
+    prefix: Sequence[str] = (),
 ) -> Iterator[None]:
     """A process of this name never closes `count` connections that its clients have closed."""
     program = directory / name
     program.symlink_to(sys.executable)
     with ExitStack() as stack:
         server = stack.enter_context(
-            netns.popen([str(program), str(_LEAKING_SERVER), "127.0.0.1", str(port), str(count)])
+            netns.popen(
+                [*prefix, str(program), str(_LEAKING_SERVER), "127.0.0.1", str(port), str(count)]
+            )
         )
         stack.callback(_end, server)
         assert server.stdout is not None

@@ -15,8 +15,9 @@ from pathlib import Path
 from playwright.sync_api import Browser, ViewportSize
 
 from sockmon.drill.sockets import abort, accepted, close_in_turn, connected, listening
-from tests.lab import AddressKind, NetNs
+from tests.lab import AddressKind, NetNs, states
 from tests.page.browser import ORIGIN, PHONE, chromium
+from tests.page.containers import containers
 from tests.page.scenes import leaking
 from tests.running import running_daemon
 
@@ -29,6 +30,10 @@ detect:
 """
 DESKTOP: ViewportSize = {"width": 1280, "height": 800}
 LOCAL_PORTS = 1000
+CONTAINERS = (
+    "orders", "payments", "cart", "search", "catalogue", "mail", "images", "sessions", "gateway",
+    "billing", "reports",
+)  # fmt: skip
 
 
 class Traffic:
@@ -78,22 +83,49 @@ def host(directory: Path, *, local_ports: int | None = None) -> Iterator[tuple[N
 
 
 def take(
-    browser: Browser, to: Path, *, scheme: str = "light", size: ViewportSize = DESKTOP
+    browser: Browser,
+    to: Path,
+    *,
+    scheme: str = "light",
+    size: ViewportSize = DESKTOP,
+    fragment: str = "",
 ) -> None:
     """Take a picture of the whole page."""
     page = browser.new_page(
         viewport=size,
         color_scheme="dark" if scheme == "dark" else "light",
     )
-    page.goto(ORIGIN)
+    page.goto(f"{ORIGIN}/{fragment}")
     page.wait_for_selector(".plot canvas")
     page.wait_for_timeout(1500)
     page.screenshot(path=to, full_page=True)
     page.close()
 
 
+def take_containers(directory: Path, to: Path) -> None:
+    """A host with a dozen containers, and a leak in one of them."""
+    config = CONFIG.replace("interval: 1s", "interval: 2s, namespaces: all, budget: 0.5")
+    with ExitStack() as stack:
+        own = stack.enter_context(NetNs())
+        host = stack.enter_context(containers(own))
+        busy = {}
+        for number, name in enumerate(CONTAINERS):
+            inside = busy[name] = stack.enter_context(NetNs())
+            host.name(inside, name)
+            stack.enter_context(states.established(inside, count=7 + 13 * number % 41))
+            stack.enter_context(states.time_wait(inside, count=1 + 17 * number % 29))
+        stack.enter_context(host.daemon(directory, config))
+        browser = stack.enter_context(chromium(own, directory))
+        traffic = Traffic(busy["orders"])
+        stack.callback(traffic.close)
+        traffic.flow(20, 90, 30)
+        with leaking(busy["orders"], directory, "orders-api", 34, prefix=host.prefix):
+            traffic.flow(35, 90, 30)
+            take(browser, to / "containers.png", fragment="#netns=orders")
+
+
 def main(to: Path) -> None:
-    """Take them all: two minutes."""
+    """Take them all: three minutes."""
     to.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -107,6 +139,8 @@ def main(to: Path) -> None:
             take(browser, to / "leak.png")
             take(browser, to / "dark.png", scheme="dark")
             take(browser, to / "phone.png", size=PHONE)
+    with tempfile.TemporaryDirectory() as name:
+        take_containers(Path(name), to)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         netns, browser = stack.enter_context(host(directory, local_ports=LOCAL_PORTS))

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from tests.lab import NetNs
 from tests.running import PORT
 
-_REQUEST = b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+_REQUEST = "GET /api/v1/events{} HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,12 @@ class Stream:
 
 
 @contextmanager
-def listening(netns: NetNs) -> Iterator[Stream]:
+def listening(netns: NetNs, query: str = "") -> Iterator[Stream]:
     """Ask, and read what the answer begins with."""
     with netns.socket() as connection:
         connection.settimeout(20)
         connection.connect(("127.0.0.1", PORT))
-        connection.sendall(_REQUEST)
+        connection.sendall(_REQUEST.format(query).encode())
         with connection.makefile("rb") as incoming:
             status = int(incoming.readline().split()[1])
             headers = {}

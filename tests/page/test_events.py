@@ -48,7 +48,7 @@ def test_the_last_poll_comes_at_once_and_then_each_new_one(netns: NetNs) -> None
         assert beat["interval_seconds"] == 0.2
         assert stream.next("observation")["polls"] > first["polls"]
         told = eventually(
-            lambda: stream.next("observation")["namespaces"][0],
+            lambda: stream.next("observation")["namespace"],
             until=lambda host: sum((host["ages"] or {}).get("close_wait", [])) == 3,
         )
         assert told["netns"] == "host"
@@ -93,3 +93,16 @@ def test_a_stop_does_not_wait_for_listeners(netns: NetNs, daemon: RunningDaemon)
         with pytest.raises((EOFError, ConnectionResetError)):
             streams[0].next("an event that never comes")
     assert "Traceback" not in daemon.log()
+
+
+@pytest.mark.usefixtures("daemon")
+def test_only_the_namespace_that_is_asked_for_is_told_whole(netns: NetNs) -> None:
+    with listening(netns, "?netns=host") as stream:
+        told = stream.next("observation")
+        assert (told["namespace"]["netns"], told["namespaces"][0]["netns"]) == ("host", "host")
+    with listening(netns, "?netns=nobody") as stream:
+        told = stream.next("observation")
+        assert told["namespace"] is None
+        assert [line["netns"] for line in told["namespaces"]] == ["host"]
+    with listening(netns, "?nsteN=host") as stream:
+        assert stream.status == 400

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.lab import states
-from tests.page.browser import PHONE, WIDE
+from tests.page.axe import complaints
 from tests.page.conftest import Site
 from tests.page.scenes import leaking
 
@@ -27,29 +26,11 @@ def troubled(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         yield
 
 
-def violations(page: Page, axe: str) -> list[str]:
-    """What axe-core finds: rule, and where."""
-    page.evaluate(axe)  # the policy refuses scripts of others, so it is not loaded
-    found: dict[str, Any] = page.evaluate("() => axe.run()")
-    return [
-        f"{rule['id']} ({rule['impact']}): {node['target']} {node['failureSummary']}"
-        for rule in found["violations"]
-        for node in rule["nodes"]
-    ]
-
-
 @pytest.mark.component("npm")
 def test_axe_finds_nothing_and_nothing_is_too_wide(page: Page, source: Path) -> None:
-    axe = (source / "node_modules/axe-core/axe.min.js").read_text()
     expect(page.get_by_role("article")).to_be_visible(timeout=20_000)
     expect(page.locator(".plot canvas")).to_be_visible()
-    page.emulate_media(reduced_motion="reduce")
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        for size in (WIDE, PHONE):
-            page.set_viewport_size(size)
-            assert violations(page, axe) == [], (scheme, size)
-            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert complaints(page, source) == []
 
 
 def test_the_scheme_can_be_chosen_and_is_kept(page: Page) -> None:

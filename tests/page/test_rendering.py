@@ -1,15 +1,23 @@
 """One rendering for all who listen: why open pages cost a poll nothing."""
 
 import asyncio
+import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
-from starlette.types import Message
+from starlette.types import Message, Scope
 
+from sockmon.export import json as render
+from sockmon.export import page
 from sockmon.export.alerts import AlertingStatus
 from sockmon.export.metrics import Build, Reload
-from sockmon.model.observation import Moment, Observation
+from sockmon.export.page import LISTED
+from sockmon.model.observation import Failure
 from sockmon.ui.web.board import Board
 from sockmon.ui.web.events import EventsEndpoint
+from tests.unit.alert.making import finding, firing, resolved
+from tests.unit.polls import at, everything, poll, saw
 
 PAGES = 50
 
@@ -36,7 +44,7 @@ class Listener:
 @pytest.fixture
 def board() -> Board:
     return Board(
-        clock=lambda: 103.0,
+        clock=lambda: at(3.0 + 5.0).monotonic,
         build=Build("1", "3"),
         reload=Reload(successful=True, succeeded_at=0.0),
         started_at=0.0,
@@ -44,12 +52,50 @@ def board() -> Board:
     )
 
 
-def observed(at: float) -> Observation:
-    return Observation(Moment(at, at), 5.0, ())
+#: Of a poll that has seen this many.
+NAMESPACES = 300
+#: What a page is told of each of them, at most, in bytes.
+LINE = 350
 
 
-def post(board: Board, at: float) -> None:
-    board.post(observed(at), AlertingStatus())
+def post(board: Board, seconds: float, namespaces: int = 1) -> None:
+    """Put up a poll of the host, and of other namespaces with ports, findings and alerts."""
+    moment = at(seconds)
+    busy = everything(moment, [finding()])
+    pods = [replace(busy, name=f"pod-{number:012}") for number in range(1, namespaces)]
+    board.post(poll(moment, everything(moment), *pods), AlertingStatus())
+
+
+def data(body: bytes) -> Any:
+    """What an event tells."""
+    return json.loads(body.partition(b"data: ")[2])
+
+
+def hear(board: Board, *queries: str, polls: int = 1, namespaces: int = 1) -> list[Listener]:
+    """Have pages listen, each with its query, over so many polls; return what they heard."""
+
+    async def scenario() -> list[Listener]:
+        endpoint = EventsEndpoint(board)
+        listeners = [Listener() for _ in queries]
+        post(board, 0.0, namespaces)
+        tasks = [
+            asyncio.create_task(endpoint(scope(query), one.receive, one.send))
+            for query, one in zip(queries, listeners, strict=True)
+        ]
+        await settle()
+        for number in range(1, polls):
+            post(board, 5.0 * number, namespaces)
+            await settle()
+        for listener in listeners:
+            listener.leaving.set()
+        await asyncio.gather(*tasks)
+        return listeners
+
+    return asyncio.run(scenario())
+
+
+def scope(query: str = "") -> Scope:
+    return {"type": "http", "method": "GET", "query_string": query.encode(), "headers": []}
 
 
 async def settle() -> None:
@@ -58,37 +104,85 @@ async def settle() -> None:
 
 
 def test_an_event_is_rendered_once_for_all_who_listen(board: Board) -> None:
-    async def scenario() -> None:
-        endpoint = EventsEndpoint(board)
-        post(board, 100.0)
-        listeners = [Listener() for _ in range(PAGES)]
-        scope = {"type": "http", "method": "GET"}
-        tasks = [asyncio.create_task(endpoint(scope, x.receive, x.send)) for x in listeners]
-        await settle()
-        post(board, 101.0)
-        await settle()
-        for listener in listeners:
-            listener.leaving.set()
-        await asyncio.gather(*tasks)
-        told = [listener.observations() for listener in listeners]
-        assert {len(each) for each in told} == {2}
-        for number in range(2):
-            assert len({id(each[number]) for each in told}) == 1, "the very same bytes"
-        assert listeners[0].bodies[1] == (
-            b'event: beat\ndata: {"age_seconds":3.0,"interval_seconds":5.0}\n\n'
-        )
+    listeners = hear(board, *[""] * PAGES, polls=2)
+    told = [listener.observations() for listener in listeners]
+    assert {len(each) for each in told} == {2}
+    for number in range(2):
+        assert len({id(each[number]) for each in told}) == 1, "the very same bytes"
+    assert listeners[0].bodies[1] == (
+        b'event: beat\ndata: {"age_seconds":8.0,"interval_seconds":5.0}\n\n'
+    )
 
-    asyncio.run(scenario())
+
+def test_pages_that_look_at_one_namespace_share_a_rendering_too(board: Board) -> None:
+    names = ["", "netns=host", "netns=pod-000000000007", "netns=pod-000000000007", "netns=none"]
+    own, host, pod, same, none = (
+        one.observations()[0] for one in hear(board, *names, namespaces=9)
+    )
+    assert own is host
+    assert pod is same
+    told = [data(body) for body in (host, pod, none)]
+    assert [one["namespace"] and one["namespace"]["netns"] for one in told] == [
+        "host", "pod-000000000007", None,
+    ]  # fmt: skip
+    assert all(one["namespaces"] == told[0]["namespaces"] for one in told)
+
+
+def test_what_a_page_is_told_is_bounded_however_many_namespaces_there_are(board: Board) -> None:
+    alone, many, most = (
+        len(hear(board, "", namespaces=count)[0].observations()[0])
+        for count in (1, NAMESPACES, LISTED + 200)
+    )
+    assert many - alone < NAMESPACES * LINE
+    assert most - alone < LISTED * LINE
+
+
+def test_of_too_many_namespaces_the_worst_and_the_largest_are_listed() -> None:
+    moment = at(0)
+    host = saw(moment)
+    small = [saw(moment, 1, name=f"small{number}") for number in range(LISTED)]
+    large, bad = saw(moment, 9, name="large"), replace(everything(moment, [finding()]), name="bad")
+    observation = poll(moment, host, *small, large, bad)
+    told = page.everywhere(observation, "web-1", "1")
+    assert [line["netns"] for line in told["namespaces"][:4]] == ["host", "bad", "large", "small0"]
+    assert (len(told["namespaces"]), told["left_out"]) == (LISTED, 3)
+
+
+def test_one_that_could_not_be_opened_is_listed_too(board: Board) -> None:
+    moment = at(0)
+    shut = Failure("shut", "EPERM", "setns in netns shut: Operation not permitted")
+    board.post(replace(poll(moment, saw(moment)), failures=(shut,)), AlertingStatus())
+    told = page.everywhere(board.observation or poll(moment), "web-1", "1")
+    assert [line["netns"] for line in told["namespaces"]] == ["host", "shut"]
+    assert told["namespaces"][1]["unseen"] == 1
+    assert told["namespaces"][1]["sockets"] is None
+    inside = page.inside(board.observation or poll(moment), (), "shut")
+    assert inside["failures"][0]["message"] == shut.message
+    assert inside["namespace"]["tcp"] is None
+
+
+def test_of_an_observation_one_namespace_may_be_asked_for() -> None:
+    observation = poll(at(0), saw(at(0)), saw(at(0), name="pod"))
+    whole, one = (render.observation(observation, netns) for netns in (None, "pod"))
+    assert one == {**whole, "namespaces": whole["namespaces"][1:]}
+
+
+def test_a_page_is_told_the_alerts_of_its_namespace_and_how_many_others_there_are() -> None:
+    moment = at(0)
+    alerts = [
+        *firing(finding(netns="pod")).values(),
+        *firing(finding(netns="other")).values(),
+        *resolved(finding(netns="other", port=81)).values(),
+    ]
+    told = page.inside(poll(moment, saw(moment), saw(moment, name="pod")), alerts, "pod")
+    assert [alert["labels"]["netns"] for alert in told["alerts"]] == ["pod"]
+    assert told["alerts_elsewhere"] == 1
 
 
 def test_before_the_first_poll_there_is_a_beat_alone(board: Board) -> None:
     async def scenario() -> list[bytes]:
         listener = Listener()
-        task = asyncio.create_task(
-            EventsEndpoint(board)(
-                {"type": "http", "method": "GET"}, listener.receive, listener.send
-            )
-        )
+        task = asyncio.create_task(EventsEndpoint(board)(scope(), listener.receive, listener.send))
         await settle()
         listener.leaving.set()
         await task

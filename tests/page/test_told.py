@@ -66,9 +66,7 @@ def test_versions_that_take_turns_do_not_make_it_load_for_ever(site: Site, told:
 
 @pytest.mark.parametrize("namespace", [{}, {"findings": 7}], ids=["nothing", "another type"])
 def test_what_cannot_be_drawn_is_no_all_clear(site: Site, told: Json, namespace: Json) -> None:
-    page, _ = open_with(
-        site, spoken(told, {**told, "namespaces": [{"netns": "host", **namespace}]})
-    )
+    page, _ = open_with(site, spoken(told, {**told, "namespace": {"netns": "host", **namespace}}))
     expect_no_understanding(page)
     page.close()
 
@@ -96,9 +94,9 @@ def finding(number: int, name: str) -> Json:
 
 
 def test_many_findings_are_seen_at_a_glance_on_a_phone(site: Site, told: Json) -> None:
-    (host,) = told["namespaces"]
+    host = told["namespace"]
     findings = [finding(8000 + number, "w" * 200) for number in range(4)]
-    page, _ = open_with(site, spoken({**told, "namespaces": [{**host, "findings": findings}]}))
+    page, _ = open_with(site, spoken({**told, "namespace": {**host, "findings": findings}}))
     page.set_viewport_size(PHONE)
     expect(page.locator(".overview li")).to_have_count(4)
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
@@ -107,4 +105,38 @@ def test_many_findings_are_seen_at_a_glance_on_a_phone(site: Site, told: Json) -
     page.locator(".overview a").last.click()
     expect(shown).to_have_count(3)
     expect(shown.last).to_contain_text("connections to port 8003 here")
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("seconds_ago", "line", "whole"),
+    [
+        (4.0, "well", "pod The sockets are well"),
+        (19.0, "19s ago", "These numbers are 19s old: this namespace is looked at about every 20s"),
+        (61.0, "could not be read", "No poll has succeeded for 1m 1s."),
+    ],
+)
+def test_what_waits_its_turn_is_dated_until_it_is_too_old(
+    site: Site, told: Json, seconds_ago: float, line: str, whole: str
+) -> None:
+    host, then = told["namespace"], told["taken_at"] - seconds_ago
+    (own,) = told["namespaces"]
+    waiting = {"netns": "pod", "beat_seconds": 20.0, "looked_at": then, "diagnosed_at": then}
+    parts = {part: {**host[part], "taken_at": then} for part in ("tcp", "ports", "limits")}
+    namespaces = [own, {**own, **waiting, "counted_at": then}]
+    pod = {**host, **waiting, **parts}
+    page, _ = open_with(site, spoken({**told, "namespace": pod, "namespaces": namespaces}))
+    expect(page.locator(".namespaces tr").filter(has_text="pod")).to_contain_text(line)
+    expect(page.locator("#namespace")).to_contain_text(whole)
+    page.close()
+
+
+@pytest.mark.usefixtures("told")
+def test_that_there_is_no_history_is_said_and_why(site: Site) -> None:
+    page = site.browser.new_page()
+    nothing: Json = {"step_seconds": None, "times": [], "max": {}, "alert_changes": []}
+    page.route("**/api/v1/history*", lambda route: route.fulfill(json=nothing))
+    page.goto(ORIGIN)
+    expect(page.locator(".past")).to_contain_text("No history is kept of this namespace")
+    expect(page.locator(".plot canvas")).to_be_visible()
     page.close()

@@ -1,6 +1,5 @@
 """History beside a list of every poll: nothing is lost, made up, out of order or without end."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -11,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.model.history import CHANGES, NAMESPACES, History
+from sockmon.model.history import CHANGES, History
 from sockmon.model.observation import STALE_AFTER_INTERVALS, Moment
-from sockmon.model.past import SPANS, STEPS, AlertChange, Range, Row
+from sockmon.model.past import FULL, SPANS, AlertChange, Range, Row
 from sockmon.model.reading import SERIES
 from tests.unit.alert.making import finding
 from tests.unit.polls import at, everything, past_of, poll, rows_of, saw
@@ -66,7 +65,7 @@ def test_rows_tell_of_every_poll_and_of_nothing_else(span: Range, made: list[Pol
         if each.established is None:
             seen = saw(replace(moment, monotonic=each.at - 1))  # what an earlier poll saw
         history.observe(poll(moment, seen, interval=each.interval), moment)
-    rows, step, last = rows_of(history, span), STEPS[span], made[-1].at
+    rows, step, last = rows_of(history, span), FULL.steps[span], made[-1].at
 
     assert rows[0].at >= last - SPANS[span]
     assert rows[0].at <= min(each.at for each in made if each.at >= last - SPANS[span] + step)
@@ -213,34 +212,6 @@ class TestClocks:
 
 class TestBounds:
     """However long it runs, whatever it sees."""
-
-    def test_a_day_of_everything_takes_less_than_20_mb(self) -> None:
-        history, rng = History(), np.random.default_rng(1)
-        quick = [23 * 3600 + tenth / 10 for tenth in range(36_000)]
-        # Two polls a row, so that a row has a high and a low; one namespace stands for all.
-        for seconds in [*range(0, 23 * 3600, 30), *quick]:
-            moment = at(seconds)
-            history.observe(poll(moment, saw(moment, int(rng.integers(99))), interval=0.1), moment)
-        rows = [*rows_of(history, "hour"), *rows_of(history, "day")]
-        parts = {
-            id(part): sys.getsizeof(part)
-            for row in rows
-            for part in (row, row.at, row.high, row.low)
-        }
-        assert len(rows) > 4000
-        assert NAMESPACES * sum(parts.values()) < 20e6
-
-    def test_only_some_namespaces_have_a_history(self) -> None:
-        history, names = History(), [f"pod{number}" for number in range(NAMESPACES + 1)]
-
-        def see(seconds: float, *seen: str) -> set[str]:
-            moment = at(seconds)
-            history.observe(poll(moment, *(saw(moment, name=name) for name in seen)), moment)
-            return set(past_of(history).namespaces)
-
-        assert see(0, *names) == set(names[:-1])
-        assert see(5, *names[2:]) == {names[1], *names[2:]}  # pod0 is gone, and makes room
-        assert see(10, *names) == {names[1], *names[2:]}
 
     def test_changes_of_alerts_are_bounded(self) -> None:
         history = History()

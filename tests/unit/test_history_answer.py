@@ -39,6 +39,7 @@ def test_the_whole_answer() -> None:
     assert answer(kept, groups=2) == {
         "netns": "host",
         "range": "hour",
+        "step_seconds": 1.0,
         "taken_at": WALL,
         "times": [WALL],
         "max": {
@@ -160,8 +161,11 @@ def test_no_forecast_and_no_end_in_sight_are_null() -> None:
     assert answer(kept)["max"]["close_wait_oldest_seconds"] == [None]
 
 
-def test_an_unknown_namespace_has_no_history() -> None:
-    assert answer(observed(0), netns="elsewhere") is None
+@pytest.mark.parametrize("span", SPANS)
+def test_a_namespace_without_a_history_has_no_rows(span: Range) -> None:
+    told = answer(observed(0), span, 16, netns="elsewhere")
+    assert (told["times"], told["step_seconds"], told["groups"]) == ([], None, [])
+    assert told["max"] == {name: [] for name in SERIES}
 
 
 @given(

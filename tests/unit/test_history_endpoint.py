@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from starlette.requests import Request
@@ -13,7 +13,7 @@ from sockmon.model.history import History
 from sockmon.model.past import Past
 from sockmon.ui.web.board import Board
 from sockmon.ui.web.history import HistoryEndpoint
-from tests.unit.polls import WALL, at, everything, poll
+from tests.unit.polls import WALL, at, everything, poll, saw
 
 
 @dataclass
@@ -90,3 +90,17 @@ def test_however_many_questions_there_are_the_answers_are_right(runner: asyncio.
 def test_there_is_nothing_before_the_first_poll(runner: asyncio.Runner) -> None:
     (answer,) = Asking(runner, Daemon().board)("")
     assert (answer.status_code, answer.body) == (503, b'{"error":"no poll has ended yet"}')
+
+
+def test_of_a_namespace_that_is_not_there_there_is_no_answer(runner: asyncio.Runner) -> None:
+    daemon = Daemon()
+    daemon.poll(0)
+    (answer,) = Asking(runner, daemon.board)("netns=elsewhere")
+    assert answer.status_code == 404
+    here = daemon.board.observation
+    assert here is not None
+    other = replace(saw(at(0)), name="elsewhere")
+    daemon.board.observation = replace(here, namespaces=(*here.namespaces, other))
+    (answer,) = Asking(runner, daemon.board)("netns=elsewhere")
+    assert answer.status_code == 200
+    assert b'"step_seconds":null,' in bytes(answer.body)

@@ -15,7 +15,7 @@ from sockmon.historian import SAVE_SECONDS, Historian
 from sockmon.historyfile import HistoryFile
 from sockmon.model.history import History
 from sockmon.model.observation import Moment
-from sockmon.model.past import AlertChange, Past
+from sockmon.model.past import COARSE, NEAR, SPANS, AlertChange, NamespacePast, Past, Row
 from sockmon.statefile import AnotherVersionError, StateError, WholeFile
 from tests.lab import eventually
 from tests.unit.polls import at, everything, poll, saw
@@ -48,6 +48,7 @@ def same(ours: Past, theirs: Past) -> None:
     assert ours.namespaces.keys() == theirs.namespaces.keys()
     for name, namespace in ours.namespaces.items():
         other = theirs.namespaces[name]
+        assert (namespace.depth, namespace.troubled_at) == (other.depth, other.troubled_at)
         assert list(namespace.watched.items()) == list(other.watched.items())
         for span, rows in namespace.rows.items():
             assert [row.at for row in rows] == [row.at for row in other.rows[span]]
@@ -63,6 +64,21 @@ def test_what_is_written_is_read(file: HistoryFile, polls: int) -> None:
     assert read is not None
     same(read, past(polls))
     assert file.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_how_closely_each_is_remembered_is_read_too(file: HistoryFile) -> None:
+    rows = {
+        span: tuple(Row(float(n), *[np.full(COARSE.width, n, np.float32)] * 2) for n in range(9))
+        for span in SPANS
+    }
+    kept = {
+        "pod": NamespacePast(rows, {}, COARSE, 7.5),
+        "other": NamespacePast(dict.fromkeys(SPANS, ()), {}, NEAR),
+    }
+    file.write(Past(at(0), kept))
+    read = file.read(at(5))
+    assert read is not None
+    same(read, Past(at(0), kept))
 
 
 def test_no_file_is_no_past(file: HistoryFile) -> None:
@@ -91,7 +107,7 @@ def test_other_columns_are_another_versions(
 def rewritten(file: HistoryFile, body: Callable[[bytes], bytes]) -> None:
     """Have another body written, as good as ours from outside."""
     file.write(past(1))
-    whole = WholeFile(file.path, "history", 1, BOOT)
+    whole = WholeFile(file.path, "history", 2, BOOT)
     found = whole.read()
     assert found is not None
     whole.write(body(found[0]))
@@ -99,7 +115,7 @@ def rewritten(file: HistoryFile, body: Callable[[bytes], bytes]) -> None:
 
 @settings(max_examples=50)
 @given(
-    st.sampled_from(["at", "watched", "alert_changes", "layout"]),
+    st.sampled_from(["at", "namespaces", "alert_changes", "layout"]),
     st.none() | st.integers() | st.text() | st.lists(st.integers() | st.text(), max_size=3),
     st.binary(max_size=60) | st.sampled_from([b"1 0\n", b"-1 0\n", b"99999999999 1\n"]),
 )
@@ -186,9 +202,9 @@ class TestHistorian:
                 b"sockmon-history 0 BOOT DIGEST\n",
                 "INFO: history begins anew: {}: of another version of sockmon",
             ),
-            (b"sockmon-history 1 torn", f"{WARNING}: not a history of ours"),
+            (b"sockmon-history 2 torn", f"{WARNING}: not a history of ours"),
             (b"sockmon-state 1 BOOT DIGEST\n", f"{WARNING}: not a history of ours"),
-            (b"sockmon-history 1 BOOT DIGEST\n", f"{WARNING}: damaged"),
+            (b"sockmon-history 2 BOOT DIGEST\n", f"{WARNING}: damaged"),
         ],
     )
     def test_what_cannot_be_read_costs_one_line(

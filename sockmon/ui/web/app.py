@@ -105,10 +105,16 @@ def _health(why_not: Callable[[], str | None], word: str) -> Callable[[Request],
 
 
 def _observation(board: Board) -> Callable[[Request], Response]:
-    async def endpoint(_: Request) -> Response:
+    async def endpoint(request: Request) -> Response:
+        if not request.query_params.keys() <= {"netns"}:
+            return JSONResponse({"error": "unknown parameter: expected netns"}, status_code=400)
         if board.observation is None:
             return JSONResponse({"error": "no poll has ended yet"}, status_code=503)
-        return JSONResponse(json.observation(board.observation))
+        netns = request.query_params.get("netns")
+        told = json.observation(board.observation, netns)
+        if not told["namespaces"]:
+            return JSONResponse({"error": "netns: there is none of this name"}, status_code=404)
+        return JSONResponse(told)
 
     return endpoint  # type: ignore[return-value]
 

@@ -1,11 +1,13 @@
 """/api/v1/events: server-sent events, for as long as a page listens.
 
-    event: observation      at the beginning and after each poll; export/page.py says what it holds
+    event: observation      at the beginning and after each poll; export/page.py says what it holds:
+                            all namespaces in a line each, and the one that `netns` names, whole
     event: beat             after each of these, and every 5 s: {"age_seconds", "interval_seconds"},
                             how old the last poll is (null before the first), and how often they are
 
-An event is rendered once for all who listen, and never when nobody does. A client that reads slowly
-is sent the newest when it has taken what it was sent: what came in between was never kept for it.
+An event is rendered once for all who look at the same namespace, and never when nobody does; what
+is told of all namespaces, once for everybody. A client that reads slowly is sent the newest when it
+has taken what it was sent: what came in between was never kept for it.
 """
 
 import asyncio
@@ -14,10 +16,11 @@ import json
 from collections.abc import Coroutine
 from typing import Any
 
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from sockmon.export.page import page
+from sockmon.export import page
 from sockmon.ui.web.board import Board
 
 #: So many may listen at a time: few enough to leave connections for all others.
@@ -39,10 +42,16 @@ class EventsEndpoint:
         self._board = board
         self._free = streams
         self._rendered_of: object = None
-        self._rendered = b""
+        self._everywhere = ""
+        self._rendered: dict[str, bytes] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the client leaves, or the server ends."""
+        parameters = Request(scope).query_params
+        if not parameters.keys() <= {"netns"}:
+            unknown = JSONResponse({"error": "unknown parameter: expected netns"}, status_code=400)
+            await unknown(scope, receive, send)
+            return
         if scope["method"] == "HEAD":
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             await send({"type": "http.response.body"})
@@ -57,39 +66,50 @@ class EventsEndpoint:
             return
         self._free -= 1
         try:
-            await _either(self._stream(send), _left(receive))
+            await _either(self._stream(send, parameters.get("netns")), _left(receive))
         finally:
             self._free += 1
 
-    async def _stream(self, send: Send) -> None:
+    async def _stream(self, send: Send, netns: str | None) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         sent: object = None
         while True:
             if self._board.observation is not sent:
                 sent = self._board.observation
-                await _write(send, self._observation())
+                await _write(send, self._observation(netns))
             await _write(send, self._beat())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_SECONDS):
                     await self._board.posted_after(sent)
 
-    def _observation(self) -> bytes:
+    def _observation(self, netns: str | None) -> bytes:
         board, observation = self._board, self._board.observation
-        if observation is not None and observation is not self._rendered_of:
-            told = page(observation, board.alerting.alerts, board.host, board.build.version)
-            self._rendered = _event("observation", told)
+        if observation is None:
+            return b""
+        if observation is not self._rendered_of:
+            told = page.everywhere(observation, board.host, board.build.version)
+            self._everywhere, self._rendered = _json(told), {}
             self._rendered_of = observation
-        return self._rendered
+        name = observation.namespaces[0].name if netns is None else netns
+        if name not in self._rendered:
+            told = page.inside(observation, board.alerting.alerts, name)
+            data = f"{self._everywhere[:-1]},{_json(told)[1:]}"  # two objects made one
+            self._rendered[name] = _event("observation", data)
+        return self._rendered[name]
 
     def _beat(self) -> bytes:
         observation = self._board.observation
         age = observation and round(self._board.clock() - observation.at.monotonic, 3)
-        return _event("beat", {"age_seconds": age, "interval_seconds": self._board.interval})
+        beat = {"age_seconds": age, "interval_seconds": self._board.interval}
+        return _event("beat", _json(beat))
 
 
-def _event(name: str, data: object) -> bytes:
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return f"event: {name}\ndata: {text}\n\n".encode()
+def _json(data: object) -> str:
+    return json.dumps(data, separators=(",", ":"), allow_nan=False)
+
+
+def _event(name: str, data: str) -> bytes:
+    return f"event: {name}\ndata: {data}\n\n".encode()
 
 
 async def _write(send: Send, body: bytes) -> None:

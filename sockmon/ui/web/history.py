@@ -53,7 +53,7 @@ class HistoryEndpoint:
             return JSONResponse({"error": "no poll has ended yet"}, status_code=503)
         body = await self._rendered(asked)
         if body is None:
-            return JSONResponse({"error": "netns: it has no history"}, status_code=404)
+            return JSONResponse({"error": "netns: there is none of this name"}, status_code=404)
         headers = {"vary": "Accept-Encoding"} | ({"content-encoding": "gzip"} if zipped else {})
         return Response(body, media_type="application/json", headers=headers)
 
@@ -69,10 +69,11 @@ class HistoryEndpoint:
             return self._answers[asked]
 
     def _render(self, asked: _Asked) -> bytes | None:
-        past = self._board.past()
-        answer = history(past, asked.netns, asked.span, asked.groups) if past else None
-        if answer is None:
+        past, observation = self._board.past(), self._board.observation
+        there = {one.name for one in observation.namespaces} if observation else set()
+        if past is None or asked.netns not in there | past.namespaces.keys():
             return None
+        answer = history(past, asked.netns, asked.span, asked.groups)
         body = json.dumps(answer, separators=(",", ":")).encode()
         return gzip.compress(body, compresslevel=4) if asked.zipped else body
 

@@ -21,7 +21,9 @@ const HIDDEN_SECONDS = 60
 /** Seconds on a clock that only runs forward. */
 export const seconds = (): number => performance.now() / 1000
 
-export function listen(listener: Listener): void {
+/** Listen for what is told of all namespaces, and of this one (null: the daemon's own); returns how to stop. */
+export function listen(listener: Listener, netns: string | null): () => void {
+  const query = netns === null ? '' : `?netns=${encodeURIComponent(netns)}`
   let source: EventSource | null = null
   let tries = 0
   let timer = 0
@@ -31,7 +33,7 @@ export function listen(listener: Listener): void {
   function open(): void {
     stop()
     listener.link({ phase: 'connecting', again: tries > 0 })
-    source = new EventSource('/api/v1/events')
+    source = new EventSource(`/api/v1/events${query}`)
     source.addEventListener('observation', event => {
       understand(() => {
         const observation = JSON.parse(event.data) as Observation
@@ -76,7 +78,7 @@ export function listen(listener: Listener): void {
     window.clearTimeout(silence)
   }
 
-  document.addEventListener('visibilitychange', () => {
+  function seen(): void {
     window.clearTimeout(hidden)
     if (document.hidden) {
       hidden = window.setTimeout(() => {
@@ -87,6 +89,13 @@ export function listen(listener: Listener): void {
       tries = 0
       open()
     }
-  })
+  }
+
+  document.addEventListener('visibilitychange', seen)
   open()
+  return () => {
+    stop()
+    window.clearTimeout(hidden)
+    document.removeEventListener('visibilitychange', seen)
+  }
 }

@@ -1,6 +1,15 @@
 /** What the daemon might say, with what a test is about put in. */
 
-import type { Finding, Group, History, Namespace, Observation, Role, StateCounts } from '../src/model/message'
+import type {
+  Finding,
+  Group,
+  History,
+  Namespace,
+  Observation,
+  Role,
+  StateCounts,
+  Summary,
+} from '../src/model/message'
 
 export const finding = (about: Partial<Finding> = {}): Finding => ({
   detector: 'close_wait_leak',
@@ -26,6 +35,9 @@ export const group = (role: Role, port: Group['port'], states: StateCounts): Gro
 
 export const namespace = (about: Partial<Namespace> = {}): Namespace => ({
   netns: 'host',
+  degraded: false,
+  looked_at: 1,
+  beat_seconds: 5,
   tcp: { taken_at: 1, ipv4: { established: 3 } },
   ports: {
     taken_at: 1,
@@ -56,23 +68,46 @@ export const namespace = (about: Partial<Namespace> = {}): Namespace => ({
   ...about,
 })
 
+export const summary = (about: Partial<Summary> = {}): Summary => ({
+  netns: 'web',
+  degraded: false,
+  beat_seconds: 5,
+  counted_at: 1,
+  sockets: 3,
+  established: 3,
+  close_wait: 0,
+  time_wait: 0,
+  diagnosed_at: 1,
+  warnings: 0,
+  critical: 0,
+  worst: null,
+  unseen: 0,
+  ...about,
+})
+
 export const observation = (about: Partial<Observation> = {}): Observation => ({
   taken_at: 1,
   interval_seconds: 5,
   polls: 1,
+  hints: [],
+  neighbours: null,
   failures: [],
-  namespaces: [],
+  namespaces: [summary({ netns: 'host' })],
+  left_out: 0,
   host: 'web-1',
   version: '1',
   age_bounds_seconds: [60],
   alerts: [],
+  alerts_elsewhere: 0,
   detectors: {},
+  namespace: null,
   ...about,
 })
 
 export const history = (about: Partial<History>): History => ({
   netns: 'host',
   range: 'hour',
+  step_seconds: 1,
   taken_at: 1,
   times: [],
   max: {},

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { bars } from '../src/model/ages'
-import { believed } from '../src/model/believed'
+import { believed, dated } from '../src/model/believed'
 import { EDGES, END, NODE, PLACES } from '../src/model/diagram'
 import { lines } from '../src/model/evidence'
 import { bytes, clock, count, duration, percent, shortCount, words } from '../src/model/format'
 import { gauges } from '../src/model/gauges'
 import { appended, columnsOf, isBehind } from '../src/model/history'
-import { STATES, type Alert, type Group } from '../src/model/message'
+import { STATES, type Alert, type Group, type Range } from '../src/model/message'
 import { explanation, totals, whereAbouts } from '../src/model/states'
 import { backoff, polledAt, status } from '../src/model/status'
 import { arranged, clicked, columns } from '../src/model/table'
@@ -40,8 +40,6 @@ test('healthy is said only of what was seen', () => {
   assert.equal(blind.level, 'unknown')
   const failure = { netns: 'host', reason: 'permission', message: 'cannot read' }
   assert.equal(verdict(namespace(), observation({ failures: [failure] })).level, 'unknown')
-  const elsewhere = { ...failure, netns: 'another' }
-  assert.equal(verdict(namespace(), observation({ failures: [elsewhere] })).level, 'ok')
   const never = verdict(namespace({ tcp: null, diagnosed_at: null }), observation())
   assert.equal(never.level, 'unknown')
   assert.match(never.detail, /Not one poll/)
@@ -65,6 +63,18 @@ test('what has not been read for three intervals is not known', () => {
   assert.deepEqual([partly.tcp?.taken_at, partly.ports, partly.findings], [60, null, told.findings])
   const clockSet = believed(namespace({ diagnosed_at: 7_000 }), at(2))
   assert.deepEqual([clockSet.findings, clockSet.tcp?.taken_at], [null, 1])
+})
+
+test('a namespace that is polled less often is believed for longer, and its age is told', () => {
+  const told = namespace({ beat_seconds: 30, diagnosed_at: 1 })
+  assert.equal(believed(told, observation({ taken_at: 91 })).tcp, told.tcp)
+  assert.equal(believed(told, observation({ taken_at: 92 })).tcp, null)
+  assert.equal(dated(told, observation({ taken_at: 6 })), null)
+  assert.match(dated(told, observation({ taken_at: 21 })) ?? '', /^These numbers are 20s old: .* about every 30s/)
+  const paced = namespace({ beat_seconds: 30, looked_at: 21 })
+  assert.match(dated(paced, observation({ taken_at: 21 })) ?? '', /^What is at rest was counted 20s ago/)
+  const failing = namespace({ looked_at: 11 })
+  assert.match(dated(failing, observation({ taken_at: 11 })) ?? '', /could not be read since/)
 })
 
 test('the verdict is as bad as the worst finding', () => {
@@ -125,7 +135,6 @@ test('an alert that fires on is held, and the verdict says so', () => {
   assert.match(verdict(namespace(), told).detail, /^Well again; 1 alert is held for a while\. /)
   assert.deepEqual(held(namespace({ findings: [finding({ alert_labels: IDENTITY })] }), told), [])
   assert.deepEqual(held(namespace({ findings: null }), told), [])
-  assert.deepEqual(held(namespace({ netns: 'another' }), told), [])
 })
 
 test('the state with trouble is looked at first', () => {
@@ -198,31 +207,55 @@ test('history goes on with each poll, and forgets what is too old', () => {
   const begun = columnsOf(history({ times: [100, 105], max: { close_wait: [1, null] } }))
   assert.deepEqual(begun.states.listen, [null, null])
   const host = namespace({ tcp: { taken_at: 110, ipv4: { close_wait: 2 }, ipv6: { close_wait: 3 } } })
-  const next = appended(begun, host, 110, 'hour')
+  const at = (taken_at: number, about = {}) =>
+    [namespace({ looked_at: taken_at, ...about }), observation({ taken_at })] as const
+  const next = appended(begun, { ...host, looked_at: 110 }, observation({ taken_at: 110 }), 'hour')
   assert.deepEqual(next.times, [100, 105, 110])
   assert.deepEqual(next.states.close_wait, [1, null, 5])
-  assert.equal(appended(next, host, 110, 'hour'), next)
-  const unread = appended(next, host, 115, 'hour')
+  assert.equal(appended(next, ...at(110), 'hour'), next)
+  const unread = appended(next, ...at(115), 'hour')
   assert.equal(unread.states.close_wait.at(-1), null)
-  const later = appended(next, host, 100 + 3_608, 'hour')
+  const later = appended(next, ...at(100 + 3_608), 'hour')
   assert.deepEqual(later.times, [110, 3_708])
+})
+
+test('history has no row where it was not its turn, and none is lost where a part waits for its own', () => {
+  const begun = columnsOf(history({ times: [100] }))
+  const polled = observation({ taken_at: 110 })
+  assert.equal(appended(begun, namespace({ looked_at: 100, beat_seconds: 20 }), polled, 'hour'), begun)
+  const tcp = { taken_at: 95, ipv4: { established: 7 } }
+  const paced = appended(begun, namespace({ looked_at: 110, beat_seconds: 20, tcp }), polled, 'hour')
+  assert.deepEqual(paced.states.established, [null, 7])
+  const failed = appended(begun, namespace({ looked_at: 110, beat_seconds: 5, tcp }), polled, 'hour')
+  assert.deepEqual(failed.states.established, [null, null])
 })
 
 test('an hour has a row a second, however often polls are', () => {
   const begun = columnsOf(history({ times: [100] }))
-  assert.equal(appended(begun, namespace(), 100.5, 'hour'), begun)
-  assert.deepEqual(appended(begun, namespace(), 101, 'hour').times, [100, 101])
+  const at = (taken_at: number) => [namespace({ looked_at: taken_at }), observation({ taken_at })] as const
+  assert.equal(appended(begun, ...at(100.5), 'hour'), begun)
+  assert.deepEqual(appended(begun, ...at(101), 'hour').times, [100, 101])
 })
 
 test('history is asked for again after a gap, or when the clock was set', () => {
   const columns = columnsOf(history({ times: [1_000] }))
-  const at = (taken_at: number, interval_seconds = 5) => observation({ taken_at, interval_seconds })
-  assert.equal(isBehind(columns, at(1_010), 'hour'), false)
-  assert.equal(isBehind(columns, at(1_015), 'hour'), true)
-  assert.equal(isBehind(columns, at(1_001.1, 0.1), 'hour'), false)
-  assert.equal(isBehind(columns, at(940), 'hour'), true)
-  assert.equal(isBehind(columns, at(1_065), 'day'), false)
-  assert.equal(isBehind(columns, at(1_095), 'day'), true)
+  const behind = (taken_at: number, { interval = 5, beat = 5, step = 1, range = 'hour' as Range } = {}) =>
+    isBehind(
+      { ...columns, step },
+      namespace({ beat_seconds: beat }),
+      observation({ taken_at, interval_seconds: interval }),
+      range,
+    )
+  assert.equal(behind(1_010), false)
+  assert.equal(behind(1_015), true)
+  assert.equal(behind(1_001.1, { interval: 0.1, beat: 0.1 }), false)
+  assert.equal(behind(940), true)
+  assert.equal(behind(1_065, { range: 'day', step: 60 }), false)
+  assert.equal(behind(1_095, { range: 'day', step: 60 }), true)
+  assert.equal(behind(1_045, { beat: 20 }), false, 'it is polled less often')
+  assert.equal(behind(1_085, { step: 60 }), false, 'a row is a minute')
+  const none = columnsOf(history({ step_seconds: null }))
+  assert.equal(isBehind(none, namespace(), observation({ taken_at: 9_000 }), 'hour'), false)
 })
 
 test('both families are counted together', () => {

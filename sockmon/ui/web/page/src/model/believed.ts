@@ -1,22 +1,28 @@
 /** What of a namespace may still be shown: the daemon tells the last that it could read, however old. */
 
+import { duration } from './format'
 import type { Namespace, Observation } from './message'
 import { OLD_AFTER_INTERVALS } from './status'
 
+/** Whether what was read then is too old to be believed, of a namespace with this beat. */
+export function isOld(at: number, beat: number, observation: Observation): boolean {
+  const patience = OLD_AFTER_INTERVALS * Math.max(observation.interval_seconds, beat)
+  // Either way: what seems to come is from before the clock was set.
+  return Math.abs(observation.taken_at - at) > patience
+}
+
 /** The namespace without the parts that have not been read for so long: they are not known. */
 export function believed(namespace: Namespace, observation: Observation): Namespace {
-  const patience = OLD_AFTER_INTERVALS * observation.interval_seconds
-  // Either way: what seems to come is from before the clock was set.
-  const isOld = (at: number): boolean => Math.abs(observation.taken_at - at) > patience
+  const { tcp, ports, limits, diagnosed_at, beat_seconds } = namespace
+  const gone = (at: number): boolean => isOld(at, beat_seconds, observation)
   const kept = <Part extends { taken_at: number }>(part: Part | null): Part | null =>
-    part !== null && isOld(part.taken_at) ? null : part
-  const { tcp, ports, limits, diagnosed_at } = namespace
+    part !== null && gone(part.taken_at) ? null : part
   return {
     ...namespace,
     tcp: kept(tcp),
     ports: kept(ports),
     limits: kept(limits),
-    ...(diagnosed_at !== null && isOld(diagnosed_at) ? UNKNOWN : {}),
+    ...(diagnosed_at !== null && gone(diagnosed_at) ? UNKNOWN : {}),
   }
 }
 
@@ -28,4 +34,18 @@ const UNKNOWN = {
   ages: null,
   close_wait_oldest_seconds: null,
   close_wait_stale: null,
+}
+
+/** What to say of counts that are older than an interval, and why they are; null: they are not. */
+export function dated(namespace: Namespace, observation: Observation): string | null {
+  const { tcp, beat_seconds, looked_at } = namespace
+  const { taken_at, interval_seconds } = observation
+  const age = tcp === null ? 0 : taken_at - tcp.taken_at
+  if (age <= interval_seconds) return null
+  const beat = `about every ${duration(beat_seconds)}, to keep within poll.budget`
+  if (looked_at < taken_at) return `These numbers are ${duration(age)} old: this namespace is looked at ${beat}.`
+  if (beat_seconds > interval_seconds) {
+    return `What is at rest was counted ${duration(age)} ago: so large a table is read whole ${beat}. What may mean trouble is read at every poll.`
+  }
+  return `These numbers are ${duration(age)} old: they could not be read since.`
 }

@@ -53,6 +53,9 @@ function ephemeral(namespace: Namespace): Gauge {
   const name = 'Local ports'
   const ports = namespace.ports
   if (ports === null) return { name, ratio: null, value: '–', note: ABSENT, severity: null }
+  if (namespace.degraded) {
+    return { name, ratio: null, value: '–', note: 'not to be seen from outside', severity: null }
+  }
   const { usable, busiest, exhaustion_seconds: left } = ports.ephemeral
   const [worst] = busiest
   const to = worst ? `towards ${endpoint(worst.destination, worst.port)}` : 'none in use'

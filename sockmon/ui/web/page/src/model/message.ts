@@ -87,8 +87,28 @@ export interface Settings {
   synack_retries: number
 }
 
+/** One namespace in a line. */
+export interface Summary {
+  netns: string
+  degraded: boolean
+  beat_seconds: number
+  counted_at: number | null
+  sockets: number | null
+  established: number | null
+  close_wait: number | null
+  time_wait: number | null
+  diagnosed_at: number | null
+  warnings: number
+  critical: number
+  worst: { detector: string; owner: string | null } | null
+  unseen: number
+}
+
 export interface Namespace {
   netns: string
+  degraded: boolean
+  looked_at: number
+  beat_seconds: number
   tcp: ({ taken_at: number } & Record<string, StateCounts | number>) | null
   ports: Ports | null
   limits: Limits | null
@@ -111,17 +131,31 @@ export interface Alert {
   annotations: Record<string, string>
 }
 
+/** Network namespaces besides the daemon's own, by what is seen of them. */
+export interface Neighbours {
+  inside: number
+  outside: number
+  empty: number
+  hidden: number
+}
+
+/** failures, alerts: of `namespace`, the one that is looked at; null: it is not there. */
 export interface Observation {
   taken_at: number
   interval_seconds: number
   polls: number
-  failures: { netns: string; reason: string; message: string }[]
-  namespaces: Namespace[]
+  hints: string[]
+  neighbours: Neighbours | null
   host: string
   version: string
   age_bounds_seconds: number[]
-  alerts: Alert[]
   detectors: Record<string, { alert: string; runbook_url: string }>
+  namespaces: Summary[]
+  left_out: number
+  failures: { netns: string; reason: string; message: string }[]
+  alerts: Alert[]
+  alerts_elsewhere: number
+  namespace: Namespace | null
 }
 
 /** How old the last poll is (null: there is none yet), and how often polls are. */
@@ -143,6 +177,8 @@ export interface AlertChange {
 export interface History {
   netns: string
   range: Range
+  /** What a row stands for; null: there is no history of it. */
+  step_seconds: number | null
   taken_at: number
   times: number[]
   max: Record<string, (number | null)[]>

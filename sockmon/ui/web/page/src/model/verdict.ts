@@ -97,7 +97,10 @@ const TELLING: Record<string, Telling> = {
 const told = (detector: string): Telling =>
   TELLING[detector] ?? { title: detector.replaceAll('_', ' '), actor: 'See the advice', ownerActs: true }
 
-export const title = (finding: Finding): string => told(finding.detector).title
+export const title = ({ detector }: { detector: string }): string => told(detector).title
+
+/** Whether the owner of the sockets is the one who must act. */
+export const ownerActs = (detector: string): boolean => told(detector).ownerActs
 
 /** The state to look at first: that of the worst trouble. */
 export const worstState = (namespace: Namespace): State =>
@@ -106,15 +109,16 @@ export const worstState = (namespace: Namespace): State =>
 /** Who must act, in a few words; `besides` is what else is known of them. */
 export function actor(finding: Finding): { who: string; besides: string } {
   const { owner } = finding.subject
-  const { actor: otherwise, ownerActs } = told(finding.detector)
-  if (owner === null || !ownerActs) return { who: otherwise, besides: '' }
+  if (owner === null || !ownerActs(finding.detector)) {
+    return { who: told(finding.detector).actor, besides: '' }
+  }
   const pid = owner.pid === null ? '' : ` (pid ${owner.pid})`
   const unit = owner.unit !== null && owner.unit !== owner.name ? `, ${owner.unit}` : ''
   return { who: owner.name, besides: pid + unit }
 }
 
 const blamed = (finding: Finding): string | null =>
-  told(finding.detector).ownerActs ? (finding.subject.owner?.name ?? null) : null
+  ownerActs(finding.detector) ? (finding.subject.owner?.name ?? null) : null
 
 /** How long until it hurts; null where nothing says so. */
 export function countdown(finding: Finding): { seconds: number; what: string } | null {
@@ -143,16 +147,13 @@ export function held(namespace: Namespace, observation: Observation): Alert[] {
   if (findings === null) return []
   const current = findings.map(finding => alertOf(finding, observation))
   return observation.alerts.filter(
-    alert =>
-      alert.state === 'firing' && alert.labels['netns'] === namespace.netns && !current.includes(alert),
+    alert => alert.state === 'firing' && !current.includes(alert),
   )
 }
 
 /** What could not be read or looked at in the last poll, as sentences. */
 export function unseen(namespace: Namespace, observation: Observation): string[] {
-  const failures = observation.failures
-    .filter(failure => failure.netns === namespace.netns)
-    .map(failure => failure.message)
+  const failures = observation.failures.map(({ message }) => message)
   const blind = namespace.blind ?? []
   if (blind.length === 0) return failures
   return [...failures, `Could not be judged: ${blind.map(name => name.replaceAll('_', ' ')).join(', ')}.`]
@@ -186,8 +187,16 @@ export function verdict(namespace: Namespace, observation: Observation): Verdict
 }
 
 function unknown(namespace: Namespace, observation: Observation): Verdict {
-  const { diagnosed_at: at } = namespace
+  const { diagnosed_at: at, degraded } = namespace
   const counts = totals(namespace)
+  if (counts !== null && degraded) {
+    return {
+      level: 'unknown',
+      headline: 'Seen from outside: counted, not diagnosed',
+      blame: null,
+      detail: `${plural(sum(counts), 'TCP socket')}. sockmon may not enter this namespace: how old its sockets are, and whose, is not known.`,
+    }
+  }
   const since =
     at === null
       ? 'Not one poll has succeeded yet'
@@ -195,7 +204,9 @@ function unknown(namespace: Namespace, observation: Observation): Verdict {
   return {
     level: 'unknown',
     headline:
-      counts === null ? 'This host’s sockets cannot be seen' : 'Sockets are counted, but could not be judged',
+      counts === null
+        ? `This ${observation.namespaces.length > 1 ? 'namespace' : 'host'}’s sockets cannot be seen`
+        : 'Sockets are counted, but could not be judged',
     blame: null,
     detail:
       counts === null

@@ -1,4 +1,5 @@
-import { clock, duration } from '../model/format'
+import { clock, duration, plural } from '../model/format'
+import { isOfMany } from '../model/host'
 import type { Alert, AlertChange, Namespace, Observation } from '../model/message'
 import { held } from '../model/verdict'
 
@@ -17,16 +18,19 @@ export function Alerts(props: {
   return (
     <section class="card alerts" aria-labelledby="alerts">
       <h2 id="alerts">Alerts</h2>
-      {current.length === 0 ? <p class="empty">None is firing.</p> : (
+      {current.length === 0 ? <p class="empty">None is firing{isOfMany(observation) ? ' here' : ''}.</p> : (
         <ul class="current">
           {current.map(alert => (
             <Current key={JSON.stringify(alert.labels)} alert={alert} now={now} isHeld={kept.includes(alert)} />
           ))}
         </ul>
       )}
+      {observation.alerts_elsewhere > 0 ? (
+        <p class="note">{plural(observation.alerts_elsewhere, 'alert')} in other namespaces.</p>
+      ) : null}
       <h3>What has been</h3>
       {changes === null ? <p class="empty">History is on its way.</p>
-      : changes.length === 0 ? <p class="empty">Nothing has fired since this history began.</p> : (
+      : changes.length === 0 ? <p class="empty">Nothing has fired{isOfMany(observation) ? ' here' : ''} since this history began.</p> : (
         <ol class="past">
           {changes.slice(-SHOWN).reverse().map(change => (
             <li key={`${change.at}${change.state}${JSON.stringify(change.labels)}`} class={`${change.state} ${change.labels['severity'] ?? ''}`}>

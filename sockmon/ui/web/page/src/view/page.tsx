@@ -1,7 +1,9 @@
 import { useEffect, useErrorBoundary, useMemo, useRef, useState } from 'preact/hooks'
 import { listen, seconds } from '../feed'
 import { believed } from '../model/believed'
-import type { AlertChange, Observation, State } from '../model/message'
+import type { AlertChange, Beat, Observation, State } from '../model/message'
+import { everywhere, hostVerdict, isOfMany, OWN } from '../model/host'
+import { linkTo, namedIn } from '../model/namespaces'
 import { polledAt, status, type Link } from '../model/status'
 import { verdict, worstState, type Level } from '../model/verdict'
 import { Ages } from './ages'
@@ -9,7 +11,10 @@ import { Alerts } from './alerts'
 import { Diagram } from './diagram'
 import { Gauges } from './gauges'
 import { Banner } from './banner'
+import { DETAILS, goTo, show } from './going'
 import { Head } from './head'
+import { Host } from './host'
+import { Namespaces } from './namespaces'
 import { Past } from './past'
 import { StateTable } from './table'
 import { Explained } from './explained'
@@ -40,68 +45,74 @@ function Live() {
   const [polled, dated] = useState<number | null>(null)
   const [link, linked] = useState<Link>({ phase: 'connecting', again: false })
   const [wrong, misunderstood] = useState<Error | null>(null)
-  const [chosen, choose] = useState('host')
+  const chosen = useChosen()
   const [state, look] = useState<State | null>(null)
   const [changes, changed] = useState<AlertChange[] | null>(null)
   const now = useSeconds()
 
   const undated = useRef(false)
-  useEffect(
-    () =>
-      listen({
-        observed: told => {
-          observed(told)
-          undated.current = true
-        },
-        misunderstood,
-        beat: ({ age_seconds, interval_seconds }, at) => {
-          const isFirst = undated.current
-          undated.current = false
-          dated(known => polledAt(known, isFirst, age_seconds, at))
-          everySeconds(interval_seconds)
-        },
-        link: linked,
-      }),
-    [],
-  )
+  useEffect(() => {
+    look(null)
+    const listener = {
+      observed: (told: Observation) => {
+        observed(told)
+        undated.current = true
+      },
+      misunderstood,
+      beat: ({ age_seconds, interval_seconds }: Beat, at: number) => {
+        const isFirst = undated.current
+        undated.current = false
+        dated(known => polledAt(known, isFirst, age_seconds, at))
+        everySeconds(interval_seconds)
+      },
+      link: linked,
+    }
+    return listen(listener, chosen)
+  }, [chosen])
   if (wrong !== null) throw wrong
 
-  const namespaces = observation?.namespaces ?? []
-  const told = namespaces.find(({ netns }) => netns === chosen) ?? namespaces[0] ?? null
   const namespace = useMemo(
-    () => (observation && told ? believed(told, observation) : null),
-    [observation, told],
+    () => (observation?.namespace ? believed(observation.namespace, observation) : null),
+    [observation],
   )
-  const said = useMemo(
-    () => (observation && namespace ? verdict(namespace, observation) : null),
-    [observation, namespace],
-  )
+  const all = useMemo(() => (observation ? everywhere(observation) : []), [observation])
+  const many = observation !== null && isOfMany(observation)
+  const said = observation && namespace ? verdict(namespace, observation) : null
+  const level = many ? hostVerdict(all, observation).level : said?.level
   const how = status(link, polled === null ? null : now - polled, interval, now)
   const shown = state ?? (namespace ? worstState(namespace) : 'established')
 
   useEffect(() => {
-    const mark = how.kind === 'live' ? (said ? MARKS[said.level] : '') : '…'
+    const mark = how.kind === 'live' ? (level ? MARKS[level] : '') : '…'
     document.title = `${mark} ${observation?.host ?? 'sockmon'}`.trim()
-  }, [how.kind, said, observation?.host])
+  }, [how.kind, level, observation?.host])
+
+  const isThere = observation !== null
+  useEffect(() => {
+    if (isThere && namedIn(location.hash) !== null) show(DETAILS) // to whoever was sent here
+  }, [isThere])
 
   return (
     <>
-      <a class="skip" href="#verdict">To the verdict</a>
-      <Head
-        observation={observation}
-        namespace={namespace}
-        choose={choose}
-        status={how}
-      />
+      <a class="skip" href="#verdict" onClick={goTo('verdict')}>To the verdict</a>
+      <Head observation={observation} status={how} />
       <main class={how.kind === 'gone' || how.kind === 'old' ? 'stale' : ''}>
         {how.kind === 'gone' || how.kind === 'old' ? (
           <Banner title={how.kind === 'gone' ? 'sockmon is gone.' : 'Old data.'} text={how.text}>
             {how.counting}
           </Banner>
         ) : null}
+        {observation && many ? (
+          <>
+            <Host all={all} observation={observation} />
+            {all.length > 1 ? (
+              <Namespaces all={all} observation={observation} chosen={namespace?.netns ?? chosen ?? ''} />
+            ) : null}
+          </>
+        ) : null}
         {observation && namespace && said ? (
           <>
-            <Verdict said={said} namespace={namespace} observation={observation} />
+            <Verdict said={said} namespace={namespace} observation={observation} isOne={many} />
             <Past key={namespace.netns} namespace={namespace} observation={observation} changed={changed} />
             <Gauges namespace={namespace} />
             <Diagram namespace={namespace} chosen={shown} choose={look} />
@@ -112,6 +123,8 @@ function Live() {
             </div>
             <StateTable namespace={namespace} />
           </>
+        ) : observation ? (
+          <Absent netns={chosen ?? ''} own={observation.namespaces[OWN]?.netns ?? ''} />
         ) : (
           <p class="waiting" role="status">{how.text}</p>
         )}
@@ -126,6 +139,30 @@ function Live() {
       </footer>
     </>
   )
+}
+
+/** The namespace that the address names is not there. */
+function Absent({ netns, own }: { netns: string; own: string }) {
+  return (
+    <section id={DETAILS} class="card" aria-labelledby="absent" tabIndex={-1}>
+      <h2 id="absent">There is no network namespace <bdi class="netns">{netns}</bdi> now</h2>
+      <p>It has ended, or has no sockets. <a href={linkTo(own)}>Look at the host’s own instead.</a></p>
+    </section>
+  )
+}
+
+/** The namespace that the address names, which may be followed, sent and kept; null: the host's own. */
+function useChosen(): string | null {
+  const [chosen, choose] = useState(namedIn(location.hash))
+  useEffect(() => {
+    const follow = (): void => {
+      const named = namedIn(location.hash)
+      if (named !== null || location.hash === '') choose(named)
+    }
+    addEventListener('hashchange', follow)
+    return () => removeEventListener('hashchange', follow)
+  }, [])
+  return chosen
 }
 
 /** The seconds that `seconds()` counts, each second; not while nobody looks. */

@@ -13,6 +13,8 @@ import {
 import { explanation } from '../model/states'
 import { Plot } from './plot'
 
+/** What a row stands for where the past is whole; a poll may be shorter. */
+const FINEST: Record<Range, number> = { hour: 1, day: 60 }
 /** What moves little, and would flatten what does. */
 const HIDDEN_AT_FIRST: State[] = ['listen', 'close']
 
@@ -52,6 +54,7 @@ export function Past(props: {
       ) : (
         <Plot columns={columns} changes={changes} hidden={hidden} logarithmic={logarithmic} point={point} />
       )}
+      {columns === null ? null : <Note step={columns.step} range={range} />}
       <ul class="legend">
         {STATES.map(state => (
           <li key={state}>
@@ -76,6 +79,26 @@ export function Past(props: {
   )
 }
 
+/** How much is remembered, where it is not each poll of the hour, or each minute of the day. */
+function Note({ step, range }: { step: number | null; range: Range }) {
+  if (step === null) {
+    return (
+      <p class="note">
+        No history is kept of this namespace: the memory for it is bounded, and others come first:
+        the host’s own, those in trouble, those known longest. What is plotted begins with this page.
+      </p>
+    )
+  }
+  if (step <= FINEST[range]) return null
+  return (
+    <p class="note">
+      {range === 'hour'
+        ? 'By the minute, with the highest of each: where there are many namespaces, every poll is remembered from trouble on.'
+        : 'By ten minutes, with the highest of each: where there are many namespaces, a day of all is remembered so.'}
+    </p>
+  )
+}
+
 const told = (n: number | null | undefined): string => (n == null ? '–' : count(n))
 
 /** History as the daemon keeps it, and what each poll adds; asked for anew when there was a gap. */
@@ -97,8 +120,9 @@ function usePast(
       .then(answer => (answer.ok ? (answer.json() as Promise<History>) : null))
       .then(told => {
         if (told === null) return
-        know({ columns: columnsOf(told), changes: told.alert_changes, range })
-        changed(told.alert_changes)
+        const changes = told.alert_changes.filter(({ labels }) => labels['netns'] === namespace.netns)
+        know({ columns: columnsOf(told), changes, range })
+        changed(changes)
       })
       .catch(() => undefined) // the stream says that the daemon is gone
       .finally(() => {
@@ -108,10 +132,10 @@ function usePast(
   }, [range, namespace.netns, asked])
 
   useEffect(() => {
-    if (history?.range !== range || isBehind(history.columns, observation, range)) {
+    if (history?.range !== range || isBehind(history.columns, namespace, observation, range)) {
       if (!waiting.current) ask(n => n + 1) // an answer that is slow to come is waited for
     } else if (range === 'hour') {
-      know({ ...history, columns: appended(history.columns, namespace, observation.taken_at, range) })
+      know({ ...history, columns: appended(history.columns, namespace, observation, range) })
     }
   }, [observation])
 

@@ -77,7 +77,7 @@ const folded = (n: number, groups: Group[]): string =>
   `${plural(n, 'smaller group')} ${n === 1 ? 'is' : 'are'} told together as “other”, beside the ${count(groups.length)} largest.`
 
 /** A zero is quiet: a dot to the eye, a number to a screen reader. */
-function Cell({ n, text, kind }: { n: number; text: (n: number) => string; kind: string }) {
+export function Cell({ n, text, kind }: { n: number; text: (n: number) => string; kind: string }) {
   if (n === 0) return <td class="zero"><span class="unseen">0</span></td>
   return <td class={kind}>{text(n)}</td>
 }

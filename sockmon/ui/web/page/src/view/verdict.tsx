@@ -1,29 +1,41 @@
 import type { ComponentChildren } from 'preact'
+import { dated } from '../model/believed'
 import { lines } from '../model/evidence'
 import { clock, count, duration, percent, plural } from '../model/format'
 import type { Finding, Namespace, Observation, Process } from '../model/message'
 import { actor, alertOf, countdown, title, unseen, type Verdict as Said } from '../model/verdict'
-
-const GLYPH: Record<Said['level'], string> = {
-  ok: 'M5 12.5l4.5 4.5L19 7.5',
-  warning: 'M12 5v9M12 17.5v1.5',
-  critical: 'M6.5 6.5l11 11M17.5 6.5l-11 11',
-  unknown: 'M8.5 9a3.5 3.5 0 1 1 5 3.2c-1 .6-1.5 1.2-1.5 2.3M12 18v1',
-}
+import { Glyph } from './glyph'
+import { DETAILS, goTo } from './going'
 
 /** Those after these are closed at first. */
 const OPEN_CARDS = 2
 
-export function Verdict(props: { said: Said; namespace: Namespace; observation: Observation }) {
-  const { said, namespace, observation } = props
+/** Of one namespace; `isOne`: of one among many, whose verdict stands above. */
+export function Verdict(props: {
+  said: Said
+  namespace: Namespace
+  observation: Observation
+  isOne: boolean
+}) {
+  const { said, namespace, observation, isOne } = props
   const findings = namespace.findings ?? []
   const missing = unseen(namespace, observation)
+  const age = dated(namespace, observation)
   return (
-    <section id="verdict" class={`verdict ${said.level}`} aria-labelledby="headline" tabIndex={-1}>
+    <section
+      id={isOne ? DETAILS : 'verdict'}
+      class={`verdict ${said.level} ${isOne ? 'one' : ''}`}
+      aria-labelledby={isOne ? 'one' : 'headline'}
+      tabIndex={-1}
+    >
       <div class="saying">
-        <svg class="glyph" viewBox="0 0 24 24" aria-hidden="true"><path d={GLYPH[said.level]} /></svg>
+        <Glyph level={said.level} />
         <div>
-          <div role="status"><h1 id="headline">{said.headline}</h1></div>
+          {isOne ? (
+            <h2 id="one"><bdi class="netns">{namespace.netns}</bdi> {said.headline}</h2>
+          ) : (
+            <div role="status"><h1 id="headline">{said.headline}</h1></div>
+          )}
           <p>{said.blame === null ? null : <><bdi>{said.blame}</bdi> must act. </>}{said.detail}</p>
         </div>
       </div>
@@ -37,10 +49,11 @@ export function Verdict(props: { said: Said; namespace: Namespace; observation: 
       {findings.map((finding, at) => {
         const key = JSON.stringify(finding.alert_labels)
         const card = <Card key={key} finding={finding} alone={findings.length === 1} observation={observation} />
-        return at < OPEN_CARDS ? <div key={key} id={place(at)}>{card}</div> : (
-          <details key={key} id={place(at)}><summary><Line finding={finding} /></summary>{card}</details>
+        return at < OPEN_CARDS ? <div key={key} id={place(at)} tabIndex={-1}>{card}</div> : (
+          <details key={key} id={place(at)} tabIndex={-1}><summary><Line finding={finding} /></summary>{card}</details>
         )
       })}
+      {age === null ? null : <p class="aside">{age}</p>}
       {namespace.hidden_processes ? (
         <p class="aside">
           {plural(namespace.hidden_processes, 'process', 'processes')} of other users cannot be
@@ -60,7 +73,7 @@ function Overview({ findings }: { findings: Finding[] }) {
     <ol class="overview">
       {findings.map((finding, at) => (
         <li key={JSON.stringify(finding.alert_labels)}>
-          <a href={`#${place(at)}`} onClick={() => document.getElementById(place(at))?.setAttribute('open', '')}>
+          <a href={`#${place(at)}`} onClick={goTo(place(at))}>
             <Line finding={finding} />
           </a>
         </li>

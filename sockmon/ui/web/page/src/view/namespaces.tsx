@@ -1,0 +1,109 @@
+import { useState } from 'preact/hooks'
+import { count, duration, plural } from '../model/format'
+import type { Told } from '../model/host'
+import type { Observation } from '../model/message'
+import { arranged, clicked, cut, linkTo, SHOWN, type Column, type Order } from '../model/namespaces'
+import type { Level } from '../model/verdict'
+import { Glyph } from './glyph'
+import { goToDetails } from './going'
+import { Cell } from './table'
+
+const HEADINGS: [Column, string][] = [
+  ['netns', 'namespace'],
+  ['verdict', 'verdict'],
+  ['sockets', 'sockets'],
+  ['established', 'ESTABLISHED'],
+  ['close_wait', 'CLOSE-WAIT'],
+  ['time_wait', 'TIME-WAIT'],
+  ['age', 'counted'],
+]
+
+const LEVELS: Record<Level, string> = { ok: 'well', warning: 'warning', critical: 'critical', unknown: 'not known' }
+
+/** Every namespace in a line; each leads to its details. */
+export function Namespaces(props: {
+  all: Told[]
+  observation: Observation
+  chosen: string
+}) {
+  const { all, observation, chosen } = props
+  const [words, filter] = useState('')
+  const [order, sort] = useState<Order>({ column: 'verdict', descending: true })
+  const [whole, show] = useState(false)
+  const found = arranged(all, words, order)
+  const rows = whole ? found : cut(found, chosen)
+  return (
+    <section class="card namespaces" aria-labelledby="namespaces">
+      <div class="heading">
+        <h2 id="namespaces">Network namespaces</h2>
+        <input
+          type="search"
+          placeholder="name, critical, not known"
+          aria-label="Filter namespaces by name or verdict"
+          value={words}
+          onInput={event => filter(event.currentTarget.value)}
+        />
+        <span class="note" role="status">{words ? `${count(found.length)} of ${count(all.length)}` : ''}</span>
+      </div>
+      {found.length === 0 ? <p class="empty">Nothing matches.</p> : (
+        <div class="scroll" role="region" aria-label="Table of namespaces" tabIndex={0}>
+          <table>
+            <thead>
+              <tr>
+                {HEADINGS.map(([column, text]) => (
+                  <th
+                    key={column}
+                    scope="col"
+                    class={column === 'verdict' ? 'text' : ''}
+                    aria-sort={order.column === column ? (order.descending ? 'descending' : 'ascending') : 'none'}
+                  >
+                    <button type="button" onClick={() => sort(clicked(order, column))}>{text}</button>
+                  </th>
+                ))}
+              </tr>
+            </thead>
+            <tbody>
+              {rows.map(told => (
+                <Row key={told.line.netns} told={told} observation={observation} isChosen={told.line.netns === chosen} />
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      {found.length > SHOWN ? (
+        <button type="button" class="more" aria-expanded={whole} onClick={() => show(!whole)}>
+          {whole ? `Show the first ${SHOWN}` : `Show all ${count(found.length)}`}
+        </button>
+      ) : null}
+      {observation.left_out > 0 ? (
+        <p class="note">{plural(observation.left_out, 'more namespace')}, without trouble and smaller, {observation.left_out === 1 ? 'is' : 'are'} not listed.</p>
+      ) : null}
+    </section>
+  )
+}
+
+function Row(props: { told: Told; observation: Observation; isChosen: boolean }) {
+  const { told, observation, isChosen } = props
+  const { line, level, says, blame, age } = told
+  const counts: [string, number | null][] = [
+    ['total', line.sockets],
+    ['established', line.established],
+    ['close_wait', line.close_wait],
+    ['time_wait', line.time_wait],
+  ]
+  return (
+    <tr class={isChosen ? 'chosen' : ''}>
+      <th scope="row">
+        <a href={linkTo(line.netns)} aria-current={isChosen ? 'true' : undefined} onClick={goToDetails}><bdi>{line.netns}</bdi></a>
+      </th>
+      <td class={`text level ${level}`}>
+        <Glyph level={level} /><span class="unseen">{LEVELS[level]}: </span>
+        {says}{blame === null ? null : <> · <bdi>{blame}</bdi></>}
+      </td>
+      {counts.map(([kind, n]) =>
+        age === null || n === null ? <td key={kind}>–</td> : <Cell key={kind} n={n} text={count} kind={kind} />,
+      )}
+      <td class="age">{age === null ? '–' : age > observation.interval_seconds ? `${duration(age)} ago` : 'now'}</td>
+    </tr>
+  )
+}
