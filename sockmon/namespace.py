@@ -1,5 +1,6 @@
 """One network namespace from poll to poll: what it is asked, and what it was like before."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
@@ -35,6 +36,8 @@ class Attempt(Protocol):
         ...
 
 
+#: The advice that shows a namespace's own sockets or settings.
+_SEEING = re.compile(r"^(See[^:]*: )(?=(?:ss|nstat|sysctl|conntrack) )")
 #: A changed sysctl is seen within this time.
 _SETTINGS_BELIEVED_SECONDS = 30.0
 
@@ -152,11 +155,17 @@ class NamespaceMonitor:
         way_in = self._source.way_in()
         if not way_in:
             return findings
-        advice = (
-            f"They are in the network namespace {self.name}: to see them, put {way_in} before ss "
-            "and other commands."
+        last = (
+            f"They are in the network namespace {self.name}: put {way_in} before other commands "
+            "too, or run it alone for a shell there."
         )
-        return tuple(replace(found, advice=(*found.advice, advice)) for found in findings)
+
+        def placed(sentence: str) -> str:
+            return _SEEING.sub(lambda begin: f"{begin[1]}{way_in} ", sentence)
+
+        return tuple(
+            replace(found, advice=(*map(placed, found.advice), last)) for found in findings
+        )
 
     def _dump(
         self, attempt: Attempt, families: tuple[Family, ...], *, part: bool

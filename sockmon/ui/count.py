@@ -1,28 +1,23 @@
 """`sockmon count`: one poll, counted, as people count by hand with ss or netstat and awk."""
 
-import csv
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import IO, Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.kernel import owners
 from sockmon.kernel.errors import KernelError
-from sockmon.kernel.namespaces import Neighbourhood
+from sockmon.kernel.namespaces import Neighbour, Neighbourhood
 from sockmon.kernel.source import KernelSource, Source
-from sockmon.model.limits import PortRange
 from sockmon.model.roles import Listened, Roles, roles
 from sockmon.model.states import STATE_SLOTS, Spelling, TcpState
-from sockmon.model.table import Column, SocketTable, address
+from sockmon.model.table import Column, address
 from sockmon.text import one_line
-from sockmon.ui.colour import Paint, plain
+from sockmon.ui.counted import Counted, Value
 
-Format = Literal["table", "json", "csv", "plain"]
-Value = str | int
 Rows = NDArray[np.intp]
 
 #: What a socket has none of: a TIME_WAIT socket's owner, say.
@@ -31,25 +26,15 @@ NONE = "-"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which sockets to count; None for all. `port` is the port of the rule of roles."""
+    """Which sockets to count; None for all. `port` is the port of the rule of roles.
+
+    netns: the one namespace to look into, by its name.
+    """
 
     state: TcpState | None = None
     port: int | None = None
     family: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """`groups` holds the keys' values and the count, most first; `hints` what was not seen."""
-
-    keys: tuple[str, ...]
-    groups: list[tuple[tuple[Value, ...], int]]
-    hints: tuple[str, ...] = ()
-
-    @property
-    def total(self) -> int:
-        """Sockets counted."""
-        return sum(count for _, count in self.groups)
+    netns: str | None = None
 
 
 def count(
@@ -62,12 +47,20 @@ def count(
 ) -> Counted:
     """Read the kernel once and count by the keys (of KEYS); raises KernelError.
 
-    everywhere: in all network namespaces of the host, as far as they can be seen.
+    everywhere: in all network namespaces of the host, as far as they can be seen. Raises
+    LookupError when the one that is selected is not among them.
     """
-    view = _View(source, spelling, everywhere=everywhere)
-    rows = view.rows(selection)
-    columns = [KEYS[key](view, rows) for key in keys]
-    code = np.zeros(rows.size, np.intp)
+    view = _View(source, keys, selection, spelling)
+    if everywhere:
+        view.read_all()
+    elif selection.netns in (None, source.name):
+        view.read(source)
+    else:
+        raise LookupError(selection.netns)
+    if not view.sockets:
+        return Counted(keys, [], tuple(view.hints))
+    columns = [KEYS[key].code(view, view.column(key)) for key in keys]
+    code = np.zeros(view.sockets, np.intp)
     for column in columns:
         combined = code * max(1, len(column.values)) + column.codes
         _, code = np.unique(combined, return_inverse=True)  # small again: no product overflows
@@ -87,57 +80,30 @@ class _Coded(NamedTuple):
     values: Sequence[Value]
 
 
-class _Part(NamedTuple):
-    """One namespace's sockets, and how its port range is read."""
+class _Key(NamedTuple):
+    """take: what of the chosen rows is kept, while their table is good. code: that, as values."""
 
-    netns: str
-    table: SocketTable
-    port_range: Callable[[], PortRange]
+    take: Callable[["_Part", Rows], Column]
+    code: Callable[["_View", Column], _Coded]
 
 
-class _View:
-    """All sockets, and what is looked up about them only when a key asks."""
+class _Part:
+    """One namespace's sockets, good until the next one's are read."""
 
-    def __init__(self, source: KernelSource, spelling: Spelling, *, everywhere: bool) -> None:
-        self.source = source
-        self.spelling = spelling
-        self.hints: list[str] = []
-        table = source.tcp(source.families())
-        self.parts = [_Part(source.name, table, source.port_range)]
-        if everywhere:
-            self.parts = [self.parts[0]._replace(table=SocketTable.concatenate([table]))]
-            self.parts += self._neighbours()
-            table = SocketTable.concatenate([part.table for part in self.parts])
-        self.table = table
-
-    def _neighbours(self) -> Iterator[_Part]:
-        """Read the host's other namespaces; what cannot be read costs a hint."""
-        neighbourhood = Neighbourhood(self.source)
-        try:
-            for neighbour in neighbourhood.look():
-                try:
-                    if neighbour.occupied():
-                        yield _copied(neighbour.open())
-                except KernelError as error:
-                    if error.reason != "gone":
-                        self.hints.append(f"netns {neighbour.name}: {error}")
-            self.hints += neighbourhood.unseen()
-        finally:
-            neighbourhood.close()
+    def __init__(self, source: Source, number: int) -> None:
+        self._source = source
+        self.number = number
+        self.table = source.tcp(source.families())
 
     @cached_property
     def roles(self) -> Roles:
         """The rule, applied in each namespace by itself."""
-        of = [roles(t, Listened().seen(t), port_range()) for _, t, port_range in self.parts]
-        return Roles(
-            np.concatenate([part.is_listener for part in of]),
-            np.concatenate([part.port for part in of]),
-        )
+        return roles(self.table, Listened().seen(self.table), self._source.port_range())
 
-    def rows(self, selection: Selection) -> Rows:
+    def rows(self, selection: Selection, spelling: Spelling) -> Rows:
         table = self.table
         chosen = np.ones(len(table), np.bool_)
-        if self.spelling != "sockmon":
+        if spelling != "sockmon":
             chosen &= table.state != TcpState.CLOSE  # neither ss nor netstat lists bound sockets
         if selection.state is not None:
             chosen &= table.state == selection.state
@@ -148,55 +114,110 @@ class _View:
         return np.flatnonzero(chosen)
 
 
-def _copied(source: Source) -> _Part:
-    """Read a namespace into memory of its own: the next one's dump takes the buffers again."""
-    port_range = source.port_range()
-    table = SocketTable.concatenate([source.tcp(source.families())])
-    return _Part(source.name, table, lambda: port_range)
+class _View:
+    """The chosen sockets of all namespaces: of each as much as the keys ask for."""
+
+    def __init__(
+        self, source: KernelSource, keys: tuple[str, ...], selection: Selection, spelling: Spelling
+    ) -> None:
+        self.source = source
+        self.spelling = spelling
+        self.hints: list[str] = []
+        self.names: list[str] = []
+        self.sockets = 0
+        self._selection = selection
+        self._taken: dict[str, list[Column]] = {key: [] for key in keys}
+
+    def read(self, source: Source) -> None:
+        """Read one namespace, and keep what is needed of it; raises KernelError."""
+        part = _Part(source, len(self.names))
+        rows = part.rows(self._selection, self.spelling)
+        columns = [KEYS[key].take(part, rows) for key in self._taken]
+        for taken, column in zip(self._taken.values(), columns, strict=True):
+            taken.append(column)
+        self.names.append(source.name)
+        self.sockets += rows.size
+
+    def read_all(self) -> None:
+        """Read the host's namespaces, or the one that is selected.
+
+        What cannot be read of the others costs a hint.
+        """
+        wanted = self._selection.netns
+        if wanted in (None, self.source.name):
+            self.read(self.source)
+        if wanted == self.source.name:
+            return
+        neighbourhood = Neighbourhood(self.source)
+        try:
+            neighbours = [one for one in neighbourhood.look() if wanted in (None, one.name)]
+            if wanted is not None and not neighbours:
+                raise LookupError(wanted)
+            for neighbour in neighbours:
+                self._read_other(neighbour)
+            self.hints += neighbourhood.unseen()
+        finally:
+            neighbourhood.close()
+
+    def column(self, key: str) -> Column:
+        """Return one key's part of all the sockets, namespace by namespace."""
+        taken = self._taken[key]
+        return taken[0] if len(taken) == 1 else np.concatenate(taken)
+
+    def _read_other(self, neighbour: Neighbour) -> None:
+        try:
+            if neighbour.occupied():
+                self.read(neighbour.open())
+        except KernelError as error:
+            if error.reason != "gone":
+                self.hints.append(f"netns {neighbour.name}: {error}")
+        finally:
+            neighbour.close()
 
 
-def _by_state(view: _View, rows: Rows) -> _Coded:
+def _by_state(view: _View, states: Column) -> _Coded:
     names = [NONE] * STATE_SLOTS
     for state in TcpState:
         names[state] = state.spelled(view.spelling)
-    return _Coded(view.table.state[rows].astype(np.intp), names)
+    return _Coded(states.astype(np.intp), names)
 
 
-def _by_port(view: _View, rows: Rows) -> _Coded:
-    return _Coded(view.roles.port[rows].astype(np.intp), range(65536))
+def _by_port(_: _View, ports: Column) -> _Coded:
+    return _Coded(ports.astype(np.intp), range(65536))
 
 
-def _by_role(view: _View, rows: Rows) -> _Coded:
-    return _Coded(view.roles.is_listener[rows].astype(np.intp), ("remote", "listener"))
+def _by_role(_: _View, is_listener: Column) -> _Coded:
+    return _Coded(is_listener.astype(np.intp), ("remote", "listener"))
 
 
-def _by_family(view: _View, rows: Rows) -> _Coded:
-    return _Coded((view.table.family[rows] == 6).astype(np.intp), ("ipv4", "ipv6"))
+def _by_family(_: _View, families: Column) -> _Coded:
+    return _Coded((families == 6).astype(np.intp), ("ipv4", "ipv6"))
 
 
-def _by_netns(view: _View, rows: Rows) -> _Coded:
-    sizes = [len(part.table) for part in view.parts]
-    codes = np.repeat(np.arange(len(sizes)), sizes)
-    return _Coded(codes[rows], [part.netns for part in view.parts])
+def _by_netns(view: _View, numbers: Column) -> _Coded:
+    return _Coded(numbers.astype(np.intp), view.names)
 
 
-def _by_peer(view: _View, rows: Rows) -> _Coded:
-    table = view.table
-    words = np.column_stack([table.family[rows].astype(np.uint32), table.remote[rows]])
-    distinct, codes = np.unique(words, axis=0, return_inverse=True)
+def _peers(part: _Part, rows: Rows) -> Column:
+    table = part.table
+    return np.column_stack([table.family[rows].astype(np.uint32), table.remote[rows]])
+
+
+def _by_peer(_: _View, peers: Column) -> _Coded:
+    distinct, codes = np.unique(peers, axis=0, return_inverse=True)
     no_peer = {"0.0.0.0", "::"}  # noqa: S104 - a listener's remote address, not one of ours
     names = (str(address(int(row[0]), row[1:])) for row in distinct)
     return _named(codes.ravel(), [NONE if name in no_peer else name for name in names])
 
 
-def _by_unit(view: _View, rows: Rows) -> _Coded:
-    ids, codes = _distinct(view.table.cgroup_id[rows])
+def _by_unit(view: _View, cgroup_ids: Column) -> _Coded:
+    ids, codes = _distinct(cgroup_ids)
     paths = owners.read_cgroup_paths(view.source.proc, [i for i in ids if i])
     return _named(codes, [owners.unit_of(paths[i]) if i in paths else NONE for i in ids])
 
 
-def _by_owner(view: _View, rows: Rows) -> _Coded:
-    inodes, codes = _distinct(view.table.inode[rows])
+def _by_owner(view: _View, column: Column) -> _Coded:
+    inodes, codes = _distinct(column)
     found = owners.read_owners(view.source.proc, inodes)
     if found.hidden:
         view.hints.append(
@@ -221,58 +242,13 @@ def _distinct(column: Column) -> tuple[list[int], Rows]:
 
 
 #: What can be counted by.
-KEYS: dict[str, Callable[[_View, Rows], _Coded]] = {
-    "state": _by_state,
-    "port": _by_port,
-    "role": _by_role,
-    "peer": _by_peer,
-    "owner": _by_owner,
-    "unit": _by_unit,
-    "family": _by_family,
-    "netns": _by_netns,
+KEYS: dict[str, _Key] = {
+    "state": _Key(lambda part, rows: part.table.state[rows], _by_state),
+    "port": _Key(lambda part, rows: part.roles.port[rows], _by_port),
+    "role": _Key(lambda part, rows: part.roles.is_listener[rows], _by_role),
+    "peer": _Key(_peers, _by_peer),
+    "owner": _Key(lambda part, rows: part.table.inode[rows], _by_owner),
+    "unit": _Key(lambda part, rows: part.table.cgroup_id[rows], _by_unit),
+    "family": _Key(lambda part, rows: part.table.family[rows], _by_family),
+    "netns": _Key(lambda part, rows: np.full(rows.size, part.number, np.uint32), _by_netns),
 }
-
-
-#: The one state that only this host's applications can end: many of another are no fault as such.
-_CLOSE_WAIT = frozenset(TcpState.CLOSE_WAIT.spelled(tool) for tool in get_args(Spelling))
-
-
-def write(
-    counted: Counted, form: Format, taken_at: float, out: IO[str], paint: Paint = plain
-) -> None:
-    """Print in one of the formats; `taken_at` in Unix seconds. Only the table knows colours."""
-    if form == "json":
-        groups = [
-            {**dict(zip(counted.keys, values, strict=True)), "count": n}
-            for values, n in counted.groups
-        ]
-        answer = {"taken_at": taken_at, "total": counted.total, "groups": groups}
-        json.dump(answer, out, indent=2)
-        out.write("\n")
-    elif form == "csv":
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([*counted.keys, "count"])
-        writer.writerows([*values, n] for values, n in counted.groups)
-    elif form == "plain":
-        for values, n in counted.groups:
-            words = ("_".join(str(value).split()) for value in values)  # a column each, for awk
-            out.write(" ".join([*words, str(n)]) + "\n")
-    else:
-        _write_table(counted, out, paint)
-
-
-def _write_table(counted: Counted, out: IO[str], paint: Paint) -> None:
-    lines = [tuple(key.upper() for key in counted.keys)]
-    lines += [tuple(map(str, values)) for values, _ in counted.groups]
-    lines.append(("total", *[""] * (len(counted.keys) - 1)))
-    numbers = ["SOCKETS", *(str(n) for _, n in counted.groups), str(counted.total)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    width = max(map(len, numbers))
-    for at, (line, number) in enumerate(zip(lines, numbers, strict=True)):
-        cells = [cell.ljust(size) for cell, size in zip(line, widths, strict=True)]
-        text = "  ".join([*cells, number.rjust(width)])
-        if at in {0, len(lines) - 1}:
-            text = paint(text, "bold")
-        elif dict(zip(counted.keys, line, strict=True)).get("state") in _CLOSE_WAIT:
-            text = paint(text, "warning")
-        out.write(text + "\n")

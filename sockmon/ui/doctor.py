@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 from textwrap import wrap
@@ -13,18 +13,22 @@ from sockmon.config import Config, ListenAddress
 from sockmon.detect.wording import sentences
 from sockmon.durations import roughly
 from sockmon.export import findings as render
-from sockmon.kernel.source import KernelSource
+from sockmon.kernel.errors import KernelError
+from sockmon.kernel.namespaces import Neighbourhood
+from sockmon.kernel.source import HOST, KernelSource
 from sockmon.model.finding import Finding, FindingKey
-from sockmon.model.observation import Moment, NamespaceObservation, Observation
-from sockmon.model.states import TcpState
+from sockmon.model.observation import Moment, Neighbours, Observation
 from sockmon.monitor import Monitor
 from sockmon.ui.colour import Ink, Paint, plain
 from sockmon.ui.hostdaemon import Says, Watch, joined, nobody
+from sockmon.ui.vitals import vital_signs
 
 #: Two polls must agree.
 BETWEEN_POLLS_SECONDS = 1.0
 
 _WIDTH = 92
+#: So many namespaces are named in the verdict.
+_NAMES_SHOWN = 3
 
 
 class Status(IntEnum):
@@ -98,6 +102,7 @@ def examine(
     watch = ask(config.web.listen_address)
     findings, says = joined(own, watch) if watch else (own, {})
     notes = (
+        _about_namespaces(observation.neighbours) or _passed_by(source),
         _about_owners(sum(diagnosis.hidden_processes for diagnosis in diagnoses)),
         _about_watch(watch),
         f"configuration: {file}" if file else note,
@@ -122,6 +127,29 @@ def _about_owners(hidden: int) -> str | None:
     )
 
 
+def _about_namespaces(others: Neighbours | None) -> str | None:
+    if others is None:
+        return None
+    seen = [f"looked into {others.inside} other network namespaces that have sockets"]
+    seen += [f"saw {others.outside} from outside"] * bool(others.outside)
+    seen += [f"could not see {others.hidden}"] * bool(others.hidden)
+    return f"{', '.join(seen)}; {others.empty} more are empty"
+
+
+def _passed_by(source: KernelSource) -> str | None:
+    """Say how many namespaces have sockets and were not looked into, if it is to be known."""
+    neighbourhood = Neighbourhood(source)
+    try:
+        occupied = sum(bool(one.occupied()) for one in neighbourhood.look())
+    except KernelError:
+        return None
+    finally:
+        neighbourhood.close()
+    if not occupied:
+        return None
+    return f"{occupied} other network namespaces have sockets: --namespaces all looks into them too"
+
+
 def _about_watch(watch: Watch | None) -> str:
     if watch is None:
         return "one look: growth and forecasts are unknown; a running daemon may know more"
@@ -130,7 +158,7 @@ def _about_watch(watch: Watch | None) -> str:
 
 def write_json(diagnosed: Diagnosed, out: IO[str]) -> None:
     """Print the whole of it for a program."""
-    watch = diagnosed.watch
+    watch, others = diagnosed.watch, diagnosed.observation.neighbours
     answer: dict[str, Any] = {
         "status": diagnosed.status.name.lower(),
         "taken_at": diagnosed.observation.at.wall,
@@ -140,6 +168,7 @@ def write_json(diagnosed: Diagnosed, out: IO[str]) -> None:
             for shown in render.findings([finding])
         ],
         "config": str(diagnosed.config) if diagnosed.config else None,
+        "namespaces": others and asdict(others),
         "daemon": watch and {"url": watch.url, "watched_seconds": watch.seconds},
     }
     if diagnosed.failures:
@@ -158,9 +187,8 @@ def write_text(diagnosed: Diagnosed, out: IO[str], paint: Paint = plain) -> None
         out.write("\n")
         _write_finding(finding, _whose(diagnosed, finding), out, paint)
     if not diagnosed.findings:
-        for namespace in diagnosed.observation.namespaces:
-            for line in _vital_signs(namespace):
-                out.write(f"  {line}\n")
+        for line in vital_signs(diagnosed.observation.namespaces):
+            out.write(f"  {line}\n")
     out.write("\n" if diagnosed.notes else "")
     for note in diagnosed.notes:
         out.write(f"note: {note}\n")
@@ -172,10 +200,19 @@ def _verdict(diagnosed: Diagnosed) -> str:
         warnings = len(diagnosed.findings) - critical
         parts = [f"{critical} critical"] * bool(critical) + [f"{warnings} warning"] * bool(warnings)
         noun = "finding" if len(diagnosed.findings) == 1 else "findings"
-        return f"{', '.join(parts)} {noun}"
+        return f"{', '.join(parts)} {noun}{_where(diagnosed.findings)}"
     if diagnosed.status is Status.UNKNOWN:
         return "this host's sockets could not be read in full"
     return "this host's TCP sockets are well"
+
+
+def _where(findings: Iterable[Finding]) -> str:
+    """Name the namespaces in trouble, the worst first, unless that is the host's own alone."""
+    names = list(dict.fromkeys(finding.netns for finding in findings))
+    if names == [HOST]:
+        return ""
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return f", in netns {', '.join(names[:_NAMES_SHOWN])}{more}"
 
 
 def _whose(diagnosed: Diagnosed, finding: Finding) -> str:
@@ -201,30 +238,3 @@ def _write_finding(finding: Finding, whose: str, out: IO[str], paint: Paint) -> 
             )  # fmt: skip
             for line in lines:
                 out.write((paint(line, "bold") if sentence.kind == "summary" else line) + "\n")
-
-
-def _vital_signs(namespace: NamespaceObservation) -> Iterable[str]:
-    """What is well, in figures, so that the reader sees that somebody looked."""
-    if namespace.tcp is not None:
-        families = namespace.tcp.value.values()
-        total = sum(map(sum, families))
-        waiting = sum(counts[TcpState.CLOSE_WAIT] for counts in families)
-        oldest = namespace.diagnosis.value.oldest_close_wait if namespace.diagnosis else 0.0
-        since = f", the oldest for {roughly(oldest)}" if waiting else ""
-        yield f"{total:,} TCP sockets, {waiting:,} of them in close_wait{since}"
-    limits = namespace.limits.value if namespace.limits else None
-    if limits and limits.sockstat and limits.time_wait_limit:
-        yield f"{limits.sockstat.time_wait:,} of {limits.time_wait_limit:,} time-wait buckets"
-    if namespace.ports is not None:
-        ports = namespace.ports.value
-        ephemeral = ports.ephemeral
-        yield (
-            f"{ephemeral.used_max:,} of {ephemeral.usable:,} ephemeral ports towards the "
-            "busiest destination"
-        )
-        fullest = max(ports.listen_queues, key=lambda q: q.length / (q.limit + 1), default=None)
-        if fullest is not None:
-            yield (
-                f"{fullest.length:,} of {fullest.limit:,} connections in the fullest accept "
-                f"queue (port {fullest.port})"
-            )

@@ -7,8 +7,9 @@ from typing import Literal
 
 from sockmon.config import ListenAddress
 from sockmon.model.finding import SEVERITIES, Finding, FindingKey
-from sockmon.model.observation import STALE_AFTER_INTERVALS, Moment
-from sockmon.ui.snapshot import ForeignError, LookError, Snapshot, read
+from sockmon.model.observation import Moment
+from sockmon.ui.observed import ForeignError, read
+from sockmon.ui.snapshot import LookError, Snapshot
 
 _TIMEOUT_SECONDS = 1.0
 #: What findings are called after when their owner cannot be seen.
@@ -82,12 +83,16 @@ def _loopback(host: str) -> str | None:
 
 
 def _watch(url: str, snapshot: Snapshot, received: Moment) -> Watch | None:
-    """Return its word, unless it has not diagnosed anything lately."""
-    part = snapshot.findings
-    patience = STALE_AFTER_INTERVALS * snapshot.interval
-    if part is None or received.monotonic - part.at.monotonic > patience:
+    """Return its word on the namespaces that it has diagnosed lately, if there are any."""
+    told = [
+        part.findings.value
+        for part in snapshot.parts
+        if part.findings and received.monotonic - part.findings.at.monotonic <= part.believed
+    ]
+    if not told:
         return None
-    return Watch(url, snapshot.polls * snapshot.interval, part.value)
+    findings = tuple(finding for findings in told for finding in findings)
+    return Watch(url, snapshot.polls * snapshot.interval, findings)
 
 
 def _is_same(mine: Finding, its: Finding) -> bool:

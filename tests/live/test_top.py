@@ -138,7 +138,7 @@ def test_without_colours_nothing_is_lost(
         experiments.process_killed(netns, count=12),
         sockmon_top(netns, "--config", str(config), environment=environment) as top,
     ):
-        lines = top.shows("WARNING", "warning  close_wait_leak")
+        lines = top.shows("WARNING", "warning  close_wait_leak", " ! ")
         assert any(line.startswith(" !") for line in lines)
         assert not COLOUR.search(top.written)
         assert environment.keys() == {"NO_COLOR"} or "\n".join(lines).isascii()
@@ -186,7 +186,7 @@ def test_a_daemon_seen_from_its_host(netns: NetNs, config: Path) -> None:
     ):
         daemon.wait_for_polls(10)
         with sockmon_top(netns, "--url", URL) as top:
-            lines = top.shows("WARNING", URL)
+            lines = top.shows("WARNING", URL, f"{leak.held.port} listener")
             assert top.row(str(leak.held.port), "listener")[2:4] == ["13", "12"]
             # What the daemon remembers is there from the first moment on.
             spark = next(line for line in lines if line.startswith(" established"))

@@ -16,6 +16,7 @@ from sockmon.ui.commands.command import (
     paint,
     writing,
 )
+from sockmon.ui.commands.namespaces import add_namespaces
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -24,11 +25,15 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--by",
         metavar="KEY[,KEY]",
         default="state",
-        help="state, port, role, peer, owner, unit, family, netns (default: state)",
+        help="state, port, role, peer, owner, unit, family, netns (default: state); "
+        "netns looks into all network namespaces",
     )
     parser.add_argument("--state", metavar="S", help="only sockets in this state")
     parser.add_argument(
         "--port", metavar="N", type=int, help="only sockets of this listener, or to this port"
+    )
+    parser.add_argument(
+        "--netns", metavar="NAME", help="only sockets in this network namespace, such as host"
     )
     parser.add_argument("--family", type=int, choices=(4, 6), help="only IPv4 or IPv6")
     parser.add_argument(
@@ -45,15 +50,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="whose names for the states; with ss or netstat only the sockets they would list",
     )
     add_color(parser)
+    add_namespaces(parser, "the configuration's, or all with --netns or --by netns, else host")
     add_config(parser)
 
 
 def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
-    from sockmon.ui import count  # noqa: PLC0415 - each command loads what it needs
+    from sockmon.ui import count, counted  # noqa: PLC0415 - each command loads what it needs
 
-    everywhere = False  # the default, which a quick command need not load
-    if arguments.config is not None:
-        everywhere = load_config(arguments.config).poll.namespaces == "all"
     keys = tuple(arguments.by.split(","))
     for key in keys:
         if key not in count.KEYS:
@@ -62,17 +65,35 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
         raise UserError(f"--by: {arguments.by!r} names a key twice")
     if arguments.port is not None and not 0 <= arguments.port <= 65535:
         raise UserError(f"--port: {arguments.port} is not a port (0 to 65535)")
-    selection = count.Selection(_state(arguments.state), arguments.port, arguments.family)
+    selection = count.Selection(
+        _state(arguments.state), arguments.port, arguments.family, arguments.netns
+    )
+    everywhere = _everywhere(arguments, keys)
     source = open_source(lambda: False)
     try:
-        counted = count.count(source, keys, selection, arguments.names, everywhere=everywhere)
+        result = count.count(source, keys, selection, arguments.names, everywhere=everywhere)
+    except LookupError:
+        raise UserError(
+            f"--netns: there is no {arguments.netns!r} here; sockmon count --by netns lists those "
+            "with sockets"
+        ) from None
     finally:
         source.close()
     with writing():
-        count.write(counted, arguments.form, time.time(), sys.stdout, paint(arguments))
-    for hint in counted.hints:
+        counted.write(result, arguments.form, time.time(), sys.stdout, paint(arguments))
+    for hint in result.hints:
         print(f"sockmon: {hint}", file=sys.stderr)
     return SUCCESS
+
+
+def _everywhere(arguments: argparse.Namespace, keys: tuple[str, ...]) -> bool:
+    """Whether to look into other namespaces: who asks for them by name need not say it twice."""
+    chosen = arguments.namespaces
+    if arguments.config is not None:  # the defaults need not be loaded by a quick command
+        configured = load_config(arguments.config).poll.namespaces
+        chosen = chosen or ("all" if configured == "all" else None)
+    asked = arguments.netns is not None or "netns" in keys
+    return chosen == "all" or (chosen is None and asked)
 
 
 def _state(text: str | None) -> TcpState | None:

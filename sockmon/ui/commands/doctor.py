@@ -16,6 +16,7 @@ from sockmon.ui.commands.command import (
     paint,
     writing,
 )
+from sockmon.ui.commands.namespaces import add_namespaces, in_namespaces
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +33,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="for people, or for programs (default: text)",
     )
     add_color(parser)
+    add_namespaces(parser, "the configuration's, else host")
     add_config(parser, HOST_CONFIG)
 
 
@@ -43,7 +45,7 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     is_this_host = open_source is KernelSource.live  # and no recording of another
     diagnosed = doctor.examine(
         open_source(lambda: False),
-        chosen.config,
+        in_namespaces(chosen.config, arguments.namespaces),
         now,
         time.sleep,
         ask=hostdaemon.ask if is_this_host else hostdaemon.nobody,

@@ -10,6 +10,7 @@ from sockmon.ui.commands.command import (
     add_config,
     choose_config,
 )
+from sockmon.ui.commands.namespaces import add_namespaces, in_namespaces
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +23,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="between looks: 500ms, 5s (default: the configuration's or the daemon's, else 2s)",
     )
+    add_namespaces(parser, "the configuration's, else host")
     add_config(parser, HOST_CONFIG)
 
 
@@ -29,8 +31,9 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     from sockmon.durations import parse_duration  # noqa: PLC0415 - each command loads its own
     from sockmon.ui.top import command  # noqa: PLC0415 - as above
 
-    if arguments.url is not None and arguments.config is not None:
-        raise UserError("--config: a daemon has its own; with --url it means nothing")
+    for name in ("config", "namespaces"):
+        if arguments.url is not None and getattr(arguments, name) is not None:
+            raise UserError(f"--{name}: a daemon has its own; with --url it means nothing")
     try:
         interval = None if arguments.interval is None else parse_duration(arguments.interval)
     except ValueError as error:
@@ -41,7 +44,9 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
         if arguments.url is not None:
             return command.of_daemon(arguments.url, interval)
         chosen = choose_config(arguments.config)
-        return command.of_kernel(open_source, chosen.config if chosen.file else None, interval)
+        config = in_namespaces(chosen.config, arguments.namespaces)
+        seconds = interval or (config.poll.interval if chosen.file else None)
+        return command.of_kernel(open_source, config, seconds)
     except command.UnfitError as error:
         raise UserError(str(error)) from error
 

@@ -39,6 +39,7 @@ _COLOURS: Mapping[Ink, Style] = {
     "unknown": Style(color="magenta", bold=True),
 }
 _BANNERS: Mapping[Ink, Style] = {
+    "key": Style(color="black", bgcolor="cyan"),
     "well": Style(color="black", bgcolor="green", bold=True),
     "warning": Style(color="black", bgcolor="yellow", bold=True),
     "critical": Style(color="bright_white", bgcolor="red", bold=True),

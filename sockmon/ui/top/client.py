@@ -9,9 +9,10 @@ from sockmon.model.finding import Finding, FindingKey
 from sockmon.model.observation import Moment
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.ui.http import Asking
-from sockmon.ui.snapshot import ForeignError, LookError, Snapshot, read
+from sockmon.ui.observed import ForeignError, read
+from sockmon.ui.snapshot import LookError, Snapshot
+from sockmon.ui.top.grouping import NETNS, grouped, told_apart
 from sockmon.ui.top.scene import By, Grouped, Sighting
-from sockmon.ui.top.source import by_port
 from sockmon.ui.top.trend import Sample, Since
 
 _NO_OWNERS = (
@@ -84,10 +85,12 @@ class Daemon:
 
 
 def _grouped(snapshot: Snapshot, by: By) -> Grouped:
-    if by == "port":
-        return by_port(snapshot)
+    told = grouped(snapshot, by)
+    if told is not None:
+        return told
     if by == "peer":
-        return Grouped(by, ("PEER",), snapshot.destinations, _BUSIEST)
+        rows = Grouped(by, ("PEER", NETNS), snapshot.destinations, _BUSIEST)
+        return told_apart(rows, snapshot)
     return Grouped(by, ("OWNER",), (), _NO_OWNERS)
 
 

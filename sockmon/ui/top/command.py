@@ -9,7 +9,7 @@ from sockmon.config import Config
 from sockmon.kernel.source import KernelSource
 from sockmon.ui.top.source import Kernel, Source
 
-#: Without a configuration: often enough to see things move, seldom enough to cost little.
+#: Where none is configured: often enough to see things move, seldom enough to cost little.
 _INTERVAL_SECONDS = 2.0
 
 
@@ -19,16 +19,15 @@ class UnfitError(Exception):
 
 def of_kernel(
     open_source: Callable[[Callable[[], bool]], KernelSource],
-    config: Config | None,
+    config: Config,
     interval: float | None,
 ) -> int:
     """Show this host's kernel; returns the exit status, raises UnfitError."""
-    configured = config or Config()
-    seconds = interval or (config.poll.interval if config else _INTERVAL_SECONDS)
-    poll = replace(configured.poll, interval=seconds)
+    seconds = interval or _INTERVAL_SECONDS
+    poll = replace(config.poll, interval=seconds)
 
     def source() -> Source:
-        return Kernel(open_source, replace(configured, poll=poll), socket.gethostname())
+        return Kernel(open_source, replace(config, poll=poll), socket.gethostname())
 
     return _show(source, seconds)
 

@@ -20,6 +20,7 @@ class ViewState:
     sort, reverse: a column's name, and whether its order is turned round.
     typing: the filter is being edited; before: what it was until then.
     held: the scene that is shown while frozen.
+    netns: the namespace chosen, None for all.
     reading: the finding shown whole; `help` wins over it. Offsets are lines scrolled past.
     """
 
@@ -29,6 +30,7 @@ class ViewState:
     filter: str = ""
     typing: bool = False
     before: str = ""
+    netns: str | None = None
     held: Scene | None = None
     reading: FindingKey | None = None
     help: bool = False
@@ -46,11 +48,13 @@ class ViewState:
 class Layout:
     """What the last frame had room for, and offers: the ground on which keys act.
 
-    columns: of the table, by name. findings: as numbered. page, last: lines that scroll, and the
-    offset of the last screenful.
+    columns: of the table, by name. namespaces: that can be chosen, in their order; none if there is
+    but one. findings: as numbered. page, last: lines that scroll, and the offset of the last
+    screenful.
     """
 
     columns: tuple[str, ...] = (TOTAL,)
+    namespaces: tuple[str, ...] = ()
     findings: tuple[FindingKey, ...] = ()
     page: int = 1
     last: int = 0
@@ -96,9 +100,34 @@ def _reverse(state: ViewState, _: Scene, __: Layout) -> ViewState:
     return replace(state, reverse=not state.reverse, offset=0)
 
 
-def _group(state: ViewState, _: Scene, __: Layout) -> ViewState:
+def _group(state: ViewState, _: Scene, layout: Layout) -> ViewState:
     by = GROUPINGS[(GROUPINGS.index(state.by) + 1) % len(GROUPINGS)]
+    if by == "netns" and not layout.namespaces:
+        by = "owner"
     return replace(state, by=by, sort=TOTAL, reverse=False, offset=0)
+
+
+def _next_netns(step: int) -> Change:
+    """Go through the namespaces, and between the last and the first through all of them."""
+
+    def change(state: ViewState, _: Scene, layout: Layout) -> ViewState:
+        names = (None, *layout.namespaces)
+        if state.netns not in names:
+            return replace(state, netns=None, offset=0)
+        at = (names.index(state.netns) + step) % len(names)
+        # By namespace the one that is chosen stays in view.
+        row = max(0, at - 1)
+        first = min(max(state.offset, row - layout.page + 1), row) if state.by == "netns" else 0
+        return replace(state, netns=names[at], offset=first)
+
+    return change
+
+
+def _enter(state: ViewState, scene: Scene, layout: Layout) -> ViewState:
+    """Look into the namespace that is chosen, or else at the worst finding."""
+    if state.by == "netns" and state.netns is not None:
+        return replace(state, by="port", sort=TOTAL, reverse=False, offset=0, filter="")
+    return _read(0)(state, scene, layout)
 
 
 def _freeze(state: ViewState, scene: Scene, _: Layout) -> ViewState:
@@ -119,6 +148,13 @@ def _drop_filter(state: ViewState, _: Scene, __: Layout) -> ViewState:
 
 def _clear_filter(state: ViewState, _: Scene, __: Layout) -> ViewState:
     return replace(state, filter="", offset=0)
+
+
+def _show_more(state: ViewState, scene: Scene, layout: Layout) -> ViewState:
+    """Take back what narrows the view: the filter first, then the namespace."""
+    if state.filter:
+        return _clear_filter(state, scene, layout)
+    return replace(state, netns=None, offset=0)
 
 
 def _erase(state: ViewState, _: Scene, __: Layout) -> ViewState:
@@ -192,8 +228,10 @@ TABLE: Mapping[str, Change] = {
     "r": _reverse,
     "g": _group,
     "/": _type,
-    "escape": _clear_filter,
-    "enter": _read(0),
+    "n": _next_netns(1),
+    "p": _next_netns(-1),
+    "escape": _show_more,
+    "enter": _enter,
 }
 #: The keys over a finding or the help.
 PAGE: Mapping[str, Change] = {

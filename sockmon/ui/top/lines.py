@@ -55,6 +55,18 @@ def cut(text: str, width: int) -> str:
     return set_cell_size(plain, width - 1).rstrip() + "…" if width > 0 else ""
 
 
+def cut_amid(text: str, width: int) -> str:
+    """Cut like cut(), but out of the middle: names that are alike differ at their ends."""
+    plain = one_line(text)
+    if cell_len(plain) <= width or width < 5:
+        return cut(plain, width)
+    head = (width - 1) // 3
+    tail = plain[-(width - 1 - head) :]
+    while cell_len(tail) > width - 1 - head:
+        tail = tail[1:]
+    return f"{set_cell_size(plain, head)}…{tail}"
+
+
 def left(text: str, width: int) -> str:
     """Cut or fill to the width, the text on the left."""
     short = cut(text, width)

@@ -16,8 +16,9 @@ from sockmon.ui.top.scene import Scene, Sighting
 HELP = (
     ("1-9", "show a finding whole: what to do, and what it is known by"),
     ("n p", "there: the next finding, the previous one (also right, left)"),
-    ("esc", "back; over the table: drop the filter"),
-    ("g", "group by port, by owner, by peer"),
+    ("esc", "back; over the table: drop the filter, then the choice of a namespace"),
+    ("g", "group by port, by network namespace, by owner, by peer"),
+    ("n p", "over the table: the next namespace alone, the previous one; enter: its ports"),
     ("/", "filter: rows that contain every word; enter keeps it, esc does not"),
     ("s S", "sort by the next column, the previous one (also right, left)"),
     ("r", "reverse the order"),
@@ -31,6 +32,11 @@ _NOTES = (
         "for those this host made (role remote). Every socket is counted once."
     ),
     "Rows with ! or !! are what a finding of severity warning or critical is about.",
+    "Other network namespaces than the host's own take poll.namespaces: all, or --namespaces all.",
+    (
+        "Rows with ? are of a namespace seen from outside: counted, not diagnosed. AGE: how long "
+        "before the last poll a namespace was read, when not in that."
+    ),
     "A sparkline runs from the least to the most that a state had in the time shown.",
     "for 2m+: the finding is older than this view.",
     "owner -: the kernel alone holds it (TIME_WAIT), or the process is hidden from this user.",

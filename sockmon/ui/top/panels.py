@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
+from sockmon.kernel.source import HOST
 from sockmon.model.counts import StateCounts
 from sockmon.model.finding import Finding
 from sockmon.model.states import TcpState
 from sockmon.ui.snapshot import Level
 from sockmon.ui.top.lines import Glyphs, Ink, Line, Span, fitted, left, right, spread, wrapped
-from sockmon.ui.top.scene import Scene, shortly
+from sockmon.ui.top.scene import Scene, placed, shortly
 from sockmon.ui.top.table import holder, number
 from sockmon.ui.top.trend import Since, Trend
 
@@ -31,10 +32,16 @@ _FULL_ENOUGH = 0.7  # of a limit, to be shown boldly
 
 
 def findings(
-    scene: Scene, found: Sequence[Finding], width: int, room: int, now: float
+    scene: Scene, found: Sequence[Finding], width: int, room: int, now: float, *, alone: bool
 ) -> list[Line]:
-    """Tell of each finding, as much as there is room for."""
-    heads = [_headline(scene, n, finding, width, now) for n, finding in enumerate(found, start=1)]
+    """Tell of each finding, as much as there is room for.
+
+    alone: they are all of one namespace, which need not be named.
+    """
+    heads = []
+    for place, finding in enumerate(found, start=1):
+        netns = "" if alone or finding.netns == HOST else f"{finding.netns} "
+        heads.append(_headline(scene, place, finding, netns, width, now))
     texts = [wrapped(finding.summary, width - 2) for finding in found]
     whole = [[head, *map(_indented, text)] for head, text in zip(heads, texts, strict=True)]
     short = [
@@ -44,16 +51,21 @@ def findings(
     for told in (whole, short, [[head] for head in heads]):
         if sum(map(len, told)) <= room:
             return [line for lines in told for line in lines]
+    if room == 1:
+        press = f" {len(heads)} findings: press 1 to {min(len(heads), 9)}"
+        return [fitted([Span(press, found[0].severity)], width)]
     left_out = len(heads) - room + 1
     return [*heads[: room - 1], fitted([Span(f"  and {left_out} more", "bold")], width)]
 
 
-def _headline(scene: Scene, number: int, finding: Finding, width: int, now: float) -> Line:
+def _headline(
+    scene: Scene, number: int, finding: Finding, netns: str, width: int, now: float
+) -> Line:
     subject = finding.subject
     where = "" if subject.port is None else f"{subject.role} {subject.port}"
     age = Span(lasting(scene, finding, now))
     if width < _NARROW:
-        what = f"{number} {finding.detector} {where}"
+        what = f"{number} {netns}{finding.detector} {where}"
         return spread([Span(what, finding.severity)], [age], width)
     return spread(
         [
@@ -61,6 +73,7 @@ def _headline(scene: Scene, number: int, finding: Finding, width: int, now: floa
             Span(left(finding.severity, 9), finding.severity),
             Span(left(finding.detector, 24), "bold"),
             Span(left(where, 15)),
+            Span(netns, "bold"),
             Span(holder(finding)),
         ],
         [age],
@@ -135,12 +148,16 @@ def _in_words(counts: StateCounts, width: int, room: int) -> list[Line]:
     return [fitted([Span(row)], width) for row in rows[:room]]
 
 
-def limits(levels: Iterable[Level], width: int) -> Line:
-    """Show what has a limit, the fullest first, as far as there is room."""
+def limits(levels: Iterable[Level], width: int, *, alone: bool = False) -> Line:
+    """Show what has a limit, the fullest first, as far as there is room.
+
+    alone: they are all of one namespace, which need not be named.
+    """
     line = [Span(" ")]
     room = width - 1
     for level in sorted(levels, key=_fullness, reverse=True):
-        text = f"{level.name} {number(level.used)}/{number(level.limit)}"
+        name = level.name if alone else placed(level.name, level.netns)
+        text = f"{name} {number(level.used)}/{number(level.limit)}"
         if len(text) > room:
             break
         ink: Ink = "warning" if _fullness(level) >= _FULL_ENOUGH else "plain"

@@ -5,14 +5,15 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from sockmon.durations import format_duration
+from sockmon.kernel.source import HOST
 from sockmon.model.finding import FindingKey
 from sockmon.model.observation import STALE_AFTER_INTERVALS
 from sockmon.ui.snapshot import Row, Snapshot
 from sockmon.ui.top.trend import Sample, Since, Trend
 
 #: What the table can be grouped by.
-By = Literal["port", "owner", "peer"]
-GROUPINGS: tuple[By, ...] = ("port", "owner", "peer")
+By = Literal["port", "netns", "owner", "peer"]
+GROUPINGS: tuple[By, ...] = ("port", "netns", "owner", "peer")
 
 #: Seconds between looks at a source that has a rhythm of its own, at least.
 SHORTEST_INTERVAL = 1.0
@@ -111,21 +112,38 @@ def verdict(scene: Scene, now: float) -> Verdict:
 
 
 def _told(snapshot: Snapshot) -> Verdict:
-    """What the poll itself says."""
-    findings = snapshot.findings
-    if findings is not None:
-        age = snapshot.at.monotonic - findings.at.monotonic
-        if age > STALE_AFTER_INTERVALS * snapshot.interval:
-            why = snapshot.failures[0] if snapshot.failures else "no diagnosis"
-            return Verdict("unknown", "UNKNOWN", f"not diagnosed for {shortly(age)}: {why}")
-        if findings.value:
-            worst = findings.value[0]
-            return Verdict(worst.severity, worst.severity.upper(), worst.summary)
+    """What the poll itself says, of all namespaces."""
+    told = snapshot.findings
+    if told is not None and told.value and any(map(snapshot.diagnosed, snapshot.parts)):
+        worst = told.value[0]
+        return Verdict(worst.severity, worst.severity.upper(), placed(worst.summary, worst.netns))
+    where = f", in {snapshot.netns} namespaces" if snapshot.netns > 1 else ""
+    well = Verdict("well", "HEALTHY", f"this host's TCP sockets are well{where}")
+    return _doubt(snapshot) or well
+
+
+def _doubt(snapshot: Snapshot) -> Verdict | None:
+    """Why it cannot be called well, if so: what could not be looked at is never well."""
+    unsure = [p for p in snapshot.parts if not p.degraded and not snapshot.diagnosed(p)]
+    old = [(snapshot.age(p.findings), p.netns) for p in unsure if p.findings is not None]
+    if old:
+        age, netns = max(old)
+        why = snapshot.failures[0] if snapshot.failures else "no diagnosis"
+        text = f"not diagnosed for {shortly(age)}: {why}"
+        return Verdict("unknown", "UNKNOWN", placed(text, netns))
     if snapshot.failures:
         return Verdict("unknown", "UNKNOWN", f"could not read: {snapshot.failures[0]}")
-    if findings is None or snapshot.polls < 2:
+    if snapshot.findings is None or snapshot.polls < 2:
         return Verdict("unknown", "LOOKING", "two polls must agree before there is a verdict")
-    return Verdict("well", "HEALTHY", "this host's TCP sockets are well")
+    if unsure:
+        text = f"{len(unsure)} of {snapshot.netns} namespaces have not been looked at yet"
+        return Verdict("unknown", "LOOKING", text)
+    return Verdict("unknown", "UNKNOWN", snapshot.hints[0]) if snapshot.hints else None
+
+
+def placed(text: str, netns: str) -> str:
+    """Say in which namespace, if that is not the host's own."""
+    return text if netns == HOST else f"{netns}: {text}"
 
 
 def shortly(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """Where sightings come from: here, this host's kernel, asked as the daemon asks it."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
@@ -14,11 +15,18 @@ from sockmon.model.observation import Observation
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.monitor import Monitor
 from sockmon.ui import count
-from sockmon.ui.snapshot import Row, Snapshot, read
+from sockmon.ui.counted import Counted
+from sockmon.ui.observed import read
+from sockmon.ui.snapshot import Row
+from sockmon.ui.top.grouping import grouped, several
 from sockmon.ui.top.scene import By, Grouped, Sighting
 
 #: So many (role, port) groups are told apart, so that a filter finds any that matters.
 _PORTS = 1000
+#: ... and so many in each of the other namespaces.
+_PORTS_ELSEWHERE = 50
+#: A core at most, until every namespace has been looked at once: somebody waits for it.
+_FIRST_BUDGET = 1.0
 #: So many owners or peers; the largest.
 _ROWS = 1000
 
@@ -38,13 +46,6 @@ class Source(Protocol):
         """Let go of what it holds, when no look is under way."""
 
 
-def by_port(snapshot: Snapshot) -> Grouped:
-    """Group as every observation does."""
-    columns = ("PORT", "ROLE", "NETNS") if snapshot.netns > 1 else ("PORT", "ROLE")
-    note = f"{snapshot.folded} smaller groups are in other" if snapshot.folded else None
-    return Grouped("port", columns, snapshot.ports.value if snapshot.ports else (), note)
-
-
 class Kernel:
     """The kernel of this host, with a monitor of its own."""
 
@@ -57,18 +58,30 @@ class Kernel:
         self.where = host
         self._stopping = threading.Event()
         self._source = open_source(self._stopping.is_set)
-        ports = replace(config.ports, top=max(config.ports.top, _PORTS))
-        self._monitor = Monitor(self._source, replace(config, ports=ports))
+        ports = replace(
+            config.ports,
+            top=max(config.ports.top, _PORTS),
+            top_elsewhere=max(config.ports.top_elsewhere, _PORTS_ELSEWHERE),
+        )
+        self._config = replace(config, ports=ports)
+        hurried = replace(config.poll, budget=_FIRST_BUDGET)
+        self._monitor = Monitor(self._source, replace(self._config, poll=hurried))
 
     def look(self, by: By) -> Sighting:
-        """Poll; what the kernel refuses is among the snapshot's failures."""
-        observation = self._monitor.poll(now)
+        """Poll; what the kernel refuses is among the snapshot's failures.
+
+        The budget is for looks, which have a thread of their own: drawing is not counted.
+        """
+        observation = self._monitor.poll(now, time.thread_time)
+        if all(namespace.tcp for namespace in observation.namespaces):
+            self._monitor.config = self._config
         snapshot = read(json.observation(observation), now())
         hints = _hints(observation)
-        if by == "port":
-            return Sighting(snapshot, by_port(snapshot), hints)
-        grouped, more = self._count(by)
-        return Sighting(snapshot, grouped, (*hints, *more))
+        told = grouped(snapshot, by)
+        if told is not None:
+            return Sighting(snapshot, told, hints)
+        counted, more = self._count(by, alone=not several(snapshot))
+        return Sighting(snapshot, counted, (*hints, *more))
 
     def stop(self) -> None:
         """Cut a poll short."""
@@ -78,8 +91,11 @@ class Kernel:
         """Close the kernel's sockets."""
         self._monitor.close()
 
-    def _count(self, by: By) -> tuple[Grouped, tuple[str, ...]]:
-        """Ask for every socket by itself: no observation tells owners and peers."""
+    def _count(self, by: By, *, alone: bool) -> tuple[Grouped, tuple[str, ...]]:
+        """Ask for every socket by itself: no observation tells owners and peers.
+
+        alone: there are no other namespaces. Theirs are not asked for: no budget bounds that.
+        """
         columns = (by.upper(),)
         try:
             counted = count.count(self._source, (by, "state"), count.Selection(), "sockmon")
@@ -87,11 +103,12 @@ class Kernel:
             return Grouped(by, columns, (), str(error)), ()
         rows = _rows(counted)
         left_out = len(rows) - _ROWS
-        note = f"the {_ROWS} largest; {left_out} more are not shown" if left_out > 0 else None
-        return Grouped(by, columns, rows[:_ROWS], note), counted.hints
+        notes = [f"the {_ROWS} largest; {left_out} more are not shown"] * (left_out > 0)
+        notes += ["of the host's own namespace alone"] * (not alone)
+        return Grouped(by, columns, rows[:_ROWS], "; ".join(notes) or None), counted.hints
 
 
-def _rows(counted: count.Counted) -> tuple[Row, ...]:
+def _rows(counted: Counted) -> tuple[Row, ...]:
     """Put the counts by state into one row for each owner or peer, the largest first."""
     found: dict[str, list[int]] = {}
     for (name, label), n in counted.groups:

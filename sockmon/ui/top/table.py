@@ -1,7 +1,7 @@
-"""The table: rows by port, owner or peer, and how many of their sockets are in which state."""
+"""The table: rows by port, namespace, owner or peer, and their sockets by state."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from rich.cells import cell_len
@@ -11,10 +11,11 @@ from sockmon.model.states import TcpState
 from sockmon.text import one_line
 from sockmon.ui.snapshot import Row
 from sockmon.ui.top.keys import TOTAL, ViewState
-from sockmon.ui.top.lines import Glyphs, Ink, Line, Span, fitted, left, right
-from sockmon.ui.top.scene import Grouped
+from sockmon.ui.top.lines import Glyphs, Ink, Line, Span, cut_amid, fitted, left, right
+from sockmon.ui.top.scene import Grouped, shortly
 
 OTHER = "OTHER"
+AGE = "AGE"
 
 #: States as columns, the most telling first: as many as fit, the rest is OTHER.
 _STATES = {
@@ -32,9 +33,12 @@ _STATES = {
 }
 _NUMBER = 7  # cells of 999,999
 _MARK = 3
-_FIXED = {"PORT": 5, "ROLE": 8, "NETNS": 12}
+_FIXED = {"PORT": 5, "ROLE": 8}
+_KEY_LEAST = 8
+_NETNS_LEAST, _NETNS_MOST = 12, 16  # beside other names; cells of netns-4026531840
+_ROOMY = 64
 _KEY_SHARE = 0.45  # of the width, at most, for a column that has no width of its own
-_MARKS: Mapping[Severity, str] = {"warning": " ! ", "critical": "!! "}
+_MARKS: Mapping[Ink, str] = {"warning": " ! ", "critical": "!! ", "unknown": " ? "}
 
 
 class _Column(NamedTuple):
@@ -64,8 +68,10 @@ class Table:
         present = [row for row in grouped.rows if row.total]
         self.rows = [row for row in present if self._matches(row, words)]
         self.hidden = len(present) - len(self.rows)
+        self._chosen = state.netns if grouped.by == "netns" else None
         self._keys = _key_columns(grouped.columns, self.rows, width)
-        self._counts = _count_columns(width - _MARK - sum(key.width + 1 for key in self._keys))
+        room = width - _MARK - sum(key.width + 1 for key in self._keys)
+        self._counts = _count_columns(room, with_age=grouped.by == "netns" and width >= _ROOMY)
         self.sort = state.sort if state.sort in self.columns else TOTAL
         self.descending = (self.sort not in grouped.columns) != state.reverse
         self._sort()
@@ -90,15 +96,22 @@ class Table:
     def line(self, row: Row, glyphs: Glyphs) -> Line:
         """Return one row's line."""
         blame = self._blamed.get(row.cells)
-        ink: Ink = blame.severity if blame else "plain"
-        spans = [Span(_MARKS[blame.severity] if blame else " " * _MARK, ink)]
+        ink: Ink = blame.severity if blame else "unknown" if row.degraded else "plain"
+        chosen = row.cells[0] == self._chosen
+        mark = _MARKS.get(ink, " " * _MARK)
+        spans = [Span(f">{mark.strip():2}" if chosen else mark, ink)]
         for column, cell in zip(self._keys, row.cells, strict=True):
             spans += [Span(_placed(column, cell), ink), Span(" ")]
         for column in self._counts:
             count = self._count(row, column)
-            text = number(count) if count else glyphs.zero
+            shown = shortly(count) if column.name == AGE else number(count)
+            text = shown if count else glyphs.zero
             spans += [Span(_placed(column, text), "plain" if count else "faint"), Span(" ")]
-        return fitted(spans, self._width)
+        line = fitted(spans, self._width)
+        if not chosen:
+            return line
+        ground: Ink = "key" if ink == "plain" else ink
+        return tuple(Span(span.text, ground, banner=True) for span in line)
 
     def _matches(self, row: Row, words: Iterable[str]) -> bool:
         blame = self._blamed.get(row.cells)
@@ -117,6 +130,8 @@ class Table:
         self.rows.sort(key=lambda row: row.cells[0] == "other")
 
     def _count(self, row: Row, column: _Column) -> int:
+        if column.name == AGE:
+            return round(row.age)
         if column.state is not None:
             return row.states[column.state]
         if column.name == TOTAL:
@@ -151,27 +166,35 @@ def _blamed(grouped: Grouped, findings: Iterable[Finding]) -> dict[tuple[str, ..
         if grouped.by == "port" and finding.subject.port is not None:
             cells = str(finding.subject.port), str(finding.subject.role), finding.netns
             blamed[cells[: len(grouped.columns)]] = blame
+        elif grouped.by == "netns":
+            blamed[(finding.netns,)] = blame
         elif grouped.by == "owner":
             blamed.update({(name,): blame for name in names})
     return blamed
 
 
-def _key_columns(names: Iterable[str], rows: Iterable[Row], width: int) -> list[_Column]:
-    longest = max((cell_len(one_line(row.cells[0])) for row in rows), default=0)
-    most = max(8, int(width * _KEY_SHARE))
-    return [_Column(name, _FIXED.get(name) or max(8, min(longest, most))) for name in names]
+def _key_columns(names: Sequence[str], rows: Sequence[Row], width: int) -> list[_Column]:
+    columns = []
+    for at, name in enumerate(names):
+        longest = max((cell_len(one_line(row.cells[at])) for row in rows), default=0)
+        most = int(width * _KEY_SHARE)
+        if name == "NETNS" and len(names) > 1:
+            most = _NETNS_MOST if width >= _ROOMY else _NETNS_LEAST
+        columns.append(_Column(name, _FIXED.get(name) or max(_KEY_LEAST, min(longest, most))))
+    return columns
 
 
-def _count_columns(room: int) -> list[_Column]:
+def _count_columns(room: int, *, with_age: bool) -> list[_Column]:
     """TOTAL, and as many states as there is room for; OTHER if not all, and some fit beside it."""
     total, other = _Column(TOTAL, _NUMBER), _Column(OTHER, _NUMBER)
+    first = [_Column(AGE, _NUMBER), total] if with_age else [total]
     states = [_Column(name, max(len(name) + 1, _NUMBER), state) for name, state in _STATES.items()]
-    room -= total.width + 1
+    room -= sum(column.width + 1 for column in first)
     beside = _fitting(states, room - other.width - 1)
     every = _fitting(states, room)
     if len(every) == len(states) or len(beside) < 2:
-        return [total, *every]
-    return [total, *beside, other]
+        return [*first, *every]
+    return [*first, *beside, other]
 
 
 def _fitting(columns: Iterable[_Column], room: int) -> list[_Column]:
@@ -185,7 +208,9 @@ def _fitting(columns: Iterable[_Column], room: int) -> list[_Column]:
 
 
 def _placed(column: _Column, text: str) -> str:
-    return right(text, column.width) if _is_number(column) else left(text, column.width)
+    if _is_number(column):
+        return right(text, column.width)
+    return left(cut_amid(text, column.width) if column.name == "NETNS" else text, column.width)
 
 
 def _is_number(column: _Column) -> bool:

@@ -38,14 +38,13 @@ class Trend:
     def seen(self, snapshot: Snapshot, known: Mapping[FindingKey, Since]) -> "Trend":
         """Add one poll; `known` is what the source can tell of how long its findings are there."""
         now = snapshot.at.monotonic
-        part = snapshot.states
-        read = part.value if part is not None and part.at == snapshot.at else None
         oldest = bisect_right(self.samples, now - WINDOWS[-1], key=_time)
         found = snapshot.findings.value if snapshot.findings else ()
         # Two polls must agree: what the second finds may have been there before the first.
+        sample = now, snapshot.counted
         first_seen = Since(now, or_before=len(self.samples) < 2)
         return Trend(
-            (*self.samples[max(oldest, len(self.samples) - _SAMPLES + 1) :], (now, read)),
+            (*self.samples[max(oldest, len(self.samples) - _SAMPLES + 1) :], sample),
             {f.key: known.get(f.key) or self.since.get(f.key) or first_seen for f in found},
         )
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from sockmon.ui.top import pages
+from sockmon.ui.top.grouping import several
 from sockmon.ui.top.keys import Frame, Layout, ViewState
 from sockmon.ui.top.lines import UNICODE, Glyphs, Line, Size, Span, fitted, line_width, spread
 from sockmon.ui.top.overview import Overview
@@ -54,6 +55,11 @@ def _status(scene: Scene, state: ViewState, width: int, now: float) -> Line:
     if shown.sighting is None:
         return fitted(before, width)
     snapshot = shown.sighting.snapshot
+    if state.netns is not None:
+        snapshot = snapshot.only(state.netns)
+        before = [Span(f" {state.netns}", "key"), Span(" on"), *before]
+    elif several(snapshot):
+        before.insert(1, Span(f", {snapshot.netns} namespaces"))
     after = []
     if state.held is not None:
         told = verdict(scene, now)
@@ -95,6 +101,7 @@ def _offers(state: ViewState, layout: Layout) -> list[tuple[str, str]]:
         ("?", "help"),
         *findings,
         *([] if kept else [("/", "filter")]),
+        *([("n", "namespace")] if layout.namespaces else []),
         ("g", "group"),
         ("s", "sort"),
         ("space", "thaw" if state.held else "freeze"),

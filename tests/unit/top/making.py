@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from sockmon.model.finding import Finding
 from sockmon.model.observation import Moment
 from sockmon.model.states import STATE_SLOTS, TcpState
-from sockmon.ui.snapshot import Row, Snapshot, read
+from sockmon.ui.observed import read
+from sockmon.ui.snapshot import Row, Snapshot
+from sockmon.ui.top.grouping import grouped
 from sockmon.ui.top.scene import GROUPINGS, Grouped, Scene, Sighting
-from sockmon.ui.top.source import by_port
 
 Json = dict[str, Any]
 
@@ -104,7 +105,9 @@ def scene(seen: Snapshot | None = None, asked: float | None = 5.0) -> Scene:
 
 
 def sighting(seen: Snapshot) -> Sighting:
-    return Sighting(seen, by_port(seen))
+    by_port = grouped(seen, "port")
+    assert by_port is not None
+    return Sighting(seen, by_port)
 
 
 def found(shown: Snapshot) -> tuple[Finding, ...]:
@@ -171,6 +174,8 @@ def _namespaces(draw: st.DrawFn) -> Json:
     return {
         **plain,
         "netns": draw(_TEXTS),
+        "degraded": draw(st.booleans()),
+        "beat_seconds": draw(st.sampled_from([5.0, 60.0])),
         "tcp": draw(st.sampled_from([tcp, tcp, None])),
         "ports": draw(st.sampled_from([ports, ports, None])),
         "findings": draw(st.none() | st.lists(_findings(), max_size=12)),
@@ -187,6 +192,7 @@ def documents(draw: st.DrawFn) -> Json:
         at=draw(_TIMES),
         interval_seconds=draw(st.sampled_from([0.1, 5.0, 3600.0])),
         polls=draw(st.sampled_from([1, 2, 100])),
+        hints=draw(st.lists(_TEXTS, max_size=2)),
         failures=[
             {"netns": "host", "reason": "x", "message": message}
             for message in draw(st.lists(_TEXTS, max_size=3))
@@ -203,8 +209,8 @@ def scenes(draw: st.DrawFn) -> Scene:
         by = draw(st.sampled_from(GROUPINGS))
         names = draw(st.lists(_TEXTS, max_size=5))
         rows = tuple(Row((name,), counted(draw(_STATES))) for name in names)
-        grouped = by_port(seen) if by == "port" else Grouped(by, (by.upper(),), rows, draw(_TEXTS))
-        known = known.saw(Sighting(seen, grouped, tuple(draw(st.lists(_TEXTS, max_size=2)))))
+        asked = grouped(seen, by) or Grouped(by, (by.upper(),), rows, draw(_TEXTS))
+        known = known.saw(Sighting(seen, asked, tuple(draw(st.lists(_TEXTS, max_size=2)))))
     return known.lost(draw(_TEXTS)) if draw(st.booleans()) else known
 
 

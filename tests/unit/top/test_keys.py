@@ -1,5 +1,7 @@
 """Each key changes what it says and nothing else."""
 
+from dataclasses import replace
+
 import pytest
 
 from sockmon.ui.top.keys import Layout, ViewState, press, typed
@@ -15,17 +17,54 @@ LAYOUT = Layout(
     page=5,
     last=12,
 )
+OF_MANY = replace(LAYOUT, namespaces=("shop", "host", "web"))
 START = ViewState()
 
 
-def after(*keys: str, state: ViewState = START) -> ViewState:
+def after(*keys: str, state: ViewState = START, layout: Layout = LAYOUT) -> ViewState:
     for key in keys:
-        state = press(state, key, SCENE, LAYOUT)
+        state = press(state, key, SCENE, layout)
     return state
 
 
 def test_grouping_goes_round() -> None:
     assert [after(*"g" * n).by for n in range(4)] == ["port", "owner", "peer", "port"]
+    by = [after(*"g" * n, layout=OF_MANY).by for n in range(5)]
+    assert by == ["port", "netns", "owner", "peer", "port"]
+
+
+def test_namespaces_are_gone_through_and_back_to_all() -> None:
+    chosen = [after(*"n" * n, layout=OF_MANY).netns for n in range(5)]
+    assert chosen == [None, "shop", "host", "web", None]
+    assert after("p", layout=OF_MANY).netns == "web"
+    assert after("n").netns is None, "there is but one"
+    assert after("n", "g", "s", layout=OF_MANY).netns == "shop"
+
+
+def test_one_that_has_gone_gives_way_to_all() -> None:
+    assert after("n", state=ViewState(netns="gone"), layout=OF_MANY).netns is None
+
+
+def test_the_chosen_row_stays_in_view() -> None:
+    by_netns = ViewState(by="netns")
+    many = replace(OF_MANY, namespaces=tuple(f"pod-{n}" for n in range(20)), page=5)
+    assert after(*"n" * 5, state=by_netns, layout=many).offset == 0
+    assert after(*"n" * 6, state=by_netns, layout=many).offset == 1
+    assert after("p", state=by_netns, layout=many).offset == 15
+    assert after("p", *"p" * 6, state=by_netns, layout=many).offset == 13
+
+
+def test_escape_takes_back_the_filter_then_the_namespace() -> None:
+    narrowed = after("n", "/", *"80", "enter", layout=OF_MANY)
+    once = after("escape", state=narrowed, layout=OF_MANY)
+    assert (once.filter, once.netns) == ("", "shop")
+    assert after("escape", state=once, layout=OF_MANY).netns is None
+
+
+def test_enter_looks_into_the_chosen_namespace() -> None:
+    entered = after("g", "n", "enter", layout=OF_MANY)
+    assert (entered.by, entered.netns, entered.reading) == ("port", "shop", None)
+    assert after("g", "enter", layout=OF_MANY).reading == LAYOUT.findings[0]
 
 
 def test_sorting_goes_through_the_columns_that_are_shown() -> None:

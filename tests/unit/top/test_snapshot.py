@@ -17,7 +17,8 @@ from sockmon.model.finding import Finding, Owner, Process, Subject
 from sockmon.model.observation import Diagnosis, Moment, Observation, Timed
 from sockmon.model.states import TcpState
 from sockmon.monitor import Monitor
-from sockmon.ui.snapshot import ForeignError, Level, Snapshot, read
+from sockmon.ui.observed import ForeignError, read
+from sockmon.ui.snapshot import Level, Snapshot
 from tests.recorded import MIXED
 from tests.unit.top import making
 from tests.unit.top.making import NOW
@@ -69,7 +70,7 @@ def test_everything_of_an_observation_survives_its_journey() -> None:
     assert snapshot.states.value == tuple(map(sum, zip(*host.tcp.value.values(), strict=True)))
     assert snapshot.ports is not None
     assert [(row.cells, row.total) for row in snapshot.ports.value] == [
-        ((_port(group.key), group.key.role), sum(group.states.values()))
+        ((_port(group.key), group.key.role, "host"), sum(group.states.values()))
         for group in host.ports.value.groups
     ]
     assert sum(row.total for row in snapshot.ports.value) == sum(snapshot.states.value)

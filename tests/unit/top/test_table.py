@@ -114,6 +114,46 @@ def test_a_finding_marks_the_row_it_is_about_by_its_worst(
     assert plain_text(of.line(of.rows[0], UNICODE)).startswith("!! ")
 
 
+def test_names_that_are_alike_are_cut_where_they_are() -> None:
+    names = ("netns-4026531840", "netns-4026531841")
+    found = rows(*((("443", "listener", name), {"listen": 1}) for name in names))
+    of = table(Grouped("port", ("PORT", "ROLE", "NETNS"), found), width=40)
+    lines = [plain_text(of.line(row, UNICODE)) for row in of.rows]
+    assert "net…26531840" in lines[0]
+    assert "net…26531841" in lines[1]
+
+
+def test_namespaces_are_marked_by_what_is_known_of_them() -> None:
+    found = [making.finding("critical", netns="shop")]
+    findings = making.found(making.snapshot(making.namespace(netns="shop", findings=found)))
+    counts = making.counted({"established": 7})
+    kinds = (
+        Row(("shop",), counts),
+        Row(("seen from outside",), counts, degraded=True),
+        Row(("waiting",), counts, age=95.0),
+    )
+    of = Table(Grouped("netns", ("NETNS",), kinds), findings, ViewState(by="netns"), 80)
+    lines = {row.cells[0]: plain_text(of.line(row, UNICODE)) for row in of.rows}
+    assert lines["shop"].startswith("!! shop")
+    assert lines["seen from outside"].startswith(" ? seen from outside")
+    assert lines["waiting"].split()[:3] == ["waiting", "1m35s", "7"]
+    assert lines["shop"].split()[:4] == ["!!", "shop", "·", "7"]
+
+
+def test_namespaces_sort_by_age() -> None:
+    ages = {"a": 5.0, "b": 100.0, "c": 0.0}
+    found = (Row((name,), making.counted({"listen": 1}), age=age) for name, age in ages.items())
+    of = table(Grouped("netns", ("NETNS",), tuple(found)), sort="AGE")
+    assert names(of) == ["b", "a", "c"]
+
+
+def test_the_chosen_namespace_is_pointed_at() -> None:
+    found = rows((("shop",), {"listen": 1}), (("web",), {"listen": 1}))
+    of = table(Grouped("netns", ("NETNS",), found), by="netns", netns="web")
+    assert [plain_text(of.line(row, UNICODE))[:6] for row in of.rows] == ["   sho", ">  web"]
+    assert all(span.banner for span in of.line(of.rows[1], UNICODE))
+
+
 def test_an_owner_of_any_length_leaves_room_for_the_counts() -> None:
     grouped = Grouped("owner", ("OWNER",), rows((("x" * 500 + "[1]",), {"close_wait": 7})))
     of = table(grouped)

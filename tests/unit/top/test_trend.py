@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sockmon.model.finding import FindingKey
 from sockmon.model.observation import Moment
 from sockmon.model.states import STATE_SLOTS, TcpState
-from sockmon.ui.snapshot import read
+from sockmon.ui.observed import read
 from sockmon.ui.top.lines import UNICODE
 from sockmon.ui.top.panels import sparkline
 from sockmon.ui.top.trend import WINDOWS, Since, Trend
