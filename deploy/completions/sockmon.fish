@@ -50,8 +50,8 @@ function _shtab_sockmon_using
   test "$_shtab_sockmon_cmdpath" = "$argv"
 end
 
-set -g _shtab_sockmon_commands run count doctor top drill rules check-config
-set -g _shtab_sockmon_opts_with_value --by --color --config --count --family --format --hold --interval --names --port --runbooks --selector --state --url --web.config.file --web.listen-address
+set -g _shtab_sockmon_commands run count doctor top drill rules check-config netns-helper
+set -g _shtab_sockmon_opts_with_value --by --color --config --count --family --format --hold --interval --names --namespaces --netns --port --runbooks --selector --socket --state --url --user --web.config.file --web.listen-address
 
 complete -c sockmon -e
 complete -c sockmon -f
@@ -65,23 +65,27 @@ complete -c sockmon -n '_shtab_sockmon_using run' -l web.listen-address -x -d 's
 complete -c sockmon -n '_shtab_sockmon_using run' -l web.config.file -xka "(__fish_complete_path (commandline -ct))" -d 'TLS and authentication, in the form of Prometheus'"'"' exporter-toolkit'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a count -d 'count sockets once'
 complete -c sockmon -n '_shtab_sockmon_using count' -s h -l help -d 'show this help message and exit'
-complete -c sockmon -n '_shtab_sockmon_using count' -l by -xka "(__fish_complete_list , 'string split , state,port,role,peer,owner,unit,family,netns')" -d 'state, port, role, peer, owner, unit, family, netns (default: state)'
+complete -c sockmon -n '_shtab_sockmon_using count' -l by -xka "(__fish_complete_list , 'string split , state,port,role,peer,owner,unit,family,netns')" -d 'state, port, role, peer, owner, unit, family, netns (default: state); netns looks into all network namespaces'
 complete -c sockmon -n '_shtab_sockmon_using count' -l state -xka "established syn_sent syn_recv fin_wait1 fin_wait2 time_wait close close_wait last_ack listen closing" -d 'only sockets in this state'
 complete -c sockmon -n '_shtab_sockmon_using count' -l port -x -d 'only sockets of this listener, or to this port'
+complete -c sockmon -n '_shtab_sockmon_using count' -l netns -x -d 'only sockets in this network namespace, such as host'
 complete -c sockmon -n '_shtab_sockmon_using count' -l family -xka "4 6" -d 'only IPv4 or IPv6'
 complete -c sockmon -n '_shtab_sockmon_using count' -l format -xka "table json csv plain" -d 'a table for people, or one for programs; plain is for awk (default: table)'
 complete -c sockmon -n '_shtab_sockmon_using count' -l names -xka "sockmon ss netstat" -d 'whose names for the states; with ss or netstat only the sockets they would list'
 complete -c sockmon -n '_shtab_sockmon_using count' -l color -xka "auto always never" -d 'colours: auto is on a terminal, unless NO_COLOR is set (default: auto)'
+complete -c sockmon -n '_shtab_sockmon_using count' -l namespaces -xka "host all" -d 'look into all network namespaces, or into the host'"'"'s own alone (default: the configuration'"'"'s, or all with --netns or --by netns, else host)'
 complete -c sockmon -n '_shtab_sockmon_using count' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML)'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a doctor -d 'say what is wrong'
 complete -c sockmon -n '_shtab_sockmon_using doctor' -s h -l help -d 'show this help message and exit'
 complete -c sockmon -n '_shtab_sockmon_using doctor' -l format -xka "text json" -d 'for people, or for programs (default: text)'
 complete -c sockmon -n '_shtab_sockmon_using doctor' -l color -xka "auto always never" -d 'colours: auto is on a terminal, unless NO_COLOR is set (default: auto)'
+complete -c sockmon -n '_shtab_sockmon_using doctor' -l namespaces -xka "host all" -d 'look into all network namespaces, or into the host'"'"'s own alone (default: the configuration'"'"'s, else host)'
 complete -c sockmon -n '_shtab_sockmon_using doctor' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML); without it /etc/sockmon/sockmon.yaml, if that may be read, and else the defaults'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a top -d 'watch live in the terminal'
 complete -c sockmon -n '_shtab_sockmon_using top' -s h -l help -d 'show this help message and exit'
 complete -c sockmon -n '_shtab_sockmon_using top' -l url -x -d 'of a daemon, such as http://127.0.0.1:10776'
 complete -c sockmon -n '_shtab_sockmon_using top' -l interval -x -d 'between looks: 500ms, 5s (default: the configuration'"'"'s or the daemon'"'"'s, else 2s)'
+complete -c sockmon -n '_shtab_sockmon_using top' -l namespaces -xka "host all" -d 'look into all network namespaces, or into the host'"'"'s own alone (default: the configuration'"'"'s, else host)'
 complete -c sockmon -n '_shtab_sockmon_using top' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML); without it /etc/sockmon/sockmon.yaml, if that may be read, and else the defaults'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a drill -d 'rehearse an alert'
 complete -c sockmon -n '_shtab_sockmon_using drill' -s h -l help -d 'show this help message and exit'
@@ -101,3 +105,7 @@ complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 
 complete -c sockmon -n '_shtab_sockmon_using check-config' -s h -l help -d 'show this help message and exit'
 complete -c sockmon -n '_shtab_sockmon_using check-config' -l web.config.file -xka "(__fish_complete_path (commandline -ct))" -d 'TLS and authentication, in the form of Prometheus'"'"' exporter-toolkit'
 complete -c sockmon -n '_shtab_sockmon_using check-config; and test $_shtab_sockmon_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML)'
+complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a netns-helper -d 'enter network namespaces for an unprivileged daemon'
+complete -c sockmon -n '_shtab_sockmon_using netns-helper' -s h -l help -d 'show this help message and exit'
+complete -c sockmon -n '_shtab_sockmon_using netns-helper' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'listen here, on a host without systemd'
+complete -c sockmon -n '_shtab_sockmon_using netns-helper' -l user -x -d 'name or number of who may ask besides root: the daemon'"'"'s'
