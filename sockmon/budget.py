@@ -22,6 +22,8 @@ TROUBLED_SHARE = 0.8
 SURE_SHARE = 0.2
 #: After an idle time no more is earned than in so many intervals.
 _IDLE_INTERVALS = 3
+#: A burst elsewhere is made up for, but never for longer than polls can wait.
+_BEHIND_INTERVALS = 12
 #: No dear poll is made if it would take a minute's cost this far beyond a minute's budget.
 _BURST = 1.1
 MINUTE = 60.0
@@ -111,15 +113,21 @@ class Beat:
 
 
 class Account:
-    """Earns what the budget gives, and pays for polls. `cpu`: CPU seconds the process has used."""
+    """Earns what the budget gives, and pays for polls. `cpu`: CPU seconds the process has used.
+
+    All that is used and not paid for as a poll has been used elsewhere, be it amid the polls.
+    """
 
     def __init__(self) -> None:
         self._purses = Purses()
         self._earned_at: float | None = None
-        self._settled: float | None = None
+        self._settled: float | None = None  # CPU seconds that are accounted for
+        self._behind = 0.0  # used elsewhere, in a burst, and not made up for yet
         self._number = 0
         self._share = 0.0
         self._spent: deque[tuple[float, float]] = deque()  # in the last minute: when, CPU seconds
+        self._minute = 0.0  # their sum
+        self._kept = 0.0  # of the minute, for a dear poll whose turn it is
 
     def number(self) -> int:
         """Return the next number of a try."""
@@ -129,21 +137,33 @@ class Account:
     def earn(self, now: float, interval: float, share: float, cpu: Callable[[], float]) -> None:
         """Earn `share` of the time since the last call, less what the process used elsewhere."""
         since = interval if self._earned_at is None else now - self._earned_at
-        spent = 0.0 if self._settled is None else cpu() - self._settled
-        self._earned_at, self._share = now, share
-        self._spent.append((now, spent))
-        while now - self._spent[0][0] >= MINUTE:
-            self._spent.popleft()
-        self._purses = self._purses.earn(share * min(since, _IDLE_INTERVALS * interval), spent)
+        used = cpu()
+        spent = 0.0 if self._settled is None else max(0.0, used - self._settled)
+        self._earned_at, self._settled, self._share = now, used, share
+        income = share * min(since, _IDLE_INTERVALS * interval)
+        used_elsewhere = self._behind + spent
+        # What a long time has earned beyond that pays for what was used in it, and for no more.
+        owed = max(0.0, used_elsewhere - (share * since - income))
+        left = owed - min(owed, (1 - SURE_SHARE) * income)
+        self._behind = min(left, _BEHIND_INTERVALS * share * interval)
+        self._note(used_elsewhere - left)
+        self._purses = self._purses.earn(income, owed)
+
+    def may_afford(self, lane: Lane) -> bool:
+        """Whether the lane's purse holds anything."""
+        return self._purses.may_poll(lane)
 
     def may_poll(self, lane: Lane) -> bool:
         """Whether one more poll may be made in the lane."""
-        return self._purses.may_poll(lane)
+        return self._purses.may_poll(lane) and self.fits(self._kept)
+
+    def keep_room(self, cost: float) -> None:
+        """Leave room in the minute for a poll that costs so much; 0: there is none to come."""
+        self._kept = cost
 
     def fits(self, cost: float) -> bool:
         """Whether a poll that costs so much would leave the cost of the minute within bounds."""
-        spent = sum(seconds for _, seconds in self._spent)
-        return spent + cost <= _BURST * self._share * MINUTE
+        return self._minute + cost <= _BURST * self._share * MINUTE
 
     def pay(self, lane: Lane, poll: Callable[[], T], cpu: Callable[[], float]) -> tuple[T, float]:
         """Make a poll, and pay for it: return what it returned, and what it has cost."""
@@ -154,15 +174,20 @@ class Account:
         return result, cost
 
     def owe(self, lane: Lane, cost: float) -> None:
-        """Pay for a poll that has been made."""
+        """Pay for a poll that has been made since the last call of earn()."""
         self._purses = self._purses.pay(cost, lane)
-        if self._earned_at is not None:
-            self._spent.append((self._earned_at, cost))
+        if self._settled is not None:
+            self._settled += cost
+            self._note(cost)
 
     def hand_over(self, lane: Lane) -> None:
         """Give what the lane has left, if anything, to the other one."""
         self._purses = self._purses.hand_over(lane)
 
-    def settle(self, cpu: Callable[[], float]) -> None:
-        """End a round of polls: what is used from here on is used elsewhere."""
-        self._settled = cpu()
+    def _note(self, cost: float) -> None:
+        """Remember what was spent in the last minute."""
+        assert self._earned_at is not None
+        self._spent.append((self._earned_at, cost))
+        self._minute += cost
+        while self._earned_at - self._spent[0][0] >= MINUTE:
+            self._minute -= self._spent.popleft()[1]

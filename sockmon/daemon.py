@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from sockmon import __version__, config, servicemanager
@@ -194,22 +195,14 @@ class Daemon:
             self._alerter.reconfigure(settings.alerting, limits_of(settings.detect))
             self._alerting_by = settings
         observation = self._monitor.poll(now, time.process_time)
-        diagnosed = {
-            namespace.name: namespace.diagnosis.value
-            for namespace in observation.namespaces
-            if namespace.diagnosis is not None and namespace.diagnosis.at == observation.at
-        }
-        present = {namespace.name for namespace in observation.namespaces}
+        diagnosed = observation.diagnosed()
         if not self._stopping.is_set():
             alerts = self._alerter.alerts
             self._alerter.observe(
                 (finding for found in diagnosed.values() for finding in found.findings),
                 observation.at,
                 observation.interval,
-                looked=lambda netns, detector: (
-                    netns not in present  # it has ended, and its troubles with it
-                    or (netns in diagnosed and detector not in diagnosed[netns].blind)
-                ),
+                looked=partial(observation.looked, diagnosed),
                 remember=self._monitor.remember(),
             )
             self._historian.observe(

@@ -134,6 +134,7 @@ class Diagnostician:
             oldest_close_wait=float(oldest),
             hidden_processes=self._owners.hidden,
             blind=blind(sight.limits),
+            unasked=frozenset() if whole else _OF_ALL,
         )
 
     def _with_owners(

@@ -23,45 +23,59 @@ class Host:
         self.monitor = NamespaceMonitor(source)
         self._account = account
         self._whole = Beat()
+        self._read = 0  # the number of the last read, whole or in part
+        self._due: float | None = None  # since when it waits for room in the minute
         self._cost = 0.0  # of the last whole read, in seconds of CPU time
 
     def poll(
-        self, now: Moment, config: Config, cpu: Callable[[], float], longest_waiting: float
+        self,
+        now: Moment,
+        config: Config,
+        cpu: Callable[[], float],
+        longest_waiting: Callable[[Lane], float],
     ) -> tuple[NamespaceObservation, list[Failure]]:
         """Poll once, whole or in part, or not at all if even a part is too dear for now.
 
-        longest_waiting: the number of the last try of whoever else waits for a turn.
+        longest_waiting: the number of the last try of whoever else waits for a turn in a lane.
         """
         account, budget = self._account, config.poll
-        earn = partial(account.earn, now.monotonic, budget.interval, budget.budget, cpu)
+        account.earn(now.monotonic, budget.interval, budget.budget, cpu)
         if not self.monitor.large:
-            return self._poll_small(now, config, cpu, earn)
-        earn()
-        affordable = account.may_poll(Lane.QUIET) and self._whole.number <= longest_waiting
-        waited = now.monotonic - self._whole.at
-        whole = affordable and (account.fits(self._cost) or waited >= MINUTE)
+            return self._poll_small(now, config, cpu)
+        its_turn = self._whole.number <= longest_waiting(Lane.QUIET)
+        affordable = its_turn and account.may_afford(Lane.QUIET)
+        whole = affordable and (account.fits(self._cost) or self._waits_too_long(now))
+        account.keep_room(self._cost if self._due is not None and not whole else 0.0)
         lane = Lane.QUIET if whole else Lane.TROUBLED
         failures: list[Failure] = []
-        if whole or account.may_poll(lane):
+        if whole or (account.may_poll(lane) and self._read <= longest_waiting(lane)):
             read = partial(self.monitor.poll, now, config, whole=whole)
             (_, failures), cost = account.pay(lane, read, cpu)
             if whole:
                 self._note_whole(now, cost)
+            else:
+                self._read = account.number()
         beat = self._whole.seconds(now.monotonic)
         return replace(self.monitor.observation, beat=beat), failures
 
+    def _waits_too_long(self, now: Moment) -> bool:
+        """Whether a minute in which others have left room was not enough for a whole read."""
+        if self._due is None and now.monotonic - self._whole.at >= MINUTE:
+            self._due = now.monotonic
+        return self._due is not None and now.monotonic - self._due >= MINUTE
+
     def _poll_small(
-        self, now: Moment, config: Config, cpu: Callable[[], float], earn: Callable[[], None]
+        self, now: Moment, config: Config, cpu: Callable[[], float]
     ) -> tuple[NamespaceObservation, list[Failure]]:
         """Read it whole: it is not worth pacing, and among what the daemon needs for itself."""
         before = cpu()
         polled = self.monitor.poll(now, config)
         self._note_whole(now, cpu() - before)
-        earn()
         if self.monitor.large:  # it has become so
             self._account.owe(Lane.QUIET, self._cost)
         return polled
 
     def _note_whole(self, now: Moment, cost: float) -> None:
-        self._whole = self._whole.tried(now.monotonic, self._account.number())
-        self._cost = cost
+        self._read = self._account.number()
+        self._whole = self._whole.tried(now.monotonic, self._read)
+        self._due, self._cost = None, cost

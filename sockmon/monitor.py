@@ -18,6 +18,10 @@ def uncounted() -> float:
     return 0.0
 
 
+def _nobody(lane: Lane) -> float:  # noqa: ARG001 - the signature is longest_waiting()'s
+    return inf
+
+
 class Monitor:
     """Polls one kernel, again and again: its own namespace and, if wanted, all others."""
 
@@ -39,12 +43,11 @@ class Monitor:
         """
         config = self.config
         begun = clock()
-        waiting = inf if self._rounds is None else self._rounds.longest_waiting
+        waiting = _nobody if self._rounds is None else self._rounds.longest_waiting
         cpu = partial(self._with_helper, cpu)
         host, failed = self._host.poll(begun, config, cpu, waiting)
         others = self._others(begun, config, cpu)
         self._account.hand_over(Lane.TROUBLED)
-        self._account.settle(cpu)
         namespaces = (host, *(others.namespaces if others else ()))
         failures = (*failed, *(others.failures if others else ()))
         seconds = clock().monotonic - begun.monotonic
@@ -57,6 +60,7 @@ class Monitor:
             failures=failures,
             statistics=self._statistics,
             neighbours=others.neighbours if others else None,
+            unseen=others.unseen if others else frozenset(),
             hints=others.hints if others else (),
         )
 

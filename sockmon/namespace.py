@@ -51,6 +51,7 @@ class NamespaceMonitor:
         self._diagnostician = Diagnostician(OwnerFinder(source.proc, source.stop_requested))
         self._settings: Timed[Limits] | None = None
         self._ports = PortMonitor(source.name)
+        self._whole_failed = False
 
     @property
     def name(self) -> str:
@@ -119,6 +120,8 @@ class NamespaceMonitor:
             udp=before.udp if udp is None else _counted(udp, families, now),
             looked_at=now,
         )
+        if resting is None:
+            self._whole_failed = tcp is None or limits.port_range is None
         # Everything by port needs the port range, by which sockets are given their roles.
         if tcp is not None and limits.port_range is not None:
             sight, ports = self._ports.seen(
@@ -135,6 +138,8 @@ class NamespaceMonitor:
                     whole=resting is None,
                 )
                 diagnosis = replace(diagnosis, findings=self._with_way_in(diagnosis.findings))
+                if self._whole_failed:  # what is at rest is not known any more
+                    diagnosis = replace(diagnosis, blind=diagnosis.blind | diagnosis.unasked)
                 self._observation = replace(self._observation, diagnosis=Timed(diagnosis, now))
         return self._observation, failures
 

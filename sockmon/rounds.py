@@ -36,6 +36,7 @@ class Round:
     namespaces: tuple[NamespaceObservation, ...]
     failures: tuple[Failure, ...]
     neighbours: Neighbours
+    unseen: frozenset[str] | None
     hints: tuple[str, ...]
 
 
@@ -71,24 +72,30 @@ class Rounds:
         """Seconds of CPU time that the helper has spent on it so far."""
         return self._neighbourhood.cpu
 
-    @property
-    def longest_waiting(self) -> float:
-        """The number of the last try of the quiet one that waits longest; inf if none waits."""
-        quiet = (its for its in self._followed.values() if its.lane is Lane.QUIET)
-        return min((its.beat.number for its in quiet), default=math.inf)
+    def longest_waiting(self, lane: Lane) -> float:
+        """Return the number of the last try of who waits longest in the lane; inf: nobody does."""
+        there = (its for its in self._followed.values() if its.lane is lane)
+        return min((its.beat.number for its in there), default=math.inf)
 
     def poll(self, now: Moment, config: Config, cpu: Callable[[], float]) -> Round:
         """Poll those whose turn it is; cpu: seconds of CPU time that the process has used."""
         failures: list[Failure] = []
+        unseen: frozenset[str] | None
         try:
             self._there = self._neighbourhood.look()
         except KernelError as error:
             failures.append(failure(HOST, error))
+            unseen = None
             occupied: dict[Neighbour, bool | None] = dict.fromkeys(self._there)
         else:
             names = {one.name for one in self._there}
             self._remembered = {n: r for n, r in self._remembered.items() if n in names}
             occupied = self._follow(now, failures)
+            unseen = frozenset(
+                one.name
+                for one, has_sockets in occupied.items()
+                if has_sockets is None or (has_sockets and one not in self._followed)
+            )
         config = replace(config, ports=replace(config.ports, top=config.ports.top_elsewhere))
         turns = [
             Turn(one, its.beat.number, its.lane)
@@ -110,6 +117,7 @@ class Rounds:
             tuple(self._observations(now, config.poll.top_namespaces)),
             tuple(failures),
             self._count(),
+            unseen,
             self._neighbourhood.unseen(),
         )
 
@@ -127,9 +135,7 @@ class Rounds:
         occupied = {one: _occupied(one, failures) for one in self._there}
         self._followed = {one: its for one, its in self._followed.items() if one in occupied}
         for one, has_sockets in occupied.items():
-            if not has_sockets:
-                continue
-            if one not in self._followed:
+            if has_sockets and one not in self._followed:
                 try:
                     monitor = NamespaceMonitor(one.open())
                 except KernelError as error:
@@ -137,7 +143,8 @@ class Rounds:
                     continue
                 monitor.recall(self._remembered.pop(one.name, {}))
                 self._followed[one] = _Followed(monitor, now.monotonic)
-            self._followed[one].occupied_at = now.monotonic
+            if has_sockets is not False and one in self._followed:  # unknown is not empty
+                self._followed[one].occupied_at = now.monotonic
         for one, its in tuple(self._followed.items()):
             if now.monotonic - its.occupied_at > KEPT_FOR_SECONDS:
                 its.monitor.close()

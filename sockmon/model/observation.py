@@ -68,7 +68,8 @@ class Diagnosis:
 
     stale: largest groups first, bounded; mended: (role, port, owner) of groups that were among them
     some minutes ago and are no more. oldest_close_wait in seconds, 0 when there is none.
-    blind: detectors that could not look in this poll.
+    blind: detectors that could not look in this poll. unasked: those whose turn it was not, so that
+    what they found last holds on, and that they found nothing proves nothing.
     hidden_processes: how many could not be looked into for want of privilege.
     """
 
@@ -79,6 +80,7 @@ class Diagnosis:
     mended: tuple[tuple[Role, int, str], ...] = ()
     hidden_processes: int = 0
     blind: frozenset[str] = frozenset()
+    unasked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,8 @@ class Neighbours:
 class Observation:
     """One poll of every namespace, the daemon's own first.
 
-    neighbours: None if only the daemon's own is looked at. hints: what would show more.
+    neighbours: None if only the daemon's own is looked at. unseen: those that are there and could
+    not be looked into; None: who is there could not be found out. hints: what would show more.
     """
 
     at: Moment
@@ -165,6 +168,7 @@ class Observation:
     failures: tuple[Failure, ...] = ()
     statistics: PollStatistics = PollStatistics()
     neighbours: Neighbours | None = None
+    unseen: frozenset[str] | None = frozenset()
     hints: tuple[str, ...] = ()
 
     @property
@@ -176,6 +180,22 @@ class Observation:
     def folded(self) -> tuple[NamespaceObservation, ...]:
         """The others."""
         return tuple(namespace for namespace in self.namespaces if namespace.folded)
+
+    def diagnosed(self) -> Mapping[str, Diagnosis]:
+        """Return by name what this very poll has found out."""
+        return {
+            namespace.name: namespace.diagnosis.value
+            for namespace in self.namespaces
+            if namespace.diagnosis is not None and namespace.diagnosis.at == self.at
+        }
+
+    def looked(self, diagnosed: Mapping[str, Diagnosis], netns: str, detector: str) -> bool:
+        """Whether the poll could tell that a detector has nothing to find (any more)."""
+        if netns in diagnosed:
+            return detector not in diagnosed[netns].blind | diagnosed[netns].unasked
+        there = any(namespace.name == netns for namespace in self.namespaces)
+        # Else it has ended, and its troubles with it.
+        return not there and self.unseen is not None and netns not in self.unseen
 
     def fresh(self, namespace: NamespaceObservation, part: Timed[T] | None, now: float) -> T | None:
         """Return a namespace's part, or None when it is too old to be believed at `now`."""

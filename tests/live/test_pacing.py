@@ -14,6 +14,8 @@ from sockmon.model.states import TcpState
 from sockmon.monitor import Monitor
 from tests.lab import AddressKind, NetNs, states
 from tests.lab.sockets import connected, connections, kept, listening
+from tests.polling import polling
+from tests.resident import name_of, resident, seeing_pids
 
 pytestmark = pytest.mark.root
 
@@ -133,6 +135,25 @@ def test_its_age_is_told_and_nobody_waits_for_ever(polls: Polls) -> None:
     gaps = [later - earlier for earlier, later in pairwise(read)]
     assert gaps
     assert INTERVAL < max(gaps) <= 30 * INTERVAL
+
+
+def test_it_takes_turns_with_namespaces_in_trouble(crowded: NetNs) -> None:
+    """Even its part costs more than an interval earns: who comes first gets all there is."""
+    config = parse(b"poll: {namespaces: all}", "config")
+    with (
+        NetNs() as netns,
+        resident(netns) as pid,
+        states.close_wait(netns, count=2),
+    ):
+        cpu, looked = Expensive(), set()
+        with polling(seeing_pids(pid), config) as monitor:
+            for number in range(120):
+                at = Moment(1000.0 + INTERVAL * number, 0.0)
+                seen = crowded.call(monitor.poll, lambda: at, cpu)  # noqa: B023 - called now
+                assert seen.failures == ()
+                looked |= {(n.name, n.looked_at) for n in seen.namespaces if n.looked_at}
+        polls = Counter(name for name, _ in looked)
+        assert polls[name_of(netns)] >= polls["host"] / 3
 
 
 def test_without_a_budget_to_keep_it_is_read_whole(crowded: NetNs) -> None:

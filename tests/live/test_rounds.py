@@ -1,6 +1,7 @@
 """Whose turn it is among real namespaces, when the budget does not allow all of them."""
 
-from collections.abc import Callable, Iterator
+import errno
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sockmon.config import parse
+from sockmon.kernel.errors import ProcError
 from sockmon.kernel.places import Place
 from sockmon.kernel.sockdiag import NetlinkTransport
 from sockmon.kernel.source import KernelSource
@@ -120,7 +122,22 @@ def test_a_namespace_that_fails_is_told_of_and_withdrawn() -> None:
                 blue = observation.namespaces[1]
                 part = observation.fresh(blue, blue.tcp, observation.at.monotonic)
                 believed.append(part is not None)
+                assert observation.unseen == frozenset({"blue"})
             assert believed == [True, True, True, False, False]
+            for later in range(0, 1200, 300):  # not to be seen is neither empty nor ended
+                observation = monitor.poll(clock(1100.0 + later))
+                assert [n.name for n in observation.namespaces] == ["host", "blue"]
+
+
+def test_who_cannot_look_around_does_not_say_that_all_have_ended() -> None:
+    def look_around() -> Mapping[str, Place]:
+        raise ProcError.from_errno("look for network namespaces", errno.EACCES)
+
+    source = KernelSource.over(NetlinkTransport, PROC, look_around=look_around)
+    with polling(source) as monitor:
+        observation = monitor.poll(clock(1000.0))
+    assert [failure.reason for failure in observation.failures] == ["EACCES"]
+    assert observation.unseen is None
 
 
 def test_what_was_known_of_a_namespace_survives_a_restart() -> None:

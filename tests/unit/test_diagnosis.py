@@ -23,12 +23,18 @@ class Polls:
     def __init__(self) -> None:
         self._diagnostician = Diagnostician(OwnerFinder(Path("/nowhere")))
         self._now = NOW
+        self._unasked: frozenset[str] = frozenset()
 
     def whole(self, *socks: Sock) -> set[str]:
         return self._poll(socks, whole=True)
 
     def part(self, *socks: Sock) -> set[str]:
         return self._poll((s for s in socks if s.state not in RESTING_STATES), whole=False)
+
+    @property
+    def unasked(self) -> frozenset[str]:
+        """The detectors that had no say in the last poll."""
+        return self._unasked
 
     @property
     def suspects(self) -> bool:
@@ -40,6 +46,7 @@ class Polls:
         diagnosis = self._diagnostician.diagnose(
             seen, NOTHING_HEARD, ListenDrops(), LIMITS, whole=whole
         )
+        self._unasked = diagnosis.unasked
         return {finding.detector for finding in diagnosis.findings}
 
 
@@ -68,3 +75,12 @@ def test_what_a_part_shows_is_judged_at_every_poll() -> None:
     assert polls.part(*STALLED) == set()
     assert polls.part(*STALLED) == {"connect_stalled"}
     assert polls.part() == set()
+
+
+def test_that_a_part_shows_nothing_of_those_at_rest_proves_nothing() -> None:
+    polls = Polls()
+    polls.part()
+    assert "dead_peer" in polls.unasked
+    assert "connect_stalled" not in polls.unasked
+    polls.whole()
+    assert not polls.unasked

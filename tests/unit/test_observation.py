@@ -1,11 +1,15 @@
 """What is too old is not believed; what polling cost is counted as Prometheus counts it."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sockmon.model.observation import (
     DURATION_BUCKETS,
+    Diagnosis,
     Failure,
     Moment,
     NamespaceObservation,
@@ -70,3 +74,25 @@ def test_every_poll_and_every_failure_is_counted(polls: list[tuple[float, list[s
     assert statistics.polls == sum(statistics.duration_counts) == len(polls)
     assert statistics.duration_sum == pytest.approx(sum(seconds for seconds, _ in polls))
     assert statistics.errors == {("host", reason): every.count(reason) for reason in set(every)}
+
+
+def test_only_who_looked_can_tell_that_there_is_nothing() -> None:
+    nothing = Diagnosis((), {}, (), 0.0)
+    part = replace(nothing, blind=frozenset({"blind"}), unasked=frozenset({"unasked"}))
+    now, before = OBSERVATION.at, Moment(95.0, 1e9 - 5.0)
+    observed = replace(
+        OBSERVATION,
+        namespaces=(
+            NamespaceObservation("host", diagnosis=Timed(part, now)),
+            NamespaceObservation("waiting", diagnosis=Timed(nothing, before)),
+        ),
+        unseen=frozenset({"hidden"}),
+    )
+    looked = partial(observed.looked, observed.diagnosed())
+    assert [looked("host", detector) for detector in ("any", "blind", "unasked")] == [
+        True,
+        False,
+        False,
+    ]
+    assert [looked(name, "any") for name in ("waiting", "hidden", "ended")] == [False, False, True]
+    assert not replace(observed, unseen=None).looked({}, "ended", "any"), "who knows whether it has"
