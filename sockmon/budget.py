@@ -134,8 +134,11 @@ class Account:
         self._number += 1
         return self._number
 
-    def earn(self, now: float, interval: float, share: float, cpu: Callable[[], float]) -> None:
-        """Earn `share` of the time since the last call, less what the process used elsewhere."""
+    def earn(self, now: float, interval: float, share: float, cpu: Callable[[], float]) -> float:
+        """Earn `share` of the time since the last call, less what the process used elsewhere.
+
+        Returns what that leaves.
+        """
         since = interval if self._earned_at is None else now - self._earned_at
         used = cpu()
         spent = 0.0 if self._settled is None else max(0.0, used - self._settled)
@@ -148,6 +151,7 @@ class Account:
         self._behind = min(left, _BEHIND_INTERVALS * share * interval)
         self._note(used_elsewhere - left)
         self._purses = self._purses.earn(income, owed)
+        return max(income - owed, SURE_SHARE * income)
 
     def may_afford(self, lane: Lane) -> bool:
         """Whether the lane's purse holds anything."""

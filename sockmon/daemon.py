@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -28,7 +28,7 @@ from sockmon.historian import Historian
 from sockmon.historyfile import HistoryFile
 from sockmon.kernel.memory import keep_freed_memory
 from sockmon.kernel.source import KernelSource
-from sockmon.model.observation import Observation
+from sockmon.model.observation import Failure, Observation
 from sockmon.monitor import Monitor
 from sockmon.schedule import next_beat
 from sockmon.statefile import Claim, StateError, StateFile, boot_id
@@ -41,6 +41,8 @@ log = logging.getLogger("sockmon")
 
 #: How often a change of the web configuration, or of its certificates, is looked for.
 _WEB_CONFIG_SECONDS = 1.0
+#: Of what begins or ends in one poll, so many are logged one by one: namespaces are many.
+_TROUBLES_LOGGED = 20
 
 OpenSource = Callable[[Callable[[], bool]], KernelSource]
 
@@ -117,7 +119,7 @@ class Daemon:
             past=self._historian.past,
         )
         self._rescheduled = asyncio.Event()
-        self._failing: frozenset[str] = frozenset()
+        self._failing: frozenset[Failure] = frozenset()
         self._hinted = False
 
     def run(self) -> None:
@@ -224,11 +226,17 @@ class Daemon:
         if observation.hints and not self._hinted:
             log.warning("%s", "; ".join(observation.hints))
             self._hinted = True
-        failing = frozenset(failure.message for failure in observation.failures)
-        for message in sorted(failing - self._failing):
-            log.warning("%s", message)
-        for message in sorted(self._failing - failing):
-            log.info("works again: %s", message.partition(":")[0])
+        waiting = {
+            namespace.name
+            for namespace in observation.namespaces
+            if namespace.looked_at not in {None, observation.at}
+        }
+        untried = {failure for failure in self._failing if failure.netns in waiting}
+        failing = frozenset(observation.failures) | untried
+        begun = sorted({failure.message for failure in failing - self._failing})
+        ended = {failure.message.partition(":")[0] for failure in self._failing - failing}
+        _log_some(logging.WARNING, begun)
+        _log_some(logging.INFO, [f"works again: {what}" for what in sorted(ended)])
         self._failing = failing
 
     def _reload(self) -> None:
@@ -284,6 +292,13 @@ class Daemon:
             self._board.reload = replace(self._board.reload, successful=False)
         else:
             self._board.reload = Reload(successful=True, succeeded_at=time.time())
+
+
+def _log_some(level: int, lines: Sequence[str]) -> None:
+    for line in lines[:_TROUBLES_LOGGED]:
+        log.log(level, "%s", line)
+    if len(lines) > _TROUBLES_LOGGED:
+        log.log(level, "and %d more of this kind", len(lines) - _TROUBLES_LOGGED)
 
 
 def _warn_of(policy: Policy, *, exposed: bool) -> None:

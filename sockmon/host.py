@@ -15,6 +15,9 @@ from sockmon.kernel.source import KernelSource
 from sockmon.model.observation import Failure, Moment, NamespaceObservation
 from sockmon.namespace import NamespaceMonitor
 
+#: Of what is left of the budget, what is for reading a large table in part whatever others owe.
+OWN_SHARE = 0.3
+
 
 class Host:
     """Polls the namespace that the daemon is in, within the budget."""
@@ -26,6 +29,7 @@ class Host:
         self._read = 0  # the number of the last read, whole or in part
         self._due: float | None = None  # since when it waits for room in the minute
         self._cost = 0.0  # of the last whole read, in seconds of CPU time
+        self._own = 0.0  # of OWN_SHARE, what is left
 
     def poll(
         self,
@@ -39,7 +43,8 @@ class Host:
         longest_waiting: the number of the last try of whoever else waits for a turn in a lane.
         """
         account, budget = self._account, config.poll
-        account.earn(now.monotonic, budget.interval, budget.budget, cpu)
+        left = account.earn(now.monotonic, budget.interval, budget.budget, cpu)
+        self._own = min(self._own + OWN_SHARE * left, left)
         if not self.monitor.large:
             return self._poll_small(now, config, cpu)
         its_turn = self._whole.number <= longest_waiting(Lane.QUIET)
@@ -48,13 +53,15 @@ class Host:
         account.keep_room(self._cost if self._due is not None and not whole else 0.0)
         lane = Lane.QUIET if whole else Lane.TROUBLED
         failures: list[Failure] = []
-        if whole or (account.may_poll(lane) and self._read <= longest_waiting(lane)):
+        common = account.may_poll(lane) and self._read <= longest_waiting(lane)
+        if whole or common or self._own > 0:
             read = partial(self.monitor.poll, now, config, whole=whole)
             (_, failures), cost = account.pay(lane, read, cpu)
             if whole:
                 self._note_whole(now, cost)
             else:
                 self._read = account.number()
+                self._own -= 0.0 if common else cost
         beat = self._whole.seconds(now.monotonic)
         return replace(self.monitor.observation, beat=beat), failures
 

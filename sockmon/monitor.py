@@ -51,8 +51,8 @@ class Monitor:
         namespaces = (host, *(others.namespaces if others else ()))
         failures = (*failed, *(others.failures if others else ()))
         seconds = clock().monotonic - begun.monotonic
-        known = {n.name for n in namespaces} | {failure.netns for failure in failures}
-        self._statistics = self._statistics.polled(seconds, failures, known)
+        shown = {namespace.name for namespace in namespaces if not namespace.folded}
+        self._statistics = self._statistics.polled(seconds, failures, shown)
         return Observation(
             at=begun,
             interval=config.poll.interval,

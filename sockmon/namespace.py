@@ -37,7 +37,7 @@ class Attempt(Protocol):
 
 
 #: The advice that shows a namespace's own sockets or settings.
-_SEEING = re.compile(r"^(See[^:]*: )(?=(?:ss|nstat|sysctl|conntrack) )")
+_SEEING = re.compile(r"(?<!there)(?<!First aid)(: )(?=(?:ss|nstat|sysctl|conntrack) )")
 #: A changed sysctl is seen within this time.
 _SETTINGS_BELIEVED_SECONDS = 30.0
 
@@ -127,6 +127,8 @@ class NamespaceMonitor:
             sight, ports = self._ports.seen(
                 tcp, limits, limits.port_range, now, config.ports, resting
             )
+            if source.degraded:  # /proc/net/tcp tells neither a queue's limit nor its drops
+                ports = replace(ports, listen_queues=(), listen_drops={})
             read_at = now if resting is None else resting.at
             self._observation = replace(self._observation, ports=Timed(ports, read_at))
             if heard is not None and not source.degraded:
@@ -161,8 +163,8 @@ class NamespaceMonitor:
         if not way_in:
             return findings
         last = (
-            f"They are in the network namespace {self.name}: put {way_in} before other commands "
-            "too, or run it alone for a shell there."
+            f"All this is in the network namespace {self.name}. For a shell there, and before "
+            f"other commands: {way_in}"
         )
 
         def placed(sentence: str) -> str:

@@ -15,6 +15,10 @@ from sockmon.model.observation import Failure, Moment, NamespaceObservation, Nei
 from sockmon.model.series import KEPT_FOR_SECONDS, Candidate, shown_namespaces
 from sockmon.namespace import NamespaceMonitor, failure
 
+#: Of the budget, what looks around may take: where namespaces are thousands, they are not at every
+#: poll, and a namespace that has ended is held so long.
+_LOOK_SHARE = 0.5
+
 
 @dataclass(slots=True)
 class _Followed:
@@ -27,6 +31,15 @@ class _Followed:
     @property
     def lane(self) -> Lane:
         return Lane.TROUBLED if self.monitor.troubled else Lane.QUIET
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Who is there, with whether they have sockets, None if that is unknown. unseen: see Round."""
+
+    occupied: Mapping[Neighbour, bool | None] = field(default_factory=dict)
+    unseen: frozenset[str] | None = None
+    failures: tuple[Failure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +77,8 @@ class Rounds:
         self._followed: dict[Neighbour, _Followed] = {}
         self._remembered = dict(remembered)
         self._account = account
+        self._look = _Look()
+        self._look_due = -math.inf
         self._shown: frozenset[str] = frozenset()
         self._stop_requested = host.stop_requested
 
@@ -79,23 +94,11 @@ class Rounds:
 
     def poll(self, now: Moment, config: Config, cpu: Callable[[], float]) -> Round:
         """Poll those whose turn it is; cpu: seconds of CPU time that the process has used."""
-        failures: list[Failure] = []
-        unseen: frozenset[str] | None
-        try:
-            self._there = self._neighbourhood.look()
-        except KernelError as error:
-            failures.append(failure(HOST, error))
-            unseen = None
-            occupied: dict[Neighbour, bool | None] = dict.fromkeys(self._there)
-        else:
-            names = {one.name for one in self._there}
-            self._remembered = {n: r for n, r in self._remembered.items() if n in names}
-            occupied = self._follow(now, failures)
-            unseen = frozenset(
-                one.name
-                for one, has_sockets in occupied.items()
-                if has_sockets is None or (has_sockets and one not in self._followed)
-            )
+        if now.monotonic >= self._look_due:
+            before = cpu()
+            self._look = self._look_around(now)
+            self._look_due = now.monotonic + (cpu() - before) / (_LOOK_SHARE * config.poll.budget)
+        occupied, failures = self._look.occupied, list(self._look.failures)
         config = replace(config, ports=replace(config.ports, top=config.ports.top_elsewhere))
         turns = [
             Turn(one, its.beat.number, its.lane)
@@ -117,7 +120,7 @@ class Rounds:
             tuple(self._observations(now, config.poll.top_namespaces)),
             tuple(failures),
             self._count(),
-            unseen,
+            self._look.unseen,
             self._neighbourhood.unseen(),
         )
 
@@ -129,6 +132,23 @@ class Rounds:
     def close(self) -> None:
         """Let go of all namespaces."""
         self._neighbourhood.close()
+
+    def _look_around(self, now: Moment) -> _Look:
+        """Find out who is there, and who of them has sockets."""
+        failures: list[Failure] = []
+        try:
+            self._there = self._neighbourhood.look()
+        except KernelError as error:
+            return _Look(dict.fromkeys(self._there), None, (failure(HOST, error),))
+        names = {one.name for one in self._there}
+        self._remembered = {n: r for n, r in self._remembered.items() if n in names}
+        occupied = self._follow(now, failures)
+        unseen = frozenset(
+            one.name
+            for one, has_sockets in occupied.items()
+            if has_sockets is None or (has_sockets and one not in self._followed)
+        )
+        return _Look(occupied, unseen, tuple(failures))
 
     def _follow(self, now: Moment, failures: list[Failure]) -> dict[Neighbour, bool | None]:
         """Take up who has sockets, and forget who has gone or has long had none."""

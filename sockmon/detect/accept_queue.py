@@ -113,9 +113,9 @@ def _advice(sight: Sight, queue: ListenQueue, server: str) -> tuple[str, ...]:
     advice = [
         (
             f"{server} must call accept() more often: it is stuck, out of processor time, threads "
-            "or file descriptors, or too small for the load. Look at it first: ss -tlnp "
-            f"{_at(queue.port)}"
+            "or file descriptors, or too small for the load. Look at it first."
         ),
+        f"See its queue (Recv-Q of Send-Q): ss -tlnp {_at(queue.port)}",
         (
             "When the queue is full, the kernel drops the client's SYN or last ACK without a word: "
             "clients see connects that take 1, 3, 7 s, or time out."
@@ -136,7 +136,9 @@ def _advice(sight: Sight, queue: ListenQueue, server: str) -> tuple[str, ...]:
             f"allow {settings.somaxconn}. For short bursts raise it there (nginx: backlog=) and "
             "restart; for a stuck application it only makes clients wait longer."
         )
-    advice.append("Are connections dropped: nstat -az TcpExtListenOverflows TcpExtListenDrops")
+    advice.append(
+        "See whether connections are dropped: nstat -az TcpExtListenOverflows TcpExtListenDrops"
+    )
     return tuple(advice)
 
 

@@ -53,7 +53,7 @@ def _neighbours(observation: Observation) -> Iterator[Metric]:
         "Network namespaces other than the daemon's own, by what is seen of them.",
         labels=["seen"],
     )
-    if observation.neighbours is not None:
+    if observation.neighbours is not None and observation.unseen is not None:
         for seen, count in asdict(observation.neighbours).items():
             there.add_metric([seen], count)
     yield there

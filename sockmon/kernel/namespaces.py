@@ -1,6 +1,9 @@
 """The host's other network namespaces: named for people, entered, followed as they come and go."""
 
+import errno
+import math
 import re
+import resource
 from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
@@ -19,6 +22,10 @@ T = TypeVar("T")
 
 #: Names that engines make up (CNI's, podman's, CRI-O's, Docker's), and their own tools never show.
 _MADE_UP = re.compile(r"(cni-|netns-)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{12}")
+
+#: Of the descriptors that the process may have, so many are not for namespaces, but for reading
+#: /proc and for HTTP: a quarter, and no more than this.
+_SPARED = 256
 
 _RESERVED = frozenset({HOST, OTHER})
 _DENIED = frozenset({"EPERM", "EACCES"})
@@ -104,8 +111,16 @@ class Neighbour:
             self._inside.close()
 
     def open_transport(self) -> Transport:
-        """Open a netlink socket inside; raises KernelError."""
-        return self._entering(self._access.open_transport)
+        """Open a netlink socket inside; raises KernelError.
+
+        Too many of them would leave the daemon none for anything else, its own namespace included.
+        """
+        transport = self._entering(self._access.open_transport)
+        if transport.fileno() >= _descriptors_for_namespaces():  # the lowest free is given first
+            transport.close()
+            operation, hint = "keeping a netlink socket", "raise LimitNOFILE="
+            raise NamespaceError.from_errno(operation, errno.EMFILE, hint)
+        return transport
 
     def limits(self, known: Limits | None) -> tuple[Limits, list[ProcError]]:
         """Read as procfs.read_limits() does, inside; raises KernelError."""
@@ -126,6 +141,13 @@ class Neighbour:
         except NamespaceError as error:
             self._may_enter &= error.reason not in _DENIED
             raise
+
+
+def _descriptors_for_namespaces() -> float:
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY:
+        return math.inf
+    return most - min(most // 4, _SPARED)
 
 
 class Neighbourhood:

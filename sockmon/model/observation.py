@@ -15,6 +15,7 @@ from sockmon.model.limits import Limits
 from sockmon.model.listeners import ListenQueue
 from sockmon.model.ports import EphemeralPorts
 from sockmon.model.roles import Role
+from sockmon.model.series import OTHER
 from sockmon.model.states import TcpState
 
 T = TypeVar("T")
@@ -130,10 +131,14 @@ class PollStatistics:
     def polled(
         self, seconds: float, failures: tuple[Failure, ...], namespaces: Collection[str]
     ) -> "PollStatistics":
-        """Add one poll; the errors of namespaces that are not among these are forgotten."""
-        errors = {key: count for key, count in self.errors.items() if key[0] in namespaces}
+        """Add one poll. namespaces: those with series of their own; all others are in OTHER.
+
+        The errors of one that is no longer among these are forgotten.
+        """
+        kept = {*namespaces, OTHER}
+        errors = {key: count for key, count in self.errors.items() if key[0] in kept}
         for failure in failures:
-            key = failure.netns, failure.reason
+            key = failure.netns if failure.netns in kept else OTHER, failure.reason
             errors[key] = errors.get(key, 0) + 1
         bucket = sum(seconds > bound for bound in DURATION_BUCKETS)
         counts = list(self.duration_counts)

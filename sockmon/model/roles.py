@@ -30,19 +30,27 @@ def no_ports() -> PortMask:
 
 @dataclass(frozen=True, slots=True)
 class Listened:
-    """Ports listened on now or earlier, as far as sockets on them still live."""
+    """Ports listened on now or earlier, as far as sockets on them still live.
 
-    ports: PortMask = field(default_factory=no_ports)
+    bits: a mask over all ports, packed, since each namespace keeps one.
+    """
+
+    bits: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(PORTS // 8, np.uint8))
+
+    @property
+    def ports(self) -> PortMask:
+        """The mask."""
+        return np.unpackbits(self.bits).view(np.bool_)
 
     def seen(self, table: SocketTable) -> "Listened":
         """Return what is remembered after one more poll of all sockets."""
         in_use = no_ports()
         in_use[table.local_port] = True
-        return Listened(_listening(table) | self.ports & in_use)
+        return Listened(np.packbits(_listening(table) | self.ports & in_use))
 
     def seen_in_part(self, table: SocketTable) -> "Listened":
         """Return what is remembered after a poll of some, listeners among them."""
-        return Listened(_listening(table) | self.ports)
+        return Listened(np.packbits(_listening(table) | self.ports))
 
 
 def _listening(table: SocketTable) -> PortMask:

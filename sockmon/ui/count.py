@@ -169,7 +169,7 @@ class _View:
             if neighbour.occupied():
                 self.read(neighbour.open())
         except KernelError as error:
-            if error.reason != "gone":
+            if error.reason != "gone" and not neighbour.hidden:  # unseen() tells of those
                 self.hints.append(f"netns {neighbour.name}: {error}")
         finally:
             neighbour.close()

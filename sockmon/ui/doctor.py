@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum
@@ -27,6 +28,9 @@ from sockmon.ui.vitals import vital_signs
 BETWEEN_POLLS_SECONDS = 1.0
 
 _WIDTH = 92
+#: A command of an advice, which is copied whole or not at all; and what holds it together.
+_COMMAND = re.compile(r"(?<=: )(?:nsenter|ss|nstat|sysctl|conntrack) .*?(?=\. [A-Z]|[;,] | \(|$)")
+_GLUE = "\x00"
 #: So many namespaces are named in the verdict.
 _NAMES_SHOWN = 3
 
@@ -72,6 +76,8 @@ class Diagnosed:
         if "warning" in severities:
             return Status.WARNING
         unseen = self.failures or self.observation.hints
+        if self.watch and self.observation.neighbours is None:  # we did not look there either
+            unseen = unseen or self.watch.unseen
         return Status.UNKNOWN if unseen else Status.OK
 
 
@@ -111,7 +117,11 @@ def examine(
         observation,
         tuple(render.worst_first(findings)),
         tuple(dict.fromkeys(f.message for f in (*first.failures, *observation.failures))),
-        (*(said for said in notes if said), *observation.hints),
+        (
+            *(said for said in notes if said),
+            *(f"the daemon says: {unseen}" for unseen in (watch.unseen if watch else ())),
+            *observation.hints,
+        ),
         watch,
         says,
         file,
@@ -231,10 +241,11 @@ def _write_finding(finding: Finding, whose: str, out: IO[str], paint: Paint) -> 
         elif sentence.kind == "fact":  # a line each, for grep
             out.write(f"{sentence.lead}{sentence.text}\n")
         else:
+            whole = _COMMAND.sub(lambda its: its[0].replace(" ", _GLUE), sentence.text)
             lines = wrap(
-                sentence.text, _WIDTH, initial_indent=sentence.lead,
+                whole, _WIDTH, initial_indent=sentence.lead,
                 subsequent_indent=" " * len(sentence.lead),
                 break_long_words=False, break_on_hyphens=False,
             )  # fmt: skip
-            for line in lines:
+            for line in (row.replace(_GLUE, " ") for row in lines):
                 out.write((paint(line, "bold") if sentence.kind == "summary" else line) + "\n")

@@ -21,11 +21,15 @@ Says = Literal["too", "alone"]
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A daemon's last findings, and for how many seconds it has watched."""
+    """A daemon's last findings, and for how many seconds it has watched.
+
+    unseen: what it could not look at, in its own words.
+    """
 
     url: str
     seconds: float
     findings: tuple[Finding, ...]
+    unseen: tuple[str, ...] = ()
 
 
 def ask(address: ListenAddress) -> Watch | None:
@@ -92,7 +96,8 @@ def _watch(url: str, snapshot: Snapshot, received: Moment) -> Watch | None:
     if not told:
         return None
     findings = tuple(finding for findings in told for finding in findings)
-    return Watch(url, snapshot.polls * snapshot.interval, findings)
+    unseen = (*snapshot.hints, *snapshot.failures)
+    return Watch(url, snapshot.polls * snapshot.interval, findings, unseen)
 
 
 def _is_same(mine: Finding, its: Finding) -> bool:

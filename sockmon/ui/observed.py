@@ -61,7 +61,8 @@ def _snapshot(document: Any, received: Moment) -> Snapshot:
             ports=timed(ports, lambda its: tuple(_rows(netns, its, degraded=degraded))),
             folded=_count(ports["folded"]) if ports else 0,
             findings=Timed(findings, moment(diagnosed_at)) if diagnosed_at else None,
-            levels=tuple(_levels(netns, namespace["limits"], ports)),
+            # The range of ports of a namespace seen from outside is not known.
+            levels=tuple(_levels(netns, namespace["limits"], None if degraded else ports)),
             destinations=tuple(_destinations(netns, ports)) if ports else (),
         )
 

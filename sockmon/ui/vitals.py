@@ -34,6 +34,8 @@ def _sockets(seen: list[NamespaceObservation]) -> str:
         return text
     oldest = [(n.diagnosis.value.oldest_close_wait, n.name) for n in seen if n.diagnosis]
     age, netns = max(oldest, default=(0.0, HOST))
+    if any(n.degraded for n in seen) and not age:
+        return f"{text}, how old is not known"
     return f"{text}, the oldest for {roughly(age)}{_at(netns)}"
 
 

@@ -123,7 +123,10 @@ class HelperAccess:
     def _connect(self) -> None:
         self.close()
         self._waited = 0.0
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            raise _unanswered(error) from error
         try:
             connection.settimeout(_ANSWER_SECONDS)
             connection.connect(self._path)

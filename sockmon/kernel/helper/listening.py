@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _FIRST_INHERITED = 3  # SD_LISTEN_FDS_START
-_BACKLOG = 8
 
 
 class ListenError(Exception):
@@ -54,7 +53,7 @@ def _bound(path: Path, user: int) -> socket.socket:
         listener.bind(str(path))
         if user != os.geteuid():
             _hand_over(path, user)
-        listener.listen(_BACKLOG)
+        listener.listen(socket.SOMAXCONN)
     except OSError:
         listener.close()
         raise

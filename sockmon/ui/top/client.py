@@ -80,7 +80,8 @@ class Daemon:
         return {
             finding.key: Since(received.monotonic - max(0.0, received.wall - begun[identity]))
             for finding in findings
-            if (identity := _identity(finding)) in begun
+            for identity in _identities(finding)
+            if identity in begun
         }
 
 
@@ -122,7 +123,9 @@ def _begun(document: Mapping[str, Any]) -> dict[_Identity, float]:
     return begun
 
 
-def _identity(finding: Finding) -> _Identity:
+def _identities(finding: Finding) -> tuple[_Identity, ...]:
+    """What its alert may be known by: not all are told apart by owner, though they have one."""
     subject = finding.subject
     port = None if subject.port is None else str(subject.port)
-    return alert_name(finding.detector), finding.netns, subject.role, port, subject.owner
+    place = alert_name(finding.detector), finding.netns, subject.role, port
+    return (*place, None), (*place, subject.owner)
