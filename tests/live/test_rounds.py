@@ -1,8 +1,9 @@
 """Whose turn it is among real namespaces, when the budget does not allow all of them."""
 
 import errno
+import resource
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,3 +153,34 @@ def test_what_was_known_of_a_namespace_survives_a_restart() -> None:
             assert diagnosis is not None
             ages = next(a for s, a in diagnosis.value.ages.items() if s.name == "FIN_WAIT1")
             assert ages.total == pytest.approx(200.0)
+
+
+@contextmanager
+def few_descriptors() -> Iterator[None]:
+    """So few that the namespaces would take all."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len([*Path("/proc/self/fd").iterdir()])
+    resource.setrlimit(resource.RLIMIT_NOFILE, ((used + 6) * 4 // 3, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_namespaces_leave_descriptors_for_the_hosts_own(
+    namespaces: tuple[list[NetNs], list[int]],
+) -> None:
+    _, pids = namespaces
+    config = parse(b"poll: {namespaces: all}", "config")
+    with polling(seeing_pids(*pids), config) as monitor:
+        with few_descriptors():
+            for number in range(3):
+                observation = monitor.poll(clock(1000.0 + INTERVAL * number))
+                host = observation.namespaces[0]
+                assert host.tcp is not None
+                assert host.tcp.at == observation.at
+                assert {failure.reason for failure in observation.failures} == {"EMFILE"}
+                assert "host" not in {failure.netns for failure in observation.failures}
+        observation = monitor.poll(clock(1100.0))
+        assert observation.failures == ()
+        assert all(namespace.tcp is not None for namespace in observation.namespaces)

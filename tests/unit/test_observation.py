@@ -42,6 +42,12 @@ def test_the_errors_of_a_namespace_that_has_gone_are_forgotten() -> None:
     assert statistics.polled(0.1, (), {"host"}).errors == {("host", "EBUSY"): 1}
 
 
+def test_the_errors_of_namespaces_without_series_of_their_own_are_one_series() -> None:
+    failures = tuple(Failure(f"pod-{number}", "EMFILE", "") for number in range(1000))
+    statistics = PollStatistics().polled(0.1, failures, {"host", "pod-7"})
+    assert statistics.errors == {("pod-7", "EMFILE"): 1, ("other", "EMFILE"): 999}
+
+
 def test_a_part_that_never_was_is_not_believed() -> None:
     nothing: Timed[int] | None = None
     assert OBSERVATION.fresh(HOST, nothing, 100.0) is None

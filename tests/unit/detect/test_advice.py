@@ -5,6 +5,7 @@ import re
 import subprocess
 from dataclasses import fields, replace
 from importlib import import_module
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ import pytest
 from sockmon.detect import ALL, diagnose
 from sockmon.model.finding import Finding
 from sockmon.model.limits import PortRange, Sockstat
+from sockmon.model.observation import Moment, NamespaceObservation, Observation
 from sockmon.model.states import TcpState
+from sockmon.ui.doctor import Diagnosed, write_text
 from tests.conftest import component
 from tests.unit.detect.builders import LIMITS, SETTINGS, Sock, accepted, listening, sight
 
@@ -52,6 +55,17 @@ def test_advice_names_the_command_that_shows_the_sockets() -> None:
         if any("ss -" in line for line in finding.advice):
             silent.discard(finding.detector)
     assert silent == set()
+
+
+def test_doctor_prints_each_command_in_one_line() -> None:
+    """So that it can be copied: ss does not take a filter that is broken within its quotes."""
+    at = Moment(0.0, 0.0)
+    printed = StringIO()
+    observation = Observation(at, 5.0, (NamespaceObservation("host"),))
+    write_text(Diagnosed(observation, everything_at_once(), (), ()), printed)
+    lines = printed.getvalue().splitlines()
+    for command in commands():
+        assert any(command in line for line in lines), command
 
 
 @pytest.mark.component("ss")
