@@ -9,7 +9,7 @@ import signal
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 
 from bench import budget, contenders, namespaces, pages, report
 from bench.load import Load, load
@@ -165,16 +165,21 @@ def poll_rows(
     most_ratio: float | None = None,
     most_diagnosis: float | None = None,
 ) -> list[Row]:
-    """Measure one poll beside the floor, and what of it is diagnosis."""
-    with closing(Floor()) as floor, closing(Poll()) as poll, closing(Diagnosis()) as diagnosis:
-        samples = interleaved([floor, poll, diagnosis], rounds, around)
-    reference = median_cpu(samples[floor.name])
+    """Measure one poll beside dumps that are thrown away, and what of it is diagnosis."""
+    with ExitStack() as stack:
+        floor, floor_by_family, poll, diagnosis = (
+            stack.enter_context(closing(one))
+            for one in (Floor(), Floor(one_walk=False), Poll(), Diagnosis())
+        )
+        samples = interleaved([floor, floor_by_family, poll, diagnosis], rounds, around)
+    reference = median_cpu(samples[floor_by_family.name])
     added = [
         part.cpu / (whole.cpu - part.cpu)
         for whole, part in zip(samples[poll.name], samples[diagnosis.name], strict=True)
     ]
     return [
         cpu_row(floor.name, samples[floor.name], reference),
+        cpu_row(floor_by_family.name, samples[floor_by_family.name], reference),
         cpu_row(poll.name, samples[poll.name], reference, most=most, most_ratio=most_ratio),
         cpu_row(diagnosis.name, samples[diagnosis.name], None),
         Row("diagnosis: added to the rest of it", "CPU", added, percent, most=most_diagnosis),

@@ -8,6 +8,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from unittest.mock import patch
@@ -120,9 +121,9 @@ class Diagnosis:
         self._patches.close()
 
     def _timed(self, function: Called) -> Called:
-        def timed(*arguments: Any) -> Any:
+        def timed(*arguments: Any, **options: Any) -> Any:
             wall, cpu = time.perf_counter(), time.process_time()
-            result = function(*arguments)
+            result = function(*arguments, **options)
             self._cpu += time.process_time() - cpu
             self._wall += time.perf_counter() - wall
             return result
@@ -139,11 +140,14 @@ def tcp_sockets(observation: Observation) -> int:
     )
 
 
-def requests_of_a_poll() -> list[bytes]:
-    """Return the requests that one poll sends to the kernel, as bytes."""
+def requests_of_a_poll(*, one_walk: bool) -> list[bytes]:
+    """Return the requests that one poll sends to the kernel, as bytes.
+
+    one_walk: both families of TCP are asked for at once, as sockmon does; else one by one, as ss.
+    """
     requests: list[bytes] = []
     source = KernelSource.over(lambda: RecordingTransport(requests), Path("/proc"))
-    monitor = Monitor(source, Config())
+    monitor = Monitor(replace(source, one_walk=one_walk), Config())
     monitor.poll(Clock(0))
     monitor.close()
     return requests
@@ -152,11 +156,12 @@ def requests_of_a_poll() -> list[bytes]:
 class Floor:
     """The same dumps received into one buffer and thrown away: no poll can cost less than this."""
 
-    name = "floor: dumps received, not parsed"
     _DONE = struct.Struct("=IHHIIi")  # struct nlmsghdr and the errno of NLMSG_DONE
 
-    def __init__(self) -> None:
-        self._requests = requests_of_a_poll()
+    def __init__(self, *, one_walk: bool = True) -> None:
+        asked = "in one walk" if one_walk else "by family, as ss does"
+        self.name = f"dumps asked for {asked}, not parsed"
+        self._requests = requests_of_a_poll(one_walk=one_walk)
         self._buffer = bytearray(64 * 1024)
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, uapi.NETLINK_SOCK_DIAG)
 

@@ -5,10 +5,10 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from sockmon.kernel.places import Place, scan
-from sockmon.kernel.sockdiag import NetlinkTransport
 from sockmon.kernel.source import KernelSource
 from tests.cgroups import take_out
 from tests.lab import NetNs
@@ -116,4 +116,4 @@ def seeing_pids(*pids: int) -> KernelSource:
     def look_around() -> Mapping[str, Place]:
         return {key: place for key, place in scan(PROC).items() if place.pid in pids}
 
-    return KernelSource.over(NetlinkTransport, PROC, look_around=look_around)
+    return replace(KernelSource.live(), look_around=look_around)

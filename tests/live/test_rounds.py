@@ -12,14 +12,13 @@ import pytest
 from sockmon.config import parse
 from sockmon.kernel.errors import ProcError
 from sockmon.kernel.places import Place
-from sockmon.kernel.sockdiag import NetlinkTransport
 from sockmon.kernel.source import KernelSource
 from sockmon.model.observation import NamespaceObservation
 from sockmon.monitor import Monitor
 from tests.clocks import clock, costing
 from tests.lab import NetNs, experiments, states
 from tests.polling import polling
-from tests.resident import PROC, inode_of, name_of, resident, seeing_pids
+from tests.resident import inode_of, name_of, resident, seeing_pids
 
 pytestmark = pytest.mark.root
 
@@ -108,7 +107,7 @@ def test_a_namespace_that_fails_is_told_of_and_withdrawn() -> None:
     with NetNs() as netns, states.listen(netns):
         good = Place(Path(netns.path), inode_of(netns), None, None, "blue")
         places = {good.key: good}
-        source = KernelSource.over(NetlinkTransport, PROC, look_around=lambda: places)
+        source = replace(KernelSource.live(), look_around=lambda: places)
         config = parse(b"poll: {namespaces: all}", "config")
         with polling(source, config) as monitor:
             (seen,) = polls(monitor, 1, lambda: 0.0)
@@ -134,7 +133,7 @@ def test_who_cannot_look_around_does_not_say_that_all_have_ended() -> None:
     def look_around() -> Mapping[str, Place]:
         raise ProcError.from_errno("look for network namespaces", errno.EACCES)
 
-    source = KernelSource.over(NetlinkTransport, PROC, look_around=look_around)
+    source = replace(KernelSource.live(), look_around=look_around)
     with polling(source) as monitor:
         observation = monitor.poll(clock(1000.0))
     assert [failure.reason for failure in observation.failures] == ["EACCES"]
