@@ -29,6 +29,11 @@ _BURST = 1.1
 MINUTE = 60.0
 
 
+def left_of(income: float, spent: float) -> float:
+    """Return what an income, less what was spent elsewhere, leaves for polls."""
+    return max(income - spent, SURE_SHARE * income)
+
+
 class Lane(Enum):
     """Who waits where; the troubled come first.
 
@@ -61,7 +66,7 @@ class Purses:
 
         No more than one income is hoarded: idle times pay for no storm.
         """
-        left = max(income - spent, SURE_SHARE * income)
+        left = left_of(income, spent)
         return Purses(
             min(self.troubled + TROUBLED_SHARE * left, income),
             min(self.quiet + (1 - TROUBLED_SHARE) * left, income),
@@ -151,7 +156,7 @@ class Account:
         self._behind = min(left, _BEHIND_INTERVALS * share * interval)
         self._note(used_elsewhere - left)
         self._purses = self._purses.earn(income, owed)
-        return max(income - owed, SURE_SHARE * income)
+        return left_of(income, owed)
 
     def may_afford(self, lane: Lane) -> bool:
         """Whether the lane's purse holds anything."""

@@ -20,14 +20,16 @@ LARGE = 20_000
 class PortMonitor:
     """Puts together what each poll saw by port, and remembers what the next one builds on.
 
-    resting: of a large table, what the last read of all of it found at rest.
+    resting: of a large table that may be read in part, what its last whole read found at rest.
     drops: connections dropped at each listening port.
     """
 
-    def __init__(self, netns: str) -> None:
+    def __init__(self, netns: str, *, paced: bool) -> None:
+        """paced: its table may be read in part."""
         self.resting: Timed[Resting] | None = None
         self.drops = ListenDrops()
         self._netns = netns
+        self._paced = paced
         self._listened = Listened()
         self._series = SeriesMemory()
         self._forecast = PortForecast()
@@ -56,7 +58,7 @@ class PortMonitor:
             ephemeral = ephemeral_ports(table, by_role, port_range, limits.time_wait_reuse)
             self._forecast = self._forecast.seen(ephemeral, now)
             self.resting = None
-            if len(table) >= LARGE:
+            if self._paced and len(table) >= LARGE:
                 self.resting = Timed(Resting.of(table, by_role, groups, ephemeral), at)
         else:
             groups, ephemeral = resting.value.groups_with(groups), resting.value.ephemeral

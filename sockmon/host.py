@@ -23,7 +23,7 @@ class Host:
     """Polls the namespace that the daemon is in, within the budget."""
 
     def __init__(self, source: KernelSource, account: Account) -> None:
-        self.monitor = NamespaceMonitor(source)
+        self.monitor = NamespaceMonitor(source, paced=True)
         self._account = account
         self._whole = Beat()
         self._read = 0  # the number of the last read, whole or in part

@@ -45,12 +45,13 @@ _SETTINGS_BELIEVED_SECONDS = 30.0
 class NamespaceMonitor:
     """Polls one network namespace, and remembers what the next poll builds on."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, paced: bool = False) -> None:
+        """paced: its table may be read in part when it is large."""
         self._source = source
         self._observation = NamespaceObservation(source.name, degraded=source.degraded)
         self._diagnostician = Diagnostician(OwnerFinder(source.proc, source.stop_requested))
         self._settings: Timed[Limits] | None = None
-        self._ports = PortMonitor(source.name)
+        self._ports = PortMonitor(source.name, paced=paced)
         self._whole_failed = False
 
     @property
@@ -78,7 +79,7 @@ class NamespaceMonitor:
 
     @property
     def large(self) -> bool:
-        """Whether its table is worth reading in part."""
+        """Whether its table may be read in part, and is worth it."""
         return self._ports.resting is not None
 
     def close(self) -> None:

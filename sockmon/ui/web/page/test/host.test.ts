@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { everywhere, hostVerdict, isOfMany, neighbourhood, troubled } from '../src/model/host'
 import type { Summary } from '../src/model/message'
-import { arranged, clicked, cut, linkTo, namedIn, SHOWN, type Order } from '../src/model/namespaces'
+import { arranged, ASCENDING, cut, linkTo, namedIn, SHOWN, type Column } from '../src/model/namespaces'
+import { clicked } from '../src/model/sorting'
 import { observation, summary } from './builders'
 
 const LEAK = { worst: { detector: 'close_wait_leak', owner: 'orders-api' }, warnings: 1 }
@@ -88,15 +89,15 @@ const ALL = everywhere(
 )
 
 test('namespaces are sorted, and what is not known comes last', () => {
-  const names = (column: Order['column'], descending: boolean) =>
+  const names = (column: Column, descending: boolean) =>
     arranged(ALL, '', { column, descending }).map(({ line }) => line.netns)
   assert.deepEqual(names('verdict', true), ['orders', 'hidden', 'host', 'cache'])
   assert.deepEqual(names('netns', false), ['cache', 'hidden', 'host', 'orders'])
   assert.deepEqual(names('sockets', true), ['host', 'cache', 'orders', 'hidden'])
   assert.deepEqual(names('sockets', false), ['orders', 'cache', 'host', 'hidden'])
   assert.deepEqual(names('age', true), ['orders', 'cache', 'host', 'hidden'])
-  assert.deepEqual(clicked({ column: 'age', descending: true }, 'netns'), { column: 'netns', descending: false })
-  assert.deepEqual(clicked({ column: 'age', descending: true }, 'age'), { column: 'age', descending: false })
+  assert.deepEqual(clicked<Column>({ column: 'age', descending: true }, 'netns', ASCENDING), { column: 'netns', descending: false })
+  assert.deepEqual(clicked<Column>({ column: 'age', descending: true }, 'age', ASCENDING), { column: 'age', descending: false })
 })
 
 test('of many the first are shown, and the one that is looked at', () => {

@@ -10,7 +10,8 @@ import { appended, columnsOf, isBehind } from '../src/model/history'
 import { STATES, type Alert, type Group, type Range } from '../src/model/message'
 import { explanation, totals, whereAbouts } from '../src/model/states'
 import { backoff, polledAt, status } from '../src/model/status'
-import { arranged, clicked, columns } from '../src/model/table'
+import { clicked } from '../src/model/sorting'
+import { arranged, ASCENDING, columns, type Column } from '../src/model/table'
 import { actor, alertOf, countdown, held, verdict, worstState } from '../src/model/verdict'
 import { finding, group, history, namespace, observation } from './builders'
 
@@ -179,7 +180,7 @@ const GROUPS: Group[] = [
 ]
 
 test('rows are sorted, and what is folded stays last', () => {
-  const ports = (column: Parameters<typeof clicked>[1], descending: boolean) =>
+  const ports = (column: Column, descending: boolean) =>
     arranged(GROUPS, '', { column, descending }).map(({ port }) => port)
   assert.deepEqual(ports('total', true), [443, 8080, 80, 'other'])
   assert.deepEqual(ports('port', false), [80, 443, 8080, 'other'])
@@ -187,10 +188,10 @@ test('rows are sorted, and what is folded stays last', () => {
 })
 
 test('a column is turned round when it is clicked again', () => {
-  const first = clicked({ column: 'total', descending: true }, 'listen')
+  const first = clicked<Column>({ column: 'total', descending: true }, 'listen', ASCENDING)
   assert.deepEqual(first, { column: 'listen', descending: true })
-  assert.deepEqual(clicked(first, 'listen'), { column: 'listen', descending: false })
-  assert.equal(clicked(first, 'port').descending, false)
+  assert.deepEqual(clicked(first, 'listen', ASCENDING), { column: 'listen', descending: false })
+  assert.equal(clicked(first, 'port', ASCENDING).descending, false)
 })
 
 test('the filter takes roles, ports and states', () => {

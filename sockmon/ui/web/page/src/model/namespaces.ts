@@ -1,25 +1,18 @@
 /** The list of namespaces: sorted, filtered, cut; and the one that an address names. */
 
 import { rank, type Told } from './host'
+import { wordsOf, type Order } from './sorting'
 
 export type Column = 'netns' | 'verdict' | 'sockets' | 'established' | 'close_wait' | 'time_wait' | 'age'
-export interface Order {
-  column: Column
-  descending: boolean
-}
+/** Columns that begin with the smallest; the others with the worst, the largest or the oldest. */
+export const ASCENDING: readonly Column[] = ['netns']
 
 /** So many are shown until all are asked for. */
 export const SHOWN = 10
 
-/** Clicking a column again turns it round; it begins with the worst, the largest or the oldest. */
-export const clicked = (order: Order, column: Column): Order => ({
-  column,
-  descending: order.column === column ? !order.descending : column !== 'netns',
-})
-
 /** Those that match every word, by name or verdict, sorted; what is not known comes last. */
-export function arranged(all: Told[], words: string, { column, descending }: Order): Told[] {
-  const wanted = words.toLowerCase().split(/\s+/).filter(Boolean)
+export function arranged(all: Told[], words: string, { column, descending }: Order<Column>): Told[] {
+  const wanted = wordsOf(words)
   const sign = descending ? -1 : 1
   return all
     .filter(told => wanted.every(word => text(told).includes(word)))

@@ -1,12 +1,11 @@
 /** The table of (role, port) by state: rows, sorted and filtered. */
 
 import { STATES, type Group, type State } from './message'
+import { wordsOf, type Order } from './sorting'
 
 export type Column = 'role' | 'port' | 'total' | 'receive' | 'send' | State
-export interface Order {
-  column: Column
-  descending: boolean
-}
+/** Columns that begin with the smallest. */
+export const ASCENDING: readonly Column[] = ['role', 'port']
 
 /** States that some group has, in their usual order: the others need no column. */
 export const columns = (groups: Group[]): State[] =>
@@ -15,18 +14,12 @@ export const columns = (groups: Group[]): State[] =>
 export const total = (group: Group): number =>
   Object.values(group.states).reduce((sum, n) => sum + n, 0)
 
-/** Clicking a column again turns it round; numbers begin with the largest. */
-export const clicked = (order: Order, column: Column): Order => ({
-  column,
-  descending: order.column === column ? !order.descending : column !== 'role' && column !== 'port',
-})
-
 /**
  * Keep the groups that match every word: a role, the beginning of a port, or a state that it has
  * (close_wait, CLOSE-WAIT, time); then sort them. What is not told one by one stays last.
  */
-export function arranged(groups: Group[], words: string, order: Order): Group[] {
-  const wanted = words.toLowerCase().replaceAll('-', '_').split(/\s+/).filter(Boolean)
+export function arranged(groups: Group[], words: string, order: Order<Column>): Group[] {
+  const wanted = wordsOf(words.replaceAll('-', '_'))
   const by = (group: Group): number | string => value(group, order.column)
   return groups
     .filter(group => wanted.every(word => matches(group, word)))

@@ -2,10 +2,12 @@ import { useState } from 'preact/hooks'
 import { count, duration, plural } from '../model/format'
 import type { Told } from '../model/host'
 import type { Observation } from '../model/message'
-import { arranged, clicked, cut, linkTo, SHOWN, type Column, type Order } from '../model/namespaces'
+import { arranged, ASCENDING, cut, linkTo, SHOWN, type Column } from '../model/namespaces'
+import type { Order } from '../model/sorting'
 import type { Level } from '../model/verdict'
 import { Glyph } from './glyph'
 import { goToDetails } from './going'
+import { Filter, Heading } from './sorting'
 import { Cell } from './table'
 
 const HEADINGS: [Column, string][] = [
@@ -28,7 +30,7 @@ export function Namespaces(props: {
 }) {
   const { all, observation, chosen } = props
   const [words, filter] = useState('')
-  const [order, sort] = useState<Order>({ column: 'verdict', descending: true })
+  const [order, sort] = useState<Order<Column>>({ column: 'verdict', descending: true })
   const [whole, show] = useState(false)
   const found = arranged(all, words, order)
   const rows = whole ? found : cut(found, chosen)
@@ -36,14 +38,13 @@ export function Namespaces(props: {
     <section class="card namespaces" aria-labelledby="namespaces">
       <div class="heading">
         <h2 id="namespaces">Network namespaces</h2>
-        <input
-          type="search"
+        <Filter
+          label="Filter namespaces by name or verdict"
           placeholder="name, critical, not known"
-          aria-label="Filter namespaces by name or verdict"
-          value={words}
-          onInput={event => filter(event.currentTarget.value)}
+          {...{ words, filter }}
+          found={found.length}
+          all={all.length}
         />
-        <span class="note" role="status">{words ? `${count(found.length)} of ${count(all.length)}` : ''}</span>
       </div>
       {found.length === 0 ? <p class="empty">Nothing matches.</p> : (
         <div class="scroll" role="region" aria-label="Table of namespaces" tabIndex={0}>
@@ -51,14 +52,12 @@ export function Namespaces(props: {
             <thead>
               <tr>
                 {HEADINGS.map(([column, text]) => (
-                  <th
+                  <Heading
                     key={column}
-                    scope="col"
-                    class={column === 'verdict' ? 'text' : ''}
-                    aria-sort={order.column === column ? (order.descending ? 'descending' : 'ascending') : 'none'}
-                  >
-                    <button type="button" onClick={() => sort(clicked(order, column))}>{text}</button>
-                  </th>
+                    {...{ column, text, order, sort }}
+                    ascending={ASCENDING}
+                    isText={column === 'verdict'}
+                  />
                 ))}
               </tr>
             </thead>

@@ -1,37 +1,32 @@
 import { useState } from 'preact/hooks'
 import { bytes, count, plural } from '../model/format'
 import type { Group, Namespace } from '../model/message'
+import type { Order } from '../model/sorting'
 import { explanation } from '../model/states'
-import { arranged, clicked, columns, total, type Column, type Order } from '../model/table'
+import { arranged, ASCENDING, columns, total, type Column } from '../model/table'
+import { Filter, Heading } from './sorting'
 
 export function StateTable({ namespace }: { namespace: Namespace }) {
   const [words, filter] = useState('')
-  const [order, sort] = useState<Order>({ column: 'total', descending: true })
+  const [order, sort] = useState<Order<Column>>({ column: 'total', descending: true })
   const ports = namespace.ports
   const groups = ports?.groups ?? []
   const states = columns(groups)
   const rows = arranged(groups, words, order)
   const heading = (column: Column, text: string) => (
-    <th
-      scope="col"
-      class={column === 'role' ? 'text' : ''}
-      aria-sort={order.column === column ? (order.descending ? 'descending' : 'ascending') : 'none'}
-    >
-      <button type="button" onClick={() => sort(clicked(order, column))}>{text}</button>
-    </th>
+    <Heading {...{ column, text, order, sort }} ascending={ASCENDING} isText={column === 'role'} />
   )
   return (
     <section class="card ports" aria-labelledby="ports">
       <div class="heading">
         <h2 id="ports">Ports by state</h2>
-        <input
-          type="search"
+        <Filter
+          label="Filter by port, role or state"
           placeholder="443, listener, close_wait"
-          aria-label="Filter by port, role or state"
-          value={words}
-          onInput={event => filter(event.currentTarget.value)}
+          {...{ words, filter }}
+          found={rows.length}
+          all={groups.length}
         />
-        <span class="note" role="status">{words ? `${count(rows.length)} of ${count(groups.length)}` : ''}</span>
       </div>
       {ports === null ? (
         <p class="empty">Ports could not be read.</p>
