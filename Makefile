@@ -75,7 +75,7 @@ generate: $(VENV)/development
 # The page, from its source; what is built of it is committed too. Needs Node.js.
 .PHONY: page screenshots captures
 page:
-	cd sockmon/ui/web/page && npm ci --ignore-scripts --no-audit --no-fund && npm run build
+	cd page && npm ci --ignore-scripts --no-audit --no-fund && npm run build
 
 screenshots: $(VENV)/development components
 	$(BIN)/python -m tests.page.screenshots docs/screenshots

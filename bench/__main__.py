@@ -16,7 +16,7 @@ from bench.load import Load, load
 from bench.measure import Contender, Sample, interleaved, median_cpu, median_wall
 from bench.polling import Diagnosis, Floor, Poll, Rendering
 from bench.report import Row, Section, megabytes, percent
-from sockmon import config
+from sockmon import settings
 from sockmon.detect import close_wait_leak
 from sockmon.model.observation import NamespaceObservation
 from sockmon.model.states import TcpState
@@ -85,7 +85,7 @@ def leak(sockets: int) -> Section:
     leaked = sockets // SOCKETS_PER_LEAKED
     with (
         load((sockets + leaked) // 2) as made,
-        closing(Poll(config.parse(LEAK_CONFIG, "bench"))) as poll,
+        closing(Poll(settings.parse(LEAK_CONFIG, "bench"))) as poll,
         closing(Diagnosis()) as diagnosis,
     ):
         before = interleaved([poll], LEAK_ROUNDS, nullcontext)[poll.name]

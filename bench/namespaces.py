@@ -9,8 +9,8 @@ from bench.load import enter_namespace, share, start_workers
 from bench.measure import Sample, interleaved, median_cpu
 from bench.polling import Floor, Poll
 from bench.report import Row, Section
-from sockmon.config import parse
-from sockmon.drill.netns import NetNs
+from sockmon.drill.lab.netns import NetNs
+from sockmon.settings import parse
 from tests.resident import resident, seeing_pids
 
 NAMESPACES = 100

@@ -16,8 +16,8 @@ from bench.load import load
 from bench.measure import Sample, cpu_of, in_process, interleaved
 from bench.polling import Poll
 from bench.report import Row, Section, percent
-from sockmon.drill.netns import CurrentNetNs
-from sockmon.model.history import History
+from sockmon.drill.lab.netns import CurrentNetNs
+from sockmon.history.store import History
 from tests.page.browser import ORIGIN, chromium
 from tests.page.streams import listening
 

@@ -15,18 +15,19 @@ from unittest.mock import patch
 
 from bench.measure import Sample, in_process
 from sockmon import __version__
-from sockmon.config import Config, Ports
-from sockmon.diagnosis import Diagnostician
 from sockmon.export.metrics import Build, Reload
-from sockmon.kernel import uapi
 from sockmon.kernel.memory import keep_freed_memory
-from sockmon.kernel.sockdiag import NetlinkTransport
-from sockmon.kernel.source import KernelSource
-from sockmon.model.observation import Moment, Observation
-from sockmon.monitor import Monitor
-from sockmon.namespace import NamespaceMonitor
-from sockmon.ui.web.app import create_app
-from sockmon.ui.web.board import Board
+from sockmon.kernel.netlink import uapi
+from sockmon.kernel.netlink.sockdiag import NetlinkTransport
+from sockmon.kernel.netlink.source import KernelSource
+from sockmon.model.moment import Moment
+from sockmon.model.observation import Observation
+from sockmon.poll.diagnosis import Diagnostician
+from sockmon.poll.namespace_poller import NamespaceMonitor
+from sockmon.poll.poller import Monitor
+from sockmon.settings import Config, Ports
+from sockmon.web.app import create_app
+from sockmon.web.daemon_status import Board
 
 Called = TypeVar("Called", bound=Callable[..., Any])
 

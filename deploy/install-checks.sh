@@ -70,7 +70,7 @@ check_port() {
     problem=$("$new/bin/python" -I - "$read_first" 2>&1 <<'EOF'
 import pathlib, sys
 from sockmon import config
-from sockmon.ui.web import server
+from sockmon.web import server
 address = config.load(pathlib.Path(sys.argv[1])).web.listen_address
 try:
     server.listen(address).close()

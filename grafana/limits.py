@@ -1,8 +1,6 @@
 """From where on each figure is orange or red: the detectors' defaults, and no other number."""
 
 from grafana.scales import Scale, falling, rising
-from sockmon.alert.rules import Thresholds
-from sockmon.config import Config
 from sockmon.detect import (
     accept_queue,
     close_wait_leak,
@@ -13,6 +11,8 @@ from sockmon.detect import (
     time_wait_pressure,
 )
 from sockmon.model.observation import STALE_AFTER_INTERVALS
+from sockmon.rules.alerting import Thresholds
+from sockmon.settings import Config
 
 _LEAK = close_wait_leak.Limits()
 _PORTS = ephemeral_port_pressure.Limits()

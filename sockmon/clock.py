@@ -3,7 +3,7 @@
 import time
 from dataclasses import replace
 
-from sockmon.model.observation import Moment
+from sockmon.model.moment import Moment
 
 
 def now() -> Moment:

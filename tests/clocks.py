@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable
 
-from sockmon.model.observation import Moment
+from sockmon.model.moment import Moment
 
 
 def clock(monotonic: float) -> Callable[[], Moment]:

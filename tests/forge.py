@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sockmon.kernel.replay import datagrams
+from sockmon.kernel.netlink.replay import datagrams
 
 NOOP, ERROR, DONE, SOCKET = 1, 2, 3, 20
 DUMP_INTERRUPTED = 0x10

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from sockmon.kernel.helper.client import HelperAccess
-from sockmon.kernel.places import Place
+from sockmon.kernel.netns.discovery import Place
+from sockmon.kernel.netns.helper.client import HelperAccess
 from tests.lab import NetNs, eventually
 from tests.resident import inode_of
 

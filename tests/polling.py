@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sockmon.clock import now
-from sockmon.config import Config, Poll, parse
-from sockmon.kernel.source import KernelSource
+from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.finding import Finding
 from sockmon.model.observation import Diagnosis, Observation, Ports
 from sockmon.model.states import TcpState
-from sockmon.monitor import Monitor
+from sockmon.poll.poller import Monitor
+from sockmon.settings import Config, Poll, parse
 from tests.lab import NetNs
 
 EVERYWHERE = Config(poll=Poll(namespaces="all"))

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from sockmon.kernel.places import Place, scan
-from sockmon.kernel.source import KernelSource
+from sockmon.kernel.netlink.source import KernelSource
+from sockmon.kernel.netns.discovery import Place, scan
 from tests.cgroups import take_out
 from tests.lab import NetNs
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.ui.cli import build_parser
-from sockmon.ui.commands.command import UsageError
+from sockmon.commands.cli import build_parser
+from sockmon.commands.command import UsageError
 from tests.captures.__main__ import PAGES as CAPTURED
 from tests.captures.blocks import blocks
 from tests.captures.hosts import HOSTS

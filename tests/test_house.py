@@ -4,12 +4,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 
-import pytest
-
-from sockmon.config import Config, ListenAddress, load
+from sockmon.config.fields import ListenAddress
+from sockmon.settings import Config, load
 from tests.conftest import REPOSITORY
 
-INTERFACE = REPOSITORY.parent / "shared" / "INTERFACE.md"
 PAGES = [
     page
     for pattern in ("*.md", "docs/**/*.md", "deploy/**/*.md", "grafana/*.md")
@@ -49,16 +47,16 @@ def _keys_with_comments(text: str) -> Iterator[tuple[tuple[str, ...], str]]:
             yield tuple(path), found[3] or ""
 
 
-def test_the_map_of_the_house_names_every_module_and_no_other() -> None:
+def test_the_map_of_the_house_has_a_row_for_each_folder_and_no_other() -> None:
     text = (REPOSITORY / "docs" / "house.md").read_text()
-    mapped = set(re.findall(r"^\| `([\w/]+\.py)` \|", text, re.MULTILINE))
+    rows = re.findall(r"^\| `([\w/]+)/` \|", text, re.MULTILINE)
     package = REPOSITORY / "sockmon"
-    modules = {
-        str(path.relative_to(package))
-        for path in package.rglob("*.py")
-        if path.name not in {"__init__.py", "__main__.py"}
+    folders = {
+        str(path.parent.relative_to(package))
+        for path in package.rglob("__init__.py")
+        if path.parent != package
     }
-    assert mapped == modules
+    assert sorted(rows) == sorted(folders)
 
 
 def test_every_decision_has_its_line_in_the_index() -> None:
@@ -72,17 +70,6 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page}: {target}"
-
-
-@pytest.mark.skipif(not INTERFACE.exists(), reason="only where ../shared stands beside it")
-def test_every_metric_shown_is_a_published_one() -> None:
-    golden = REPOSITORY / "tests" / "recorded" / "mixed" / "metrics.txt"
-    # In the older text format a gauge histogram's sum and count are families by themselves.
-    shown = set(
-        re.findall(r"^# TYPE (sockmon_\w+?)(?:_gsum|_gcount)? ", golden.read_text(), re.MULTILINE)
-    )
-    published = set(re.findall(r"`(sockmon_\w+)`", INTERFACE.read_text()))
-    assert shown <= published
 
 
 def test_no_page_names_a_path_of_somebodys_machine() -> None:

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from sockmon.drill.netns import CurrentNetNs, enter_new_namespace
+from sockmon.drill.lab.netns import CurrentNetNs, enter_new_namespace
 from tests.lab import eventually
 from tests.resident import nomad
 from tests.running import RunningDaemon, running_daemon

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import shtab
 
+from sockmon.commands.cli import build_parser
 from sockmon.model.states import TcpState
-from sockmon.ui.cli import build_parser
-from sockmon.ui.count import KEYS
+from sockmon.poll.count import KEYS
 
 HERE = Path(__file__).parent
 FILES = {"bash": "sockmon.bash", "zsh": "_sockmon", "fish": "sockmon.fish"}

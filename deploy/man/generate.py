@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sockmon import __version__
-from sockmon.ui.cli import build_parser
+from sockmon.commands.cli import build_parser
 
 PAGE = Path(__file__).with_name("sockmon.1")
 TEMPLATE = Path(__file__).with_name("sockmon.1.in")

@@ -8,8 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from sockmon.config import Config
-from sockmon.ui import rules
+from sockmon.rules import alerting
+from sockmon.settings import Config
 
 RULES = Path(__file__).parent / "rules"
 
@@ -32,8 +32,8 @@ def main() -> int:
 
 def _files() -> tuple[tuple[Path, str], ...]:
     return (
-        (RULES / "sockmon-alerts.yml", rules.render(Config())),
-        (RULES / "sockmon-recording.yml", rules.render_recording()),
+        (RULES / "sockmon-alerts.yml", alerting.render_config(Config())),
+        (RULES / "sockmon-recording.yml", alerting.render_recording()),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from sockmon.alert.lifecycle import Alert, State
-from sockmon.model.past import AlertChange
+from sockmon.history.snapshot import AlertChange
 
 
 def changes(before: Iterable[Alert], after: Iterable[Alert]) -> Iterator[AlertChange]:

@@ -7,7 +7,7 @@ poll to poll is ever a label.
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from sockmon.detect.wording import description
+from sockmon.detect.finding_text import description
 from sockmon.model.finding import Finding
 from sockmon.text import one_line
 

@@ -30,7 +30,7 @@ from typing import Protocol, TypeAlias
 
 from sockmon.alert.labels import annotations_of, labels_of
 from sockmon.model.finding import SEVERITIES, Finding, Severity, Subject
-from sockmon.model.observation import Moment
+from sockmon.model.moment import Moment
 
 #: How long a resolved alert is remembered: Prometheus's resolvedRetention.
 RESOLVED_RETENTION = 15 * 60.0

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from sockmon.alert.labels import alert_name
 from sockmon.alert.lifecycle import Alert, AlertKey, Condition, State
 from sockmon.model.finding import Severity, Subject
-from sockmon.model.observation import Moment
+from sockmon.model.moment import Moment
 from sockmon.model.roles import Role
 
 

@@ -1,36 +1,18 @@
 """What of alerting can be configured, in the words of Prometheus's and Alertmanager's own files."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
 from annotated_types import Ge, Le
 
 from sockmon.alert.labels import IDENTITY
-from sockmon.durations import DurationField
+from sockmon.config.fields import _STRICT, AbsolutePath, Checked, Seconds
 
-_STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, an authentication scheme
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """Marks a field whose value `check` must accept: it raises ValueError."""
-
-    check: Callable[[Any], None]
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        """Check after the type (pydantic's protocol)."""
-        from pydantic_core import core_schema  # noqa: PLC0415 - only a loaded file needs it
-
-        def checked(value: Any) -> Any:
-            self.check(value)
-            return value
-
-        return core_schema.no_info_after_validator_function(checked, handler(source))
 
 
 def _is_url(text: str) -> None:
@@ -60,11 +42,6 @@ def _are_different(urls: tuple[str, ...]) -> None:
         raise ValueError("the same URL twice: each receiver is told once")
 
 
-def _is_path(text: str) -> None:
-    if not text.startswith("/") or "\0" in text:
-        raise ValueError("expected an absolute path")
-
-
 def _is_scheme(text: str) -> None:
     if not _TOKEN.fullmatch(text):
         raise ValueError("expected one word such as Bearer")
@@ -85,10 +62,6 @@ def _are_labels(labels: Mapping[str, str]) -> None:
             raise ValueError(f"{name!r} is sockmon's own label: choose another name")
         if not value:
             raise ValueError(f"{name!r} has no value: a label without one is no label")
-
-
-Seconds = Annotated[float, DurationField()]
-AbsolutePath = Annotated[str, Checked(_is_path)]
 
 
 @dataclass(frozen=True, slots=True)

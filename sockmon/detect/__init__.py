@@ -19,9 +19,9 @@ from sockmon.detect import (
     time_wait_pressure,
 )
 from sockmon.detect.detector import Detector, DetectorLimits
+from sockmon.model.detector_input import Sight
 from sockmon.model.finding import Finding
 from sockmon.model.limits import Limits
-from sockmon.model.sight import Sight
 
 ALL: tuple[Detector, ...] = (
     close_wait_leak.DETECTOR,

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect.detector import HYSTERESIS, Detector, DetectorLimits, Ratio, severity
-from sockmon.detect.telling import inodes, only, per_second, percent, who
-from sockmon.model.finding import Finding, FindingKey, Group, Severity, Subject
+from sockmon.detect.evidence import inodes, only, per_second, percent, who
+from sockmon.model.detector_input import Sight
+from sockmon.model.finding import Finding, FindingKey, Severity, Subject
 from sockmon.model.listeners import ListenQueue
-from sockmon.model.sight import Sight
+from sockmon.model.owner import Group
 from sockmon.model.states import TcpState
 
 NAME = "accept_queue"

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from sockmon.detect.confirm import REMEMBERED_SECONDS
 from sockmon.detect.detector import Count, Detector, DetectorLimits, Ratio, Seconds, severity
-from sockmon.detect.telling import first_aid, inodes, only, percent, place, who
-from sockmon.detect.wording import REASON
+from sockmon.detect.evidence import first_aid, inodes, only, percent, place, who
+from sockmon.detect.finding_text import REASON
 from sockmon.durations import roughly
 from sockmon.model import close_wait
-from sockmon.model.finding import Finding, FindingKey, Group, Owner, Severity, Subject
+from sockmon.model.detector_input import Sight
+from sockmon.model.finding import Finding, FindingKey, Severity, Subject
+from sockmon.model.owner import Group, Owner
 from sockmon.model.ports import robust_slope
-from sockmon.model.sight import Sight
 
 NAME = "close_wait_leak"
 

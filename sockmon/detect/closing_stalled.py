@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect.detector import Count, Detector, DetectorLimits, Seconds, judge_groups
-from sockmon.detect.telling import inodes, only, place
+from sockmon.detect.evidence import inodes, only, place
 from sockmon.durations import roughly
-from sockmon.model.finding import Finding, Group
-from sockmon.model.sight import Sight
+from sockmon.model.detector_input import Sight
+from sockmon.model.finding import Finding
+from sockmon.model.owner import Group
 from sockmon.model.states import TcpState
 
 NAME = "closing_stalled"

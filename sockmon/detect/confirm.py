@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from sockmon.model.detector_input import Past
 from sockmon.model.finding import Finding, FindingKey
-from sockmon.model.sight import Past
 
 #: Samples are kept this long: growth is told over the last five minutes.
 REMEMBERED_SECONDS = 600.0

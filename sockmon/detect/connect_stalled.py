@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.detect.backoff import seconds_to_connect, seconds_to_give_up
 from sockmon.detect.detector import HYSTERESIS, Count, Detector, DetectorLimits, severity
-from sockmon.detect.telling import inodes, only
+from sockmon.detect.evidence import inodes, only
+from sockmon.detect.syn_retries import seconds_to_connect, seconds_to_give_up
 from sockmon.durations import roughly
+from sockmon.model.detector_input import Sight
 from sockmon.model.finding import Finding, FindingKey, Subject
 from sockmon.model.limits import PORTS, TcpSettings
-from sockmon.model.sight import Sight
 from sockmon.model.states import TcpState
 
 NAME = "connect_stalled"

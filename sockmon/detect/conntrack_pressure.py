@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sockmon.detect.detector import Detector, DetectorLimits, Ratio, severity
-from sockmon.detect.telling import percent
+from sockmon.detect.evidence import percent
+from sockmon.model.detector_input import Sight
 from sockmon.model.finding import Finding, FindingKey, Subject
-from sockmon.model.sight import Sight
 
 NAME = "conntrack_pressure"
 

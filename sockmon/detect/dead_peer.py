@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect.detector import Count, Detector, DetectorLimits, judge_groups
-from sockmon.detect.telling import inodes, only, place, who
-from sockmon.model.finding import Finding, FindingKey, Group
-from sockmon.model.sight import Sight
+from sockmon.detect.evidence import inodes, only, place, who
+from sockmon.model.detector_input import Sight
+from sockmon.model.finding import Finding, FindingKey
+from sockmon.model.owner import Group
 from sockmon.model.states import TcpState
 
 NAME = "dead_peer"

@@ -9,8 +9,9 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from sockmon.durations import DurationField
-from sockmon.model.finding import Finding, FindingKey, Group, Severity, Subject
-from sockmon.model.sight import Sight
+from sockmon.model.detector_input import Sight
+from sockmon.model.finding import Finding, FindingKey, Severity, Subject
+from sockmon.model.owner import Group
 
 Seconds = Annotated[float, DurationField(), Ge(0.0)]
 Ratio = Annotated[float, Gt(0.0), Le(1.0)]

@@ -14,20 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.detect.detector import (
-    HYSTERESIS,
-    Detector,
-    DetectorLimits,
-    Ratio,
-    Seconds,
-    severity,
-)
-from sockmon.detect.telling import inodes, percent
+from sockmon.detect.detector import HYSTERESIS, Detector, DetectorLimits, Ratio, Seconds, severity
+from sockmon.detect.evidence import inodes, percent
 from sockmon.durations import roughly
+from sockmon.model.detector_input import Sight
 from sockmon.model.finding import Finding, FindingKey, Severity, Subject
 from sockmon.model.limits import PortRange
 from sockmon.model.ports import Destination, PortUse
-from sockmon.model.sight import Sight
 from sockmon.model.states import TcpState
 from sockmon.model.table import Column, IPAddress
 

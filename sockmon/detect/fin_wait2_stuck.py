@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect.detector import Count, Detector, DetectorLimits, judge_groups
-from sockmon.detect.telling import inodes, only, place, who
+from sockmon.detect.evidence import inodes, only, place, who
 from sockmon.durations import roughly
-from sockmon.model.finding import Finding, Group
+from sockmon.model.detector_input import Sight
+from sockmon.model.finding import Finding
+from sockmon.model.owner import Group
 from sockmon.model.roles import Role
-from sockmon.model.sight import Sight
 from sockmon.model.states import TcpState
 
 NAME = "fin_wait2_stuck"

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from sockmon.detect.detector import Detector, DetectorLimits, Ratio, severity
-from sockmon.detect.telling import per_second, percent
+from sockmon.detect.evidence import per_second, percent
+from sockmon.model.detector_input import Sight
 from sockmon.model.finding import Finding, FindingKey, Subject
-from sockmon.model.sight import Sight
 from sockmon.model.states import TcpState
 
 NAME = "orphan_pressure"

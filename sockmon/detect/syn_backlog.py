@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect.detector import Detector, DetectorLimits, Ratio, severity
-from sockmon.detect.telling import inodes, only, per_second, percent
+from sockmon.detect.evidence import inodes, only, per_second, percent
+from sockmon.model.detector_input import Sight
 from sockmon.model.finding import Finding, FindingKey, Severity, Subject
-from sockmon.model.sight import Sight
 from sockmon.model.states import TcpState
 
 NAME = "syn_backlog"

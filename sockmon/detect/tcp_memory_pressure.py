@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from sockmon.detect.detector import Detector, DetectorLimits, Ratio, severity
-from sockmon.detect.telling import only, per_second, percent
+from sockmon.detect.evidence import only, per_second, percent
+from sockmon.model.detector_input import Sight
 from sockmon.model.finding import Finding, FindingKey, Subject
 from sockmon.model.limits import TcpMemoryLimits
-from sockmon.model.sight import Sight
 from sockmon.model.states import TcpState
 
 NAME = "tcp_memory_pressure"

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from sockmon.alert.labels import alert_name
-from sockmon.config import Config
 from sockmon.detect import limits_of
-from sockmon.drill.bounds import Bound, Resource, tightest
+from sockmon.drill.safety_limits import Bound, Resource, tightest
 from sockmon.drill.scenarios import SCENARIOS, Scenario, Trouble
 from sockmon.drill.timing import Timing
 from sockmon.durations import format_duration
 from sockmon.model.limits import Limits
+from sockmon.settings import Config
 
 #: Some more than the detector needs, and what is made when no allowed number would be enough.
 _MARGIN = 1.2

@@ -6,12 +6,12 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sockmon.detect.backoff import seconds_to_connect
-from sockmon.drill import conditions
-from sockmon.drill.held import Held
-from sockmon.drill.link import linked
-from sockmon.drill.netns import NetNs
-from sockmon.drill.terms import Role
+from sockmon.detect.syn_retries import seconds_to_connect
+from sockmon.drill.lab import conditions
+from sockmon.drill.lab.addresses import Role
+from sockmon.drill.lab.held_sockets import Held
+from sockmon.drill.lab.netns import NetNs
+from sockmon.drill.lab.veth_link import linked
 from sockmon.drill.timing import seconds_until_retransmits
 from sockmon.model.limits import Limits
 from sockmon.model.ports import TIME_WAIT_MS

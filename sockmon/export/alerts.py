@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily as Gauge
 from prometheus_client.core import Metric
 
 from sockmon.alert.lifecycle import Alert
-from sockmon.alert.notify.courier import Notifications
+from sockmon.alert.notify.sender import Notifications
 from sockmon.alert.records import counted
 
 

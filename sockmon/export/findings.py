@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sockmon.model.finding import Finding, Owner, Process
+from sockmon.model.finding import Finding, worst_first
+from sockmon.model.owner import Owner, Process
 
 Json = dict[str, Any]
 
@@ -11,11 +12,6 @@ Json = dict[str, Any]
 def findings(found: Iterable[Finding]) -> list[Json]:
     """Render findings, worst first."""
     return [_finding(finding) for finding in worst_first(found)]
-
-
-def worst_first(found: Iterable[Finding]) -> list[Finding]:
-    """Sort critical before warning, then by how far beyond the limit."""
-    return sorted(found, key=lambda f: (f.severity != "critical", -f.value / (f.limit or 1)))
 
 
 def _finding(finding: Finding) -> Json:

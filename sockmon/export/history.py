@@ -15,7 +15,7 @@
                          "labels": {...}, "summary": "..."}]
     }
 
-Each series is as long as `times`; model/reading.py names them. null in a series: not known, since
+Each series is as long as `times`; history/sample.py names them. null in a series: not known, since
 it could not be read, or nobody polled, or the port was not watched yet; of the forecast, no end in
 sight. Groups come largest first, changes oldest first; `state` is `firing` or `resolved`.
 """
@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.model.past import COARSE, SPANS, Columns, NamespacePast, Past, Range
-from sockmon.model.reading import GROUP_SERIES, SERIES, Reading, Watched
+from sockmon.history.sample import GROUP_SERIES, SERIES, Reading, Watched
+from sockmon.history.snapshot import COARSE, SPANS, Columns, NamespacePast, Past, Range
 
 Json = dict[str, Any]
 

@@ -7,7 +7,8 @@ from typing import Any
 from sockmon.export.findings import findings
 from sockmon.model.counts import PortGroup, StateCounts
 from sockmon.model.limits import Limits
-from sockmon.model.observation import NamespaceObservation, Observation, Ports, Timed
+from sockmon.model.moment import Timed
+from sockmon.model.observation import NamespaceObservation, Observation, Ports
 from sockmon.model.states import TcpState
 
 Json = dict[str, Any]

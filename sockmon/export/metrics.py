@@ -14,8 +14,9 @@ from prometheus_client.core import Metric
 from sockmon.export import diagnosis, polls
 from sockmon.model.counts import PortGroup, StateCounts
 from sockmon.model.limits import Limits
-from sockmon.model.observation import NamespaceObservation, Observation, Ports, Timed
-from sockmon.model.series import OTHER
+from sockmon.model.moment import Timed
+from sockmon.model.names import OTHER
+from sockmon.model.observation import NamespaceObservation, Observation, Ports
 from sockmon.model.states import TcpState
 
 #: UDP has connected sockets and others: the kernel calls them ESTABLISHED and CLOSE.

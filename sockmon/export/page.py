@@ -42,9 +42,9 @@ from sockmon.alert.labels import alert_name, labels_of, runbook_url
 from sockmon.alert.lifecycle import Alert
 from sockmon.alert.records import shown
 from sockmon.export import json
-from sockmon.export.findings import findings, worst_first
+from sockmon.export.findings import findings
 from sockmon.model.ages import AGE_BUCKETS
-from sockmon.model.finding import Finding
+from sockmon.model.finding import Finding, worst_first
 from sockmon.model.observation import NamespaceObservation, Observation
 from sockmon.model.states import TcpState
 from sockmon.text import one_line

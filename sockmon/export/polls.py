@@ -8,7 +8,8 @@ from prometheus_client.core import GaugeMetricFamily as Gauge
 from prometheus_client.core import HistogramMetricFamily as Histogram
 from prometheus_client.core import Metric
 
-from sockmon.model.observation import DURATION_BUCKETS, Observation, PollStatistics
+from sockmon.model.observation import Observation
+from sockmon.model.poll_statistics import DURATION_BUCKETS, PollStatistics
 
 
 def families(observation: Observation) -> Iterator[Metric]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from sockmon.model.finding import Group, Owner, Process
-from sockmon.text import one_line
+from sockmon.model.owner import Group, Owner, Process
+from sockmon.text import label, one_line
 
 _CONTAINER = re.compile(r"(?:^|[-:/])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
 _UNIT = re.compile(r"\.(?:service|scope|socket)$")
@@ -21,7 +21,6 @@ NAME_SHOWN = 100
 #: An answer about a group's processes is believed this long; PIDs and descriptors move on.
 _BELIEVED_SECONDS = 30.0
 _PROCESSES_SHOWN = 5
-_NOT_A_LABEL = re.compile(r"[^A-Za-z0-9._@:+-]")
 _DESCRIPTOR_LIMIT = re.compile(r"^Max open files +([0-9]+) ", re.MULTILINE)
 
 
@@ -87,11 +86,6 @@ class OwnerFinder:
         unit = self._units.get(group.cgroup_id)
         name = processes[0].name if processes else "unknown"
         return Owner(label(unit or name), unit, tuple(processes))
-
-
-def label(name: str) -> str:
-    """Make a process's own name fit for a metric label: bounded, and only plain characters."""
-    return _NOT_A_LABEL.sub("_", name)[:40] or "unknown"
 
 
 def _unit(path: str) -> str | None:

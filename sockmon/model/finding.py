@@ -1,46 +1,16 @@
 """What is wrong, with whom, and what to do: the value that alerts and people are told."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+from sockmon.model.owner import Group, Owner
 from sockmon.model.roles import Role
 
 Severity = Literal["warning", "critical"]
 
 #: Least serious first.
 SEVERITIES: tuple[Severity, ...] = ("warning", "critical")
-
-
-class Group(NamedTuple):
-    """Sockets of one (role, port) in one cgroup: one service's, as a rule. 0: in none."""
-
-    role: Role
-    port: int
-    cgroup_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process that holds sockets; `name` is its own choice: show it, never trust it.
-
-    `started` (Unix seconds) tells it from a later process of the same PID.
-    """
-
-    pid: int
-    name: str
-    fds: int | None = None
-    fd_limit: int | None = None
-    started: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Who holds a group's sockets. `label` is fit for a metric: unit, container or process name."""
-
-    label: str
-    unit: str | None = None
-    processes: tuple[Process, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +56,8 @@ class Finding:
 
 
 FindingKey = tuple[str, str, Subject]
+
+
+def worst_first(found: Iterable[Finding]) -> list[Finding]:
+    """Sort critical before warning, then by how far beyond the limit."""
+    return sorted(found, key=lambda f: (f.severity != "critical", -f.value / (f.limit or 1)))

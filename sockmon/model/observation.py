@@ -4,40 +4,22 @@ Each part carries the moment of its own last success, so that a part that failed
 shown as old, never as zero.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
 
 from sockmon.model.ages import AgeHistogram
 from sockmon.model.counts import PortGroup, StateCounts
 from sockmon.model.finding import Finding
 from sockmon.model.limits import Limits
 from sockmon.model.listeners import ListenQueue
+from sockmon.model.moment import Moment, T, Timed
+from sockmon.model.poll_statistics import Failure, PollStatistics
 from sockmon.model.ports import EphemeralPorts
 from sockmon.model.roles import Role
-from sockmon.model.series import OTHER
 from sockmon.model.states import TcpState
-
-T = TypeVar("T")
 
 #: A part older than this many poll intervals is withdrawn rather than believed.
 STALE_AFTER_INTERVALS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """One instant on two clocks, in seconds: `monotonic` to reckon with, `wall` (Unix) to show."""
-
-    monotonic: float
-    wall: float
-
-
-@dataclass(frozen=True, slots=True)
-class Timed(Generic[T]):
-    """A part and the moment at which it was true."""
-
-    value: T
-    at: Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +67,6 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """Something that could not be read in this poll."""
-
-    netns: str
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class NamespaceObservation:
     """One network namespace; a part is None until it has succeeded once.
 
@@ -113,37 +86,6 @@ class NamespaceObservation:
     beat: float = 0.0
     degraded: bool = False
     folded: bool = False
-
-
-#: Upper bounds of sockmon_poll_duration_seconds' buckets.
-DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-
-
-@dataclass(frozen=True, slots=True)
-class PollStatistics:
-    """What polling has cost and how often it failed, since the daemon started."""
-
-    polls: int = 0
-    errors: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    duration_counts: tuple[int, ...] = (0,) * (len(DURATION_BUCKETS) + 1)
-    duration_sum: float = 0.0
-
-    def polled(
-        self, seconds: float, failures: tuple[Failure, ...], namespaces: Collection[str]
-    ) -> "PollStatistics":
-        """Add one poll. namespaces: those with series of their own; all others are in OTHER.
-
-        The errors of one that is no longer among these are forgotten.
-        """
-        kept = {*namespaces, OTHER}
-        errors = {key: count for key, count in self.errors.items() if key[0] in kept}
-        for failure in failures:
-            key = failure.netns if failure.netns in kept else OTHER, failure.reason
-            errors[key] = errors.get(key, 0) + 1
-        bucket = sum(seconds > bound for bound in DURATION_BUCKETS)
-        counts = list(self.duration_counts)
-        counts[bucket] += 1
-        return PollStatistics(self.polls + 1, errors, tuple(counts), self.duration_sum + seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +113,7 @@ class Observation:
     interval: float
     namespaces: tuple[NamespaceObservation, ...]
     failures: tuple[Failure, ...] = ()
-    statistics: PollStatistics = PollStatistics()
+    statistics: PollStatistics = field(default_factory=PollStatistics)
     neighbours: Neighbours | None = None
     unseen: frozenset[str] | None = frozenset()
     hints: tuple[str, ...] = ()

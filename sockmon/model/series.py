@@ -5,7 +5,7 @@ has fallen out of rank, and a state it has once shown stays with it, at zero. Al
 folded into one group a role.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,27 +17,6 @@ from sockmon.model.states import STATE_SLOTS, TcpState
 KEPT_FOR_SECONDS = 600.0
 #: However fast ranks churn, no more than this many times `top` groups are shown.
 KEPT_TIMES_TOP = 4
-#: The label under which all those are counted that are not shown one by one.
-OTHER = "other"
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A namespace that wants series of its own."""
-
-    name: str
-    troubled: bool
-    sockets: int
-
-
-def shown_namespaces(
-    candidates: Iterable[Candidate], before: Collection[str], top: int
-) -> frozenset[str]:
-    """Choose no more than `top`: the troubled, then those shown before, then the largest."""
-    ranked = sorted(
-        candidates, key=lambda one: (not one.troubled, one.name not in before, -one.sockets)
-    )
-    return frozenset(one.name for one in ranked[:top])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from sockmon import __version__
+from sockmon.commands.cli import main
 from sockmon.detect import ALL
-from sockmon.kernel.replay import replay
-from sockmon.kernel.source import KernelSource
-from sockmon.ui.cli import main
-from sockmon.ui.count import KEYS
+from sockmon.kernel.netlink.replay import replay
+from sockmon.kernel.netlink.source import KernelSource
+from sockmon.poll.count import KEYS
 from tests.conftest import REPOSITORY, component
 from tests.recorded import MIXED, QUIET
 

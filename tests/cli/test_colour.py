@@ -17,8 +17,8 @@ from tests.recorded import MIXED, QUIET
 _PROGRAM = """\
 import sys
 from pathlib import Path
-from sockmon.kernel.replay import replay
-from sockmon.ui.cli import main
+from sockmon.kernel.netlink.replay import replay
+from sockmon.commands.cli import main
 sys.exit(main(sys.argv[2:], lambda _: replay(Path(sys.argv[1]))))
 """
 _SPEAKS_OF_COLOUR = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TERM"}

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from sockmon.alert.labels import RUNBOOKS
-from sockmon.alert.rule_texts import BLIND, DETECTED, DOWN, FAILING, WHERE
 from sockmon.durations import parse_duration
+from sockmon.rules.annotations import BLIND, DETECTED, DOWN, FAILING, WHERE
 from tests.deploy.alert_cases import CASES, WELL, Case
 from tests.deploy.promtool import ALERTS, STEP, rules_of, run_unit_tests, samples, unit_test
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sockmon.config import Config, load, parse
+from sockmon.settings import Config, load, parse
 from tests.conftest import REPOSITORY
 from tests.deploy.leaking import LEAK_PORT, LEAKS, firing, leak
 from tests.deploy.probing import PROBE, confined

@@ -5,11 +5,11 @@
 (or across a `Link`) and clean up after themselves. Nothing here asks sockmon anything.
 """
 
-from sockmon.drill.held import Held, census
-from sockmon.drill.link import CLIENT, SERVER, Link, linked
-from sockmon.drill.netns import NetNs
-from sockmon.drill.terms import LOOPBACK, AddressKind, Host, Role, TcpState
-from sockmon.drill.waiting import eventually
+from sockmon.drill.lab.addresses import LOOPBACK, AddressKind, Host, Role, TcpState
+from sockmon.drill.lab.held_sockets import Held, census
+from sockmon.drill.lab.netns import NetNs
+from sockmon.drill.lab.veth_link import CLIENT, SERVER, Link, linked
+from sockmon.drill.lab.wait_until import eventually
 from tests.lab import experiments, states
 
 __all__ = [

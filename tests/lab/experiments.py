@@ -1,7 +1,7 @@
 """The experiments of DIAGNOSIS.md: conditions that are trouble, or only look like it.
 
-Those that are drills too come from `sockmon.drill.conditions`. Those that hold one state still, and
-no more, are in `states`:
+Those that are drills too come from `sockmon.drill.lab.conditions`. Those that hold one state still,
+and no more, are in `states`:
 
 - fin-wait2: `states.fin_wait2`
 - time-wait, closed first by client or server: `states.time_wait(closed_first_by=...)`
@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sockmon.drill.conditions import (
+from sockmon.drill.lab.addresses import AddressKind, Role, TcpState
+from sockmon.drill.lab.conditions import (
     REQUEST,
     PortExhaustion,
     accept_queue,
@@ -25,16 +26,15 @@ from sockmon.drill.conditions import (
     last_ack,
     port_exhaustion,
 )
-from sockmon.drill.held import Held, held_connections, settled
-from sockmon.drill.netns import NetNs
-from sockmon.drill.sockets import (
+from sockmon.drill.lab.held_sockets import Held, held_connections, settled
+from sockmon.drill.lab.netns import NetNs
+from sockmon.drill.lab.sockets import (
     close_in_turn,
     connected,
     connections,
     reset_on_close,
     service_address,
 )
-from sockmon.drill.terms import AddressKind, Role, TcpState
 
 __all__ = [
     "LeakingProcess",

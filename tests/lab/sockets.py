@@ -1,6 +1,6 @@
 """Listeners, connections, and closing them without a trace: `sockmon drill`'s own."""
 
-from sockmon.drill.sockets import (
+from sockmon.drill.lab.sockets import (
     accepted,
     close_in_turn,
     connected,

@@ -2,7 +2,7 @@
 
 A state that a connection rests in is made on loopback. A state that lasts only until the peer
 answers is made against a `TunPeer`, which never does. Those that `sockmon drill` makes too come
-from `sockmon.drill.conditions`.
+from `sockmon.drill.lab.conditions`.
 """
 
 import socket
@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Protocol
 
-from sockmon.drill.conditions import fin_wait2, half_closed, time_wait
-from sockmon.drill.held import HALF_CLOSED, Held, held_connections, settled
-from sockmon.drill.netns import NetNs
-from sockmon.drill.sockets import (
+from sockmon.drill.lab.addresses import LOOPBACK, AddressKind, Role, TcpState
+from sockmon.drill.lab.conditions import fin_wait2, half_closed, time_wait
+from sockmon.drill.lab.held_sockets import HALF_CLOSED, Held, held_connections, settled
+from sockmon.drill.lab.netns import NetNs
+from sockmon.drill.lab.sockets import (
     accepted,
     connecting,
     connections,
@@ -22,7 +23,6 @@ from sockmon.drill.sockets import (
     read_to_end,
     reset_on_close,
 )
-from sockmon.drill.terms import LOOPBACK, AddressKind, Role, TcpState
 from tests.lab.tunpeer import RemoteClient, tun_peer
 
 __all__ = [

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from io import FileIO
 from ipaddress import ip_address
 
-from sockmon.drill.device import bring_up
-from sockmon.drill.netns import NetNs
-from sockmon.drill.terms import AddressKind, Host
+from sockmon.drill.lab.addresses import AddressKind, Host
+from sockmon.drill.lab.netns import NetNs
+from sockmon.drill.lab.veth_link import bring_up
 from tests.lab.packets import Segment, TcpFlag
 
 TUNSETIFF = 0x400454CA  # linux/if_tun.h

@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sockmon.alert.alerter import Alerter
 from sockmon.alert.lifecycle import FixedWaits
+from sockmon.alert.manager import Alerter
 from sockmon.alert.notify.webhook import fingerprint, message
 from sockmon.alert.settings import Alerting, AlertmanagerSettings, Authorization
 from sockmon.clock import now
 from sockmon.model.finding import Finding
-from sockmon.statefile import StateFile, boot_id
+from sockmon.state.file import StateFile, boot_id
 from tests.lab import NetNs, eventually
 from tests.servers import ALERTMANAGER_PORT, Alertmanager, hook_in
 from tests.unit.alert.hooks import Hook, hook

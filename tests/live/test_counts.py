@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sockmon.kernel.source import KernelSource
+from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.ages import LastHeard
 from sockmon.model.counts import GroupKey
 from sockmon.model.states import RESTING_STATES

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sockmon.drill.sockets import accepted, connected, listening
+from sockmon.drill.lab.sockets import accepted, connected, listening
 from tests.lab import AddressKind, NetNs, eventually, experiments
 from tests.running import PORT, running_daemon
 

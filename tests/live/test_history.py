@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from sockmon.historyfile import HistoryFile
-from sockmon.model.observation import Moment
-from sockmon.statefile import boot_id
+from sockmon.history.file import HistoryFile
+from sockmon.model.moment import Moment
+from sockmon.state.file import boot_id
 from tests.lab import NetNs, eventually, experiments, states
 from tests.running import PORT, RunningDaemon, running_daemon
 

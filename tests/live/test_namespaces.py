@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from sockmon.clock import now
-from sockmon.kernel import entering
 from sockmon.kernel.errors import NamespaceError
-from sockmon.kernel.outside import OutsideSource
-from sockmon.kernel.places import Place, directory_of
-from sockmon.kernel.source import KernelSource
+from sockmon.kernel.netlink.source import KernelSource
+from sockmon.kernel.netns import setns
+from sockmon.kernel.netns.discovery import Place, directory_of
+from sockmon.kernel.netns.procfs_source import OutsideSource
 from sockmon.model.observation import NamespaceObservation, Observation
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
@@ -126,12 +126,12 @@ def test_entering_moves_nobody_else_and_never_into_another_namespace() -> None:
     before = where.readlink()
     with NetNs() as netns:
         path, inode = Path(netns.path), inode_of(netns)
-        assert entering.inside(path, inode, where.readlink) == Path(f"net:[{inode}]")
+        assert setns.inside(path, inode, where.readlink) == Path(f"net:[{inode}]")
         with pytest.raises(NamespaceError) as refused:
-            entering.inside(path, inode + 1, where.readlink)
+            setns.inside(path, inode + 1, where.readlink)
         assert refused.value.reason == "gone"
     with pytest.raises(NamespaceError) as refused:
-        entering.inside(path, inode, where.readlink)
+        setns.inside(path, inode, where.readlink)
     assert refused.value.reason == "gone"
     assert where.readlink() == before
 
@@ -206,8 +206,8 @@ def test_what_is_seen_from_outside_is_marked() -> None:
         from sockmon.clock import now
         from sockmon.config import Config, Poll
         from sockmon.export import json as render
-        from sockmon.kernel.source import KernelSource
-        from sockmon.monitor import Monitor
+        from sockmon.kernel.netlink.source import KernelSource
+        from sockmon.poll.poller import Monitor
         monitor = Monitor(KernelSource.live(), Config(poll=Poll(namespaces="all")))
         monitor.poll(now)
         json.dump(render.observation(monitor.poll(now)), sys.stdout)

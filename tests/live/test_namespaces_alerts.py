@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sockmon.clock import now
-from sockmon.config import parse
+from sockmon.settings import parse
 from tests.everywhere import CONFIG, WITHIN, leaks, shown, watching
 from tests.lab import NetNs, eventually, experiments, states
 from tests.polling import EVERYWHERE, polling

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sockmon.clock import now
-from sockmon.kernel.places import Place
+from sockmon.kernel.netns.discovery import Place
 from sockmon.model.observation import Observation
 from sockmon.model.states import TcpState
 from tests.lab import NetNs, eventually, states

@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 
 from sockmon.clock import now
-from sockmon.config import Config, Poll, parse
 from sockmon.kernel.errors import HelperError, NamespaceError
-from sockmon.kernel.helper.client import HelperAccess
-from sockmon.kernel.namespaces import Neighbour, Neighbourhood
+from sockmon.kernel.netlink.source import KernelSource
+from sockmon.kernel.netns.helper.client import HelperAccess
+from sockmon.kernel.netns.tracker import Neighbour, Neighbourhood
 from sockmon.kernel.procfs import read_limits
-from sockmon.kernel.source import KernelSource
-from sockmon.model.observation import Moment, Observation
-from sockmon.namespace import NamespaceMonitor
+from sockmon.model.moment import Moment
+from sockmon.model.observation import Observation
+from sockmon.poll.namespace_poller import NamespaceMonitor
+from sockmon.settings import Config, Poll, parse
 from tests.helping import RunningHelper, looked, running_helper
 from tests.lab import NetNs, eventually, experiments, states
 from tests.polling import polling

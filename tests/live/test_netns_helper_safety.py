@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.kernel import uapi
 from sockmon.kernel.errors import HelperError, NamespaceError
-from sockmon.kernel.helper.client import HelperAccess
-from sockmon.kernel.helper.messages import REQUEST_BYTES, Ask, Request
-from sockmon.kernel.places import Place
-from sockmon.kernel.sockdiag import NetlinkTransport
+from sockmon.kernel.netlink import uapi
+from sockmon.kernel.netlink.sockdiag import NetlinkTransport
+from sockmon.kernel.netns.discovery import Place
+from sockmon.kernel.netns.helper.client import HelperAccess
+from sockmon.kernel.netns.helper.protocol import REQUEST_BYTES, Ask, Request
 from tests.helping import CONFINED, RunningHelper, looked, running_helper
 from tests.lab import NetNs, eventually
 from tests.resident import inode_of, open_files

@@ -7,11 +7,12 @@ from itertools import pairwise
 
 import pytest
 
-from sockmon.config import Config, parse
-from sockmon.kernel.source import KernelSource
-from sockmon.model.observation import Moment, NamespaceObservation
+from sockmon.kernel.netlink.source import KernelSource
+from sockmon.model.moment import Moment
+from sockmon.model.observation import NamespaceObservation
 from sockmon.model.states import TcpState
-from sockmon.monitor import Monitor
+from sockmon.poll.poller import Monitor
+from sockmon.settings import Config, parse
 from tests.lab import AddressKind, NetNs, states
 from tests.lab.sockets import connected, connections, kept, listening
 from tests.polling import polling

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.config import parse
 from sockmon.kernel.errors import ProcError
-from sockmon.kernel.places import Place
-from sockmon.kernel.source import KernelSource
+from sockmon.kernel.netlink.source import KernelSource
+from sockmon.kernel.netns.discovery import Place
 from sockmon.model.observation import NamespaceObservation
-from sockmon.monitor import Monitor
+from sockmon.poll.poller import Monitor
+from sockmon.settings import parse
 from tests.clocks import clock, costing
 from tests.lab import NetNs, experiments, states
 from tests.polling import polling

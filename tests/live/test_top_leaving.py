@@ -76,7 +76,7 @@ def test_it_ends_even_if_its_terminal_takes_no_output(top: Terminal) -> None:
 def test_without_its_extra_it_says_how_to_have_it(netns: NetNs) -> None:
     program = (
         "import sys; sys.modules['textual'] = None;"
-        "from sockmon.ui.cli import main; sys.exit(main(['top']))"
+        "from sockmon.commands.cli import main; sys.exit(main(['top']))"
     )
     with Terminal.running(netns, (sys.executable, "-c", program)) as top:
         assert top.process.wait(20) == 2

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.ui.web.passwords import WAITING_OF_ONE
+from sockmon.web.security.passwords import WAITING_OF_ONE
 from tests.lab import NetNs, eventually, states
 from tests.pki import Authority
 from tests.running import PORT

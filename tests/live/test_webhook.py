@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sockmon.alert.alerter import Alerter
 from sockmon.alert.lifecycle import FixedWaits
+from sockmon.alert.manager import Alerter
 from sockmon.alert.settings import Alerting, WebhookSettings
 from sockmon.clock import now
 from sockmon.model.finding import Finding
-from sockmon.statefile import StateFile, boot_id
+from sockmon.state.file import StateFile, boot_id
 from tests.lab import SERVER, Link, NetNs, eventually
 from tests.unit.alert.hooks import Hook, hook
 from tests.unit.alert.making import DETECTOR, finding

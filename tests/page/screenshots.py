@@ -14,7 +14,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, ViewportSize
 
-from sockmon.drill.sockets import abort, accepted, close_in_turn, connected, listening
+from sockmon.drill.lab.sockets import abort, accepted, close_in_turn, connected, listening
 from tests.lab import AddressKind, NetNs, states
 from tests.page.browser import ORIGIN, PHONE, chromium
 from tests.page.containers import containers

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.conftest import REPOSITORY
 
-_SOURCE = REPOSITORY / "sockmon/ui/web/page"
+_SOURCE = REPOSITORY / "page"
 
 
 def installed(directory: Path) -> Path:

@@ -12,7 +12,7 @@ from tests.lab import NetNs
 from tests.page.source import npm
 from tests.running import RunningDaemon, running_daemon
 
-BUILT = REPOSITORY / "sockmon/ui/web/static"
+BUILT = REPOSITORY / "sockmon/web/static"
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_the_build_is_reproducible_and_its_own_tests_pass(source: Path) -> None:
     npm(source, "run", "check")
     npm(source, "test")
     npm(source, "run", "build")
-    assert contents(source.parent / "static") == contents(BUILT), (
+    assert contents(source.parent / "sockmon/web/static") == contents(BUILT), (
         "run `make page`, and commit what it built"
     )
 

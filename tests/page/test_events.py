@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.ui.web.events import STREAMS
+from sockmon.web.events import STREAMS
 from tests.lab import NetNs, eventually, states
 from tests.page.streams import Stream, listening
 from tests.running import RunningDaemon, running_daemon

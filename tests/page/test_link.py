@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 from playwright.sync_api import Route, expect
 
-from sockmon.ui.web.events import STREAMS
+from sockmon.web.events import STREAMS
 from tests.page.browser import ORIGIN
 from tests.page.conftest import Site
 from tests.page.streams import listening

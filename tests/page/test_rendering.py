@@ -13,9 +13,9 @@ from sockmon.export import page
 from sockmon.export.alerts import AlertingStatus
 from sockmon.export.metrics import Build, Reload
 from sockmon.export.page import LISTED
-from sockmon.model.observation import Failure
-from sockmon.ui.web.board import Board
-from sockmon.ui.web.events import EventsEndpoint
+from sockmon.model.poll_statistics import Failure
+from sockmon.web.daemon_status import Board
+from sockmon.web.events import EventsEndpoint
 from tests.unit.alert.making import finding, firing, resolved
 from tests.unit.polls import at, everything, poll, saw
 

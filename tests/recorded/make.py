@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from sockmon.kernel.replay import record
+from sockmon.kernel.netlink.replay import record
 from tests.lab import AddressKind, NetNs, Role, experiments, states
 from tests.lab.sockets import close_in_turn, connections
 from tests.recorded import MIXED, QUIET

@@ -12,12 +12,13 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from sockmon.config import Config
 from sockmon.export import metrics
 from sockmon.export.metrics import Build, Reload
-from sockmon.kernel.replay import replay
-from sockmon.model.observation import Moment, Observation
-from sockmon.monitor import Monitor
+from sockmon.kernel.netlink.replay import replay
+from sockmon.model.moment import Moment
+from sockmon.model.observation import Observation
+from sockmon.poll.poller import Monitor
+from sockmon.settings import Config
 from tests.recorded import MIXED
 
 BUILD = Build("1.2.3", "3.14.0")

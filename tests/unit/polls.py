@@ -3,21 +3,20 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from sockmon.history.snapshot import Past, Range, Row
+from sockmon.history.store import History
 from sockmon.model.counts import GroupKey, PortGroup
 from sockmon.model.finding import Finding
-from sockmon.model.history import History
 from sockmon.model.limits import Limits, Sockstat
 from sockmon.model.listeners import ListenQueue
+from sockmon.model.moment import Moment, Timed
 from sockmon.model.observation import (
     Diagnosis,
-    Moment,
     NamespaceObservation,
     Observation,
     Ports,
     StaleGroup,
-    Timed,
 )
-from sockmon.model.past import Past, Range, Row
 from sockmon.model.ports import EphemeralPorts
 from sockmon.model.states import STATE_SLOTS, TcpState
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.budget import SURE_SHARE, Account, Beat, Lane, Purses, Turn, in_turn
+from sockmon.poll.cpu_budget import SURE_SHARE, Account, Beat, Lane, Purses, Turn, in_turn
 
 INCOME = 0.25  # 5 % of a core, every 5 s
 

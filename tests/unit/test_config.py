@@ -7,9 +7,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sockmon import config
-from sockmon.config import Config, ConfigError, ListenAddress, Poll, Ports, Web, load, parse
+from sockmon import settings
+from sockmon.config.fields import ListenAddress
+from sockmon.config.load import ConfigError
 from sockmon.durations import format_duration, parse_duration, roughly
+from sockmon.settings import Config, Poll, Ports, Web, load, parse
 
 
 def problems(text: str | bytes) -> list[str]:
@@ -438,4 +440,4 @@ def test_the_defaults_pass_their_own_checks() -> None:
         web: {{listen_address: "{Web().listen_address}"}}
         ports: {{top: {Ports().top}, always: {list(Ports().always)}}}
     """
-    assert config.parse(defaults.encode(), "f") == Config()
+    assert settings.parse(defaults.encode(), "f") == Config()

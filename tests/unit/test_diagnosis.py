@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from sockmon.detect import Detect, limits_of
-from sockmon.diagnosis import Diagnostician
 from sockmon.kernel.owners import OwnerFinder
 from sockmon.model.ages import NOTHING_HEARD
 from sockmon.model.listeners import ListenDrops
 from sockmon.model.states import RESTING_STATES, TcpState
+from sockmon.poll.diagnosis import Diagnostician
 from tests.unit.detect.builders import NOW, Sock, sight
 
 LIMITS = limits_of(Detect())

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockmon.kernel.errors import HelperError, KernelError, NamespaceError, ProcError
-from sockmon.kernel.helper import messages
-from sockmon.kernel.helper.messages import Ask, MessageError, Page, Request, Sighting
-from sockmon.kernel.places import Place
+from sockmon.kernel.netns.discovery import Place
+from sockmon.kernel.netns.helper import protocol
+from sockmon.kernel.netns.helper.protocol import Ask, MessageError, Page, Request, Sighting
 from sockmon.model.limits import (
     Limits,
     PortRange,
@@ -59,13 +59,13 @@ words = ("operation", "reason", "detail", "hint")
 
 @given(requests)
 def test_a_request_comes_back_as_it_was(request: Request) -> None:
-    assert messages.parse_request(request.encode()) == request
+    assert protocol.parse_request(request.encode()) == request
 
 
-@given(st.binary(max_size=2 * messages.REQUEST_BYTES))
+@given(st.binary(max_size=2 * protocol.REQUEST_BYTES))
 def test_what_is_no_request_is_refused(data: bytes) -> None:
     try:
-        request = messages.parse_request(data)
+        request = protocol.parse_request(data)
     except MessageError:
         return
     assert request.encode() == data
@@ -74,15 +74,15 @@ def test_what_is_no_request_is_refused(data: bytes) -> None:
 def test_a_request_of_another_version_is_refused() -> None:
     data = Request(Ask.LOOK).encode()
     with pytest.raises(MessageError, match="version 9"):
-        messages.parse_request(b"\x09" + data[1:])
+        protocol.parse_request(b"\x09" + data[1:])
 
 
 @given(limits, st.lists(errors))
 def test_limits_come_back_as_they_were(told: Limits, failed: list[ProcError]) -> None:
-    data = messages.encode_answer(7, 0.25, messages.limits_body(told, failed))
-    answer = messages.parse_answer(data, 7)
+    data = protocol.encode_answer(7, 0.25, protocol.limits_body(told, failed))
+    answer = protocol.parse_answer(data, 7)
     assert (answer.cpu, answer.error) == (0.25, None)
-    read, errors_read = messages.parse_limits(answer.body)
+    read, errors_read = protocol.parse_limits(answer.body)
     assert read == told
     assert [said(error) for error in errors_read] == [said(error) for error in failed]
 
@@ -110,11 +110,11 @@ def pages_of(seen: list[Sighting]) -> list[Sighting]:
     rest, page = iter(seen), Page((), more=True)
     arrived: list[Sighting] = []
     while page.more:
-        data = messages.encode_answer(1, 0.0, messages.page_body(rest))
-        assert len(data) <= messages.ANSWER_BYTES
-        answer = messages.parse_answer(data, 1)
+        data = protocol.encode_answer(1, 0.0, protocol.page_body(rest))
+        assert len(data) <= protocol.ANSWER_BYTES
+        answer = protocol.parse_answer(data, 1)
         assert answer.error is None
-        page = messages.parse_page(answer.body)
+        page = protocol.parse_page(answer.body)
         arrived += page.sightings
     return arrived
 
@@ -122,8 +122,8 @@ def pages_of(seen: list[Sighting]) -> list[Sighting]:
 def test_an_answer_that_would_not_fit_is_an_error() -> None:
     """Whoever may change his namespace's settings must not be able to cut off all others."""
     huge = Limits(port_range=PortRange(1, 2, tuple((n, n) for n in range(0, 65536, 2))))
-    answer = messages.parse_answer(
-        messages.encode_answer(1, 0.0, messages.limits_body(huge, [])), 1
+    answer = protocol.parse_answer(
+        protocol.encode_answer(1, 0.0, protocol.limits_body(huge, [])), 1
     )
     assert isinstance(answer.error, NamespaceError)
     assert answer.error.reason == "too_large"
@@ -131,7 +131,7 @@ def test_an_answer_that_would_not_fit_is_an_error() -> None:
 
 @given(st.builds(NamespaceError, *[st.text()] * 4))
 def test_a_failure_comes_back_as_it_was(error: NamespaceError) -> None:
-    answer = messages.parse_answer(messages.encode_answer(3, 0.0, messages.refused(error)), 3)
+    answer = protocol.parse_answer(protocol.encode_answer(3, 0.0, protocol.refused(error)), 3)
     assert answer.error is not None
     assert said(answer.error) == said(error)
     assert not isinstance(answer.error, HelperError)
@@ -154,18 +154,18 @@ bodies = st.dictionaries(
 @given(st.binary() | anything.map(encoded))
 def test_what_is_no_answer_is_refused(data: bytes) -> None:
     with pytest.raises(MessageError):
-        messages.parse_answer(data, 1)
+        protocol.parse_answer(data, 1)
 
 
 @given(bodies)
 def test_no_answer_of_a_wrong_shape_gets_further(body: dict[str, Any]) -> None:
-    for parse in (messages.parse_page, messages.parse_limits, messages.parse_cgroup):
+    for parse in (protocol.parse_page, protocol.parse_limits, protocol.parse_cgroup):
         try:
             parse(body)
         except MessageError:
             continue
     try:
-        messages.parse_answer(encoded(body), 1)
+        protocol.parse_answer(encoded(body), 1)
     except MessageError:
         return
     assert body["number"] == 1
@@ -173,9 +173,9 @@ def test_no_answer_of_a_wrong_shape_gets_further(body: dict[str, Any]) -> None:
 
 def test_an_answer_nested_without_end_is_refused() -> None:
     with pytest.raises(MessageError):
-        messages.parse_answer(b"[" * messages.ANSWER_BYTES, 1)
+        protocol.parse_answer(b"[" * protocol.ANSWER_BYTES, 1)
 
 
 def test_an_answer_to_another_request_is_refused() -> None:
     with pytest.raises(MessageError, match="another request"):
-        messages.parse_answer(messages.encode_answer(1, 0.0, {}), 2)
+        protocol.parse_answer(protocol.encode_answer(1, 0.0, {}), 2)

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.model.history import CHANGES, History
-from sockmon.model.observation import STALE_AFTER_INTERVALS, Moment
-from sockmon.model.past import FULL, SPANS, AlertChange, Range, Row
-from sockmon.model.reading import SERIES
+from sockmon.history.sample import SERIES
+from sockmon.history.snapshot import FULL, SPANS, AlertChange, Range, Row
+from sockmon.history.store import CHANGES, History
+from sockmon.model.moment import Moment
+from sockmon.model.observation import STALE_AFTER_INTERVALS
 from tests.unit.alert.making import finding
 from tests.unit.polls import at, everything, past_of, poll, rows_of, saw
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from sockmon.alert.changes import changes
 from sockmon.alert.lifecycle import Alerts, FixedWaits, step
+from sockmon.history.snapshot import AlertChange
 from sockmon.model.finding import Finding
-from sockmon.model.past import AlertChange
 from tests.unit.alert.making import DETECTOR, at, finding, firing, only, resolved
 
 WAITS = {DETECTOR: FixedWaits(for_=10.0, keep_firing_for=10.0)}

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockmon.export.history import history
-from sockmon.model.history import History
-from sockmon.model.observation import Moment
-from sockmon.model.past import SPANS, AlertChange, NamespacePast, Past, Range, Row
-from sockmon.model.reading import GROUP_SERIES, SERIES, SLOTS, WIDTH
+from sockmon.history.sample import GROUP_SERIES, SERIES, SLOTS, WIDTH
+from sockmon.history.snapshot import SPANS, AlertChange, NamespacePast, Past, Range, Row
+from sockmon.history.store import History
+from sockmon.model.moment import Moment
 from tests.unit.polls import WALL, at, everything, poll, saw
 
 

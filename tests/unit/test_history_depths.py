@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sockmon.history.retention import MEMORY, SURE, TROUBLED_SECONDS, Claim, allotted, cost
+from sockmon.history.sample import SERIES
+from sockmon.history.snapshot import COARSE, FULL, NEAR, SPANS, Depth, Range
+from sockmon.history.store import History
 from sockmon.model.counts import GroupKey
-from sockmon.model.depths import MEMORY, SURE, TROUBLED_SECONDS, Claim, allotted, cost
 from sockmon.model.finding import Finding
-from sockmon.model.history import History
 from sockmon.model.observation import NamespaceObservation
-from sockmon.model.past import COARSE, FULL, NEAR, SPANS, Depth, Range
-from sockmon.model.reading import SERIES
 from tests.unit.alert.making import finding
 from tests.unit.polls import at, everything, past_of, poll, rows_of, saw
 

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sockmon.export.metrics import Build, Reload
-from sockmon.model.history import History
-from sockmon.model.past import Past
-from sockmon.ui.web.board import Board
-from sockmon.ui.web.history import HistoryEndpoint
+from sockmon.history.snapshot import Past
+from sockmon.history.store import History
+from sockmon.web.daemon_status import Board
+from sockmon.web.history import HistoryEndpoint
 from tests.unit.polls import WALL, at, everything, poll, saw
 
 

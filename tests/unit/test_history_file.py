@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sockmon.historian import SAVE_SECONDS, Historian
-from sockmon.historyfile import HistoryFile
-from sockmon.model.history import History
-from sockmon.model.observation import Moment
-from sockmon.model.past import COARSE, NEAR, SPANS, AlertChange, NamespacePast, Past, Row
-from sockmon.statefile import AnotherVersionError, StateError, WholeFile
+from sockmon.history.file import HistoryFile
+from sockmon.history.recorder import SAVE_SECONDS, Historian
+from sockmon.history.snapshot import COARSE, NEAR, SPANS, AlertChange, NamespacePast, Past, Row
+from sockmon.history.store import History
+from sockmon.model.moment import Moment
+from sockmon.state.file import AnotherVersionError, StateError, WholeFile
 from tests.lab import eventually
 from tests.unit.polls import at, everything, poll, saw
 
@@ -99,7 +99,7 @@ def test_other_columns_are_another_versions(
     file: HistoryFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file.write(past())
-    monkeypatch.setattr("sockmon.historyfile._LAYOUT", ["something", "else"])
+    monkeypatch.setattr("sockmon.history.file._LAYOUT", ["something", "else"])
     with pytest.raises(AnotherVersionError, match=r"history: of another version of sockmon$"):
         file.read(at(0))
 

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sockmon.history.sample import SLOTS
+from sockmon.history.store import RANKED, History
 from sockmon.model.counts import GroupKey
-from sockmon.model.history import RANKED, History
-from sockmon.model.reading import SLOTS
 from tests.recorded import MIXED
 from tests.unit.golden import observe
 from tests.unit.polls import at, past_of, poll, rows_of, saw

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.config import Config, ConfigError
-from sockmon.ui.hostconfig import Chosen, choose
+from sockmon.commands.config_choice import Chosen, choose
+from sockmon.config.load import ConfigError
+from sockmon.settings import Config
 from tests.unit.users import as_nobody
 
 OTHER = "poll: {interval: 7s}\n"

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from sockmon.config import ListenAddress
-from sockmon.model.finding import Finding, Owner, Process, Severity, Subject
-from sockmon.ui.hostdaemon import Watch, ask, joined
+from sockmon.client.local_daemon import Watch, ask, joined
+from sockmon.config.fields import ListenAddress
+from sockmon.model.finding import Finding, Severity, Subject
+from sockmon.model.owner import Owner, Process
 from tests.unit.top import making
 from tests.unit.top.answering import Answering
 

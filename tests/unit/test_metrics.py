@@ -14,16 +14,18 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from sockmon.config import Config, Ports
 from sockmon.detect import ALL
 from sockmon.export.metrics import Build, Reload, families
-from sockmon.kernel.replay import replay
+from sockmon.kernel.netlink.replay import replay
 from sockmon.model.ages import AGE_BUCKETS
 from sockmon.model.counts import GroupKey, PortGroup
 from sockmon.model.finding import SEVERITIES
 from sockmon.model.limits import TCP_EVENTS
-from sockmon.model.observation import DURATION_BUCKETS, Observation, Timed
+from sockmon.model.moment import Timed
+from sockmon.model.observation import Observation
+from sockmon.model.poll_statistics import DURATION_BUCKETS
 from sockmon.model.states import TcpState
+from sockmon.settings import Config, Ports
 from tests.recorded import MIXED, QUIET
 from tests.unit import golden
 from tests.unit.golden import GOLDEN, NOW, observe, registry, render

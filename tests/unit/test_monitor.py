@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.config import Config, Ports
 from sockmon.export import json as export
-from sockmon.kernel.uapi import Family, Protocol
-from sockmon.model.observation import Moment, NamespaceObservation, Observation
-from sockmon.monitor import Monitor
+from sockmon.kernel.netlink.uapi import Family, Protocol
+from sockmon.model.moment import Moment
+from sockmon.model.observation import NamespaceObservation, Observation
+from sockmon.poll.poller import Monitor
+from sockmon.settings import Config, Ports
 from tests import forge
 from tests.recorded import MIXED, QUIET
 from tests.unit.golden import POLL_SECONDS, clock, observe

@@ -8,14 +8,14 @@ from hypothesis import given as each
 from hypothesis import strategies as st
 
 from sockmon.export import json as render
-from sockmon.kernel.namespaces import called, inhabitant
-from sockmon.kernel.outside import parse_sockets
-from sockmon.kernel.places import parse_cgroup
+from sockmon.history.store import History
+from sockmon.kernel.netlink.uapi import Family
+from sockmon.kernel.netns.discovery import parse_cgroup
+from sockmon.kernel.netns.procfs_source import parse_sockets
+from sockmon.kernel.netns.tracker import called, inhabitant
 from sockmon.kernel.procfs import parse_occupied
-from sockmon.kernel.uapi import Family
-from sockmon.model.history import History
 from sockmon.model.observation import Neighbours, Observation
-from sockmon.model.series import Candidate, shown_namespaces
+from sockmon.poll.shown_namespaces import Candidate, shown_namespaces
 from tests.unit.polls import at, everything, poll, rows_of, saw
 from tests.unit.test_metrics import by_state, samples
 

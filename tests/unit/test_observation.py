@@ -7,16 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.model.observation import (
-    DURATION_BUCKETS,
-    Diagnosis,
-    Failure,
-    Moment,
-    NamespaceObservation,
-    Observation,
-    PollStatistics,
-    Timed,
-)
+from sockmon.model.moment import Moment, Timed
+from sockmon.model.observation import Diagnosis, NamespaceObservation, Observation
+from sockmon.model.poll_statistics import DURATION_BUCKETS, Failure, PollStatistics
 
 OBSERVATION = Observation(Moment(100.0, 1e9), interval=5.0, namespaces=())
 HOST = NamespaceObservation("host")

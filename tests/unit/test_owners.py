@@ -9,15 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.kernel.owners import (
-    OwnerFinder,
-    label,
-    read_cgroup_paths,
-    read_owners,
-    unit_of,
-)
-from sockmon.model.finding import Group
-from sockmon.text import one_line
+from sockmon.kernel.owners import OwnerFinder, read_cgroup_paths, read_owners, unit_of
+from sockmon.model.owner import Group
+from sockmon.text import label, one_line
 
 CONTAINER = "0123456789abcdef" * 4
 PROC = Path("/proc")

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from sockmon.kernel.errors import DumpError
-from sockmon.kernel.replay import datagrams, record, replay
-from sockmon.kernel.sockdiag import SockDiag
-from sockmon.kernel.source import KernelSource
-from sockmon.kernel.uapi import Family, Protocol
-from sockmon.kernel.wire import DumpRequest
+from sockmon.kernel.netlink.replay import datagrams, record, replay
+from sockmon.kernel.netlink.sockdiag import SockDiag
+from sockmon.kernel.netlink.source import KernelSource
+from sockmon.kernel.netlink.uapi import Family, Protocol
+from sockmon.kernel.netlink.wire import DumpRequest
 from tests import forge
 from tests.lab import NetNs, states
 from tests.recorded import MIXED, QUIET

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.schedule import next_beat
+from sockmon.daemon.schedule import next_beat
 
 begins = st.floats(0, 1e7)  # months of uptime
 intervals = st.floats(0.1, 3600)

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sockmon.kernel import uapi
 from sockmon.kernel.errors import DumpError
-from sockmon.kernel.replay import ReplayTransport, replay
-from sockmon.kernel.rows import RowBuffer, Rows
-from sockmon.kernel.sockdiag import NetlinkTransport, SockDiag, Transport
-from sockmon.kernel.uapi import Family, Protocol
-from sockmon.kernel.wire import DumpRequest
+from sockmon.kernel.netlink import uapi
+from sockmon.kernel.netlink.replay import ReplayTransport, replay
+from sockmon.kernel.netlink.rows import RowBuffer, Rows
+from sockmon.kernel.netlink.sockdiag import NetlinkTransport, SockDiag, Transport
+from sockmon.kernel.netlink.uapi import Family, Protocol
+from sockmon.kernel.netlink.wire import DumpRequest
 from tests import forge
 from tests.recorded import MIXED, QUIET
 from tests.unit import reference

@@ -6,14 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockmon.export.diagnosis import families
-from sockmon.model.observation import (
-    Diagnosis,
-    Moment,
-    NamespaceObservation,
-    Observation,
-    StaleGroup,
-    Timed,
-)
+from sockmon.model.moment import Moment, Timed
+from sockmon.model.observation import Diagnosis, NamespaceObservation, Observation, StaleGroup
 from sockmon.model.series import KEPT_FOR_SECONDS
 from sockmon.model.stale import MENDED_GROUPS_KEPT, Label, StaleMemory
 

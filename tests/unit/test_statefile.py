@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon import statefile
-from sockmon.statefile import AnotherBootError, StateError, StateFile, StateWriter, boot_id
+from sockmon.state.file import AnotherBootError, StateError, StateFile, boot_id
+from sockmon.state.writer import StateWriter
 from tests.lab import eventually
 from tests.unit.users import as_nobody
 
@@ -100,7 +100,7 @@ def test_another_versions_state_is_not_read(file: StateFile) -> None:
 
 
 def test_a_huge_file_is_not_read(file: StateFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statefile, "SIZE_LIMIT", 1000)
+    monkeypatch.setattr("sockmon.state.file.SIZE_LIMIT", 1000)
     file.path.write_bytes(bytes(1001))
     assert why_not(file) == "larger than 1000 bytes: not a state of ours"
     with pytest.raises(StateError, match="would be larger than 1000 bytes"):
@@ -188,7 +188,7 @@ def test_a_stop_writes_what_is_wanted(file: StateFile) -> None:
 WRITES_FOR_EVER = """
 import itertools, sys
 from pathlib import Path
-from sockmon.statefile import StateFile
+from sockmon.state.file import StateFile
 file = StateFile(Path(sys.argv[1]), sys.argv[2])
 for number in itertools.count():
     file.write({"n": number, "same": [number] * 5000})

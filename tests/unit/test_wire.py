@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pyroute2.netlink.diag import inet_diag_msg
 
 from sockmon.kernel.errors import DumpError
-from sockmon.kernel.rows import INFO_FIELDS, RowBuffer, Rows
-from sockmon.kernel.uapi import Family, Protocol
-from sockmon.kernel.wire import Decoder, DumpRequest, decode
+from sockmon.kernel.netlink.rows import INFO_FIELDS, RowBuffer, Rows
+from sockmon.kernel.netlink.uapi import Family, Protocol
+from sockmon.kernel.netlink.wire import Decoder, DumpRequest, decode
 from tests import forge
 from tests.forge import Message
 from tests.recorded import MIXED, QUIET

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sockmon.kernel.replay import ReplayTransport
-from sockmon.kernel.sockdiag import Transport
-from sockmon.kernel.source import KernelSource
-from sockmon.kernel.uapi import Family, Protocol
+from sockmon.kernel.netlink.replay import ReplayTransport
+from sockmon.kernel.netlink.sockdiag import Transport
+from sockmon.kernel.netlink.source import KernelSource
+from sockmon.kernel.netlink.uapi import Family, Protocol
 from tests import forge
 from tests.forge import Message
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from sockmon.alert.lifecycle import Alert, AlertKey, State, ended
-from sockmon.model.observation import Moment
+from sockmon.model.moment import Moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-from sockmon.alert.alerter import Alerter
 from sockmon.alert.lifecycle import FixedWaits
+from sockmon.alert.manager import Alerter
 from sockmon.alert.settings import Alerting, WebhookSettings
 from sockmon.clock import now
-from sockmon.statefile import StateFile, boot_id
+from sockmon.state.file import StateFile, boot_id
 from tests.unit.alert.making import DETECTOR, finding
 
 FOR = 1.0

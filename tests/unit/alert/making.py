@@ -5,7 +5,7 @@ from typing import Any
 
 from sockmon.alert.lifecycle import Alert, Alerts, FixedWaits, step
 from sockmon.model.finding import Finding, Severity, Subject
-from sockmon.model.observation import Moment
+from sockmon.model.moment import Moment
 from sockmon.model.roles import Role
 
 DETECTOR = "close_wait_leak"

@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sockmon.alert.alerter import Alerter
 from sockmon.alert.lifecycle import FixedWaits, State
-from sockmon.alert.notify.courier import LONGEST_PAUSE, Notifications, pause_after
+from sockmon.alert.manager import Alerter
+from sockmon.alert.notify.sender import LONGEST_PAUSE, Notifications, pause_after
 from sockmon.alert.records import counted, shown
 from sockmon.alert.settings import Alerting, Authorization, WebhookSettings
 from sockmon.model.finding import Finding, Severity
-from sockmon.statefile import StateFile
+from sockmon.state.file import StateFile
 from tests.lab import eventually
 from tests.unit.alert.driver import FOR
 from tests.unit.alert.hooks import Hook, hook

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sockmon.alert.notify.courier import Courier
 from sockmon.alert.notify.receiver import Batch, Bulletin, Told
+from sockmon.alert.notify.sender import Courier
 from tests.lab import eventually
 from tests.unit.alert.making import at, finding, firing
 

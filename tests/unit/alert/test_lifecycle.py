@@ -20,7 +20,7 @@ from sockmon.alert.lifecycle import (
 from sockmon.alert.notify.receiver import Bulletin, Told, having_told, news
 from sockmon.alert.records import from_record, to_record
 from sockmon.model.finding import Finding, Severity
-from sockmon.model.observation import Moment
+from sockmon.model.moment import Moment
 from tests.unit.alert.making import DETECTOR, at, finding, firing, only, resolved
 
 Sight = Literal["warning", "critical", "gone", "unseen"]

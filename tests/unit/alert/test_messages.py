@@ -10,7 +10,7 @@ from sockmon.alert.lifecycle import Alert, Alerts, State, step
 from sockmon.alert.notify import alertmanager, webhook
 from sockmon.alert.notify.log import line
 from sockmon.alert.notify.receiver import Bulletin, Sent, Told, having_told, news, renewals
-from sockmon.model.observation import Moment
+from sockmon.model.moment import Moment
 from tests.unit.alert.making import AT_ONCE, WALL, at, finding, firing, only, resolved
 
 

@@ -1,24 +1,19 @@
 """The rule files that `sockmon rules` prints; how they behave is in tests/deploy."""
 
-import re
 from pathlib import Path
 
 import pytest
 
-from sockmon.alert import recording
 from sockmon.alert.labels import IDENTITY
 from sockmon.alert.lifecycle import FixedWaits
-from sockmon.alert.rule_texts import DETECTED
-from sockmon.alert.rules import Thresholds, render
-from sockmon.alert.selector import SOCKMON
 from sockmon.detect import ALL
 from sockmon.durations import parse_duration
-from tests.conftest import REPOSITORY
+from sockmon.rules.alerting import Thresholds, render
+from sockmon.rules.annotations import DETECTED
 from tests.deploy.promtool import rules_of, run
 
 DETECTORS = [detector.name for detector in ALL]
 WAITS = {detector: FixedWaits() for detector in DETECTORS}
-INTERFACE = REPOSITORY.parent / "shared" / "INTERFACE.md"
 
 
 @pytest.mark.component("promtool")
@@ -104,11 +99,3 @@ def test_the_daemons_alert_is_the_last_to_go() -> None:
     for rule in rules_of(render(WAITS, Thresholds()))[: 2 * len(WAITS)]:
         kept = parse_duration(rule["keep_firing_for"])
         assert scrape + evaluation + kept < FixedWaits().keep_firing_for
-
-
-@pytest.mark.skipif(not INTERFACE.exists(), reason="only where ../shared stands beside it")
-def test_they_use_published_metrics_alone() -> None:
-    published = set(re.findall(r"`(sockmon_\w+)`", INTERFACE.read_text()))
-    rules = [*rules_of(render(WAITS, Thresholds())), *rules_of(recording.render(SOCKMON))]
-    used = set(re.findall(r"\bsockmon_\w+", " ".join(rule["expr"] for rule in rules)))
-    assert used <= published

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.ui.cli import main
+from sockmon.commands.cli import main
 from tests.deploy.promtool import ALERTS, RECORDING, rules_of
 
 

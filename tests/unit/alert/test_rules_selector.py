@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.alert import recording, rules
 from sockmon.alert.lifecycle import FixedWaits
-from sockmon.alert.selector import SOCKMON, Selector
 from sockmon.detect import ALL
+from sockmon.rules import alerting, recording
+from sockmon.rules.selector import SOCKMON, Selector
 from tests.deploy.promtool import rules_of, run
 
 WAITS = {detector.name: FixedWaits() for detector in ALL}
@@ -57,14 +57,14 @@ def test_a_bad_one_is_refused_in_one_line(text: str) -> None:
 @pytest.mark.parametrize("text", GOOD)
 def test_promtool_accepts_what_is_accepted(tmp_path: Path, text: str) -> None:
     selector = Selector.parse(text)
-    (tmp_path / "alerts.yml").write_text(rules.render(WAITS, rules.Thresholds(), selector))
+    (tmp_path / "alerts.yml").write_text(alerting.render(WAITS, alerting.Thresholds(), selector))
     (tmp_path / "recording.yml").write_text(recording.render(selector))
     run("promtool", "check", "rules", "alerts.yml", "recording.yml", directory=tmp_path)
 
 
 def test_every_metric_of_every_rule_has_it() -> None:
     selector = Selector(('job="j"', 'env="e"'))
-    alerts = rules_of(rules.render(WAITS, rules.Thresholds(), selector))
+    alerts = rules_of(alerting.render(WAITS, alerting.Thresholds(), selector))
     for rule in [*alerts, *rules_of(recording.render(selector))]:
         metrics = re.findall(r"\b(?:up|(?:sockmon|process)_\w+)\b(?!\")", rule["expr"])
         selected = re.findall(r"\w+\{job=\"j\",env=\"e\"[,}]", rule["expr"])

@@ -9,7 +9,8 @@ import numpy as np
 from sockmon.detect import ALL
 from sockmon.detect.detector import Detector, DetectorLimits
 from sockmon.model.ages import NOBODY, NOTHING_HEARD, Aged
-from sockmon.model.finding import Finding, Group, Owner, Process, Severity
+from sockmon.model.detector_input import Past, Rates, Sight
+from sockmon.model.finding import Finding, Severity
 from sockmon.model.limits import (
     Limits,
     PortRange,
@@ -19,9 +20,9 @@ from sockmon.model.limits import (
     TimeWaitReuse,
 )
 from sockmon.model.listeners import listen_queues, listeners
+from sockmon.model.owner import Group, Owner, Process
 from sockmon.model.ports import ephemeral_ports
 from sockmon.model.roles import Listened, roles
-from sockmon.model.sight import Past, Rates, Sight
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 from tests.unit import strategies

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from sockmon.model.detector_input import Sight
 from sockmon.model.finding import Subject
-from sockmon.model.sight import Sight
 from tests.unit.detect.builders import (
     CGROUP,
     UNKNOWN,

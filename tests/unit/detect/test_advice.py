@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from sockmon.commands.doctor.doctor import Diagnosed, write_text
 from sockmon.detect import ALL, diagnose
 from sockmon.model.finding import Finding
 from sockmon.model.limits import PortRange, Sockstat
-from sockmon.model.observation import Moment, NamespaceObservation, Observation
+from sockmon.model.moment import Moment
+from sockmon.model.observation import NamespaceObservation, Observation
 from sockmon.model.states import TcpState
-from sockmon.ui.doctor import Diagnosed, write_text
 from tests.conftest import component
 from tests.unit.detect.builders import LIMITS, SETTINGS, Sock, accepted, listening, sight
 

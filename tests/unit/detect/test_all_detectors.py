@@ -14,7 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 from sockmon.detect import ALL, OF_PART, Detect, diagnose, limits_of
 from sockmon.detect.detector import Detector, DetectorLimits
 from sockmon.model.ages import NOBODY, NOTHING_HEARD, LastHeard
-from sockmon.model.finding import SEVERITIES, Finding, FindingKey, Group, Owner, Process
+from sockmon.model.detector_input import Past, Rates, Sight
+from sockmon.model.finding import SEVERITIES, Finding, FindingKey
 from sockmon.model.limits import (
     TCP_EVENTS,
     Limits,
@@ -25,9 +26,9 @@ from sockmon.model.limits import (
     TimeWaitReuse,
 )
 from sockmon.model.listeners import listen_queues, listeners
+from sockmon.model.owner import Group, Owner, Process
 from sockmon.model.ports import ephemeral_ports
 from sockmon.model.roles import Listened, Roles, roles
-from sockmon.model.sight import Past, Rates, Sight
 from sockmon.model.states import RESTING_STATES
 from sockmon.model.table import SocketTable
 from tests.conftest import REPOSITORY

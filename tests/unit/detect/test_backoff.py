@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.detect.backoff import seconds_to_connect, seconds_to_give_up
+from sockmon.detect.syn_retries import seconds_to_connect, seconds_to_give_up
 
 
 @pytest.mark.parametrize(

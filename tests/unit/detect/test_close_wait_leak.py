@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from sockmon.detect.wording import REASON
-from sockmon.model.finding import Group, Owner, Process, Subject
-from sockmon.model.sight import Past, Sight
+from sockmon.detect.finding_text import REASON
+from sockmon.model.detector_input import Past, Sight
+from sockmon.model.finding import Subject
+from sockmon.model.owner import Group, Owner, Process
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     CGROUP,

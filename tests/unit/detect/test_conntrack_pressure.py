@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from sockmon.model.detector_input import Sight
 from sockmon.model.finding import Subject
 from sockmon.model.limits import Sockstat
-from sockmon.model.sight import Sight
 from tests.unit.detect.builders import LIMITS, UNKNOWN, has_hysteresis, judge, sight
 
 JUDGE = judge("conntrack_pressure")

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from sockmon.model.detector_input import Sight
 from sockmon.model.finding import Subject
-from sockmon.model.sight import Sight
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     CGROUP,

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from sockmon.model.detector_input import Sight
 from sockmon.model.finding import Subject
 from sockmon.model.limits import Limits
-from sockmon.model.sight import Sight
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     CGROUP,

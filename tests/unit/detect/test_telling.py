@@ -2,8 +2,8 @@
 
 import pytest
 
-from sockmon.detect.telling import first_aid, who
-from sockmon.model.finding import Owner, Process
+from sockmon.detect.evidence import first_aid, who
+from sockmon.model.owner import Owner, Process
 
 PYTHON, WORKER = Process(157, "python3"), Process(158, "python3")
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from sockmon.model.detector_input import Sight
 from sockmon.model.finding import Subject
 from sockmon.model.limits import Sockstat, TimeWaitReuse
-from sockmon.model.sight import Sight
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import LIMITS, UNKNOWN, Sock, accepted, has_hysteresis, judge, sight
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.detect.wording import REASON, description, sentences
-from sockmon.model.finding import Finding, Owner, Process, Subject
+from sockmon.detect.finding_text import REASON, description, sentences
+from sockmon.model.finding import Finding, Subject
+from sockmon.model.owner import Owner, Process
 
 OWNER = Owner("shop.service", "shop.service", (Process(157, "python3", 423, 1024),))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.drill.bounds import (
+from sockmon.drill.safety_limits import (
     OVERHEAD_DESCRIPTORS,
     Resource,
     parse_files,

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from sockmon.config import Config, parse
 from sockmon.detect import ALL
 from sockmon.drill import NAMES
-from sockmon.drill.bounds import Resource
-from sockmon.drill.owndaemon import without_receivers
 from sockmon.drill.plan import Plan, PlanError, announcement, make_plan, must_alert
+from sockmon.drill.private_daemon import without_receivers
+from sockmon.drill.safety_limits import Resource
 from sockmon.drill.scenarios import SCENARIOS
 from sockmon.kernel.procfs import parse_port_pair
 from sockmon.model.limits import Limits, PortRange, Sockstat, TcpSettings
+from sockmon.settings import Config, parse
 
 KERNEL = Limits(
     sockstat=Sockstat(in_use=10, time_wait=100, orphans=0, memory_bytes=0),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sockmon.detect.backoff import seconds_to_connect
+from sockmon.detect.syn_retries import seconds_to_connect
 from sockmon.drill.timing import Timing, seconds_until_retransmits
 
 

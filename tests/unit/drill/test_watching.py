@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from sockmon.config import parse
+from sockmon.drill.alert_state import ABSENT, Expected, alerts_of
 from sockmon.drill.plan import Plan, make_plan
-from sockmon.drill.standing import ABSENT, Expected, alerts_of
-from sockmon.drill.watching import DrillError, SilentError, Watching
+from sockmon.drill.watch import DrillError, SilentError, Watching
+from sockmon.settings import parse
 from tests.unit.drill.test_plan import KERNEL, ROOM
 
 QUICK = (

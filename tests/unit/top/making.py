@@ -4,13 +4,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from sockmon.client.parse import read
+from sockmon.client.snapshot import Row, Snapshot
 from sockmon.model.finding import Finding
-from sockmon.model.observation import Moment
+from sockmon.model.moment import Moment
 from sockmon.model.states import STATE_SLOTS, TcpState
-from sockmon.ui.observed import read
-from sockmon.ui.snapshot import Row, Snapshot
-from sockmon.ui.top.grouping import grouped
-from sockmon.ui.top.scene import GROUPINGS, Grouped, Scene, Sighting
+from sockmon.top.grouping import grouped
+from sockmon.top.scene import GROUPINGS, Grouped, Scene, Sighting
 
 Json = dict[str, Any]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.ui.snapshot import LookError
-from sockmon.ui.top.client import Daemon
+from sockmon.client.snapshot import LookError
+from sockmon.top.daemon_source import Daemon
 from tests.unit.top import making
 from tests.unit.top.answering import Answering
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sockmon.ui.cli import main
+from sockmon.commands.cli import main
 
 
 @pytest.mark.parametrize(

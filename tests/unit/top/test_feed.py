@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from sockmon.ui.snapshot import LookError
-from sockmon.ui.top.feed import Feed, News
-from sockmon.ui.top.scene import By, Sighting
+from sockmon.client.snapshot import LookError
+from sockmon.top.refresh import Feed, News
+from sockmon.top.scene import By, Sighting
 from tests.unit.top import making
 
 

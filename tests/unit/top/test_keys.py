@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sockmon.ui.top.keys import Layout, ViewState, press, typed
+from sockmon.top.keys import Layout, ViewState, press, typed
 from tests.unit.top import making
 
 SCENE = making.scene()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from sockmon.ui.snapshot import Snapshot
-from sockmon.ui.top.scene import Scene, shortly, verdict
+from sockmon.client.snapshot import Snapshot
+from sockmon.top.scene import Scene, shortly, verdict
 from tests.unit.top import making
 from tests.unit.top.making import NOW
 

@@ -9,16 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.config import Config
+from sockmon.client.parse import ForeignError, read
+from sockmon.client.snapshot import Level, Snapshot
 from sockmon.export import json as export
-from sockmon.kernel.replay import replay
+from sockmon.kernel.netlink.replay import replay
 from sockmon.model.counts import GroupKey
-from sockmon.model.finding import Finding, Owner, Process, Subject
-from sockmon.model.observation import Diagnosis, Moment, Observation, Timed
+from sockmon.model.finding import Finding, Subject
+from sockmon.model.moment import Moment, Timed
+from sockmon.model.observation import Diagnosis, Observation
+from sockmon.model.owner import Owner, Process
 from sockmon.model.states import TcpState
-from sockmon.monitor import Monitor
-from sockmon.ui.observed import ForeignError, read
-from sockmon.ui.snapshot import Level, Snapshot
+from sockmon.poll.poller import Monitor
+from sockmon.settings import Config
 from tests.recorded import MIXED
 from tests.unit.top import making
 from tests.unit.top.making import NOW

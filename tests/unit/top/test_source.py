@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.config import Config
-from sockmon.kernel.replay import replay
-from sockmon.kernel.source import KernelSource
-from sockmon.ui.top.scene import By, Scene, verdict
-from sockmon.ui.top.source import Kernel
+from sockmon.kernel.netlink.replay import replay
+from sockmon.kernel.netlink.source import KernelSource
+from sockmon.settings import Config
+from sockmon.top.kernel_source import Kernel
+from sockmon.top.scene import By, Scene, verdict
 from tests.recorded import MIXED, QUIET
 
 

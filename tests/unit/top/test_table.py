@@ -2,12 +2,12 @@
 
 import pytest
 
+from sockmon.client.snapshot import Row
 from sockmon.model.states import TcpState
-from sockmon.ui.snapshot import Row
-from sockmon.ui.top.keys import ViewState
-from sockmon.ui.top.lines import UNICODE, plain_text
-from sockmon.ui.top.scene import By, Grouped
-from sockmon.ui.top.table import Table, number
+from sockmon.top.keys import ViewState
+from sockmon.top.lines import UNICODE, plain_text
+from sockmon.top.scene import By, Grouped
+from sockmon.top.table import Table, number
 from tests.unit.top import making
 
 

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sockmon.client.parse import read
 from sockmon.model.finding import FindingKey
-from sockmon.model.observation import Moment
+from sockmon.model.moment import Moment
 from sockmon.model.states import STATE_SLOTS, TcpState
-from sockmon.ui.observed import read
-from sockmon.ui.top.lines import UNICODE
-from sockmon.ui.top.panels import sparkline
-from sockmon.ui.top.trend import WINDOWS, Since, Trend
+from sockmon.top.lines import UNICODE
+from sockmon.top.panels import sparkline
+from sockmon.top.trend import WINDOWS, Since, Trend
 from tests.unit.top import making
 
 KEY = making.found(making.snapshot(making.namespace(findings=[making.finding()])))[0].key

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.ui.top.keys import PAGE, TABLE, TYPING, Frame, ViewState, press
-from sockmon.ui.top.lines import ASCII, UNICODE, Glyphs, Size, ascii_only, line_width, plain_text
-from sockmon.ui.top.scene import Scene, verdict
-from sockmon.ui.top.view import frame
+from sockmon.top.keys import PAGE, TABLE, TYPING, Frame, ViewState, press
+from sockmon.top.lines import ASCII, UNICODE, Glyphs, Size, ascii_only, line_width, plain_text
+from sockmon.top.scene import Scene, verdict
+from sockmon.top.view import frame
 from tests.unit.top import making
 from tests.unit.top.making import NOW
 

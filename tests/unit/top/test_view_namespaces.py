@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from sockmon.ui.snapshot import Snapshot
-from sockmon.ui.top.keys import ViewState, press
-from sockmon.ui.top.lines import Size, plain_text
-from sockmon.ui.top.scene import Scene, verdict
-from sockmon.ui.top.view import frame
+from sockmon.client.snapshot import Snapshot
+from sockmon.top.keys import ViewState, press
+from sockmon.top.lines import Size, plain_text
+from sockmon.top.scene import Scene, verdict
+from sockmon.top.view import frame
 from tests.unit.top import making
 from tests.unit.top.making import NOW
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sockmon.config import ListenAddress
-from sockmon.ui.web.guard import KNOWN_CLIENT
-from sockmon.ui.web.policy import NO_DEMANDS, Policy
-from sockmon.ui.web.server import BOUNDS, Bounds, WebServer, listen
+from sockmon.config.fields import ListenAddress
+from sockmon.web.security.access import KNOWN_CLIENT
+from sockmon.web.security.policy import NO_DEMANDS, Policy
+from sockmon.web.server import BOUNDS, Bounds, WebServer, listen
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 PATIENCE = 20.0

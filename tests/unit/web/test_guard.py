@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from starlette.responses import PlainTextResponse
 from starlette.types import Message
 
-from sockmon.ui.web.guard import KNOWN_CLIENT, PUBLIC, Guard, TokenBucket
-from sockmon.ui.web.policy import NO_DEMANDS, Policy
-from sockmon.ui.web.webconfig import HttpServerConfig, RateLimit, WebConfig
+from sockmon.web.security.access import KNOWN_CLIENT, PUBLIC, Guard, TokenBucket
+from sockmon.web.security.policy import NO_DEMANDS, Policy
+from sockmon.web.security.web_config import HttpServerConfig, RateLimit, WebConfig
 
 LOCAL, ELSEWHERE = "127.0.0.1", "192.0.2.1"
 PRIVATE = ("/", "/api/v1/observation", "/api/v1/alerts", "/assets/page.js", "/metrics/", "/nowhere")

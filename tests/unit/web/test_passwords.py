@@ -12,15 +12,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sockmon.config import ConfigError
-from sockmon.ui.web.passwords import (
+from sockmon.config.load import ConfigError
+from sockmon.web.security.passwords import (
     WAITING,
     WAITING_OF_ONE,
     BusyError,
     Passwords,
     basic_credentials,
 )
-from sockmon.ui.web.webconfig import parse
+from sockmon.web.security.web_config import parse
 
 T = TypeVar("T")
 

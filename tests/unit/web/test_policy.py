@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.config import ConfigError
-from sockmon.ui.cli import main
-from sockmon.ui.web.policy import PolicyFile
+from sockmon.commands.cli import main
+from sockmon.config.load import ConfigError
+from sockmon.web.security.policy import PolicyFile
 from tests.pki import Authority
 
 HEADERS = "http_server_config: {headers: {X-Frame-Options: %s}}\n"

@@ -8,7 +8,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from sockmon.ui.web.server import Bounds
+from sockmon.web.server import Bounds
 from tests.lab import eventually
 from tests.unit.web.serving import (
     FOR_ANSWERS,

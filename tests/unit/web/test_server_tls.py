@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.ui.web import tls
-from sockmon.ui.web.policy import NO_DEMANDS, Policy
-from sockmon.ui.web.server import Bounds
-from sockmon.ui.web.webconfig import TlsServerConfig, WebConfig
+from sockmon.web.security import tls
+from sockmon.web.security.policy import NO_DEMANDS, Policy
+from sockmon.web.security.web_config import TlsServerConfig, WebConfig
+from sockmon.web.server import Bounds
 from tests.lab import eventually
 from tests.pki import Authority
 from tests.unit.web.serving import (

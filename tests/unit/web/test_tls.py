@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.config import ConfigError
-from sockmon.ui.web import tls
-from sockmon.ui.web.tls import ServerTls
-from sockmon.ui.web.webconfig import CIPHERS, CURVES, parse
+from sockmon.config.load import ConfigError
+from sockmon.web.security import tls
+from sockmon.web.security.tls import ServerTls
+from sockmon.web.security.web_config import CIPHERS, CURVES, parse
 from tests.pki import Authority
 
 pytestmark = pytest.mark.component("openssl")

@@ -7,8 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.config import ConfigError
-from sockmon.ui.web.webconfig import CIPHERS, CURVES, parse, warnings
+from sockmon.config.load import ConfigError
+from sockmon.web.security.web_config import CIPHERS, CURVES, parse, warnings
 
 PAIR = """\
 tls_server_config:

@@ -1,0 +1,39 @@
+// Builds src/ into ../sockmon/web/static, the same bytes each time: what the daemon serves, and the wheel holds.
+import { build } from 'esbuild'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { basename } from 'node:path'
+
+const into = process.argv[2] ?? '../sockmon/web/static'
+
+await rm(into, { recursive: true, force: true })
+await mkdir(into, { recursive: true })
+const { metafile } = await build({
+  entryPoints: { app: 'src/main.tsx' },
+  entryNames: '[name]-[hash]',
+  outdir: into,
+  bundle: true,
+  format: 'esm',
+  jsx: 'automatic',
+  jsxImportSource: 'preact',
+  legalComments: 'none', // whole licences: see below
+  metafile: true,
+  minify: true,
+  target: 'es2022',
+})
+
+const built = Object.keys(metafile.outputs).map(path => basename(path))
+const named = suffix => `/assets/${built.find(name => name.endsWith(suffix))}`
+const html = await readFile('src/index.html', 'utf8')
+await writeFile(
+  `${into}/index.html`,
+  html.replace('/app.css', named('.css')).replace('/app.js', named('.js')),
+)
+
+const { dependencies } = JSON.parse(await readFile('package.json', 'utf8'))
+const licences = await Promise.all(
+  Object.entries(dependencies).map(
+    async ([name, version]) =>
+      `${name} ${version}\n\n${await readFile(`node_modules/${name}/LICENSE`, 'utf8')}`,
+  ),
+)
+await writeFile(`${into}/licences.txt`, licences.join('\n\n'))

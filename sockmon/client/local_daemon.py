@@ -1,0 +1,125 @@
+"""What this host's daemon knows and one look cannot: how things grow, and when they run out."""
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from sockmon.client.parse import ForeignError, read
+from sockmon.client.snapshot import LookError, Snapshot
+from sockmon.config.fields import ListenAddress
+from sockmon.model.finding import SEVERITIES, Finding, FindingKey
+from sockmon.model.moment import Moment
+
+_TIMEOUT_SECONDS = 1.0
+#: What findings are called after when their owner cannot be seen.
+_NOBODY = (None, "unknown")
+
+#: Who else has a finding that the daemon tells: the daemon alone, or we too.
+Says = Literal["too", "alone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A daemon's last findings, and for how many seconds it has watched.
+
+    unseen: what it could not look at, in its own words.
+    """
+
+    url: str
+    seconds: float
+    findings: tuple[Finding, ...]
+    unseen: tuple[str, ...] = ()
+
+
+def ask(address: ListenAddress) -> Watch | None:
+    """Ask the daemon that listens at this address, if that is on loopback; None: no word of it."""
+    from sockmon.client.http import Asking  # noqa: PLC0415 - HTTP, for those who ask
+
+    host = _loopback(address.host)
+    if host is None:
+        return None
+    asking = Asking(f"http://{ListenAddress(host, address.port)}", _TIMEOUT_SECONDS)
+    try:
+        document, received = asking.get("/api/v1/observation")
+        return _watch(asking.url, read(document, received), received)
+    except (LookError, ForeignError):
+        return None
+    finally:
+        asking.close()
+
+
+def nobody(address: ListenAddress) -> Watch | None:  # noqa: ARG001 - the signature is ask's
+    """Ask nobody: what was looked at is not this host."""
+    return None
+
+
+def joined(own: Iterable[Finding], watch: Watch) -> tuple[list[Finding], Mapping[FindingKey, Says]]:
+    """Return our findings and the daemon's as one list, and which of them are in its words.
+
+    Of a finding that both have, the daemon's word is taken if it is worse or says more.
+    """
+    findings: list[Finding] = []
+    says: dict[FindingKey, Says] = {}
+    theirs = list(watch.findings)
+    for mine in own:
+        its = next((f for f in theirs if f.key == mine.key), None)
+        its = its or next((f for f in theirs if _is_same(mine, f)), None)
+        if its is not None:
+            theirs.remove(its)
+        if its is None or not _adds(its, mine):
+            findings.append(mine)
+        else:
+            findings.append(_with_owner(its, mine))
+            says[findings[-1].key] = "too"
+    says.update({finding.key: "alone" for finding in theirs})
+    return [*findings, *theirs], says
+
+
+def _loopback(host: str) -> str | None:
+    """Return where to ask a daemon that listens on `host`; None: not on this host alone."""
+    if not host:
+        return "127.0.0.1"
+    address = ipaddress.ip_address(host)
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "::1"
+    return host if address.is_loopback else None
+
+
+def _watch(url: str, snapshot: Snapshot, received: Moment) -> Watch | None:
+    """Return its word on the namespaces that it has diagnosed lately, if there are any."""
+    told = [
+        part.findings.value
+        for part in snapshot.parts
+        if part.findings and received.monotonic - part.findings.at.monotonic <= part.believed
+    ]
+    if not told:
+        return None
+    findings = tuple(finding for findings in told for finding in findings)
+    unseen = (*snapshot.hints, *snapshot.failures)
+    return Watch(url, snapshot.polls * snapshot.interval, findings, unseen)
+
+
+def _is_same(mine: Finding, its: Finding) -> bool:
+    """Whether both are about one thing, though one of us may not see whose it is."""
+    ours, theirs = mine.subject, its.subject
+    same_place = (mine.detector, mine.netns, ours.role, ours.port) == (
+        its.detector,
+        its.netns,
+        theirs.role,
+        theirs.port,
+    )
+    return same_place and (ours.owner in _NOBODY or theirs.owner in _NOBODY)
+
+
+def _adds(its: Finding, mine: Finding) -> bool:
+    """Whether the daemon's is worse, or as bad and tells what one look cannot."""
+    worse = SEVERITIES.index(its.severity) - SEVERITIES.index(mine.severity)
+    return worse > 0 or (worse == 0 and not its.evidence.keys() <= mine.evidence.keys())
+
+
+def _with_owner(its: Finding, mine: Finding) -> Finding:
+    """Return the daemon's word; in ours, what it may not see: the processes."""
+    if not (mine.owner and mine.owner.processes) or (its.owner and its.owner.processes):
+        return its
+    return replace(mine, severity=its.severity, evidence={**its.evidence, **mine.evidence})

@@ -1,0 +1,177 @@
+"""What /api/v1/observation answers -> Snapshot: the part of one poll that the view shows.
+
+A view of this host's kernel reads its own observation the same way, so there is one truth.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, get_args
+
+from sockmon.client.snapshot import Level, Part, Row, Snapshot, added
+from sockmon.model.counts import StateCounts
+from sockmon.model.finding import Finding, Severity, Subject
+from sockmon.model.moment import Moment, Timed
+from sockmon.model.names import HOST
+from sockmon.model.owner import Owner, Process
+from sockmon.model.roles import Role
+from sockmon.model.states import STATE_SLOTS, TcpState
+from sockmon.text import label
+
+T = TypeVar("T")
+
+_YEAR_5000 = 95_617_584_000.0
+_COUNT_LIMIT = 1 << 53  # what JSON carries exactly
+
+
+class ForeignError(Exception):
+    """Not an observation of sockmon's."""
+
+
+def read(document: Any, received: Moment) -> Snapshot:
+    """Read an answer; raises ForeignError.
+
+    `received` is one instant on two clocks: monotonic on the reader's, wall on the writer's.
+    """
+    try:
+        return _snapshot(document, received)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ForeignError(f"not an observation of sockmon's: {error!r}") from error
+
+
+def _snapshot(document: Any, received: Moment) -> Snapshot:
+    def moment(wall: Any) -> Moment:
+        at = _finite(wall)
+        if not 0 <= at < _YEAR_5000:
+            raise ValueError(f"{wall!r} is no time")
+        return Moment(received.monotonic - (received.wall - at), at)
+
+    def timed(part: Any, value: Callable[[Any], T]) -> Timed[T] | None:
+        return Timed(value(part), moment(part["taken_at"])) if part else None
+
+    interval = _finite(document["interval_seconds"])
+
+    def part(namespace: Mapping[str, Any]) -> Part:
+        netns, degraded = str(namespace["netns"]), bool(namespace.get("degraded"))
+        ports, diagnosed_at = namespace["ports"], namespace["diagnosed_at"]
+        findings = tuple(map(_finding, namespace["findings"] or ()))
+        return Part(
+            netns=netns,
+            beat=max(interval, _finite(namespace.get("beat_seconds", interval))),
+            degraded=degraded,
+            states=timed(namespace["tcp"], _both_families),
+            ports=timed(ports, lambda its: tuple(_rows(netns, its, degraded=degraded))),
+            folded=_count(ports["folded"]) if ports else 0,
+            findings=Timed(findings, moment(diagnosed_at)) if diagnosed_at else None,
+            # The range of ports of a namespace seen from outside is not known.
+            levels=tuple(_levels(netns, namespace["limits"], None if degraded else ports)),
+            destinations=tuple(_destinations(netns, ports)) if ports else (),
+        )
+
+    return Snapshot(
+        at=moment(document["taken_at"]),
+        interval=interval,
+        polls=_count(document["polls"]),
+        failures=tuple(dict.fromkeys(str(f["message"]) for f in document["failures"])),
+        hints=tuple(map(str, document.get("hints", ()))),
+        parts=tuple(map(part, document["namespaces"])),
+    )
+
+
+def _rows(netns: str, ports: Mapping[str, Any], *, degraded: bool) -> Iterable[Row]:
+    for group in ports["groups"]:
+        cells = str(group["port"]), str(group["role"]), netns
+        yield Row(cells, _counts(group["states"]), degraded)
+
+
+def _destinations(netns: str, ports: Mapping[str, Any]) -> Iterable[Row]:
+    for use in ports["ephemeral"]["busiest"]:
+        yield Row((f"{use['destination']}:{use['port']}", netns), _counts(use["states"]))
+
+
+def _both_families(tcp: Mapping[str, Any]) -> StateCounts:
+    """A kernel without IPv6 has but one."""
+    return added(_counts(tcp[family]) for family in ("ipv4", "ipv6") if family in tcp)
+
+
+def _counts(states: Mapping[str, Any]) -> StateCounts:
+    counts = [0] * STATE_SLOTS
+    for state, count in states.items():
+        counts[TcpState[state.upper()]] = _count(count)
+    return tuple(counts)
+
+
+def _count(number: Any) -> int:
+    if not 0 <= number < _COUNT_LIMIT:
+        raise ValueError(f"{number!r} counts nothing")
+    return int(number)
+
+
+def _finite(number: Any) -> float:
+    if not math.isfinite(number):
+        raise ValueError(f"{number!r} is no number")
+    return float(number)
+
+
+def _levels(
+    netns: str, limits: Mapping[str, Any] | None, ports: Mapping[str, Any] | None
+) -> Iterable[Level]:
+    """What has a limit, as far as it is known."""
+    if limits:
+        # Orphans are counted over all namespaces.
+        names = ["time_wait_buckets", *["orphan_sockets"] * (netns == HOST), "conntrack_entries"]
+        for name in names:
+            used, limit = limits[name], limits[f"{name}_limit"]
+            if used is not None and limit:
+                yield Level(name.replace("_", " "), _count(used), _count(limit), netns)
+    if ports:
+        ephemeral = ports["ephemeral"]
+        used = max((_count(use["used"]) for use in ephemeral["busiest"]), default=0)
+        yield Level("ephemeral ports", used, _count(ephemeral["usable"]), netns)
+        queues = [
+            Level(
+                f"accept queue of {queue['port']}",
+                _count(queue["queue"]),
+                _count(queue["limit"]),
+                netns,
+            )
+            for queue in ports["listeners"]
+        ]
+        if queues:
+            # The kernel takes one connection more than the limit says: 0 of 0 is not full.
+            yield max(queues, key=lambda queue: queue.used / (queue.limit + 1))
+
+
+def _finding(found: Mapping[str, Any]) -> Finding:
+    subject = found["subject"]
+    people = [_process(owner) for owner in found["evidence"].get("owners", ())]
+    owner = subject["owner"]
+    # As the alert's label has it: the unit before the process.
+    name = None if owner is None else label(str(owner["unit"] or owner["name"]))
+    if found["severity"] not in get_args(Severity):
+        raise ValueError(f"{found['severity']!r} is no severity")
+    if subject["role"] not in (None, *get_args(Role)):
+        raise ValueError(f"{subject['role']!r} is no role")
+    return Finding(
+        detector=str(found["detector"]),
+        severity=found["severity"],
+        netns=str(found["netns"]),
+        subject=Subject(
+            subject["role"], None if subject["port"] is None else _count(subject["port"]), name
+        ),
+        value=_finite(found["value"]),
+        limit=_finite(found["limit"]),
+        summary=str(found["summary"]),
+        evidence={str(k): v for k, v in found["evidence"].items() if k != "owners"},
+        advice=tuple(str(sentence) for sentence in found["advice"]),
+        owner=None if name is None else Owner(name, owner["unit"], tuple(people)),
+    )
+
+
+def _process(owner: Mapping[str, Any]) -> Process:
+    fds, limit = owner["fds"], owner["fd_limit"]
+    return Process(
+        _count(owner["pid"]),
+        str(owner["name"]),
+        None if fds is None else _count(fds),
+        None if limit is None else _count(limit),
+    )

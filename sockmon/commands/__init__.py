@@ -1,0 +1,22 @@
+"""The commands, one file each: its options, and what it does with them.
+
+Each loads what it needs only when it runs, so that a light one stays quick.
+"""
+
+from sockmon.commands import check_config, netns_helper, rules, run, top
+from sockmon.commands.command import Command
+from sockmon.commands.count import options as count
+from sockmon.commands.doctor import options as doctor
+from sockmon.commands.drill import options as drill
+
+#: In the order in which --help lists them.
+ALL: tuple[Command, ...] = (
+    run.COMMAND,
+    count.COMMAND,
+    doctor.COMMAND,
+    top.COMMAND,
+    drill.COMMAND,
+    rules.COMMAND,
+    check_config.COMMAND,
+    netns_helper.COMMAND,
+)

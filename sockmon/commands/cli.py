@@ -1,0 +1,80 @@
+"""The command line: parses, calls, and turns every user's mistake into one clear line."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from sockmon import __version__, commands
+from sockmon.commands.command import (
+    SUCCESS,
+    USAGE,
+    OpenSource,
+    OutputError,
+    UsageError,
+    UserError,
+    discard_output,
+    writing,
+)
+from sockmon.kernel.errors import KernelError
+from sockmon.kernel.netlink.source import KernelSource
+
+
+class _Parser(argparse.ArgumentParser):
+    """Leaves it to main() how a mistake is told and which status it has."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message} (see {self.prog} --help)")
+
+
+def entry_point() -> NoReturn:
+    """Run as the `sockmon` command."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: Sequence[str], open_source: OpenSource = KernelSource.live) -> int:
+    """Run one command over a kernel, or a recording of one; returns the exit status."""
+    if sys.stdout is None:  # closed by the caller: sockmon count >&-
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for the process's life
+    mistake = next((c.mistake for c in commands.ALL if [c.name] == list(argv[:1])), USAGE)
+    try:
+        arguments = build_parser().parse_args(argv)
+        status: int = arguments.run(arguments, open_source)
+        with writing():
+            sys.stdout.flush()
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return mistake
+    except (UserError, KernelError) as error:
+        for line in str(error).splitlines():
+            print(f"sockmon: {line}", file=sys.stderr)
+        return mistake
+    except OutputError as error:
+        print(f"sockmon: cannot write the answer: {error}", file=sys.stderr)
+        discard_output()
+        return mistake
+    except BrokenPipeError:
+        # The reader has gone, as in `sockmon count | head -1`: nothing more to say, nor to flush.
+        discard_output()
+        return SUCCESS if mistake == USAGE else mistake  # doctor's verdict was not heard
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the whole command line; shell completions and the manual page are made of it too."""
+    parser = _Parser(
+        prog="sockmon",
+        description="Watches this host's TCP sockets: counts, leaks, and who must act.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"sockmon {__version__}")
+    added = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    for command in commands.ALL:
+        its = added.add_parser(command.name, help=command.help, allow_abbrev=False)
+        command.add_options(its)
+        its.set_defaults(run=command.run)
+    return parser

@@ -1,0 +1,254 @@
+"""`sockmon doctor`: one diagnosis, for a tired person or for a script."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import IntEnum
+from pathlib import Path
+from textwrap import wrap
+from typing import IO, Any
+
+from sockmon.client.local_daemon import Says, Watch, joined, nobody
+from sockmon.commands.colour import Ink, Paint, plain
+from sockmon.commands.doctor.summary import vital_signs
+from sockmon.config.fields import ListenAddress
+from sockmon.detect.finding_text import sentences
+from sockmon.durations import roughly
+from sockmon.export import findings as render
+from sockmon.kernel.errors import KernelError
+from sockmon.kernel.netlink.source import KernelSource
+from sockmon.kernel.netns.tracker import Neighbourhood
+from sockmon.model.finding import Finding, FindingKey, worst_first
+from sockmon.model.moment import Moment
+from sockmon.model.names import HOST
+from sockmon.model.observation import Neighbours, Observation
+from sockmon.poll.poller import Monitor
+from sockmon.settings import Config
+
+#: Two polls must agree.
+BETWEEN_POLLS_SECONDS = 1.0
+
+_WIDTH = 92
+#: A command of an advice, which is copied whole or not at all; and what holds it together.
+_COMMAND = re.compile(r"(?<=: )(?:nsenter|ss|nstat|sysctl|conntrack) .*?(?=\. [A-Z]|[;,] | \(|$)")
+_GLUE = "\x00"
+#: So many namespaces are named in the verdict.
+_NAMES_SHOWN = 3
+
+
+class Status(IntEnum):
+    """Exit statuses, by the convention of monitoring plugins."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+_INKS: Mapping[Status, Ink] = {
+    Status.OK: "well",
+    Status.WARNING: "warning",
+    Status.CRITICAL: "critical",
+    Status.UNKNOWN: "unknown",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosed:
+    """What two polls and this host's daemon found; `failures` say what could not be seen.
+
+    says: which findings are in the daemon's words. config: where limits are from, if from a file.
+    """
+
+    observation: Observation
+    findings: tuple[Finding, ...]
+    failures: tuple[str, ...]
+    notes: tuple[str, ...]
+    watch: Watch | None = None
+    says: Mapping[FindingKey, Says] = field(default_factory=dict)
+    config: Path | None = None
+
+    @property
+    def status(self) -> Status:
+        """The worst of it. What was not looked at is never well."""
+        severities = {finding.severity for finding in self.findings}
+        if "critical" in severities:
+            return Status.CRITICAL
+        if "warning" in severities:
+            return Status.WARNING
+        unseen = self.failures or self.observation.hints
+        if self.watch and self.observation.neighbours is None:  # we did not look there either
+            unseen = unseen or self.watch.unseen
+        return Status.UNKNOWN if unseen else Status.OK
+
+
+def examine(
+    source: KernelSource,
+    config: Config,
+    clock: Callable[[], Moment],
+    pause: Callable[[float], None],
+    *,
+    ask: Callable[[ListenAddress], Watch | None] = nobody,
+    file: Path | None = None,
+    note: str | None = None,
+) -> Diagnosed:
+    """Poll everything twice, a second apart; then ask the host's daemon, which has watched longer.
+
+    file: where the configuration is from, None for the built-in defaults; note: why it is those.
+    """
+    unhurried = replace(config.poll, budget=math.inf)
+    monitor = Monitor(source, replace(config, poll=unhurried))
+    try:
+        first = monitor.poll(clock)
+        pause(BETWEEN_POLLS_SECONDS)
+        observation = monitor.poll(clock)
+    finally:
+        monitor.close()
+    diagnoses = [n.diagnosis.value for n in observation.namespaces if n.diagnosis]
+    own = [finding for diagnosis in diagnoses for finding in diagnosis.findings]
+    watch = ask(config.web.listen_address)
+    findings, says = joined(own, watch) if watch else (own, {})
+    notes = (
+        _about_namespaces(observation.neighbours) or _passed_by(source),
+        _about_owners(sum(diagnosis.hidden_processes for diagnosis in diagnoses)),
+        _about_watch(watch),
+        f"configuration: {file}" if file else note,
+    )
+    return Diagnosed(
+        observation,
+        tuple(worst_first(findings)),
+        tuple(dict.fromkeys(f.message for f in (*first.failures, *observation.failures))),
+        (
+            *(said for said in notes if said),
+            *(f"the daemon says: {unseen}" for unseen in (watch.unseen if watch else ())),
+            *observation.hints,
+        ),
+        watch,
+        says,
+        file,
+    )
+
+
+def _about_owners(hidden: int) -> str | None:
+    if not hidden:
+        return None
+    return (
+        f"{hidden} processes are hidden, so owners are known by their unit alone: root, or "
+        "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, would name them"
+    )
+
+
+def _about_namespaces(others: Neighbours | None) -> str | None:
+    if others is None:
+        return None
+    seen = [f"looked into {others.inside} other network namespaces that have sockets"]
+    seen += [f"saw {others.outside} from outside"] * bool(others.outside)
+    seen += [f"could not see {others.hidden}"] * bool(others.hidden)
+    return f"{', '.join(seen)}; {others.empty} more are empty"
+
+
+def _passed_by(source: KernelSource) -> str | None:
+    """Say how many namespaces have sockets and were not looked into, if it is to be known."""
+    neighbourhood = Neighbourhood(source)
+    try:
+        occupied = sum(bool(one.occupied()) for one in neighbourhood.look())
+    except KernelError:
+        return None
+    finally:
+        neighbourhood.close()
+    if not occupied:
+        return None
+    return f"{occupied} other network namespaces have sockets: --namespaces all looks into them too"
+
+
+def _about_watch(watch: Watch | None) -> str:
+    if watch is None:
+        return "one look: growth and forecasts are unknown; a running daemon may know more"
+    return f"asked {watch.url} too, which has watched for {roughly(watch.seconds)}"
+
+
+def write_json(diagnosed: Diagnosed, out: IO[str]) -> None:
+    """Print the whole of it for a program."""
+    watch, others = diagnosed.watch, diagnosed.observation.neighbours
+    answer: dict[str, Any] = {
+        "status": diagnosed.status.name.lower(),
+        "taken_at": diagnosed.observation.at.wall,
+        "findings": [
+            {**shown, "source": "daemon" if finding.key in diagnosed.says else "doctor"}
+            for finding in diagnosed.findings
+            for shown in render.findings([finding])
+        ],
+        "config": str(diagnosed.config) if diagnosed.config else None,
+        "namespaces": others and asdict(others),
+        "daemon": watch and {"url": watch.url, "watched_seconds": watch.seconds},
+    }
+    if diagnosed.failures:
+        answer["failures"] = list(diagnosed.failures)
+    json.dump(answer, out, indent=2)
+    out.write("\n")
+
+
+def write_text(diagnosed: Diagnosed, out: IO[str], paint: Paint = plain) -> None:
+    """Print the verdict first, then each finding: what, who, evidence, what to do."""
+    status = diagnosed.status
+    out.write(f"{paint(status.name, _INKS[status])}: {_verdict(diagnosed)}\n")
+    for failure in diagnosed.failures:
+        out.write(f"  {paint('could not read', 'unknown')}: {failure}\n")
+    for finding in diagnosed.findings:
+        out.write("\n")
+        _write_finding(finding, _whose(diagnosed, finding), out, paint)
+    if not diagnosed.findings:
+        for line in vital_signs(diagnosed.observation.namespaces):
+            out.write(f"  {line}\n")
+    out.write("\n" if diagnosed.notes else "")
+    for note in diagnosed.notes:
+        out.write(f"note: {note}\n")
+
+
+def _verdict(diagnosed: Diagnosed) -> str:
+    if diagnosed.findings:
+        critical = sum(finding.severity == "critical" for finding in diagnosed.findings)
+        warnings = len(diagnosed.findings) - critical
+        parts = [f"{critical} critical"] * bool(critical) + [f"{warnings} warning"] * bool(warnings)
+        noun = "finding" if len(diagnosed.findings) == 1 else "findings"
+        return f"{', '.join(parts)} {noun}{_where(diagnosed.findings)}"
+    if diagnosed.status is Status.UNKNOWN:
+        return "this host's sockets could not be read in full"
+    return "this host's TCP sockets are well"
+
+
+def _where(findings: Iterable[Finding]) -> str:
+    """Name the namespaces in trouble, the worst first, unless that is the host's own alone."""
+    names = list(dict.fromkeys(finding.netns for finding in findings))
+    if names == [HOST]:
+        return ""
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return f", in netns {', '.join(names[:_NAMES_SHOWN])}{more}"
+
+
+def _whose(diagnosed: Diagnosed, finding: Finding) -> str:
+    """Return a line that says whose word a finding is, if it is not ours."""
+    says, watch = diagnosed.says.get(finding.key), diagnosed.watch
+    if watch is None or says is None:
+        return ""
+    alone = " alone" if says == "alone" else ""
+    return f"  as the daemon{alone} says, which has watched for {roughly(watch.seconds)}\n"
+
+
+def _write_finding(finding: Finding, whose: str, out: IO[str], paint: Paint) -> None:
+    for sentence in sentences(finding):
+        if sentence.kind == "heading":
+            out.write(paint(sentence.text, finding.severity) + "\n" + whose)
+        elif sentence.kind == "fact":  # a line each, for grep
+            out.write(f"{sentence.lead}{sentence.text}\n")
+        else:
+            whole = _COMMAND.sub(lambda its: its[0].replace(" ", _GLUE), sentence.text)
+            lines = wrap(
+                whole, _WIDTH, initial_indent=sentence.lead,
+                subsequent_indent=" " * len(sentence.lead),
+                break_long_words=False, break_on_hyphens=False,
+            )  # fmt: skip
+            for line in (row.replace(_GLUE, " ") for row in lines):
+                out.write((paint(line, "bold") if sentence.kind == "summary" else line) + "\n")

@@ -1,0 +1,64 @@
+"""`sockmon doctor`: one diagnosis."""
+
+import argparse
+import sys
+import time
+
+from sockmon.commands.command import (
+    COULD_NOT_LOOK,
+    HOST_CONFIG,
+    Command,
+    OpenSource,
+    add_color,
+    add_config,
+    choose_config,
+    paint,
+    writing,
+)
+from sockmon.commands.namespaces_option import add_namespaces, in_namespaces
+from sockmon.kernel.netlink.source import KernelSource
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Poll twice, a second apart, ask this host's daemon too, and say what is wrong, who must "
+        "act, and what to do. "
+        "Exit status: 0 healthy, 1 warning, 2 critical, 3 could not look."
+    )
+    parser.add_argument(
+        "--format",
+        choices=("text", "json"),
+        default="text",
+        dest="form",
+        help="for people, or for programs (default: text)",
+    )
+    add_color(parser)
+    add_namespaces(parser, "the configuration's, else host")
+    add_config(parser, HOST_CONFIG)
+
+
+def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
+    from sockmon.client import local_daemon  # noqa: PLC0415 - as above
+    from sockmon.clock import now  # noqa: PLC0415 - each command loads what it needs
+    from sockmon.commands.doctor import doctor  # noqa: PLC0415 - as above
+
+    chosen = choose_config(arguments.config)
+    is_this_host = open_source is KernelSource.live  # and no recording of another
+    diagnosed = doctor.examine(
+        open_source(lambda: False),
+        in_namespaces(chosen.config, arguments.namespaces),
+        now,
+        time.sleep,
+        ask=local_daemon.ask if is_this_host else local_daemon.nobody,
+        file=chosen.file,
+        note=chosen.note,
+    )
+    with writing():
+        if arguments.form == "json":
+            doctor.write_json(diagnosed, sys.stdout)
+        else:
+            doctor.write_text(diagnosed, sys.stdout, paint(arguments))
+    return diagnosed.status
+
+
+COMMAND = Command("doctor", "say what is wrong", _add_options, _run, COULD_NOT_LOOK)

@@ -1,0 +1,67 @@
+"""`sockmon drill`: a rehearsal."""
+
+import argparse
+
+from sockmon.commands.command import (
+    FAILURE,
+    HOST_CONFIG,
+    Command,
+    OpenSource,
+    UserError,
+    add_config,
+    choose_config,
+    discard_output,
+)
+from sockmon.drill import NAMES as DRILLS
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Make a real condition, so that its alert can be seen to arrive: bounded, and gone "
+        f"afterwards. SCENARIO is one of {', '.join(DRILLS)}; the last three are made in a network "
+        "namespace of their own, with a daemon of their own, and need root. Exit status: 0 done; "
+        "1 not, or not as expected."
+    )
+    parser.add_argument("scenario", metavar="SCENARIO", choices=DRILLS)
+    parser.add_argument(
+        "--count", metavar="N", type=int, help="connections (default: enough for the alert)"
+    )
+    parser.add_argument(
+        "--hold",
+        metavar="SECONDS",
+        type=float,
+        help="keep them so long (default: until the alert should have fired)",
+    )
+    parser.add_argument(
+        "--expect-alert",
+        action="store_true",
+        help="watch the alert fire and resolve, and fail if it does not",
+    )
+    parser.add_argument(
+        "--url", metavar="URL", help="of this host's daemon (default: http://127.0.0.1:10776)"
+    )
+    add_config(parser, HOST_CONFIG)
+
+
+def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
+    from sockmon.commands.drill import run  # noqa: PLC0415 - each command loads what it needs
+
+    chosen = choose_config(arguments.config)
+    wish = run.Wish(
+        arguments.scenario,
+        arguments.count,
+        arguments.hold,
+        arguments.expect_alert,
+        arguments.url,
+        chosen.file,
+    )
+    try:
+        return run.run(wish, chosen.config)
+    except run.UnfitError as error:
+        raise UserError(str(error)) from error
+    except BrokenPipeError:
+        discard_output()
+        return FAILURE  # whoever was to read how it went has not
+
+
+COMMAND = Command("drill", "rehearse an alert", _add_options, _run)

@@ -1,0 +1,1 @@
+"""The process that runs on a server: its loop, signals and service manager."""

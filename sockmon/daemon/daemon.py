@@ -1,0 +1,312 @@
+"""The daemon: the only loop. Owns the clock, the signals and the service manager."""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import platform
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from sockmon import __version__
+from sockmon.alert.changes import changes
+from sockmon.alert.manager import Alerter
+from sockmon.clock import now, suspends_counted
+from sockmon.config.fields import ListenAddress
+from sockmon.config.load import ConfigError
+from sockmon.daemon import systemd
+from sockmon.daemon.schedule import next_beat
+from sockmon.detect import limits_of
+from sockmon.export.alerts import AlertingStatus
+from sockmon.export.metrics import Build, Reload
+from sockmon.history.file import HistoryFile
+from sockmon.history.recorder import Historian
+from sockmon.kernel.memory import keep_freed_memory
+from sockmon.kernel.netlink.source import KernelSource
+from sockmon.model.observation import Observation
+from sockmon.model.poll_statistics import Failure
+from sockmon.poll.poller import Monitor
+from sockmon.settings import Config, load
+from sockmon.state.file import StateError, StateFile, boot_id
+from sockmon.state.lock import Claim
+from sockmon.web import server
+from sockmon.web.app import create_app
+from sockmon.web.daemon_status import Board
+from sockmon.web.security import web_config
+from sockmon.web.security.policy import NO_DEMANDS, Policy, PolicyFile
+
+log = logging.getLogger("sockmon")
+
+#: How often a change of the web configuration, or of its certificates, is looked for.
+_WEB_CONFIG_SECONDS = 1.0
+#: Of what begins or ends in one poll, so many are logged one by one: namespaces are many.
+_TROUBLES_LOGGED = 20
+
+OpenSource = Callable[[Callable[[], bool]], KernelSource]
+
+
+def load_settings(path: Path | None, listen_address: ListenAddress | None) -> Config:
+    """Read the configuration; the command line's word counts more. Raises ConfigError.
+
+    Alerts name the host as `instance`, unless alerting.labels does: to an Alertmanager the same
+    labels from two hosts are one alert.
+    """
+    settings = Config() if path is None else load(path)
+    node = os.environ.get("NODE_NAME") or platform.node()  # Kubernetes has names of its own
+    labels = {"instance": node, **settings.alerting.labels}
+    settings = replace(settings, alerting=replace(settings.alerting, labels=labels))
+    if listen_address is not None:
+        settings = replace(settings, web=replace(settings.web, listen_address=listen_address))
+    return settings
+
+
+def _state_directory(settings: Config) -> Path | None:
+    """Return where state survives: as configured, else where the service manager says."""
+    name = settings.state_dir or os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(name) if name else None
+
+
+def _claimed(directory: Path) -> Claim | None:
+    """Claim the directory; one that another daemon has costs a warning, and is left alone."""
+    try:
+        return Claim(directory)
+    except StateError as error:
+        log.warning("alerts and history will not survive a restart: %s", error)
+        return None
+
+
+class Daemon:
+    """Polls in a thread of its own, serves from the event loop, stops on request."""
+
+    def __init__(
+        self,
+        load: Callable[[], Config],
+        open_source: OpenSource = KernelSource.live,
+        web_config: Path | None = None,
+    ) -> None:
+        keep_freed_memory()
+        self._load = load
+        self._settings = self._started_with = load()
+        self._web_config = None if web_config is None else PolicyFile(web_config)
+        self._not_reloaded: set[str] = set()
+        self._stopping = threading.Event()
+        self._monitor = Monitor(open_source(self._stopping.is_set), self._settings)
+        started = now()
+        directory = _state_directory(self._settings)
+        self._claim = _claimed(directory) if directory else None
+        state_file = history_file = None
+        if directory and self._claim:
+            state_file = StateFile(directory / "state", boot_id())
+            history_file = HistoryFile(directory / "history", boot_id())
+        self._alerter = Alerter(
+            self._settings.alerting,
+            limits_of(self._settings.detect),
+            state_file,
+            started,
+        )
+        self._alerting_by = self._settings
+        self._monitor.recall(self._alerter.remembered)
+        self._historian = Historian(history_file, suspends_counted(started))
+        self._board = Board(
+            clock=time.monotonic,
+            build=Build(__version__, platform.python_version()),
+            reload=Reload(successful=True, succeeded_at=started.wall),
+            started_at=started.monotonic,
+            interval=self._settings.poll.interval,
+            host=self._settings.alerting.labels.get("instance", ""),
+            past=self._historian.past,
+        )
+        self._rescheduled = asyncio.Event()
+        self._failing: frozenset[Failure] = frozenset()
+        self._hinted = False
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; raises ListenError."""
+        listener = server.listen(self._settings.web.listen_address)
+        try:
+            asyncio.run(self._main(listener))
+        finally:
+            listener.close()
+            self._alerter.close()
+            self._historian.close()
+            self._monitor.close()
+            if self._claim:
+                self._claim.release()
+
+    async def _main(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        web = server.WebServer(create_app(self._board, self._policy), self._policy)
+        with ThreadPoolExecutor(1, "poll") as polling:
+            tasks = [
+                asyncio.create_task(web.run_on(listener)),
+                asyncio.create_task(self._poll_for_ever(polling)),
+            ]
+            watchdog_seconds = systemd.watchdog_seconds()
+            if watchdog_seconds is not None:
+                tasks.append(asyncio.create_task(self._watchdog(watchdog_seconds)))
+            stopped = asyncio.create_task(stop.wait())
+            host, port = listener.getsockname()[:2]
+            policy, exposed = self._policy(), not ipaddress.ip_address(host).is_loopback
+            scheme = "https" if policy.tls else "http"
+            log.info("serving %s://%s/", scheme, ListenAddress(host, port))
+            _warn_of(policy, exposed=exposed)
+            if self._web_config is not None:
+                following = self._follow(self._web_config, exposed=exposed)
+                tasks.append(asyncio.create_task(following))
+            done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+            systemd.notify("STOPPING=1")
+            log.info("stopping")
+            self._stopping.set()
+            await web.stop()
+            for task in (stopped, *tasks[1:]):
+                task.cancel()
+            await asyncio.gather(stopped, *tasks, return_exceptions=True)
+            for task in done - {stopped}:
+                task.result()  # a task that ended by itself died of a mistake: let it be seen
+
+    async def _poll_for_ever(self, polling: ThreadPoolExecutor) -> None:
+        loop = asyncio.get_running_loop()
+        begun = time.monotonic()
+        ready = False
+        while True:
+            observation = await loop.run_in_executor(polling, self._poll)
+            if self._stopping.is_set():
+                return  # cut short: it says nothing about the kernel
+            alerting = AlertingStatus(self._alerter.alerts, self._alerter.notifications())
+            self._board.post(observation, alerting)
+            self._log_troubles(observation)
+            if not ready:
+                systemd.notify("READY=1", "STATUS=polling")
+                ready = True
+            due = next_beat(begun, self._board.interval, time.monotonic())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._rescheduled.wait(), due - time.monotonic())
+                self._rescheduled.clear()
+                begun = time.monotonic()
+
+    def _poll(self) -> Observation:
+        """Poll, and let the alerts know: all that the polling thread does."""
+        settings = self._settings
+        if settings is not self._alerting_by:
+            self._alerter.reconfigure(settings.alerting, limits_of(settings.detect))
+            self._alerting_by = settings
+        observation = self._monitor.poll(now, time.process_time)
+        diagnosed = observation.diagnosed()
+        if not self._stopping.is_set():
+            alerts = self._alerter.alerts
+            self._alerter.observe(
+                (finding for found in diagnosed.values() for finding in found.findings),
+                observation.at,
+                observation.interval,
+                looked=partial(observation.looked, diagnosed),
+                remember=self._monitor.remember(),
+            )
+            self._historian.observe(
+                observation,
+                suspends_counted(observation.at),
+                changes(alerts, self._alerter.alerts),
+            )
+        return observation
+
+    async def _watchdog(self, timeout: float) -> None:
+        """Tell the service manager that polls end; when they no longer do, say nothing."""
+        while True:
+            if self._board.why_unhealthy() is None:
+                systemd.notify("WATCHDOG=1")
+            await asyncio.sleep(timeout / 3)
+
+    def _log_troubles(self, observation: Observation) -> None:
+        """Log what begins and what ends, not every poll's repetition of it; hints once."""
+        if observation.hints and not self._hinted:
+            log.warning("%s", "; ".join(observation.hints))
+            self._hinted = True
+        waiting = {
+            namespace.name
+            for namespace in observation.namespaces
+            if namespace.looked_at not in {None, observation.at}
+        }
+        untried = {failure for failure in self._failing if failure.netns in waiting}
+        failing = frozenset(observation.failures) | untried
+        begun = sorted({failure.message for failure in failing - self._failing})
+        ended = {failure.message.partition(":")[0] for failure in self._failing - failing}
+        _log_some(logging.WARNING, begun)
+        _log_some(logging.INFO, [f"works again: {what}" for what in sorted(ended)])
+        self._failing = failing
+
+    def _reload(self) -> None:
+        """Read the configuration again; a bad one changes nothing but a metric and the log."""
+        systemd.reloading()
+        try:
+            settings = self._load()
+        except ConfigError as error:
+            self._note_reload("configuration", error)
+        else:
+            if settings.web != self._started_with.web:
+                log.warning("web.listen_address changes at the next start")
+            if settings.poll != self._settings.poll:
+                self._board.interval = settings.poll.interval
+                self._rescheduled.set()
+            if settings.state_dir != self._started_with.state_dir:
+                log.warning("state_dir changes at the next start")
+            known = len(self._alerter.alerts)
+            if known and settings.alerting.labels != self._settings.alerting.labels:
+                log.warning("alerting.labels: alerts keep theirs until they end: %d", known)
+            self._settings = self._monitor.config = settings
+            self._note_reload("configuration")
+        systemd.notify("READY=1")
+
+    def _policy(self) -> Policy:
+        """Return what is demanded of HTTP clients now."""
+        return NO_DEMANDS if self._web_config is None else self._web_config.policy
+
+    async def _follow(self, web_config: PolicyFile, *, exposed: bool) -> None:
+        """Read the web configuration again whenever it, or a certificate, has changed."""
+        while True:
+            await asyncio.sleep(_WEB_CONFIG_SECONDS)
+            try:
+                changed = web_config.refresh()
+            except ConfigError as error:
+                self._note_reload("web configuration", error)
+            else:
+                if changed:
+                    self._note_reload("web configuration")
+                    _warn_of(web_config.policy, exposed=exposed)
+
+    def _note_reload(self, what: str, error: ConfigError | None = None) -> None:
+        """Tell the log and /metrics how reading a configuration again has ended."""
+        if error is None:
+            self._not_reloaded.discard(what)
+            log.info("%s reloaded", what)
+        else:
+            self._not_reloaded.add(what)
+            for problem in error.problems:
+                log.error("%s", problem)
+            log.error("%s not reloaded; the old one stays in force", what)
+        if self._not_reloaded:
+            self._board.reload = replace(self._board.reload, successful=False)
+        else:
+            self._board.reload = Reload(successful=True, succeeded_at=time.time())
+
+
+def _log_some(level: int, lines: Sequence[str]) -> None:
+    for line in lines[:_TROUBLES_LOGGED]:
+        log.log(level, "%s", line)
+    if len(lines) > _TROUBLES_LOGGED:
+        log.log(level, "and %d more of this kind", len(lines) - _TROUBLES_LOGGED)
+
+
+def _warn_of(policy: Policy, *, exposed: bool) -> None:
+    for warning in web_config.warnings(policy.config, exposed=exposed):
+        log.warning("%s", warning)

@@ -1,0 +1,294 @@
+"""Real sockets in a condition that is trouble, or only looks like it, for as long as wanted.
+
+Context managers that work in a `NetNs`, or across a `Link`, and clean up after themselves. What
+would leave a trace when its process is killed closes with a reset instead, but for TIME_WAIT:
+that is the kernel's for a minute.
+"""
+
+import errno
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from sockmon.drill.lab.addresses import AddressKind, Role, TcpState
+from sockmon.drill.lab.held_sockets import HALF_CLOSED, Held, census, held_connections, settled
+from sockmon.drill.lab.netns import NetNs
+from sockmon.drill.lab.sockets import (
+    Connections,
+    accept_queue_length,
+    accepted,
+    close_in_turn,
+    connected,
+    connecting,
+    connections,
+    kept,
+    listening,
+    read_to_end,
+    reset_on_close,
+    retransmits,
+)
+from sockmon.drill.lab.veth_link import SERVER, Link
+from sockmon.drill.lab.wait_until import eventually
+
+REQUEST = b"GET /tcp HTTP/1.0\r\n\r\n"  # 21 bytes: with the FIN, a receive queue of 22
+
+_ROUNDS = 20
+
+
+@contextmanager
+def close_wait_leak(
+    netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1
+) -> Iterator[Held]:
+    """The client sends 21 bytes and closes; the server never reads nor closes.
+
+    The client's orphan leaves FIN_WAIT2 after tcp_fin_timeout; CLOSE_WAIT stays for ever.
+    """
+    with connections(netns, netns, kind, count) as made:
+        for client in made.clients:
+            client.sendall(REQUEST)
+            client.close()
+        yield held_connections(netns, made, Role.LISTENER, HALF_CLOSED)
+
+
+@contextmanager
+def half_close(
+    netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1
+) -> Iterator[Held]:
+    """The client has said all it wants to say, and the server streams a long answer: no leak."""
+    with connections(netns, netns, kind, count) as made:
+        _leave_no_trace(*made.clients, *made.servers)
+        for client, server in made.pairs():
+            client.sendall(REQUEST)
+            client.shutdown(socket.SHUT_WR)
+            read_to_end(server)
+        with _streaming(made):
+            yield held_connections(netns, made, Role.LISTENER, HALF_CLOSED)
+
+
+@contextmanager
+def _streaming(made: Connections) -> Iterator[None]:
+    """A little data from every server to its client, some fifty times a second."""
+    done = threading.Event()
+
+    def stream() -> None:
+        while not done.wait(0.02):
+            for client, server in made.pairs():
+                server.sendall(b"answer\n")
+                client.recv(4096)
+
+    thread = threading.Thread(target=stream)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@contextmanager
+def half_closed(netns: NetNs, kind: AddressKind, count: int) -> Iterator[Connections]:
+    """The client has shut down its sending side; nothing is unread, and nobody closes."""
+    with connections(netns, netns, kind, count) as made:
+        _leave_no_trace(*made.clients, *made.servers)
+        for client in made.clients:
+            client.shutdown(socket.SHUT_WR)
+        yield made
+
+
+@contextmanager
+def fin_wait2(netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1) -> Iterator[Held]:
+    """The client has shut down its sending side and keeps the descriptor; the server stays open.
+
+    Having an owner, this FIN_WAIT2 outlives tcp_fin_timeout.
+    """
+    with half_closed(netns, kind, count) as made:
+        yield held_connections(netns, made, Role.REMOTE, HALF_CLOSED)
+
+
+@contextmanager
+def time_wait(
+    netns: NetNs,
+    kind: AddressKind = AddressKind.IPV4,
+    count: int = 1,
+    *,
+    closed_first_by: Role = Role.REMOTE,
+) -> Iterator[Held]:
+    """Connections closed in good order: 60 s of TIME_WAIT for the end that closes first.
+
+    No descriptor is left to close: they end with their minute, or with the namespace. On loopback
+    a connect may take over the port of one of them (tcp_tw_reuse), so the kernel's count decides.
+    """
+    with listening(netns, kind) as listener:
+        port = listener.getsockname()[1]
+        for _ in range(_ROUNDS):
+            missing = count - census(netns, (port,))[closed_first_by, TcpState.TIME_WAIT]
+            if missing <= 0:
+                break
+            for _ in range(missing):
+                with connected(netns, kind, port) as client, accepted(listener) as server:
+                    ends = (client, server) if closed_first_by is Role.REMOTE else (server, client)
+                    close_in_turn(*ends)
+        expected = {
+            (Role.LISTENER, TcpState.LISTEN): 1,
+            (closed_first_by, TcpState.TIME_WAIT): count,
+        }
+        yield settled(Held(netns, closed_first_by, TcpState.TIME_WAIT, (port,), expected))
+
+
+@dataclass(frozen=True, slots=True)
+class PortExhaustion:
+    """A namespace with few ephemeral ports, and two destinations to use them up for."""
+
+    netns: NetNs
+    kind: AddressKind
+    ports: int  # in ip_local_port_range
+    listeners: tuple[socket.socket, socket.socket]
+    _stack: ExitStack
+
+    def connect(self, listener: socket.socket) -> None:
+        """Connect once more, to the end of the condition; EADDRNOTAVAIL when no port is left."""
+        port = listener.getsockname()[1]
+        _leave_no_trace(kept(self._stack, connected(self.netns, self.kind, port)))
+        _leave_no_trace(kept(self._stack, accepted(listener)))
+
+    def exhaust(self, listener: socket.socket) -> int:
+        """Connect until no port is left for this destination, and say how often that worked."""
+        for connected_before in range(self.ports + 1):
+            try:
+                self.connect(listener)
+            except OSError as error:
+                if error.errno == errno.EADDRNOTAVAIL:
+                    return connected_before
+                raise
+        raise AssertionError(f"more than {self.ports} connections to one destination")
+
+
+@contextmanager
+def port_exhaustion(
+    netns: NetNs, kind: AddressKind = AddressKind.IPV4, ports: int = 10
+) -> Iterator[PortExhaustion]:
+    """Narrow the namespace's ip_local_port_range to so many ports; connecting is up to the body."""
+    with listening(netns, kind) as one, listening(netns, kind) as other, ExitStack() as stack:
+        netns.set_sysctl("net.ipv4.ip_local_port_range", port_range(ports))
+        yield PortExhaustion(netns, kind, ports, (one, other), stack)
+
+
+def port_range(ports: int) -> str:
+    """Return an ip_local_port_range of so many ports, with no service of ours in it."""
+    return f"20000 {20000 + ports - 1}"
+
+
+@contextmanager
+def ports_exhausted(netns: NetNs, count: int = 10) -> Iterator[Held]:
+    """`port_exhaustion` to its end: one destination holds every port of the range."""
+    with port_exhaustion(netns, ports=count) as experiment:
+        listener = experiment.listeners[0]
+        experiment.exhaust(listener)
+        expected = {
+            (Role.LISTENER, TcpState.LISTEN): 1,
+            (Role.LISTENER, TcpState.ESTABLISHED): count,
+            (Role.REMOTE, TcpState.ESTABLISHED): count,
+        }
+        port = listener.getsockname()[1]
+        yield settled(Held(netns, Role.REMOTE, TcpState.ESTABLISHED, (port,), expected))
+
+
+@contextmanager
+def accept_queue(
+    netns: NetNs, kind: AddressKind = AddressKind.IPV4, backlog: int = 4, overflow: int = 3
+) -> Iterator[Held]:
+    """A listener that never accepts: its queue is full, and the kernel drops `overflow` more SYNs.
+
+    The queue takes one more than the backlog. To those outside, the service does not answer:
+    SYN_SENT, with growing retransmits.
+    """
+    with listening(netns, kind, backlog=backlog) as listener, ExitStack() as stack:
+        port = listener.getsockname()[1]
+        queued = backlog + 1
+        for length in range(1, queued + 1):
+            _leave_no_trace(kept(stack, connected(netns, kind, port)))
+            eventually(lambda: accept_queue_length(listener), until=length.__eq__)
+        stalled = tuple(stack.enter_context(connecting(netns, kind, port)) for _ in range(overflow))
+        expected = {
+            (Role.LISTENER, TcpState.LISTEN): 1,
+            (Role.LISTENER, TcpState.ESTABLISHED): queued,
+            (Role.REMOTE, TcpState.ESTABLISHED): queued,
+            (Role.REMOTE, TcpState.SYN_SENT): overflow,
+        }
+        yield settled(
+            Held(
+                netns,
+                Role.REMOTE,
+                TcpState.SYN_SENT,
+                (port,),
+                expected,
+                sockets=stalled,
+                peers=(listener,),
+            )
+        )
+
+
+@contextmanager
+def dead_peer(
+    link: Link, kind: AddressKind = AddressKind.IPV4, count: int = 1, *, tries: int = 1
+) -> Iterator[Held]:
+    """The client's host dies, the server sends: ESTABLISHED, with at least `tries` retransmits.
+
+    The first comes after 0.2 s, and each next after twice the time.
+    """
+    with connections(link.client, link.server, kind, count, host=SERVER) as made, _cut(link):
+        _leave_no_trace(*made.clients, *made.servers)
+        for server in made.servers:
+            server.sendall(REQUEST)
+        for server in made.servers:
+            eventually(partial(retransmits, server), until=tries.__le__, within=2.0**tries)
+        yield held_connections(
+            link.server, made, Role.LISTENER, {Role.LISTENER: TcpState.ESTABLISHED}
+        )
+
+
+@contextmanager
+def last_ack(
+    link: Link, kind: AddressKind = AddressKind.IPV4, count: int = 1, *, orphaned: bool = True
+) -> Iterator[Held]:
+    """The client has closed, and the path dies before the server's own FIN gets through.
+
+    orphaned: the server has closed too, so nobody owns these sockets: the kernel alone tries on,
+    and keeps their namespace as long, whoever dies. Else it has shut down its sending side.
+    """
+    with connections(link.client, link.server, kind, count, host=SERVER) as made:
+        for client, server in made.pairs():
+            client.shutdown(socket.SHUT_WR)
+            read_to_end(server)
+        clients = Counter({(Role.REMOTE, TcpState.FIN_WAIT2): count})
+        eventually(lambda: census(link.client, (made.port,)), until=clients.__eq__)
+        with _cut(link):
+            for server in made.servers:
+                if orphaned:
+                    server.close()
+                else:
+                    _leave_no_trace(server)
+                    server.shutdown(socket.SHUT_WR)
+            yield held_connections(
+                link.server, made, Role.LISTENER, {Role.LISTENER: TcpState.LAST_ACK}
+            )
+
+
+@contextmanager
+def _cut(link: Link) -> Iterator[None]:
+    """Cut the link, and mend it before the sockets close: their resets must reach the orphans."""
+    try:
+        link.cut()
+        yield
+    finally:
+        link.mend()
+
+
+def _leave_no_trace(*ends: socket.socket) -> None:
+    """Let even the death of the process reset these connections."""
+    for end in ends:
+        reset_on_close(end)

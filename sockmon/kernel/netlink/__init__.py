@@ -1,0 +1,1 @@
+"""sock_diag over netlink: requests, replies, dumps."""

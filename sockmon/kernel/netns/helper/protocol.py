@@ -1,0 +1,267 @@
+"""What the helper and the daemon say to each other, as bytes (pure).
+
+A request is 15 fixed bytes, so that there is next to nothing for a privileged process to parse. An
+answer is JSON: the helper's word is believed by whoever asks it, but it must have the right shape.
+"""
+
+import json
+import math
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from sockmon.kernel.errors import KernelError, NamespaceError, ProcError
+from sockmon.kernel.netns.discovery import Place
+from sockmon.model.limits import (
+    PORTS,
+    Limits,
+    PortRange,
+    Sockstat,
+    TcpMemoryLimits,
+    TcpSettings,
+    TimeWaitReuse,
+)
+
+T = TypeVar("T")
+E = TypeVar("E", bound=KernelError)
+
+#: Bytes of the longest answer; the kernel takes messages of twice that by default (SO_SNDBUF).
+ANSWER_BYTES = 96 * 1024
+#: Bytes of places after which the rest is left to the next page: one more fits whatever its names.
+PAGE_BYTES = 48 * 1024
+
+_VERSION = 1
+_REQUEST = struct.Struct("!BIBQB")
+
+
+class MessageError(ValueError):
+    """Bytes that are no message of this version."""
+
+
+class Ask(IntEnum):
+    """What can be asked; all but LOOK is about what the last LOOK of the same connection found."""
+
+    LOOK = 1  # where there are namespaces, and which have sockets: the first page
+    MORE = 2  # the next page
+    CGROUP = 3  # of the first process inside
+    OPEN = 4  # a sock_diag socket inside, passed along with the answer
+    LIMITS = 5  # procfs.read_limits() inside
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request. number: told back in the answer. netns: an nsfs inode, for all but LOOK, MORE.
+
+    settings: with LIMITS, whether settings are wanted too, or levels and counters alone.
+    """
+
+    ask: Ask
+    number: int = 0
+    netns: int = 0
+    settings: bool = False
+
+    def encode(self) -> bytes:
+        """Return its bytes."""
+        return _REQUEST.pack(_VERSION, self.number, self.ask, self.netns, self.settings)
+
+
+REQUEST_BYTES = _REQUEST.size
+
+
+def parse_request(data: bytes) -> Request:
+    """Parse a request; raises MessageError."""
+    if len(data) != _REQUEST.size:
+        raise MessageError(f"a request of {len(data)} bytes")
+    version, number, ask, netns, settings = _REQUEST.unpack(data)
+    if version != _VERSION:
+        raise MessageError(f"a request of version {version}")
+    if ask not in set(Ask) or settings not in (0, 1):
+        raise MessageError("a request for what is not to be had")
+    return Request(Ask(ask), number, netns, settings == 1)
+
+
+class Sighting(NamedTuple):
+    """A namespace, and whether there are sockets inside; None if that could not be seen."""
+
+    place: Place
+    occupied: bool | None
+
+
+class Page(NamedTuple):
+    """Some of what a look has found, and whether there is more."""
+
+    sightings: tuple[Sighting, ...]
+    more: bool
+
+
+class Told(NamedTuple):
+    """An answer. cpu: seconds of CPU time that the request has cost the helper."""
+
+    cpu: float
+    error: NamespaceError | None
+    body: Mapping[str, Any]
+
+
+def encode_answer(number: int, cpu: float, body: Mapping[str, Any]) -> bytes:
+    """Return an answer's bytes; a body that would not fit gives way to an error."""
+    data = json.dumps({"number": number, "cpu": cpu, **body}).encode()
+    if len(data) <= ANSWER_BYTES:
+        return data
+    error = NamespaceError("asking the netns helper", "too_large", "the answer is too large")
+    return json.dumps({"number": number, "cpu": cpu, **refused(error)}).encode()
+
+
+def parse_answer(data: bytes, number: int) -> Told:
+    """Parse the answer to the request of this number; raises MessageError if it is none."""
+    try:
+        body = json.loads(data)
+        error = _error(NamespaceError, body["error"]) if "error" in body else None
+        answered, told = body["number"], Told(_seconds(body["cpu"]), error, body)
+    except (ValueError, TypeError, KeyError, RecursionError) as mistake:
+        raise MessageError(f"not an answer: {mistake!r}") from mistake
+    if answered != number:
+        raise MessageError("an answer to another request")
+    return told
+
+
+def refused(error: KernelError) -> Mapping[str, Any]:
+    """Return the body that tells of a failure."""
+    return {"error": _words(error)}
+
+
+def page_body(rest: Iterator[Sighting]) -> Mapping[str, Any]:
+    """Take from the rest of what a look has found as much as one answer holds."""
+    rows: list[Any] = []
+    size = 0
+    for place, occupied in rest:
+        row = (str(place.path), place.inode, place.pid, place.directory, place.given, occupied)
+        rows.append(row)
+        size += len(json.dumps(row))
+        if size > PAGE_BYTES:
+            return {"places": rows, "more": True}
+    return {"places": rows, "more": False}
+
+
+def parse_page(body: Mapping[str, Any]) -> Page:
+    """Parse the body {"places": [...], "more": ...}; raises MessageError."""
+    try:
+        return Page(tuple(_sighting(*row) for row in body["places"]), _flag(body["more"]))
+    except (ValueError, TypeError, KeyError) as mistake:
+        raise MessageError(f"not a page of places: {mistake!r}") from mistake
+
+
+def limits_body(limits: Limits, errors: Sequence[KernelError]) -> Mapping[str, Any]:
+    """Return the body that tells what procfs.read_limits() has read."""
+    return {"limits": asdict(limits), "errors": [_words(error) for error in errors]}
+
+
+def parse_limits(body: Mapping[str, Any]) -> tuple[Limits, list[ProcError]]:
+    """Parse the body of limits_body(); raises MessageError."""
+    try:
+        return _limits(body["limits"]), [_error(ProcError, words) for words in body["errors"]]
+    except (ValueError, TypeError, KeyError, AttributeError) as mistake:
+        raise MessageError(f"not limits: {mistake!r}") from mistake
+
+
+def parse_cgroup(body: Mapping[str, Any]) -> str:
+    """Parse the body {"cgroup": "/..."}; raises MessageError."""
+    try:
+        return _text(body["cgroup"])
+    except (ValueError, KeyError) as mistake:
+        raise MessageError(f"not a cgroup: {mistake!r}") from mistake
+
+
+def _words(error: KernelError) -> tuple[str, str, str, str]:
+    return error.operation, error.reason, error.detail, error.hint
+
+
+def _error(kind: type[E], words: Any) -> E:
+    operation, reason, detail, hint = map(_text, words)
+    return kind(operation, reason, detail, hint)
+
+
+def _sighting(
+    path: Any, inode: Any, pid: Any, directory: Any, given: Any, occupied: Any
+) -> Sighting:
+    place = Place(
+        Path(_text(path)),
+        _optional(_whole, inode),
+        _optional(_whole, pid),
+        _optional(_whole, directory),
+        _optional(_text, given),
+    )
+    return Sighting(place, _optional(_flag, occupied))
+
+
+def _limits(told: Any) -> Limits:
+    return Limits(
+        sockstat=_optional(_numbers(Sockstat), told["sockstat"]),
+        time_wait_limit=_optional(_whole, told["time_wait_limit"]),
+        orphan_limit=_optional(_whole, told["orphan_limit"]),
+        tcp_memory=_optional(_numbers(TcpMemoryLimits), told["tcp_memory"]),
+        conntrack_entries=_optional(_whole, told["conntrack_entries"]),
+        conntrack_limit=_optional(_whole, told["conntrack_limit"]),
+        port_range=_optional(_port_range, told["port_range"]),
+        time_wait_reuse=_optional(_time_wait_reuse, told["time_wait_reuse"]),
+        settings=_optional(_numbers(TcpSettings), told["settings"]),
+        events=_optional(_events, told["events"]),
+    )
+
+
+def _port_range(told: Any) -> PortRange:
+    reserved = tuple((_port(first), _port(last)) for first, last in told["reserved"])
+    return PortRange(_port(told["low"]), _port(told["high"]), reserved)
+
+
+def _time_wait_reuse(told: Any) -> TimeWaitReuse:
+    return TimeWaitReuse(_whole(told["mode"]), _whole(told["delay_ms"]), _flag(told["timestamps"]))
+
+
+def _events(told: Any) -> Mapping[str, int]:
+    return {_text(name): _whole(count) for name, count in told.items()}
+
+
+def _numbers(kind: Callable[..., T]) -> Callable[[Any], T]:
+    """Return what makes one of a dataclass whose fields are all numbers."""
+
+    def make(told: Any) -> T:
+        return kind(**{name: _whole(number) for name, number in told.items()})
+
+    return make
+
+
+def _optional(parse: Callable[[Any], T], told: Any) -> T | None:
+    return None if told is None else parse(told)
+
+
+def _port(told: Any) -> int:
+    if not 0 <= _whole(told) < PORTS:
+        raise ValueError(f"no port: {told}")
+    return _whole(told)
+
+
+def _whole(told: Any) -> int:
+    if type(told) is not int:
+        raise ValueError(f"no whole number: {told!r}")
+    return told
+
+
+def _seconds(told: Any) -> float:
+    if type(told) is not float or not 0 <= told < math.inf:
+        raise ValueError(f"no time: {told!r}")
+    return told
+
+
+def _flag(told: Any) -> bool:
+    if type(told) is not bool:
+        raise ValueError(f"neither true nor false: {told!r}")
+    return told
+
+
+def _text(told: Any) -> str:
+    if type(told) is not str:
+        raise ValueError(f"no text: {told!r}")
+    return told

@@ -1,0 +1,170 @@
+"""A network namespace seen from outside: /proc/PID/net, which anybody may read.
+
+What the kernel lists there has no cookies, cgroups or drops, so there is no telling one socket
+from another over time: sockets can be counted by state and port, and that is all.
+"""
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sockmon.kernel import procfs
+from sockmon.kernel.errors import KernelError, NamespaceError, ProcError
+from sockmon.kernel.netlink import uapi
+from sockmon.kernel.netlink.uapi import Family
+from sockmon.kernel.netns.discovery import Place, directory_of
+from sockmon.model.ages import NOTHING_HEARD, LastHeard
+from sockmon.model.limits import Limits, PortRange
+from sockmon.model.states import RESTING_STATES
+from sockmon.model.table import SocketTable
+
+T = TypeVar("T")
+
+#: What reading below /proc/PID answers when the process has ended.
+_GONE = {errno.errorcode[n] for n in (errno.ENOENT, errno.ESRCH, errno.EINVAL, errno.ENXIO)}
+_MILLISECONDS_A_TICK = 10  # jiffies are told as USER_HZ, 100 a second
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideSource:
+    """One namespace's facts as far as they are told outside of it.
+
+    place: where it was found last, with a process inside. ip_local_port_range cannot be seen; the
+    daemon's own is taken for it, which decides only whose port is whose where a listener has gone.
+    """
+
+    name: str
+    place: Callable[[], Place]
+    proc: Path = Path("/proc")
+    stop_requested: Callable[[], bool] = lambda: False
+    degraded: bool = field(default=True, init=False)
+
+    def families(self) -> tuple[Family, ...]:
+        """Return the address families this kernel speaks."""
+        return tuple(Family) if procfs.has_ipv6(self.proc) else (Family.IPV4,)
+
+    def tcp(self, families: tuple[Family, ...]) -> SocketTable:
+        """Read all TCP sockets; raises KernelError."""
+        return self._table("tcp", families)
+
+    def passing(self, families: tuple[Family, ...]) -> tuple[SocketTable, LastHeard]:
+        """Read all, and leave out those at rest; raises KernelError."""
+        table = self.tcp(families)
+        return table.select(~np.isin(table.state, RESTING_STATES)), NOTHING_HEARD
+
+    def udp(self, families: tuple[Family, ...]) -> SocketTable:
+        """Read all UDP sockets; raises KernelError."""
+        return self._table("udp", families)
+
+    def last_heard(self, families: tuple[Family, ...]) -> LastHeard:  # noqa: ARG002 - Source's
+        """Return nothing: nobody outside is told."""
+        return NOTHING_HEARD
+
+    def limits(self, known: Limits | None = None) -> tuple[Limits, list[KernelError]]:
+        """Read the levels and counters that can be seen, and what could not be read."""
+
+        def read(task: str) -> Limits:
+            return Limits(
+                sockstat=procfs.read_sockstat(self.proc, task),
+                events=procfs.read_events(self.proc, task),
+                port_range=known.port_range if known else self.port_range(),
+            )
+
+        try:
+            return below(self.proc, self.place(), read), []
+        except KernelError as error:
+            return Limits(), [error]
+
+    def port_range(self) -> PortRange:
+        """Read the ports that connect() may choose from in the daemon's own namespace."""
+        return procfs.read_port_range(self.proc)
+
+    def way_in(self) -> str:
+        """Return what runs a command inside when put before it."""
+        return self.place().way_in
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _table(self, protocol: str, families: tuple[Family, ...]) -> SocketTable:
+        def read(task: str) -> NDArray[np.void]:
+            directory = self.proc / task / "net"
+            parts = [_read(directory, protocol, family) for family in families]
+            return np.concatenate([np.empty(0, uapi.INET_DIAG_MSG), *parts])
+
+        messages = below(self.proc, self.place(), read)
+        messages["cookie"] = np.arange(1, len(messages) + 1)  # each is a socket of its own
+        nothing = np.zeros(len(messages), np.uint64)
+        return SocketTable.from_messages(messages, nothing, nothing)
+
+
+def visible(proc: Path, place: Place) -> bool:
+    """Whether the process by which it was found is to be seen in this /proc, and is there still."""
+    try:
+        return place.pid is not None and directory_of(proc, place.pid) == place.directory
+    except OSError:
+        return False
+
+
+def occupied(proc: Path, place: Place) -> bool:
+    """Whether there are sockets in a namespace that has a process; raises KernelError."""
+    return below(proc, place, lambda task: procfs.read_occupied(proc, task))
+
+
+def below(proc: Path, place: Place, read: Callable[[str], T]) -> T:
+    """Read below a process that is inside, and was to the end: else it is another's story.
+
+    Raises NamespaceError with the reason "gone" if it was not, and whatever `read` raises.
+    """
+    try:
+        result = read(str(place.pid))
+    except KernelError as error:
+        if error.reason not in _GONE:
+            raise
+    else:
+        if visible(proc, place):
+            return result
+    raise NamespaceError("reading the network namespace from outside", "gone")
+
+
+def _read(directory: Path, protocol: str, family: Family) -> NDArray[np.void]:
+    name = f"{protocol}6" if family is Family.IPV6 else protocol
+    operation = f"read of /proc/PID/net/{name}"
+    try:
+        text = (directory / name).read_bytes().decode("ascii")
+    except OSError as error:
+        raise ProcError.from_errno(operation, error.errno or errno.EIO) from error
+    try:
+        return parse_sockets(text, family)
+    except (ValueError, IndexError) as error:
+        raise ProcError(operation, "malformed", f"malformed: {error}") from error
+
+
+def parse_sockets(text: str, family: Family) -> NDArray[np.void]:
+    """Parse /proc/net/{tcp,tcp6,udp,udp6} into rows of dtype uapi.INET_DIAG_MSG, cookies 0.
+
+    A line: `sl: local:port remote:port state tx:rx timer:expires retransmits uid timeout inode ..`,
+    addresses as words of 32 bits in hexadecimal, of this machine's byte order.
+    """
+    lines = text.splitlines()[1:]
+    rows = np.zeros(len(lines), uapi.INET_DIAG_MSG)
+    rows["family"] = family
+    for row, line in zip(rows, lines, strict=True):
+        _, local, remote, state, queues, timer, retransmits, uid, _, inode = line.split()[:10]
+        for side, end in (("local", local), ("remote", remote)):
+            address, _, port = end.partition(":")
+            words = [int(address[at : at + 8], 16) for at in range(0, len(address), 8)]
+            row[side][: len(words)] = words
+            row[f"{side}_port"] = int(port, 16)
+        sending, _, receiving = queues.partition(":")
+        kind, _, ticks = timer.partition(":")
+        row["state"] = int(state, 16)
+        row["send_queue"], row["receive_queue"] = int(sending, 16), int(receiving, 16)
+        row["timer"], row["expires"] = int(kind, 16), int(ticks, 16) * _MILLISECONDS_A_TICK
+        row["retransmits"], row["uid"], row["inode"] = int(retransmits, 16), int(uid), int(inode)
+    return rows

@@ -1,0 +1,95 @@
+"""Everything one namespace's poll gives the detectors to judge by."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sockmon.model.ages import NOBODY, Aged
+from sockmon.model.finding import FindingKey, Severity
+from sockmon.model.limits import Limits
+from sockmon.model.listeners import ListenQueue
+from sockmon.model.owner import Group, Owner
+from sockmon.model.ports import EphemeralPorts
+from sockmon.model.roles import Role, Roles
+from sockmon.model.table import SocketTable, address
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Per second since the last poll; empty at the first one.
+
+    events: TcpExt counters by name; drops: connections dropped, by listening port.
+    """
+
+    events: Mapping[str, float] = field(default_factory=dict)
+    drops: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a finding was in the polls before: its last severity, and (monotonic, value) samples."""
+
+    severity: Severity
+    samples: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One namespace at one moment (`now` in monotonic seconds)."""
+
+    netns: str
+    now: float
+    table: SocketTable
+    roles: Roles
+    listen_queues: tuple[ListenQueue, ...]
+    ephemeral: EphemeralPorts
+    exhaustion_seconds: float
+    limits: Limits
+    aged: Aged = NOBODY
+    rates: Rates = Rates()
+    owners: Mapping[Group, Owner] = field(default_factory=dict)
+    past: Mapping[FindingKey, Past] = field(default_factory=dict)
+
+    def groups(self, rows: NDArray[np.intp]) -> list[tuple[Group, NDArray[np.intp]]]:
+        """Divide rows of the table by (role, port, cgroup), largest group first."""
+        if not rows.size:
+            return []
+        keys = np.column_stack(
+            [
+                self.roles.is_listener[rows].astype(np.uint64),
+                self.roles.port[rows].astype(np.uint64),
+                self.table.cgroup_id[rows].astype(np.uint64),
+            ]
+        )
+        distinct, which = np.unique(keys, axis=0, return_inverse=True)
+        which = which.ravel()
+        order = np.argsort(which, kind="stable")
+        parts = np.split(rows[order], np.flatnonzero(np.diff(which[order])) + 1)
+        groups = [
+            (Group(_role(is_listener), port, cgroup_id), part)
+            for (is_listener, port, cgroup_id), part in zip(distinct.tolist(), parts, strict=True)
+        ]
+        return sorted(groups, key=lambda item: -item[1].size)
+
+    def owner_label(self, group: Group) -> str | None:
+        """Return the owner's label, once it has been looked up."""
+        owner = self.owners.get(group)
+        return owner.label if owner else None
+
+    def peers(self, rows: NDArray[np.intp], most: int = 5) -> list[dict[str, str | int]]:
+        """Return the remote addresses with most of the rows, as evidence."""
+        words = np.column_stack(
+            [self.table.family[rows].astype(np.uint32), self.table.remote[rows]]
+        )
+        distinct, counts = np.unique(words, axis=0, return_counts=True)
+        top = np.argsort(-counts, kind="stable")[:most].tolist()
+        return [
+            {"address": str(address(int(distinct[at][0]), distinct[at][1:])), "sockets": n}
+            for at, n in ((at, int(counts[at])) for at in top)
+        ]
+
+
+def _role(is_listener: int) -> Role:
+    return "listener" if is_listener else "remote"

@@ -1,0 +1,1 @@
+"""From the kernel to an Observation, poll after poll."""

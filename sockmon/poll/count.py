@@ -1,0 +1,271 @@
+"""`sockmon count`: one poll, counted, as people count by hand with ss or netstat and awk."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sockmon.kernel import owners
+from sockmon.kernel.errors import KernelError
+from sockmon.kernel.interfaces import Source
+from sockmon.kernel.netlink.source import KernelSource
+from sockmon.kernel.netns.tracker import Neighbour, Neighbourhood
+from sockmon.model.roles import Listened, Roles, roles
+from sockmon.model.states import STATE_SLOTS, Spelling, TcpState
+from sockmon.model.table import Column, address
+from sockmon.text import one_line
+
+Value = str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """`groups` holds the keys' values and the count, most first; `hints` what was not seen."""
+
+    keys: tuple[str, ...]
+    groups: list[tuple[tuple[Value, ...], int]]
+    hints: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """Sockets counted."""
+        return sum(count for _, count in self.groups)
+
+
+Rows = NDArray[np.intp]
+
+#: What a socket has none of: a TIME_WAIT socket's owner, say.
+NONE = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which sockets to count; None for all. `port` is the port of the rule of roles.
+
+    netns: the one namespace to look into, by its name.
+    """
+
+    state: TcpState | None = None
+    port: int | None = None
+    family: int | None = None
+    netns: str | None = None
+
+
+def count(
+    source: KernelSource,
+    keys: tuple[str, ...],
+    selection: Selection,
+    spelling: Spelling,
+    *,
+    everywhere: bool = False,
+) -> Counted:
+    """Read the kernel once and count by the keys (of KEYS); raises KernelError.
+
+    everywhere: in all network namespaces of the host, as far as they can be seen. Raises
+    LookupError when the one that is selected is not among them.
+    """
+    view = _View(source, keys, selection, spelling)
+    if everywhere:
+        view.read_all()
+    elif selection.netns in (None, source.name):
+        view.read(source)
+    else:
+        raise LookupError(selection.netns)
+    if not view.sockets:
+        return Counted(keys, [], tuple(view.hints))
+    columns = [KEYS[key].code(view, view.column(key)) for key in keys]
+    code = np.zeros(view.sockets, np.intp)
+    for column in columns:
+        combined = code * max(1, len(column.values)) + column.codes
+        _, code = np.unique(combined, return_inverse=True)  # small again: no product overflows
+    _, first, counts = np.unique(code, return_index=True, return_counts=True)
+    groups = [
+        (tuple(column.values[column.codes[row]] for column in columns), n)
+        for row, n in zip(first.tolist(), counts.tolist(), strict=True)
+    ]
+    groups.sort(key=lambda group: (-group[1], tuple(str(value) for value in group[0])))
+    return Counted(keys, groups, tuple(view.hints))
+
+
+class _Coded(NamedTuple):
+    """One property of every chosen socket: `codes` index into `values`."""
+
+    codes: Rows
+    values: Sequence[Value]
+
+
+class _Key(NamedTuple):
+    """take: what of the chosen rows is kept, while their table is good. code: that, as values."""
+
+    take: Callable[["_Part", Rows], Column]
+    code: Callable[["_View", Column], _Coded]
+
+
+class _Part:
+    """One namespace's sockets, good until the next one's are read."""
+
+    def __init__(self, source: Source, number: int) -> None:
+        self._source = source
+        self.number = number
+        self.table = source.tcp(source.families())
+
+    @cached_property
+    def roles(self) -> Roles:
+        """The rule, applied in each namespace by itself."""
+        return roles(self.table, Listened().seen(self.table), self._source.port_range())
+
+    def rows(self, selection: Selection, spelling: Spelling) -> Rows:
+        table = self.table
+        chosen = np.ones(len(table), np.bool_)
+        if spelling != "sockmon":
+            chosen &= table.state != TcpState.CLOSE  # neither ss nor netstat lists bound sockets
+        if selection.state is not None:
+            chosen &= table.state == selection.state
+        if selection.family is not None:
+            chosen &= table.family == selection.family
+        if selection.port is not None:
+            chosen &= self.roles.port == selection.port
+        return np.flatnonzero(chosen)
+
+
+class _View:
+    """The chosen sockets of all namespaces: of each as much as the keys ask for."""
+
+    def __init__(
+        self, source: KernelSource, keys: tuple[str, ...], selection: Selection, spelling: Spelling
+    ) -> None:
+        self.source = source
+        self.spelling = spelling
+        self.hints: list[str] = []
+        self.names: list[str] = []
+        self.sockets = 0
+        self._selection = selection
+        self._taken: dict[str, list[Column]] = {key: [] for key in keys}
+
+    def read(self, source: Source) -> None:
+        """Read one namespace, and keep what is needed of it; raises KernelError."""
+        part = _Part(source, len(self.names))
+        rows = part.rows(self._selection, self.spelling)
+        columns = [KEYS[key].take(part, rows) for key in self._taken]
+        for taken, column in zip(self._taken.values(), columns, strict=True):
+            taken.append(column)
+        self.names.append(source.name)
+        self.sockets += rows.size
+
+    def read_all(self) -> None:
+        """Read the host's namespaces, or the one that is selected.
+
+        What cannot be read of the others costs a hint.
+        """
+        wanted = self._selection.netns
+        if wanted in (None, self.source.name):
+            self.read(self.source)
+        if wanted == self.source.name:
+            return
+        neighbourhood = Neighbourhood(self.source)
+        try:
+            neighbours = [one for one in neighbourhood.look() if wanted in (None, one.name)]
+            if wanted is not None and not neighbours:
+                raise LookupError(wanted)
+            for neighbour in neighbours:
+                self._read_other(neighbour)
+            self.hints += neighbourhood.unseen()
+        finally:
+            neighbourhood.close()
+
+    def column(self, key: str) -> Column:
+        """Return one key's part of all the sockets, namespace by namespace."""
+        taken = self._taken[key]
+        return taken[0] if len(taken) == 1 else np.concatenate(taken)
+
+    def _read_other(self, neighbour: Neighbour) -> None:
+        try:
+            if neighbour.occupied():
+                self.read(neighbour.open())
+        except KernelError as error:
+            if error.reason != "gone" and not neighbour.hidden:  # unseen() tells of those
+                self.hints.append(f"netns {neighbour.name}: {error}")
+        finally:
+            neighbour.close()
+
+
+def _by_state(view: _View, states: Column) -> _Coded:
+    names = [NONE] * STATE_SLOTS
+    for state in TcpState:
+        names[state] = state.spelled(view.spelling)
+    return _Coded(states.astype(np.intp), names)
+
+
+def _by_port(_: _View, ports: Column) -> _Coded:
+    return _Coded(ports.astype(np.intp), range(65536))
+
+
+def _by_role(_: _View, is_listener: Column) -> _Coded:
+    return _Coded(is_listener.astype(np.intp), ("remote", "listener"))
+
+
+def _by_family(_: _View, families: Column) -> _Coded:
+    return _Coded((families == 6).astype(np.intp), ("ipv4", "ipv6"))
+
+
+def _by_netns(view: _View, numbers: Column) -> _Coded:
+    return _Coded(numbers.astype(np.intp), view.names)
+
+
+def _peers(part: _Part, rows: Rows) -> Column:
+    table = part.table
+    return np.column_stack([table.family[rows].astype(np.uint32), table.remote[rows]])
+
+
+def _by_peer(_: _View, peers: Column) -> _Coded:
+    distinct, codes = np.unique(peers, axis=0, return_inverse=True)
+    no_peer = {"0.0.0.0", "::"}  # noqa: S104 - a listener's remote address, not one of ours
+    names = (str(address(int(row[0]), row[1:])) for row in distinct)
+    return _named(codes.ravel(), [NONE if name in no_peer else name for name in names])
+
+
+def _by_unit(view: _View, cgroup_ids: Column) -> _Coded:
+    ids, codes = _distinct(cgroup_ids)
+    paths = owners.read_cgroup_paths(view.source.proc, [i for i in ids if i])
+    return _named(codes, [owners.unit_of(paths[i]) if i in paths else NONE for i in ids])
+
+
+def _by_owner(view: _View, column: Column) -> _Coded:
+    inodes, codes = _distinct(column)
+    found = owners.read_owners(view.source.proc, inodes)
+    if found.hidden:
+        view.hints.append(
+            f"{found.hidden} processes could not be looked into; what they hold has owner {NONE}: "
+            "seeing it needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+        )
+    holders = (found.by_inode.get(inode) for inode in inodes)
+    names = [f"{one_line(p.name, owners.NAME_SHOWN)}[{p.pid}]" if p else NONE for p in holders]
+    return _named(codes, names)
+
+
+def _named(codes: Rows, names: Sequence[str]) -> _Coded:
+    """Put together what has one name: a process has many inodes."""
+    distinct = list(dict.fromkeys(names))
+    place = {name: at for at, name in enumerate(distinct)}
+    return _Coded(np.array([place[name] for name in names], np.intp)[codes], distinct)
+
+
+def _distinct(column: Column) -> tuple[list[int], Rows]:
+    values, codes = np.unique(column, return_inverse=True)
+    return values.tolist(), codes
+
+
+#: What can be counted by.
+KEYS: dict[str, _Key] = {
+    "state": _Key(lambda part, rows: part.table.state[rows], _by_state),
+    "port": _Key(lambda part, rows: part.roles.port[rows], _by_port),
+    "role": _Key(lambda part, rows: part.roles.is_listener[rows], _by_role),
+    "peer": _Key(_peers, _by_peer),
+    "owner": _Key(lambda part, rows: part.table.inode[rows], _by_owner),
+    "unit": _Key(lambda part, rows: part.table.cgroup_id[rows], _by_unit),
+    "family": _Key(lambda part, rows: part.table.family[rows], _by_family),
+    "netns": _Key(lambda part, rows: np.full(rows.size, part.number, np.uint32), _by_netns),
+}

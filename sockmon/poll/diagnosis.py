@@ -1,0 +1,177 @@
+"""One namespace's diagnosis from poll to poll: ages, rates, owners, findings.
+
+The detectors are pure; what they need of the past and of the kernel comes together here.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sockmon.detect import ALL, OF_PART, blind, close_wait_leak, diagnose
+from sockmon.detect.confirm import Confirmed
+from sockmon.detect.detector import Detector, DetectorLimits
+from sockmon.kernel.owners import OwnerFinder
+from sockmon.model import close_wait
+from sockmon.model.ages import NOBODY, Aged, LastHeard, age_histograms
+from sockmon.model.detector_input import Rates, Sight
+from sockmon.model.finding import Finding
+from sockmon.model.listeners import ListenDrops
+from sockmon.model.observation import Diagnosis, StaleGroup
+from sockmon.model.owner import Group, Owner
+from sockmon.model.stale import StaleMemory
+from sockmon.model.states import TcpState
+
+_STALE_GROUPS_SHOWN = 50
+_ORDER = {detector.name: place for place, detector in enumerate(ALL)}
+_OF_ALL = frozenset(detector.name for detector in ALL if detector.of_all)
+
+
+def _stale_after(limits: Mapping[str, DetectorLimits]) -> float:
+    leak = limits[close_wait_leak.NAME]
+    assert isinstance(leak, close_wait_leak.Limits)
+    return leak.stale_after
+
+
+@dataclass(frozen=True, slots=True)
+class _Counters:
+    """Counters at one moment (monotonic seconds), to tell rates from."""
+
+    at: float
+    events: Mapping[str, int]
+    drops: Mapping[int, int]
+
+    def rates(self, later: "_Counters") -> Rates:
+        """Return how fast each counter rose; a counter that fell has begun anew."""
+        seconds = later.at - self.at
+        if seconds <= 0:
+            return Rates()
+        return Rates(
+            {
+                name: max(0, count - self.events[name]) / seconds
+                for name, count in later.events.items()
+                if name in self.events
+            },
+            {
+                port: max(0, count - self.drops[port]) / seconds
+                for port, count in later.drops.items()
+                if port in self.drops
+            },
+        )
+
+
+class Diagnostician:
+    """Remembers one namespace between its polls."""
+
+    def __init__(self, owners: OwnerFinder) -> None:
+        self._owners = owners
+        self._aged: Aged = NOBODY
+        self._counters: _Counters | None = None
+        self._confirmed = Confirmed()
+        self._confirmed_of_all = Confirmed()  # of the detectors that judge whole tables alone
+        # The past is kept by owner, so judging begins with the owners known last.
+        self._known_owners: Mapping[Group, Owner] = {}
+        self._stale = StaleMemory()
+
+    @property
+    def suspects(self) -> bool:
+        """Whether the last poll found something, agreed on or not, or sockets in CLOSE_WAIT."""
+        found = self._confirmed.found or self._confirmed_of_all.found
+        return found or bool(self._aged.of_state(TcpState.CLOSE_WAIT).size)
+
+    def remember(self) -> Callable[[], Mapping[str, Any]]:
+        """Return what makes a record of what is to survive a restart: for whoever writes it."""
+        return self._aged.to_record
+
+    def recall(self, record: Mapping[str, Any]) -> None:
+        """Take up what an earlier process of this boot remembered; nonsense counts as nothing."""
+        with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
+            self._aged = Aged.from_record(record)
+
+    def diagnose(
+        self,
+        sight: Sight,
+        heard: LastHeard,
+        drops: ListenDrops,
+        limits: Mapping[str, DetectorLimits],
+        *,
+        whole: bool = True,
+    ) -> Diagnosis:
+        """Judge one poll, after those before it: `sight` holds what it saw, and no past yet.
+
+        whole: sockets at rest are in the table too; if not, what was found of them last holds on.
+        """
+        now = sight.now
+        self._aged = self._aged.seen(sight.table, heard, now)
+        counters = _Counters(now, sight.limits.events or {}, drops.totals)
+        sight = replace(
+            sight,
+            aged=self._aged,
+            owners=self._known_owners,
+            rates=self._counters.rates(counters) if self._counters else Rates(),
+            past={**self._confirmed.past, **self._confirmed_of_all.past},
+        )
+        self._counters = counters
+        found, owners = self._with_owners(sight, ALL if whole else OF_PART, limits)
+        self._confirmed = self._confirmed.seen((f for f in found if f.detector not in _OF_ALL), now)
+        if whole:
+            of_all = (finding for finding in found if finding.detector in _OF_ALL)
+            self._confirmed_of_all = self._confirmed_of_all.seen(of_all, now)
+        else:
+            held = {finding.group for finding in self._confirmed_of_all.findings}
+            before = {group: o for group, o in self._known_owners.items() if group in held}
+            owners = {**before, **owners}
+        self._known_owners = owners
+        findings = (*self._confirmed.findings, *self._confirmed_of_all.findings)
+        waiting = self._aged.of_state(TcpState.CLOSE_WAIT)
+        oldest = now - self._aged.since[waiting].min() if waiting.size else 0.0
+        stale = tuple(self._stale_groups(sight, owners, _stale_after(limits)))
+        self._stale = self._stale.seen(stale, now)
+        return Diagnosis(
+            findings=tuple(sorted(findings, key=lambda finding: _ORDER[finding.detector])),
+            ages=age_histograms(self._aged, now),
+            stale=stale,
+            mended=self._stale.mended,
+            oldest_close_wait=float(oldest),
+            hidden_processes=self._owners.hidden,
+            blind=blind(sight.limits),
+            unasked=frozenset() if whole else _OF_ALL,
+        )
+
+    def _with_owners(
+        self,
+        sight: Sight,
+        detectors: tuple[Detector, ...],
+        limits: Mapping[str, DetectorLimits],
+    ) -> tuple[tuple[Finding, ...], Mapping[Group, Owner]]:
+        """Judge, and again if it turns out who holds the sockets that the findings name."""
+        found = diagnose(sight, limits, detectors)
+        inodes: dict[Group, set[int]] = {}
+        for finding in found:
+            if finding.group is not None:
+                inodes.setdefault(finding.group, set()).update(finding.inodes)
+        owners = self._owners.find(inodes, sight.now)
+        judged = found
+        if owners != sight.owners:
+            judged = diagnose(replace(sight, owners=owners), limits, detectors)
+        return tuple(
+            replace(finding, owner=owners.get(finding.group)) if finding.group else finding
+            for finding in judged
+        ), owners
+
+    def _stale_groups(
+        self, sight: Sight, owners: Mapping[Group, Owner], stale_after: float
+    ) -> Iterable[StaleGroup]:
+        """Name the stale groups by their unit, which costs nothing, unless more is known."""
+        rows = sight.aged.rows[close_wait.stale(sight.aged, sight.now, stale_after)]
+        groups = sight.groups(rows)[:_STALE_GROUPS_SHOWN]
+        units = self._owners.name_units({group.cgroup_id for group, _ in groups})
+        for group, part in groups:
+            known = owners.get(group)
+            yield StaleGroup(
+                group.role,
+                group.port,
+                known.label if known else units.get(group.cgroup_id) or "unknown",
+                int(part.size),
+                int(close_wait.unread_bytes(sight.table, part).sum()),
+            )

@@ -1,0 +1,220 @@
+"""One network namespace from poll to poll: what it is asked, and what it was like before."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from sockmon.detect import limits_of
+from sockmon.kernel.errors import KernelError
+from sockmon.kernel.interfaces import Source
+from sockmon.kernel.netlink.uapi import Family
+from sockmon.kernel.owners import OwnerFinder
+from sockmon.model import counts
+from sockmon.model.ages import NOTHING_HEARD, LastHeard
+from sockmon.model.counts import StateCounts
+from sockmon.model.finding import Finding
+from sockmon.model.limits import Limits
+from sockmon.model.moment import Moment, Timed
+from sockmon.model.names import HOST
+from sockmon.model.observation import NamespaceObservation
+from sockmon.model.poll_statistics import Failure
+from sockmon.model.resting import Resting
+from sockmon.model.states import STATE_SLOTS, TcpState
+from sockmon.model.table import SocketTable
+from sockmon.poll.diagnosis import Diagnostician
+from sockmon.poll.port_tracker import PortMonitor
+from sockmon.settings import Config
+
+T = TypeVar("T")
+
+
+class Attempt(Protocol):
+    """Reads something, or notes why it could not be read."""
+
+    def __call__(self, read: Callable[[], T]) -> T | None:
+        """Return what was read, None if it could not be."""
+        ...
+
+
+#: The advice that shows a namespace's own sockets or settings.
+_SEEING = re.compile(r"(?<!there)(?<!First aid)(: )(?=(?:ss|nstat|sysctl|conntrack) )")
+#: A changed sysctl is seen within this time.
+_SETTINGS_BELIEVED_SECONDS = 30.0
+
+
+class NamespaceMonitor:
+    """Polls one network namespace, and remembers what the next poll builds on."""
+
+    def __init__(self, source: Source, *, paced: bool = False) -> None:
+        """paced: its table may be read in part when it is large."""
+        self._source = source
+        self._observation = NamespaceObservation(source.name, degraded=source.degraded)
+        self._diagnostician = Diagnostician(OwnerFinder(source.proc, source.stop_requested))
+        self._settings: Timed[Limits] | None = None
+        self._ports = PortMonitor(source.name, paced=paced)
+        self._whole_failed = False
+
+    @property
+    def name(self) -> str:
+        """The namespace's name, as in the label netns."""
+        return self._source.name
+
+    def remember(self) -> Callable[[], Mapping[str, Any]]:
+        """Return what makes a record of what is to survive a restart, JSON-ready."""
+        return self._diagnostician.remember()
+
+    def recall(self, record: Mapping[str, Any]) -> None:
+        """Take up what remember()'s record was in an earlier process of this boot."""
+        self._diagnostician.recall(record)
+
+    @property
+    def observation(self) -> NamespaceObservation:
+        """What the last poll found out."""
+        return self._observation
+
+    @property
+    def troubled(self) -> bool:
+        """Whether the last poll left something to be watched closely."""
+        return self._diagnostician.suspects
+
+    @property
+    def large(self) -> bool:
+        """Whether its table may be read in part, and is worth it."""
+        return self._ports.resting is not None
+
+    def close(self) -> None:
+        """Let go of the namespace."""
+        self._source.close()
+
+    def poll(
+        self, now: Moment, config: Config, *, empty: bool = False, whole: bool = True
+    ) -> tuple[NamespaceObservation, list[Failure]]:
+        """Read the namespace once; what the kernel refuses is a Failure.
+
+        empty: it is known to have no sockets, so there is nothing to dump.
+        whole: all of its table; if not, of a large one what is not at rest.
+        """
+        source = self._source
+        failures: list[Failure] = []
+
+        def failed(error: KernelError) -> None:
+            failures.append(failure(source.name, error))
+
+        def attempt(read: Callable[[], T]) -> T | None:
+            try:
+                return read()
+            except KernelError as error:
+                failed(error)
+                return None
+
+        families = source.families()
+        limits = self._limits(now, failed)
+        asked = () if empty else families
+        resting = None if whole else self._ports.resting
+        tcp, heard = self._dump(attempt, asked, part=resting is not None)
+        udp = attempt(lambda: source.udp(asked))
+        before = self._observation
+        self._observation = replace(
+            before,
+            limits=Timed(limits, now),
+            tcp=before.tcp if tcp is None else _counted(tcp, families, now, resting),
+            udp=before.udp if udp is None else _counted(udp, families, now),
+            looked_at=now,
+        )
+        if resting is None:
+            self._whole_failed = tcp is None or limits.port_range is None
+        # Everything by port needs the port range, by which sockets are given their roles.
+        if tcp is not None and limits.port_range is not None:
+            sight, ports = self._ports.seen(
+                tcp, limits, limits.port_range, now, config.ports, resting
+            )
+            if source.degraded:  # /proc/net/tcp tells neither a queue's limit nor its drops
+                ports = replace(ports, listen_queues=(), listen_drops={})
+            read_at = now if resting is None else resting.at
+            self._observation = replace(self._observation, ports=Timed(ports, read_at))
+            if heard is not None and not source.degraded:
+                diagnosis = self._diagnostician.diagnose(
+                    sight,
+                    heard,
+                    self._ports.drops,
+                    limits_of(config.detect),
+                    whole=resting is None,
+                )
+                diagnosis = replace(diagnosis, findings=self._with_way_in(diagnosis.findings))
+                if self._whole_failed:  # what is at rest is not known any more
+                    diagnosis = replace(diagnosis, blind=diagnosis.blind | diagnosis.unasked)
+                self._observation = replace(self._observation, diagnosis=Timed(diagnosis, now))
+        return self._observation, failures
+
+    def _limits(self, now: Moment, failed: Callable[[KernelError], None]) -> Limits:
+        """Read levels and counters, and now and then the settings; all of them after a failure."""
+        known = self._settings
+        if known is not None and now.monotonic - known.at.monotonic < _SETTINGS_BELIEVED_SECONDS:
+            limits, errors = self._source.limits(known.value)
+        else:
+            limits, errors = self._source.limits()
+            self._settings = None if errors else Timed(limits, now)
+        for error in errors:
+            failed(error)
+        return limits
+
+    def _with_way_in(self, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+        """Advise how to look at another namespace's sockets: from here, ss does not show them."""
+        way_in = self._source.way_in()
+        if not way_in:
+            return findings
+        last = (
+            f"All this is in the network namespace {self.name}. For a shell there, and before "
+            f"other commands: {way_in}"
+        )
+
+        def placed(sentence: str) -> str:
+            return _SEEING.sub(lambda begin: f"{begin[1]}{way_in} ", sentence)
+
+        return tuple(
+            replace(found, advice=(*map(placed, found.advice), last)) for found in findings
+        )
+
+    def _dump(
+        self, attempt: Attempt, families: tuple[Family, ...], *, part: bool
+    ) -> tuple[SocketTable | None, LastHeard | None]:
+        """Read the table, whole or in part, and when sockets last heard, each if it succeeds."""
+        source = self._source
+        if part:
+            return attempt(lambda: source.passing(families)) or (None, None)
+        table = attempt(lambda: source.tcp(families))
+        if table is None:
+            return None, None
+        return table, attempt(lambda: self._last_heard(table, families))
+
+    def _last_heard(self, table: SocketTable, families: tuple[Family, ...]) -> LastHeard:
+        """Ask only when there are such sockets: each dump walks the whole table."""
+        counted = np.bincount(table.state, minlength=STATE_SLOTS)
+        if not counted[TcpState.CLOSE_WAIT] and not counted[TcpState.FIN_WAIT2]:
+            return NOTHING_HEARD
+        return self._source.last_heard(families)
+
+
+def failure(netns: str, error: KernelError) -> Failure:
+    """Say what failed, and where if that is not the daemon's own namespace."""
+    where = "" if netns == HOST else f" in netns {netns}"
+    message = str(error).replace(error.operation, error.operation + where, 1)
+    return Failure(netns, error.reason, message)
+
+
+def _counted(
+    table: SocketTable,
+    families: tuple[Family, ...],
+    now: Moment,
+    resting: Timed[Resting] | None = None,
+) -> Timed[Mapping[int, StateCounts]]:
+    """Count a table; with what is at rest, the counts are as old as that."""
+    by_family = counts.by_family(table)
+    if resting is not None:
+        by_family = resting.value.with_others(by_family)
+    if Family.IPV6 not in families:
+        del by_family[6]  # no IPv6 in this kernel: nothing is not zero
+    return Timed(by_family, now if resting is None else resting.at)

@@ -1,0 +1,23 @@
+"""Which namespaces have series of their own."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A namespace that wants series of its own."""
+
+    name: str
+    troubled: bool
+    sockets: int
+
+
+def shown_namespaces(
+    candidates: Iterable[Candidate], before: Collection[str], top: int
+) -> frozenset[str]:
+    """Choose no more than `top`: the troubled, then those shown before, then the largest."""
+    ranked = sorted(
+        candidates, key=lambda one: (not one.troubled, one.name not in before, -one.sockets)
+    )
+    return frozenset(one.name for one in ranked[:top])

@@ -1,0 +1,90 @@
+"""The configuration: YAML into frozen values, every mistake reported at once with its path.
+
+Plain dataclasses hold the values, so that a command which needs only defaults never pays for the
+validation library.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le
+
+from sockmon.alert.settings import Alerting
+from sockmon.config.fields import AbsolutePath, ListenAddress, Port
+from sockmon.config.load import ConfigError
+from sockmon.detect import Detect
+from sockmon.durations import DurationField
+
+Seconds = Annotated[float, DurationField()]
+
+_STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """How often, where, and what other namespaces' polls may cost."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    interval: Annotated[Seconds, Ge(0.1), Le(3600)] = 5.0
+    namespaces: Literal["host", "all"] = "host"
+    helper: AbsolutePath | None = None
+    budget: Annotated[float, Gt(0), Le(1)] = 0.05
+    top_namespaces: Annotated[int, Ge(0), Le(10_000)] = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """Where metrics are served."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    listen_address: ListenAddress = field(default_factory=lambda: ListenAddress("127.0.0.1", 10776))
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Which (role, port) groups have series of their own."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    top: Annotated[int, Ge(0), Le(10_000)] = 50
+    always: tuple[Port, ...] = ()
+    top_elsewhere: Annotated[int, Ge(0), Le(10_000)] = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that can be configured, with its default."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    poll: Poll = field(default_factory=Poll)
+    web: Web = field(default_factory=Web)
+    ports: Ports = field(default_factory=Ports)
+    detect: Detect = field(default_factory=Detect)  # type: ignore[valid-type]
+    alerting: Alerting = field(default_factory=Alerting)
+    state_dir: AbsolutePath | None = None
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file; raises ConfigError with every mistake in it."""
+    from sockmon.config import load  # noqa: PLC0415 - see the module's docstring
+
+    try:
+        data = load.read_bytes(path)
+    except (OSError, ValueError) as error:
+        reason = load.why_unreadable(error)
+        raise ConfigError([f"{path}: cannot read it: {reason}"]) from error
+    return parse(data, str(path))
+
+
+def parse(data: bytes, name: str) -> Config:
+    """Parse a configuration's bytes, known to its reader by `name`; raises ConfigError."""
+    from sockmon.config import load  # noqa: PLC0415 - see the module's docstring
+
+    config, problems = load.parse(Config, data)
+    if problems:
+        raise ConfigError(load.told(problems, name))
+    return config

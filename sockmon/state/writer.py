@@ -1,0 +1,70 @@
+"""A thread that saves the latest value, so that a slow disk delays nobody."""
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from sockmon.state.file import StateError
+
+log = logging.getLogger("sockmon")
+
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Writable(Protocol[T_contra]):
+    """A file to which a value is written; raises StateError."""
+
+    path: Path
+
+    def write(self, value: T_contra, /) -> None: ...  # noqa: D102 - the class says it
+
+
+class StateWriter(Generic[T_contra]):
+    """Writes to a file in a thread of its own, the latest alone: a slow disk delays nobody."""
+
+    def __init__(self, file: Writable[T_contra], what: str = "alerts") -> None:
+        """Write to `file`; `what` is in it, for the log."""
+        self._file = file
+        self._what = what
+        self._changed = threading.Condition()
+        self._wanted: Callable[[], T_contra] | None = None
+        self._stopping = False
+        self._failing = False
+        self._thread = threading.Thread(target=self._run, name=f"save {what}", daemon=True)
+        self._thread.start()
+
+    def write(self, value: Callable[[], T_contra]) -> None:
+        """Have what `value` then returns written soon."""
+        with self._changed:
+            self._wanted = value
+            self._changed.notify()
+
+    def close(self, timeout: float) -> None:
+        """Write what is still wanted, and end; leave it if the disk takes longer than this."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._wanted is not None or self._stopping)
+                wanted, self._wanted = self._wanted, None
+            if wanted is None:
+                return
+            self._write(wanted())
+
+    def _write(self, value: T_contra) -> None:
+        try:
+            self._file.write(value)
+        except StateError as error:
+            if not self._failing:
+                log.warning("%s would not survive a restart: %s", self._what, error)
+            self._failing = True
+        else:
+            if self._failing:
+                log.info("%s would survive a restart again: %s", self._what, self._file.path)
+            self._failing = False

@@ -1,0 +1,124 @@
+"""Where sightings come from: here, this host's kernel, asked as the daemon asks it."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from sockmon.client.parse import read
+from sockmon.client.snapshot import Row
+from sockmon.clock import now
+from sockmon.export import json
+from sockmon.kernel.errors import KernelError
+from sockmon.kernel.netlink.source import KernelSource
+from sockmon.model.observation import Observation
+from sockmon.model.states import STATE_SLOTS, TcpState
+from sockmon.poll import count
+from sockmon.poll.count import Counted
+from sockmon.poll.poller import Monitor
+from sockmon.settings import Config
+from sockmon.top.grouping import grouped, several
+from sockmon.top.scene import By, Grouped, Sighting
+
+#: So many (role, port) groups are told apart, so that a filter finds any that matters.
+_PORTS = 1000
+#: ... and so many in each of the other namespaces.
+_PORTS_ELSEWHERE = 50
+#: A core at most, until every namespace has been looked at once: somebody waits for it.
+_FIRST_BUDGET = 1.0
+#: So many owners or peers; the largest.
+_ROWS = 1000
+
+
+class Source(Protocol):
+    """What can be looked at again and again; `where` names it for people."""
+
+    where: str
+
+    def look(self, by: By) -> Sighting:
+        """Look once, and group by something; raises LookError."""
+
+    def stop(self) -> None:
+        """Cut a look short that another thread is taking: what it brings is not wanted."""
+
+    def close(self) -> None:
+        """Let go of what it holds, when no look is under way."""
+
+
+class Kernel:
+    """The kernel of this host, with a monitor of its own."""
+
+    def __init__(
+        self,
+        open_source: Callable[[Callable[[], bool]], KernelSource],
+        config: Config,
+        host: str,
+    ) -> None:
+        self.where = host
+        self._stopping = threading.Event()
+        self._source = open_source(self._stopping.is_set)
+        ports = replace(
+            config.ports,
+            top=max(config.ports.top, _PORTS),
+            top_elsewhere=max(config.ports.top_elsewhere, _PORTS_ELSEWHERE),
+        )
+        self._config = replace(config, ports=ports)
+        hurried = replace(config.poll, budget=_FIRST_BUDGET)
+        self._monitor = Monitor(self._source, replace(self._config, poll=hurried))
+
+    def look(self, by: By) -> Sighting:
+        """Poll; what the kernel refuses is among the snapshot's failures.
+
+        The budget is for looks, which have a thread of their own: drawing is not counted.
+        """
+        observation = self._monitor.poll(now, time.thread_time)
+        if all(namespace.tcp for namespace in observation.namespaces):
+            self._monitor.config = self._config
+        snapshot = read(json.observation(observation), now())
+        hints = _hints(observation)
+        told = grouped(snapshot, by)
+        if told is not None:
+            return Sighting(snapshot, told, hints)
+        counted, more = self._count(by, alone=not several(snapshot))
+        return Sighting(snapshot, counted, (*hints, *more))
+
+    def stop(self) -> None:
+        """Cut a poll short."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Close the kernel's sockets."""
+        self._monitor.close()
+
+    def _count(self, by: By, *, alone: bool) -> tuple[Grouped, tuple[str, ...]]:
+        """Ask for every socket by itself: no observation tells owners and peers.
+
+        alone: there are no other namespaces. Theirs are not asked for: no budget bounds that.
+        """
+        columns = (by.upper(),)
+        try:
+            counted = count.count(self._source, (by, "state"), count.Selection(), "sockmon")
+        except KernelError as error:
+            return Grouped(by, columns, (), str(error)), ()
+        rows = _rows(counted)
+        left_out = len(rows) - _ROWS
+        notes = [f"the {_ROWS} largest; {left_out} more are not shown"] * (left_out > 0)
+        notes += ["of the host's own namespace alone"] * (not alone)
+        return Grouped(by, columns, rows[:_ROWS], "; ".join(notes) or None), counted.hints
+
+
+def _rows(counted: Counted) -> tuple[Row, ...]:
+    """Put the counts by state into one row for each owner or peer, the largest first."""
+    found: dict[str, list[int]] = {}
+    for (name, label), n in counted.groups:
+        states = found.setdefault(str(name), [0] * STATE_SLOTS)
+        states[TcpState[str(label).upper()]] += n
+    rows = (Row((name,), tuple(states)) for name, states in found.items())
+    return tuple(sorted(rows, key=lambda row: -row.total))
+
+
+def _hints(observation: Observation) -> tuple[str, ...]:
+    diagnoses = [n.diagnosis.value for n in observation.namespaces if n.diagnosis]
+    hidden = sum(diagnosis.hidden_processes for diagnosis in diagnoses)
+    return (f"{hidden} processes are hidden: root would name them",) if hidden else ()

@@ -1,0 +1,73 @@
+"""Looking again and again, in a thread of its own: no look holds up a key."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from sockmon.client.snapshot import LookError
+from sockmon.top.kernel_source import Source
+from sockmon.top.scene import SHORTEST_INTERVAL, By, Sighting
+
+#: However busy the source, looks leave a pause.
+_SHORTEST_PAUSE_SECONDS = 0.1
+
+News = Sighting | LookError | BaseException
+
+
+class Feed:
+    """Delivers what every look brings, from its own thread: a mistake of ours too."""
+
+    def __init__(
+        self, source: Source, interval: float | None, deliver: Callable[[News], None]
+    ) -> None:
+        """Look every `interval` seconds; None: as often as the source has something new."""
+        self._source, self._asked, self._deliver = source, interval, deliver
+        self._by: By = "port"
+        self._wanted = threading.Event()
+        self._stopping = threading.Event()
+        # A daemon's answer may be long in coming, and nobody who quits should wait for it.
+        self._thread = threading.Thread(target=self._run, name="look", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def group_by(self, by: By) -> None:
+        """Group by something else from now on, and look at once."""
+        if by != self._by:
+            self._by = by
+            self._wanted.set()
+
+    def stop(self) -> None:
+        """Deliver nothing any more."""
+        self._stopping.set()
+        self._wanted.set()
+        self._source.stop()
+
+    def _run(self) -> None:
+        try:
+            self._look_for_ever()
+        except BaseException as error:  # noqa: BLE001 - without looks the view would be a still
+            self._tell(error)
+        finally:
+            self._source.close()
+
+    def _look_for_ever(self) -> None:
+        interval = self._asked or SHORTEST_INTERVAL
+        pause = min(interval, SHORTEST_INTERVAL)  # two polls must agree: the second comes soon
+        while not self._stopping.is_set():
+            begun = time.monotonic()
+            self._wanted.clear()
+            try:
+                sighting = self._source.look(self._by)
+            except LookError as error:
+                self._tell(error)
+            else:
+                self._tell(sighting)
+                interval = self._asked or max(SHORTEST_INTERVAL, sighting.snapshot.interval)
+            self._wanted.wait(max(_SHORTEST_PAUSE_SECONDS, begun + pause - time.monotonic()))
+            pause = interval
+
+    def _tell(self, news: News) -> None:
+        if not self._stopping.is_set():
+            self._deliver(news)

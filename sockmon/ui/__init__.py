@@ -1,1 +1,0 @@
-"""Where people and Prometheus meet sockmon: the command line and the web server."""

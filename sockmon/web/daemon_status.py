@@ -1,0 +1,61 @@
+"""Where the daemon puts its last observation, and every HTTP request finds it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sockmon.export.alerts import AlertingStatus
+from sockmon.export.metrics import Build, Reload
+from sockmon.history.snapshot import Past
+from sockmon.model.observation import STALE_AFTER_INTERVALS, Observation
+
+
+@dataclass(slots=True)
+class Board:
+    """The last observation and how the daemon fares; `clock` gives monotonic seconds.
+
+    host: what this host calls itself.
+    past: gives history as it stands, from any thread.
+    """
+
+    clock: Callable[[], float]
+    build: Build
+    reload: Reload
+    started_at: float
+    interval: float
+    host: str = ""
+    observation: Observation | None = None
+    alerting: AlertingStatus = field(default_factory=AlertingStatus)
+    past: Callable[[], Past | None] = lambda: None
+    _posted: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def post(self, observation: Observation, alerting: AlertingStatus) -> None:
+        """Put up what a poll has found, and wake those who wait for it (in the event loop)."""
+        self.observation, self.alerting = observation, alerting
+        self._posted.set()
+        self._posted = asyncio.Event()
+
+    async def posted_after(self, seen: Observation | None) -> None:
+        """Return when there is another observation than the one that was seen."""
+        while self.observation is seen:
+            await self._posted.wait()
+
+    def why_unhealthy(self) -> str | None:
+        """Return why polling has stopped, or None: whether polls succeed is another question."""
+        last = self.observation.at.monotonic if self.observation else self.started_at
+        silent = self.clock() - last
+        if silent > STALE_AFTER_INTERVALS * self.interval:
+            return f"no poll has ended for {silent:.0f} s"
+        return None
+
+    def why_not_ready(self) -> str | None:
+        """Return why there is nothing fresh to show, or None."""
+        observation = self.observation
+        if observation is None:
+            return "no poll has ended yet"
+        host = observation.namespaces[0]
+        if observation.fresh(host, host.tcp, self.clock()) is not None:
+            return None
+        if observation.failures:
+            return observation.failures[0].message
+        return self.why_unhealthy() or "no poll has succeeded yet"

@@ -1,0 +1,134 @@
+"""/api/v1/events: server-sent events, for as long as a page listens.
+
+    event: observation      at the beginning and after each poll; export/page.py says what it holds:
+                            all namespaces in a line each, and the one that `netns` names, whole
+    event: beat             after each of these, and every 5 s: {"age_seconds", "interval_seconds"},
+                            how old the last poll is (null before the first), and how often they are
+
+An event is rendered once for all who look at the same namespace, and never when nobody does; what
+is told of all namespaces, once for everybody. A client that reads slowly is sent the newest when it
+has taken what it was sent: what came in between was never kept for it.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Coroutine
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from sockmon.export import page
+from sockmon.web.daemon_status import Board
+
+#: So many may listen at a time: few enough to leave connections for all others.
+STREAMS = 64
+BEAT_SECONDS = 5.0
+_RETRY_SECONDS = 30
+
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class EventsEndpoint:
+    """An ASGI application of this one path."""
+
+    def __init__(self, board: Board, streams: int = STREAMS) -> None:
+        self._board = board
+        self._free = streams
+        self._rendered_of: object = None
+        self._everywhere = ""
+        self._rendered: dict[str, bytes] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream until the client leaves, or the server ends."""
+        parameters = Request(scope).query_params
+        if not parameters.keys() <= {"netns"}:
+            unknown = JSONResponse({"error": "unknown parameter: expected netns"}, status_code=400)
+            await unknown(scope, receive, send)
+            return
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+            await send({"type": "http.response.body"})
+            return
+        if not self._free:
+            full = PlainTextResponse(
+                "as many pages listen as may: close one\n",
+                status_code=503,
+                headers={"Retry-After": str(_RETRY_SECONDS)},
+            )
+            await full(scope, receive, send)
+            return
+        self._free -= 1
+        try:
+            await _either(self._stream(send, parameters.get("netns")), _left(receive))
+        finally:
+            self._free += 1
+
+    async def _stream(self, send: Send, netns: str | None) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+        sent: object = None
+        while True:
+            if self._board.observation is not sent:
+                sent = self._board.observation
+                await _write(send, self._observation(netns))
+            await _write(send, self._beat())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_SECONDS):
+                    await self._board.posted_after(sent)
+
+    def _observation(self, netns: str | None) -> bytes:
+        board, observation = self._board, self._board.observation
+        if observation is None:
+            return b""
+        if observation is not self._rendered_of:
+            told = page.everywhere(observation, board.host, board.build.version)
+            self._everywhere, self._rendered = _json(told), {}
+            self._rendered_of = observation
+        name = observation.namespaces[0].name if netns is None else netns
+        if name not in self._rendered:
+            told = page.inside(observation, board.alerting.alerts, name)
+            data = f"{self._everywhere[:-1]},{_json(told)[1:]}"  # two objects made one
+            self._rendered[name] = _event("observation", data)
+        return self._rendered[name]
+
+    def _beat(self) -> bytes:
+        observation = self._board.observation
+        age = observation and round(self._board.clock() - observation.at.monotonic, 3)
+        beat = {"age_seconds": age, "interval_seconds": self._board.interval}
+        return _event("beat", _json(beat))
+
+
+def _json(data: object) -> str:
+    return json.dumps(data, separators=(",", ":"), allow_nan=False)
+
+
+def _event(name: str, data: str) -> bytes:
+    return f"event: {name}\ndata: {data}\n\n".encode()
+
+
+async def _write(send: Send, body: bytes) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _either(*ways: Coroutine[Any, Any, None]) -> None:
+    """Run them until one has ended; what it raises is raised here."""
+    tasks = [asyncio.create_task(way) for way in ways]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,90 @@
+"""/api/v1/history: rendered in a thread, and once for all who ask between two polls."""
+
+import asyncio
+import gzip
+import json
+from dataclasses import dataclass
+from typing import cast
+
+from prometheus_client.exposition import gzip_accepted
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from sockmon.export.history import history
+from sockmon.history.sample import SLOTS
+from sockmon.history.snapshot import SPANS, Range
+from sockmon.web.daemon_status import Board
+
+#: Different answers that are kept until the next poll: pages all ask for the same few.
+_ANSWERS_KEPT = 4
+
+_GROUPS = frozenset(map(str, range(SLOTS + 1)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    netns: str
+    span: Range
+    groups: int
+    zipped: bool
+
+
+class HistoryEndpoint:
+    """Takes `netns`, `range` (hour or day) and `groups` (how many of the largest, default none).
+
+    What it answers: export/history.py.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._rendering = asyncio.Lock()
+        self._of: object = None
+        self._answers: dict[_Asked, bytes | None] = {}
+
+    async def answer(self, request: Request) -> Response:
+        """Answer one request."""
+        zipped = gzip_accepted(request.headers.get("accept-encoding", ""))
+        try:
+            asked = _asked(request.query_params, zipped=zipped)
+        except ValueError as error:
+            return JSONResponse({"error": str(error)}, status_code=400)
+        if self._board.observation is None:
+            return JSONResponse({"error": "no poll has ended yet"}, status_code=503)
+        body = await self._rendered(asked)
+        if body is None:
+            return JSONResponse({"error": "netns: there is none of this name"}, status_code=404)
+        headers = {"vary": "Accept-Encoding"} | ({"content-encoding": "gzip"} if zipped else {})
+        return Response(body, media_type="application/json", headers=headers)
+
+    async def _rendered(self, asked: _Asked) -> bytes | None:
+        async with self._rendering:
+            if self._of is not self._board.observation:
+                self._of = self._board.observation
+                self._answers.clear()
+            if asked not in self._answers:
+                if len(self._answers) == _ANSWERS_KEPT:
+                    self._answers.clear()
+                self._answers[asked] = await asyncio.to_thread(self._render, asked)
+            return self._answers[asked]
+
+    def _render(self, asked: _Asked) -> bytes | None:
+        past, observation = self._board.past(), self._board.observation
+        there = {one.name for one in observation.namespaces} if observation else set()
+        if past is None or asked.netns not in there | past.namespaces.keys():
+            return None
+        answer = history(past, asked.netns, asked.span, asked.groups)
+        body = json.dumps(answer, separators=(",", ":")).encode()
+        return gzip.compress(body, compresslevel=4) if asked.zipped else body
+
+
+def _asked(parameters: QueryParams, *, zipped: bool) -> _Asked:
+    """Read the parameters; raises ValueError with one clear line."""
+    if not parameters.keys() <= {"netns", "range", "groups"}:
+        raise ValueError("unknown parameter: expected netns, range or groups")
+    span, groups = parameters.get("range", "hour"), parameters.get("groups", "0")
+    if span not in SPANS:
+        raise ValueError(f"range: expected {' or '.join(SPANS)}")
+    if groups not in _GROUPS:
+        raise ValueError(f"groups: expected a number from 0 to {SLOTS}")
+    return _Asked(parameters.get("netns", "host"), cast("Range", span), int(groups), zipped)

@@ -1,0 +1,1 @@
+"""Who may read what over HTTP, and TLS."""
