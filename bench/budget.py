@@ -16,7 +16,7 @@ from bench.measure import cpu_of
 from bench.namespaces import NAMESPACES, containers
 from bench.report import Row, Section, percent
 
-MOST = 0.06  # of a core in any minute, with poll.budget at its default, 0.05
+MOST = 0.06  # of a core in any minute, with poll.cpu_budget at its default, 0.05
 SETTLING_SECONDS = 45  # at least: the first polls look everybody up
 READ_WITHIN_SECONDS = 300
 SCRAPE_SECONDS = 15

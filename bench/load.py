@@ -149,15 +149,15 @@ def share(workers: Sequence[Worker], count: int, order: str) -> None:
 
 @contextmanager
 def start_worker(
-    number: int, ports: int, first_port: int = worker.FIRST_PORT, way_in: Sequence[str] = ()
+    number: int, ports: int, first_port: int = worker.FIRST_PORT, nsenter_prefix: Sequence[str] = ()
 ) -> Iterator[Worker]:
     """Run a worker until the block ends; then its sockets are gone.
 
-    way_in: what runs a command in another namespace when put before it.
+    nsenter_prefix: what runs a command in another namespace when put before it.
     """
     arguments = map(str, (number, ports, first_port))
     with subprocess.Popen(
-        [*DIES_WITH_BENCH, *way_in, sys.executable, "-m", "bench.worker", *arguments],
+        [*DIES_WITH_BENCH, *nsenter_prefix, sys.executable, "-m", "bench.worker", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -179,7 +179,7 @@ def load(connections: int, time_waits: int = 0, ports: int = 4) -> Iterator[Load
 
 @contextmanager
 def start_workers(
-    connections: int, ports: int = 4, way_in: Sequence[str] = ()
+    connections: int, ports: int = 4, nsenter_prefix: Sequence[str] = ()
 ) -> Iterator[list[Worker]]:
     """Run as many workers as it takes to hold so many connections, until the block ends."""
     needed = -(-connections // worker.CONNECTIONS)
@@ -188,5 +188,6 @@ def start_workers(
     with ExitStack() as stack:
         numbers = range(1, needed + 1)
         yield [
-            stack.enter_context(start_worker(number, ports, way_in=way_in)) for number in numbers
+            stack.enter_context(start_worker(number, ports, nsenter_prefix=nsenter_prefix))
+            for number in numbers
         ]

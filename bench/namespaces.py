@@ -68,8 +68,12 @@ def containers(connections: int, occupied: int) -> Iterator[Containers]:
         pids = [stack.enter_context(resident(netns)) for netns in inside]
         each = connections // occupied
         for netns in inside[:occupied]:
-            way_in = ("nsenter", f"--net={shlex.quote(netns.path)}")
-            share(stack.enter_context(start_workers(each, way_in=way_in)), each, "hold")
+            nsenter_prefix = ("nsenter", f"--net={shlex.quote(netns.path)}")
+            share(
+                stack.enter_context(start_workers(each, nsenter_prefix=nsenter_prefix)),
+                each,
+                "hold",
+            )
         yield Containers(inside[:occupied], pids)
 
 

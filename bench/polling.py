@@ -16,18 +16,18 @@ from unittest.mock import patch
 from bench.measure import Sample, in_process
 from sockmon import __version__
 from sockmon.export.metrics import Build, Reload
-from sockmon.kernel.memory import keep_freed_memory
+from sockmon.kernel.memory import disable_malloc_trim
 from sockmon.kernel.netlink import uapi
 from sockmon.kernel.netlink.sockdiag import NetlinkTransport
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.moment import Moment
 from sockmon.model.observation import Observation
-from sockmon.poll.diagnosis import Diagnostician
-from sockmon.poll.namespace_poller import NamespaceMonitor
-from sockmon.poll.poller import Monitor
+from sockmon.poll.diagnosis import DiagnosisState
+from sockmon.poll.namespace_poller import NamespacePoller
+from sockmon.poll.poller import Poller
 from sockmon.settings import Config, Ports
 from sockmon.web.app import create_app
-from sockmon.web.daemon_status import Board
+from sockmon.web.daemon_status import LatestObservation
 
 Called = TypeVar("Called", bound=Callable[..., Any])
 
@@ -68,9 +68,9 @@ class Poll:
     name = "sockmon: one poll"
 
     def __init__(self, config: Config | None = None, source: KernelSource | None = None) -> None:
-        keep_freed_memory()  # as the daemon does
+        disable_malloc_trim()  # as the daemon does
         config = config or Config()
-        self._monitor = Monitor(source or KernelSource.live(), config)
+        self._monitor = Poller(source or KernelSource.live(), config)
         self._clock = Clock(config.poll.interval)
         #: What the last run() saw.
         self.seen: Observation | None = None
@@ -108,7 +108,7 @@ class Diagnosis:
         self._wall = self._cpu = 0.0
         self._patches = ExitStack()
         # The latter counts states and, where it must, asks the kernel for the second dump.
-        for owner, method in ((Diagnostician, "diagnose"), (NamespaceMonitor, "_last_heard")):
+        for owner, method in ((DiagnosisState, "diagnose"), (NamespacePoller, "_last_heard")):
             timed = self._timed(getattr(owner, method))
             self._patches.enter_context(patch.object(owner, method, timed))
 
@@ -148,7 +148,7 @@ def requests_of_a_poll(*, one_walk: bool) -> list[bytes]:
     """
     requests: list[bytes] = []
     source = KernelSource.over(lambda: RecordingTransport(requests), Path("/proc"))
-    monitor = Monitor(replace(source, one_walk=one_walk), Config())
+    monitor = Poller(replace(source, one_walk=one_walk), Config())
     monitor.poll(Clock(0))
     monitor.close()
     return requests
@@ -208,7 +208,7 @@ class Rendering:
     def __init__(self, top: int) -> None:
         config = Config(ports=Ports(top=top))
         self._poll = Poll(config)
-        self._board = Board(
+        self._board = LatestObservation(
             clock=lambda: self._poll.now.monotonic,
             build=Build(__version__, platform.python_version()),
             reload=Reload(successful=True, succeeded_at=self._poll.now.wall),

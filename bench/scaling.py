@@ -69,7 +69,7 @@ def containers_table(directory: Path) -> list[str]:
         page = daemon.get("/metrics").body.decode()
     samples = [s for family in text_string_to_metric_families(page) for s in family.samples]
     series = Counter(sample.labels.get("netns") for sample in samples)
-    ages = Counter(s.labels["netns"] for s in samples if s.name.startswith("sockmon_state_age"))
+    ages = Counter(s.labels["netns"] for s in samples if s.name.startswith("sockmon_aged_sockets"))
     ports = Counter(s.labels["netns"] for s in samples if s.name.startswith("sockmon_port_"))
     return [
         "container ports series  of ages  of ports",

@@ -5,7 +5,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana import limits
 from grafana.board import OF_CLOSE_WAIT, Line, Section, board
 from grafana.namespaces import OLDEST, STALE, VERDICT, worst
-from grafana.panels import TOP, About, figure, heat_map, lines
+from grafana.panels import TOP, About, figure, lines
 from grafana.queries import (
     BY_HOST,
     BY_NETNS,
@@ -14,7 +14,6 @@ from grafana.queries import (
     NETNS,
     NETNS_LEGEND,
     PORT,
-    heat,
     latest,
     or_zero,
     over_time,
@@ -43,8 +42,8 @@ _AHEAD = (
     f"clamp_min(predict_linear(sockmon_close_wait_stale_sockets{{{_PORTS}}}[{_WINDOW}],"
     f" {limits.LEAK_HORIZON:g}), 0)"
 )
-_GROUP = "cluster, instance, netns, role, port, owner"
-_GROUP_LEGEND = f"{HOST_LEGEND} {{{{owner}}}} {{{{role}}}} {{{{port}}}}"
+_GROUP = "cluster, instance, netns, direction, port, owner"
+_GROUP_LEGEND = f"{HOST_LEGEND} {{{{owner}}}} {{{{direction}}}} {{{{port}}}}"
 
 _FIGURES = [
     figure(
@@ -128,18 +127,19 @@ _FIGURES = [
     ),
 ]
 
-_AGES = heat_map(
+_AGES = lines(
     About(
-        "Ages of CLOSE_WAIT sockets",
-        "How many sockets have been in CLOSE_WAIT for how long. Healthy ones stay in the lowest "
-        "rows. A band that climbs from row to row is a leak: the same sockets, older and older.",
+        "CLOSE_WAIT sockets by age",
+        "How many sockets have been in CLOSE_WAIT for longer than this. Healthy ones leave within "
+        "seconds. Lines that rise one after the other are a leak: the same sockets, ever older.",
         "short",
         limits.CLOSE_WAIT_AGE,
         alert=_ALERT,
     ),
-    # Sockets that are there now, not events so far: a gauge, which rate() would make nothing of.
-    heat(f'sum by (le) (sockmon_state_age_seconds_bucket{{{_HERE},state="close_wait"}})'),
-    axis_unit="s",
+    over_time(
+        f'sum by (older_than) (sockmon_aged_sockets{{{_HERE},state="close_wait"}})',
+        "over {{older_than}} s",
+    ),
 )
 
 _AGES_OVER_TIME = lines(
@@ -170,7 +170,7 @@ _LEAKS = listing(
     ),
     [
         Column(heading="Owner", label="owner"),
-        Column(heading="Role", label="role"),
+        Column(heading="Direction", label="direction"),
         Column(heading="Port", label="port"),
         _HOST,
         _CLUSTER,
@@ -214,13 +214,13 @@ _WHOSE = [
     lines(
         About(
             "Stale by port",
-            "Role listener: connections that clients made to this port. Role remote: connections "
-            "made to this port elsewhere, so look at the client's code.",
+            "Inbound: connections that clients made to this port; outbound: connections that this "
+            "host made to that port, so look at the client's code.",
             "short",
             limits.STALE_SOCKETS,
             alert=_ALERT,
         ),
-        over_time(f"topk({TOP}, sum by (role, port) ({_STALE}))", "{{role}} {{port}}"),
+        over_time(f"topk({TOP}, sum by (direction, port) ({_STALE}))", "{{direction}} {{port}}"),
     ),
     lines(
         About(
@@ -229,7 +229,7 @@ _WHOSE = [
             "bytes",
             alert=_ALERT,
         ),
-        over_time(f"topk({TOP}, sum by (role, port) ({_UNREAD}))", "{{role}} {{port}}"),
+        over_time(f"topk({TOP}, sum by (direction, port) ({_UNREAD}))", "{{direction}} {{port}}"),
     ),
 ]
 

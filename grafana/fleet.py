@@ -66,9 +66,9 @@ _SOCKETS = [
             "short",
         ),
         over_time(
-            f"topk({TOP}, sum by (role, port) (cluster_job_port_role_state:"
+            f"topk({TOP}, sum by (direction, port) (cluster_job_port_direction_state:"
             f'sockmon_port_sockets:sum{{{FLEET},state="established"}}))',
-            "{{role}} {{port}}",
+            "{{direction}} {{port}}",
         ),
     ),
     lines(
@@ -97,9 +97,9 @@ _CLOSE_WAIT = [
             alert=_LEAK,
         ),
         over_time(
-            f"topk({TOP}, sum by (role, port) "
-            f"(cluster_job_port_role:sockmon_close_wait_stale_sockets:sum{{{FLEET}}}))",
-            "{{role}} {{port}}",
+            f"topk({TOP}, sum by (direction, port) "
+            f"(cluster_job_port_direction:sockmon_close_wait_stale_sockets:sum{{{FLEET}}}))",
+            "{{direction}} {{port}}",
         ),
     ),
     lines(
@@ -167,7 +167,8 @@ _LIMITS = [
             alert="SockmonAcceptQueue",
         ),
         over_time(
-            f"topk({TOP}, sum by (port) (cluster_job_port:sockmon_listen_drops:rate5m{{{FLEET}}}))",
+            f"topk({TOP}, sum by (port) "
+            f"(cluster_job_port:sockmon_accept_queue_drops:rate5m{{{FLEET}}}))",
             "{{port}}",
         ),
     ),

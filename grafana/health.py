@@ -137,7 +137,7 @@ _COST = [
         About(
             "Samples of a scrape",
             "Series that each host exports, the most. They cost Prometheus memory: ports.top, "
-            "ports.top_elsewhere and poll.top_namespaces bound them.",
+            "ports.top_per_namespace and poll.top_namespaces bound them.",
             "short",
         ),
         over_time(
@@ -146,13 +146,14 @@ _COST = [
     ),
     lines(
         About(
-            "Ports folded",
-            "Groups of (role, port) inside port other, for want of a place among ports.top, or in "
-            "a container's namespace ports.top_elsewhere. Name those that matter in ports.always.",
+            "Port groups aggregated",
+            "Groups of (direction, port) counted in port other, beyond ports.top, or in a "
+            "container's namespace beyond ports.top_per_namespace; ports.always_shown exempts ports.",
             "short",
         ),
         over_time(
-            f"topk({TOP}, max by ({BY_NETNS}) (sockmon_series_folded{{{_HERE}}}))", NETNS_LEGEND
+            f"topk({TOP}, max by ({BY_NETNS}) (sockmon_port_groups_aggregated{{{_HERE}}}))",
+            NETNS_LEGEND,
         ),
     ),
 ]

@@ -104,7 +104,7 @@ _POLLS = [
         About(
             "Age of the last good look",
             "How long ago each namespace's TCP sockets were last read in full; those that wait "
-            "longest. Quiet ones wait their turn where poll.budget does not allow all of them at "
+            "longest. Quiet ones take turns where poll.cpu_budget does not allow all of them at "
             "every poll; what is overdue is withdrawn, and counted as blind.",
             "s",
             limits.LAST_SUCCESS,
@@ -114,17 +114,17 @@ _POLLS = [
     ),
 ]
 
-_UNSEEN = 'seen=~"outside|hidden"'
+_UNSEEN = 'visibility=~"outside|hidden"'
 _NAMESPACES = [
     lines(
         About(
             "Namespaces by what is seen",
-            "Network namespaces beside the hosts' own. Inside: all of it; outside: counted, not "
+            "Network namespaces beside the hosts' own. inside: all of it; outside: counted, not "
             "diagnosed; hidden: not to be seen; empty: no sockets. Nothing is drawn where sockmon "
             "looks at its own alone (poll.namespaces: host).",
             "short",
         ),
-        over_time(f"sum by (seen) (sockmon_namespaces{{{HOSTS}}})", "{{seen}}"),
+        over_time(f"sum by (visibility) (sockmon_namespaces{{{HOSTS}}})", "{{visibility}}"),
     ),
     lines(
         About(
@@ -147,7 +147,8 @@ _NAMESPACES = [
             "short",
         ),
         over_time(
-            f"topk({TOP}, max by ({BY_HOST}) (sockmon_namespaces_folded{{{HOSTS}}}))", HOST_LEGEND
+            f"topk({TOP}, max by ({BY_HOST}) (sockmon_namespaces_aggregated{{{HOSTS}}}))",
+            HOST_LEGEND,
         ),
     ),
     lines(

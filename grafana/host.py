@@ -116,12 +116,12 @@ _NAMESPACES = [
     lines(
         About(
             "Namespaces by what is seen",
-            "Those beside the host's own. Inside: all of it; outside: counted, not diagnosed; "
+            "Those beside the host's own. inside: all of it; outside: counted, not diagnosed; "
             "hidden: not to be seen; empty: no sockets. Nothing is drawn where sockmon looks at "
             "its own alone (poll.namespaces: host).",
             "short",
         ),
-        over_time(f"sum by (seen) (sockmon_namespaces{{{HOST}}})", "{{seen}}"),
+        over_time(f"sum by (visibility) (sockmon_namespaces{{{HOST}}})", "{{visibility}}"),
     ),
 ]
 
@@ -139,15 +139,13 @@ _STATES = [
     ),
     lines(
         About(
-            "Ages in passing states",
-            "The age below which nine of ten sockets are, in states that a healthy one leaves "
-            "soon. A line that rises as time goes by: nothing moves on.",
-            "s",
-            limits.CLOSE_WAIT_AGE,
+            "Over a minute in a transient state",
+            "Sockets that have been for over a minute in a state that a healthy one leaves soon. "
+            "A line that rises as time goes by: nothing moves on.",
+            "short",
         ),
         over_time(
-            "histogram_quantile(0.9, sum by (state, le) "
-            f"(sockmon_state_age_seconds_bucket{{{_HERE}}}))",
+            f'sum by (state) (sockmon_aged_sockets{{{_HERE},older_than="60"}})',
             "{{state}}",
         ),
     ),
@@ -166,7 +164,9 @@ _STATES = [
 
 
 _SHOWN_STATES = ("established", "time_wait", "close_wait")
-_LARGEST_PORTS = f"topk({MOST_ROWS}, sum by (netns, role, port) (sockmon_port_sockets{{{_PORTS}}}))"
+_LARGEST_PORTS = (
+    f"topk({MOST_ROWS}, sum by (netns, direction, port) (sockmon_port_sockets{{{_PORTS}}}))"
+)
 
 _PORT_TABLE = listing(
     About(
@@ -178,7 +178,7 @@ _PORT_TABLE = listing(
     ),
     [
         Column(heading="Port", label="port"),
-        Column(heading="Role", label="role"),
+        Column(heading="Direction", label="direction"),
         _NAMESPACE,
         Column(heading="All"),
         Column(heading="ESTABLISHED"),
@@ -189,7 +189,7 @@ _PORT_TABLE = listing(
     ],
     rows(_LARGEST_PORTS),
     *(
-        rows(f"sum by (netns, role, port) ({series}) and {_LARGEST_PORTS}")
+        rows(f"sum by (netns, direction, port) ({series}) and {_LARGEST_PORTS}")
         for series in (
             *(f'sockmon_port_sockets{{{_PORTS},state="{state}"}}' for state in _SHOWN_STATES),
             f"sockmon_port_receive_queue_bytes{{{_PORTS}}}",
@@ -205,8 +205,8 @@ _PORTS_OVER_TIME = lines(
         "short",
     ),
     over_time(
-        f"topk({TOP}, sum by (role, port) (sockmon_port_sockets{{{_PORTS}}}))",
-        "{{role}} {{port}}",
+        f"topk({TOP}, sum by (direction, port) (sockmon_port_sockets{{{_PORTS}}}))",
+        "{{direction}} {{port}}",
     ),
 )
 
@@ -221,8 +221,8 @@ _LISTENERS = [
             alert="SockmonAcceptQueue",
         ),
         over_time(
-            f"topk({TOP}, sockmon_listen_queue_sockets{{{_PORTS}}}"
-            f" / (sockmon_listen_queue_limit{{{_PORTS}}} > 0))",
+            f"topk({TOP}, sockmon_accept_queue_connections{{{_PORTS}}}"
+            f" / (sockmon_accept_queue_limit{{{_PORTS}}} > 0))",
             "{{netns}} {{port}}",
         ),
     ),
@@ -236,7 +236,7 @@ _LISTENERS = [
             alert="SockmonAcceptQueue",
         ),
         over_time(
-            f"topk({TOP}, rate(sockmon_listen_drops_total{{{_PORTS}}}[$__rate_interval]))",
+            f"topk({TOP}, rate(sockmon_accept_queue_drops_total{{{_PORTS}}}[$__rate_interval]))",
             "{{netns}} {{port}}",
         ),
     ),

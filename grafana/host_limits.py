@@ -62,7 +62,7 @@ SHARES = [
         ),
         latest(
             "max("
-            + share("sockmon_listen_queue_sockets", "sockmon_listen_queue_limit", _HERE)
+            + share("sockmon_accept_queue_connections", "sockmon_accept_queue_limit", _HERE)
             + ")",
             "full",
         ),
@@ -89,9 +89,16 @@ _PORTS = [
             "short",
             alert=_PORTS_ALERT,
         ),
-        over_time(f"bottomk({_FEW}, sockmon_ephemeral_ports{{{_HERE}}})", "usable {{netns}}"),
-        over_time(f"topk({_FEW}, sockmon_ephemeral_ports_used_max{{{_HERE}}})", "used {{netns}}"),
-        over_time(f"topk({_FEW}, sockmon_ephemeral_ports_bound{{{_HERE}}})", "bound {{netns}}"),
+        over_time(
+            f"bottomk({_FEW}, sockmon_ephemeral_ports_usable{{{_HERE}}})", "usable {{netns}}"
+        ),
+        over_time(
+            f"topk({_FEW}, sockmon_ephemeral_ports_used_by_busiest_destination{{{_HERE}}})",
+            "used {{netns}}",
+        ),
+        over_time(
+            f"topk({_FEW}, sockmon_ephemeral_ports_held_by_bind{{{_HERE}}})", "bound {{netns}}"
+        ),
     ),
     lines(
         About(

@@ -14,11 +14,11 @@ from sockmon.model.observation import STALE_AFTER_INTERVALS
 from sockmon.rules.alerting import Thresholds
 from sockmon.settings import Config
 
-_LEAK = close_wait_leak.Limits()
-_PORTS = ephemeral_port_pressure.Limits()
-_TIME_WAIT = time_wait_pressure.Limits()
-_ORPHANS = orphan_pressure.Limits()
-_CONNTRACK = conntrack_pressure.Limits()
+_LEAK = close_wait_leak.Thresholds()
+_PORTS = ephemeral_port_pressure.Thresholds()
+_TIME_WAIT = time_wait_pressure.Thresholds()
+_ORPHANS = orphan_pressure.Thresholds()
+_CONNTRACK = conntrack_pressure.Thresholds()
 _INTERVAL = Config().poll.interval
 _STALE = STALE_AFTER_INTERVALS * _INTERVAL
 
@@ -36,9 +36,9 @@ LEAK_HORIZON = _LEAK.critical_fd_exhaustion  # seconds
 TIME_WAIT = rising(_TIME_WAIT.warning_ratio, _TIME_WAIT.critical_ratio)
 PORTS = rising(_PORTS.warning_ratio, _PORTS.critical_ratio)
 PORTS_RUN_OUT = falling(6 * _PORTS.critical_exhaustion, _PORTS.critical_exhaustion)
-ACCEPT_QUEUE = rising(accept_queue.Limits().warning_ratio)  # critical is what drops
+ACCEPT_QUEUE = rising(accept_queue.Thresholds().warning_ratio)  # critical is what drops
 ORPHANS = rising(_ORPHANS.warning_ratio, _ORPHANS.critical_ratio)
-MEMORY_PRESSURE = rising(tcp_memory_pressure.Limits().warning_pressure_ratio)
+MEMORY_PRESSURE = rising(tcp_memory_pressure.Thresholds().warning_pressure_ratio)
 CONNTRACK = rising(_CONNTRACK.warning_ratio, _CONNTRACK.critical_ratio)
 
 #: Past an interval a poll is missed; past three its series are withdrawn.

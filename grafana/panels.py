@@ -17,7 +17,6 @@ from grafana_foundation_sdk.models.dashboard import (
     ThresholdsMode,
     ValueMap,
 )
-from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 
 from grafana.queries import Query
 from grafana.scales import NEUTRAL, Scale
@@ -111,29 +110,6 @@ def figure(about: About, query: Query, meanings: ValueMap | None = None) -> stat
     )
     if meanings is not None:
         panel.mappings([meanings])
-    return introduced(panel, about, [query])
-
-
-def heat_map(about: About, query: Query, axis_unit: str) -> heatmap.Panel:
-    """How many (`about.unit`) lie in each bucket (`axis_unit`) over time."""
-    panel = (
-        heatmap.Panel()
-        .color(
-            heatmap.HeatmapColorOptions()
-            .mode(HeatmapColorMode.SCHEME)
-            .scheme("Oranges")
-            .exponent(0.5)
-            .fill("dark-orange")
-            .steps(64)
-            .reverse(reverse=False)
-        )
-        .rows_frame(heatmap.RowsHeatmapOptions().layout(options.HeatmapCellLayout.LE))
-        .y_axis(heatmap.YAxisConfig().unit(axis_unit).axis_placement(options.AxisPlacement.LEFT))
-        .cell_values(heatmap.CellValues().unit(about.unit))
-        .scale_distribution(common.ScaleDistributionConfig().type(options.ScaleDistribution.LINEAR))
-        .mode(options.TooltipDisplayMode.SINGLE)
-        .show_legend()
-    )
     return introduced(panel, about, [query])
 
 

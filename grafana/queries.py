@@ -31,11 +31,6 @@ def over_time(expression: str, legend: str) -> Query:
     return _query(expression).range().format(PromQueryFormat.TIME_SERIES).legend_format(legend)
 
 
-def heat(expression: str) -> Query:
-    """A histogram's buckets over time: series by `le`."""
-    return _query(expression).range().format(PromQueryFormat.HEATMAP).legend_format("{{le}}")
-
-
 def latest(expression: str, legend: str) -> Query:
     """The newest value of each series."""
     return _query(expression).instant().format(PromQueryFormat.TIME_SERIES).legend_format(legend)
@@ -53,8 +48,12 @@ def share(used: str, limit: str, labels: str) -> str:
 
 def ports_used(labels: str) -> str:
     """The share of ephemeral ports in use; where bind() holds every one none is left: all."""
-    of_usable = share("sockmon_ephemeral_ports_used_max", "sockmon_ephemeral_ports", labels)
-    return f"{of_usable} or (sockmon_ephemeral_ports{{{labels}}} == 0) + 1"
+    of_usable = share(
+        "sockmon_ephemeral_ports_used_by_busiest_destination",
+        "sockmon_ephemeral_ports_usable",
+        labels,
+    )
+    return f"{of_usable} or (sockmon_ephemeral_ports_usable{{{labels}}} == 0) + 1"
 
 
 def verdict(labels: str) -> str:

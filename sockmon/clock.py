@@ -11,7 +11,7 @@ def now() -> Moment:
     return Moment(time.monotonic(), time.time())
 
 
-def suspends_counted(at: Moment) -> Moment:
+def boottime(at: Moment) -> Moment:
     """Return the moment on the clock that goes on while the host is suspended."""
     suspended = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
     return replace(at, monotonic=at.monotonic + suspended)

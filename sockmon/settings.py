@@ -29,8 +29,8 @@ class Poll:
 
     interval: Annotated[Seconds, Ge(0.1), Le(3600)] = 5.0
     namespaces: Literal["host", "all"] = "host"
-    helper: AbsolutePath | None = None
-    budget: Annotated[float, Gt(0), Le(1)] = 0.05
+    netns_helper_socket: AbsolutePath | None = None
+    cpu_budget: Annotated[float, Gt(0), Le(1)] = 0.05
     top_namespaces: Annotated[int, Ge(0), Le(10_000)] = 100
 
 
@@ -45,13 +45,13 @@ class Web:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Which (role, port) groups have series of their own."""
+    """Which (direction, port) groups have series of their own."""
 
     __pydantic_config__: ClassVar = _STRICT
 
     top: Annotated[int, Ge(0), Le(10_000)] = 50
-    always: tuple[Port, ...] = ()
-    top_elsewhere: Annotated[int, Ge(0), Le(10_000)] = 10
+    always_shown: tuple[Port, ...] = ()
+    top_per_namespace: Annotated[int, Ge(0), Le(10_000)] = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.finding import Finding
 from sockmon.model.observation import Diagnosis, Observation, Ports
 from sockmon.model.states import TcpState
-from sockmon.poll.poller import Monitor
+from sockmon.poll.poller import Poller
 from sockmon.settings import Config, Poll, parse
 from tests.lab import NetNs
 
@@ -17,21 +17,21 @@ EVERYWHERE = Config(poll=Poll(namespaces="all"))
 
 
 @contextmanager
-def polling(source: KernelSource, config: Config = EVERYWHERE) -> Iterator[Monitor]:
+def polling(source: KernelSource, config: Config = EVERYWHERE) -> Iterator[Poller]:
     """A monitor of the test's own namespace, and of all others that the source sees."""
-    monitor = Monitor(source, config)
+    monitor = Poller(source, config)
     try:
         yield monitor
     finally:
         monitor.close()
 
 
-class Poller:
+class Polling:
     """Polls when told to; a poll that fails in part fails the test."""
 
     def __init__(self, netns: NetNs, config: str = "") -> None:
         self._netns = netns
-        self._monitor = Monitor(
+        self._monitor = Poller(
             KernelSource.live(), parse(config.encode(), "config") if config else Config()
         )
 

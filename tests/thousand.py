@@ -23,7 +23,7 @@ from tests.running import RunningDaemon, running_daemon
 AT_ONCE = 50
 ROUNDS = (5, 15)
 MOST_EACH = 4  # of which three may be about to end
-CONFIG = "poll: {interval: 100ms, namespaces: all, budget: 1, top_namespaces: 0}"
+CONFIG = "poll: {interval: 100ms, namespaces: all, cpu_budget: 1, top_namespaces: 0}"
 
 
 def holds(daemon: RunningDaemon) -> dict[str, int]:

@@ -8,7 +8,7 @@
 _shtab_sockmon_subparsers=(run count doctor top drill rules check-config netns-helper)
 
 _shtab_sockmon_run_option_strings=(-h --help --config --web.listen-address --web.config.file)
-_shtab_sockmon_count_option_strings=(-h --help --by --state --port --netns --family --format --names --color --namespaces --config)
+_shtab_sockmon_count_option_strings=(-h --help --by --state --port --netns --family --format --state-names --color --namespaces --config)
 _shtab_sockmon_doctor_option_strings=(-h --help --format --color --namespaces --config)
 _shtab_sockmon_top_option_strings=(-h --help --url --interval --namespaces --config)
 _shtab_sockmon_drill_option_strings=(-h --help --count --hold --expect-alert --url --config)
@@ -32,7 +32,7 @@ _shtab_sockmon_netns_helper___socket_COMPGEN=_shtab_compgen_files
 _shtab_sockmon_count___state_choices=(established syn_sent syn_recv fin_wait1 fin_wait2 time_wait close close_wait last_ack listen closing)
 _shtab_sockmon_count___family_choices=(4 6)
 _shtab_sockmon_count___format_choices=(table json csv plain)
-_shtab_sockmon_count___names_choices=(sockmon ss netstat)
+_shtab_sockmon_count___state_names_choices=(sockmon ss netstat)
 _shtab_sockmon_count___color_choices=(auto always never)
 _shtab_sockmon_count___namespaces_choices=(host all)
 _shtab_sockmon_doctor___format_choices=(text json)
@@ -71,7 +71,7 @@ _shtab_sockmon___version_nargs=0
 _sockmon_keys() {
   local before= key
   [[ $1 != *,* ]] || before=${1%,*},
-  for key in state port role peer owner unit family netns; do
+  for key in state port direction peer owner unit family netns; do
     [[ ,$before == *,$key,* ]] || compgen -W "$before$key" -- "$1"
   done
 }

@@ -6,7 +6,7 @@ import type {
   History,
   Namespace,
   Observation,
-  Role,
+  Direction,
   StateCounts,
   Summary,
 } from '../src/model/message'
@@ -15,7 +15,7 @@ export const finding = (about: Partial<Finding> = {}): Finding => ({
   detector: 'close_wait_leak',
   severity: 'warning',
   netns: 'host',
-  subject: { role: 'listener', port: 80, owner: null },
+  subject: { direction: 'inbound', port: 80, owner: null },
   value: 12,
   limit: 10,
   summary: '',
@@ -25,8 +25,8 @@ export const finding = (about: Partial<Finding> = {}): Finding => ({
   ...about,
 })
 
-export const group = (role: Role, port: Group['port'], states: StateCounts): Group => ({
-  role,
+export const group = (direction: Direction, port: Group['port'], states: StateCounts): Group => ({
+  direction,
   port,
   states,
   receive_queue_bytes: 0,

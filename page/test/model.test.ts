@@ -89,7 +89,7 @@ test('the verdict is as bad as the worst finding', () => {
 
 test('who must act is the owner only where the owner is to blame', () => {
   const owner = { name: 'orders', pid: 7, unit: 'orders.service', fds: 9, fd_limit: 10 }
-  const subject = { role: 'listener' as const, port: 80, owner }
+  const subject = { direction: 'inbound' as const, port: 80, owner }
   assert.deepEqual(actor(finding({ subject })), { who: 'orders', besides: ' (pid 7), orders.service' })
   const innocent = finding({ subject, detector: 'dead_peer' })
   assert.equal(actor(innocent).who, 'The peers, or the network to them')
@@ -104,7 +104,7 @@ test('what hurts first is told', () => {
   assert.match(countdown(finding({ evidence: { fd_exhaustion_seconds: 5 } }))?.what ?? '', /descriptor/)
 })
 
-const IDENTITY = { alertname: 'SockmonCloseWaitLeak', netns: 'host', role: 'listener', port: '80' }
+const IDENTITY = { alertname: 'SockmonCloseWaitLeak', netns: 'host', direction: 'inbound', port: '80' }
 const alert = (state: Alert['state'], severity: string, labels = {}): Alert => ({
   state,
   since: 1,
@@ -173,10 +173,10 @@ test('a gauge has the severity of its finding', () => {
 })
 
 const GROUPS: Group[] = [
-  group('remote', 443, { time_wait: 50 }),
-  group('listener', 80, { close_wait: 3, listen: 1 }),
-  group('listener', 8080, { established: 9, listen: 1 }),
-  group('remote', 'other', { established: 99 }),
+  group('outbound', 443, { time_wait: 50 }),
+  group('inbound', 80, { close_wait: 3, listen: 1 }),
+  group('inbound', 8080, { established: 9, listen: 1 }),
+  group('outbound', 'other', { established: 99 }),
 ]
 
 test('rows are sorted, and what is folded stays last', () => {
@@ -194,7 +194,7 @@ test('a column is turned round when it is clicked again', () => {
   assert.equal(clicked(first, 'port', ASCENDING).descending, false)
 })
 
-test('the filter takes roles, ports and states', () => {
+test('the filter takes directions, ports and states', () => {
   const ports = (text: string) =>
     arranged(GROUPS, text, { column: 'port', descending: false }).map(({ port }) => port)
   assert.deepEqual(ports('listener 80'), [80, 8080])

@@ -15,7 +15,7 @@ from sockmon.text import one_line
 RUNBOOKS = "https://github.com/sockmon/sockmon/blob/main/docs/runbooks/"
 
 #: Labels that sockmon itself sets, and that no configuration may.
-IDENTITY = ("alertname", "severity", "netns", "role", "port", "owner", "source")
+IDENTITY = ("alertname", "severity", "netns", "direction", "port", "owner", "source")
 
 #: The daemon's alerts; those of Prometheus's rules say "prometheus".
 SOURCE = "sockmon"
@@ -42,7 +42,7 @@ def labels_of(finding: Finding, extra: Mapping[str, str]) -> Mapping[str, str]:
         "alertname": alert_name(finding.detector),
         "severity": finding.severity,
         "netns": finding.netns,
-        "role": subject.role,
+        "direction": subject.direction,
         "port": None if subject.port is None else str(subject.port),
         "owner": subject.owner,
         "source": SOURCE,

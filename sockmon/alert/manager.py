@@ -11,8 +11,8 @@ from typing import Any
 
 from sockmon.alert.lifecycle import Alert, AlertKey, Alerts, Looked, State, Waits, everywhere, step
 from sockmon.alert.notify import receivers
-from sockmon.alert.notify.receiver import Bulletin, Told
-from sockmon.alert.notify.sender import Courier, Notifications
+from sockmon.alert.notify.receiver import AlertSnapshot, Told
+from sockmon.alert.notify.sender import Notifications, Sender
 from sockmon.alert.records import RecordError, from_record, to_record
 from sockmon.alert.settings import Alerting
 from sockmon.model.finding import Finding
@@ -37,7 +37,7 @@ def _nowhere(netns: str, detector: str) -> bool:  # noqa: ARG001 - the signature
     return False
 
 
-class Alerter:
+class AlertManager:
     """Keeps the alerts.
 
     `observe` is for one thread; `reconfigure` and, after the last `observe`, `close` for another.
@@ -61,8 +61,8 @@ class Alerter:
         self.remembered: Mapping[str, Any] = {}
         self._remember: Remember = lambda: self.remembered
         self._alerts: Alerts = {}
-        self._bulletin: Bulletin | None = None
-        self._couriers: tuple[Courier, ...] = ()
+        self._bulletin: AlertSnapshot | None = None
+        self._couriers: tuple[Sender, ...] = ()
         self._saved_at = now.monotonic
         told = self._restore(state_file, now) if state_file else {}
         self._settling = SETTLING_POLLS if self._alerts else 0
@@ -96,7 +96,7 @@ class Alerter:
         self._alerts = after
         self.alerts = tuple(after.values())
         self._remember = remember
-        self._bulletin = Bulletin(now, interval, self.alerts)
+        self._bulletin = AlertSnapshot(now, interval, self.alerts)
         self._post()
         if changed or now.monotonic - self._saved_at >= SAVE_SECONDS:
             self._saved_at = now.monotonic
@@ -130,7 +130,7 @@ class Alerter:
         settings: Alerting,
         waits: Mapping[str, Waits],
         told: Mapping[str, Told],
-        before: Mapping[str, Courier],
+        before: Mapping[str, Sender],
     ) -> None:
         self._waits, self._labels = waits, settings.labels
         counts = self.notifications()
@@ -138,7 +138,7 @@ class Alerter:
         for receiver in receivers(settings):
             receiver.told = told.get(receiver.identity, {})
             couriers.append(
-                Courier(
+                Sender(
                     receiver,
                     delivered=self._save,
                     predecessor=before.get(receiver.identity),

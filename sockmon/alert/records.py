@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 from sockmon.alert.labels import alert_name
 from sockmon.alert.lifecycle import Alert, AlertKey, Condition, State
+from sockmon.model.direction import Direction
 from sockmon.model.finding import Severity, Subject
 from sockmon.model.moment import Moment
-from sockmon.model.roles import Role
 
 
 class RecordError(Exception):
@@ -23,7 +23,7 @@ def to_record(alert: Alert) -> dict[str, Any]:
     return {
         "detector": condition.detector,
         "netns": condition.netns,
-        "role": subject.role,
+        "direction": subject.direction,
         "port": subject.port,
         "owner": subject.owner,
         "severity": alert.key.severity,
@@ -40,9 +40,9 @@ def to_record(alert: Alert) -> dict[str, Any]:
 def from_record(record: Any) -> Alert:
     """Return the alert again; raises RecordError."""
     try:
-        role, owner, port = record["role"], record["owner"], record["port"]
+        direction, owner, port = record["direction"], record["owner"], record["port"]
         subject = Subject(
-            None if role is None else _one_of(get_args(Role), role),
+            None if direction is None else _one_of(get_args(Direction), direction),
             None if port is None else int(port),
             None if owner is None else str(owner),
         )

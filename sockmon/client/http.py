@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
 from sockmon import __version__
-from sockmon.client.snapshot import LookError
+from sockmon.client.snapshot import FetchError
 from sockmon.clock import now
 from sockmon.model.moment import Moment
 from sockmon.text import one_line
@@ -43,13 +43,13 @@ class Asking:
         self._connection = _connection(self._parts, context, timeout)
 
     def get(self, path: str) -> tuple[Any, Moment]:
-        """GET one JSON document, and the moment by the daemon's clock; raises LookError."""
+        """GET one JSON document, and the moment by the daemon's clock; raises FetchError."""
         try:
             status, date, body = self._exchange(path)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise LookError(_reason(error, self._timeout)) from error
-        except LookError:
+            raise FetchError(_reason(error, self._timeout)) from error
+        except FetchError:
             self.close()
             raise
         received = _daemon_clock(date, now())
@@ -58,7 +58,7 @@ class Asking:
         try:
             return json.loads(body, parse_constant=_refuse_constant), received
         except (ValueError, RecursionError) as error:
-            raise LookError(_FOREIGN) from error
+            raise FetchError(_FOREIGN) from error
 
     def close(self) -> None:
         """Hang up; the next get() connects anew."""
@@ -118,7 +118,7 @@ def _read(answer: http.client.HTTPResponse, timeout: float) -> bytes:
     while chunk := answer.read1(1 << 16):
         body += chunk
         if len(body) > _ANSWER_LIMIT:
-            raise LookError("its answer has no end")
+            raise FetchError("its answer has no end")
         if time.monotonic() > deadline:
             raise TimeoutError
     return bytes(body)
@@ -137,7 +137,7 @@ def _refuse(status: int, body: bytes) -> NoReturn:
     said = one_line(body.decode(errors="replace").strip(), 80)
     phrase = f"{status} {http.client.responses.get(status, '')}".rstrip()
     hint = _HINTS.get(status, said)
-    raise LookError(f"it answers {phrase}" + (f": {hint}" if hint else ""))
+    raise FetchError(f"it answers {phrase}" + (f": {hint}" if hint else ""))
 
 
 def _refuse_constant(name: str) -> NoReturn:

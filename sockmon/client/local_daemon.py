@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sockmon.client.parse import ForeignError, read
-from sockmon.client.snapshot import LookError, Snapshot
+from sockmon.client.parse import InvalidResponseError, read
+from sockmon.client.snapshot import FetchError, Snapshot
 from sockmon.config.fields import ListenAddress
 from sockmon.model.finding import SEVERITIES, Finding, FindingKey
 from sockmon.model.moment import Moment
@@ -43,7 +43,7 @@ def ask(address: ListenAddress) -> Watch | None:
     try:
         document, received = asking.get("/api/v1/observation")
         return _watch(asking.url, read(document, received), received)
-    except (LookError, ForeignError):
+    except (FetchError, InvalidResponseError):
         return None
     finally:
         asking.close()
@@ -103,10 +103,10 @@ def _watch(url: str, snapshot: Snapshot, received: Moment) -> Watch | None:
 def _is_same(mine: Finding, its: Finding) -> bool:
     """Whether both are about one thing, though one of us may not see whose it is."""
     ours, theirs = mine.subject, its.subject
-    same_place = (mine.detector, mine.netns, ours.role, ours.port) == (
+    same_place = (mine.detector, mine.netns, ours.direction, ours.port) == (
         its.detector,
         its.netns,
-        theirs.role,
+        theirs.direction,
         theirs.port,
     )
     return same_place and (ours.owner in _NOBODY or theirs.owner in _NOBODY)

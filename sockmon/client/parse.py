@@ -9,11 +9,11 @@ from typing import Any, TypeVar, get_args
 
 from sockmon.client.snapshot import Level, Part, Row, Snapshot, added
 from sockmon.model.counts import StateCounts
+from sockmon.model.direction import Direction
 from sockmon.model.finding import Finding, Severity, Subject
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.names import HOST
 from sockmon.model.owner import Owner, Process
-from sockmon.model.roles import Role
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.text import label
 
@@ -23,19 +23,19 @@ _YEAR_5000 = 95_617_584_000.0
 _COUNT_LIMIT = 1 << 53  # what JSON carries exactly
 
 
-class ForeignError(Exception):
+class InvalidResponseError(Exception):
     """Not an observation of sockmon's."""
 
 
 def read(document: Any, received: Moment) -> Snapshot:
-    """Read an answer; raises ForeignError.
+    """Read an answer; raises InvalidResponseError.
 
     `received` is one instant on two clocks: monotonic on the reader's, wall on the writer's.
     """
     try:
         return _snapshot(document, received)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ForeignError(f"not an observation of sockmon's: {error!r}") from error
+        raise InvalidResponseError(f"not an observation of sockmon's: {error!r}") from error
 
 
 def _snapshot(document: Any, received: Moment) -> Snapshot:
@@ -79,7 +79,7 @@ def _snapshot(document: Any, received: Moment) -> Snapshot:
 
 def _rows(netns: str, ports: Mapping[str, Any], *, degraded: bool) -> Iterable[Row]:
     for group in ports["groups"]:
-        cells = str(group["port"]), str(group["role"]), netns
+        cells = str(group["port"]), str(group["direction"]), netns
         yield Row(cells, _counts(group["states"]), degraded)
 
 
@@ -149,14 +149,14 @@ def _finding(found: Mapping[str, Any]) -> Finding:
     name = None if owner is None else label(str(owner["unit"] or owner["name"]))
     if found["severity"] not in get_args(Severity):
         raise ValueError(f"{found['severity']!r} is no severity")
-    if subject["role"] not in (None, *get_args(Role)):
-        raise ValueError(f"{subject['role']!r} is no role")
+    if subject["direction"] not in (None, *get_args(Direction)):
+        raise ValueError(f"{subject['direction']!r} is no direction")
     return Finding(
         detector=str(found["detector"]),
         severity=found["severity"],
         netns=str(found["netns"]),
         subject=Subject(
-            subject["role"], None if subject["port"] is None else _count(subject["port"]), name
+            subject["direction"], None if subject["port"] is None else _count(subject["port"]), name
         ),
         value=_finite(found["value"]),
         limit=_finite(found["limit"]),

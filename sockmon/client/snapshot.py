@@ -15,7 +15,7 @@ from sockmon.model.states import STATE_SLOTS
 T = TypeVar("T")
 
 
-class LookError(Exception):
+class FetchError(Exception):
     """Why a look brought nothing, in one line."""
 
 
@@ -101,7 +101,7 @@ class Snapshot:
 
     @property
     def ports(self) -> Timed[tuple[Row, ...]] | None:
-        """Sockets by port, role and namespace."""
+        """Sockets by port, direction and namespace."""
         return _together([part.ports for part in self.parts], _all)
 
     @property

@@ -6,16 +6,16 @@ The sixteen colours of ECMA-48 (SGR), of which every terminal has its own shades
 from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
-Wish = Literal["auto", "always", "never"]
-WISHES: tuple[Wish, ...] = get_args(Wish)
+ColorMode = Literal["auto", "always", "never"]
+COLOR_MODES: tuple[ColorMode, ...] = get_args(ColorMode)
 
 #: What a text is, not how it looks.
-Ink = Literal["bold", "well", "warning", "critical", "unknown"]
+Style = Literal["bold", "well", "warning", "critical", "unknown"]
 
 #: Returns the text as it is to be written; widths are reckoned before.
-Paint = Callable[[str, Ink], str]
+Paint = Callable[[str, Style], str]
 
-_SGR: Mapping[Ink, str] = {
+_SGR: Mapping[Style, str] = {
     "bold": "1",
     "well": "32",
     "warning": "1;33",
@@ -24,7 +24,7 @@ _SGR: Mapping[Ink, str] = {
 }
 
 
-def painter(wish: Wish, is_terminal: bool, environment: Mapping[str, str]) -> Paint:  # noqa: FBT001 - a fact, between two others
+def painter(wish: ColorMode, is_terminal: bool, environment: Mapping[str, str]) -> Paint:  # noqa: FBT001 - a fact, between two others
     """Return what paints, or leaves plain: by the wish, else the environment, else the output.
 
     NO_COLOR (no-color.org) beats FORCE_COLOR and CLICOLOR_FORCE (bixense.com/clicolors), which
@@ -33,7 +33,7 @@ def painter(wish: Wish, is_terminal: bool, environment: Mapping[str, str]) -> Pa
     return painted if _wanted(wish, is_terminal, environment) else plain
 
 
-def _wanted(wish: Wish, is_terminal: bool, environment: Mapping[str, str]) -> bool:  # noqa: FBT001 - as above
+def _wanted(wish: ColorMode, is_terminal: bool, environment: Mapping[str, str]) -> bool:  # noqa: FBT001 - as above
     if wish != "auto":
         return wish == "always"
     if environment.get("NO_COLOR"):
@@ -46,11 +46,11 @@ def _wanted(wish: Wish, is_terminal: bool, environment: Mapping[str, str]) -> bo
     return is_terminal and is_able
 
 
-def painted(text: str, ink: Ink) -> str:
+def painted(text: str, ink: Style) -> str:
     """In its colour, and nothing behind it."""
     return f"\x1b[{_SGR[ink]}m{text}\x1b[0m"
 
 
-def plain(text: str, _: Ink) -> str:
+def plain(text: str, _: Style) -> str:
     """As it is: for programs, files and pipes."""
     return text

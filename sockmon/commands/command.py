@@ -103,7 +103,7 @@ def choose_config(path: Path | None) -> "Chosen":
 
 def by_hand(config: "Config") -> "Config":
     """Leave the daemon's helper to the daemon: who runs a command has what privilege he has."""
-    return replace(config, poll=replace(config.poll, helper=None))
+    return replace(config, poll=replace(config.poll, netns_helper_socket=None))
 
 
 def add_web_config(parser: argparse.ArgumentParser) -> None:
@@ -121,7 +121,7 @@ def add_color(parser: argparse.ArgumentParser) -> None:
     """Add --color."""
     parser.add_argument(
         "--color",
-        choices=colour.WISHES,
+        choices=colour.COLOR_MODES,
         default="auto",
         help="colours: auto is on a terminal, unless NO_COLOR is set (default: auto)",
     )

@@ -14,9 +14,9 @@ from sockmon.commands.command import SUCCESS, Command, OpenSource, UserError
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Look for network namespaces, and open netlink sockets inside, for the daemon whose "
-        "poll.helper names the socket. It needs CAP_SYS_ADMIN and CAP_SYS_PTRACE; what it passes "
-        "on serves to look at sockets and no more. Started by sockmon-netns.socket, it takes "
-        "systemd's socket."
+        "poll.netns_helper_socket names the socket. It needs CAP_SYS_ADMIN and CAP_SYS_PTRACE; "
+        "what it passes on serves to look at sockets and no more. Started by "
+        "sockmon-netns.socket, it takes systemd's socket."
     )
     parser.add_argument(
         "--socket", metavar="FILE", type=Path, help="listen here, on a host without systemd"

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from sockmon import __version__
 from sockmon.alert.changes import changes
-from sockmon.alert.manager import Alerter
-from sockmon.clock import now, suspends_counted
+from sockmon.alert.manager import AlertManager
+from sockmon.clock import boottime, now
 from sockmon.config.fields import ListenAddress
 from sockmon.config.load import ConfigError
 from sockmon.daemon import systemd
@@ -29,17 +29,17 @@ from sockmon.export.alerts import AlertingStatus
 from sockmon.export.metrics import Build, Reload
 from sockmon.history.file import HistoryFile
 from sockmon.history.recorder import Historian
-from sockmon.kernel.memory import keep_freed_memory
+from sockmon.kernel.memory import disable_malloc_trim
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.observation import Observation
 from sockmon.model.poll_statistics import Failure
-from sockmon.poll.poller import Monitor
+from sockmon.poll.poller import Poller
 from sockmon.settings import Config, load
 from sockmon.state.file import StateError, StateFile, boot_id
 from sockmon.state.lock import Claim
 from sockmon.web import server
 from sockmon.web.app import create_app
-from sockmon.web.daemon_status import Board
+from sockmon.web.daemon_status import LatestObservation
 from sockmon.web.security import web_config
 from sockmon.web.security.policy import NO_DEMANDS, Policy, PolicyFile
 
@@ -92,13 +92,13 @@ class Daemon:
         open_source: OpenSource = KernelSource.live,
         web_config: Path | None = None,
     ) -> None:
-        keep_freed_memory()
+        disable_malloc_trim()
         self._load = load
         self._settings = self._started_with = load()
         self._web_config = None if web_config is None else PolicyFile(web_config)
         self._not_reloaded: set[str] = set()
         self._stopping = threading.Event()
-        self._monitor = Monitor(open_source(self._stopping.is_set), self._settings)
+        self._monitor = Poller(open_source(self._stopping.is_set), self._settings)
         started = now()
         directory = _state_directory(self._settings)
         self._claim = _claimed(directory) if directory else None
@@ -106,7 +106,7 @@ class Daemon:
         if directory and self._claim:
             state_file = StateFile(directory / "state", boot_id())
             history_file = HistoryFile(directory / "history", boot_id())
-        self._alerter = Alerter(
+        self._alerter = AlertManager(
             self._settings.alerting,
             limits_of(self._settings.detect),
             state_file,
@@ -114,8 +114,8 @@ class Daemon:
         )
         self._alerting_by = self._settings
         self._monitor.recall(self._alerter.remembered)
-        self._historian = Historian(history_file, suspends_counted(started))
-        self._board = Board(
+        self._historian = Historian(history_file, boottime(started))
+        self._board = LatestObservation(
             clock=time.monotonic,
             build=Build(__version__, platform.python_version()),
             reload=Reload(successful=True, succeeded_at=started.wall),
@@ -215,7 +215,7 @@ class Daemon:
             )
             self._historian.observe(
                 observation,
-                suspends_counted(observation.at),
+                boottime(observation.at),
                 changes(alerts, self._alerter.alerts),
             )
         return observation

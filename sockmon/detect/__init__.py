@@ -18,10 +18,10 @@ from sockmon.detect import (
     tcp_memory_pressure,
     time_wait_pressure,
 )
-from sockmon.detect.detector import Detector, DetectorLimits
-from sockmon.model.detector_input import Sight
+from sockmon.detect.detector import Detector, DetectorThresholds
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding
-from sockmon.model.limits import Limits
+from sockmon.model.limits import KernelLimits
 
 ALL: tuple[Detector, ...] = (
     close_wait_leak.DETECTOR,
@@ -39,7 +39,7 @@ ALL: tuple[Detector, ...] = (
 )
 
 #: Those that can judge by a part of a table, without the sockets at rest.
-OF_PART = tuple(detector for detector in ALL if not detector.of_all)
+OF_PART = tuple(detector for detector in ALL if not detector.needs_whole_table)
 
 #: The configuration's `detect`: one table of limits per detector, by its name.
 Detect = make_dataclass(
@@ -51,12 +51,12 @@ Detect = make_dataclass(
 )
 
 
-def limits_of(detect: Any) -> Mapping[str, DetectorLimits]:
+def limits_of(detect: Any) -> Mapping[str, DetectorThresholds]:
     """Return each detector's limits by its name, from the configuration's `detect`."""
     return {detector.name: getattr(detect, detector.name) for detector in ALL}
 
 
-#: Of Limits, what a detector cannot judge without; None there means that it did not look.
+#: Of KernelLimits, what a detector cannot judge without; None there means that it did not look.
 _NEEDS = {
     "time_wait_pressure": ("sockstat", "time_wait_limit"),
     "orphan_pressure": ("sockstat",),
@@ -66,7 +66,7 @@ _NEEDS = {
 }
 
 
-def blind(limits: Limits) -> frozenset[str]:
+def blind(limits: KernelLimits) -> frozenset[str]:
     """Name the detectors that could not look, for want of a file that every kernel has."""
     return frozenset(
         name
@@ -76,7 +76,9 @@ def blind(limits: Limits) -> frozenset[str]:
 
 
 def diagnose(
-    sight: Sight, limits: Mapping[str, DetectorLimits], detectors: Iterable[Detector] = ALL
+    sight: DetectorInput,
+    limits: Mapping[str, DetectorThresholds],
+    detectors: Iterable[Detector] = ALL,
 ) -> tuple[Finding, ...]:
     """Let every one of the detectors that is enabled judge."""
     return tuple(

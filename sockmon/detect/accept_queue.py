@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.detect.detector import HYSTERESIS, Detector, DetectorLimits, Ratio, severity
+from sockmon.detect.detector import HYSTERESIS, Detector, DetectorThresholds, Ratio, severity
 from sockmon.detect.evidence import inodes, only, per_second, percent, who
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding, FindingKey, Severity, Subject
 from sockmon.model.listeners import ListenQueue
 from sockmon.model.owner import Group
@@ -22,13 +22,13 @@ NAME = "accept_queue"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits(DetectorLimits):
+class Thresholds(DetectorThresholds):
     """Share of a listener's limit. Whatever the queue, it is critical while connections drop."""
 
     warning_ratio: Ratio = 0.8
 
 
-def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
+def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each listening port whose queue is nearly full, or runs over."""
     for queue in sight.listen_queues:
         ratio = queue.length / max(queue.limit, 1)
@@ -36,12 +36,14 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
             yield from _judge(sight, limits, queue, ratio)
 
 
-DETECTOR = Detector(NAME, "SockmonAcceptQueue", Limits, find)
+DETECTOR = Detector(NAME, "SockmonAcceptQueue", Thresholds, find)
 
 
-def _judge(sight: Sight, limits: Limits, queue: ListenQueue, ratio: float) -> Iterator[Finding]:
+def _judge(
+    sight: DetectorInput, limits: Thresholds, queue: ListenQueue, ratio: float
+) -> Iterator[Finding]:
     group, rows = _listener(sight, queue)
-    subject = Subject("listener", queue.port, sight.owner_label(group) if group else None)
+    subject = Subject("inbound", queue.port, sight.owner_label(group) if group else None)
     key: FindingKey = (NAME, sight.netns, subject)
     judged: Severity | None = severity(sight, key, ratio, limits.warning_ratio, np.inf)
     past = sight.past.get(key)
@@ -71,7 +73,7 @@ def _judge(sight: Sight, limits: Limits, queue: ListenQueue, ratio: float) -> It
     )
 
 
-def _runs_over(sight: Sight, port: int) -> bool:
+def _runs_over(sight: DetectorInput, port: int) -> bool:
     """Whether the queue fills between polls: this port drops, while queues run over.
 
     A port's drops have other reasons too, and ListenOverflows counts those of all ports.
@@ -80,13 +82,13 @@ def _runs_over(sight: Sight, port: int) -> bool:
     return overflows > 0 and sight.rates.drops.get(port, 0.0) > 0
 
 
-def _drops(sight: Sight, port: int) -> bool:
+def _drops(sight: DetectorInput, port: int) -> bool:
     """Whether a port whose queue is full drops connections; by its own count, where it is known."""
     overflows = sight.rates.events.get("ListenOverflows", 0.0)
     return sight.rates.drops.get(port, overflows) > 0
 
 
-def _listener(sight: Sight, queue: ListenQueue) -> tuple[Group | None, NDArray[np.intp]]:
+def _listener(sight: DetectorInput, queue: ListenQueue) -> tuple[Group | None, NDArray[np.intp]]:
     """Find the socket that the queue is of: of several at one port, the fullest."""
     table = sight.table
     rows = np.flatnonzero((table.state == TcpState.LISTEN) & (table.local_port == queue.port))
@@ -97,7 +99,7 @@ def _listener(sight: Sight, queue: ListenQueue) -> tuple[Group | None, NDArray[n
     return groups[0] if groups else (None, rows)
 
 
-def _evidence(sight: Sight, queue: ListenQueue) -> dict[str, Any]:
+def _evidence(sight: DetectorInput, queue: ListenQueue) -> dict[str, Any]:
     evidence: dict[str, Any] = {
         "queue": queue.length,
         "queue_limit": queue.limit,
@@ -110,7 +112,7 @@ def _evidence(sight: Sight, queue: ListenQueue) -> dict[str, Any]:
     return evidence
 
 
-def _advice(sight: Sight, queue: ListenQueue, server: str) -> tuple[str, ...]:
+def _advice(sight: DetectorInput, queue: ListenQueue, server: str) -> tuple[str, ...]:
     advice = [
         (
             f"{server} must call accept() more often: it is stuck, out of processor time, threads "
@@ -144,4 +146,4 @@ def _advice(sight: Sight, queue: ListenQueue, server: str) -> tuple[str, ...]:
 
 
 def _at(port: int) -> str:
-    return only("listener", port)
+    return only("inbound", port)

@@ -9,12 +9,12 @@ from annotated_types import Le
 from numpy.typing import NDArray
 
 from sockmon.detect.confirm import REMEMBERED_SECONDS
-from sockmon.detect.detector import Count, Detector, DetectorLimits, Ratio, Seconds, severity
+from sockmon.detect.detector import Count, Detector, DetectorThresholds, Ratio, Seconds, severity
 from sockmon.detect.evidence import first_aid, inodes, only, percent, place, who
 from sockmon.detect.finding_text import REASON
 from sockmon.durations import roughly
 from sockmon.model import close_wait
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding, FindingKey, Severity, Subject
 from sockmon.model.owner import Group, Owner
 from sockmon.model.ports import robust_slope
@@ -25,7 +25,7 @@ _SHARE_SEEN = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits(DetectorLimits):
+class Thresholds(DetectorThresholds):
     """When CLOSE_WAIT sockets are a leak, and when it is critical."""
 
     stale_after: Seconds = 60.0
@@ -37,14 +37,14 @@ class Limits(DetectorLimits):
 
     def __post_init__(self) -> None:
         """Refuse an age that would be critical before it is stale; raises ValueError."""
-        DetectorLimits.__post_init__(self)
+        DetectorThresholds.__post_init__(self)
         if self.stale_after <= 0 or self.growth_window <= 0:
             raise ValueError("stale_after and growth_window must be more than nothing")
         if self.stale_after > self.critical_age:
             raise ValueError("stale_after is longer than critical_age")
 
 
-def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
+def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each group with enough stale sockets."""
     places = close_wait.stale(sight.aged, sight.now, limits.stale_after)
     since = dict(
@@ -57,14 +57,14 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
             yield finding
 
 
-DETECTOR = Detector(NAME, "SockmonCloseWaitLeak", Limits, find)
+DETECTOR = Detector(NAME, "SockmonCloseWaitLeak", Thresholds, find)
 
 
 def _judge(
-    sight: Sight, limits: Limits, group: Group, rows: NDArray[np.intp], oldest: float
+    sight: DetectorInput, limits: Thresholds, group: Group, rows: NDArray[np.intp], oldest: float
 ) -> Finding | None:
     owner = sight.owners.get(group)
-    subject = Subject(group.role, group.port, sight.owner_label(group))
+    subject = Subject(group.direction, group.port, sight.owner_label(group))
     key: FindingKey = (NAME, sight.netns, subject)
     count = int(rows.size)
     if severity(sight, key, count, limits.warning_sockets, np.inf) is None:
@@ -101,7 +101,7 @@ def _judge(
     )
 
 
-def _growth(sight: Sight, key: FindingKey, count: int, window: float) -> float | None:
+def _growth(sight: DetectorInput, key: FindingKey, count: int, window: float) -> float | None:
     """Sockets per second over the window; None until a fifth of it has been seen.
 
     A burst becomes stale within seconds, and would look like growth without end.
@@ -126,7 +126,7 @@ def _descriptors(owner: Owner | None) -> tuple[int, int] | None:
 
 
 def _evidence(
-    sight: Sight,
+    sight: DetectorInput,
     rows: NDArray[np.intp],
     oldest: float,
     growth: float | None,
@@ -166,6 +166,6 @@ def _advice(
             f"At this rate it is out of file descriptors in about {roughly(seconds_left)}: plan a "
             "restart before that."
         )
-    advice.append(f"See them: ss -tnpo state close-wait {only(group.role, group.port)}")
+    advice.append(f"See them: ss -tnpo state close-wait {only(group.direction, group.port)}")
     advice.append(first_aid(owner))
     return tuple(advice)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.detect.detector import Count, Detector, DetectorLimits, Seconds, judge_groups
+from sockmon.detect.detector import Count, Detector, DetectorThresholds, Seconds, judge_groups
 from sockmon.detect.evidence import inodes, only, place
 from sockmon.durations import roughly
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding
 from sockmon.model.owner import Group
 from sockmon.model.states import TcpState
@@ -25,7 +25,7 @@ _RETRANSMIT, _ZERO_WINDOW_PROBE = 1, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits(DetectorLimits):
+class Thresholds(DetectorThresholds):
     """How many of one group may be closing for so long."""
 
     stalled_after: Seconds = 60.0
@@ -33,7 +33,7 @@ class Limits(DetectorLimits):
     critical_sockets: Count = 100
 
 
-def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
+def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each group with enough sockets that cannot finish closing."""
     aged = sight.aged
     places = aged.of_state(*_STATES)
@@ -63,10 +63,10 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
         )
 
 
-DETECTOR = Detector(NAME, "SockmonClosingStalled", Limits, find)
+DETECTOR = Detector(NAME, "SockmonClosingStalled", Thresholds, find)
 
 
-def _evidence(sight: Sight, rows: NDArray[np.intp], oldest: float) -> dict[str, Any]:
+def _evidence(sight: DetectorInput, rows: NDArray[np.intp], oldest: float) -> dict[str, Any]:
     table = sight.table
     counts = {state.label: int((table.state[rows] == state).sum()) for state in _STATES}
     return {
@@ -112,5 +112,5 @@ def _advice(group: Group, evidence: dict[str, Any]) -> tuple[str, ...]:
             "close(), or set TCP_USER_TIMEOUT."
         )
     states = " ".join(f"state {state.spelled('ss').lower()}" for state in _STATES)
-    advice.append(f"See them: ss -tnpo {states} {only(group.role, group.port)}")
+    advice.append(f"See them: ss -tnpo {states} {only(group.direction, group.port)}")
     return tuple(advice)

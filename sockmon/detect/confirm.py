@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sockmon.model.detector_input import Past
+from sockmon.model.detector_input import PreviousFinding
 from sockmon.model.finding import Finding, FindingKey
 
 #: Samples are kept this long: growth is told over the last five minutes.
@@ -19,7 +19,7 @@ class Confirmed:
     """The findings of the last poll, and what is remembered of each."""
 
     findings: tuple[Finding, ...] = ()
-    past: Mapping[FindingKey, Past] = field(default_factory=dict)
+    past: Mapping[FindingKey, PreviousFinding] = field(default_factory=dict)
     _last: frozenset[FindingKey] = frozenset()
     _at: float | None = None
 
@@ -37,7 +37,7 @@ class Confirmed:
         for finding in found:
             before = past[finding.key].samples if finding.key in past else ()
             recent = tuple(s for s in before if now - s[0] < REMEMBERED_SECONDS)
-            past[finding.key] = Past(finding.severity, (*recent, (now, finding.value)))
+            past[finding.key] = PreviousFinding(finding.severity, (*recent, (now, finding.value)))
         return Confirmed(
             tuple(finding for finding in found if finding.key in self._last),
             past,

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.detect.detector import HYSTERESIS, Count, Detector, DetectorLimits, severity
+from sockmon.detect.detector import HYSTERESIS, Count, Detector, DetectorThresholds, severity
 from sockmon.detect.evidence import inodes, only
 from sockmon.detect.syn_retries import seconds_to_connect, seconds_to_give_up
 from sockmon.durations import roughly
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding, FindingKey, Subject
 from sockmon.model.limits import PORTS, TcpSettings
 from sockmon.model.states import TcpState
@@ -20,7 +20,7 @@ NAME = "connect_stalled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits(DetectorLimits):
+class Thresholds(DetectorThresholds):
     """How many connects to one address and port may be unanswered, after how many retransmits."""
 
     unanswered_retransmits: Count = 2
@@ -28,7 +28,7 @@ class Limits(DetectorLimits):
     critical_sockets: Count = 50
 
 
-def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
+def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each destination port; its value is that of its worst destination."""
     table = sight.table
     calling = np.flatnonzero(table.state == TcpState.SYN_SENT)
@@ -40,11 +40,13 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
             yield finding
 
 
-DETECTOR = Detector(NAME, "SockmonConnectStalled", Limits, find)
+DETECTOR = Detector(NAME, "SockmonConnectStalled", Thresholds, find)
 
 
-def _judge(sight: Sight, limits: Limits, port: int, rows: NDArray[np.intp]) -> Finding | None:
-    subject = Subject("remote", port)
+def _judge(
+    sight: DetectorInput, limits: Thresholds, port: int, rows: NDArray[np.intp]
+) -> Finding | None:
+    subject = Subject("outbound", port)
     key: FindingKey = (NAME, sight.netns, subject)
     destinations = sight.peers(rows)
     worst = int(destinations[0]["sockets"])
@@ -72,7 +74,7 @@ def _judge(sight: Sight, limits: Limits, port: int, rows: NDArray[np.intp]) -> F
 
 
 def _evidence(
-    sight: Sight, rows: NDArray[np.intp], destinations: list[dict[str, str | int]]
+    sight: DetectorInput, rows: NDArray[np.intp], destinations: list[dict[str, str | int]]
 ) -> dict[str, Any]:
     table, settings = sight.table, sight.limits.settings
     tries = table.retransmits[rows]
@@ -121,5 +123,5 @@ def _advice(settings: TcpSettings | None, port: int, address: str) -> tuple[str,
             f"{settings.syn_retries}). An application that cannot wait so long needs a connect "
             "timeout of its own, and should try another address."
         )
-    advice.append(f"See them: ss -tnpo state syn-sent {only('remote', port)}")
+    advice.append(f"See them: ss -tnpo state syn-sent {only('outbound', port)}")
     return tuple(advice)

@@ -4,23 +4,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sockmon.detect.detector import Detector, DetectorLimits, Ratio, severity
+from sockmon.detect.detector import Detector, DetectorThresholds, Ratio, severity
 from sockmon.detect.evidence import percent
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding, FindingKey, Subject
 
 NAME = "conntrack_pressure"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits(DetectorLimits):
+class Thresholds(DetectorThresholds):
     """Shares of nf_conntrack_max."""
 
     warning_ratio: Ratio = 0.75
     critical_ratio: Ratio = 0.9
 
 
-def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
+def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
     """Yield a finding when the namespace's conntrack table fills."""
     entries, most = sight.limits.conntrack_entries, sight.limits.conntrack_limit
     if entries is None or not most:  # 0 means no limit
@@ -62,10 +62,10 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
     )
 
 
-DETECTOR = Detector(NAME, "SockmonConntrackPressure", Limits, find)
+DETECTOR = Detector(NAME, "SockmonConntrackPressure", Thresholds, find)
 
 
-def _evidence(sight: Sight, entries: int, most: int) -> dict[str, Any]:
+def _evidence(sight: DetectorInput, entries: int, most: int) -> dict[str, Any]:
     evidence: dict[str, Any] = {"entries": entries, "entries_limit": most}
     sockstat = sight.limits.sockstat
     if sockstat is not None:

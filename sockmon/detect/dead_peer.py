@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.detect.detector import Count, Detector, DetectorLimits, judge_groups
+from sockmon.detect.detector import Count, Detector, DetectorThresholds, judge_groups
 from sockmon.detect.evidence import inodes, only, place, who
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding, FindingKey
 from sockmon.model.owner import Group
 from sockmon.model.states import TcpState
@@ -25,7 +25,7 @@ _RETRANSMIT, _KEEPALIVE, _ZERO_WINDOW_PROBE = 1, 2, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits(DetectorLimits):
+class Thresholds(DetectorThresholds):
     """How many of one group may be without an answer, after how many tries."""
 
     unanswered_retransmits: Count = 5
@@ -33,7 +33,7 @@ class Limits(DetectorLimits):
     critical_sockets: Count = 50
 
 
-def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
+def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each group with enough connections whose peer does not answer."""
     table = sight.table
     tried = np.flatnonzero(table.retransmits >= limits.unanswered_retransmits)  # few, if any
@@ -63,11 +63,11 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
         )
 
 
-DETECTOR = Detector(NAME, "SockmonDeadPeer", Limits, find, of_all=True)
+DETECTOR = Detector(NAME, "SockmonDeadPeer", Thresholds, find, needs_whole_table=True)
 
 
 def _evidence(
-    sight: Sight, key: FindingKey, group: Group, rows: NDArray[np.intp]
+    sight: DetectorInput, key: FindingKey, group: Group, rows: NDArray[np.intp]
 ) -> dict[str, Any]:
     table = sight.table
     past = sight.past.get(key)
@@ -82,13 +82,13 @@ def _evidence(
     }
 
 
-def _keepalive(sight: Sight, group: Group) -> dict[str, int]:
+def _keepalive(sight: DetectorInput, group: Group) -> dict[str, int]:
     """Say how many of the group's idle connections have it: a busy one shows another timer."""
-    table, roles = sight.table, sight.roles
+    table, directions = sight.table, sight.directions
     idle = table.timer[
         (table.state == TcpState.ESTABLISHED)
-        & (roles.port == group.port)
-        & (roles.is_listener == (group.role == "listener"))
+        & (directions.port == group.port)
+        & (directions.is_inbound == (group.direction == "inbound"))
         & (table.cgroup_id == group.cgroup_id)
         & (table.send_queue == 0)
     ]
@@ -127,5 +127,5 @@ def _advice(group: Group, holder: str, evidence: dict[str, Any]) -> tuple[str, .
             f"Of its {keepalive['idle_sockets']} idle connections only {keepalive['of_them_set']} "
             "have keepalive: if the peers of the others are gone too, nobody will ever notice."
         )
-    advice.append(f"See them: ss -tnpoi state established {only(group.role, group.port)}")
+    advice.append(f"See them: ss -tnpoi state established {only(group.direction, group.port)}")
     return tuple(advice)

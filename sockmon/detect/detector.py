@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from sockmon.durations import DurationField
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding, FindingKey, Severity, Subject
 from sockmon.model.owner import Group
 
@@ -22,7 +22,7 @@ HYSTERESIS = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DetectorLimits:
+class DetectorThresholds:
     """What every detector can be told; `for_` holds its alert back, `keep_firing_for` keeps it."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = {
@@ -47,14 +47,15 @@ class DetectorLimits:
 class Detector(NamedTuple):
     """`name` is its key in the configuration; `alert` the alert that its findings raise.
 
-    of_all: it judges by sockets at rest too, so only a read of the whole table gives it a say.
+    needs_whole_table: it judges by sockets at rest too, so it runs only after the whole table was
+    read.
     """
 
     name: str
     alert: str
-    limits: type[DetectorLimits]
-    find: Callable[[Sight, Any], Iterable[Finding]]
-    of_all: bool = False
+    limits: type[DetectorThresholds]
+    find: Callable[[DetectorInput, Any], Iterable[Finding]]
+    needs_whole_table: bool = False
 
 
 class Judged(NamedTuple):
@@ -68,11 +69,11 @@ class Judged(NamedTuple):
 
 
 def judge_groups(
-    sight: Sight, name: str, rows: NDArray[np.intp], warning: float, critical: float
+    sight: DetectorInput, name: str, rows: NDArray[np.intp], warning: float, critical: float
 ) -> Iterator[Judged]:
-    """Yield the (role, port, cgroup) groups of the rows that have as many sockets as the limits."""
+    """Yield the (direction, port, cgroup) groups that reach the thresholds."""
     for group, part in sight.groups(rows):
-        subject = Subject(group.role, group.port, sight.owner_label(group))
+        subject = Subject(group.direction, group.port, sight.owner_label(group))
         key: FindingKey = (name, sight.netns, subject)
         judged = severity(sight, key, part.size, warning, critical)
         if judged is not None:
@@ -80,7 +81,7 @@ def judge_groups(
 
 
 def severity(
-    sight: Sight, key: FindingKey, value: float, warning: float, critical: float
+    sight: DetectorInput, key: FindingKey, value: float, warning: float, critical: float
 ) -> Severity | None:
     """Judge a value by its limits, with hysteresis against what it was in the last polls."""
     past = sight.past.get(key)

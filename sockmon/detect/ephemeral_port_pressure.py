@@ -14,10 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.detect.detector import HYSTERESIS, Detector, DetectorLimits, Ratio, Seconds, severity
+from sockmon.detect.detector import (
+    HYSTERESIS,
+    Detector,
+    DetectorThresholds,
+    Ratio,
+    Seconds,
+    severity,
+)
 from sockmon.detect.evidence import inodes, percent
 from sockmon.durations import roughly
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding, FindingKey, Severity, Subject
 from sockmon.model.limits import PortRange
 from sockmon.model.ports import Destination, PortUse
@@ -28,7 +35,7 @@ NAME = "ephemeral_port_pressure"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits(DetectorLimits):
+class Thresholds(DetectorThresholds):
     """Shares of the usable ports that one destination may take, and what the forecast must say."""
 
     warning_ratio: Ratio = 0.7
@@ -37,7 +44,7 @@ class Limits(DetectorLimits):
     forecast_ratio: Ratio = 0.5
 
 
-def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
+def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each destination port whose worst destination runs out of ports.
 
     For each, since two destinations may take turns at being the worst of all.
@@ -53,11 +60,11 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
             yield from _judge(sight, limits, use)
 
 
-DETECTOR = Detector(NAME, "SockmonEphemeralPortPressure", Limits, find, of_all=True)
+DETECTOR = Detector(NAME, "SockmonEphemeralPortPressure", Thresholds, find, needs_whole_table=True)
 
 
-def _judge(sight: Sight, limits: Limits, use: PortUse) -> Iterator[Finding]:
-    subject = Subject("remote", use.destination.port)
+def _judge(sight: DetectorInput, limits: Thresholds, use: PortUse) -> Iterator[Finding]:
+    subject = Subject("outbound", use.destination.port)
     key: FindingKey = (NAME, sight.netns, subject)
     ratio = use.used / max(sight.ephemeral.usable, 1)
     judged = severity(sight, key, ratio, limits.warning_ratio, limits.critical_ratio)
@@ -67,7 +74,7 @@ def _judge(sight: Sight, limits: Limits, use: PortUse) -> Iterator[Finding]:
         yield _finding(sight, limits, use, ratio, judged)
 
 
-def _runs_out_soon(sight: Sight, limits: Limits, key: FindingKey, use: PortUse) -> bool:
+def _runs_out_soon(sight: DetectorInput, limits: Thresholds, key: FindingKey, use: PortUse) -> bool:
     if use is not sight.ephemeral.busiest[0]:
         return False  # the forecast is that of the soonest, which is hardly this one
     past = sight.past.get(key)
@@ -76,7 +83,9 @@ def _runs_out_soon(sight: Sight, limits: Limits, key: FindingKey, use: PortUse) 
     return enough and sight.exhaustion_seconds * slack < limits.critical_exhaustion
 
 
-def _finding(sight: Sight, limits: Limits, use: PortUse, ratio: float, judged: Severity) -> Finding:
+def _finding(
+    sight: DetectorInput, limits: Thresholds, use: PortUse, ratio: float, judged: Severity
+) -> Finding:
     to = use.destination
     rows = _holders(sight, to)
     held = rows[sight.table.inode[rows] != 0]
@@ -85,7 +94,7 @@ def _finding(sight: Sight, limits: Limits, use: PortUse, ratio: float, judged: S
         detector=NAME,
         severity=judged,
         netns=sight.netns,
-        subject=Subject("remote", to.port),
+        subject=Subject("outbound", to.port),
         value=ratio,
         limit=limits.warning_ratio,
         summary=(
@@ -100,14 +109,14 @@ def _finding(sight: Sight, limits: Limits, use: PortUse, ratio: float, judged: S
     )
 
 
-def _all_bound(sight: Sight, limits: Limits, port_range: PortRange) -> Finding:
+def _all_bound(sight: DetectorInput, limits: Thresholds, port_range: PortRange) -> Finding:
     """No destination can be told: bind() has taken the ports of all."""
     ports = sight.ephemeral
     return Finding(
         detector=NAME,
         severity="critical",
         netns=sight.netns,
-        subject=Subject("remote"),
+        subject=Subject("outbound"),
         value=1.0,
         limit=limits.warning_ratio,
         summary=f"no local port is left for any destination: bind() holds all {ports.bound}",
@@ -132,11 +141,11 @@ def _all_bound(sight: Sight, limits: Limits, port_range: PortRange) -> Finding:
     )
 
 
-def _forecast(sight: Sight) -> bool:
+def _forecast(sight: DetectorInput) -> bool:
     return 0 < sight.exhaustion_seconds < math.inf
 
 
-def _evidence(sight: Sight, use: PortUse) -> dict[str, Any]:
+def _evidence(sight: DetectorInput, use: PortUse) -> dict[str, Any]:
     ports, limits = sight.ephemeral, sight.limits
     evidence: dict[str, Any] = {
         "source": str(use.destination.source),
@@ -163,7 +172,7 @@ def _by_count(item: tuple[TcpState, int]) -> int:
     return -item[1]
 
 
-def _advice(sight: Sight, use: PortUse) -> tuple[str, ...]:
+def _advice(sight: DetectorInput, use: PortUse) -> tuple[str, ...]:
     to, ports, port_range = use.destination, sight.ephemeral, sight.limits.port_range
     assert port_range is not None
     advice = [
@@ -208,7 +217,7 @@ def _remedy(state: TcpState, port: int) -> str:
     return f"Most are in {state.spelled('ss')}: the destination does not end its side. Look there."
 
 
-def _about_reuse(sight: Sight) -> list[str]:
+def _about_reuse(sight: DetectorInput) -> list[str]:
     reuse = sight.limits.time_wait_reuse
     if reuse is None:
         return []
@@ -231,9 +240,9 @@ def _about_reuse(sight: Sight) -> list[str]:
     ]
 
 
-def _holders(sight: Sight, to: Destination) -> NDArray[np.intp]:
+def _holders(sight: DetectorInput, to: Destination) -> NDArray[np.intp]:
     table = sight.table
-    rows = np.flatnonzero((table.remote_port == to.port) & ~sight.roles.is_listener)
+    rows = np.flatnonzero((table.remote_port == to.port) & ~sight.directions.is_inbound)
     rows = rows[table.family[rows] == to.address.version]
     there = _equals(table.remote[rows], to.address) & _equals(table.local[rows], to.source)
     held: NDArray[np.intp] = rows[there]

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.model.detector_input import Rates
+from sockmon.model.direction import Direction
 from sockmon.model.owner import Group, Owner
-from sockmon.model.roles import Role
 from sockmon.model.table import SocketTable
 from sockmon.text import one_line
 
@@ -53,14 +53,14 @@ def _restart(owner: Owner) -> str:
 
 def place(group: Group) -> str:
     """Return what the group's sockets are to this host."""
-    if group.role == "listener":
+    if group.direction == "inbound":
         return f"accepted on port {group.port}"
     return f"made to port {group.port} elsewhere"
 
 
-def only(role: Role, port: int) -> str:
-    """Return the filter by which ss shows the sockets of a (role, port), quoted for a shell."""
-    return f"'( {'sport' if role == 'listener' else 'dport'} = :{port} )'"
+def only(direction: Direction, port: int) -> str:
+    """Return the ss filter for the sockets of a (direction, port), quoted for a shell."""
+    return f"'( {'sport' if direction == 'inbound' else 'dport'} = :{port} )'"
 
 
 def inodes(table: SocketTable, rows: NDArray[np.intp]) -> tuple[int, ...]:

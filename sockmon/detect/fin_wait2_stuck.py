@@ -11,27 +11,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.detect.detector import Count, Detector, DetectorLimits, judge_groups
+from sockmon.detect.detector import Count, Detector, DetectorThresholds, judge_groups
 from sockmon.detect.evidence import inodes, only, place, who
 from sockmon.durations import roughly
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
+from sockmon.model.direction import Direction
 from sockmon.model.finding import Finding
 from sockmon.model.owner import Group
-from sockmon.model.roles import Role
 from sockmon.model.states import TcpState
 
 NAME = "fin_wait2_stuck"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits(DetectorLimits):
+class Thresholds(DetectorThresholds):
     """How many of one group may outlive tcp_fin_timeout."""
 
     warning_sockets: Count = 10
     critical_sockets: Count = 100
 
 
-def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
+def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each group with enough FIN_WAIT2 that outlived tcp_fin_timeout."""
     if sight.limits.settings is None:
         return
@@ -65,10 +65,12 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
         )
 
 
-DETECTOR = Detector(NAME, "SockmonFinWait2Stuck", Limits, find)
+DETECTOR = Detector(NAME, "SockmonFinWait2Stuck", Thresholds, find)
 
 
-def _evidence(sight: Sight, rows: NDArray[np.intp], oldest: float, timeout: int) -> dict[str, Any]:
+def _evidence(
+    sight: DetectorInput, rows: NDArray[np.intp], oldest: float, timeout: int
+) -> dict[str, Any]:
     return {
         "oldest_seconds": round(oldest, 1),
         "fin_timeout_seconds": timeout,
@@ -78,7 +80,7 @@ def _evidence(sight: Sight, rows: NDArray[np.intp], oldest: float, timeout: int)
 
 
 def _advice(group: Group, holder: str, timeout: int) -> tuple[str, ...]:
-    other_end: Role = "remote" if group.role == "listener" else "listener"
+    other_end: Direction = "outbound" if group.direction == "inbound" else "inbound"
     return (
         (
             f"{holder} has shut down its sending side and waits; the peers have acknowledged that "
@@ -91,5 +93,5 @@ def _advice(group: Group, holder: str, timeout: int) -> tuple[str, ...]:
             f"kernel drops them after net.ipv4.tcp_fin_timeout = {timeout} s. While a process "
             "holds them, that setting does nothing."
         ),
-        f"See them: ss -tnpo state fin-wait-2 {only(group.role, group.port)}",
+        f"See them: ss -tnpo state fin-wait-2 {only(group.direction, group.port)}",
     )

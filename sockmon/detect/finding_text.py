@@ -33,7 +33,7 @@ def sentences(finding: Finding) -> Iterator[Sentence]:
     """Tell the whole of a finding, printable, the most important first."""
     where = [finding.detector, f"netns {finding.netns}"]
     if finding.subject.port is not None:
-        where.append(f"{finding.subject.role} port {finding.subject.port}")
+        where.append(f"{finding.subject.direction} port {finding.subject.port}")
     heading = f"[{finding.severity}] {', '.join(where)}"
     yield Sentence("heading", "", one_line(heading))
     yield Sentence("summary", "  ", one_line(finding.summary))

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from sockmon.detect.detector import Detector, DetectorLimits, Ratio, severity
+from sockmon.detect.detector import Detector, DetectorThresholds, Ratio, severity
 from sockmon.detect.evidence import per_second, percent
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding, FindingKey, Subject
 from sockmon.model.states import TcpState
 
@@ -19,14 +19,14 @@ _TIME_WAIT_TIMER = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits(DetectorLimits):
+class Thresholds(DetectorThresholds):
     """Shares of tcp_max_orphans, a quarter of which is what the kernel begins to punish from."""
 
     warning_ratio: Ratio = 0.25
     critical_ratio: Ratio = 0.5
 
 
-def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
+def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
     """Yield a finding when the host's orphans near their bound."""
     sockstat, most = sight.limits.sockstat, sight.limits.orphan_limit
     if sockstat is None or most is None:
@@ -71,10 +71,10 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
     )
 
 
-DETECTOR = Detector(NAME, "SockmonOrphanPressure", Limits, find)
+DETECTOR = Detector(NAME, "SockmonOrphanPressure", Thresholds, find)
 
 
-def _evidence(sight: Sight, orphans: int, most: int) -> dict[str, Any]:
+def _evidence(sight: DetectorInput, orphans: int, most: int) -> dict[str, Any]:
     table = sight.table
     rows = np.flatnonzero(
         np.isin(table.state, _STATES) & (table.inode == 0) & (table.timer != _TIME_WAIT_TIMER)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.detect.detector import Detector, DetectorLimits, Ratio, severity
+from sockmon.detect.detector import Detector, DetectorThresholds, Ratio, severity
 from sockmon.detect.evidence import inodes, only, per_second, percent
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding, FindingKey, Severity, Subject
 from sockmon.model.states import TcpState
 
@@ -33,13 +33,13 @@ _ALWAYS_COOKIES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits(DetectorLimits):
+class Thresholds(DetectorThresholds):
     """Share of a listener's backlog."""
 
     warning_ratio: Ratio = 0.5
 
 
-def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
+def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each port whose backlog fills; the fullest answers for the counters."""
     backlogs = sorted(_backlogs(sight), key=lambda backlog: -backlog.ratio)
     for place, backlog in enumerate(backlogs or [_NONE_SEEN]):
@@ -48,7 +48,7 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
             yield _finding(sight, limits, backlog, judged)
 
 
-DETECTOR = Detector(NAME, "SockmonSynBacklog", Limits, find)
+DETECTOR = Detector(NAME, "SockmonSynBacklog", Thresholds, find)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class _Backlog:
 _NONE_SEEN = _Backlog(None, np.empty(0, np.intp), np.empty(0, np.intp), 0)
 
 
-def _backlogs(sight: Sight) -> Iterator[_Backlog]:
+def _backlogs(sight: DetectorInput) -> Iterator[_Backlog]:
     table = sight.table
     half_open = np.flatnonzero(table.state == TcpState.SYN_RECV)
     listening = np.flatnonzero(table.state == TcpState.LISTEN)
@@ -82,7 +82,7 @@ def _backlogs(sight: Sight) -> Iterator[_Backlog]:
 
 
 def _of_family(
-    sight: Sight,
+    sight: DetectorInput,
     port: int,
     half_open: NDArray[np.intp],
     listening: NDArray[np.intp],
@@ -100,14 +100,16 @@ def _of_family(
     )
 
 
-def _capacity(sight: Sight, limit: int) -> int:
+def _capacity(sight: DetectorInput, limit: int) -> int:
     settings = sight.limits.settings
     if settings is None or settings.syncookies:
         return limit
     return min(limit, settings.max_syn_backlog - settings.max_syn_backlog // 4)
 
 
-def _judge(sight: Sight, limits: Limits, backlog: _Backlog, *, fullest: bool) -> Severity | None:
+def _judge(
+    sight: DetectorInput, limits: Thresholds, backlog: _Backlog, *, fullest: bool
+) -> Severity | None:
     settings, events = sight.limits.settings, sight.rates.events
     key: FindingKey = (NAME, sight.netns, _subject(sight, backlog))
     cookies = settings.syncookies if settings is not None else None
@@ -120,12 +122,14 @@ def _judge(sight: Sight, limits: Limits, backlog: _Backlog, *, fullest: bool) ->
     return judged or ("warning" if fullest and cookied else None)
 
 
-def _subject(sight: Sight, backlog: _Backlog) -> Subject:
+def _subject(sight: DetectorInput, backlog: _Backlog) -> Subject:
     groups = sight.groups(backlog.listening)
-    return Subject("listener", backlog.port, sight.owner_label(groups[0][0]) if groups else None)
+    return Subject("inbound", backlog.port, sight.owner_label(groups[0][0]) if groups else None)
 
 
-def _finding(sight: Sight, limits: Limits, backlog: _Backlog, judged: Severity) -> Finding:
+def _finding(
+    sight: DetectorInput, limits: Thresholds, backlog: _Backlog, judged: Severity
+) -> Finding:
     groups = sight.groups(backlog.listening)
     where = "a listener" if backlog.port is None else f"port {backlog.port}"
     return Finding(
@@ -147,7 +151,7 @@ def _finding(sight: Sight, limits: Limits, backlog: _Backlog, judged: Severity) 
     )
 
 
-def _evidence(sight: Sight, backlog: _Backlog) -> dict[str, Any]:
+def _evidence(sight: DetectorInput, backlog: _Backlog) -> dict[str, Any]:
     evidence: dict[str, Any] = {
         "half_open": int(backlog.half_open.size),
         "backlog": backlog.capacity,
@@ -166,8 +170,8 @@ def _evidence(sight: Sight, backlog: _Backlog) -> dict[str, Any]:
     return evidence
 
 
-def _advice(sight: Sight, backlog: _Backlog) -> tuple[str, ...]:
-    shown = "" if backlog.port is None else f" {only('listener', backlog.port)}"
+def _advice(sight: DetectorInput, backlog: _Backlog) -> tuple[str, ...]:
+    shown = "" if backlog.port is None else f" {only('inbound', backlog.port)}"
     advice = [
         (
             "Clients have sent a SYN and not finished the handshake. Many sources of one each: a "

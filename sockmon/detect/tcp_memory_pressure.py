@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from sockmon.detect.detector import Detector, DetectorLimits, Ratio, severity
+from sockmon.detect.detector import Detector, DetectorThresholds, Ratio, severity
 from sockmon.detect.evidence import only, per_second, percent
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding, FindingKey, Subject
 from sockmon.model.limits import TcpMemoryLimits
 from sockmon.model.states import TcpState
@@ -22,14 +22,14 @@ _MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits(DetectorLimits):
+class Thresholds(DetectorThresholds):
     """A share of tcp_mem's second number (pressure), and one of its third (high)."""
 
     warning_pressure_ratio: Ratio = 1.0
     critical_high_ratio: Ratio = 0.9
 
 
-def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
+def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
     """Yield a finding when the host's TCP memory is under pressure; a ratio of `high`."""
     sockstat, memory = sight.limits.sockstat, sight.limits.tcp_memory
     if sockstat is None or memory is None or memory.high <= 0:
@@ -57,10 +57,10 @@ def find(sight: Sight, limits: Limits) -> Iterator[Finding]:
     )
 
 
-DETECTOR = Detector(NAME, "SockmonTcpMemoryPressure", Limits, find, of_all=True)
+DETECTOR = Detector(NAME, "SockmonTcpMemoryPressure", Thresholds, find, needs_whole_table=True)
 
 
-def _evidence(sight: Sight, used: int, memory: TcpMemoryLimits) -> dict[str, Any]:
+def _evidence(sight: DetectorInput, used: int, memory: TcpMemoryLimits) -> dict[str, Any]:
     return {
         "memory_bytes": used,
         "low_bytes": memory.low,
@@ -71,7 +71,7 @@ def _evidence(sight: Sight, used: int, memory: TcpMemoryLimits) -> dict[str, Any
     }
 
 
-def _largest_queues(sight: Sight) -> list[dict[str, Any]]:
+def _largest_queues(sight: DetectorInput) -> list[dict[str, Any]]:
     """Say who has most bytes queued, by the sockets with the largest queues."""
     table = sight.table
     received, sent = table.receive_queue.astype(np.int64), table.send_queue.astype(np.int64)
@@ -79,7 +79,7 @@ def _largest_queues(sight: Sight) -> list[dict[str, Any]]:
     rows = np.argsort(-queued, kind="stable")[:_SOCKETS_ASKED]
     places: list[dict[str, Any]] = [
         {
-            "role": group.role,
+            "direction": group.direction,
             "port": group.port,
             "owner": sight.owner_label(group),
             "sockets": int(part.size),
@@ -102,16 +102,16 @@ def _advice(evidence: dict[str, Any], memory: TcpMemoryLimits) -> tuple[str, ...
     ]
     if evidence["largest_queues"]:
         most = evidence["largest_queues"][0]
-        shown = only(most["role"], most["port"])
+        shown = only(most["direction"], most["port"])
         if most["receive_queue_bytes"] >= most["send_queue_bytes"]:
             advice.append(
-                f"Most is unread, at {most['role']} port {most['port']}: the application there "
-                "reads too slowly, or no more. It must read, or close."
+                f"Most is unread, at {most['direction']} port {most['port']}: the application "
+                "there reads too slowly, or no more. It must read, or close."
             )
         else:
             advice.append(
-                f"Most is unacknowledged, at {most['role']} port {most['port']}: slow or vanished "
-                "peers. That application should bound how long it waits for them "
+                f"Most is unacknowledged, at {most['direction']} port {most['port']}: slow or "
+                "vanished peers. That application should bound how long it waits for them "
                 "(TCP_USER_TIMEOUT)."
             )
         advice.append(f"See them: ss -tnmpo {shown} (skmem: r is received, t and w are to be sent)")

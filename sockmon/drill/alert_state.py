@@ -26,12 +26,12 @@ class Expected:
     """An alert by its labels; of any severity and owner. None: it has no such label."""
 
     alertname: str
-    role: str | None
+    direction: str | None
     port: int | None
 
     def among(self, alerts: Iterable[Mapping[str, Any]]) -> "Seen":
         """Find it; of several severities the one that stands highest."""
-        wanted = (self.alertname, self.role, None if self.port is None else str(self.port))
+        wanted = (self.alertname, self.direction, None if self.port is None else str(self.port))
         found = [
             Seen(
                 alert["state"],
@@ -39,7 +39,8 @@ class Expected:
                 str(alert["annotations"]["summary"]),
             )
             for alert in alerts
-            if tuple(alert["labels"].get(name) for name in ("alertname", "role", "port")) == wanted
+            if tuple(alert["labels"].get(name) for name in ("alertname", "direction", "port"))
+            == wanted
         ]
         return max(found, key=lambda seen: _ORDER.index(seen.standing), default=ABSENT)
 

@@ -8,7 +8,7 @@ from sockmon.drill.safety_limits import Bound, Resource, tightest
 from sockmon.drill.scenarios import SCENARIOS, Scenario, Trouble
 from sockmon.drill.timing import Timing
 from sockmon.durations import format_duration
-from sockmon.model.limits import Limits
+from sockmon.model.limits import KernelLimits
 from sockmon.settings import Config
 
 #: Some more than the detector needs, and what is made when no allowed number would be enough.
@@ -52,7 +52,7 @@ class Plan:
 def make_plan(
     name: str,
     config: Config,
-    kernel: Limits,
+    kernel: KernelLimits,
     resources: tuple[Resource, ...],
     count: int | None = None,
     hold: float | None = None,

@@ -8,12 +8,12 @@ from typing import Any
 
 from sockmon.detect.syn_retries import seconds_to_connect
 from sockmon.drill.lab import conditions
-from sockmon.drill.lab.addresses import Role
+from sockmon.drill.lab.addresses import Direction
 from sockmon.drill.lab.held_sockets import Held
 from sockmon.drill.lab.netns import NetNs
 from sockmon.drill.lab.veth_link import linked
 from sockmon.drill.timing import seconds_until_retransmits
-from sockmon.model.limits import Limits
+from sockmon.model.limits import KernelLimits
 from sockmon.model.ports import TIME_WAIT_MS
 
 _OVERFLOW = 3  # more callers than a full queue takes: too few to be stalled connects of note
@@ -42,7 +42,7 @@ def _no_settings(_: int) -> Mapping[str, str]:
 class Scenario:
     """One drill.
 
-    does: of `{count}`, in words. role: the alert's, with the service's port; None: it has neither.
+    does: of `{count}`, in words. direction: the alert's, with the service's port, or None.
     quiet: its detector must not raise its alert. also: detectors whose alerts come with it.
     costs: what one of the count takes, by `bounds.Resource.cost`.
     judge: from the detector's limits and the kernel's.
@@ -53,9 +53,9 @@ class Scenario:
 
     does: str
     detector: str
-    role: Role | None
+    direction: Direction | None
     costs: Mapping[str, int]
-    judge: Callable[[Any, Limits], Trouble]
+    judge: Callable[[Any, KernelLimits], Trouble]
     make: Callable[[NetNs, int], AbstractContextManager[Held]]
     own_namespace: bool = False
     quiet: bool = False
@@ -69,16 +69,16 @@ _PAIR = {"descriptors": 2, "ports": 1}
 _CALLER = {"descriptors": 1, "ports": 1}
 
 
-def _stale(limits: Any, _: Limits) -> Trouble:
+def _stale(limits: Any, _: KernelLimits) -> Trouble:
     return Trouble(limits.warning_sockets, limits.stale_after)
 
 
-def _stuck(limits: Any, kernel: Limits) -> Trouble:
+def _stuck(limits: Any, kernel: KernelLimits) -> Trouble:
     assert kernel.settings is not None
     return Trouble(limits.warning_sockets, kernel.settings.fin_timeout)
 
 
-def _crowded(limits: Any, kernel: Limits) -> Trouble:
+def _crowded(limits: Any, kernel: KernelLimits) -> Trouble:
     assert kernel.sockstat is not None
     buckets = kernel.time_wait_limit
     if buckets is None or buckets < 0:  # the kernel takes -1 for 4 billion
@@ -87,7 +87,7 @@ def _crowded(limits: Any, kernel: Limits) -> Trouble:
     return Trouble(max(1, needed), 0.0, TIME_WAIT_MS / 1000)
 
 
-def _unanswered(limits: Any, kernel: Limits) -> Trouble:
+def _unanswered(limits: Any, kernel: KernelLimits) -> Trouble:
     assert kernel.settings is not None
     linear, retries = kernel.settings.syn_linear_timeouts, kernel.settings.syn_retries
     tries = limits.unanswered_retransmits
@@ -95,17 +95,17 @@ def _unanswered(limits: Any, kernel: Limits) -> Trouble:
     return Trouble(limits.warning_sockets, onset, seconds_to_connect(retries, linear))
 
 
-def _at_once(_limits: Any, _kernel: Limits) -> Trouble:
+def _at_once(_limits: Any, _kernel: KernelLimits) -> Trouble:
     return Trouble(1, 0.0)
 
 
-def _silent(limits: Any, _: Limits) -> Trouble:
+def _silent(limits: Any, _: KernelLimits) -> Trouble:
     tries = limits.unanswered_retransmits
     onset = seconds_until_retransmits(tries, _FIRST_RETRANSMIT_SECONDS)
     return Trouble(limits.warning_sockets, onset, _RETRIES_SECONDS)
 
 
-def _stalled(limits: Any, _: Limits) -> Trouble:
+def _stalled(limits: Any, _: KernelLimits) -> Trouble:
     return Trouble(limits.warning_sockets, limits.stalled_after, _RETRIES_SECONDS)
 
 
@@ -153,7 +153,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "close-wait": Scenario(
         does="{count} clients send 21 bytes and close; the server never reads nor closes",
         detector="close_wait_leak",
-        role=Role.LISTENER,
+        direction=Direction.INBOUND,
         costs={**_PAIR, "buckets": 1, "orphans": 1},  # the clients' ends, in FIN_WAIT2
         judge=_stale,
         make=_leak,
@@ -161,7 +161,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "half-close": Scenario(
         does="{count} clients shut down their sending side and read a long answer: no leak",
         detector="close_wait_leak",
-        role=Role.LISTENER,
+        direction=Direction.INBOUND,
         costs=_PAIR,
         judge=_stale,
         make=_half_close,
@@ -170,7 +170,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "fin-wait2": Scenario(
         does="{count} clients shut down their sending side and wait; the server never closes",
         detector="fin_wait2_stuck",
-        role=Role.REMOTE,
+        direction=Direction.OUTBOUND,
         costs=_PAIR,
         judge=_stuck,
         make=_fin_wait2,
@@ -179,7 +179,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "time-wait": Scenario(
         does="{count} connections are closed in good order, first by the client",
         detector="time_wait_pressure",
-        role=None,
+        direction=None,
         costs={"ports": 1, "buckets": 1},
         judge=_crowded,
         make=_time_wait,
@@ -188,7 +188,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "syn-sent": Scenario(
         does="{count} clients call a server whose accept queue is full: it does not answer",
         detector="connect_stalled",
-        role=Role.REMOTE,
+        direction=Direction.OUTBOUND,
         costs=_CALLER,
         judge=_unanswered,
         make=_syn_sent,
@@ -197,7 +197,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "accept-queue": Scenario(
         does="{count} clients fill the queue of a server that never accepts; more find no room",
         detector="accept_queue",
-        role=Role.LISTENER,
+        direction=Direction.INBOUND,
         costs={**_CALLER, "backlog": 1},
         judge=_at_once,
         make=_accept_queue,
@@ -206,7 +206,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "port-exhaustion": Scenario(
         does="{count} connections take all {count} ephemeral ports there are",
         detector="ephemeral_port_pressure",
-        role=Role.REMOTE,
+        direction=Direction.OUTBOUND,
         costs=_PAIR,
         judge=_at_once,
         make=conditions.ports_exhausted,
@@ -217,7 +217,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "dead-peer": Scenario(
         does="{count} clients' host dies, and the server still sends to them",
         detector="dead_peer",
-        role=Role.LISTENER,
+        direction=Direction.INBOUND,
         costs=_PAIR,
         judge=_silent,
         make=_dead_peer,
@@ -226,7 +226,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "last-ack": Scenario(
         does="{count} clients close, and the path dies before the server's own FIN gets through",
         detector="closing_stalled",
-        role=Role.LISTENER,
+        direction=Direction.INBOUND,
         costs=_PAIR,
         judge=_stalled,
         make=_last_ack,

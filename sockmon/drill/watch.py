@@ -132,8 +132,8 @@ class Watching:
 
 def expectation(plan: Plan, port: int) -> Expected:
     """Return the alert that a plan's sockets raise, their service being at this port."""
-    role = plan.scenario.role
-    return Expected(plan.alert, role, None if role is None else port)
+    direction = plan.scenario.direction
+    return Expected(plan.alert, direction, None if direction is None else port)
 
 
 def _fires(seen: Seen) -> bool:

@@ -2,16 +2,13 @@
 
 from collections.abc import Iterator
 
-from prometheus_client.core import GaugeHistogramMetricFamily as GaugeHistogram
 from prometheus_client.core import GaugeMetricFamily as Gauge
 from prometheus_client.core import Metric
 
 from sockmon.detect import ALL
-from sockmon.model.ages import AGE_BUCKETS, AgeHistogram
+from sockmon.model.ages import AGE_BOUNDS
 from sockmon.model.finding import SEVERITIES
 from sockmon.model.observation import Diagnosis, Observation
-
-_BOUNDS = [*map(str, AGE_BUCKETS), "+Inf"]
 
 
 def families(observation: Observation, now: float) -> Iterator[Metric]:
@@ -27,31 +24,26 @@ def families(observation: Observation, now: float) -> Iterator[Metric]:
 
 
 def _ages(diagnoses: list[tuple[str, Diagnosis]]) -> Metric:
-    ages = GaugeHistogram(
-        "sockmon_state_age_seconds",
-        "For how long sockets have been in a state that a healthy one leaves soon.",
-        labels=["netns", "state"],
+    aged = Gauge(
+        "sockmon_aged_sockets",
+        "Sockets that have been for more than older_than seconds in a state that a healthy one "
+        "leaves soon.",
+        labels=["netns", "state", "older_than"],
     )
     for netns, diagnosis in diagnoses:
-        for state, histogram in diagnosis.ages.items():
-            ages.add_metric([netns, state.label], _cumulative(histogram), histogram.total)
-    return ages
-
-
-def _cumulative(histogram: AgeHistogram) -> list[tuple[str, float]]:
-    total = 0
-    buckets: list[tuple[str, float]] = []
-    for bound, count in zip(_BOUNDS, histogram.counts, strict=True):
-        total += count
-        buckets.append((bound, total))
-    return buckets
+        for state, counts in diagnosis.ages.items():
+            older = sum(counts)
+            for bound, count in zip(AGE_BOUNDS, counts, strict=False):
+                older -= count
+                aged.add_metric([netns, state.label, f"{bound:g}"], older)
+    return aged
 
 
 def _close_wait(diagnoses: list[tuple[str, Diagnosis]]) -> Iterator[Metric]:
     stale = Gauge(
         "sockmon_close_wait_stale_sockets",
         "CLOSE_WAIT sockets that the application should have closed.",
-        labels=["netns", "role", "port", "owner"],
+        labels=["netns", "direction", "port", "owner"],
     )
     oldest = Gauge(
         "sockmon_close_wait_oldest_seconds",
@@ -61,7 +53,7 @@ def _close_wait(diagnoses: list[tuple[str, Diagnosis]]) -> Iterator[Metric]:
     unread = Gauge(
         "sockmon_close_wait_unread_bytes",
         "Bytes received and never read, in stale CLOSE_WAIT sockets.",
-        labels=["netns", "role", "port"],
+        labels=["netns", "direction", "port"],
     )
     port: tuple[str, str]
     for netns, diagnosis in diagnoses:
@@ -69,11 +61,11 @@ def _close_wait(diagnoses: list[tuple[str, Diagnosis]]) -> Iterator[Metric]:
         sockets: dict[tuple[str, str, str], int] = {}
         unread_bytes: dict[tuple[str, str], int] = {}
         for group in diagnosis.stale:
-            port = group.role, str(group.port)
+            port = group.direction, str(group.port)
             sockets[*port, group.owner] = sockets.get((*port, group.owner), 0) + group.sockets
             unread_bytes[port] = unread_bytes.get(port, 0) + group.unread_bytes
-        for role, number, owner in diagnosis.mended:
-            port = role, str(number)
+        for direction, number, owner in diagnosis.mended:
+            port = direction, str(number)
             sockets.setdefault((*port, owner), 0)
             unread_bytes.setdefault(port, 0)
         for labels, count in sockets.items():

@@ -22,7 +22,7 @@ def _finding(finding: Finding) -> Json:
         "severity": finding.severity,
         "netns": finding.netns,
         "subject": {
-            "role": finding.subject.role,
+            "direction": finding.subject.direction,
             "port": finding.subject.port,
             "owner": people[0] if people else _unseen(finding),
         },

@@ -1,4 +1,4 @@
-"""Past -> what /api/v1/history answers: plain dicts, lists, strings and numbers.
+"""HistorySnapshot -> what /api/v1/history answers: plain dicts, lists, strings and numbers.
 
     {
       "netns": "host",
@@ -10,7 +10,7 @@
       "times": [...],            of the rows, oldest first: when the first poll in each was
       "max": {"close_wait": [...], "time_wait_buckets": [...], ...},
       "min": null,               the same series; null where every row is of one poll
-      "groups": [{"role": "listener", "port": 80, "max": {"sockets": [...], ...}, "min": null}],
+      "groups": [{"direction": "inbound", "port": 80, "max": {"sockets": [...], ...}, "min": null}],
       "alert_changes": [{"at": 1700000000.0, "state": "firing", "firing_since": 1700000000.0,
                          "labels": {...}, "summary": "..."}]
     }
@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.history.sample import GROUP_SERIES, SERIES, Reading, Watched
-from sockmon.history.snapshot import COARSE, SPANS, Columns, NamespacePast, Past, Range
+from sockmon.history.snapshot import COARSE, SPANS, Columns, HistorySnapshot, NamespacePast, Range
 
 Json = dict[str, Any]
 
@@ -38,7 +38,7 @@ _NONE = NamespacePast(dict.fromkeys(SPANS, ()), {}, COARSE)
 _WHOLE_LIMIT = 2.0**53
 
 
-def history(past: Past, netns: str, span: Range, groups: int) -> Json:
+def history(past: HistorySnapshot, netns: str, span: Range, groups: int) -> Json:
     """Render one range of one namespace, with at most so many groups.
 
     One that has no history is one without rows.
@@ -55,7 +55,7 @@ def history(past: Past, netns: str, span: Range, groups: int) -> Json:
         **_extremes(columns, slice(len(SERIES)), SERIES),
         "groups": [
             {
-                "role": key.role,
+                "direction": key.direction,
                 "port": key.port,
                 **_extremes(columns, watched.columns, GROUP_SERIES, since=watched.since),
             }

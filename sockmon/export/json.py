@@ -6,7 +6,7 @@ from typing import Any
 
 from sockmon.export.findings import findings
 from sockmon.model.counts import PortGroup, StateCounts
-from sockmon.model.limits import Limits
+from sockmon.model.limits import KernelLimits
 from sockmon.model.moment import Timed
 from sockmon.model.observation import NamespaceObservation, Observation, Ports
 from sockmon.model.states import TcpState
@@ -112,7 +112,7 @@ def _ports(ports: Ports) -> Json:
 
 def _group(group: PortGroup) -> Json:
     return {
-        "role": group.key.role,
+        "direction": group.key.direction,
         "port": group.key.port if group.key.port is not None else "other",
         "states": {state.label: count for state, count in group.states.items()},
         "receive_queue_bytes": group.receive_queue,
@@ -120,7 +120,7 @@ def _group(group: PortGroup) -> Json:
     }
 
 
-def _limits(limits: Limits) -> Json:
+def _limits(limits: KernelLimits) -> Json:
     stat, memory, ports = limits.sockstat, limits.tcp_memory, limits.port_range
     return {
         "time_wait_buckets": stat and stat.time_wait,

@@ -13,7 +13,7 @@ from prometheus_client.core import Metric
 
 from sockmon.export import diagnosis, polls
 from sockmon.model.counts import PortGroup, StateCounts
-from sockmon.model.limits import Limits
+from sockmon.model.limits import KernelLimits
 from sockmon.model.moment import Timed
 from sockmon.model.names import OTHER
 from sockmon.model.observation import NamespaceObservation, Observation, Ports
@@ -115,7 +115,7 @@ def _port_label(group: PortGroup) -> str:
 
 
 def _ports(observation: Observation, now: float) -> Iterator[Metric]:
-    by_group = ["netns", "protocol", "role", "port"]
+    by_group = ["netns", "protocol", "direction", "port"]
     by_port = ["netns", "port"]
     sockets = Gauge(
         "sockmon_port_sockets",
@@ -133,32 +133,32 @@ def _ports(observation: Observation, now: float) -> Iterator[Metric]:
         labels=by_group,
     )
     length = Gauge(
-        "sockmon_listen_queue_sockets",
+        "sockmon_accept_queue_connections",
         "Connections waiting for accept(), at the port's fullest listener.",
         labels=by_port,
     )
     limit = Gauge(
-        "sockmon_listen_queue_limit",
+        "sockmon_accept_queue_limit",
         "Connections that the same listener's accept queue may hold.",
         labels=by_port,
     )
     drops = Counter(
-        "sockmon_listen_drops",
+        "sockmon_accept_queue_drops",
         "Connections that the kernel dropped at the port's listeners.",
         labels=by_port,
     )
     usable = Gauge(
-        "sockmon_ephemeral_ports",
+        "sockmon_ephemeral_ports_usable",
         "Ports that connect() can choose from: the range less reserved and bound ones.",
         labels=["netns"],
     )
     used = Gauge(
-        "sockmon_ephemeral_ports_used_max",
+        "sockmon_ephemeral_ports_used_by_busiest_destination",
         "Of them in use, at most, by one source, destination and destination port.",
         labels=["netns"],
     )
     bound = Gauge(
-        "sockmon_ephemeral_ports_bound",
+        "sockmon_ephemeral_ports_held_by_bind",
         "Ports of the range held by bind(), lost for every destination.",
         labels=["netns"],
     )
@@ -168,8 +168,8 @@ def _ports(observation: Observation, now: float) -> Iterator[Metric]:
         labels=["netns"],
     )
     folded = Gauge(
-        "sockmon_series_folded",
-        'Groups of (role, port) inside port="other".',
+        "sockmon_port_groups_aggregated",
+        'Groups of (direction, port) inside port="other".',
         labels=["netns"],
     )
     for namespace in observation.shown:
@@ -178,7 +178,7 @@ def _ports(observation: Observation, now: float) -> Iterator[Metric]:
             continue
         netns = namespace.name
         for group in ports.groups:
-            labels = [netns, "tcp", group.key.role, _port_label(group)]
+            labels = [netns, "tcp", group.key.direction, _port_label(group)]
             for state, count in group.states.items():
                 sockets.add_metric([*labels, state.label], count)
             receive.add_metric(labels, group.receive_queue)
@@ -222,7 +222,7 @@ def _limits(observation: Observation, now: float) -> Iterator[Metric]:
             family.add_metric(labels, value)
 
     for namespace in observation.shown:
-        limits: Limits | None = observation.fresh(namespace, namespace.limits, now)
+        limits: KernelLimits | None = observation.fresh(namespace, namespace.limits, now)
         if limits is None:
             continue
         netns = [namespace.name]

@@ -26,7 +26,7 @@ And of the one that is looked at:
         "hidden_processes": 0,             that could not be looked into for want of privilege
         "ages": {"close_wait": [3, 0, ...], ...},          sockets by age, a number a bucket
         "close_wait_oldest_seconds": 63.2,
-        "close_wait_stale": [{"role", "port", "owner", "sockets", "unread_bytes"}],
+        "close_wait_stale": [{"direction", "port", "owner", "sockets", "unread_bytes"}],
         "settings": {"fin_timeout": 60, "syn_retries": 6, ...}}
 
 The parts of a namespace that have never been read are null. What is not printable in any text is
@@ -43,7 +43,7 @@ from sockmon.alert.lifecycle import Alert
 from sockmon.alert.records import shown
 from sockmon.export import json
 from sockmon.export.findings import findings
-from sockmon.model.ages import AGE_BUCKETS
+from sockmon.model.ages import AGE_BOUNDS
 from sockmon.model.finding import Finding, worst_first
 from sockmon.model.observation import NamespaceObservation, Observation
 from sockmon.model.states import TcpState
@@ -73,7 +73,7 @@ def everywhere(observation: Observation, host: str, version: str) -> Json:
         **json.poll(observation),
         "host": host,
         "version": version,
-        "age_bounds_seconds": AGE_BUCKETS,
+        "age_bounds_seconds": AGE_BOUNDS,
         "detectors": {detector: _named(detector) for detector in sorted(found)},
         "namespaces": lines[:LISTED],
         "left_out": max(0, len(lines) - LISTED),
@@ -170,7 +170,7 @@ def _more(namespace: NamespaceObservation) -> Json:
         "findings": diagnosis and _findings(diagnosis.findings),
         "blind": diagnosis and sorted(diagnosis.blind),
         "hidden_processes": diagnosis and diagnosis.hidden_processes,
-        "ages": diagnosis and {state.label: ages.counts for state, ages in diagnosis.ages.items()},
+        "ages": diagnosis and {state.label: ages for state, ages in diagnosis.ages.items()},
         "close_wait_oldest_seconds": diagnosis and diagnosis.oldest_close_wait,
         "close_wait_stale": diagnosis and [asdict(group) for group in diagnosis.stale],
         "settings": settings and asdict(settings),

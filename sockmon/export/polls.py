@@ -52,7 +52,7 @@ def _neighbours(observation: Observation) -> Iterator[Metric]:
     there = Gauge(
         "sockmon_namespaces",
         "Network namespaces other than the daemon's own, by what is seen of them.",
-        labels=["seen"],
+        labels=["visibility"],
     )
     if observation.neighbours is not None and observation.unseen is not None:
         for seen, count in asdict(observation.neighbours).items():
@@ -60,7 +60,7 @@ def _neighbours(observation: Observation) -> Iterator[Metric]:
     yield there
     if observation.neighbours is not None:
         yield Gauge(
-            "sockmon_namespaces_folded",
+            "sockmon_namespaces_aggregated",
             'Network namespaces inside netns="other".',
             len(observation.folded),
         )

@@ -16,7 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.history.sample import GROUP_SERIES, SERIES, SLOTS, Watched
-from sockmon.history.snapshot import DEPTHS, SPANS, AlertChange, Columns, NamespacePast, Past, Row
+from sockmon.history.snapshot import (
+    DEPTHS,
+    SPANS,
+    AlertChange,
+    Columns,
+    HistorySnapshot,
+    NamespacePast,
+    Row,
+)
 from sockmon.model.counts import GroupKey
 from sockmon.model.moment import Moment
 from sockmon.state.file import AnotherVersionError, StateError, WholeFile
@@ -39,7 +47,7 @@ class HistoryFile:
         self.path = path
         self._file = WholeFile(path, "history", _VERSION, boot)
 
-    def read(self, now: Moment) -> Past | None:
+    def read(self, now: Moment) -> HistorySnapshot | None:
         """Return the past on the clock that reads `now`, or None if there is none.
 
         now: its monotonic seconds count suspends. Raises StateError.
@@ -60,7 +68,7 @@ class HistoryFile:
             raise StateError(f"{self.path}: makes no sense: {error!r}") from error
         return past.adopted(now, same_boot=of_this_boot)
 
-    def write(self, past: Past) -> None:
+    def write(self, past: HistorySnapshot) -> None:
         """Replace the file, or raise StateError and leave it as it was."""
         buffer = io.BytesIO()
         with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=_COMPRESSION) as file:
@@ -71,7 +79,7 @@ class HistoryFile:
         self._file.write(buffer.getvalue())
 
 
-def _head(past: Past) -> dict[str, Any]:
+def _head(past: HistorySnapshot) -> dict[str, Any]:
     return {
         "layout": _LAYOUT,
         "at": [past.at.monotonic, past.at.wall],
@@ -80,7 +88,8 @@ def _head(past: Past) -> dict[str, Any]:
                 "depth": each.depth.name,
                 "troubled_at": None if each.troubled_at == -math.inf else each.troubled_at,
                 "watched": [
-                    [key.role, key.port, its.slot, its.since] for key, its in each.watched.items()
+                    [key.direction, key.port, its.slot, its.since]
+                    for key, its in each.watched.items()
                 ],
             }
             for name, each in past.namespaces.items()
@@ -92,9 +101,9 @@ def _head(past: Past) -> dict[str, Any]:
     }
 
 
-def _past(head: Any, file: gzip.GzipFile) -> Past:
+def _past(head: Any, file: gzip.GzipFile) -> HistorySnapshot:
     monotonic, wall = map(float, head["at"])
-    return Past(
+    return HistorySnapshot(
         Moment(monotonic, wall),
         {name: _namespace(told, file) for name, told in head["namespaces"].items()},
         tuple(AlertChange(*change) for change in head["alert_changes"]),
@@ -106,8 +115,8 @@ def _namespace(told: Any, file: gzip.GzipFile) -> NamespacePast:
     return NamespacePast(
         {span: _read_rows(file, depth.width) for span in SPANS},
         {
-            GroupKey(role, int(port)): Watched(int(slot), float(since))
-            for role, port, slot, since in told["watched"]
+            GroupKey(direction, int(port)): Watched(int(slot), float(since))
+            for direction, port, slot, since in told["watched"]
         },
         depth,
         -math.inf if troubled_at is None else float(troubled_at),

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable
 
 from sockmon.history.file import HistoryFile
-from sockmon.history.snapshot import AlertChange, Past
+from sockmon.history.snapshot import AlertChange, HistorySnapshot
 from sockmon.history.store import History
 from sockmon.model.moment import Moment
 from sockmon.model.observation import Observation
@@ -44,7 +44,7 @@ class Historian:
             self._saved_at = at.monotonic
             self._save()
 
-    def past(self) -> Past | None:
+    def past(self) -> HistorySnapshot | None:
         """Return all that is kept, as it will not change; None before the first poll."""
         with self._lock:
             return self._history.past()
@@ -61,7 +61,7 @@ class Historian:
             self._writer.write(lambda: past)
 
 
-def _restored(file: HistoryFile, now: Moment) -> Past | None:
+def _restored(file: HistoryFile, now: Moment) -> HistorySnapshot | None:
     try:
         past = file.read(now)
     except AnotherVersionError as error:

@@ -48,7 +48,7 @@ _DIAGNOSIS = (
 #: TCP sockets by state, both families together, and what else a namespace has one of. Named as
 #: the metrics are; listen_queue_ratio is that of the fullest accept queue to its limit.
 SERIES = (*(state.label for state in TcpState), *_LIMITS, *_PORTS, *_DIAGNOSIS)
-#: What is kept of a (role, port) group; the accept queue of a listener's only.
+#: What is kept of a (direction, port) group; the accept queue of a listener's only.
 GROUP_SERIES = ("sockets", "established", "time_wait", "close_wait", "listen_queue")
 #: So many groups are kept at a time.
 SLOTS = 16
@@ -169,6 +169,6 @@ def _groups(
             [
                 sum(group.states.values()),
                 *(group.states.get(state, 0) for state in _GROUP_STATES),
-                queues.get(port, math.nan) if group.key.role == "listener" else math.nan,
+                queues.get(port, math.nan) if group.key.direction == "inbound" else math.nan,
             ],
         )

@@ -119,14 +119,14 @@ class AlertChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class HistorySnapshot:
     """All of history after the poll at `at`, whose monotonic seconds count suspends too."""
 
     at: Moment
     namespaces: Mapping[str, NamespacePast]
     alert_changes: tuple[AlertChange, ...] = ()
 
-    def adopted(self, now: Moment, *, same_boot: bool) -> "Past":
+    def adopted(self, now: Moment, *, same_boot: bool) -> "HistorySnapshot":
         """Return an earlier process's past on the clock that reads `now`, and not after it.
 
         Over a reboot the wall clock tells how long it was; if it went back: no time at all.

@@ -18,7 +18,15 @@ import numpy as np
 
 from sockmon.history.retention import TROUBLED_SECONDS, Claim, allotted
 from sockmon.history.sample import SLOTS, WIDTH, Reading, Watched, reading
-from sockmon.history.snapshot import SPANS, AlertChange, Depth, NamespacePast, Past, Range, Row
+from sockmon.history.snapshot import (
+    SPANS,
+    AlertChange,
+    Depth,
+    HistorySnapshot,
+    NamespacePast,
+    Range,
+    Row,
+)
 from sockmon.model.counts import GroupKey, PortGroup
 from sockmon.model.moment import Moment
 from sockmon.model.observation import STALE_AFTER_INTERVALS, NamespaceObservation, Observation
@@ -35,7 +43,7 @@ _NOTHING.setflags(write=False)
 class History:
     """Takes poll after poll. Not for two threads at a time; what `past` returns is for any."""
 
-    def __init__(self, past: Past | None = None) -> None:
+    def __init__(self, past: HistorySnapshot | None = None) -> None:
         """Begin anew, or go on from `past`."""
         self._at = past.at if past else None
         self._namespaces: dict[str, _Namespace] = {}
@@ -58,11 +66,11 @@ class History:
             if kept is not None and namespace.looked_at in {None, observation.at}:
                 kept.observe(namespace, observation, at.monotonic)  # else it was not its turn
 
-    def past(self) -> Past | None:
+    def past(self) -> HistorySnapshot | None:
         """Return what is kept, as it will not change; None before the first poll."""
         if self._at is None:
             return None
-        return Past(
+        return HistorySnapshot(
             self._at,
             {name: namespace.past() for name, namespace in self._namespaces.items()},
             tuple(self._changes),

@@ -8,18 +8,18 @@ from sockmon.kernel.errors import KernelError, ProcError
 from sockmon.kernel.netlink.sockdiag import Transport
 from sockmon.kernel.netlink.uapi import Family
 from sockmon.model.ages import LastHeard
-from sockmon.model.limits import Limits, PortRange
+from sockmon.model.limits import KernelLimits, PortRange
 from sockmon.model.table import SocketTable
 
 
-class Inside(Protocol):
+class NamespaceFiles(Protocol):
     """What is to be had only inside a namespace, or by whoever enters it."""
 
     def open_transport(self) -> Transport:
         """Open a netlink socket there; raises OSError and KernelError."""
         ...
 
-    def limits(self, known: Limits | None) -> tuple[Limits, list[ProcError]]:
+    def limits(self, known: KernelLimits | None) -> tuple[KernelLimits, list[ProcError]]:
         """Read as procfs.read_limits() does; raises KernelError."""
         ...
 
@@ -27,7 +27,7 @@ class Inside(Protocol):
         """Read as procfs.read_port_range() does; raises KernelError."""
         ...
 
-    def way_in(self) -> str:
+    def nsenter_prefix(self) -> str:
         """Return what runs a command inside when put before it; nothing where one is inside."""
         ...
 
@@ -67,7 +67,7 @@ class Source(Protocol):
         """Ask when sockets in CLOSE_WAIT and FIN_WAIT2 last sent and heard; raises KernelError."""
         ...
 
-    def limits(self, known: Limits | None = None) -> tuple[Limits, list[KernelError]]:
+    def limits(self, known: KernelLimits | None = None) -> tuple[KernelLimits, list[KernelError]]:
         """Read limits and counters, and what could not be read; `known` ones' settings are kept."""
         ...
 
@@ -75,7 +75,7 @@ class Source(Protocol):
         """Read the ports that connect() may choose from; raises KernelError."""
         ...
 
-    def way_in(self) -> str:
+    def nsenter_prefix(self) -> str:
         """Return what runs a command inside when put before it; nothing where one is inside."""
         ...
 

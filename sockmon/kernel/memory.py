@@ -7,7 +7,7 @@ _M_MMAP_THRESHOLD = -3
 _KEPT_BYTES = 64 * 1024 * 1024
 
 
-def keep_freed_memory() -> None:
+def disable_malloc_trim() -> None:
     """Have glibc return less than 64 MiB of freed memory to the kernel (mallopt(3)).
 
     A large poll's temporary arrays otherwise cost thousands of page faults, poll after poll.

@@ -1,4 +1,4 @@
-"""Limits and counters from /proc: each read_x(proc) beside the pure parse_x(text) it uses.
+"""KernelLimits and counters from /proc: each read_x(proc) beside the pure parse_x(text) it uses.
 
 `proc` is /proc, or a recording of it. Files under net/ are those of the network namespace which
 the calling thread is in, or, where a `task` can be given, which that process is in. Those under
@@ -14,7 +14,7 @@ from typing import TypeVar
 from sockmon.kernel.errors import ProcError
 from sockmon.model.limits import (
     TCP_EVENTS,
-    Limits,
+    KernelLimits,
     PortRange,
     Sockstat,
     TcpMemoryLimits,
@@ -202,8 +202,10 @@ def has_ipv6(proc: Path) -> bool:
     return True
 
 
-def read_limits(proc: Path, known: Limits | None = None) -> tuple[Limits, list[ProcError]]:
-    """Read all of Limits. What cannot be read is None, and its error is in the list.
+def read_limits(
+    proc: Path, known: KernelLimits | None = None
+) -> tuple[KernelLimits, list[ProcError]]:
+    """Read all of KernelLimits. What cannot be read is None, and its error is in the list.
 
     known: limits whose settings are still believed, so that only levels and counters are read;
     each file costs tens of microseconds, and there are many settings.
@@ -218,7 +220,7 @@ def read_limits(proc: Path, known: Limits | None = None) -> tuple[Limits, list[P
             return None
 
     if known is None:
-        known = Limits(
+        known = KernelLimits(
             time_wait_limit=attempt(read_time_wait_limit),
             orphan_limit=attempt(read_orphan_limit),
             tcp_memory=attempt(read_tcp_memory),

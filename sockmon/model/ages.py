@@ -6,7 +6,7 @@ knows, whichever is more.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -157,26 +157,20 @@ NOBODY = Aged(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class AgeHistogram:
-    """How many sockets of a state are at least as young as each bound; sum in seconds."""
-
-    counts: tuple[int, ...] = field(default=())
-    total: float = 0.0
+#: Seconds: the bounds between which ages are counted, and `older_than` of sockmon_aged_sockets.
+AGE_BOUNDS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 
 
-#: Upper bounds of sockmon_state_age_seconds' buckets.
-AGE_BUCKETS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
+def count_by_age(aged: Aged, now: float) -> dict[TcpState, tuple[int, ...]]:
+    """Count sockets between AGE_BOUNDS, all of AGED_STATES present.
 
-
-def age_histograms(aged: Aged, now: float) -> dict[TcpState, AgeHistogram]:
-    """Count ages by state, all of AGED_STATES present; the last count is of those above all."""
+    Place n counts ages above bound n-1 and up to bound n; the last place, those above all bounds.
+    """
     result = {}
     for state in AGED_STATES:
         ages = now - aged.since[aged.of_state(state)]
-        places = np.searchsorted(AGE_BUCKETS, ages, side="left")
-        counts = np.bincount(places, minlength=len(AGE_BUCKETS) + 1)
-        result[state] = AgeHistogram(tuple(counts.tolist()), float(ages.sum()))
+        places = np.searchsorted(AGE_BOUNDS, ages, side="left")
+        result[state] = tuple(np.bincount(places, minlength=len(AGE_BOUNDS) + 1).tolist())
     return result
 
 

@@ -1,4 +1,4 @@
-"""How many sockets: by family and state, and by (role, port) and state."""
+"""How many sockets: by family and state, and by (direction, port) and state."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.model.roles import Role, Roles
+from sockmon.model.direction import Direction, Directions
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import Column, SocketTable
 
@@ -26,15 +26,15 @@ def by_family(table: SocketTable) -> dict[int, StateCounts]:
 
 @dataclass(frozen=True, slots=True)
 class GroupKey:
-    """A (role, port) group; port None stands for all groups that are not shown one by one."""
+    """A (direction, port) group; port None stands for all groups that are not shown one by one."""
 
-    role: Role
+    direction: Direction
     port: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class PortGroup:
-    """The sockets of one (role, port) by state; queues in bytes, listeners left out."""
+    """The sockets of one (direction, port) by state; queues in bytes, listeners left out."""
 
     key: GroupKey
     states: Mapping[TcpState, int]
@@ -44,7 +44,7 @@ class PortGroup:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Every (role, port) of a table, as columns.
+    """Every (direction, port) of a table, as columns.
 
     codes     uint32  sorted; see key()
     states    int64   groups x STATE_SLOTS
@@ -57,20 +57,20 @@ class Groups:
     send_queue: NDArray[np.int64]
 
     def key(self, row: int) -> GroupKey:
-        """Return the group's (role, port)."""
+        """Return the group's (direction, port)."""
         code = int(self.codes[row])
         return GroupKey(
-            "remote" if code >> _PORT_BITS else "listener", code & (1 << _PORT_BITS) - 1
+            "outbound" if code >> _PORT_BITS else "inbound", code & (1 << _PORT_BITS) - 1
         )
 
-    def of_role(self, role: Role) -> NDArray[np.bool_]:
-        """Mask over the groups: those of one role."""
+    def of_direction(self, direction: Direction) -> NDArray[np.bool_]:
+        """Mask over the groups: those of one direction."""
         is_remote = self.codes >= np.uint32(1 << _PORT_BITS)
-        return is_remote if role == "remote" else ~is_remote
+        return is_remote if direction == "outbound" else ~is_remote
 
     def rows(self, keys: list[GroupKey]) -> list[int | None]:
         """Find each key's row; None for a group that has no socket now."""
-        wanted = [(key.role == "remote") << _PORT_BITS | (key.port or 0) for key in keys]
+        wanted = [(key.direction == "outbound") << _PORT_BITS | (key.port or 0) for key in keys]
         at = np.searchsorted(self.codes, np.array(wanted, np.uint32))
         return [
             row if row < len(self.codes) and self.codes[row] == code else None
@@ -78,10 +78,10 @@ class Groups:
         ]
 
 
-def by_role_and_port(table: SocketTable, roles: Roles) -> Groups:
-    """Count every socket once, under its (role, port)."""
-    code = roles.port.astype(np.uint32)
-    code |= ~roles.is_listener * np.uint32(1 << _PORT_BITS)
+def by_direction_and_port(table: SocketTable, directions: Directions) -> Groups:
+    """Count every socket once, under its (direction, port)."""
+    code = directions.port.astype(np.uint32)
+    code |= ~directions.is_inbound * np.uint32(1 << _PORT_BITS)
     # Sorting small keys and counting runs costs less than a hash table or a 16 MB histogram.
     keys = np.sort(code << np.uint32(_STATE_BITS) | table.state)
     starts = np.flatnonzero(np.diff(keys, prepend=keys[:1] ^ np.uint32(1)))

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.model.ages import NOBODY, Aged
+from sockmon.model.direction import Direction, Directions
 from sockmon.model.finding import FindingKey, Severity
-from sockmon.model.limits import Limits
+from sockmon.model.limits import KernelLimits
 from sockmon.model.listeners import ListenQueue
 from sockmon.model.owner import Group, Owner
 from sockmon.model.ports import EphemeralPorts
-from sockmon.model.roles import Role, Roles
 from sockmon.model.table import SocketTable, address
 
 
@@ -28,7 +28,7 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class PreviousFinding:
     """What a finding was in the polls before: its last severity, and (monotonic, value) samples."""
 
     severity: Severity
@@ -36,30 +36,30 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class DetectorInput:
     """One namespace at one moment (`now` in monotonic seconds)."""
 
     netns: str
     now: float
     table: SocketTable
-    roles: Roles
+    directions: Directions
     listen_queues: tuple[ListenQueue, ...]
     ephemeral: EphemeralPorts
     exhaustion_seconds: float
-    limits: Limits
+    limits: KernelLimits
     aged: Aged = NOBODY
     rates: Rates = Rates()
     owners: Mapping[Group, Owner] = field(default_factory=dict)
-    past: Mapping[FindingKey, Past] = field(default_factory=dict)
+    past: Mapping[FindingKey, PreviousFinding] = field(default_factory=dict)
 
     def groups(self, rows: NDArray[np.intp]) -> list[tuple[Group, NDArray[np.intp]]]:
-        """Divide rows of the table by (role, port, cgroup), largest group first."""
+        """Divide rows of the table by (direction, port, cgroup), largest group first."""
         if not rows.size:
             return []
         keys = np.column_stack(
             [
-                self.roles.is_listener[rows].astype(np.uint64),
-                self.roles.port[rows].astype(np.uint64),
+                self.directions.is_inbound[rows].astype(np.uint64),
+                self.directions.port[rows].astype(np.uint64),
                 self.table.cgroup_id[rows].astype(np.uint64),
             ]
         )
@@ -68,8 +68,8 @@ class Sight:
         order = np.argsort(which, kind="stable")
         parts = np.split(rows[order], np.flatnonzero(np.diff(which[order])) + 1)
         groups = [
-            (Group(_role(is_listener), port, cgroup_id), part)
-            for (is_listener, port, cgroup_id), part in zip(distinct.tolist(), parts, strict=True)
+            (Group(_direction(is_inbound), port, cgroup_id), part)
+            for (is_inbound, port, cgroup_id), part in zip(distinct.tolist(), parts, strict=True)
         ]
         return sorted(groups, key=lambda item: -item[1].size)
 
@@ -91,5 +91,5 @@ class Sight:
         ]
 
 
-def _role(is_listener: int) -> Role:
-    return "listener" if is_listener else "remote"
+def _direction(is_inbound: int) -> Direction:
+    return "inbound" if is_inbound else "outbound"

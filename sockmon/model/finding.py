@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from sockmon.model.direction import Direction
 from sockmon.model.owner import Group, Owner
-from sockmon.model.roles import Role
 
 Severity = Literal["warning", "critical"]
 
@@ -20,7 +20,7 @@ class Subject:
     `owner` is an Owner's label: bounded, and fit for a metric.
     """
 
-    role: Role | None = None
+    direction: Direction | None = None
     port: int | None = None
     owner: str | None = None
 

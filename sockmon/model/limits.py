@@ -99,7 +99,7 @@ class TcpSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class KernelLimits:
     """Levels and their bounds; None where this kernel or namespace has none, or on failure."""
 
     sockstat: Sockstat | None = None

@@ -7,15 +7,14 @@ shown as old, never as zero.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sockmon.model.ages import AgeHistogram
 from sockmon.model.counts import PortGroup, StateCounts
+from sockmon.model.direction import Direction
 from sockmon.model.finding import Finding
-from sockmon.model.limits import Limits
+from sockmon.model.limits import KernelLimits
 from sockmon.model.listeners import ListenQueue
 from sockmon.model.moment import Moment, T, Timed
 from sockmon.model.poll_statistics import Failure, PollStatistics
 from sockmon.model.ports import EphemeralPorts
-from sockmon.model.roles import Role
 from sockmon.model.states import TcpState
 
 #: A part older than this many poll intervals is withdrawn rather than believed.
@@ -24,7 +23,7 @@ STALE_AFTER_INTERVALS = 3
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """TCP sockets by (role, port), and what belongs to ports."""
+    """TCP sockets by (direction, port), and what belongs to ports."""
 
     groups: tuple[PortGroup, ...]
     folded: int
@@ -38,7 +37,7 @@ class Ports:
 class StaleGroup:
     """CLOSE_WAIT sockets of one group that the application should have closed."""
 
-    role: Role
+    direction: Direction
     port: int
     owner: str
     sockets: int
@@ -49,21 +48,21 @@ class StaleGroup:
 class Diagnosis:
     """What is wrong in a namespace, and the ages behind it.
 
-    stale: largest groups first, bounded; mended: (role, port, owner) of groups that were among them
-    some minutes ago and are no more. oldest_close_wait in seconds, 0 when there is none.
-    blind: detectors that could not look in this poll. unasked: those whose turn it was not, so that
+    stale: largest groups first, bounded; mended: (direction, port, owner) of groups that were
+    among them some minutes ago and are no more. oldest_close_wait in seconds, 0 when there is none.
+    blind: detectors that could not look in this poll. skipped: those whose turn it was not, so that
     what they found last holds on, and that they found nothing proves nothing.
     hidden_processes: how many could not be looked into for want of privilege.
     """
 
     findings: tuple[Finding, ...]
-    ages: Mapping[TcpState, AgeHistogram]
+    ages: Mapping[TcpState, tuple[int, ...]]
     stale: tuple[StaleGroup, ...]
     oldest_close_wait: float
-    mended: tuple[tuple[Role, int, str], ...] = ()
+    mended: tuple[tuple[Direction, int, str], ...] = ()
     hidden_processes: int = 0
     blind: frozenset[str] = frozenset()
-    unasked: frozenset[str] = frozenset()
+    skipped: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ class NamespaceObservation:
     tcp: Timed[Mapping[int, StateCounts]] | None = None
     udp: Timed[Mapping[int, StateCounts]] | None = None
     ports: Timed[Ports] | None = None
-    limits: Timed[Limits] | None = None
+    limits: Timed[KernelLimits] | None = None
     diagnosis: Timed[Diagnosis] | None = None
     looked_at: Moment | None = None
     beat: float = 0.0
@@ -89,7 +88,7 @@ class NamespaceObservation:
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbours:
+class OtherNamespaces:
     """How many other namespaces there are, by what is seen of them.
 
     inside: polled; outside: polled, but degraded; empty: without sockets; hidden: not to be seen.
@@ -114,7 +113,7 @@ class Observation:
     namespaces: tuple[NamespaceObservation, ...]
     failures: tuple[Failure, ...] = ()
     statistics: PollStatistics = field(default_factory=PollStatistics)
-    neighbours: Neighbours | None = None
+    neighbours: OtherNamespaces | None = None
     unseen: frozenset[str] | None = frozenset()
     hints: tuple[str, ...] = ()
 
@@ -139,7 +138,7 @@ class Observation:
     def looked(self, diagnosed: Mapping[str, Diagnosis], netns: str, detector: str) -> bool:
         """Whether the poll could tell that a detector has nothing to find (any more)."""
         if netns in diagnosed:
-            return detector not in diagnosed[netns].blind | diagnosed[netns].unasked
+            return detector not in diagnosed[netns].blind | diagnosed[netns].skipped
         there = any(namespace.name == netns for namespace in self.namespaces)
         # Else it has ended, and its troubles with it.
         return not there and self.unseen is not None and netns not in self.unseen

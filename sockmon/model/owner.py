@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sockmon.model.roles import Role
+from sockmon.model.direction import Direction
 
 
 class Group(NamedTuple):
-    """Sockets of one (role, port) in one cgroup: one service's, as a rule. 0: in none."""
+    """Sockets of one (direction, port) in one cgroup: one service's, as a rule. 0: in none."""
 
-    role: Role
+    direction: Direction
     port: int
     cgroup_id: int
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from sockmon.model.direction import Directions, no_ports
 from sockmon.model.limits import PortRange, TimeWaitReuse
-from sockmon.model.roles import Roles, no_ports
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import IPAddress, SocketTable, address
 
@@ -60,13 +60,13 @@ class EphemeralPorts:
 
 
 def ephemeral_ports(
-    table: SocketTable, roles: Roles, port_range: PortRange, reuse: TimeWaitReuse | None
+    table: SocketTable, directions: Directions, port_range: PortRange, reuse: TimeWaitReuse | None
 ) -> EphemeralPorts:
     """Count the ports in use towards each destination, and name the busiest, most used first."""
     choosable = port_range.choosable()
-    clients = np.flatnonzero(~roles.is_listener)
+    clients = np.flatnonzero(~directions.is_inbound)
     bound = no_ports()
-    bound[table.local_port[roles.is_listener]] = True
+    bound[table.local_port[directions.is_inbound]] = True
     bound[table.local_port[clients[table.state[clients] == TcpState.CLOSE]]] = True
     bound &= choosable
     usable = choosable & ~bound

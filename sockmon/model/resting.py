@@ -12,13 +12,13 @@ import numpy as np
 from sockmon.model.counts import (
     Groups,
     StateCounts,
+    by_direction_and_port,
     by_family,
-    by_role_and_port,
     difference,
     sum_of,
 )
+from sockmon.model.direction import Directions
 from sockmon.model.ports import EphemeralPorts
-from sockmon.model.roles import Roles
 from sockmon.model.states import RESTING_STATES, STATE_SLOTS
 from sockmon.model.table import SocketTable
 
@@ -35,12 +35,12 @@ class Resting:
 
     @staticmethod
     def of(
-        table: SocketTable, roles: Roles, groups: Groups, ephemeral: EphemeralPorts
+        table: SocketTable, directions: Directions, groups: Groups, ephemeral: EphemeralPorts
     ) -> "Resting":
         """Leave out of a whole table and its groups the sockets that are not at rest."""
         rows = np.flatnonzero(~_RESTING[table.state])  # few, as a rule
-        others = by_role_and_port(
-            table.select(rows), Roles(roles.is_listener[rows], roles.port[rows])
+        others = by_direction_and_port(
+            table.select(rows), Directions(directions.is_inbound[rows], directions.port[rows])
         )
         at_rest = {
             family: tuple(n if _RESTING[state] else 0 for state, n in enumerate(counts))

@@ -1,8 +1,8 @@
-"""Which (role, port) groups are shown one by one, and for how long: so that series do not churn.
+"""Which (direction, port) groups get series of their own, and for how long, without churn.
 
 The `top` largest groups are shown, with those of `always`. A group stays for ten minutes after it
 has fallen out of rank, and a state it has once shown stays with it, at zero. All others are
-folded into one group a role.
+folded into one group a direction.
 """
 
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sockmon.model.counts import GroupKey, Groups, PortGroup
-from sockmon.model.roles import ROLES
+from sockmon.model.direction import DIRECTIONS
 from sockmon.model.states import STATE_SLOTS, TcpState
 
 KEPT_FOR_SECONDS = 600.0
@@ -55,9 +55,9 @@ class SeriesMemory:
         ]
         rest = np.ones(len(groups.codes), np.bool_)
         rest[[row for row in rows if row is not None]] = False
-        for role in ROLES:
-            other = GroupKey(role, None)
-            inside = np.flatnonzero(rest & groups.of_role(role)).tolist()
+        for direction in DIRECTIONS:
+            other = GroupKey(direction, None)
+            inside = np.flatnonzero(rest & groups.of_direction(direction)).tolist()
             if inside or other in self.shown:
                 result.append(self._show(other, now, groups, inside, memory))
         return Folded(tuple(result), int(rest.sum())), SeriesMemory(memory)
@@ -69,7 +69,7 @@ class SeriesMemory:
         totals = groups.states.sum(axis=1)
         ranked = np.argsort(-totals, kind="stable")[:top].tolist()
         chosen = {groups.key(row): now for row in ranked}
-        wanted = [GroupKey(role, port) for port in always for role in ROLES]
+        wanted = [GroupKey(direction, port) for port in always for direction in DIRECTIONS]
         for key, row in zip(wanted, groups.rows(wanted), strict=True):
             if row is not None or key in self.shown:
                 chosen[key] = now

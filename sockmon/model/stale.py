@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from sockmon.model.direction import Direction
 from sockmon.model.observation import StaleGroup
-from sockmon.model.roles import Role
 from sockmon.model.series import KEPT_FOR_SECONDS
 
 #: However fast owners change, no more than so many groups are remembered beside the present ones.
 MENDED_GROUPS_KEPT = 100
 
-Label = tuple[Role, int, str]
+Label = tuple[Direction, int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class StaleMemory:
 
     def seen(self, stale: Iterable[StaleGroup], now: float) -> "StaleMemory":
         """Return the memory after one more poll; latest mended first."""
-        present = {(group.role, group.port, group.owner): now for group in stale}
+        present = {(group.direction, group.port, group.owner): now for group in stale}
         gone = {
             label: at
             for label, at in self.last_stale.items()

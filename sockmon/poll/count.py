@@ -12,8 +12,8 @@ from sockmon.kernel import owners
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.interfaces import Source
 from sockmon.kernel.netlink.source import KernelSource
-from sockmon.kernel.netns.tracker import Neighbour, Neighbourhood
-from sockmon.model.roles import Listened, Roles, roles
+from sockmon.kernel.netns.tracker import NamespaceTracker, OtherNamespace
+from sockmon.model.direction import Directions, Listened, directions
 from sockmon.model.states import STATE_SLOTS, Spelling, TcpState
 from sockmon.model.table import Column, address
 from sockmon.text import one_line
@@ -43,7 +43,7 @@ NONE = "-"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which sockets to count; None for all. `port` is the port of the rule of roles.
+    """Which sockets to count; None for all. `port` is the port of the rule of directions.
 
     netns: the one namespace to look into, by its name.
     """
@@ -113,9 +113,9 @@ class _Part:
         self.table = source.tcp(source.families())
 
     @cached_property
-    def roles(self) -> Roles:
+    def directions(self) -> Directions:
         """The rule, applied in each namespace by itself."""
-        return roles(self.table, Listened().seen(self.table), self._source.port_range())
+        return directions(self.table, Listened().seen(self.table), self._source.port_range())
 
     def rows(self, selection: Selection, spelling: Spelling) -> Rows:
         table = self.table
@@ -127,7 +127,7 @@ class _Part:
         if selection.family is not None:
             chosen &= table.family == selection.family
         if selection.port is not None:
-            chosen &= self.roles.port == selection.port
+            chosen &= self.directions.port == selection.port
         return np.flatnonzero(chosen)
 
 
@@ -165,7 +165,7 @@ class _View:
             self.read(self.source)
         if wanted == self.source.name:
             return
-        neighbourhood = Neighbourhood(self.source)
+        neighbourhood = NamespaceTracker(self.source)
         try:
             neighbours = [one for one in neighbourhood.look() if wanted in (None, one.name)]
             if wanted is not None and not neighbours:
@@ -181,7 +181,7 @@ class _View:
         taken = self._taken[key]
         return taken[0] if len(taken) == 1 else np.concatenate(taken)
 
-    def _read_other(self, neighbour: Neighbour) -> None:
+    def _read_other(self, neighbour: OtherNamespace) -> None:
         try:
             if neighbour.occupied():
                 self.read(neighbour.open())
@@ -203,8 +203,8 @@ def _by_port(_: _View, ports: Column) -> _Coded:
     return _Coded(ports.astype(np.intp), range(65536))
 
 
-def _by_role(_: _View, is_listener: Column) -> _Coded:
-    return _Coded(is_listener.astype(np.intp), ("remote", "listener"))
+def _by_direction(_: _View, is_inbound: Column) -> _Coded:
+    return _Coded(is_inbound.astype(np.intp), ("outbound", "inbound"))
 
 
 def _by_family(_: _View, families: Column) -> _Coded:
@@ -261,8 +261,8 @@ def _distinct(column: Column) -> tuple[list[int], Rows]:
 #: What can be counted by.
 KEYS: dict[str, _Key] = {
     "state": _Key(lambda part, rows: part.table.state[rows], _by_state),
-    "port": _Key(lambda part, rows: part.roles.port[rows], _by_port),
-    "role": _Key(lambda part, rows: part.roles.is_listener[rows], _by_role),
+    "port": _Key(lambda part, rows: part.directions.port[rows], _by_port),
+    "direction": _Key(lambda part, rows: part.directions.is_inbound[rows], _by_direction),
     "peer": _Key(_peers, _by_peer),
     "owner": _Key(lambda part, rows: part.table.inode[rows], _by_owner),
     "unit": _Key(lambda part, rows: part.table.cgroup_id[rows], _by_unit),

@@ -10,11 +10,11 @@ from typing import Any
 
 from sockmon.detect import ALL, OF_PART, blind, close_wait_leak, diagnose
 from sockmon.detect.confirm import Confirmed
-from sockmon.detect.detector import Detector, DetectorLimits
+from sockmon.detect.detector import Detector, DetectorThresholds
 from sockmon.kernel.owners import OwnerFinder
 from sockmon.model import close_wait
-from sockmon.model.ages import NOBODY, Aged, LastHeard, age_histograms
-from sockmon.model.detector_input import Rates, Sight
+from sockmon.model.ages import NOBODY, Aged, LastHeard, count_by_age
+from sockmon.model.detector_input import DetectorInput, Rates
 from sockmon.model.finding import Finding
 from sockmon.model.listeners import ListenDrops
 from sockmon.model.observation import Diagnosis, StaleGroup
@@ -24,12 +24,12 @@ from sockmon.model.states import TcpState
 
 _STALE_GROUPS_SHOWN = 50
 _ORDER = {detector.name: place for place, detector in enumerate(ALL)}
-_OF_ALL = frozenset(detector.name for detector in ALL if detector.of_all)
+_OF_ALL = frozenset(detector.name for detector in ALL if detector.needs_whole_table)
 
 
-def _stale_after(limits: Mapping[str, DetectorLimits]) -> float:
+def _stale_after(limits: Mapping[str, DetectorThresholds]) -> float:
     leak = limits[close_wait_leak.NAME]
-    assert isinstance(leak, close_wait_leak.Limits)
+    assert isinstance(leak, close_wait_leak.Thresholds)
     return leak.stale_after
 
 
@@ -60,7 +60,7 @@ class _Counters:
         )
 
 
-class Diagnostician:
+class DiagnosisState:
     """Remembers one namespace between its polls."""
 
     def __init__(self, owners: OwnerFinder) -> None:
@@ -90,10 +90,10 @@ class Diagnostician:
 
     def diagnose(
         self,
-        sight: Sight,
+        sight: DetectorInput,
         heard: LastHeard,
         drops: ListenDrops,
-        limits: Mapping[str, DetectorLimits],
+        limits: Mapping[str, DetectorThresholds],
         *,
         whole: bool = True,
     ) -> Diagnosis:
@@ -115,8 +115,8 @@ class Diagnostician:
         found, owners = self._with_owners(sight, ALL if whole else OF_PART, limits)
         self._confirmed = self._confirmed.seen((f for f in found if f.detector not in _OF_ALL), now)
         if whole:
-            of_all = (finding for finding in found if finding.detector in _OF_ALL)
-            self._confirmed_of_all = self._confirmed_of_all.seen(of_all, now)
+            needs_whole_table = (finding for finding in found if finding.detector in _OF_ALL)
+            self._confirmed_of_all = self._confirmed_of_all.seen(needs_whole_table, now)
         else:
             held = {finding.group for finding in self._confirmed_of_all.findings}
             before = {group: o for group, o in self._known_owners.items() if group in held}
@@ -129,20 +129,20 @@ class Diagnostician:
         self._stale = self._stale.seen(stale, now)
         return Diagnosis(
             findings=tuple(sorted(findings, key=lambda finding: _ORDER[finding.detector])),
-            ages=age_histograms(self._aged, now),
+            ages=count_by_age(self._aged, now),
             stale=stale,
             mended=self._stale.mended,
             oldest_close_wait=float(oldest),
             hidden_processes=self._owners.hidden,
             blind=blind(sight.limits),
-            unasked=frozenset() if whole else _OF_ALL,
+            skipped=frozenset() if whole else _OF_ALL,
         )
 
     def _with_owners(
         self,
-        sight: Sight,
+        sight: DetectorInput,
         detectors: tuple[Detector, ...],
-        limits: Mapping[str, DetectorLimits],
+        limits: Mapping[str, DetectorThresholds],
     ) -> tuple[tuple[Finding, ...], Mapping[Group, Owner]]:
         """Judge, and again if it turns out who holds the sockets that the findings name."""
         found = diagnose(sight, limits, detectors)
@@ -160,7 +160,7 @@ class Diagnostician:
         ), owners
 
     def _stale_groups(
-        self, sight: Sight, owners: Mapping[Group, Owner], stale_after: float
+        self, sight: DetectorInput, owners: Mapping[Group, Owner], stale_after: float
     ) -> Iterable[StaleGroup]:
         """Name the stale groups by their unit, which costs nothing, unless more is known."""
         rows = sight.aged.rows[close_wait.stale(sight.aged, sight.now, stale_after)]
@@ -169,7 +169,7 @@ class Diagnostician:
         for group, part in groups:
             known = owners.get(group)
             yield StaleGroup(
-                group.role,
+                group.direction,
                 group.port,
                 known.label if known else units.get(group.cgroup_id) or "unknown",
                 int(part.size),

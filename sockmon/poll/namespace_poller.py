@@ -16,7 +16,7 @@ from sockmon.model import counts
 from sockmon.model.ages import NOTHING_HEARD, LastHeard
 from sockmon.model.counts import StateCounts
 from sockmon.model.finding import Finding
-from sockmon.model.limits import Limits
+from sockmon.model.limits import KernelLimits
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.names import HOST
 from sockmon.model.observation import NamespaceObservation
@@ -24,8 +24,8 @@ from sockmon.model.poll_statistics import Failure
 from sockmon.model.resting import Resting
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import SocketTable
-from sockmon.poll.diagnosis import Diagnostician
-from sockmon.poll.port_tracker import PortMonitor
+from sockmon.poll.diagnosis import DiagnosisState
+from sockmon.poll.port_tracker import PortTracker
 from sockmon.settings import Config
 
 T = TypeVar("T")
@@ -45,16 +45,16 @@ _SEEING = re.compile(r"(?<!there)(?<!First aid)(: )(?=(?:ss|nstat|sysctl|conntra
 _SETTINGS_BELIEVED_SECONDS = 30.0
 
 
-class NamespaceMonitor:
+class NamespacePoller:
     """Polls one network namespace, and remembers what the next poll builds on."""
 
     def __init__(self, source: Source, *, paced: bool = False) -> None:
         """paced: its table may be read in part when it is large."""
         self._source = source
         self._observation = NamespaceObservation(source.name, degraded=source.degraded)
-        self._diagnostician = Diagnostician(OwnerFinder(source.proc, source.stop_requested))
-        self._settings: Timed[Limits] | None = None
-        self._ports = PortMonitor(source.name, paced=paced)
+        self._diagnostician = DiagnosisState(OwnerFinder(source.proc, source.stop_requested))
+        self._settings: Timed[KernelLimits] | None = None
+        self._ports = PortTracker(source.name, paced=paced)
         self._whole_failed = False
 
     @property
@@ -126,7 +126,7 @@ class NamespaceMonitor:
         )
         if resting is None:
             self._whole_failed = tcp is None or limits.port_range is None
-        # Everything by port needs the port range, by which sockets are given their roles.
+        # Everything by port needs the port range, by which sockets are given their directions.
         if tcp is not None and limits.port_range is not None:
             sight, ports = self._ports.seen(
                 tcp, limits, limits.port_range, now, config.ports, resting
@@ -143,13 +143,15 @@ class NamespaceMonitor:
                     limits_of(config.detect),
                     whole=resting is None,
                 )
-                diagnosis = replace(diagnosis, findings=self._with_way_in(diagnosis.findings))
+                diagnosis = replace(
+                    diagnosis, findings=self._with_nsenter_prefix(diagnosis.findings)
+                )
                 if self._whole_failed:  # what is at rest is not known any more
-                    diagnosis = replace(diagnosis, blind=diagnosis.blind | diagnosis.unasked)
+                    diagnosis = replace(diagnosis, blind=diagnosis.blind | diagnosis.skipped)
                 self._observation = replace(self._observation, diagnosis=Timed(diagnosis, now))
         return self._observation, failures
 
-    def _limits(self, now: Moment, failed: Callable[[KernelError], None]) -> Limits:
+    def _limits(self, now: Moment, failed: Callable[[KernelError], None]) -> KernelLimits:
         """Read levels and counters, and now and then the settings; all of them after a failure."""
         known = self._settings
         if known is not None and now.monotonic - known.at.monotonic < _SETTINGS_BELIEVED_SECONDS:
@@ -161,18 +163,18 @@ class NamespaceMonitor:
             failed(error)
         return limits
 
-    def _with_way_in(self, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    def _with_nsenter_prefix(self, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
         """Advise how to look at another namespace's sockets: from here, ss does not show them."""
-        way_in = self._source.way_in()
-        if not way_in:
+        nsenter_prefix = self._source.nsenter_prefix()
+        if not nsenter_prefix:
             return findings
         last = (
             f"All this is in the network namespace {self.name}. For a shell there, and before "
-            f"other commands: {way_in}"
+            f"other commands: {nsenter_prefix}"
         )
 
         def placed(sentence: str) -> str:
-            return _SEEING.sub(lambda begin: f"{begin[1]}{way_in} ", sentence)
+            return _SEEING.sub(lambda begin: f"{begin[1]}{nsenter_prefix} ", sentence)
 
         return tuple(
             replace(found, advice=(*map(placed, found.advice), last)) for found in findings

@@ -8,14 +8,14 @@ from typing import Any
 
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.netlink.source import KernelSource
-from sockmon.kernel.netns.tracker import Neighbour, Neighbourhood
+from sockmon.kernel.netns.tracker import NamespaceTracker, OtherNamespace
 from sockmon.model.moment import Moment
 from sockmon.model.names import HOST
-from sockmon.model.observation import NamespaceObservation, Neighbours
+from sockmon.model.observation import NamespaceObservation, OtherNamespaces
 from sockmon.model.poll_statistics import Failure
 from sockmon.model.series import KEPT_FOR_SECONDS
 from sockmon.poll.cpu_budget import Account, Beat, Lane, Turn, in_turn
-from sockmon.poll.namespace_poller import NamespaceMonitor, failure
+from sockmon.poll.namespace_poller import NamespacePoller, failure
 from sockmon.poll.shown_namespaces import Candidate, shown_namespaces
 from sockmon.settings import Config
 
@@ -28,7 +28,7 @@ _LOOK_SHARE = 0.5
 class _Followed:
     """A namespace that has, or lately had, sockets."""
 
-    monitor: NamespaceMonitor
+    monitor: NamespacePoller
     occupied_at: float
     beat: Beat = field(default_factory=Beat)
 
@@ -41,7 +41,7 @@ class _Followed:
 class _Look:
     """Who is there, with whether they have sockets, None if that is unknown. unseen: see Round."""
 
-    occupied: Mapping[Neighbour, bool | None] = field(default_factory=dict)
+    occupied: Mapping[OtherNamespace, bool | None] = field(default_factory=dict)
     unseen: frozenset[str] | None = None
     failures: tuple[Failure, ...] = ()
 
@@ -52,7 +52,7 @@ class Round:
 
     namespaces: tuple[NamespaceObservation, ...]
     failures: tuple[Failure, ...]
-    neighbours: Neighbours
+    neighbours: OtherNamespaces
     unseen: frozenset[str] | None
     hints: tuple[str, ...]
 
@@ -73,12 +73,12 @@ class Rounds:
     ) -> None:
         """remembered: by name, what an earlier process of this boot knew of namespaces.
 
-        helper: see Neighbourhood.
+        helper: see NamespaceTracker.
         """
         self.helper = helper
-        self._neighbourhood = Neighbourhood(host, helper)
-        self._there: tuple[Neighbour, ...] = ()
-        self._followed: dict[Neighbour, _Followed] = {}
+        self._neighbourhood = NamespaceTracker(host, helper)
+        self._there: tuple[OtherNamespace, ...] = ()
+        self._followed: dict[OtherNamespace, _Followed] = {}
         self._remembered = dict(remembered)
         self._account = account
         self._look = _Look()
@@ -101,9 +101,11 @@ class Rounds:
         if now.monotonic >= self._look_due:
             before = cpu()
             self._look = self._look_around(now)
-            self._look_due = now.monotonic + (cpu() - before) / (_LOOK_SHARE * config.poll.budget)
+            self._look_due = now.monotonic + (cpu() - before) / (
+                _LOOK_SHARE * config.poll.cpu_budget
+            )
         occupied, failures = self._look.occupied, list(self._look.failures)
-        config = replace(config, ports=replace(config.ports, top=config.ports.top_elsewhere))
+        config = replace(config, ports=replace(config.ports, top=config.ports.top_per_namespace))
         turns = [
             Turn(one, its.beat.number, its.lane)
             for one, its in self._followed.items()
@@ -154,14 +156,14 @@ class Rounds:
         )
         return _Look(occupied, unseen, tuple(failures))
 
-    def _follow(self, now: Moment, failures: list[Failure]) -> dict[Neighbour, bool | None]:
+    def _follow(self, now: Moment, failures: list[Failure]) -> dict[OtherNamespace, bool | None]:
         """Take up who has sockets, and forget who has gone or has long had none."""
         occupied = {one: _occupied(one, failures) for one in self._there}
         self._followed = {one: its for one, its in self._followed.items() if one in occupied}
         for one, has_sockets in occupied.items():
             if has_sockets and one not in self._followed:
                 try:
-                    monitor = NamespaceMonitor(one.open())
+                    monitor = NamespacePoller(one.open())
                 except KernelError as error:
                     failures += _worth_telling([failure(one.name, error)])
                     continue
@@ -176,7 +178,7 @@ class Rounds:
         return occupied
 
     def _poll_one(
-        self, one: Neighbour, now: Moment, config: Config, *, empty: bool
+        self, one: OtherNamespace, now: Moment, config: Config, *, empty: bool
     ) -> list[Failure]:
         its = self._followed[one]
         its.beat = its.beat.tried(now.monotonic, self._account.number())
@@ -196,14 +198,16 @@ class Rounds:
                 folded=its.monitor.name not in self._shown,
             )
 
-    def _count(self) -> Neighbours:
+    def _count(self) -> OtherNamespaces:
         hidden = sum(one.hidden for one in self._there)
         outside = sum(its.monitor.observation.degraded for its in self._followed.values())
         inside = len(self._followed) - outside
-        return Neighbours(inside, outside, len(self._there) - hidden - inside - outside, hidden)
+        return OtherNamespaces(
+            inside, outside, len(self._there) - hidden - inside - outside, hidden
+        )
 
 
-def _occupied(one: Neighbour, failures: list[Failure]) -> bool | None:
+def _occupied(one: OtherNamespace, failures: list[Failure]) -> bool | None:
     """Return whether there are sockets inside; None, and why among the failures, if unknown."""
     try:
         return one.occupied()

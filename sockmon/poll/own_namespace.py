@@ -14,7 +14,7 @@ from sockmon.model.moment import Moment
 from sockmon.model.observation import NamespaceObservation
 from sockmon.model.poll_statistics import Failure
 from sockmon.poll.cpu_budget import MINUTE, Account, Beat, Lane
-from sockmon.poll.namespace_poller import NamespaceMonitor
+from sockmon.poll.namespace_poller import NamespacePoller
 from sockmon.settings import Config
 
 #: Of what is left of the budget, what is for reading a large table in part whatever others owe.
@@ -25,7 +25,7 @@ class Host:
     """Polls the namespace that the daemon is in, within the budget."""
 
     def __init__(self, source: KernelSource, account: Account) -> None:
-        self.monitor = NamespaceMonitor(source, paced=True)
+        self.monitor = NamespacePoller(source, paced=True)
         self._account = account
         self._whole = Beat()
         self._read = 0  # the number of the last read, whole or in part
@@ -45,7 +45,7 @@ class Host:
         longest_waiting: the number of the last try of whoever else waits for a turn in a lane.
         """
         account, budget = self._account, config.poll
-        left = account.earn(now.monotonic, budget.interval, budget.budget, cpu)
+        left = account.earn(now.monotonic, budget.interval, budget.cpu_budget, cpu)
         self._own = min(self._own + OWN_SHARE * left, left)
         if not self.monitor.large:
             return self._poll_small(now, config, cpu)

@@ -25,7 +25,7 @@ def _nobody(lane: Lane) -> float:  # noqa: ARG001 - the signature is longest_wai
     return inf
 
 
-class Monitor:
+class Poller:
     """Polls one kernel, again and again: its own namespace and, if wanted, all others."""
 
     def __init__(self, source: KernelSource, config: Config) -> None:
@@ -42,7 +42,7 @@ class Monitor:
     ) -> Observation:
         """Read the kernel once. Never raises for what the kernel refuses: that is a Failure.
 
-        cpu: seconds of CPU time that the process has used, to keep poll.budget by.
+        cpu: seconds of CPU time that the process has used, to keep poll.cpu_budget by.
         """
         config = self.config
         begun = clock()
@@ -75,14 +75,16 @@ class Monitor:
         """Poll the other namespaces, as far as they are wanted and the budget allows."""
         wanted = config.poll.namespaces == "all"
         rounds = self._rounds
-        if rounds is not None and not (wanted and rounds.helper == config.poll.helper):
+        if rounds is not None and not (wanted and rounds.helper == config.poll.netns_helper_socket):
             self._remembered = {name: record() for name, record in rounds.remember().items()}
             rounds.close()
             self._rounds = None
         if not wanted:
             return None
         if self._rounds is None:
-            self._rounds = Rounds(self._source, self._remembered, self._account, config.poll.helper)
+            self._rounds = Rounds(
+                self._source, self._remembered, self._account, config.poll.netns_helper_socket
+            )
             self._remembered = {}
         return self._rounds.poll(begun, config, cpu)
 

@@ -2,14 +2,14 @@
 
 from sockmon.model import counts
 from sockmon.model.counts import Groups
-from sockmon.model.detector_input import Sight
-from sockmon.model.limits import Limits, PortRange
+from sockmon.model.detector_input import DetectorInput
+from sockmon.model.direction import Listened, directions
+from sockmon.model.limits import KernelLimits, PortRange
 from sockmon.model.listeners import ListenDrops, listen_queues, listeners
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.observation import Ports
 from sockmon.model.ports import PortForecast, ephemeral_ports
 from sockmon.model.resting import Resting
-from sockmon.model.roles import Listened, roles
 from sockmon.model.series import SeriesMemory
 from sockmon.model.table import SocketTable
 from sockmon.settings import Ports as PortsConfig
@@ -18,7 +18,7 @@ from sockmon.settings import Ports as PortsConfig
 LARGE = 20_000
 
 
-class PortMonitor:
+class PortTracker:
     """Puts together what each poll saw by port, and remembers what the next one builds on.
 
     resting: of a large table that may be read in part, what its last whole read found at rest.
@@ -38,12 +38,12 @@ class PortMonitor:
     def seen(
         self,
         table: SocketTable,
-        limits: Limits,
+        limits: KernelLimits,
         port_range: PortRange,
         at: Moment,
         config: PortsConfig,
         resting: Timed[Resting] | None = None,
-    ) -> tuple[Sight, Ports]:
+    ) -> tuple[DetectorInput, Ports]:
         """Return what a poll saw, for detectors and for display.
 
         resting: of a large table that was read in part, the rest.
@@ -53,21 +53,21 @@ class PortMonitor:
         self._listened = listened.seen_in_part(table) if resting else listened.seen(table)
         listening = listeners(table)
         self.drops = self.drops.seen(listening)
-        by_role = roles(table, self._listened, port_range)
-        groups = counts.by_role_and_port(table, by_role)
+        by_direction = directions(table, self._listened, port_range)
+        groups = counts.by_direction_and_port(table, by_direction)
         if resting is None:
-            ephemeral = ephemeral_ports(table, by_role, port_range, limits.time_wait_reuse)
+            ephemeral = ephemeral_ports(table, by_direction, port_range, limits.time_wait_reuse)
             self._forecast = self._forecast.seen(ephemeral, now)
             self.resting = None
             if self._paced and len(table) >= LARGE:
-                self.resting = Timed(Resting.of(table, by_role, groups, ephemeral), at)
+                self.resting = Timed(Resting.of(table, by_direction, groups, ephemeral), at)
         else:
             groups, ephemeral = resting.value.groups_with(groups), resting.value.ephemeral
-        sight = Sight(
+        sight = DetectorInput(
             netns=self._netns,
             now=now,
             table=table,
-            roles=by_role,
+            directions=by_direction,
             listen_queues=listen_queues(listening),
             ephemeral=ephemeral,
             exhaustion_seconds=self._forecast.exhaustion_seconds(ephemeral.usable),
@@ -75,9 +75,9 @@ class PortMonitor:
         )
         return sight, self._displayed(groups, sight, config)
 
-    def _displayed(self, groups: Groups, sight: Sight, config: PortsConfig) -> Ports:
-        folded, self._series = self._series.fold(groups, sight.now, config.top, config.always)
-        shown = {group.key.port for group in folded.groups if group.key.role == "listener"}
+    def _displayed(self, groups: Groups, sight: DetectorInput, config: PortsConfig) -> Ports:
+        folded, self._series = self._series.fold(groups, sight.now, config.top, config.always_shown)
+        shown = {group.key.port for group in folded.groups if group.key.direction == "inbound"}
         # A queue that fills is shown however few sockets its port has.
         shown |= {queue.port for queue in sight.listen_queues if 2 * queue.length > queue.limit}
         return Ports(

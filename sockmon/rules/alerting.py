@@ -145,10 +145,10 @@ def _plain_series(t: Thresholds, selector: Selector) -> Mapping[str, tuple[str, 
     # conntrack's limit of 0 means that there is none; the others' leave nothing to compare with.
     time_wait = _share(of("sockmon_time_wait_buckets"), of("sockmon_time_wait_buckets_limit"))
     overflows = _found("time_wait_pressure", selector, severity="critical")
-    usable = of("sockmon_ephemeral_ports")
-    ports = _share(of("sockmon_ephemeral_ports_used_max"), usable)
+    usable = of("sockmon_ephemeral_ports_usable")
+    ports = _share(of("sockmon_ephemeral_ports_used_by_busiest_destination"), usable)
     exhaustion = of("sockmon_ephemeral_ports_exhaustion_seconds")
-    queue, queue_limit = of("sockmon_listen_queue_sockets"), of("sockmon_listen_queue_limit")
+    queue, queue_limit = of("sockmon_accept_queue_connections"), of("sockmon_accept_queue_limit")
     orphans = _share(of("sockmon_orphan_sockets"), of("sockmon_orphan_sockets_limit"))
     memory = f"{of('sockmon_tcp_memory_bytes')}\n/ ignoring (level) "
     memory_limit = "sockmon_tcp_memory_limit_bytes"

@@ -60,7 +60,7 @@ DETECTED: Mapping[str, Text] = {
         "the application must close them before it runs out of file descriptors.",
         warning=(
             "Stale: {{ $value | humanize }} sockets of {{ $labels.owner }}, "
-            "{{ $labels.role }} port {{ $labels.port }}."
+            "{{ $labels.direction }} port {{ $labels.port }}."
         ),
     ),
     "time_wait_pressure": _detected(

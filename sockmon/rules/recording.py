@@ -37,8 +37,8 @@ def _rules(selector: Selector) -> Iterator[Rule]:
         f"sum by (cluster, event, job) (rate({of('sockmon_tcp_events_total')}[5m]))",
     )
     yield _rule(
-        "cluster_job_port:sockmon_listen_drops:rate5m",
-        f"sum by (cluster, job, port) (rate({of('sockmon_listen_drops_total')}[5m]))",
+        "cluster_job_port:sockmon_accept_queue_drops:rate5m",
+        f"sum by (cluster, job, port) (rate({of('sockmon_accept_queue_drops_total')}[5m]))",
     )
     yield from _limits(selector)
     yield from _verdicts(selector)
@@ -52,12 +52,12 @@ def _sockets(selector: Selector) -> Iterator[Rule]:
         f"sum by (cluster, job, protocol, state) ({of('sockmon_sockets')})",
     )
     yield _rule(
-        "cluster_job_port_role_state:sockmon_port_sockets:sum",
-        f"sum by (cluster, job, port, role, state) ({of('sockmon_port_sockets')})",
+        "cluster_job_port_direction_state:sockmon_port_sockets:sum",
+        f"sum by (cluster, job, port, direction, state) ({of('sockmon_port_sockets')})",
     )
     yield _rule(
-        "cluster_job_port_role:sockmon_close_wait_stale_sockets:sum",
-        f"sum by (cluster, job, port, role) ({stale})",
+        "cluster_job_port_direction:sockmon_close_wait_stale_sockets:sum",
+        f"sum by (cluster, job, port, direction) ({stale})",
     )
     yield _rule(
         "cluster_job_owner:sockmon_close_wait_stale_sockets:sum",
@@ -72,7 +72,10 @@ def _sockets(selector: Selector) -> Iterator[Rule]:
 def _limits(selector: Selector) -> Iterator[Rule]:
     """Shares of the worst namespace of all hosts, 0 to 1: each has limits of its own."""
     of = selector.of
-    ports, used = of("sockmon_ephemeral_ports"), of("sockmon_ephemeral_ports_used_max")
+    ports, used = (
+        of("sockmon_ephemeral_ports_usable"),
+        of("sockmon_ephemeral_ports_used_by_busiest_destination"),
+    )
     # Where bind() holds every port none is left: a share of 1.
     yield _rule(
         "cluster_job:sockmon_ephemeral_ports_used:max",

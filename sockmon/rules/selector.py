@@ -23,7 +23,7 @@ _NO_TARGETS = frozenset(
         "protocol",
         "family",
         "state",
-        "role",
+        "direction",
         "port",
         "owner",
         "detector",

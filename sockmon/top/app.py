@@ -16,18 +16,18 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from sockmon.client.snapshot import LookError
+from sockmon.client.snapshot import FetchError
 from sockmon.top import keys
 from sockmon.top.kernel_source import Source
 from sockmon.top.keys import Layout, ViewState
-from sockmon.top.lines import ASCII, Ink, Line, Size, Span, ascii_only
+from sockmon.top.lines import ASCII, Line, Size, Span, TextStyle, ascii_only
 from sockmon.top.refresh import Feed, News
 from sockmon.top.scene import Scene, Sighting
 from sockmon.top.terminal import Terminal
 from sockmon.top.view import frame
 
 #: The sixteen colours of which every terminal has its own shades, on its own ground.
-_COLOURS: Mapping[Ink, Style] = {
+_COLOURS: Mapping[TextStyle, Style] = {
     "plain": Style(),
     "faint": Style(dim=True),
     "bold": Style(bold=True),
@@ -38,14 +38,14 @@ _COLOURS: Mapping[Ink, Style] = {
     "critical": Style(color="red", bold=True),
     "unknown": Style(color="magenta", bold=True),
 }
-_BANNERS: Mapping[Ink, Style] = {
+_BANNERS: Mapping[TextStyle, Style] = {
     "key": Style(color="black", bgcolor="cyan"),
     "well": Style(color="black", bgcolor="green", bold=True),
     "warning": Style(color="black", bgcolor="yellow", bold=True),
     "critical": Style(color="bright_white", bgcolor="red", bold=True),
     "unknown": Style(color="bright_white", bgcolor="magenta", bold=True),
 }
-_WITHOUT_COLOURS: Mapping[Ink, Style] = {
+_WITHOUT_COLOURS: Mapping[TextStyle, Style] = {
     ink: Style(bold=style.bold, dim=style.dim) for ink, style in _COLOURS.items()
 }
 _TICK_SECONDS = 1.0
@@ -128,7 +128,7 @@ class Top(App[int]):
         news = message.news
         if isinstance(news, Sighting):
             self._scene = self._scene.saw(news)
-        elif isinstance(news, LookError):
+        elif isinstance(news, FetchError):
             self._scene = self._scene.lost(str(news))
         else:
             raise news

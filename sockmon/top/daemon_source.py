@@ -5,8 +5,8 @@ from typing import Any
 
 from sockmon.alert.labels import alert_name
 from sockmon.client.http import Asking
-from sockmon.client.parse import ForeignError, read
-from sockmon.client.snapshot import LookError, Snapshot
+from sockmon.client.parse import InvalidResponseError, read
+from sockmon.client.snapshot import FetchError, Snapshot
 from sockmon.model.counts import StateCounts
 from sockmon.model.finding import Finding, FindingKey
 from sockmon.model.moment import Moment
@@ -23,7 +23,7 @@ _BUSIEST = (
     "A daemon tells the busiest destinations of its host's own connections, and no other peers. "
     "To see them all, run sockmon top on its host without --url."
 )
-_NOT_THERE = (LookError, LookupError, TypeError, ValueError, AttributeError, OverflowError)
+_NOT_THERE = (FetchError, LookupError, TypeError, ValueError, AttributeError, OverflowError)
 
 _Identity = tuple[str | None, ...]
 
@@ -43,8 +43,8 @@ class Daemon:
         document, received = self._asking.get("/api/v1/observation")
         try:
             snapshot = read(document, received)
-        except ForeignError as error:
-            raise LookError(f"its answer makes no sense to this version: {error}") from error
+        except InvalidResponseError as error:
+            raise FetchError(f"its answer makes no sense to this version: {error}") from error
         past = () if was_there else self._past(snapshot, received)
         self._was_there = True
         since = self._since(snapshot, received)
@@ -117,7 +117,7 @@ def _begun(document: Mapping[str, Any]) -> dict[_Identity, float]:
     begun: dict[_Identity, float] = {}
     for alert in document["alerts"]:
         labels = alert["labels"]
-        names = ("alertname", "netns", "role", "port", "owner")
+        names = ("alertname", "netns", "direction", "port", "owner")
         identity = tuple(labels.get(name) for name in names)
         begun[identity] = min(float(alert["since"]), begun.get(identity, float("inf")))
     return begun
@@ -127,5 +127,5 @@ def _identities(finding: Finding) -> tuple[_Identity, ...]:
     """What its alert may be known by: not all are told apart by owner, though they have one."""
     subject = finding.subject
     port = None if subject.port is None else str(subject.port)
-    place = alert_name(finding.detector), finding.netns, subject.role, port
+    place = alert_name(finding.detector), finding.netns, subject.direction, port
     return (*place, None), (*place, subject.owner)

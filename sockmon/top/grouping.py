@@ -52,7 +52,7 @@ def _without(rows: Grouped, at: int) -> Grouped:
 def _by_port(snapshot: Snapshot) -> Grouped:
     note = f"{snapshot.folded} smaller groups are in other" if snapshot.folded else None
     rows = snapshot.ports.value if snapshot.ports else ()
-    return told_apart(Grouped("port", ("PORT", "ROLE", NETNS), rows, note), snapshot)
+    return told_apart(Grouped("port", ("PORT", "DIRECTION", NETNS), rows, note), snapshot)
 
 
 def _by_netns(snapshot: Snapshot) -> Grouped:

@@ -16,12 +16,12 @@ from sockmon.model.observation import Observation
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.poll import count
 from sockmon.poll.count import Counted
-from sockmon.poll.poller import Monitor
+from sockmon.poll.poller import Poller
 from sockmon.settings import Config
 from sockmon.top.grouping import grouped, several
 from sockmon.top.scene import By, Grouped, Sighting
 
-#: So many (role, port) groups are told apart, so that a filter finds any that matters.
+#: So many (direction, port) groups are told apart, so that a filter finds any that matters.
 _PORTS = 1000
 #: ... and so many in each of the other namespaces.
 _PORTS_ELSEWHERE = 50
@@ -37,7 +37,7 @@ class Source(Protocol):
     where: str
 
     def look(self, by: By) -> Sighting:
-        """Look once, and group by something; raises LookError."""
+        """Look once, and group by something; raises FetchError."""
 
     def stop(self) -> None:
         """Cut a look short that another thread is taking: what it brings is not wanted."""
@@ -61,11 +61,11 @@ class Kernel:
         ports = replace(
             config.ports,
             top=max(config.ports.top, _PORTS),
-            top_elsewhere=max(config.ports.top_elsewhere, _PORTS_ELSEWHERE),
+            top_per_namespace=max(config.ports.top_per_namespace, _PORTS_ELSEWHERE),
         )
         self._config = replace(config, ports=ports)
-        hurried = replace(config.poll, budget=_FIRST_BUDGET)
-        self._monitor = Monitor(self._source, replace(self._config, poll=hurried))
+        hurried = replace(config.poll, cpu_budget=_FIRST_BUDGET)
+        self._monitor = Poller(self._source, replace(self._config, poll=hurried))
 
     def look(self, by: By) -> Sighting:
         """Poll; what the kernel refuses is among the snapshot's failures.

@@ -10,14 +10,16 @@ from rich.cells import cell_len, set_cell_size
 from sockmon.text import one_line
 
 #: What a text is, not how it looks: the terminal's side knows colours, or has none.
-Ink = Literal["plain", "faint", "bold", "title", "key", "well", "warning", "critical", "unknown"]
+TextStyle = Literal[
+    "plain", "faint", "bold", "title", "key", "well", "warning", "critical", "unknown"
+]
 
 
 class Span(NamedTuple):
     """A text in one ink; on a banner, the ink is the ground."""
 
     text: str
-    ink: Ink = "plain"
+    ink: TextStyle = "plain"
     banner: bool = False
 
 
@@ -107,7 +109,7 @@ def heading(title: str, hint: str, width: int, glyphs: Glyphs) -> Line:
     return fitted([before, Span(glyphs.rule * between, "faint"), after], width)
 
 
-def wrapped(text: str, width: int, ink: Ink = "plain", indent: str = "") -> list[Line]:
+def wrapped(text: str, width: int, ink: TextStyle = "plain", indent: str = "") -> list[Line]:
     """Break a text into lines; what follows the first is indented."""
     rows = wrap(one_line(text), max(1, width), subsequent_indent=indent, break_on_hyphens=False)
     return [fitted([Span(row, ink)], width) for row in rows]

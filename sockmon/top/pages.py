@@ -8,7 +8,7 @@ from sockmon.alert.labels import alert_name, runbook_url
 from sockmon.detect.finding_text import sentences
 from sockmon.model.finding import Finding
 from sockmon.top.keys import Frame, Layout, ViewState
-from sockmon.top.lines import Glyphs, Ink, Line, Size, Span, fitted, heading
+from sockmon.top.lines import Glyphs, Line, Size, Span, TextStyle, fitted, heading
 from sockmon.top.panels import lasting
 from sockmon.top.scene import Scene, Sighting
 
@@ -28,8 +28,8 @@ HELP = (
 )
 _NOTES = (
     (
-        "A port is the listener's for connections that came in (role listener), the remote one "
-        "for those this host made (role remote). Every socket is counted once."
+        "A port is the listener's for connections that came in (direction inbound), the remote one "
+        "for those this host made (direction outbound). Every socket is counted once."
     ),
     "Rows with ! or !! are what a finding of severity warning or critical is about.",
     "Other network namespaces than the host's own take poll.namespaces: all, or --namespaces all.",
@@ -41,7 +41,7 @@ _NOTES = (
     "for 2m+: the finding is older than this view.",
     "owner -: the kernel alone holds it (TIME_WAIT), or the process is hidden from this user.",
 )
-_INKS: dict[str, Ink] = {"summary": "bold", "advice": "plain", "fact": "plain"}
+_INKS: dict[str, TextStyle] = {"summary": "bold", "advice": "plain", "fact": "plain"}
 
 
 def finding_page(

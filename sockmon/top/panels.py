@@ -7,7 +7,7 @@ from sockmon.model.counts import StateCounts
 from sockmon.model.finding import Finding
 from sockmon.model.names import HOST
 from sockmon.model.states import TcpState
-from sockmon.top.lines import Glyphs, Ink, Line, Span, fitted, left, right, spread, wrapped
+from sockmon.top.lines import Glyphs, Line, Span, TextStyle, fitted, left, right, spread, wrapped
 from sockmon.top.scene import Scene, placed, shortly
 from sockmon.top.table import holder, number
 from sockmon.top.trend import Since, Trend
@@ -62,7 +62,7 @@ def _headline(
     scene: Scene, number: int, finding: Finding, netns: str, width: int, now: float
 ) -> Line:
     subject = finding.subject
-    where = "" if subject.port is None else f"{subject.role} {subject.port}"
+    where = "" if subject.port is None else f"{subject.direction} {subject.port}"
     age = Span(lasting(scene, finding, now))
     if width < _NARROW:
         what = f"{number} {netns}{finding.detector} {where}"
@@ -114,7 +114,7 @@ def _state(
 ) -> list[Span]:
     count = counts[state]
     history = [None if was is None else was[state] for was in past]
-    ink: Ink = "plain" if count else "faint"
+    ink: TextStyle = "plain" if count else "faint"
     return [
         Span(f" {left(state.label, 11)} ", ink),
         Span(right(number(count), 7), ink),
@@ -160,7 +160,7 @@ def limits(levels: Iterable[Level], width: int, *, alone: bool = False) -> Line:
         text = f"{name} {number(level.used)}/{number(level.limit)}"
         if len(text) > room:
             break
-        ink: Ink = "warning" if _fullness(level) >= _FULL_ENOUGH else "plain"
+        ink: TextStyle = "warning" if _fullness(level) >= _FULL_ENOUGH else "plain"
         line += [Span(text, ink), Span("   ")]
         room -= len(text) + 3
     return fitted(line, width)

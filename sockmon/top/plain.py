@@ -4,7 +4,7 @@ import queue
 import sys
 import time
 
-from sockmon.client.snapshot import LookError
+from sockmon.client.snapshot import FetchError
 from sockmon.top.kernel_source import Source
 from sockmon.top.keys import ViewState
 from sockmon.top.lines import ASCII, Size, ascii_only, plain_text
@@ -24,7 +24,7 @@ def run(source: Source, interval: float | None) -> int:
         news = heard.get()
         if isinstance(news, Sighting):
             scene = scene.saw(news)
-        elif isinstance(news, LookError):
+        elif isinstance(news, FetchError):
             scene = scene.lost(str(news))
         else:
             raise news

@@ -4,14 +4,14 @@ import threading
 import time
 from collections.abc import Callable
 
-from sockmon.client.snapshot import LookError
+from sockmon.client.snapshot import FetchError
 from sockmon.top.kernel_source import Source
 from sockmon.top.scene import SHORTEST_INTERVAL, By, Sighting
 
 #: However busy the source, looks leave a pause.
 _SHORTEST_PAUSE_SECONDS = 0.1
 
-News = Sighting | LookError | BaseException
+News = Sighting | FetchError | BaseException
 
 
 class Feed:
@@ -60,7 +60,7 @@ class Feed:
             self._wanted.clear()
             try:
                 sighting = self._source.look(self._by)
-            except LookError as error:
+            except FetchError as error:
                 self._tell(error)
             else:
                 self._tell(sighting)

@@ -11,7 +11,7 @@ from sockmon.model.finding import SEVERITIES, Finding, Severity
 from sockmon.model.states import TcpState
 from sockmon.text import one_line
 from sockmon.top.keys import TOTAL, ViewState
-from sockmon.top.lines import Glyphs, Ink, Line, Span, cut_amid, fitted, left, right
+from sockmon.top.lines import Glyphs, Line, Span, TextStyle, cut_amid, fitted, left, right
 from sockmon.top.scene import Grouped, shortly
 
 OTHER = "OTHER"
@@ -33,12 +33,12 @@ _STATES = {
 }
 _NUMBER = 7  # cells of 999,999
 _MARK = 3
-_FIXED = {"PORT": 5, "ROLE": 8}
+_FIXED = {"PORT": 5, "DIRECTION": 9}
 _KEY_LEAST = 8
 _NETNS_LEAST, _NETNS_MOST = 12, 16  # beside other names; cells of netns-4026531840
 _ROOMY = 64
 _KEY_SHARE = 0.45  # of the width, at most, for a column that has no width of its own
-_MARKS: Mapping[Ink, str] = {"warning": " ! ", "critical": "!! ", "unknown": " ? "}
+_MARKS: Mapping[TextStyle, str] = {"warning": " ! ", "critical": "!! ", "unknown": " ? "}
 
 
 class _Column(NamedTuple):
@@ -96,7 +96,7 @@ class Table:
     def line(self, row: Row, glyphs: Glyphs) -> Line:
         """Return one row's line."""
         blame = self._blamed.get(row.cells)
-        ink: Ink = blame.severity if blame else "unknown" if row.degraded else "plain"
+        ink: TextStyle = blame.severity if blame else "unknown" if row.degraded else "plain"
         chosen = row.cells[0] == self._chosen
         mark = _MARKS.get(ink, " " * _MARK)
         spans = [Span(f">{mark.strip():2}" if chosen else mark, ink)]
@@ -110,7 +110,7 @@ class Table:
         line = fitted(spans, self._width)
         if not chosen:
             return line
-        ground: Ink = "key" if ink == "plain" else ink
+        ground: TextStyle = "key" if ink == "plain" else ink
         return tuple(Span(span.text, ground, banner=True) for span in line)
 
     def _matches(self, row: Row, words: Iterable[str]) -> bool:
@@ -164,7 +164,7 @@ def _blamed(grouped: Grouped, findings: Iterable[Finding]) -> dict[tuple[str, ..
         names = [f"{one_line(process.name)}[{process.pid}]" for process in people]
         blame = _Blame(finding.severity, " ".join([*names, holder(finding)]))
         if grouped.by == "port" and finding.subject.port is not None:
-            cells = str(finding.subject.port), str(finding.subject.role), finding.netns
+            cells = str(finding.subject.port), str(finding.subject.direction), finding.netns
             blamed[cells[: len(grouped.columns)]] = blame
         elif grouped.by == "netns":
             blamed[(finding.netns,)] = blame
@@ -214,7 +214,7 @@ def _placed(column: _Column, text: str) -> str:
 
 
 def _is_number(column: _Column) -> bool:
-    return column.name not in ("ROLE", "NETNS", "OWNER", "PEER")
+    return column.name not in ("DIRECTION", "NETNS", "OWNER", "PEER")
 
 
 def _natural(text: str) -> tuple[tuple[bool, int, str], ...]:

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from sockmon.alert.records import shown
 from sockmon.export import alerts, json, metrics
 from sockmon.web import assets
-from sockmon.web.daemon_status import Board
+from sockmon.web.daemon_status import LatestObservation
 from sockmon.web.events import EventsEndpoint
 from sockmon.web.history import HistoryEndpoint
 from sockmon.web.security.access import Guard
@@ -28,7 +28,9 @@ _OPENMETRICS = "application/openmetrics-text"
 _RENDERED_FOR_SECONDS = 1.0
 
 
-def create_app(board: Board, policy: Callable[[], Policy] = lambda: NO_DEMANDS) -> Starlette:
+def create_app(
+    board: LatestObservation, policy: Callable[[], Policy] = lambda: NO_DEMANDS
+) -> Starlette:
     """Build the application around the board; `policy` tells what is demanded of clients."""
     app = Starlette(
         routes=[
@@ -49,7 +51,7 @@ def create_app(board: Board, policy: Callable[[], Policy] = lambda: NO_DEMANDS) 
 
 
 class _BoardCollector(Collector):
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: LatestObservation) -> None:
         self._board = board
 
     def collect(self) -> Iterator[Metric]:
@@ -61,7 +63,7 @@ class _BoardCollector(Collector):
 class _MetricsEndpoint:
     """/metrics in text or OpenMetrics, compressed or not, rendered at most once a second each."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: LatestObservation) -> None:
         self._board = board
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_BoardCollector(board))
@@ -104,7 +106,7 @@ def _health(why_not: Callable[[], str | None], word: str) -> Callable[[Request],
     return endpoint  # type: ignore[return-value]
 
 
-def _observation(board: Board) -> Callable[[Request], Response]:
+def _observation(board: LatestObservation) -> Callable[[Request], Response]:
     async def endpoint(request: Request) -> Response:
         if not request.query_params.keys() <= {"netns"}:
             return JSONResponse({"error": "unknown parameter: expected netns"}, status_code=400)
@@ -119,7 +121,7 @@ def _observation(board: Board) -> Callable[[Request], Response]:
     return endpoint  # type: ignore[return-value]
 
 
-def _alerts(board: Board) -> Callable[[Request], Response]:
+def _alerts(board: LatestObservation) -> Callable[[Request], Response]:
     async def endpoint(_: Request) -> Response:
         return JSONResponse({"alerts": shown(board.alerting.alerts)})
 

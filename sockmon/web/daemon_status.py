@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from sockmon.export.alerts import AlertingStatus
 from sockmon.export.metrics import Build, Reload
-from sockmon.history.snapshot import Past
+from sockmon.history.snapshot import HistorySnapshot
 from sockmon.model.observation import STALE_AFTER_INTERVALS, Observation
 
 
 @dataclass(slots=True)
-class Board:
+class LatestObservation:
     """The last observation and how the daemon fares; `clock` gives monotonic seconds.
 
     host: what this host calls itself.
@@ -26,7 +26,7 @@ class Board:
     host: str = ""
     observation: Observation | None = None
     alerting: AlertingStatus = field(default_factory=AlertingStatus)
-    past: Callable[[], Past | None] = lambda: None
+    past: Callable[[], HistorySnapshot | None] = lambda: None
     _posted: asyncio.Event = field(default_factory=asyncio.Event)
 
     def post(self, observation: Observation, alerting: AlertingStatus) -> None:

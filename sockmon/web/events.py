@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from sockmon.export import page
-from sockmon.web.daemon_status import Board
+from sockmon.web.daemon_status import LatestObservation
 
 #: So many may listen at a time: few enough to leave connections for all others.
 STREAMS = 64
@@ -38,7 +38,7 @@ _HEADERS = [
 class EventsEndpoint:
     """An ASGI application of this one path."""
 
-    def __init__(self, board: Board, streams: int = STREAMS) -> None:
+    def __init__(self, board: LatestObservation, streams: int = STREAMS) -> None:
         self._board = board
         self._free = streams
         self._rendered_of: object = None

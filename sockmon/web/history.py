@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from sockmon.export.history import history
 from sockmon.history.sample import SLOTS
 from sockmon.history.snapshot import SPANS, Range
-from sockmon.web.daemon_status import Board
+from sockmon.web.daemon_status import LatestObservation
 
 #: Different answers that are kept until the next poll: pages all ask for the same few.
 _ANSWERS_KEPT = 4
@@ -36,7 +36,7 @@ class HistoryEndpoint:
     What it answers: export/history.py.
     """
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: LatestObservation) -> None:
         self._board = board
         self._rendering = asyncio.Lock()
         self._of: object = None

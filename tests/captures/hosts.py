@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from tests.lab import AddressKind, Held, NetNs, Role, experiments, linked, states
+from tests.lab import AddressKind, Direction, Held, NetNs, experiments, linked, states
 from tests.running import running_daemon
 
 # Past close_wait_leak's `stale_after`, and the orphaned FIN_WAIT2 at the clients' end has gone.
@@ -95,7 +95,7 @@ HOSTS: Mapping[str, HostMaker] = {
     "leaking-process": _leaking_process,
     "orderly-close": partial(_alone, partial(experiments.orderly_close, count=12)),
     "server-closes-first": partial(
-        _alone, partial(states.time_wait, count=12, closed_first_by=Role.LISTENER)
+        _alone, partial(states.time_wait, count=12, closed_first_by=Direction.INBOUND)
     ),
     "half-close": partial(_alone, partial(experiments.half_close, count=12)),
     "fin-wait2": partial(_alone, partial(states.fin_wait2, count=12)),

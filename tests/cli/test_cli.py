@@ -65,11 +65,13 @@ def test_every_key_counts_every_socket_once(sockmon: Run, key: str) -> None:
 
 
 def test_keys_combine(sockmon: Run) -> None:
-    status, out, _ = sockmon("count", "--by", "role,port,state,family,peer", "--format", "json")
+    status, out, _ = sockmon(
+        "count", "--by", "direction,port,state,family,peer", "--format", "json"
+    )
     assert status == 0
     groups = json.loads(out)["groups"]
     assert all(
-        set(group) == {"role", "port", "state", "family", "peer", "count"} for group in groups
+        set(group) == {"direction", "port", "state", "family", "peer", "count"} for group in groups
     )
     assert [group["count"] for group in groups] == sorted(
         (group["count"] for group in groups), reverse=True
@@ -107,7 +109,7 @@ def test_formats_tell_the_same(sockmon: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("count", "--by", "colour"), "'colour' is none of state, port, role"),
+        (("count", "--by", "colour"), "'colour' is none of state, port, direction"),
         (("count", "--by", "state,state"), "names a key twice"),
         (("count", "--by", ""), "is none of"),
         (("count", "--state", "open"), "'open' is none of established"),

@@ -90,7 +90,7 @@ def look(text: str) -> str:
 
 @pytest.mark.parametrize("names", ["sockmon", "ss", "netstat"])
 def test_count_marks_what_waits_for_its_application_and_nothing_else(names: str) -> None:
-    shown = colours(on_terminal("count", "--names", names, "--by", "state,role"))
+    shown = colours(on_terminal("count", "--state-names", names, "--by", "state,direction"))
     marked = {line.split()[0].lower() for line, colour in shown.items() if "brown" in colour}
     assert {re.sub("[-_]", "", state) for state in marked} == {"closewait"}
     assert {line.split()[0] for line, colour in shown.items() if colour == "default bold"} == {
@@ -101,7 +101,9 @@ def test_count_marks_what_waits_for_its_application_and_nothing_else(names: str)
 
 @pytest.mark.parametrize("names", ["sockmon", "ss", "netstat"])
 def test_a_name_that_is_no_state_is_not_marked(names: str) -> None:
-    shown = colours(on_terminal("count", "--state", "close_wait", "--by", "port", "--names", names))
+    shown = colours(
+        on_terminal("count", "--state", "close_wait", "--by", "port", "--state-names", names)
+    )
     assert {colour for line, colour in shown.items() if line[:1].isdigit()} == {"default"}
 
 

@@ -101,7 +101,7 @@ SHELLS = [
         ("sockmon count --by state,po", {"port"}),
         ("sockmon count --state clos", {"close", "close_wait", "closing"}),
         ("sockmon count --family ", {"4", "6"}),
-        ("sockmon count --names s", {"sockmon", "ss"}),
+        ("sockmon count --state-names s", {"sockmon", "ss"}),
         ("sockmon count --state close_wait --format ", {"table", "json", "csv", "plain"}),
         ("sockmon doctor --color ", {"auto", "always", "never"}),
     ],

@@ -72,7 +72,7 @@ def test_a_mistake_costs_one_line(arguments: tuple[str, ...], says: str) -> None
 
 def test_a_command_by_hand_does_not_ask_the_daemons_helper(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
-    config.write_text("poll: {namespaces: all, helper: /nowhere/socket}")
+    config.write_text("poll: {namespaces: all, netns_helper_socket: /nowhere/socket}")
     status, told = sockmon("count", f"--config={config}", "--by=netns")
     assert status == 0
     assert "/nowhere" not in told
@@ -81,7 +81,7 @@ def test_a_command_by_hand_does_not_ask_the_daemons_helper(tmp_path: Path) -> No
 @pytest.mark.parametrize("helper", ["run/socket", "''", "5"])
 def test_the_key_takes_an_absolute_path(tmp_path: Path, helper: str) -> None:
     config = tmp_path / "config.yaml"
-    config.write_text(f"poll: {{helper: {helper}}}")
+    config.write_text(f"poll: {{netns_helper_socket: {helper}}}")
     status, told = sockmon("check-config", str(config))
     assert status == 1
-    assert f"{config}:1: poll.helper" in told
+    assert f"{config}:1: poll.netns_helper_socket" in told

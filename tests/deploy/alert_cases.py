@@ -97,13 +97,13 @@ def _shares(
     return case("warning", shares[0], says[0]), case("critical", shares[1], says[1])
 
 
-_STALE = f'{_NETNS},role="listener",port="80",owner="nginx.service"'
+_STALE = f'{_NETNS},direction="inbound",port="80",owner="nginx.service"'
 _QUEUE = f'{_NETNS},port="80"'
 _PORTS = "The busiest destination holds {} of the usable ports."
 _BUCKETS = f"sockmon_time_wait_buckets{{{_NETNS}}}"
 _BUCKETS_LIMIT = f"sockmon_time_wait_buckets_limit{{{_NETNS}}}"
-_USED_MAX = f"sockmon_ephemeral_ports_used_max{{{_NETNS}}}"
-_USABLE = f"sockmon_ephemeral_ports{{{_NETNS}}}"
+_USED_MAX = f"sockmon_ephemeral_ports_used_by_busiest_destination{{{_NETNS}}}"
+_USABLE = f"sockmon_ephemeral_ports_usable{{{_NETNS}}}"
 _EXHAUSTION = f"sockmon_ephemeral_ports_exhaustion_seconds{{{_NETNS}}}"
 
 CASES: tuple[Case, ...] = (
@@ -111,8 +111,8 @@ CASES: tuple[Case, ...] = (
         alert="SockmonCloseWaitLeak",
         severity="warning",
         series={f"sockmon_close_wait_stale_sockets{{{_STALE}}}": (0, 1200, 9)},
-        says="Stale: 1.2k sockets of nginx.service, listener port 80.",
-        labels={**_IN_NETNS, "role": "listener", "port": "80", "owner": "nginx.service"},
+        says="Stale: 1.2k sockets of nginx.service, inbound port 80.",
+        labels={**_IN_NETNS, "direction": "inbound", "port": "80", "owner": "nginx.service"},
     ),
     _found("SockmonCloseWaitLeak", "close_wait_leak")[1],
     *_shares(
@@ -161,8 +161,8 @@ CASES: tuple[Case, ...] = (
         alert="SockmonAcceptQueue",
         severity="warning",
         series={
-            f"sockmon_listen_queue_sockets{{{_QUEUE}}}": (0, 102, 101),
-            f"sockmon_listen_queue_limit{{{_QUEUE}}}": (127, 127, 127),
+            f"sockmon_accept_queue_connections{{{_QUEUE}}}": (0, 102, 101),
+            f"sockmon_accept_queue_limit{{{_QUEUE}}}": (127, 127, 127),
         },
         says="Waiting: 102 connections to port 80.",
         labels={**_IN_NETNS, "port": "80"},

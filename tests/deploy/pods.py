@@ -99,7 +99,7 @@ def child_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
 
 
-class Neighbour(NetNs):
+class OtherNamespace(NetNs):
     """A namespace whose programs belong to a unit and to a user of their own.
 
     among: what makes them processes of a node.

@@ -10,7 +10,9 @@ from tests.machine import Machine
 UNIT = "shop.service"
 
 #: Makes sockmon ask the helper, ten times a second.
-CONFIG = "poll: {interval: 100ms, namespaces: all, helper: /run/sockmon-netns/socket}\n"
+CONFIG = (
+    "poll: {interval: 100ms, namespaces: all, netns_helper_socket: /run/sockmon-netns/socket}\n"
+)
 
 _LISTEN = "import signal, socket; kept = socket.create_server(('127.0.0.1', 80)); signal.pause()"
 

@@ -20,7 +20,7 @@ from tests.deploy import shop
 from tests.deploy.debian import package
 from tests.machine import Machine, booted
 
-ROLE = REPOSITORY / "deploy" / "ansible"
+DIRECTION = REPOSITORY / "deploy" / "ansible"
 CONFIG = "/etc/sockmon/sockmon.yaml"
 
 #: Of a password that nobody knows.
@@ -134,7 +134,7 @@ def binds(wheels: Path) -> dict[Path, str]:
     assert ansible.origin is not None
     return {
         Path(ansible.origin).parents[1]: "/ansible",
-        ROLE: "/role",
+        DIRECTION: "/role",
         package(wheels): "/debs/sockmon.deb",
     }
 
@@ -148,7 +148,7 @@ def server(binds: dict[Path, str]) -> Iterator[Server]:
 
 
 def test_ansible_lint_finds_nothing(tmp_path: Path) -> None:
-    shutil.copytree(ROLE, tmp_path / "ansible")
+    shutil.copytree(DIRECTION, tmp_path / "ansible")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         ["ansible-lint", "--offline", "--strict", "--profile=production", "--nocolor"],
@@ -162,12 +162,12 @@ def test_ansible_lint_finds_nothing(tmp_path: Path) -> None:
 
 
 def test_every_variable_is_documented_with_its_default() -> None:
-    role = ROLE / "roles" / "sockmon"
+    role = DIRECTION / "roles" / "sockmon"
     defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text())
     specification = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())
     options = specification["argument_specs"]["main"]["options"]
     assert {name: option["default"] for name, option in options.items()} == defaults
-    readme = (ROLE / "README.md").read_text()
+    readme = (DIRECTION / "README.md").read_text()
     assert set(re.findall(r"^\| `(sockmon_\w+)` \|", readme, re.MULTILINE)) == set(defaults)
 
 

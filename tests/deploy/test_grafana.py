@@ -127,8 +127,6 @@ def test_a_panel_has_unit_and_thresholds(panel: dict[str, Any]) -> None:
         for each in override["properties"]
     ]
     shown = {defaults["unit"]} | {value for name, value in overrides if name == "unit"}
-    if panel["type"] == "heatmap":
-        shown |= {panel["options"]["yAxis"]["unit"], panel["options"]["cellValues"]["unit"]}
     assert shown <= known
     scales = [defaults["thresholds"]] + [v for name, v in overrides if name == "thresholds"]
     for scale in scales:
@@ -157,7 +155,7 @@ def _labels(expression: str) -> set[str]:
     found = re.search(r"\bby \(([^)]*)\)", expression)
     if found:
         return set(re.split(r", ", found[1]))
-    return {"cluster", "job", "instance", "netns", "role", "port", "level"}
+    return {"cluster", "job", "instance", "netns", "direction", "port", "level"}
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,8 @@ DOWN = HOSTS[2]
 RANGE_SECONDS = 60
 
 QUICK = """
-poll: {interval: 250ms, namespaces: %s, top_namespaces: 2, budget: 0.5}
-ports: {top: 3, top_elsewhere: 1}
+poll: {interval: 250ms, namespaces: %s, top_namespaces: 2, cpu_budget: 0.5}
+ports: {top: 3, top_per_namespace: 1}
 detect:
   close_wait_leak: {stale_after: 1s, for: 1s}
   closing_stalled: {stalled_after: 1s, warning_sockets: 2}

@@ -23,7 +23,7 @@ MAN_PAGE = "/usr/local/share/man/man1/sockmon.1"
 FISH = "/usr/local/share/fish/vendor_completions.d/sockmon.fish"
 DROP_INS = "/etc/systemd/system/sockmon.service.d"
 OLDER_TEMPLATE = "# the template of an older version\n"
-EDITED = "ports: {always: [443]}\n"
+EDITED = "ports: {always_shown: [443]}\n"
 #: Written by each change of users, and kept by their programs beside the last one.
 USERS = re.compile(r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-? ")
 INDEX = "http://127.0.0.1:8000"

@@ -23,7 +23,7 @@ from tests.deploy.kustomize import (
     of_kind,
 )
 from tests.deploy.pods import (
-    Neighbour,
+    OtherNamespace,
     cgroup,
     child_of,
     processes_of,
@@ -100,7 +100,7 @@ def test_owners_are_named_as_far_as_the_overlay_goes(
 ) -> None:
     with (
         cgroup(scope("shop")) as unit,
-        Neighbour(unit) as netns,
+        OtherNamespace(unit) as netns,
         experiments.process_killed(netns, count=12) as leaking,
         running_pod(netns, directory, tmp_path) as daemon,
     ):
@@ -142,7 +142,7 @@ def test_a_pods_leak_is_named_and_the_helper_alone_has_the_privilege(
         cgroup(f"cri-containerd-{sandbox}.scope") as of_sandbox,
         NetNs() as node,
         processes_of(node) as among,
-        Neighbour(of_sandbox, among) as of_pod,
+        OtherNamespace(of_sandbox, among) as of_pod,
         experiments.process_killed(of_pod, count=12),
         running_helper(node, directory, tmp_path, among) as helper,
         running_pod(node, directory, tmp_path, among) as daemon,

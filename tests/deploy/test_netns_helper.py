@@ -24,7 +24,7 @@ DROP_IN = "/etc/systemd/system/sockmon.service.d/namespaces.conf"
 EXAMPLE = "/srv/bundle/systemd/sockmon.service.d/namespaces.conf.example"
 SOCKET = "/run/sockmon-netns/socket"
 CONFIG = f"""
-poll: {{interval: 200ms, namespaces: all, helper: {SOCKET}, budget: 1}}
+poll: {{interval: 200ms, namespaces: all, netns_helper_socket: {SOCKET}, cpu_budget: 1}}
 detect:
   close_wait_leak: {{stale_after: 1s, for: 0s, keep_firing_for: 0s}}
 """
@@ -127,7 +127,7 @@ def test_a_namespace_that_ip_netns_has_made_has_its_name(machine: Machine) -> No
         eventually(lambda: "blue" in namespaces(machine), within=20)
         assert value(machine, "sockmon_sockets", netns="blue", state="listen") == 1
     finally:
-        machine.run("systemctl", "stop", "listener")
+        machine.run("systemctl", "stop", "inbound")
         machine.run("ip", "netns", "delete", "blue")
     eventually(lambda: "blue" not in namespaces(machine), within=20)
 

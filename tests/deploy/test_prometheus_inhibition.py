@@ -149,8 +149,8 @@ def test_critical_mutes_warning_of_one_name_host_and_namespace(alertmanager: Tol
     a = {"cluster": "severities", "instance": "a"}
     alertmanager.hears(
         rules(LEAK, "critical", **a),
-        rules(LEAK, "warning", **a, role="listener", port="80", owner="app.service"),
-        rules(LEAK, "warning", **{**a, "netns": "blue"}, role="listener", port="81"),
+        rules(LEAK, "warning", **a, direction="inbound", port="80", owner="app.service"),
+        rules(LEAK, "warning", **{**a, "netns": "blue"}, direction="inbound", port="81"),
         rules(LEAK, "warning", cluster="severities", instance="b"),
         rules(DEAD, "warning", **a),
     )
@@ -194,7 +194,7 @@ def test_when_they_disagree_the_worse_one_is_told(
     alertmanager.hears(
         *(rules(LEAK, severity, **here) for severity in prometheus),
         daemons(LEAK, daemon, **known),
-        # Neighbours, which are told with whatever of this host is not muted.
+        # OtherNamespaces, which are told with whatever of this host is not muted.
         rules(LEAK, "warning", **{**here, "instance": f"{host}-b"}),
         daemons(LEAK, "warning", **{**known, "instance": f"{host}-c"}),
     )
@@ -295,7 +295,7 @@ def test_a_version_that_leaks_in_every_container_is_one_page_that_lists_them(
     pods.append({"instance": "b", "netns": "0123456789ab"})
     for its in pods:
         its["cluster"] = "containers"
-    owned = [{**its, "owner": its["netns"], "role": "listener", "port": "80"} for its in pods]
+    owned = [{**its, "owner": its["netns"], "direction": "inbound", "port": "80"} for its in pods]
     alertmanager.hears(
         *(rules(LEAK, "critical", **its) for its in pods),
         *(rules(LEAK, "warning", **its) for its in owned),

@@ -17,9 +17,9 @@ pytestmark = [pytest.mark.root, pytest.mark.component("prometheus")]
 
 #: Recorded only when something leaks, or drops.
 AT_TIMES = {
-    "cluster_job_port_role:sockmon_close_wait_stale_sockets:sum",
+    "cluster_job_port_direction:sockmon_close_wait_stale_sockets:sum",
     "cluster_job_owner:sockmon_close_wait_stale_sockets:sum",
-    "cluster_job_port:sockmon_listen_drops:rate5m",
+    "cluster_job_port:sockmon_accept_queue_drops:rate5m",
 }
 
 

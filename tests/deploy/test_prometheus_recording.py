@@ -17,8 +17,8 @@ HOST, BLUE = 'netns="host"', 'netns="blue"'
 TCP4 = 'protocol="tcp",family="ipv4",state="established"'
 TCP6 = 'protocol="tcp",family="ipv6",state="established"'
 UDP4 = 'protocol="udp",family="ipv4",state="close"'
-SERVED = 'role="listener",port="80"'
-CALLED = 'role="remote",port="443"'
+SERVED = 'direction="inbound",port="80"'
+CALLED = 'direction="outbound",port="443"'
 LEFT = 'protocol="tcp",state="close_wait"'
 APP = 'owner="app.service"'
 
@@ -52,14 +52,14 @@ FLEET = {
     f"sockmon_close_wait_oldest_seconds{{{B},{HOST}}}": "9000x20 stale",
     f"sockmon_close_wait_oldest_seconds{{{C},{HOST}}}": "0x60",
     # Limits: on c bind() holds every port, and no TIME_WAIT is kept.
-    f"sockmon_ephemeral_ports_used_max{{{A},{HOST}}}": "50x60",
-    f"sockmon_ephemeral_ports{{{A},{HOST}}}": "200x60",
-    f"sockmon_ephemeral_ports_used_max{{{A},{BLUE}}}": "10x60",
-    f"sockmon_ephemeral_ports{{{A},{BLUE}}}": "100x60",
-    f"sockmon_ephemeral_ports_used_max{{{B},{HOST}}}": "99x20 stale",
-    f"sockmon_ephemeral_ports{{{B},{HOST}}}": "100x20 stale",
-    f"sockmon_ephemeral_ports_used_max{{{C},{HOST}}}": "0x60",
-    f"sockmon_ephemeral_ports{{{C},{HOST}}}": "0x60",
+    f"sockmon_ephemeral_ports_used_by_busiest_destination{{{A},{HOST}}}": "50x60",
+    f"sockmon_ephemeral_ports_usable{{{A},{HOST}}}": "200x60",
+    f"sockmon_ephemeral_ports_used_by_busiest_destination{{{A},{BLUE}}}": "10x60",
+    f"sockmon_ephemeral_ports_usable{{{A},{BLUE}}}": "100x60",
+    f"sockmon_ephemeral_ports_used_by_busiest_destination{{{B},{HOST}}}": "99x20 stale",
+    f"sockmon_ephemeral_ports_usable{{{B},{HOST}}}": "100x20 stale",
+    f"sockmon_ephemeral_ports_used_by_busiest_destination{{{C},{HOST}}}": "0x60",
+    f"sockmon_ephemeral_ports_usable{{{C},{HOST}}}": "0x60",
     f"sockmon_time_wait_buckets{{{A},{HOST}}}": "8x60",
     f"sockmon_time_wait_buckets_limit{{{A},{HOST}}}": "32x60",
     f"sockmon_time_wait_buckets{{{C},{HOST}}}": "9x60",
@@ -69,8 +69,8 @@ FLEET = {
     f'sockmon_tcp_events_total{{{A},{BLUE},event="ListenDrops"}}': "0+30x60",
     f'sockmon_tcp_events_total{{{B},{HOST},event="ListenDrops"}}': "0+15x20 stale",
     f'sockmon_tcp_events_total{{{C},{HOST},event="ListenDrops"}}': "0x60",
-    f'sockmon_listen_drops_total{{{A},{HOST},port="80"}}': "0+15x60",
-    f'sockmon_listen_drops_total{{{C},{HOST},port="80"}}': "0+30x60",
+    f'sockmon_accept_queue_drops_total{{{A},{HOST},port="80"}}': "0+15x60",
+    f'sockmon_accept_queue_drops_total{{{C},{HOST},port="80"}}': "0+30x60",
     # Findings: on a in both namespaces, on b until it goes; c is well, d is blind.
     f"sockmon_findings{{{A},{HOST},{WARNING}}}": "3x60",
     f"sockmon_findings{{{A},{BLUE},{WARNING}}}": "1x60",
@@ -105,20 +105,20 @@ EXPECTED: dict[str, dict[str, dict[str, float]]] = {
             f'{US},protocol="udp",state="close"': 3,
         },
     },
-    "cluster_job_port_role_state:sockmon_port_sockets:sum": {
+    "cluster_job_port_direction_state:sockmon_port_sockets:sum": {
         WITH_ONE_DOWN: {
-            f'{EU},port="80",role="listener",state="close_wait"': 42,
-            f'{US},port="443",role="remote",state="close_wait"': 1,
+            f'{EU},port="80",direction="inbound",state="close_wait"': 42,
+            f'{US},port="443",direction="outbound",state="close_wait"': 1,
         },
     },
-    "cluster_job_port_role:sockmon_close_wait_stale_sockets:sum": {
+    "cluster_job_port_direction:sockmon_close_wait_stale_sockets:sum": {
         WHILE_ALL_ARE_UP: {
-            f'{EU},port="80",role="listener"': 52,
-            f'{EU},port="443",role="remote"': 1,
+            f'{EU},port="80",direction="inbound"': 52,
+            f'{EU},port="443",direction="outbound"': 1,
         },
         WITH_ONE_DOWN: {
-            f'{EU},port="80",role="listener"': 32,
-            f'{EU},port="443",role="remote"': 1,
+            f'{EU},port="80",direction="inbound"': 32,
+            f'{EU},port="443",direction="outbound"': 1,
         },
     },
     "cluster_job_owner:sockmon_close_wait_stale_sockets:sum": {
@@ -131,7 +131,7 @@ EXPECTED: dict[str, dict[str, dict[str, float]]] = {
     "cluster_job_event:sockmon_tcp_events:rate5m": {
         WITH_ONE_DOWN: {f'{EU},event="ListenDrops"': 3, f'{US},event="ListenDrops"': 0},
     },
-    "cluster_job_port:sockmon_listen_drops:rate5m": {
+    "cluster_job_port:sockmon_accept_queue_drops:rate5m": {
         WITH_ONE_DOWN: {f'{EU},port="80"': 1, f'{US},port="80"': 2},
     },
     "cluster_job:sockmon_ephemeral_ports_used:max": {
@@ -220,8 +220,8 @@ def test_a_hundred_containers_are_no_more_series_and_their_limits_are_not_added_
             f"sockmon_sockets{{{here},{TCP4}}}": "7x40",
             f"sockmon_port_sockets{{{here},{SERVED},{LEFT}}}": "2x40",
             f"sockmon_close_wait_stale_sockets{{{leaks}}}": f"{number}x40",
-            f"sockmon_ephemeral_ports_used_max{{{here}}}": f"{number}x40",
-            f"sockmon_ephemeral_ports{{{here}}}": "200x40",
+            f"sockmon_ephemeral_ports_used_by_busiest_destination{{{here}}}": f"{number}x40",
+            f"sockmon_ephemeral_ports_usable{{{here}}}": "200x40",
             f"sockmon_time_wait_buckets{{{here}}}": "8x40",
             f"sockmon_time_wait_buckets_limit{{{here}}}": "32x40",
             f"sockmon_findings{{{here},{WARNING}}}": "3x40",
@@ -230,8 +230,8 @@ def test_a_hundred_containers_are_no_more_series_and_their_limits_are_not_added_
         "cluster_job_protocol_state:sockmon_sockets:sum": {
             f'{EU},protocol="tcp",state="established"': 7 * containers
         },
-        "cluster_job_port_role_state:sockmon_port_sockets:sum": {
-            f'{EU},port="80",role="listener",state="close_wait"': 2 * containers
+        "cluster_job_port_direction_state:sockmon_port_sockets:sum": {
+            f'{EU},port="80",direction="inbound",state="close_wait"': 2 * containers
         },
         "cluster_job:sockmon_ephemeral_ports_used:max": {EU: (containers - 1) / 200},
         "cluster_job:sockmon_time_wait_buckets_used:max": {EU: 0.25},

@@ -221,7 +221,9 @@ def test_counts_as_ss_does(machine: Machine) -> None:
         listed = machine.run("ss", "-Htan", f"( sport = :{LEAK_PORT} )").stdout.splitlines()
         assert len(listed) == LEAKS + 1
         eventually(
-            lambda: value(machine, "sockmon_port_sockets", port=str(LEAK_PORT), role="listener"),
+            lambda: value(
+                machine, "sockmon_port_sockets", port=str(LEAK_PORT), direction="inbound"
+            ),
             until=lambda counted: counted == LEAKS + 1,
         )
 

@@ -5,7 +5,7 @@
 (or across a `Link`) and clean up after themselves. Nothing here asks sockmon anything.
 """
 
-from sockmon.drill.lab.addresses import LOOPBACK, AddressKind, Host, Role, TcpState
+from sockmon.drill.lab.addresses import LOOPBACK, AddressKind, Direction, Host, TcpState
 from sockmon.drill.lab.held_sockets import Held, census
 from sockmon.drill.lab.netns import NetNs
 from sockmon.drill.lab.veth_link import CLIENT, SERVER, Link, linked
@@ -17,11 +17,11 @@ __all__ = [
     "LOOPBACK",
     "SERVER",
     "AddressKind",
+    "Direction",
     "Held",
     "Host",
     "Link",
     "NetNs",
-    "Role",
     "TcpState",
     "census",
     "eventually",

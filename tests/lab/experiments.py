@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sockmon.drill.lab.addresses import AddressKind, Role, TcpState
+from sockmon.drill.lab.addresses import AddressKind, Direction, TcpState
 from sockmon.drill.lab.conditions import (
     REQUEST,
     PortExhaustion,
@@ -61,7 +61,9 @@ def orderly_close(
         for client, server in made.pairs():
             client.sendall(REQUEST)
             close_in_turn(client, server)
-        yield held_connections(netns, made, Role.REMOTE, {Role.REMOTE: TcpState.TIME_WAIT})
+        yield held_connections(
+            netns, made, Direction.OUTBOUND, {Direction.OUTBOUND: TcpState.TIME_WAIT}
+        )
 
 
 @contextmanager
@@ -79,10 +81,10 @@ def linger_zero(
         yield settled(
             Held(
                 netns,
-                Role.LISTENER,
+                Direction.INBOUND,
                 TcpState.LISTEN,
                 (made.port,),
-                {(Role.LISTENER, TcpState.LISTEN): 1},
+                {(Direction.INBOUND, TcpState.LISTEN): 1},
                 sockets=(made.listener,),
                 peers=made.servers,
             )
@@ -100,8 +102,8 @@ def rebind(netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1) -
         for client, server in made.pairs():
             close_in_turn(server, client)
         made.listener.close()
-        expected = {(Role.LISTENER, TcpState.TIME_WAIT): count}
-        yield settled(Held(netns, Role.LISTENER, TcpState.TIME_WAIT, (made.port,), expected))
+        expected = {(Direction.INBOUND, TcpState.TIME_WAIT): count}
+        yield settled(Held(netns, Direction.INBOUND, TcpState.TIME_WAIT, (made.port,), expected))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +135,9 @@ def process_killed(
                 client.sendall(REQUEST)
         process.stdout.readline()
         expected = {
-            (Role.LISTENER, TcpState.LISTEN): 1,
-            (Role.LISTENER, TcpState.CLOSE_WAIT): count,
-            (Role.REMOTE, TcpState.FIN_WAIT2): count,
+            (Direction.INBOUND, TcpState.LISTEN): 1,
+            (Direction.INBOUND, TcpState.CLOSE_WAIT): count,
+            (Direction.OUTBOUND, TcpState.FIN_WAIT2): count,
         }
-        held = settled(Held(netns, Role.LISTENER, TcpState.CLOSE_WAIT, (port,), expected))
+        held = settled(Held(netns, Direction.INBOUND, TcpState.CLOSE_WAIT, (port,), expected))
         yield LeakingProcess(held, process)

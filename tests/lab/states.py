@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Protocol
 
-from sockmon.drill.lab.addresses import LOOPBACK, AddressKind, Role, TcpState
+from sockmon.drill.lab.addresses import LOOPBACK, AddressKind, Direction, TcpState
 from sockmon.drill.lab.conditions import fin_wait2, half_closed, time_wait
 from sockmon.drill.lab.held_sockets import HALF_CLOSED, Held, held_connections, settled
 from sockmon.drill.lab.netns import NetNs
@@ -47,9 +47,9 @@ def established(
     netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1
 ) -> Iterator[Held]:
     """Connections with both ends open."""
-    both = {Role.LISTENER: TcpState.ESTABLISHED, Role.REMOTE: TcpState.ESTABLISHED}
+    both = {Direction.INBOUND: TcpState.ESTABLISHED, Direction.OUTBOUND: TcpState.ESTABLISHED}
     with connections(netns, netns, kind, count) as made:
-        yield held_connections(netns, made, Role.LISTENER, both)
+        yield held_connections(netns, made, Direction.INBOUND, both)
 
 
 @contextmanager
@@ -61,8 +61,10 @@ def syn_sent(netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1)
             stack.enter_context(connecting(netns, kind, port, host=peer.remote))
             for _ in range(count)
         )
-        expected = {(Role.REMOTE, TcpState.SYN_SENT): count}
-        yield settled(Held(netns, Role.REMOTE, TcpState.SYN_SENT, (port,), expected, callers))
+        expected = {(Direction.OUTBOUND, TcpState.SYN_SENT): count}
+        yield settled(
+            Held(netns, Direction.OUTBOUND, TcpState.SYN_SENT, (port,), expected, callers)
+        )
 
 
 @contextmanager
@@ -79,10 +81,10 @@ def syn_recv(netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1)
         for client in peer.clients(kind, port, count):
             client.syn()
         expected = {
-            (Role.LISTENER, TcpState.LISTEN): 1,
-            (Role.LISTENER, TcpState.SYN_RECV): count,
+            (Direction.INBOUND, TcpState.LISTEN): 1,
+            (Direction.INBOUND, TcpState.SYN_RECV): count,
         }
-        yield settled(Held(netns, Role.LISTENER, TcpState.SYN_RECV, (port,), expected))
+        yield settled(Held(netns, Direction.INBOUND, TcpState.SYN_RECV, (port,), expected))
 
 
 def fin_wait1(
@@ -106,8 +108,8 @@ def close(netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1) ->
         bound = tuple(stack.enter_context(netns.socket(kind.family)) for _ in range(count))
         for sock in bound:
             sock.bind((LOOPBACK.address(kind), 0))
-        expected = {(Role.REMOTE, TcpState.CLOSE): count}
-        yield Held(netns, Role.REMOTE, TcpState.CLOSE, (0,), expected, bound)
+        expected = {(Direction.OUTBOUND, TcpState.CLOSE): count}
+        yield Held(netns, Direction.OUTBOUND, TcpState.CLOSE, (0,), expected, bound)
 
 
 @contextmanager
@@ -116,7 +118,7 @@ def close_wait(
 ) -> Iterator[Held]:
     """The client has shut down its sending side; the server, nothing unread, does not close."""
     with half_closed(netns, kind, count) as made:
-        yield held_connections(netns, made, Role.LISTENER, HALF_CLOSED)
+        yield held_connections(netns, made, Direction.INBOUND, HALF_CLOSED)
 
 
 def last_ack(
@@ -138,8 +140,8 @@ def listen(netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1) -
     with ExitStack() as stack:
         listeners = tuple(stack.enter_context(listening(netns, kind)) for _ in range(count))
         ports = tuple(listener.getsockname()[1] for listener in listeners)
-        expected = {(Role.LISTENER, TcpState.LISTEN): count}
-        yield settled(Held(netns, Role.LISTENER, TcpState.LISTEN, ports, expected, listeners))
+        expected = {(Direction.INBOUND, TcpState.LISTEN): count}
+        yield settled(Held(netns, Direction.INBOUND, TcpState.LISTEN, ports, expected, listeners))
 
 
 def closing(
@@ -201,5 +203,5 @@ def _unanswered(
             reset_on_close(server)
             end(server, client)
             servers.append(server)
-        expected = {(Role.LISTENER, TcpState.LISTEN): 1, (Role.LISTENER, state): count}
-        yield settled(Held(netns, Role.LISTENER, state, (port,), expected, tuple(servers)))
+        expected = {(Direction.INBOUND, TcpState.LISTEN): 1, (Direction.INBOUND, state): count}
+        yield settled(Held(netns, Direction.INBOUND, state, (port,), expected, tuple(servers)))

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from sockmon.alert.lifecycle import FixedWaits
-from sockmon.alert.manager import Alerter
+from sockmon.alert.manager import AlertManager
 from sockmon.alert.notify.webhook import fingerprint, message
 from sockmon.alert.settings import Alerting, AlertmanagerSettings, Authorization
 from sockmon.clock import now
@@ -63,10 +63,10 @@ def alertmanager(netns: NetNs, tmp_path: Path) -> Iterator[Told]:
 
 @dataclass
 class Running:
-    """An Alerter in the namespace, polled by the test."""
+    """An AlertManager in the namespace, polled by the test."""
 
     netns: NetNs
-    alerter: Alerter
+    alerter: AlertManager
 
     def poll(self, *findings: Finding) -> None:
         self.alerter.observe(findings, now(), 0.05)
@@ -88,7 +88,7 @@ def running(
     file = None if state is None else StateFile(state, boot_id())
     waits = {DETECTOR: FixedWaits(0.0, 0.0)}
     # Its threads are born in the namespace, and stay there.
-    alerter = netns.call(Alerter, settings, waits, file, now())
+    alerter = netns.call(AlertManager, settings, waits, file, now())
     try:
         yield Running(netns, alerter)
     finally:
@@ -104,7 +104,7 @@ def test_it_hears_of_the_beginning_and_the_end(alertmanager: Told) -> None:
             "netns": "host",
             "owner": "nginx.service",
             "port": "80",
-            "role": "listener",
+            "direction": "inbound",
             "severity": "warning",
             "source": "sockmon",
             "team": "web",
@@ -274,7 +274,7 @@ def test_it_is_told_who_is_speaking(netns: NetNs, tmp_path: Path) -> None:
     listener.listen()
     waits = {DETECTOR: FixedWaits(0.0, 0.0)}
     with listener, hook(listener) as server:
-        alerter = netns.call(Alerter, settings, waits, None, now())
+        alerter = netns.call(AlertManager, settings, waits, None, now())
         try:
             alerter.observe([finding()], now(), 5.0)
             (asked,) = eventually(lambda: server.asked)

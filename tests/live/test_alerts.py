@@ -67,7 +67,7 @@ def test_an_alert_lives_through_kill_9_and_ends_with_its_cause(netns: NetNs, con
                 "netns": "host",
                 "owner": firing["labels"]["owner"],
                 "port": str(leaking.held.port),
-                "role": "listener",
+                "direction": "inbound",
                 "severity": "warning",
                 "source": "sockmon",
             }

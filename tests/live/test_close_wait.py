@@ -12,7 +12,7 @@ import pytest
 
 from sockmon.model.finding import Finding
 from tests.lab import AddressKind, NetNs, eventually, experiments, states
-from tests.polling import Poller
+from tests.polling import Polling
 
 pytestmark = pytest.mark.root
 
@@ -21,24 +21,24 @@ QUICK = "detect: {close_wait_leak: {stale_after: 1s}}"
 
 
 @pytest.fixture
-def watch(netns: NetNs) -> Iterator[Callable[[str], Poller]]:
+def watch(netns: NetNs) -> Iterator[Callable[[str], Polling]]:
     with ExitStack() as stack:
 
-        def start(config: str = QUICK) -> Poller:
-            poller = Poller(netns, config)
+        def start(config: str = QUICK) -> Polling:
+            poller = Polling(netns, config)
             stack.callback(poller.close)
             return poller
 
         yield start
 
 
-def leak_of(poller: Poller) -> tuple[Finding, ...]:
+def leak_of(poller: Polling) -> tuple[Finding, ...]:
     return tuple(found for found in poller.findings() if found.detector == "close_wait_leak")
 
 
 @pytest.mark.parametrize("kind", list(AddressKind))
 def test_a_leak_is_found_with_its_evidence(
-    netns: NetNs, watch: Callable[[str], Poller], kind: AddressKind
+    netns: NetNs, watch: Callable[[str], Polling], kind: AddressKind
 ) -> None:
     with experiments.close_wait_leak(netns, kind, count=12) as held:
         poller = watch(QUICK)
@@ -47,7 +47,7 @@ def test_a_leak_is_found_with_its_evidence(
             lambda: leak_of(poller), until=lambda found: [f.value for f in found] == [12], within=10
         )
         assert (leak.severity, leak.limit) == ("warning", 10)
-        assert (leak.subject.role, leak.subject.port) == ("listener", held.port)
+        assert (leak.subject.direction, leak.subject.port) == ("inbound", held.port)
         assert leak.evidence["oldest_seconds"] >= 1
         assert leak.evidence["unread_bytes"] == 12 * 21
         assert leak.evidence["never_read_to_the_end"] == 12
@@ -58,7 +58,7 @@ def test_a_leak_is_found_with_its_evidence(
         assert leak.owner.processes[0].fds is not None
 
 
-def test_nine_are_no_finding(netns: NetNs, watch: Callable[[str], Poller]) -> None:
+def test_nine_are_no_finding(netns: NetNs, watch: Callable[[str], Polling]) -> None:
     with experiments.close_wait_leak(netns, count=9):
         poller = watch(QUICK)
         oldest = eventually(
@@ -69,7 +69,7 @@ def test_nine_are_no_finding(netns: NetNs, watch: Callable[[str], Poller]) -> No
 
 
 def test_ages_are_known_at_the_very_first_look(
-    netns: NetNs, watch: Callable[[str], Poller]
+    netns: NetNs, watch: Callable[[str], Polling]
 ) -> None:
     with experiments.close_wait_leak(netns, count=3):
         earlier = watch(QUICK)
@@ -78,7 +78,7 @@ def test_ages_are_known_at_the_very_first_look(
         assert watch(QUICK).diagnosis().oldest_close_wait > 1.5
 
 
-def test_a_half_close_in_use_is_no_leak(netns: NetNs, watch: Callable[[str], Poller]) -> None:
+def test_a_half_close_in_use_is_no_leak(netns: NetNs, watch: Callable[[str], Polling]) -> None:
     with experiments.half_close(netns, count=12):
         poller = watch(QUICK)
         eventually(lambda: poller.diagnosis().oldest_close_wait, until=lambda age: age > 2)
@@ -86,14 +86,14 @@ def test_a_half_close_in_use_is_no_leak(netns: NetNs, watch: Callable[[str], Pol
         assert poller.diagnosis().stale == ()
 
 
-def test_a_burst_that_passes_is_no_leak(netns: NetNs, watch: Callable[[str], Poller]) -> None:
+def test_a_burst_that_passes_is_no_leak(netns: NetNs, watch: Callable[[str], Polling]) -> None:
     poller = watch("")
     with experiments.close_wait_leak(netns, count=500):
         assert leak_of(poller) == ()  # all are younger than a minute
 
 
 def test_a_killed_process_takes_its_leak_with_it(
-    netns: NetNs, watch: Callable[[str], Poller]
+    netns: NetNs, watch: Callable[[str], Polling]
 ) -> None:
     with experiments.process_killed(netns, count=15) as leaking:
         poller = watch(QUICK)
@@ -105,7 +105,7 @@ def test_a_killed_process_takes_its_leak_with_it(
 
 
 def test_read_to_the_end_is_told_from_never_read(
-    netns: NetNs, watch: Callable[[str], Poller]
+    netns: NetNs, watch: Callable[[str], Polling]
 ) -> None:
     with states.close_wait(netns, count=10) as held:
         for server in held.sockets:
@@ -140,7 +140,7 @@ def test_doctor_tells_a_leak_and_exits_by_it(netns: NetNs, tmp_path: Path) -> No
         assert f"ss -tnpo state close-wait '( sport = :{held.port} )'" in text.stdout
 
 
-def test_unread_bytes_leave_the_fin_out(netns: NetNs, watch: Callable[[str], Poller]) -> None:
+def test_unread_bytes_leave_the_fin_out(netns: NetNs, watch: Callable[[str], Polling]) -> None:
     with experiments.close_wait_leak(netns, count=2) as held:
         poller = watch(QUICK)
 
@@ -151,4 +151,4 @@ def test_unread_bytes_leave_the_fin_out(netns: NetNs, watch: Callable[[str], Pol
         (group,) = poller.diagnosis().stale
         assert poller.diagnosis().mended == ()
     assert eventually(stale, until=lambda seen: seen == []) == []
-    assert poller.diagnosis().mended == (("listener", held.port, group.owner),)
+    assert poller.diagnosis().mended == (("inbound", held.port, group.owner),)

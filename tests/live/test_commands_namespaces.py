@@ -80,7 +80,9 @@ class TestCount:
     def test_one_namespace_by_name(self, host: PodHost) -> None:
         expected = {"listen": 2, "established": 4, "close_wait": 14, "fin_wait2": 14}
         assert counted(host, "--netns=shop") == expected
-        assert counted(host, "--netns=shop", "--by=role", "--state=close-wait") == {"listener": 14}
+        assert counted(host, "--netns=shop", "--by=direction", "--state=close-wait") == {
+            "inbound": 14
+        }
         assert counted(host, "--netns=host") == counted(host, "--netns=idle-1") == {}
 
     def test_the_owner_is_known_of_sockets_elsewhere(self, host: PodHost) -> None:
@@ -109,7 +111,7 @@ class TestCount:
 
 
 class TestDoctor:
-    def test_a_leak_is_told_with_its_namespace_and_the_way_in(
+    def test_a_leak_is_told_with_its_namespace_and_the_nsenter_prefix(
         self, small: PodHost, everywhere: str
     ) -> None:
         done = small.run(*small.sockmon("doctor", "--config", everywhere))
@@ -120,11 +122,11 @@ class TestDoctor:
         assert summary.startswith("  python has not closed 14 connections")
         looked = "looked into 3 other network namespaces that have sockets"
         assert f"note: {looked}; 1 more are empty" in others
-        way_in = re.search(r"nsenter --net=\S+", done.stdout)
+        nsenter_prefix = re.search(r"nsenter --net=\S+", done.stdout)
         see = re.search(r"ss -tnpo state close-wait .*", done.stdout)
-        assert way_in
+        assert nsenter_prefix
         assert see
-        shown = small.run(*small.command("sh", "-c", f"{way_in[0]} {see[0]}")).stdout
+        shown = small.run(*small.command("sh", "-c", f"{nsenter_prefix[0]} {see[0]}")).stdout
         assert len(re.findall("python", shown)) == 14
 
     def test_json_says_where_it_looked(self, small: PodHost, everywhere: str) -> None:
@@ -188,9 +190,9 @@ class TestTop:
         chosen = top.shows(" shop on ", ">!", "▼TOTAL")
         assert "34 sockets" in chosen[1]
         top.press("\r")
-        ports = top.shows("PORT ", "ROLE", " ! ", "listener")
+        ports = top.shows("PORT ", "DIRECTION", " ! ", "inbound")
         assert "NETNS" not in "\n".join(ports)
-        assert any(line.split()[:3:2] == ["!", "listener"] for line in ports)
+        assert any(line.split()[:3:2] == ["!", "inbound"] for line in ports)
         top.press("n")
         top.shows(" pod-03 on ")
         top.press(ESCAPE)

@@ -22,7 +22,7 @@ from sockmon.model.table import SocketTable
 from tests.lab import AddressKind, NetNs, TcpState, eventually, experiments, states
 from tests.lab.sockets import connections, listening
 from tests.lab.states import HOLD
-from tests.polling import Poller
+from tests.polling import Polling
 
 pytestmark = pytest.mark.root
 
@@ -34,8 +34,8 @@ QUIET = [TcpState.ESTABLISHED, TcpState.CLOSE_WAIT, TcpState.TIME_WAIT, TcpState
 
 
 @pytest.fixture
-def poller(netns: NetNs) -> Iterator[Poller]:
-    made = Poller(netns)
+def poller(netns: NetNs) -> Iterator[Polling]:
+    made = Polling(netns)
     yield made
     made.close()
 
@@ -43,7 +43,7 @@ def poller(netns: NetNs) -> Iterator[Poller]:
 @every_state
 @every_kind
 def test_counts_each_state_in_its_family(
-    netns: NetNs, poller: Poller, state: TcpState, kind: AddressKind
+    netns: NetNs, poller: Polling, state: TcpState, kind: AddressKind
 ) -> None:
     with HOLD[state](netns, kind, count=3) as held:
         expected: Counter[TcpState] = Counter()
@@ -61,16 +61,18 @@ def test_counts_each_state_in_its_family(
 
 @every_state
 @every_kind
-def test_counts_each_socket_under_its_role_and_port(
-    netns: NetNs, poller: Poller, state: TcpState, kind: AddressKind
+def test_counts_each_socket_under_its_direction_and_port(
+    netns: NetNs, poller: Polling, state: TcpState, kind: AddressKind
 ) -> None:
     with HOLD[state](netns, kind, count=3) as held:
         counted: Counter[tuple[str, str]] = Counter()
         for group in poller.ports().groups:
             if group.key.port in held.ports:
                 for other, count in group.states.items():
-                    counted[group.key.role, other.name] += count
-        assert counted == {(role, other.name): n for (role, other), n in held.expected.items()}
+                    counted[group.key.direction, other.name] += count
+        assert counted == {
+            (direction, other.name): n for (direction, other), n in held.expected.items()
+        }
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def crowded(netns: NetNs) -> Iterator[NetNs]:
         yield netns
 
 
-def test_agrees_with_ss_state_by_state(crowded: NetNs, poller: Poller) -> None:
+def test_agrees_with_ss_state_by_state(crowded: NetNs, poller: Polling) -> None:
     names = {"ESTAB": "established", "UNCONN": "close"}
     lines = crowded.run(["ss", "-Htan"]).stdout.splitlines()
     words = (line.split()[0] for line in lines)
@@ -96,7 +98,7 @@ def test_agrees_with_ss_state_by_state(crowded: NetNs, poller: Poller) -> None:
     assert counted == by_ss
 
 
-def test_agrees_with_sockstat(crowded: NetNs, poller: Poller) -> None:
+def test_agrees_with_sockstat(crowded: NetNs, poller: Polling) -> None:
     def read() -> str:
         net = Path("/proc/thread-self/net")
         return (net / "sockstat").read_text() + (net / "sockstat6").read_text()
@@ -122,12 +124,21 @@ def test_plain_count_prints_what_the_one_liner_prints(
 ) -> None:
     with states.close(crowded, count=2):  # which neither tool lists
         by_hand = crowded.run(["sh", "-c", pipeline]).stdout
-        command = [sys.executable, "-m", "sockmon", "count", "--format", "plain", "--names", names]
+        command = [
+            sys.executable,
+            "-m",
+            "sockmon",
+            "count",
+            "--format",
+            "plain",
+            "--state-names",
+            names,
+        ]
         ours = crowded.run(command).stdout
     assert sorted(ours.splitlines()) == sorted(by_hand.splitlines())
 
 
-def test_counts_udp_by_family_connected_or_not(netns: NetNs, poller: Poller) -> None:
+def test_counts_udp_by_family_connected_or_not(netns: NetNs, poller: Polling) -> None:
     with ExitStack() as stack:
 
         def udp(family: socket.AddressFamily, address: str) -> socket.socket:
@@ -148,19 +159,19 @@ def test_counts_udp_by_family_connected_or_not(netns: NetNs, poller: Poller) -> 
         assert part.value[6][TcpState.CLOSE] == 1
 
 
-def test_a_listener_that_has_gone_keeps_its_sockets(netns: NetNs, poller: Poller) -> None:
+def test_a_listener_that_has_gone_keeps_its_sockets(netns: NetNs, poller: Polling) -> None:
     with connections(netns, netns, AddressKind.IPV4, 4) as made:
         assert len(made.servers) == 4
         poller.poll()
         port = made.port
         made.listener.close()
         groups = {group.key: group.states for group in poller.ports().groups}
-        assert groups[GroupKey("listener", port)][TcpState.ESTABLISHED] == 4
-        assert groups[GroupKey("listener", port)][TcpState.LISTEN] == 0
-        assert groups[GroupKey("remote", port)][TcpState.ESTABLISHED] == 4
+        assert groups[GroupKey("inbound", port)][TcpState.ESTABLISHED] == 4
+        assert groups[GroupKey("inbound", port)][TcpState.LISTEN] == 0
+        assert groups[GroupKey("outbound", port)][TcpState.ESTABLISHED] == 4
 
 
-def test_drops_are_counted_at_the_listener_that_dropped(netns: NetNs, poller: Poller) -> None:
+def test_drops_are_counted_at_the_listener_that_dropped(netns: NetNs, poller: Polling) -> None:
     with listening(netns, AddressKind.IPV4) as idle, experiments.accept_queue(netns) as full:
         ports = eventually(poller.ports, until=lambda p: p.listen_drops[full.port] > 0)
         assert ports.listen_drops[idle.getsockname()[1]] == 0
@@ -168,7 +179,7 @@ def test_drops_are_counted_at_the_listener_that_dropped(netns: NetNs, poller: Po
         assert queue.length > queue.limit
 
 
-def test_ports_are_exhausted_exactly_when_connect_fails(netns: NetNs, poller: Poller) -> None:
+def test_ports_are_exhausted_exactly_when_connect_fails(netns: NetNs, poller: Polling) -> None:
     with experiments.port_exhaustion(netns) as experiment:
         before = poller.ports().ephemeral
         assert before.used_max == 0
@@ -182,7 +193,7 @@ def test_ports_are_exhausted_exactly_when_connect_fails(netns: NetNs, poller: Po
         assert poller.ports().ephemeral.used_max == experiment.ports
 
 
-def test_bound_ports_are_lost_for_every_destination(netns: NetNs, poller: Poller) -> None:
+def test_bound_ports_are_lost_for_every_destination(netns: NetNs, poller: Polling) -> None:
     before = poller.ports().ephemeral
     with states.close(netns, count=5):
         after = poller.ports().ephemeral
@@ -190,7 +201,7 @@ def test_bound_ports_are_lost_for_every_destination(netns: NetNs, poller: Poller
         assert after.usable == before.usable - 5
 
 
-def test_an_unprivileged_user_sees_every_socket(crowded: NetNs, poller: Poller) -> None:
+def test_an_unprivileged_user_sees_every_socket(crowded: NetNs, poller: Polling) -> None:
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all"]
     counting = [sys.executable, "-m", "sockmon", "count", "--format", "json"]
     try:
@@ -213,7 +224,7 @@ def test_counts_by_the_process_that_holds_the_sockets(netns: NetNs) -> None:
 
 
 def test_a_full_accept_queue_is_shown_whatever_its_rank(netns: NetNs) -> None:
-    poller = Poller(netns, "ports: {top: 0}")
+    poller = Polling(netns, "ports: {top: 0}")
     try:
         with experiments.accept_queue(netns) as full, listening(netns, AddressKind.IPV4):
             assert [queue.port for queue in poller.ports().listen_queues] == [full.port]

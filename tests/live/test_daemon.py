@@ -76,7 +76,12 @@ def test_works_with_no_configuration_at_all(netns: NetNs) -> None:
 
 def test_shows_what_changes(daemon: RunningDaemon, netns: NetNs) -> None:
     with states.close_wait(netns, count=7) as held:
-        labels = {"netns": "host", "protocol": "tcp", "role": "listener", "port": str(held.port)}
+        labels = {
+            "netns": "host",
+            "protocol": "tcp",
+            "direction": "inbound",
+            "port": str(held.port),
+        }
 
         def close_wait() -> float | None:
             samples = daemon.samples("sockmon_port_sockets")

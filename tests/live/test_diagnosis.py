@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager, ExitStack
 import pytest
 
 from sockmon.model.finding import Finding
-from tests.lab import AddressKind, Link, NetNs, Role, eventually, experiments, states
+from tests.lab import AddressKind, Direction, Link, NetNs, eventually, experiments, states
 from tests.lab.sockets import connected, kept, listening
-from tests.polling import Poller
+from tests.polling import Polling
 
 pytestmark = pytest.mark.root
 
@@ -22,26 +22,26 @@ detect:
   dead_peer: {unanswered_retransmits: 2, warning_sockets: 2}
 """
 
-Watch = Callable[[NetNs], Poller]
+Watch = Callable[[NetNs], Polling]
 
 
 @pytest.fixture
 def watch() -> Iterator[Watch]:
     with ExitStack() as stack:
 
-        def start(netns: NetNs) -> Poller:
-            poller = Poller(netns, QUICK)
+        def start(netns: NetNs) -> Polling:
+            poller = Polling(netns, QUICK)
             stack.callback(poller.close)
             return poller
 
         yield start
 
 
-def found_by(poller: Poller) -> set[str]:
+def found_by(poller: Polling) -> set[str]:
     return {finding.detector for finding in poller.findings()}
 
 
-def wait_for(poller: Poller, *detectors: str, within: float = 20) -> tuple[Finding, ...]:
+def wait_for(poller: Polling, *detectors: str, within: float = 20) -> tuple[Finding, ...]:
     """Return the findings as soon as they are those of these detectors and no other."""
     return eventually(
         poller.findings, until=lambda f: {x.detector for x in f} == set(detectors), within=within
@@ -54,11 +54,11 @@ def test_full_accept_queue(netns: NetNs, watch: Watch) -> None:
         poller = watch(netns)
         found = wait_for(poller, "accept_queue", "connect_stalled")
         queue = next(f for f in found if f.detector == "accept_queue")
-        assert (queue.subject.role, queue.subject.port) == ("listener", held.port)
+        assert (queue.subject.direction, queue.subject.port) == ("inbound", held.port)
         assert queue.value >= queue.limit
         stalled = next(f for f in found if f.detector == "connect_stalled")
-        assert (stalled.subject.role, stalled.subject.port, stalled.value) == (
-            "remote",
+        assert (stalled.subject.direction, stalled.subject.port, stalled.value) == (
+            "outbound",
             held.port,
             3,
         )
@@ -67,7 +67,7 @@ def test_full_accept_queue(netns: NetNs, watch: Watch) -> None:
 def test_connections_that_nobody_answers(netns: NetNs, watch: Watch) -> None:
     with states.syn_sent(netns, count=3) as held:
         (found,) = wait_for(watch(netns), "connect_stalled")
-        assert (found.subject.role, found.subject.port) == ("remote", held.port)
+        assert (found.subject.direction, found.subject.port) == ("outbound", held.port)
 
 
 @pytest.mark.parametrize("make", [states.last_ack, states.fin_wait1, states.closing])
@@ -89,7 +89,7 @@ def test_fin_wait2_that_outlives_its_timeout(netns: NetNs, watch: Watch) -> None
         # The server's end of a close nobody finishes is a CLOSE_WAIT leak: both are told.
         found = wait_for(watch(netns), "fin_wait2_stuck", "close_wait_leak")
         stuck = next(f for f in found if f.detector == "fin_wait2_stuck")
-        assert (stuck.subject.role, stuck.subject.port) == ("remote", held.port)
+        assert (stuck.subject.direction, stuck.subject.port) == ("outbound", held.port)
 
 
 def test_a_half_close_in_use_outlives_the_timeout(netns: NetNs, watch: Watch) -> None:
@@ -134,7 +134,7 @@ def test_time_wait_buckets_before_they_overflow(netns: NetNs, watch: Watch) -> N
     poller = watch(netns)
     with states.time_wait(netns, count=79):
         assert found_by(poller) == set()
-        with states.time_wait(netns, count=2, closed_first_by=Role.LISTENER):
+        with states.time_wait(netns, count=2, closed_first_by=Direction.INBOUND):
             (found,) = wait_for(poller, "time_wait_pressure")
             assert found.severity == "warning"
             assert found.value == pytest.approx(0.81)
@@ -144,7 +144,7 @@ def test_half_open_connections(netns: NetNs, watch: Watch) -> None:
     netns.set_sysctl("net.ipv4.tcp_syncookies", 0)
     with states.syn_recv(netns, count=20) as held:
         (found,) = wait_for(watch(netns), "syn_backlog")
-        assert (found.subject.role, found.subject.port) == ("listener", held.port)
+        assert (found.subject.direction, found.subject.port) == ("inbound", held.port)
 
 
 def nothing_much(netns: NetNs) -> AbstractContextManager[object]:

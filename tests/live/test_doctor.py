@@ -109,9 +109,14 @@ def test_what_the_daemon_alone_finds_counts_too(netns: NetNs, config: Path, tmp_
 
 def test_what_the_daemon_cannot_see_is_not_called_well(netns: NetNs, tmp_path: Path) -> None:
     config = tmp_path / "sockmon.yaml"
-    config.write_text("poll: {interval: 200ms, namespaces: all, helper: /nowhere/socket}")
+    config.write_text(
+        "poll: {interval: 200ms, namespaces: all, netns_helper_socket: /nowhere/socket}"
+    )
     with running_daemon(netns, "--config", str(config)):
         ended = doctor(netns, config, "--namespaces=host")
     assert ended.returncode == 3
-    assert "note: the daemon says: no other network namespace is seen: poll.helper" in ended.stdout
+    assert (
+        "note: the daemon says: no other network namespace is seen: poll.netns_helper_socket"
+        in ended.stdout
+    )
     assert doctor(netns, config, "--namespaces=host").returncode == 0

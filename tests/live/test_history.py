@@ -52,7 +52,7 @@ def history(daemon: RunningDaemon, query: str = "") -> dict[str, Any]:
 def close_waits(daemon: RunningDaemon, port: int) -> list[int | None]:
     """CLOSE_WAIT at a listener's port over the last hour; what repeats itself is told once."""
     for group in history(daemon, "?groups=16")["groups"]:
-        if (group["role"], group["port"]) == ("listener", port):
+        if (group["direction"], group["port"]) == ("inbound", port):
             told: list[int | None] = group["max"]["close_wait"]
             return [
                 value for number, value in enumerate(told) if told[number - 1 : number] != [value]

@@ -19,10 +19,10 @@ import pytest
 from tests.lab import (
     SERVER,
     AddressKind,
+    Direction,
     Held,
     Link,
     NetNs,
-    Role,
     TcpState,
     eventually,
     experiments,
@@ -45,7 +45,7 @@ SS_NAMES = {
     "CLOSING": TcpState.CLOSING,
 }
 
-LISTENING = (Role.LISTENER, TcpState.LISTEN)
+LISTENING = (Direction.INBOUND, TcpState.LISTEN)
 
 HELD_BY_THE_KERNEL_ALONE = {TcpState.SYN_RECV, TcpState.TIME_WAIT}
 
@@ -71,13 +71,13 @@ def by_state(netns: NetNs) -> Counter[TcpState]:
     return Counter(SS_NAMES[name] for name, *_ in ss(netns))
 
 
-def by_role_and_state(held: Held, *options: str) -> Counter[tuple[Role, TcpState]]:
-    seen: Counter[tuple[Role, TcpState]] = Counter()
+def by_direction_and_state(held: Held, *options: str) -> Counter[tuple[Direction, TcpState]]:
+    seen: Counter[tuple[Direction, TcpState]] = Counter()
     for name, _, _, local, remote, *_ in ss(held.netns, *options):
         if port_of(local) in held.ports:
-            seen[Role.LISTENER, SS_NAMES[name]] += 1
+            seen[Direction.INBOUND, SS_NAMES[name]] += 1
         elif port_of(remote) in held.ports:
-            seen[Role.REMOTE, SS_NAMES[name]] += 1
+            seen[Direction.OUTBOUND, SS_NAMES[name]] += 1
     return seen
 
 
@@ -175,7 +175,7 @@ class TestStates:
             assert (held.state, held.count) == (state, 3)
             assert len(held.sockets) == (0 if state in HELD_BY_THE_KERNEL_ALONE else 3)
             family = "inet" if kind is AddressKind.IPV4 else "inet6"
-            assert by_role_and_state(held, "-f", family) == Counter(held.expected)
+            assert by_direction_and_state(held, "-f", family) == Counter(held.expected)
         left = Counter({TcpState.TIME_WAIT: 3 if state is TcpState.TIME_WAIT else 0})
         eventually(lambda: by_state(netns), until=left.__eq__)
 
@@ -204,10 +204,10 @@ class TestStates:
             _ = 1 / 0
         assert open_descriptors() == before
 
-    @pytest.mark.parametrize("first", list(Role))
-    def test_time_wait_is_with_whoever_closed_first(self, netns: NetNs, first: Role) -> None:
+    @pytest.mark.parametrize("first", list(Direction))
+    def test_time_wait_is_with_whoever_closed_first(self, netns: NetNs, first: Direction) -> None:
         with states.time_wait(netns, count=3, closed_first_by=first) as held:
-            assert by_role_and_state(held) == {LISTENING: 1, (first, TcpState.TIME_WAIT): 3}
+            assert by_direction_and_state(held) == {LISTENING: 1, (first, TcpState.TIME_WAIT): 3}
 
     def test_a_killed_laboratory_leaves_nothing(self, netns: NetNs) -> None:
         with subprocess.Popen(
@@ -266,7 +266,7 @@ class TestExperiments:
     @every_kind
     def test_close_wait_leak(self, netns: NetNs, kind: AddressKind) -> None:
         with experiments.close_wait_leak(netns, kind, 3) as held:
-            assert by_role_and_state(held) == Counter(held.expected)
+            assert by_direction_and_state(held) == Counter(held.expected)
             receive_queues = {line[0] for line in ss(netns, "state", "close-wait")}
             assert receive_queues == {"22"}, "21 bytes and the FIN"
 
@@ -275,15 +275,18 @@ class TestExperiments:
         with states.fin_wait2(netns) as owned, experiments.close_wait_leak(netns) as leak:
             orphaned = {
                 LISTENING: 1,
-                (Role.LISTENER, TcpState.CLOSE_WAIT): 1,
+                (Direction.INBOUND, TcpState.CLOSE_WAIT): 1,
             }
-            eventually(lambda: by_role_and_state(leak), until=orphaned.__eq__)
-            assert by_role_and_state(owned) == Counter(owned.expected)
+            eventually(lambda: by_direction_and_state(leak), until=orphaned.__eq__)
+            assert by_direction_and_state(owned) == Counter(owned.expected)
 
     @every_kind
     def test_orderly_close(self, netns: NetNs, kind: AddressKind) -> None:
         with experiments.orderly_close(netns, kind, 3) as held:
-            assert by_role_and_state(held) == {LISTENING: 1, (Role.REMOTE, TcpState.TIME_WAIT): 3}
+            assert by_direction_and_state(held) == {
+                LISTENING: 1,
+                (Direction.OUTBOUND, TcpState.TIME_WAIT): 3,
+            }
 
     @every_kind
     def test_half_close_streams_on(self, netns: NetNs, kind: AddressKind) -> None:
@@ -294,12 +297,12 @@ class TestExperiments:
         with experiments.half_close(netns, kind, 2) as held:
             before = eventually(answered, until=lambda sent: len(sent) == 2)
             eventually(answered, until=lambda sent: min(sent) > max(before))
-            assert by_role_and_state(held) == Counter(held.expected)
+            assert by_direction_and_state(held) == Counter(held.expected)
 
     @every_kind
     def test_linger_zero(self, netns: NetNs, kind: AddressKind) -> None:
         with experiments.linger_zero(netns, kind, 3) as held:
-            assert by_role_and_state(held) == {LISTENING: 1}
+            assert by_direction_and_state(held) == {LISTENING: 1}
             for server in held.peers:
                 with pytest.raises(ConnectionResetError):
                     server.recv(1)
@@ -307,7 +310,7 @@ class TestExperiments:
     @every_kind
     def test_rebind(self, netns: NetNs, kind: AddressKind) -> None:
         with experiments.rebind(netns, kind) as held, netns.socket(kind.family) as restarted:
-            assert by_role_and_state(held) == {(Role.LISTENER, TcpState.TIME_WAIT): 1}
+            assert by_direction_and_state(held) == {(Direction.INBOUND, TcpState.TIME_WAIT): 1}
             with pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)):
                 restarted.bind(("", held.port))
             restarted.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -324,7 +327,7 @@ class TestExperiments:
     @every_kind
     def test_accept_queue(self, netns: NetNs, kind: AddressKind) -> None:
         with experiments.accept_queue(netns, kind, backlog=4, overflow=3) as held:
-            assert by_role_and_state(held) == Counter(held.expected)
+            assert by_direction_and_state(held) == Counter(held.expected)
             ((length, limit, *_),) = ss(netns, "state", "listening")
             assert (length, limit) == ("5", "4")
             assert tcp_ext(netns, "ListenOverflows") >= 3
@@ -334,7 +337,7 @@ class TestExperiments:
     @every_kind
     def test_dead_peer(self, link: Link, kind: AddressKind) -> None:
         with experiments.dead_peer(link, kind, 2, tries=2) as held:
-            assert by_role_and_state(held) == Counter(held.expected)
+            assert by_direction_and_state(held) == Counter(held.expected)
             timers = [line[-1] for line in ss(link.server, "-o", "state", "established")]
             assert [re.fullmatch(r"timer:\(on,.*,[2-9]\)", timer) is not None for timer in timers]
         eventually(lambda: not ss(link.server) and not ss(link.client))
@@ -342,7 +345,7 @@ class TestExperiments:
     @every_kind
     def test_last_ack(self, link: Link, kind: AddressKind) -> None:
         with experiments.last_ack(link, kind, 2) as held:
-            assert by_role_and_state(held) == Counter(held.expected)
+            assert by_direction_and_state(held) == Counter(held.expected)
             assert by_state(link.client) == {TcpState.FIN_WAIT2: 2}
             assert all("ino:0" in line for line in ss(link.server, "-e", "state", "last-ack"))
         eventually(lambda: not ss(link.server) and not ss(link.client))
@@ -350,7 +353,7 @@ class TestExperiments:
     @every_kind
     def test_process_killed(self, netns: NetNs, kind: AddressKind) -> None:
         with experiments.process_killed(netns, kind, 3) as leaking:
-            assert by_role_and_state(leaking.held) == Counter(leaking.held.expected)
+            assert by_direction_and_state(leaking.held) == Counter(leaking.held.expected)
             owners = netns.run(["ss", "-Htnp", "state", "close-wait"]).stdout
             assert owners.count(f"pid={leaking.process.pid},") == 3
             leaking.kill()

@@ -177,7 +177,7 @@ def test_without_privilege_namespaces_are_counted_from_outside_and_that_is_said(
     config.write_text("poll: {namespaces: all}")
 
     def counted(*prefix: str) -> tuple[dict[str, Counter[str]], str]:
-        by = ["--by=netns,state,port,role,family", "--format=json"]
+        by = ["--by=netns,state,port,direction,family", "--format=json"]
         done = subprocess.run(
             [*prefix, *SOCKMON, "count", f"--config={config}", *by],
             capture_output=True, text=True, check=True, timeout=60,
@@ -207,8 +207,8 @@ def test_what_is_seen_from_outside_is_marked() -> None:
         from sockmon.config import Config, Poll
         from sockmon.export import json as render
         from sockmon.kernel.netlink.source import KernelSource
-        from sockmon.poll.poller import Monitor
-        monitor = Monitor(KernelSource.live(), Config(poll=Poll(namespaces="all")))
+        from sockmon.poll.poller import Poller
+        monitor = Poller(KernelSource.live(), Config(poll=Poll(namespaces="all")))
         monitor.poll(now)
         json.dump(render.observation(monitor.poll(now)), sys.stdout)
     """

@@ -17,11 +17,11 @@ from sockmon.clock import now
 from sockmon.kernel.errors import HelperError, NamespaceError
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.kernel.netns.helper.client import HelperAccess
-from sockmon.kernel.netns.tracker import Neighbour, Neighbourhood
+from sockmon.kernel.netns.tracker import NamespaceTracker, OtherNamespace
 from sockmon.kernel.procfs import read_limits
 from sockmon.model.moment import Moment
 from sockmon.model.observation import Observation
-from sockmon.poll.namespace_poller import NamespaceMonitor
+from sockmon.poll.namespace_poller import NamespacePoller
 from sockmon.settings import Config, Poll, parse
 from tests.helping import RunningHelper, looked, running_helper
 from tests.lab import NetNs, eventually, experiments, states
@@ -46,7 +46,7 @@ def helper() -> Iterator[RunningHelper]:
 
 
 def asking(helper: RunningHelper) -> Config:
-    return Config(poll=Poll(namespaces="all", helper=helper.socket))
+    return Config(poll=Poll(namespaces="all", netns_helper_socket=helper.socket))
 
 
 def seen(observation: Observation) -> set[str]:
@@ -58,7 +58,8 @@ def test_a_daemon_without_privilege_counts_what_ss_counts_inside(
 ) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(
-        f"poll: {{interval: 200ms, namespaces: all, helper: {helper.socket}, budget: 1}}"
+        "poll: {interval: 200ms, namespaces: all, cpu_budget: 1, "
+        f"netns_helper_socket: {helper.socket}}}"
     )
     held = [states.established, states.close_wait, states.time_wait, states.fin_wait2]
     with ExitStack() as stack:
@@ -108,14 +109,14 @@ def by_ss(netns: NetNs) -> Counter[str]:
     )
 
 
-def neighbour(neighbourhood: Neighbourhood, name: str) -> Neighbour | None:
+def neighbour(neighbourhood: NamespaceTracker, name: str) -> OtherNamespace | None:
     return next((one for one in neighbourhood.look() if one.name == name), None)
 
 
 def test_a_leak_is_found_and_ends_with_its_namespace(helper: RunningHelper) -> None:
     text = b"detect: {close_wait_leak: {stale_after: 1s, warning_sockets: 2}}"
     config = parse(text, "config")
-    with closing(Neighbourhood(KernelSource.live(), helper.socket)) as neighbourhood:
+    with closing(NamespaceTracker(KernelSource.live(), helper.socket)) as neighbourhood:
         with ExitStack() as stack:
             netns = stack.enter_context(NetNs())
             name = name_of(netns)
@@ -124,7 +125,7 @@ def test_a_leak_is_found_and_ends_with_its_namespace(helper: RunningHelper) -> N
             one = neighbour(neighbourhood, name)
             assert one is not None
             assert one.occupied()
-            monitor = NamespaceMonitor(one.open())
+            monitor = NamespacePoller(one.open())
 
             def found() -> list[int | None]:
                 observation, failures = monitor.poll(now(), config)
@@ -187,7 +188,7 @@ def test_to_be_out_of_descriptors_is_a_failure_like_any_other(helper: RunningHel
 
 
 def test_descriptors_are_flat_as_namespaces_come_and_go(helper: RunningHelper) -> None:
-    with closing(Neighbourhood(KernelSource.live(), helper.socket)) as neighbourhood:
+    with closing(NamespaceTracker(KernelSource.live(), helper.socket)) as neighbourhood:
 
         def live(namespaces: int) -> tuple[int, int]:
             for _ in range(namespaces):
@@ -255,7 +256,9 @@ def test_a_helper_that_is_gone_or_hangs_is_told_of_once_and_found_again(
 def test_another_helper_is_asked_as_soon_as_the_configuration_says_so(
     helper: RunningHelper,
 ) -> None:
-    nowhere = replace(asking(helper), poll=Poll(namespaces="all", helper="/nowhere/socket"))
+    nowhere = replace(
+        asking(helper), poll=Poll(namespaces="all", netns_helper_socket="/nowhere/socket")
+    )
     with (
         NetNs() as netns,
         helper.resident(netns),

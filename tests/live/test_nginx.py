@@ -15,7 +15,7 @@ from sockmon.model.counts import GroupKey
 from sockmon.model.states import TcpState
 from tests.conftest import component
 from tests.lab import NetNs, eventually
-from tests.polling import Poller
+from tests.polling import Polling
 
 pytestmark = [pytest.mark.root, pytest.mark.component("nginx")]
 
@@ -122,14 +122,14 @@ def test_ports_towards_the_upstream(
     netns: NetNs, tmp_path: Path, settings: dict[str, str], *, grows: bool
 ) -> None:
     netns.set_sysctl("net.ipv4.tcp_tw_reuse", 0)
-    poller = Poller(netns)
+    poller = Polling(netns)
     try:
         with upstream(netns), nginx(netns, tmp_path, settings):
             eventually(lambda: _listens(netns))
             ask(netns, REQUESTS)
             ports = poller.ports()
             towards = {group.key: group.states for group in ports.groups}[
-                GroupKey("remote", UPSTREAM)
+                GroupKey("outbound", UPSTREAM)
             ]
             waiting = towards.get(TcpState.TIME_WAIT, 0)
             if grows:

@@ -11,7 +11,7 @@ from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.moment import Moment
 from sockmon.model.observation import NamespaceObservation
 from sockmon.model.states import TcpState
-from sockmon.poll.poller import Monitor
+from sockmon.poll.poller import Poller
 from sockmon.settings import Config, parse
 from tests.lab import AddressKind, NetNs, states
 from tests.lab.sockets import connected, connections, kept, listening
@@ -43,7 +43,7 @@ class Polls:
         self._netns = netns
         self._cpu = Expensive()
         self.at = Moment(1000.0, 1_700_000_000.0)
-        self.monitor = Monitor(KernelSource.live(), config)
+        self.monitor = Poller(KernelSource.live(), config)
 
     def poll(self) -> NamespaceObservation:
         self.at = Moment(self.at.monotonic + INTERVAL, self.at.wall + INTERVAL)
@@ -158,7 +158,7 @@ def test_it_takes_turns_with_namespaces_in_trouble(crowded: NetNs) -> None:
 
 
 def test_without_a_budget_to_keep_it_is_read_whole(crowded: NetNs) -> None:
-    monitor = Monitor(KernelSource.live(), Config())
+    monitor = Poller(KernelSource.live(), Config())
     try:
         for number in range(4):
             at = Moment(1000.0 + INTERVAL * number, 0.0)

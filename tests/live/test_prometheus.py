@@ -30,7 +30,7 @@ def test_a_real_prometheus_scrapes_it(netns: NetNs, tmp_path: Path) -> None:
             lambda: server.query('up{job="sockmon"}'), until=lambda s: 1 in s.values(), within=30
         )
         query = (
-            f'sockmon_port_sockets{{role="listener",port="{held.port}",state="close_wait"}}'
+            f'sockmon_port_sockets{{direction="inbound",port="{held.port}",state="close_wait"}}'
             " == on() group_left sum(sockmon_sockets{state='close_wait'})"
         )
         assert list(eventually(lambda: server.query(query), within=15).values()) == [6]

@@ -49,7 +49,7 @@ def test_a_leak_is_the_first_thing_to_see_at_any_size(
         lines = top.shows("WARNING", "close_wait", "fin_wait2")
         assert lines[0].startswith(" WARNING  python has not closed 12")
         port = str(leak.held.port)
-        assert top.row(port, "listener")[2:4] == ["13", "12"]
+        assert top.row(port, "inbound")[2:4] == ["13", "12"]
         assert any(line.startswith(" !") for line in lines)
         assert all(len(line) <= size[0] for line in lines)
         assert len(lines) == size[1]
@@ -60,8 +60,8 @@ def test_counts_follow_the_sockets(top: Terminal, netns: NetNs) -> None:
     with states.established(netns, count=20) as held:
         top.shows("48 sockets")
         port = str(held.port)
-        assert top.row(port, "listener")[2] == "21"
-        assert top.row(port, "remote")[2] == "20"
+        assert top.row(port, "inbound")[2] == "21"
+        assert top.row(port, "outbound")[2] == "20"
     top.shows("7 sockets")
 
 
@@ -103,7 +103,7 @@ def test_rows_are_sorted_grouped_and_filtered(top: Terminal, netns: NetNs) -> No
 def ports(lines: list[str]) -> list[str]:
     """The totals of the table's rows, from top to bottom."""
     rows = (line.split() for line in lines)
-    return [cells[2] for cells in rows if cells[1:2] in (["listener"], ["remote"])]
+    return [cells[2] for cells in rows if cells[1:2] in (["inbound"], ["outbound"])]
 
 
 def test_frozen_it_stands_still_while_polls_go_on(top: Terminal, netns: NetNs) -> None:
@@ -187,7 +187,7 @@ def test_a_daemon_seen_from_its_host(netns: NetNs, config: Path) -> None:
         daemon.wait_for_polls(10)
         with sockmon_top(netns, "--url", URL) as top:
             lines = top.shows("WARNING", URL, f"{leak.held.port} listener")
-            assert top.row(str(leak.held.port), "listener")[2:4] == ["13", "12"]
+            assert top.row(str(leak.held.port), "inbound")[2:4] == ["13", "12"]
             # What the daemon remembers is there from the first moment on.
             spark = next(line for line in lines if line.startswith(" established"))
             assert len(re.findall("[▁▂▃▄▅▆▇█]", spark)) >= 2

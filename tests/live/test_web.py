@@ -91,7 +91,7 @@ def test_the_whole_observation_as_json(daemon: RunningDaemon, netns: NetNs) -> N
         def group() -> dict[str, int] | None:
             host = json.loads(daemon.get("/api/v1/observation").body)["namespaces"][0]
             for found in host["ports"]["groups"]:
-                if (found["role"], found["port"]) == ("listener", held.port):
+                if (found["direction"], found["port"]) == ("inbound", held.port):
                     states_of_group: dict[str, int] = found["states"]
                     return states_of_group
             return None

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from sockmon.alert.lifecycle import FixedWaits
-from sockmon.alert.manager import Alerter
+from sockmon.alert.manager import AlertManager
 from sockmon.alert.settings import Alerting, WebhookSettings
 from sockmon.clock import now
 from sockmon.model.finding import Finding
@@ -35,19 +35,19 @@ def hook_at(netns: NetNs, family: socket.AddressFamily, address: str) -> Iterato
 
 
 @contextmanager
-def alerter_in(netns: NetNs, *urls: str, state: Path | None = None) -> Iterator[Alerter]:
+def alerter_in(netns: NetNs, *urls: str, state: Path | None = None) -> Iterator[AlertManager]:
     settings = Alerting(webhook=WebhookSettings(urls=urls, timeout=1.0))
     file = StateFile(state, boot_id()) if state else None
     waits = {DETECTOR: FixedWaits(0.0, 0.0)}
     # Its threads are born in the namespace, and stay there.
-    alerter = netns.call(Alerter, settings, waits, file, now())
+    alerter = netns.call(AlertManager, settings, waits, file, now())
     try:
         yield alerter
     finally:
         alerter.close()
 
 
-def poll(alerter: Alerter, *findings: Finding) -> None:
+def poll(alerter: AlertManager, *findings: Finding) -> None:
     alerter.observe(findings, now(), 5.0)
 
 

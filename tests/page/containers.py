@@ -16,7 +16,7 @@ from tests.running import RunningDaemon, running_daemon
 
 #: As in scenes.py, but each poll walks this machine's whole table once for each namespace.
 CONFIG = """
-poll: {interval: 1s, namespaces: all, budget: 0.5}
+poll: {interval: 1s, namespaces: all, cpu_budget: 0.5}
 detect:
   close_wait_leak: {stale_after: 2s, for: 1s, keep_firing_for: 1s}
 """

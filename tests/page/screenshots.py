@@ -104,7 +104,7 @@ def take(
 
 def take_containers(directory: Path, to: Path) -> None:
     """A host with a dozen containers, and a leak in one of them."""
-    config = CONFIG.replace("interval: 1s", "interval: 2s, namespaces: all, budget: 0.5")
+    config = CONFIG.replace("interval: 1s", "interval: 2s, namespaces: all, cpu_budget: 0.5")
     with ExitStack() as stack:
         own = stack.enter_context(NetNs())
         host = stack.enter_context(containers(own))

@@ -64,7 +64,7 @@ def test_all_of_it_can_be_reached_by_keyboard(page: Page) -> None:
         "day",
         "log",
         "CLOSE-WAIT 12 sockets",
-        "Filter by port, role or state",
+        "Filter by port, direction or state",
         "port",
         "metrics",
     }

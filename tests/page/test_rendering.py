@@ -14,7 +14,7 @@ from sockmon.export.alerts import AlertingStatus
 from sockmon.export.metrics import Build, Reload
 from sockmon.export.page import LISTED
 from sockmon.model.poll_statistics import Failure
-from sockmon.web.daemon_status import Board
+from sockmon.web.daemon_status import LatestObservation
 from sockmon.web.events import EventsEndpoint
 from tests.unit.alert.making import finding, firing, resolved
 from tests.unit.polls import at, everything, poll, saw
@@ -42,8 +42,8 @@ class Listener:
 
 
 @pytest.fixture
-def board() -> Board:
-    return Board(
+def board() -> LatestObservation:
+    return LatestObservation(
         clock=lambda: at(3.0 + 5.0).monotonic,
         build=Build("1", "3"),
         reload=Reload(successful=True, succeeded_at=0.0),
@@ -58,7 +58,7 @@ NAMESPACES = 300
 LINE = 350
 
 
-def post(board: Board, seconds: float, namespaces: int = 1) -> None:
+def post(board: LatestObservation, seconds: float, namespaces: int = 1) -> None:
     """Put up a poll of the host, and of other namespaces with ports, findings and alerts."""
     moment = at(seconds)
     busy = everything(moment, [finding()])
@@ -71,7 +71,9 @@ def data(body: bytes) -> Any:
     return json.loads(body.partition(b"data: ")[2])
 
 
-def hear(board: Board, *queries: str, polls: int = 1, namespaces: int = 1) -> list[Listener]:
+def hear(
+    board: LatestObservation, *queries: str, polls: int = 1, namespaces: int = 1
+) -> list[Listener]:
     """Have pages listen, each with its query, over so many polls; return what they heard."""
 
     async def scenario() -> list[Listener]:
@@ -103,7 +105,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def test_an_event_is_rendered_once_for_all_who_listen(board: Board) -> None:
+def test_an_event_is_rendered_once_for_all_who_listen(board: LatestObservation) -> None:
     listeners = hear(board, *[""] * PAGES, polls=2)
     told = [listener.observations() for listener in listeners]
     assert {len(each) for each in told} == {2}
@@ -114,7 +116,7 @@ def test_an_event_is_rendered_once_for_all_who_listen(board: Board) -> None:
     )
 
 
-def test_pages_that_look_at_one_namespace_share_a_rendering_too(board: Board) -> None:
+def test_pages_that_look_at_one_namespace_share_a_rendering_too(board: LatestObservation) -> None:
     names = ["", "netns=host", "netns=pod-000000000007", "netns=pod-000000000007", "netns=none"]
     own, host, pod, same, none = (
         one.observations()[0] for one in hear(board, *names, namespaces=9)
@@ -128,7 +130,9 @@ def test_pages_that_look_at_one_namespace_share_a_rendering_too(board: Board) ->
     assert all(one["namespaces"] == told[0]["namespaces"] for one in told)
 
 
-def test_what_a_page_is_told_is_bounded_however_many_namespaces_there_are(board: Board) -> None:
+def test_what_a_page_is_told_is_bounded_however_many_namespaces_there_are(
+    board: LatestObservation,
+) -> None:
     alone, many, most = (
         len(hear(board, "", namespaces=count)[0].observations()[0])
         for count in (1, NAMESPACES, LISTED + 200)
@@ -148,7 +152,7 @@ def test_of_too_many_namespaces_the_worst_and_the_largest_are_listed() -> None:
     assert (len(told["namespaces"]), told["left_out"]) == (LISTED, 3)
 
 
-def test_one_that_could_not_be_opened_is_listed_too(board: Board) -> None:
+def test_one_that_could_not_be_opened_is_listed_too(board: LatestObservation) -> None:
     moment = at(0)
     shut = Failure("shut", "EPERM", "setns in netns shut: Operation not permitted")
     board.post(replace(poll(moment, saw(moment)), failures=(shut,)), AlertingStatus())
@@ -179,7 +183,7 @@ def test_a_page_is_told_the_alerts_of_its_namespace_and_how_many_others_there_ar
     assert told["alerts_elsewhere"] == 1
 
 
-def test_before_the_first_poll_there_is_a_beat_alone(board: Board) -> None:
+def test_before_the_first_poll_there_is_a_beat_alone(board: LatestObservation) -> None:
     async def scenario() -> list[bytes]:
         listener = Listener()
         task = asyncio.create_task(EventsEndpoint(board)(scope(), listener.receive, listener.send))

@@ -83,7 +83,7 @@ def finding(number: int, name: str) -> Json:
         "detector": "close_wait_leak",
         "severity": "warning",
         "netns": "host",
-        "subject": {"role": "listener", "port": number, "owner": owner},
+        "subject": {"direction": "inbound", "port": number, "owner": owner},
         "value": 12,
         "limit": 10,
         "summary": f"{name} leaks",

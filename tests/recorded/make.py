@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sockmon.kernel.netlink.replay import record
-from tests.lab import AddressKind, NetNs, Role, experiments, states
+from tests.lab import AddressKind, Direction, NetNs, experiments, states
 from tests.lab.sockets import close_in_turn, connections
 from tests.recorded import MIXED, QUIET
 
@@ -38,7 +38,7 @@ def mixed() -> Iterator[NetNs]:
         _hold_udp(netns, stack)
         for kind in AddressKind:  # last, since they live for a minute only
             _alternate(netns, kind, stack)
-        stack.enter_context(states.time_wait(netns, count=20, closed_first_by=Role.LISTENER))
+        stack.enter_context(states.time_wait(netns, count=20, closed_first_by=Direction.INBOUND))
         stack.enter_context(experiments.rebind(netns, count=5))
         yield netns
 

@@ -17,7 +17,7 @@ from sockmon.export.metrics import Build, Reload
 from sockmon.kernel.netlink.replay import replay
 from sockmon.model.moment import Moment
 from sockmon.model.observation import Observation
-from sockmon.poll.poller import Monitor
+from sockmon.poll.poller import Poller
 from sockmon.settings import Config
 from tests.recorded import MIXED
 
@@ -38,7 +38,7 @@ def clock(at: Moment = NOW) -> Callable[[], Moment]:
 
 def observe(recording: Path, config: Config | None = None) -> Observation:
     """One poll of a recorded kernel."""
-    monitor = Monitor(replay(recording), config or Config())
+    monitor = Poller(replay(recording), config or Config())
     try:
         return monitor.poll(clock())
     finally:

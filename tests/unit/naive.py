@@ -8,7 +8,7 @@ from sockmon.model.limits import PortRange
 from sockmon.model.states import TcpState
 from tests.unit.strategies import Socket
 
-Group = tuple[Literal["listener", "remote"], int]
+Group = tuple[Literal["inbound", "outbound"], int]
 
 
 def listened(sockets: Iterable[Socket]) -> set[int]:
@@ -17,13 +17,13 @@ def listened(sockets: Iterable[Socket]) -> set[int]:
 
 
 def group(socket: Socket, listened_on: Collection[int], ports: PortRange) -> Group:
-    """The rule of roles."""
+    """The rule of directions."""
     if socket.local_port in listened_on:
-        return "listener", socket.local_port
+        return "inbound", socket.local_port
     outside = not ports.low <= socket.local_port <= ports.high
     if outside and ports.low <= socket.remote_port <= ports.high:
-        return "listener", socket.local_port
-    return "remote", socket.remote_port
+        return "inbound", socket.local_port
+    return "outbound", socket.remote_port
 
 
 def counts(

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from sockmon.history.snapshot import Past, Range, Row
+from sockmon.history.snapshot import HistorySnapshot, Range, Row
 from sockmon.history.store import History
 from sockmon.model.counts import GroupKey, PortGroup
 from sockmon.model.finding import Finding
-from sockmon.model.limits import Limits, Sockstat
+from sockmon.model.limits import KernelLimits, Sockstat
 from sockmon.model.listeners import ListenQueue
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.observation import (
@@ -63,7 +63,7 @@ def counts(established: int) -> tuple[int, ...]:
 
 def group(port: int, sockets: int) -> PortGroup:
     """A listener's group, all of it in CLOSE_WAIT."""
-    return PortGroup(GroupKey("listener", port), {TcpState.CLOSE_WAIT: sockets}, 0, 0)
+    return PortGroup(GroupKey("inbound", port), {TcpState.CLOSE_WAIT: sockets}, 0, 0)
 
 
 def ports(
@@ -78,23 +78,25 @@ def ports(
 
 def everything(moment: Moment, findings: Iterable[Finding] = ()) -> NamespaceObservation:
     """A namespace of which all is known."""
-    stale = StaleGroup("listener", 80, "nginx.service", 7, 0)
+    stale = StaleGroup("inbound", 80, "nginx.service", 7, 0)
     return replace(
         saw(moment, established=3),
         ports=Timed(
             ports(
-                [group(80, 9), PortGroup(GroupKey("remote", 443), {}, 0, 0)],
+                [group(80, 9), PortGroup(GroupKey("outbound", 443), {}, 0, 0)],
                 [ListenQueue(80, 64, 128), ListenQueue(81, 0, 0)],
                 exhaustion_seconds=90.5,
             ),
             moment,
         ),
-        limits=Timed(Limits(sockstat=Sockstat(12, 5, 2, 40_960), time_wait_limit=16_384), moment),
+        limits=Timed(
+            KernelLimits(sockstat=Sockstat(12, 5, 2, 40_960), time_wait_limit=16_384), moment
+        ),
         diagnosis=Timed(Diagnosis(tuple(findings), {}, (stale, stale), 63.25), moment),
     )
 
 
-def past_of(history: History) -> Past:
+def past_of(history: History) -> HistorySnapshot:
     """All that it has kept."""
     past = history.past()
     assert past is not None

@@ -36,14 +36,14 @@ class TestGoodFiles:
         text = """
             poll: {interval: 1m, namespaces: host}
             web: {listen_address: "[::1]:80"}
-            ports: {top: 0, always: [443, 80]}
+            ports: {top: 0, always_shown: [443, 80]}
         """
         assert parse(text.encode(), "f") == Config(
             Poll(60.0, "host"), Web(ListenAddress("::1", 80)), Ports(0, (443, 80))
         )
 
     def test_may_leave_keys_out(self) -> None:
-        assert parse(b"ports: {always: [443]}", "f") == Config(ports=Ports(50, (443,)))
+        assert parse(b"ports: {always_shown: [443]}", "f") == Config(ports=Ports(50, (443,)))
 
     def test_may_begin_with_a_byte_order_mark_or_end_lines_as_windows_does(self) -> None:
         text = "\ufeffports:\r\n  top: 7\r\n"
@@ -53,8 +53,8 @@ class TestGoodFiles:
         for text in (
             "poll: {interval: 100ms}",
             "poll: {interval: 1h}",
-            "ports: {top: 0, always: [1]}",
-            "ports: {top: 10000, always: [65535]}",
+            "ports: {top: 0, always_shown: [1]}",
+            "ports: {top: 10000, always_shown: [65535]}",
         ):
             parse(text.encode(), "f")
 
@@ -68,7 +68,7 @@ poll:
 colour: blue
 ports:
   top: many
-  always:
+  always_shown:
     - 443
     - 0
     - 70000
@@ -89,9 +89,9 @@ poll: 1
             "poll.namespaces",
             "colour",
             "ports.top",
-            "ports.always[1]",
-            "ports.always[2]",
-            "ports.always[3]",
+            "ports.always_shown[1]",
+            "ports.always_shown[2]",
+            "ports.always_shown[3]",
             "ports.sort",
             "web.listen_address",
             "ports",
@@ -109,8 +109,8 @@ poll: 1
             ("poll: fast", "f:1: poll: expected keys and values"),
             ("- poll", "f:1: expected keys and values"),
             ("poll", "f:1: expected keys and values"),
-            ("ports: {always: 443}", "f:1: ports.always: expected a list"),
-            ("ports: {always: {443: 1}}", "f:1: ports.always: expected a list"),
+            ("ports: {always_shown: 443}", "f:1: ports.always_shown: expected a list"),
+            ("ports: {always_shown: {443: 1}}", "f:1: ports.always_shown: expected a list"),
             ("ports: {top: '5'}", "f:1: ports.top: expected a valid integer"),
             ("ports: {top: 5.0}", "f:1: ports.top: expected a valid integer"),
             ("ports: {top: yes}", "f:1: ports.top: expected a valid integer"),
@@ -119,7 +119,7 @@ poll: 1
             ("ports: {top: -1}", "f:1: ports.top: expected greater than or equal to 0"),
             ("ports: {top: 10001}", "f:1: ports.top: expected less than or equal to 10000"),
             ("poll: {namespaces: some}", "f:1: poll.namespaces: expected 'host' or 'all'"),
-            ("poll: {budget: 0}", "f:1: poll.budget: expected greater than 0"),
+            ("poll: {cpu_budget: 0}", "f:1: poll.cpu_budget: expected greater than 0"),
             ("ports: {top: 1}\nports: {}", "f:2: ports: duplicate key, first on line 1"),
             ("{ports: {top: 1, top: 1}}", "f:1: ports.top: duplicate key, first on line 1"),
             ("? [a, b]\n: 1", "f:1: a key must be a word"),
@@ -192,7 +192,7 @@ class TestHostileFiles:
     @pytest.mark.parametrize("place", ["!local {top: 5}", "!!python/dict {top: 5}", "!!map {}"])
     def test_with_tags_on_mappings_and_lists_are_refused_too(self, place: str) -> None:
         problem(f"ports: {place}")
-        problem("ports: {always: !!set [5]}")
+        problem("ports: {always_shown: !!set [5]}")
 
     @pytest.mark.parametrize("tag", ["int", "float", "bool", "timestamp", "binary", "null", "str"])
     @pytest.mark.parametrize("value", ["''", "x", "[]", "{}"])
@@ -438,6 +438,6 @@ def test_the_defaults_pass_their_own_checks() -> None:
     defaults = f"""
         poll: {{interval: {format_duration(Poll().interval)}, namespaces: {Poll().namespaces}}}
         web: {{listen_address: "{Web().listen_address}"}}
-        ports: {{top: {Ports().top}, always: {list(Ports().always)}}}
+        ports: {{top: {Ports().top}, always_shown: {list(Ports().always_shown)}}}
     """
     assert settings.parse(defaults.encode(), "f") == Config()

@@ -7,9 +7,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.model.counts import GroupKey, Groups, by_family, by_role_and_port
+from sockmon.model.counts import GroupKey, Groups, by_direction_and_port, by_family
+from sockmon.model.direction import Listened, directions
 from sockmon.model.limits import PortRange
-from sockmon.model.roles import Listened, roles
 from sockmon.model.states import STATE_SLOTS, TcpState
 from tests.unit import naive
 from tests.unit.strategies import Socket, port_ranges, socket_lists, table
@@ -19,7 +19,7 @@ LINUX = PortRange(32768, 60999)
 
 def grouped(sockets: list[Socket], ports: PortRange = LINUX) -> Groups:
     made = table(sockets)
-    return by_role_and_port(made, roles(made, Listened().seen(made), ports))
+    return by_direction_and_port(made, directions(made, Listened().seen(made), ports))
 
 
 def as_counters(groups: Groups) -> dict[naive.Group, Counter[TcpState]]:
@@ -27,7 +27,7 @@ def as_counters(groups: Groups) -> dict[naive.Group, Counter[TcpState]]:
     for row, counts in enumerate(groups.states.tolist()):
         key = groups.key(row)
         assert key.port is not None
-        found[key.role, key.port] = Counter({s: counts[s] for s in TcpState if counts[s]})
+        found[key.direction, key.port] = Counter({s: counts[s] for s in TcpState if counts[s]})
     return found
 
 
@@ -79,7 +79,7 @@ class TestByRoleAndPort:
     ) -> None:
         groups = grouped(sockets, ports)
         sums = {
-            (groups.key(row).role, groups.key(row).port): queues
+            (groups.key(row).direction, groups.key(row).port): queues
             for row, queues in enumerate(
                 zip(groups.receive_queue.tolist(), groups.send_queue.tolist(), strict=True)
             )
@@ -94,16 +94,20 @@ class TestByRoleAndPort:
         keys = [groups.key(row) for row in range(len(groups.codes))]
         assert groups.rows(keys) == list(range(len(keys)))
         absent = [
-            GroupKey(role, port)
-            for role in ("listener", "remote")
+            GroupKey(direction, port)
+            for direction in ("inbound", "outbound")
             for port in (1, 80, 65535)
-            if GroupKey(role, port) not in keys
+            if GroupKey(direction, port) not in keys
         ]
         assert groups.rows(absent) == [None] * len(absent)
-        assert groups.of_role("remote").tolist() == [key.role == "remote" for key in keys]
-        assert groups.of_role("listener").tolist() == [key.role == "listener" for key in keys]
+        assert groups.of_direction("outbound").tolist() == [
+            key.direction == "outbound" for key in keys
+        ]
+        assert groups.of_direction("inbound").tolist() == [
+            key.direction == "inbound" for key in keys
+        ]
 
     def test_of_no_sockets_is_empty(self) -> None:
         groups = grouped([])
         assert (len(groups.codes), groups.states.shape) == (0, (0, STATE_SLOTS))
-        assert groups.rows([GroupKey("remote", 443)]) == [None]
+        assert groups.rows([GroupKey("outbound", 443)]) == [None]

@@ -9,7 +9,7 @@ from sockmon.kernel.owners import OwnerFinder
 from sockmon.model.ages import NOTHING_HEARD
 from sockmon.model.listeners import ListenDrops
 from sockmon.model.states import RESTING_STATES, TcpState
-from sockmon.poll.diagnosis import Diagnostician
+from sockmon.poll.diagnosis import DiagnosisState
 from tests.unit.detect.builders import NOW, Sock, sight
 
 LIMITS = limits_of(Detect())
@@ -21,7 +21,7 @@ class Polls:
     """A diagnostician, shown poll after poll what it sees, five seconds apart."""
 
     def __init__(self) -> None:
-        self._diagnostician = Diagnostician(OwnerFinder(Path("/nowhere")))
+        self._diagnostician = DiagnosisState(OwnerFinder(Path("/nowhere")))
         self._now = NOW
         self._unasked: frozenset[str] = frozenset()
 
@@ -32,7 +32,7 @@ class Polls:
         return self._poll((s for s in socks if s.state not in RESTING_STATES), whole=False)
 
     @property
-    def unasked(self) -> frozenset[str]:
+    def skipped(self) -> frozenset[str]:
         """The detectors that had no say in the last poll."""
         return self._unasked
 
@@ -46,7 +46,7 @@ class Polls:
         diagnosis = self._diagnostician.diagnose(
             seen, NOTHING_HEARD, ListenDrops(), LIMITS, whole=whole
         )
-        self._unasked = diagnosis.unasked
+        self._unasked = diagnosis.skipped
         return {finding.detector for finding in diagnosis.findings}
 
 
@@ -80,7 +80,7 @@ def test_what_a_part_shows_is_judged_at_every_poll() -> None:
 def test_that_a_part_shows_nothing_of_those_at_rest_proves_nothing() -> None:
     polls = Polls()
     polls.part()
-    assert "dead_peer" in polls.unasked
-    assert "connect_stalled" not in polls.unasked
+    assert "dead_peer" in polls.skipped
+    assert "connect_stalled" not in polls.skipped
     polls.whole()
-    assert not polls.unasked
+    assert not polls.skipped

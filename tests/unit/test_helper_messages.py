@@ -14,7 +14,7 @@ from sockmon.kernel.netns.discovery import Place
 from sockmon.kernel.netns.helper import protocol
 from sockmon.kernel.netns.helper.protocol import Ask, MessageError, Page, Request, Sighting
 from sockmon.model.limits import (
-    Limits,
+    KernelLimits,
     PortRange,
     Sockstat,
     TcpMemoryLimits,
@@ -28,7 +28,7 @@ requests = st.builds(
     Request, st.sampled_from(Ask), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
 )
 limits = st.builds(
-    Limits,
+    KernelLimits,
     sockstat=st.none() | st.builds(Sockstat, *[numbers] * 4),
     time_wait_limit=st.none() | numbers,
     orphan_limit=st.none() | numbers,
@@ -78,7 +78,7 @@ def test_a_request_of_another_version_is_refused() -> None:
 
 
 @given(limits, st.lists(errors))
-def test_limits_come_back_as_they_were(told: Limits, failed: list[ProcError]) -> None:
+def test_limits_come_back_as_they_were(told: KernelLimits, failed: list[ProcError]) -> None:
     data = protocol.encode_answer(7, 0.25, protocol.limits_body(told, failed))
     answer = protocol.parse_answer(data, 7)
     assert (answer.cpu, answer.error) == (0.25, None)
@@ -121,7 +121,7 @@ def pages_of(seen: list[Sighting]) -> list[Sighting]:
 
 def test_an_answer_that_would_not_fit_is_an_error() -> None:
     """Whoever may change his namespace's settings must not be able to cut off all others."""
-    huge = Limits(port_range=PortRange(1, 2, tuple((n, n) for n in range(0, 65536, 2))))
+    huge = KernelLimits(port_range=PortRange(1, 2, tuple((n, n) for n in range(0, 65536, 2))))
     answer = protocol.parse_answer(
         protocol.encode_answer(1, 0.0, protocol.limits_body(huge, [])), 1
     )

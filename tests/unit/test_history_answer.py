@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sockmon.export.history import history
 from sockmon.history.sample import GROUP_SERIES, SERIES, SLOTS, WIDTH
-from sockmon.history.snapshot import SPANS, AlertChange, NamespacePast, Past, Range, Row
+from sockmon.history.snapshot import SPANS, AlertChange, HistorySnapshot, NamespacePast, Range, Row
 from sockmon.history.store import History
 from sockmon.model.moment import Moment
 from tests.unit.polls import WALL, at, everything, poll, saw
@@ -62,7 +62,7 @@ def test_the_whole_answer() -> None:
         "min": None,
         "groups": [
             {
-                "role": "listener",
+                "direction": "inbound",
                 "port": 80,
                 "max": {
                     "sockets": [9],
@@ -74,7 +74,7 @@ def test_the_whole_answer() -> None:
                 "min": None,
             },
             {
-                "role": "remote",
+                "direction": "outbound",
                 "port": 443,
                 "max": {**{name: [0] for name in GROUP_SERIES}, "listen_queue": [None]},
                 "min": None,
@@ -177,7 +177,7 @@ def test_any_number_is_json(made: list[list[float]], span: Range) -> None:
         Row(float(at_), np.full(WIDTH, high, np.float32), np.full(WIDTH, low, np.float32))
         for at_, (high, low) in enumerate(made)
     )
-    past = Past(at(0), {"host": NamespacePast(dict.fromkeys(SPANS, rows), {})})
+    past = HistorySnapshot(at(0), {"host": NamespacePast(dict.fromkeys(SPANS, rows), {})})
     told = json.loads(json.dumps(history(past, "host", span, 16), allow_nan=False))
     for name in SERIES:
         for (high, _), shown in zip(made, told["max"][name], strict=True):

@@ -162,7 +162,7 @@ class TestDeeper:
         assert self.highs(history) == [55, 115]
         self.observe(history, 120, 125, 130, found=[finding()])
         assert self.highs(history) == [55, 115, 120, 125, 130]
-        assert past_of(history).namespaces["pod"].watched.keys() >= {GroupKey("listener", 80)}
+        assert past_of(history).namespaces["pod"].watched.keys() >= {GroupKey("inbound", 80)}
         before, *_, after = (row.high[len(SERIES)] for row in rows_of(history, "hour", "pod"))
         assert np.isnan(before), "its ports were not watched"
         assert after == 9

@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sockmon.export.metrics import Build, Reload
-from sockmon.history.snapshot import Past
+from sockmon.history.snapshot import HistorySnapshot
 from sockmon.history.store import History
-from sockmon.web.daemon_status import Board
+from sockmon.web.daemon_status import LatestObservation
 from sockmon.web.history import HistoryEndpoint
 from tests.unit.polls import WALL, at, everything, poll, saw
 
@@ -25,9 +25,9 @@ class Daemon:
 
     def __post_init__(self) -> None:
         build, reload = Build("1", "3"), Reload(successful=True, succeeded_at=WALL)
-        self.board = Board(lambda: 0.0, build, reload, 0.0, 5.0, past=self.past)
+        self.board = LatestObservation(lambda: 0.0, build, reload, 0.0, 5.0, past=self.past)
 
-    def past(self) -> Past | None:
+    def past(self) -> HistorySnapshot | None:
         self.asked += 1
         return self.history.past()
 
@@ -40,7 +40,7 @@ class Daemon:
 class Asking:
     """Clients of an endpoint, all in one event loop."""
 
-    def __init__(self, runner: asyncio.Runner, board: Board) -> None:
+    def __init__(self, runner: asyncio.Runner, board: LatestObservation) -> None:
         self._runner = runner
         self._endpoint = HistoryEndpoint(board)
 

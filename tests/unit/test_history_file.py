@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from sockmon.history.file import HistoryFile
 from sockmon.history.recorder import SAVE_SECONDS, Historian
-from sockmon.history.snapshot import COARSE, NEAR, SPANS, AlertChange, NamespacePast, Past, Row
+from sockmon.history.snapshot import (
+    COARSE,
+    NEAR,
+    SPANS,
+    AlertChange,
+    HistorySnapshot,
+    NamespacePast,
+    Row,
+)
 from sockmon.history.store import History
 from sockmon.model.moment import Moment
 from sockmon.state.file import AnotherVersionError, StateError, WholeFile
@@ -30,7 +38,7 @@ def file(tmp_path: Path) -> HistoryFile:
     return HistoryFile(tmp_path / "history", BOOT)
 
 
-def past(polls: int = 30, step: float = 5.0) -> Past:
+def past(polls: int = 30, step: float = 5.0) -> HistorySnapshot:
     """The past of a host with a port that came and went, and of a namespace that went."""
     history = History()
     for number in range(polls):
@@ -43,7 +51,7 @@ def past(polls: int = 30, step: float = 5.0) -> Past:
     return kept
 
 
-def same(ours: Past, theirs: Past) -> None:
+def same(ours: HistorySnapshot, theirs: HistorySnapshot) -> None:
     assert (ours.at, ours.alert_changes) == (theirs.at, theirs.alert_changes)
     assert ours.namespaces.keys() == theirs.namespaces.keys()
     for name, namespace in ours.namespaces.items():
@@ -75,10 +83,10 @@ def test_how_closely_each_is_remembered_is_read_too(file: HistoryFile) -> None:
         "pod": NamespacePast(rows, {}, COARSE, 7.5),
         "other": NamespacePast(dict.fromkeys(SPANS, ()), {}, NEAR),
     }
-    file.write(Past(at(0), kept))
+    file.write(HistorySnapshot(at(0), kept))
     read = file.read(at(5))
     assert read is not None
-    same(read, Past(at(0), kept))
+    same(read, HistorySnapshot(at(0), kept))
 
 
 def test_no_file_is_no_past(file: HistoryFile) -> None:

@@ -33,7 +33,7 @@ def test_no_port_is_told_of_another(made: list[dict[int, int]]) -> None:
         watched = past_of(history).namespaces["host"].watched
         assert len({its.slot for its in watched.values()}) == len(watched) <= SLOTS
         largest = sorted(groups, key=lambda port: -groups[port])[:RANKED]
-        assert {GroupKey("listener", port) for port in largest} <= watched.keys()
+        assert {GroupKey("inbound", port) for port in largest} <= watched.keys()
         held = {key.port: its.since for key, its in watched.items() if key.port}
         kept = {port: since.get(port, moment.monotonic) for port in held}
         assert held == kept
@@ -66,7 +66,7 @@ def test_one_that_comes_back_into_rank_in_time_keeps_its_past() -> None:
     moment = at(15)
     history.observe(poll(moment, saw(moment, 0, {1: 7, 99: 8})), moment)
     watched = past_of(history).namespaces["host"].watched
-    assert watched[GroupKey("listener", 1)].since == at(0).monotonic
+    assert watched[GroupKey("inbound", 1)].since == at(0).monotonic
 
 
 def test_other_is_no_port() -> None:
@@ -74,7 +74,7 @@ def test_other_is_no_port() -> None:
     seen = saw(moment, 0, {80: 1})
     assert seen.ports is not None
     (group,) = seen.ports.value.groups
-    other = replace(group, key=GroupKey("listener", None))
+    other = replace(group, key=GroupKey("inbound", None))
     value = replace(seen.ports.value, groups=(group, other))
     history.observe(poll(moment, replace(seen, ports=replace(seen.ports, value=value))), moment)
     assert past_of(history).namespaces["host"].watched.keys() == {group.key}

@@ -29,7 +29,7 @@ def finding(
         detector="close_wait_leak",
         severity=severity,
         netns="host",
-        subject=Subject("listener", port, owner.label if owner else "unknown"),
+        subject=Subject("inbound", port, owner.label if owner else "unknown"),
         value=12,
         limit=10,
         summary=f"seen with {sorted(evidence)}",

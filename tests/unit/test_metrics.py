@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from sockmon.detect import ALL
 from sockmon.export.metrics import Build, Reload, families
 from sockmon.kernel.netlink.replay import replay
-from sockmon.model.ages import AGE_BUCKETS
+from sockmon.model.ages import AGE_BOUNDS
 from sockmon.model.counts import GroupKey, PortGroup
 from sockmon.model.finding import SEVERITIES
 from sockmon.model.limits import TCP_EVENTS
@@ -79,7 +79,7 @@ class TestTheWholeOutput:
         }
         assert all(name.startswith("sockmon_") for name in published)
         counters = {name for name, kind in published.items() if kind == "counter"}
-        assert counters == {"sockmon_listen_drops", "sockmon_tcp_events", "sockmon_polls"}
+        assert counters == {"sockmon_accept_queue_drops", "sockmon_tcp_events", "sockmon_polls"}
         histograms = {name for name, kind in published.items() if kind == "histogram"}
         assert histograms == {"sockmon_poll_duration_seconds"}
 
@@ -148,12 +148,12 @@ class TestSockets:
 
     def test_by_port_are_folded_beyond_the_top(self) -> None:
         found = samples(observe(MIXED, Config(ports=Ports(top=5))))
-        groups = {(its["role"], its["port"]) for its, _ in found["sockmon_port_sockets"]}
+        groups = {(its["direction"], its["port"]) for its, _ in found["sockmon_port_sockets"]}
         assert len(groups) == 5 + 2
-        assert {("listener", "other"), ("remote", "other")} <= groups
+        assert {("inbound", "other"), ("outbound", "other")} <= groups
         every = samples(observe(MIXED, Config(ports=Ports(top=10_000))))["sockmon_port_sockets"]
-        folded = len({(its["role"], its["port"]) for its, _ in every}) - 5
-        assert found["sockmon_series_folded"] == [({"netns": "host"}, folded)]
+        folded = len({(its["direction"], its["port"]) for its, _ in every}) - 5
+        assert found["sockmon_port_groups_aggregated"] == [({"netns": "host"}, folded)]
 
     @both_recordings
     def test_have_each_combination_of_labels_once(self, recording: Path) -> None:
@@ -162,18 +162,19 @@ class TestSockets:
             assert len(keys) == len(set(keys)), name
 
 
-BOUNDS = {*DURATION_BUCKETS, *AGE_BUCKETS}
+BOUNDS = set(DURATION_BUCKETS)
 #: Every label and what it may be; a port has a test of its own.
 VOCABULARY: dict[str, set[str]] = {
     "netns": {"host"},
     "protocol": {"tcp", "udp"},
     "family": {"ipv4", "ipv6"},
     "state": STATES,
-    "role": {"listener", "remote"},
+    "direction": {"inbound", "outbound"},
     "level": {"low", "pressure", "high"},
     "event": set(TCP_EVENTS),
     "detector": {detector.name for detector in ALL},
     "severity": set(SEVERITIES),
+    "older_than": {f"{bound:g}" for bound in AGE_BOUNDS},
     "version": {"1.2.3"},
     "python": {"3.14.0"},
 }
@@ -224,14 +225,14 @@ class TestLabels:
         observation = observe(QUIET)
         (namespace,) = observation.namespaces
         assert namespace.ports is not None
-        group = PortGroup(GroupKey("remote", None), {TcpState.CLOSING: 3}, 7, 8)
+        group = PortGroup(GroupKey("outbound", None), {TcpState.CLOSING: 3}, 7, 8)
         ports = replace(namespace.ports.value, groups=(group,))
         changed = replace(
             observation,
             namespaces=(replace(namespace, ports=Timed(ports, namespace.ports.at)),),
         )
         found = samples(changed)
-        labels = {"netns": "host", "protocol": "tcp", "role": "remote", "port": "other"}
+        labels = {"netns": "host", "protocol": "tcp", "direction": "outbound", "port": "other"}
         assert found["sockmon_port_sockets"] == [({**labels, "state": "closing"}, 3)]
         assert found["sockmon_port_receive_queue_bytes"] == [(labels, 7)]
         assert found["sockmon_port_send_queue_bytes"] == [(labels, 8)]

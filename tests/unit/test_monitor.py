@@ -13,7 +13,7 @@ from sockmon.export import json as export
 from sockmon.kernel.netlink.uapi import Family, Protocol
 from sockmon.model.moment import Moment
 from sockmon.model.observation import NamespaceObservation, Observation
-from sockmon.poll.poller import Monitor
+from sockmon.poll.poller import Poller
 from sockmon.settings import Config, Ports
 from tests import forge
 from tests.recorded import MIXED, QUIET
@@ -27,11 +27,11 @@ INFO_BIT = 1 << (forge.INFO - 1)
 
 
 class Polling:
-    """A Monitor and its kernel, polled every five seconds."""
+    """A Poller and its kernel, polled every five seconds."""
 
     def __init__(self, recording: Path = MIXED, config: Config | None = None) -> None:
         self.kernel = FaultyKernel(recording)
-        self.monitor = Monitor(self.kernel.source, config or Config())
+        self.monitor = Poller(self.kernel.source, config or Config())
         self.at = Moment(1000.0, 1_700_000_000.0)
 
     def poll(self) -> Observation:
@@ -70,7 +70,7 @@ class TestAGoodPoll:
         first = polling.poll()
         before = copy.deepcopy(export.observation(first))
         polling.kernel.source.diag.close()
-        other = Monitor(polling.kernel.source, Config())
+        other = Poller(polling.kernel.source, Config())
         other.poll(clock())
         polling.poll()
         assert export.observation(first) == before
@@ -78,7 +78,7 @@ class TestAGoodPoll:
     def test_repeated_says_the_same(self) -> None:
         polling = Polling()
         first, second = polling.shown(), polling.shown()
-        for name in ("sockmon_sockets", "sockmon_port_sockets", "sockmon_listen_drops_total"):
+        for name in ("sockmon_sockets", "sockmon_port_sockets", "sockmon_accept_queue_drops_total"):
             assert first[name] == second[name]
         assert second["sockmon_polls_total"] == [({}, 2)]
 
@@ -92,7 +92,7 @@ class TestAGoodPoll:
         shutil.copytree(MIXED / "proc", tmp_path / "proc")
         (tmp_path / "proc/thread-self/net/sockstat6").unlink()
         kernel = ForgedKernel()
-        shown = samples(Monitor(kernel.source(tmp_path / "proc"), Config()).poll(clock()))
+        shown = samples(Poller(kernel.source(tmp_path / "proc"), Config()).poll(clock()))
         assert {request[16] for request in kernel.requests} == {forge.AF_INET}
         assert protocols(shown) == {("tcp", "ipv4"), ("udp", "ipv4")}
 
@@ -163,7 +163,11 @@ class TestAfterAFailure:
         polling.kernel.fail(number=errno.ENOBUFS)
         for _ in range(3):
             shown = polling.shown()
-            for name in ("sockmon_sockets", "sockmon_port_sockets", "sockmon_ephemeral_ports"):
+            for name in (
+                "sockmon_sockets",
+                "sockmon_port_sockets",
+                "sockmon_ephemeral_ports_usable",
+            ):
                 assert shown[name] == good[name]
         shown = polling.shown()
         assert protocols(shown) == set()
@@ -187,7 +191,7 @@ class TestAfterAFailure:
             polling.poll()
         polling.kernel.mend()
         shown = polling.shown()
-        for name in ("sockmon_sockets", "sockmon_port_sockets", "sockmon_listen_drops_total"):
+        for name in ("sockmon_sockets", "sockmon_port_sockets", "sockmon_accept_queue_drops_total"):
             assert shown[name] == good[name]
 
     def test_errors_are_counted_by_reason_for_ever(self) -> None:
@@ -223,7 +227,7 @@ class TestAFailedProc:
         shown = polling.shown()
         assert protocols(shown) == EVERYTHING
         assert "sockmon_port_sockets" not in shown
-        assert "sockmon_ephemeral_ports" not in shown
+        assert "sockmon_ephemeral_ports_usable" not in shown
         assert shown["sockmon_poll_errors_total"] == [({"netns": "host", "reason": "ENOENT"}, 1)]
 
     def test_the_last_ports_stay_until_they_are_stale(self, polling: Polling) -> None:
@@ -258,7 +262,7 @@ class TestAFailedProc:
     def test_a_proc_that_may_not_be_read_is_nothing_but_failures(self, tmp_path: Path) -> None:
         shutil.copytree(MIXED / "proc", tmp_path / "proc")
         (tmp_path / "proc").chmod(0)
-        monitor = Monitor(ForgedKernel().source(tmp_path / "proc"), Config())
+        monitor = Poller(ForgedKernel().source(tmp_path / "proc"), Config())
         try:
             with as_nobody():
                 observation = monitor.poll(clock())
@@ -275,12 +279,12 @@ class TestAListenerThatGoesAway:
             state=8, local_port=forge.port(40000), remote_port=forge.port(50000), cookie=2
         )
         kernel = ForgedKernel(tcp=[listener, served])
-        monitor = Monitor(kernel.source(QUIET / "proc"), Config())
+        monitor = Poller(kernel.source(QUIET / "proc"), Config())
         states = samples(monitor.poll(clock()))["sockmon_port_sockets"]
-        assert by_state(states, role="listener", port="40000") == {"close_wait": 1, "listen": 1}
+        assert by_state(states, direction="inbound", port="40000") == {"close_wait": 1, "listen": 1}
         kernel.sockets[Protocol.TCP] = [served]
         states = samples(monitor.poll(clock()))["sockmon_port_sockets"]
-        assert by_state(states, role="listener", port="40000") == {"close_wait": 1}
+        assert by_state(states, direction="inbound", port="40000") == {"close_wait": 1}
         assert {its["state"] for its, _ in states} == {"close_wait", "listen"}, (
             "at zero, once shown"
         )
@@ -299,7 +303,7 @@ class TestAsJson:
                 labels = {"protocol": protocol, "family": family}
                 assert states == by_state(shown["sockmon_sockets"], **labels)
         for group in host["ports"]["groups"]:
-            labels = {"role": group["role"], "port": str(group["port"])}
+            labels = {"direction": group["direction"], "port": str(group["port"])}
             states = {s: n for s, n in group["states"].items() if n}
             assert states == by_state(shown["sockmon_port_sockets"], **labels)
         assert host["ports"]["ephemeral"]["exhaustion_seconds"] is None, "infinity is no JSON"

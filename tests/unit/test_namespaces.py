@@ -14,7 +14,7 @@ from sockmon.kernel.netns.discovery import parse_cgroup
 from sockmon.kernel.netns.procfs_source import parse_sockets
 from sockmon.kernel.netns.tracker import called, inhabitant
 from sockmon.kernel.procfs import parse_occupied
-from sockmon.model.observation import Neighbours, Observation
+from sockmon.model.observation import Observation, OtherNamespaces
 from sockmon.poll.shown_namespaces import Candidate, shown_namespaces
 from tests.unit.polls import at, everything, poll, rows_of, saw
 from tests.unit.test_metrics import by_state, samples
@@ -146,21 +146,23 @@ def shows(observation: Observation) -> dict[str, list[tuple[dict[str, str], floa
 
 def test_what_is_not_shown_is_summed_and_that_is_said() -> None:
     pods = [replace(everything(at(0)), name=f"pod{n}", folded=n > 0) for n in range(3)]
-    observation = replace(poll(at(0), everything(at(0)), *pods), neighbours=Neighbours(inside=3))
+    observation = replace(
+        poll(at(0), everything(at(0)), *pods), neighbours=OtherNamespaces(inside=3)
+    )
     shown = shows(observation)
     assert by_state(shown["sockmon_sockets"], netns="other") == {"established": 6}
     assert by_state(shown["sockmon_sockets"], netns="pod0") == {"established": 3}
     labels = {its["netns"] for rows in shown.values() for its, _ in rows if "netns" in its}
     assert labels == {"host", "pod0", "other"}
-    assert shown["sockmon_namespaces_folded"] == [({}, 2)]
-    assert ({"seen": "inside"}, 3) in shown["sockmon_namespaces"]
+    assert shown["sockmon_namespaces_aggregated"] == [({}, 2)]
+    assert ({"visibility": "inside"}, 3) in shown["sockmon_namespaces"]
 
 
 def test_what_is_seen_from_outside_has_no_port_range_of_its_own() -> None:
     shown = shows(
         poll(at(0), everything(at(0)), replace(everything(at(0)), name="pod", degraded=True))
     )
-    assert {its["netns"] for its, _ in shown["sockmon_ephemeral_ports"]} == {"host"}
+    assert {its["netns"] for its, _ in shown["sockmon_ephemeral_ports_usable"]} == {"host"}
     assert {its["netns"] for its, _ in shown["sockmon_port_sockets"]} == {"host", "pod"}
 
 

@@ -66,7 +66,7 @@ def test_a_closed_socket_has_no_holder() -> None:
 
 def test_an_answer_is_believed_for_a_while_and_then_asked_anew() -> None:
     finder = OwnerFinder(PROC)
-    group = Group("listener", 80, 0)
+    group = Group("inbound", 80, 0)
     with socket.socket() as held:
         inode = os.fstat(held.fileno()).st_ino
         owner = finder.find({group: [inode]}, 100.0)[group]

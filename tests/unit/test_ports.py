@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from sockmon.model.direction import Listened, directions
 from sockmon.model.limits import PortRange, TimeWaitReuse
 from sockmon.model.ports import (
     Destination,
@@ -21,7 +22,6 @@ from sockmon.model.ports import (
     reusable,
     robust_slope,
 )
-from sockmon.model.roles import Listened, roles
 from sockmon.model.states import TcpState
 from tests.unit import naive
 from tests.unit.strategies import Socket, port_ranges, socket_lists, table
@@ -35,7 +35,7 @@ def use(
     sockets: Iterable[Socket], ports: PortRange = TEN, reuse: TimeWaitReuse | None = None
 ) -> EphemeralPorts:
     made = table(sockets)
-    return ephemeral_ports(made, roles(made, Listened().seen(made), ports), ports, reuse)
+    return ephemeral_ports(made, directions(made, Listened().seen(made), ports), ports, reuse)
 
 
 def clients(count: int, first: int = 40000, **others: Any) -> list[Socket]:
@@ -128,7 +128,7 @@ class TestPortsInUse:
         for first, last in ports.reserved:
             choosable -= set(range(first, last + 1))
         listened = naive.listened(sockets)
-        served = [s for s in sockets if naive.group(s, listened, ports)[0] == "listener"]
+        served = [s for s in sockets if naive.group(s, listened, ports)[0] == "inbound"]
         bound = {s.local_port for s in served} | {
             s.local_port for s in sockets if s.state is TcpState.CLOSE
         }

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from sockmon.kernel import procfs
 from sockmon.kernel.errors import ProcError
-from sockmon.model.limits import Limits, PortRange, TcpMemoryLimits, TcpSettings, TimeWaitReuse
+from sockmon.model.limits import (
+    KernelLimits,
+    PortRange,
+    TcpMemoryLimits,
+    TcpSettings,
+    TimeWaitReuse,
+)
 from tests.recorded import MIXED, QUIET
 from tests.unit.users import as_nobody
 
@@ -63,7 +69,7 @@ OPTIONAL = {
     "sys/net/netfilter/nf_conntrack_count": "conntrack_entries",
     "sys/net/netfilter/nf_conntrack_max": "conntrack_limit",
 }
-#: Files that every kernel has, and the part of Limits that each is needed for.
+#: Files that every kernel has, and the part of KernelLimits that each is needed for.
 NEEDED = {
     "thread-self/net/sockstat": "sockstat",
     "thread-self/net/netstat": "events",
@@ -216,7 +222,7 @@ class TestParsing:
 class TestReading:
     def test_a_whole_proc(self, proc: Path) -> None:
         assert procfs.read_limits(proc) == (
-            Limits(
+            KernelLimits(
                 sockstat=procfs.parse_sockstat(SOCKSTAT),
                 time_wait_limit=131072,
                 orphan_limit=65536,
@@ -284,7 +290,7 @@ class TestReading:
         (proc / name).unlink()
         limits, (error,) = procfs.read_limits(proc)
         assert (error.reason, error.operation) == ("ENOENT", f"read of /proc/{name}")
-        lost = {p for p in Limits.__slots__ if getattr(limits, p) != getattr(whole, p)}
+        lost = {p for p in KernelLimits.__slots__ if getattr(limits, p) != getattr(whole, p)}
         assert lost == {part}
         assert getattr(limits, part) is None
 
@@ -294,7 +300,7 @@ class TestReading:
         (proc / name).write_bytes(b"\xff\0rubbish")
         limits, (error,) = procfs.read_limits(proc)
         assert (error.reason, error.operation) == ("malformed", f"read of /proc/{name}")
-        lost = {p for p in Limits.__slots__ if getattr(limits, p) != getattr(whole, p)}
+        lost = {p for p in KernelLimits.__slots__ if getattr(limits, p) != getattr(whole, p)}
         assert lost == {part}
 
     @every_reader
@@ -358,7 +364,7 @@ class TestReading:
 
     def test_no_proc_at_all_is_errors_and_nothing_else(self, tmp_path: Path) -> None:
         limits, errors = procfs.read_limits(tmp_path / "proc")
-        assert limits == Limits()
+        assert limits == KernelLimits()
         assert {error.reason for error in errors} == {"ENOENT"}
 
     def test_an_error_names_the_file_wherever_a_recording_of_proc_is(self, tmp_path: Path) -> None:

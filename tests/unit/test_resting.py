@@ -3,29 +3,29 @@
 import numpy as np
 from hypothesis import given
 
-from sockmon.model.counts import Groups, by_family, by_role_and_port
+from sockmon.model.counts import Groups, by_direction_and_port, by_family
+from sockmon.model.direction import Directions, Listened, directions
 from sockmon.model.limits import PortRange
 from sockmon.model.ports import ephemeral_ports
 from sockmon.model.resting import Resting
-from sockmon.model.roles import Listened, Roles, roles
 from sockmon.model.states import RESTING_STATES
 from sockmon.model.table import SocketTable
 from tests.unit.strategies import Socket, port_ranges, socket_lists, table
 
 
-def whole_and_resting(sockets: list[Socket], ports: PortRange) -> tuple[SocketTable, Roles]:
+def whole_and_resting(sockets: list[Socket], ports: PortRange) -> tuple[SocketTable, Directions]:
     made = table(sockets)
-    return made, roles(made, Listened().seen(made), ports)
+    return made, directions(made, Listened().seen(made), ports)
 
 
-def at_rest(made: SocketTable, by_role: Roles, ports: PortRange) -> Resting:
-    groups = by_role_and_port(made, by_role)
-    return Resting.of(made, by_role, groups, ephemeral_ports(made, by_role, ports, None))
+def at_rest(made: SocketTable, by_direction: Directions, ports: PortRange) -> Resting:
+    groups = by_direction_and_port(made, by_direction)
+    return Resting.of(made, by_direction, groups, ephemeral_ports(made, by_direction, ports, None))
 
 
-def others(made: SocketTable, by_role: Roles) -> tuple[SocketTable, Roles]:
+def others(made: SocketTable, by_direction: Directions) -> tuple[SocketTable, Directions]:
     rows = np.flatnonzero(~np.isin(made.state, RESTING_STATES))
-    return made.select(rows), Roles(by_role.is_listener[rows], by_role.port[rows])
+    return made.select(rows), Directions(by_direction.is_inbound[rows], by_direction.port[rows])
 
 
 def same(one: Groups, other: Groups) -> bool:
@@ -34,21 +34,21 @@ def same(one: Groups, other: Groups) -> bool:
 
 @given(socket_lists, port_ranges)
 def test_with_the_others_they_are_everybody(sockets: list[Socket], ports: PortRange) -> None:
-    made, by_role = whole_and_resting(sockets, ports)
-    resting = at_rest(made, by_role, ports)
-    part, part_roles = others(made, by_role)
+    made, by_direction = whole_and_resting(sockets, ports)
+    resting = at_rest(made, by_direction, ports)
+    part, part_directions = others(made, by_direction)
     assert resting.with_others(by_family(part)) == by_family(made)
-    groups = resting.groups_with(by_role_and_port(part, part_roles))
-    assert same(groups, by_role_and_port(made, by_role))
+    groups = resting.groups_with(by_direction_and_port(part, part_directions))
+    assert same(groups, by_direction_and_port(made, by_direction))
 
 
 @given(socket_lists, port_ranges)
 def test_without_them_only_those_at_rest_are_left(sockets: list[Socket], ports: PortRange) -> None:
-    made, by_role = whole_and_resting(sockets, ports)
-    resting = at_rest(made, by_role, ports)
+    made, by_direction = whole_and_resting(sockets, ports)
+    resting = at_rest(made, by_direction, ports)
     rows = np.flatnonzero(np.isin(made.state, RESTING_STATES))
-    alone = by_role_and_port(
-        made.select(rows), Roles(by_role.is_listener[rows], by_role.port[rows])
+    alone = by_direction_and_port(
+        made.select(rows), Directions(by_direction.is_inbound[rows], by_direction.port[rows])
     )
     assert same(resting.groups, alone)
     assert dict(resting.by_family) == by_family(made.select(rows))

@@ -1,4 +1,4 @@
-"""Series of (role, port) groups neither break nor churn, and always sum to all sockets."""
+"""Series of (direction, port) groups neither break nor churn, and always sum to all sockets."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.model.counts import GroupKey, Groups, PortGroup, by_role_and_port
+from sockmon.model.counts import GroupKey, Groups, PortGroup, by_direction_and_port
+from sockmon.model.direction import Direction, Listened, directions
 from sockmon.model.limits import PortRange
-from sockmon.model.roles import Listened, Role, roles
 from sockmon.model.series import Folded, SeriesMemory
 from sockmon.model.states import TcpState
 from tests.unit import naive
@@ -46,7 +46,7 @@ class Folding:
 
 def groups_of(sockets: Iterable[Socket]) -> Groups:
     made = table(sockets)
-    return by_role_and_port(made, roles(made, Listened().seen(made), LINUX))
+    return by_direction_and_port(made, directions(made, Listened().seen(made), LINUX))
 
 
 def to(port: int, count: int = 1, state: TcpState = TcpState.ESTABLISHED) -> list[Socket]:
@@ -55,10 +55,10 @@ def to(port: int, count: int = 1, state: TcpState = TcpState.ESTABLISHED) -> lis
 
 
 def remote(port: int | None) -> GroupKey:
-    return GroupKey("remote", port)
+    return GroupKey("outbound", port)
 
 
-OTHER = {GroupKey("listener", None), GroupKey("remote", None)}
+OTHER = {GroupKey("inbound", None), GroupKey("outbound", None)}
 
 polls = st.lists(
     st.tuples(st.sampled_from([0.1, 5.0, 200.0, 599.0, 601.0]), socket_lists), max_size=6
@@ -86,19 +86,22 @@ class TestEveryPoll:
             ports = naive.listened(sockets)
             counts = naive.counts(sockets, ports, LINUX)
             queues = naive.queues(sockets, ports, LINUX)
-            folded: dict[Role, Counter[TcpState]] = {"listener": Counter(), "remote": Counter()}
+            folded: dict[Direction, Counter[TcpState]] = {
+                "inbound": Counter(),
+                "outbound": Counter(),
+            }
             hidden = 0
-            for (role, port), states in counts.items():
-                group = shown.get(GroupKey(role, port))
+            for (direction, port), states in counts.items():
+                group = shown.get(GroupKey(direction, port))
                 if group is None:
-                    folded[role] += states
+                    folded[direction] += states
                     hidden += 1
                     continue
                 assert Counter(group.states) == states
-                assert (group.receive_queue, group.send_queue) == queues[role, port]
+                assert (group.receive_queue, group.send_queue) == queues[direction, port]
             assert hidden == folding.folded.folded
-            for role, states in folded.items():
-                other = shown.get(GroupKey(role, None))
+            for direction, states in folded.items():
+                other = shown.get(GroupKey(direction, None))
                 assert Counter(other.states if other else {}) == states
 
     @given(polls, tops, always_lists)
@@ -206,10 +209,10 @@ class TestGroupsOutOfRank:
 
 
 class TestAlways:
-    def test_keeps_a_small_port_in_both_roles(self) -> None:
+    def test_keeps_a_small_port_in_both_directions(self) -> None:
         listening = Socket(TcpState.LISTEN, local_port=22, remote_port=0)
         shown = Folding(top=1, always=[22]).poll([*to(443, 5), *to(80, 4), listening, *to(22)])
-        expected = {remote(443), remote(22), GroupKey("listener", 22), remote(None)}
+        expected = {remote(443), remote(22), GroupKey("inbound", 22), remote(None)}
         assert shown.keys() == expected
 
     def test_shows_no_port_before_it_has_a_socket(self) -> None:
@@ -250,8 +253,8 @@ class TestOther:
         assert (other.states, other.receive_queue) == ({TcpState.ESTABLISHED: 0}, 0)
         assert folding.folded.folded == 0
 
-    def test_is_one_for_each_role(self) -> None:
+    def test_is_one_for_each_direction(self) -> None:
         served = [Socket(local_port=port, remote_port=40000) for port in (7, 9)]
         shown = Folding(top=1).poll([*to(443, 3), *to(80, 2), *served])
         assert shown[remote(None)].states == {TcpState.ESTABLISHED: 2}
-        assert shown[GroupKey("listener", None)].states == {TcpState.ESTABLISHED: 2}
+        assert shown[GroupKey("inbound", None)].states == {TcpState.ESTABLISHED: 2}

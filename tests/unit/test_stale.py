@@ -15,7 +15,7 @@ PORTS = st.frozensets(st.integers(1, 6), max_size=6)
 
 
 def groups(ports: Iterable[int]) -> list[StaleGroup]:
-    return [StaleGroup("listener", port, f"unit-{port}", 12, 0) for port in sorted(ports)]
+    return [StaleGroup("inbound", port, f"unit-{port}", 12, 0) for port in sorted(ports)]
 
 
 @given(st.lists(st.tuples(PORTS, st.floats(1, 400)), max_size=12))
@@ -31,7 +31,7 @@ def test_what_was_stale_within_ten_minutes_and_is_no_more(
         gone = {p for p, at in last.items() if p not in ports and now - at < KEPT_FOR_SECONDS}
         assert {port for _, port, _ in memory.mended} == gone
         assert set(memory.last_stale) == {
-            ("listener", port, f"unit-{port}") for port in gone | ports
+            ("inbound", port, f"unit-{port}") for port in gone | ports
         }
 
 
@@ -44,8 +44,8 @@ def test_owners_that_change_all_the_time_are_bounded_and_the_latest_kept() -> No
 
 def test_a_mended_group_is_shown_at_zero_beside_what_still_leaks() -> None:
     at = Moment(1.0, 1.0)
-    mended: tuple[Label, ...] = (("listener", 80, "old"), ("listener", 443, "gone"))
-    stale = (StaleGroup("listener", 80, "new", 12, 240),)
+    mended: tuple[Label, ...] = (("inbound", 80, "old"), ("inbound", 443, "gone"))
+    stale = (StaleGroup("inbound", 80, "new", 12, 240),)
     diagnosis = Diagnosis((), {}, stale, 61.0, mended)
     namespace = NamespaceObservation("host", diagnosis=Timed(diagnosis, at))
     shown = {
@@ -56,10 +56,10 @@ def test_a_mended_group_is_shown_at_zero_beside_what_still_leaks() -> None:
     }
     stale_sockets, unread = "sockmon_close_wait_stale_sockets", "sockmon_close_wait_unread_bytes"
     assert shown == {
-        (stale_sockets, "host", "listener", "80", "new"): 12,
-        (stale_sockets, "host", "listener", "80", "old"): 0,
-        (stale_sockets, "host", "listener", "443", "gone"): 0,
-        (unread, "host", "listener", "80"): 240,
-        (unread, "host", "listener", "443"): 0,
+        (stale_sockets, "host", "inbound", "80", "new"): 12,
+        (stale_sockets, "host", "inbound", "80", "old"): 0,
+        (stale_sockets, "host", "inbound", "443", "gone"): 0,
+        (unread, "host", "inbound", "80"): 240,
+        (unread, "host", "inbound", "443"): 0,
         ("sockmon_close_wait_oldest_seconds", "host"): 61,
     }

@@ -42,7 +42,7 @@ export function dated(namespace: Namespace, observation: Observation): string | 
   const { taken_at, interval_seconds } = observation
   const age = tcp === null ? 0 : taken_at - tcp.taken_at
   if (age <= interval_seconds) return null
-  const beat = `about every ${duration(beat_seconds)}, to keep within poll.budget`
+  const beat = `about every ${duration(beat_seconds)}, to keep within poll.cpu_budget`
   if (looked_at < taken_at) return `These numbers are ${duration(age)} old: this namespace is looked at ${beat}.`
   if (beat_seconds > interval_seconds) {
     return `What is at rest was counted ${duration(age)} ago: so large a table is read whole ${beat}. What may mean trouble is read at every poll.`

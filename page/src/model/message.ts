@@ -17,7 +17,7 @@ export const STATES = [
 export type State = (typeof STATES)[number]
 export type StateCounts = Partial<Record<State, number>>
 export type Severity = 'warning' | 'critical'
-export type Role = 'listener' | 'remote'
+export type Direction = 'inbound' | 'outbound'
 
 export interface Process {
   name: string
@@ -31,7 +31,7 @@ export interface Finding {
   detector: string
   severity: Severity
   netns: string
-  subject: { role: Role | null; port: number | null; owner: Process | null }
+  subject: { direction: Direction | null; port: number | null; owner: Process | null }
   value: number
   limit: number
   summary: string
@@ -42,7 +42,7 @@ export interface Finding {
 }
 
 export interface Group {
-  role: Role
+  direction: Direction
   port: number | 'other'
   states: StateCounts
   receive_queue_bytes: number
@@ -118,7 +118,7 @@ export interface Namespace {
   hidden_processes: number | null
   ages: Partial<Record<State, number[]>> | null
   close_wait_oldest_seconds: number | null
-  close_wait_stale: { role: Role; port: number; owner: string; sockets: number }[] | null
+  close_wait_stale: { direction: Direction; port: number; owner: string; sockets: number }[] | null
   settings: Settings | null
 }
 

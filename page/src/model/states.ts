@@ -125,7 +125,7 @@ export function whereAbouts(
 ): { place: string; sockets: number }[] {
   return (namespace.ports?.groups ?? [])
     .map(group => ({
-      place: `${group.role === 'listener' ? 'clients of' : 'towards'} ${group.port === 'other' ? 'other ports' : `port ${group.port}`}`,
+      place: `${group.direction === 'inbound' ? 'clients of' : 'towards'} ${group.port === 'other' ? 'other ports' : `port ${group.port}`}`,
       sockets: group.states[state] ?? 0,
     }))
     .filter(({ sockets }) => sockets > 0)

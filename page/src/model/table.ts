@@ -1,11 +1,11 @@
-/** The table of (role, port) by state: rows, sorted and filtered. */
+/** The table of (direction, port) by state: rows, sorted and filtered. */
 
 import { STATES, type Group, type State } from './message'
 import { wordsOf, type Order } from './sorting'
 
-export type Column = 'role' | 'port' | 'total' | 'receive' | 'send' | State
+export type Column = 'direction' | 'port' | 'total' | 'receive' | 'send' | State
 /** Columns that begin with the smallest. */
-export const ASCENDING: readonly Column[] = ['role', 'port']
+export const ASCENDING: readonly Column[] = ['direction', 'port']
 
 /** States that some group has, in their usual order: the others need no column. */
 export const columns = (groups: Group[]): State[] =>
@@ -15,7 +15,7 @@ export const total = (group: Group): number =>
   Object.values(group.states).reduce((sum, n) => sum + n, 0)
 
 /**
- * Keep the groups that match every word: a role, the beginning of a port, or a state that it has
+ * Keep the groups that match every word: a direction, the beginning of a port, or a state that it has
  * (close_wait, CLOSE-WAIT, time); then sort them. What is not told one by one stays last.
  */
 export function arranged(groups: Group[], words: string, order: Order<Column>): Group[] {
@@ -34,8 +34,8 @@ export function arranged(groups: Group[], words: string, order: Order<Column>): 
 
 function value(group: Group, column: Column): number | string {
   switch (column) {
-    case 'role':
-      return group.role
+    case 'direction':
+      return group.direction
     case 'port':
       return group.port === 'other' ? Infinity : group.port
     case 'total':
@@ -51,7 +51,7 @@ function value(group: Group, column: Column): number | string {
 
 function matches(group: Group, word: string): boolean {
   return (
-    group.role.startsWith(word) ||
+    group.direction.startsWith(word) ||
     String(group.port).startsWith(word) ||
     STATES.some(state => state.startsWith(word) && (group.states[state] ?? 0) > 0)
   )

@@ -128,7 +128,7 @@ export function countdown(finding: Finding): { seconds: number; what: string } |
   return null
 }
 
-const IDENTITY = ['alertname', 'netns', 'role', 'port', 'owner']
+const IDENTITY = ['alertname', 'netns', 'direction', 'port', 'owner']
 
 /** The alert that a finding has become, if it has; it may fire with another severity for a while. */
 export function alertOf(finding: Finding, observation: Observation): Alert | null {

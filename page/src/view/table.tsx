@@ -14,15 +14,15 @@ export function StateTable({ namespace }: { namespace: Namespace }) {
   const states = columns(groups)
   const rows = arranged(groups, words, order)
   const heading = (column: Column, text: string) => (
-    <Heading {...{ column, text, order, sort }} ascending={ASCENDING} isText={column === 'role'} />
+    <Heading {...{ column, text, order, sort }} ascending={ASCENDING} isText={column === 'direction'} />
   )
   return (
     <section class="card ports" aria-labelledby="ports">
       <div class="heading">
         <h2 id="ports">Ports by state</h2>
         <Filter
-          label="Filter by port, role or state"
-          placeholder="443, listener, close_wait"
+          label="Filter by port, direction or state"
+          placeholder="443, inbound, close_wait"
           {...{ words, filter }}
           found={rows.length}
           all={groups.length}
@@ -38,7 +38,7 @@ export function StateTable({ namespace }: { namespace: Namespace }) {
             <thead>
               <tr>
                 {heading('port', 'port')}
-                {heading('role', 'role')}
+                {heading('direction', 'direction')}
                 {heading('total', 'total')}
                 {states.map(state => heading(state, explanation(state, null).name))}
                 {heading('receive', 'unread')}
@@ -47,9 +47,9 @@ export function StateTable({ namespace }: { namespace: Namespace }) {
             </thead>
             <tbody>
               {rows.map(group => (
-                <tr key={`${group.role}${group.port}`}>
+                <tr key={`${group.direction}${group.port}`}>
                   <th scope="row">{group.port}</th>
-                  <td class="text">{group.role}</td>
+                  <td class="text">{group.direction}</td>
                   <Cell n={total(group)} text={count} kind="total" />
                   {states.map(state => <Cell key={state} n={group.states[state] ?? 0} text={count} kind={state} />)}
                   <Cell n={group.receive_queue_bytes} text={bytes} kind="bytes" />
@@ -61,7 +61,7 @@ export function StateTable({ namespace }: { namespace: Namespace }) {
         </div>
       )}
       <p class="note">
-        listener: connections that came in, by the port served here. remote: connections this host
+        inbound: connections that came in, by the port served here. outbound: connections this host
         made, by the port there.{ports?.folded ? ` ${folded(ports.folded, groups)}` : ''}
       </p>
     </section>

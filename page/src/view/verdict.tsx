@@ -98,7 +98,7 @@ function Card(props: { finding: Finding; alone: boolean; observation: Observatio
   const alert = alertOf(finding, observation)
   const now = observation.taken_at
   const named = observation.detectors[finding.detector]
-  const { port, role, owner } = finding.subject
+  const { port, direction, owner } = finding.subject
   const { who, besides } = actor(finding)
   return (
     <article class={`finding ${finding.severity} ${alone ? 'alone' : ''}`}>
@@ -110,7 +110,7 @@ function Card(props: { finding: Finding; alone: boolean; observation: Observatio
       <dl class="facts">
         <Fact name="Who must act"><bdi>{who}</bdi>{besides}</Fact>
         {port === null ? null : (
-          <Fact name="Where">{role === 'listener' ? `connections to port ${port} here` : `connections towards port ${port}`}</Fact>
+          <Fact name="Where">{direction === 'inbound' ? `connections to port ${port} here` : `connections towards port ${port}`}</Fact>
         )}
         {end === null ? null : (
           <Fact name="Until it hurts" loud>{end.seconds > 0 ? `${duration(end.seconds)}, then ${end.what}` : `now: ${end.what}`}</Fact>

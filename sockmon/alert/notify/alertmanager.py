@@ -18,7 +18,7 @@ from typing import Any
 from sockmon.alert.labels import annotations_elsewhere
 from sockmon.alert.lifecycle import Alert, AlertKey
 from sockmon.alert.notify.http import host_of, identity_of, post
-from sockmon.alert.notify.receiver import Batch, Bulletin, Sent, Told, renewals
+from sockmon.alert.notify.receiver import AlertSnapshot, Batch, Sent, Told, renewals
 from sockmon.alert.settings import AlertmanagerSettings
 
 #: Alerts in one request: Prometheus's maxBatchSize.
@@ -39,7 +39,7 @@ class Alertmanager:
         self._settings = settings
         self._sent: Mapping[AlertKey, Sent] = {}
 
-    def due(self, bulletin: Bulletin) -> Iterator[Batch]:
+    def due(self, bulletin: AlertSnapshot) -> Iterator[Batch]:
         """Return what is new, changed, or to be repeated."""
         known = {alert.key for alert in bulletin.alerts}
         self._sent = {key: sent for key, sent in self._sent.items() if key in known}
@@ -47,14 +47,14 @@ class Alertmanager:
         for start in range(0, len(alerts), BATCH):
             yield alerts[start : start + BATCH]
 
-    def send(self, batch: Batch, bulletin: Bulletin) -> None:
+    def send(self, batch: Batch, bulletin: AlertSnapshot) -> None:
         """POST them all; raises DeliveryError."""
         post(self._url, message(batch, bulletin, self._settings.resend_delay), self._settings)
         now = bulletin.at.monotonic
         self._sent = {**self._sent, **{a.key: Sent(now, a.firing) for a in batch}}
 
 
-def message(batch: Batch, bulletin: Bulletin, resend_delay: float) -> bytes:
+def message(batch: Batch, bulletin: AlertSnapshot, resend_delay: float) -> bytes:
     """Write the alerts as postableAlerts."""
     ends = bulletin.at.wall + _ENDS_AFTER * max(bulletin.interval, resend_delay)
     return json.dumps([_postable(alert, bulletin.at.wall, ends) for alert in batch]).encode()

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 
 from sockmon.alert.lifecycle import Alert, Condition
-from sockmon.alert.notify.receiver import Batch, Bulletin, Told, having_told, news
+from sockmon.alert.notify.receiver import AlertSnapshot, Batch, Told, having_told, news
 
 log = logging.getLogger("sockmon")
 
@@ -20,14 +20,14 @@ class Log:
     def __init__(self) -> None:
         self.told: Told = {}
 
-    def due(self, bulletin: Bulletin) -> Iterator[Batch]:
+    def due(self, bulletin: AlertSnapshot) -> Iterator[Batch]:
         """Return what is news, by condition: of a new severity together with the end of the old."""
         by_condition: dict[Condition, list[Alert]] = {}
         for alert in news(self.told, bulletin):
             by_condition.setdefault(alert.key.condition, []).append(alert)
         return map(tuple, by_condition.values())
 
-    def send(self, batch: Batch, bulletin: Bulletin) -> None:  # noqa: ARG002 - the signature is Receiver's
+    def send(self, batch: Batch, bulletin: AlertSnapshot) -> None:  # noqa: ARG002 - the signature is Receiver's
         """Log a line: the end of a severity is none, if another has taken over."""
         *_, last = batch
         level = _LEVELS[last.key.severity] if last.firing else logging.INFO

@@ -14,7 +14,7 @@ from sockmon.model.moment import Moment
 
 
 @dataclass(frozen=True, slots=True)
-class Bulletin:
+class AlertSnapshot:
     """How things stood at one poll; the next is expected after `interval` seconds."""
 
     at: Moment
@@ -48,16 +48,16 @@ class Receiver(Protocol):
     where: str
     told: Told
 
-    def due(self, bulletin: Bulletin) -> Iterable[Batch]:
+    def due(self, bulletin: AlertSnapshot) -> Iterable[Batch]:
         """Return what it has to be told now, as it is to be sent."""
         ...
 
-    def send(self, batch: Batch, bulletin: Bulletin) -> None:
+    def send(self, batch: Batch, bulletin: AlertSnapshot) -> None:
         """Tell it, and remember that; raises DeliveryError."""
         ...
 
 
-def news(told: Told, bulletin: Bulletin) -> Iterator[Alert]:
+def news(told: Told, bulletin: AlertSnapshot) -> Iterator[Alert]:
     """Yield each alert that is firing and not told, or told and no longer firing."""
     now = {alert.key: alert for alert in bulletin.alerts}
     for key, alert in told.items():
@@ -83,7 +83,7 @@ class Sent:
 
 
 def renewals(
-    sent: Mapping[AlertKey, Sent], bulletin: Bulletin, resend_delay: float
+    sent: Mapping[AlertKey, Sent], bulletin: AlertSnapshot, resend_delay: float
 ) -> Iterator[Alert]:
     """Yield each alert that fires or has been resolved and is new, changed, or to be repeated.
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sockmon.alert.notify.receiver import (
+    AlertSnapshot,
     Batch,
-    Bulletin,
     DeliveryError,
     Receiver,
     RejectedError,
@@ -45,14 +45,14 @@ def pause_after(failures: int, jitter: float) -> float:
     return longest * (1 + jitter) / 2
 
 
-class Courier:
+class Sender:
     """Brings bulletins to one receiver."""
 
     def __init__(
         self,
         receiver: Receiver,
         delivered: Callable[[], None],
-        predecessor: "Courier | None" = None,
+        predecessor: "Sender | None" = None,
         notifications: Notifications = Notifications(),
     ) -> None:
         """Start.
@@ -70,7 +70,7 @@ class Courier:
         if predecessor is not None:
             receiver.told = predecessor.told
         self._changed = threading.Condition()
-        self._bulletin: Bulletin | None = None
+        self._bulletin: AlertSnapshot | None = None
         self._stopping = False
         self._failures = 0
         self._trouble = ""
@@ -82,7 +82,7 @@ class Courier:
         """What the receiver is known to know."""
         return self._receiver.told
 
-    def post(self, bulletin: Bulletin) -> None:
+    def post(self, bulletin: AlertSnapshot) -> None:
         """Take the newest bulletin in place of the one before."""
         with self._changed:
             self._bulletin = bulletin
@@ -110,13 +110,13 @@ class Courier:
                 self._failures += 1
                 self._pause(bulletin)
 
-    def _next(self) -> Bulletin | None:
+    def _next(self) -> AlertSnapshot | None:
         with self._changed:
             self._changed.wait_for(lambda: self._bulletin is not None or self._stopping)
             bulletin, self._bulletin = self._bulletin, None
             return None if self._stopping else bulletin
 
-    def _bring(self, bulletin: Bulletin) -> bool:
+    def _bring(self, bulletin: AlertSnapshot) -> bool:
         """Send what is due; return whether all of it was taken."""
         all_taken = True
         for batch in self._receiver.due(bulletin):
@@ -129,7 +129,7 @@ class Courier:
                     break
         return all_taken
 
-    def _send(self, batch: Batch, bulletin: Bulletin) -> DeliveryError | None:
+    def _send(self, batch: Batch, bulletin: AlertSnapshot) -> DeliveryError | None:
         told, failure = self.told, None
         try:
             self._receiver.send(batch, bulletin)
@@ -152,7 +152,7 @@ class Courier:
             log.info("%s is told again", self._called)
         self._trouble = trouble
 
-    def _pause(self, bulletin: Bulletin) -> None:
+    def _pause(self, bulletin: AlertSnapshot) -> None:
         """Wait, then have the bulletin brought again, if there is none newer."""
         until = time.monotonic() + pause_after(self._failures, _random.random())
         with self._changed:

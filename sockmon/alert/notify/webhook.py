@@ -15,7 +15,7 @@ from sockmon.alert.labels import annotations_elsewhere
 from sockmon.alert.lifecycle import Alert
 from sockmon.alert.notify.alertmanager import timestamp
 from sockmon.alert.notify.http import host_of, identity_of, post
-from sockmon.alert.notify.receiver import Batch, Bulletin, Told, having_told, news
+from sockmon.alert.notify.receiver import AlertSnapshot, Batch, Told, having_told, news
 from sockmon.alert.settings import WebhookSettings
 
 #: Go's zero time: it has not ended.
@@ -33,7 +33,7 @@ class Webhook:
         self._url = url
         self._settings = settings
 
-    def due(self, bulletin: Bulletin) -> Iterator[Batch]:
+    def due(self, bulletin: AlertSnapshot) -> Iterator[Batch]:
         """Return each alert that is news."""
         for alert in news(self.told, bulletin):
             if alert.firing or self._settings.send_resolved:
@@ -41,7 +41,7 @@ class Webhook:
             else:
                 self.told = having_told(self.told, alert)
 
-    def send(self, batch: Batch, bulletin: Bulletin) -> None:  # noqa: ARG002 - the signature is Receiver's
+    def send(self, batch: Batch, bulletin: AlertSnapshot) -> None:  # noqa: ARG002 - the signature is Receiver's
         """POST it; raises DeliveryError."""
         for alert in batch:
             post(self._url, message(alert, self.name), self._settings)

@@ -25,7 +25,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--by",
         metavar="KEY[,KEY]",
         default="state",
-        help="state, port, role, peer, owner, unit, family, netns (default: state); "
+        help="state, port, direction, peer, owner, unit, family, netns (default: state); "
         "netns looks into all network namespaces",
     )
     parser.add_argument("--state", metavar="S", help="only sockets in this state")
@@ -44,7 +44,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="a table for people, or one for programs; plain is for awk (default: table)",
     )
     parser.add_argument(
-        "--names",
+        "--state-names",
         choices=("sockmon", "ss", "netstat"),
         default="sockmon",
         help="whose names for the states; with ss or netstat only the sockets they would list",
@@ -72,7 +72,7 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     everywhere = _everywhere(arguments, keys)
     source = open_source(lambda: False)
     try:
-        result = count.count(source, keys, selection, arguments.names, everywhere=everywhere)
+        result = count.count(source, keys, selection, arguments.state_names, everywhere=everywhere)
     except LookupError:
         raise UserError(
             f"--netns: there is no {arguments.netns!r} here; sockmon count --by netns lists those "

@@ -11,7 +11,7 @@ from textwrap import wrap
 from typing import IO, Any
 
 from sockmon.client.local_daemon import Says, Watch, joined, nobody
-from sockmon.commands.colour import Ink, Paint, plain
+from sockmon.commands.colour import Paint, Style, plain
 from sockmon.commands.doctor.summary import vital_signs
 from sockmon.config.fields import ListenAddress
 from sockmon.detect.finding_text import sentences
@@ -19,12 +19,12 @@ from sockmon.durations import roughly
 from sockmon.export import findings as render
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.netlink.source import KernelSource
-from sockmon.kernel.netns.tracker import Neighbourhood
+from sockmon.kernel.netns.tracker import NamespaceTracker
 from sockmon.model.finding import Finding, FindingKey, worst_first
 from sockmon.model.moment import Moment
 from sockmon.model.names import HOST
-from sockmon.model.observation import Neighbours, Observation
-from sockmon.poll.poller import Monitor
+from sockmon.model.observation import Observation, OtherNamespaces
+from sockmon.poll.poller import Poller
 from sockmon.settings import Config
 
 #: Two polls must agree.
@@ -47,7 +47,7 @@ class Status(IntEnum):
     UNKNOWN = 3
 
 
-_INKS: Mapping[Status, Ink] = {
+_INKS: Mapping[Status, Style] = {
     Status.OK: "well",
     Status.WARNING: "warning",
     Status.CRITICAL: "critical",
@@ -98,8 +98,8 @@ def examine(
 
     file: where the configuration is from, None for the built-in defaults; note: why it is those.
     """
-    unhurried = replace(config.poll, budget=math.inf)
-    monitor = Monitor(source, replace(config, poll=unhurried))
+    unhurried = replace(config.poll, cpu_budget=math.inf)
+    monitor = Poller(source, replace(config, poll=unhurried))
     try:
         first = monitor.poll(clock)
         pause(BETWEEN_POLLS_SECONDS)
@@ -140,7 +140,7 @@ def _about_owners(hidden: int) -> str | None:
     )
 
 
-def _about_namespaces(others: Neighbours | None) -> str | None:
+def _about_namespaces(others: OtherNamespaces | None) -> str | None:
     if others is None:
         return None
     seen = [f"looked into {others.inside} other network namespaces that have sockets"]
@@ -151,7 +151,7 @@ def _about_namespaces(others: Neighbours | None) -> str | None:
 
 def _passed_by(source: KernelSource) -> str | None:
     """Say how many namespaces have sockets and were not looked into, if it is to be known."""
-    neighbourhood = Neighbourhood(source)
+    neighbourhood = NamespaceTracker(source)
     try:
         occupied = sum(bool(one.occupied()) for one in neighbourhood.look())
     except KernelError:

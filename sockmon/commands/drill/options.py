@@ -47,7 +47,7 @@ def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
     from sockmon.commands.drill import run  # noqa: PLC0415 - each command loads what it needs
 
     chosen = choose_config(arguments.config)
-    wish = run.Wish(
+    wish = run.ColorMode(
         arguments.scenario,
         arguments.count,
         arguments.hold,

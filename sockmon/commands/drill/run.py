@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from sockmon.client.http import Asking
-from sockmon.client.snapshot import LookError
+from sockmon.client.snapshot import FetchError
 from sockmon.drill import child_process
 from sockmon.drill.alert_state import alerts_of
 from sockmon.drill.lab.netns import CurrentNetNs, enter_new_namespace
@@ -39,7 +39,7 @@ class UnfitError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ColorMode:
     """What the command line asks for; None: whatever fits."""
 
     name: str
@@ -50,7 +50,7 @@ class Wish:
     config_file: Path | None
 
 
-def run(wish: Wish, config: Config) -> int:
+def run(wish: ColorMode, config: Config) -> int:
     """Hold the drill; 0 if all went as expected, 1 if not. Raises UnfitError, KernelError."""
     _check(wish)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -63,7 +63,7 @@ def run(wish: Wish, config: Config) -> int:
         return 1
 
 
-def _check(wish: Wish) -> None:
+def _check(wish: ColorMode) -> None:
     if wish.count is not None and wish.count < 1:
         raise UnfitError(f"--count: {wish.count} is not 1 or more")
     if wish.hold is not None and not 0 <= wish.hold <= _LONGEST_HOLD:
@@ -77,7 +77,7 @@ def _end(number: int, _: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _drill(wish: Wish, config: Config) -> int:
+def _drill(wish: ColorMode, config: Config) -> int:
     resources = read_resources(_PROC)  # of the host, before we may leave its namespace
     apart = SCENARIOS[wish.name].own_namespace
     if apart:
@@ -109,9 +109,9 @@ def _drill(wish: Wish, config: Config) -> int:
     return 0
 
 
-def _rehearse(wish: Wish, plan: Plan, asking: Asking | None) -> None:
+def _rehearse(wish: ColorMode, plan: Plan, asking: Asking | None) -> None:
     alerts = None if asking is None else partial(_alerts, asking)
-    if alerts is not None and wish.expect_alert and plan.scenario.role is None:
+    if alerts is not None and wish.expect_alert and plan.scenario.direction is None:
         _must_not_stand(plan, alerts)
     with _sockets(plan) as (port, states, check):
         _say(f"made at port {port}: {states}")
@@ -165,7 +165,7 @@ def _alerts(asking: Asking) -> list[Mapping[str, Any]]:
     """Ask a daemon for its alerts; raises SilentError."""
     try:
         document, _ = asking.get("/api/v1/alerts")
-    except LookError as error:
+    except FetchError as error:
         raise SilentError(str(error)) from error
     try:
         return alerts_of(document)
@@ -184,7 +184,7 @@ def _outside(asking: Asking, *, must_answer: bool) -> tuple[float | None, str]:
     """Ask the host's daemon how often it polls, and describe it; None: it does not answer."""
     try:
         interval = _interval(asking)
-    except LookError as error:
+    except FetchError as error:
         if must_answer:
             raise DrillError(f"no daemon to watch at {asking.url}: {error}") from error
         return None, f"none at {asking.url} ({error})"
@@ -194,7 +194,7 @@ def _outside(asking: Asking, *, must_answer: bool) -> tuple[float | None, str]:
 def _await_first_poll(own: OwnDaemon, asking: Asking) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline and own.process.poll() is None:
-        with suppress(LookError):
+        with suppress(FetchError):
             _interval(asking)
             return
         time.sleep(0.1)
@@ -226,12 +226,12 @@ def _limits_from(config_file: Path | None) -> str:
 
 
 def _interval(asking: Asking) -> float:
-    """Ask a daemon how often it polls, in seconds; raises LookError."""
+    """Ask a daemon how often it polls, in seconds; raises FetchError."""
     document, _ = asking.get("/api/v1/observation")
     try:
         interval = float(document["interval_seconds"])
     except (LookupError, TypeError, ValueError) as error:
-        raise LookError("what answers there is no sockmon daemon") from error
+        raise FetchError("what answers there is no sockmon daemon") from error
     if not 0.0 < interval <= _LONGEST_HOLD:
-        raise LookError("what answers there is no sockmon daemon")
+        raise FetchError("what answers there is no sockmon daemon")
     return interval

@@ -1,4 +1,4 @@
-"""The words that conditions are told in: states, roles, the three ways to write an address."""
+"""The words that conditions are told in: states, directions, the three ways to write an address."""
 
 import socket
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from enum import StrEnum
 
 from sockmon.model.states import TcpState
 
-__all__ = ["LOOPBACK", "AddressKind", "Host", "Role", "TcpState"]
+__all__ = ["LOOPBACK", "AddressKind", "Direction", "Host", "TcpState"]
 
 
-class Role(StrEnum):
+class Direction(StrEnum):
     """Which end of a connection a socket is: the service's own, or the one that came to it."""
 
-    LISTENER = "listener"  # the service's port is the local one
-    REMOTE = "remote"  # the service's port is the remote one
+    INBOUND = "inbound"  # the service's port is the local one
+    OUTBOUND = "outbound"  # the service's port is the remote one
 
 
 class AddressKind(StrEnum):

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from sockmon.drill.lab.addresses import AddressKind, Role, TcpState
+from sockmon.drill.lab.addresses import AddressKind, Direction, TcpState
 from sockmon.drill.lab.held_sockets import HALF_CLOSED, Held, census, held_connections, settled
 from sockmon.drill.lab.netns import NetNs
 from sockmon.drill.lab.sockets import (
@@ -51,7 +51,7 @@ def close_wait_leak(
         for client in made.clients:
             client.sendall(REQUEST)
             client.close()
-        yield held_connections(netns, made, Role.LISTENER, HALF_CLOSED)
+        yield held_connections(netns, made, Direction.INBOUND, HALF_CLOSED)
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def half_close(
             client.shutdown(socket.SHUT_WR)
             read_to_end(server)
         with _streaming(made):
-            yield held_connections(netns, made, Role.LISTENER, HALF_CLOSED)
+            yield held_connections(netns, made, Direction.INBOUND, HALF_CLOSED)
 
 
 @contextmanager
@@ -106,7 +106,7 @@ def fin_wait2(netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1
     Having an owner, this FIN_WAIT2 outlives tcp_fin_timeout.
     """
     with half_closed(netns, kind, count) as made:
-        yield held_connections(netns, made, Role.REMOTE, HALF_CLOSED)
+        yield held_connections(netns, made, Direction.OUTBOUND, HALF_CLOSED)
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def time_wait(
     kind: AddressKind = AddressKind.IPV4,
     count: int = 1,
     *,
-    closed_first_by: Role = Role.REMOTE,
+    closed_first_by: Direction = Direction.OUTBOUND,
 ) -> Iterator[Held]:
     """Connections closed in good order: 60 s of TIME_WAIT for the end that closes first.
 
@@ -130,10 +130,14 @@ def time_wait(
                 break
             for _ in range(missing):
                 with connected(netns, kind, port) as client, accepted(listener) as server:
-                    ends = (client, server) if closed_first_by is Role.REMOTE else (server, client)
+                    ends = (
+                        (client, server)
+                        if closed_first_by is Direction.OUTBOUND
+                        else (server, client)
+                    )
                     close_in_turn(*ends)
         expected = {
-            (Role.LISTENER, TcpState.LISTEN): 1,
+            (Direction.INBOUND, TcpState.LISTEN): 1,
             (closed_first_by, TcpState.TIME_WAIT): count,
         }
         yield settled(Held(netns, closed_first_by, TcpState.TIME_WAIT, (port,), expected))
@@ -189,12 +193,12 @@ def ports_exhausted(netns: NetNs, count: int = 10) -> Iterator[Held]:
         listener = experiment.listeners[0]
         experiment.exhaust(listener)
         expected = {
-            (Role.LISTENER, TcpState.LISTEN): 1,
-            (Role.LISTENER, TcpState.ESTABLISHED): count,
-            (Role.REMOTE, TcpState.ESTABLISHED): count,
+            (Direction.INBOUND, TcpState.LISTEN): 1,
+            (Direction.INBOUND, TcpState.ESTABLISHED): count,
+            (Direction.OUTBOUND, TcpState.ESTABLISHED): count,
         }
         port = listener.getsockname()[1]
-        yield settled(Held(netns, Role.REMOTE, TcpState.ESTABLISHED, (port,), expected))
+        yield settled(Held(netns, Direction.OUTBOUND, TcpState.ESTABLISHED, (port,), expected))
 
 
 @contextmanager
@@ -214,15 +218,15 @@ def accept_queue(
             eventually(lambda: accept_queue_length(listener), until=length.__eq__)
         stalled = tuple(stack.enter_context(connecting(netns, kind, port)) for _ in range(overflow))
         expected = {
-            (Role.LISTENER, TcpState.LISTEN): 1,
-            (Role.LISTENER, TcpState.ESTABLISHED): queued,
-            (Role.REMOTE, TcpState.ESTABLISHED): queued,
-            (Role.REMOTE, TcpState.SYN_SENT): overflow,
+            (Direction.INBOUND, TcpState.LISTEN): 1,
+            (Direction.INBOUND, TcpState.ESTABLISHED): queued,
+            (Direction.OUTBOUND, TcpState.ESTABLISHED): queued,
+            (Direction.OUTBOUND, TcpState.SYN_SENT): overflow,
         }
         yield settled(
             Held(
                 netns,
-                Role.REMOTE,
+                Direction.OUTBOUND,
                 TcpState.SYN_SENT,
                 (port,),
                 expected,
@@ -247,7 +251,7 @@ def dead_peer(
         for server in made.servers:
             eventually(partial(retransmits, server), until=tries.__le__, within=2.0**tries)
         yield held_connections(
-            link.server, made, Role.LISTENER, {Role.LISTENER: TcpState.ESTABLISHED}
+            link.server, made, Direction.INBOUND, {Direction.INBOUND: TcpState.ESTABLISHED}
         )
 
 
@@ -264,7 +268,7 @@ def last_ack(
         for client, server in made.pairs():
             client.shutdown(socket.SHUT_WR)
             read_to_end(server)
-        clients = Counter({(Role.REMOTE, TcpState.FIN_WAIT2): count})
+        clients = Counter({(Direction.OUTBOUND, TcpState.FIN_WAIT2): count})
         eventually(lambda: census(link.client, (made.port,)), until=clients.__eq__)
         with _cut(link):
             for server in made.servers:
@@ -274,7 +278,7 @@ def last_ack(
                     _leave_no_trace(server)
                     server.shutdown(socket.SHUT_WR)
             yield held_connections(
-                link.server, made, Role.LISTENER, {Role.LISTENER: TcpState.LAST_ACK}
+                link.server, made, Direction.INBOUND, {Direction.INBOUND: TcpState.LAST_ACK}
             )
 
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sockmon.drill.lab.addresses import Role, TcpState
+from sockmon.drill.lab.addresses import Direction, TcpState
 from sockmon.drill.lab.netns import NetNs
 from sockmon.drill.lab.sockets import Connections
 from sockmon.drill.lab.wait_until import eventually
 
 # The client has shut down its sending side, and the server has not closed.
-HALF_CLOSED = {Role.LISTENER: TcpState.CLOSE_WAIT, Role.REMOTE: TcpState.FIN_WAIT2}
+HALF_CLOSED = {Direction.INBOUND: TcpState.CLOSE_WAIT, Direction.OUTBOUND: TcpState.FIN_WAIT2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,14 @@ class Held:
     """Sockets that are in `state` as long as the context manager that made them is open."""
 
     netns: NetNs
-    role: Role
+    direction: Direction
     state: TcpState
-    ports: tuple[int, ...]  # the service's: local in role listener, remote in role remote
-    expected: Mapping[tuple[Role, TcpState], int]  # all sockets of these ports in the namespace
+    ports: tuple[
+        int, ...
+    ]  # the service's: local in direction inbound, remote in direction outbound
+    expected: Mapping[
+        tuple[Direction, TcpState], int
+    ]  # all sockets of these ports in the namespace
     sockets: tuple[socket.socket, ...] = ()  # those in `state`; none when only the kernel has them
     peers: tuple[socket.socket, ...] = ()  # their other ends, where those are sockets of ours
 
@@ -36,24 +40,24 @@ class Held:
     @property
     def count(self) -> int:
         """How many sockets are in `state`."""
-        return self.expected[self.role, self.state]
+        return self.expected[self.direction, self.state]
 
 
 def held_connections(
-    netns: NetNs, made: Connections, role: Role, states: Mapping[Role, TcpState]
+    netns: NetNs, made: Connections, direction: Direction, states: Mapping[Direction, TcpState]
 ) -> Held:
-    """The ends that play `role`, once all ends in the namespace are in their `states`."""
-    ends = {Role.LISTENER: made.servers, Role.REMOTE: made.clients}
-    (peer,) = set(Role) - {role}
+    """The ends that play `direction`, once all ends in the namespace are in their `states`."""
+    ends = {Direction.INBOUND: made.servers, Direction.OUTBOUND: made.clients}
+    (peer,) = set(Direction) - {direction}
     return settled(
         Held(
             netns,
-            role,
-            states[role],
+            direction,
+            states[direction],
             (made.port,),
-            {(Role.LISTENER, TcpState.LISTEN): 1}
+            {(Direction.INBOUND, TcpState.LISTEN): 1}
             | {(end, state): len(ends[end]) for end, state in states.items()},
-            sockets=_still_open(ends[role]),
+            sockets=_still_open(ends[direction]),
             peers=_still_open(ends[peer]),
         )
     )
@@ -65,18 +69,18 @@ def settled(held: Held) -> Held:
     return held
 
 
-def census(netns: NetNs, ports: tuple[int, ...]) -> Counter[tuple[Role, TcpState]]:
-    """Count the sockets of these service ports by role and state, from /proc/net/tcp and tcp6."""
+def census(netns: NetNs, ports: tuple[int, ...]) -> Counter[tuple[Direction, TcpState]]:
+    """Count the sockets of these service ports by direction and state, from /proc/net/tcp{,6}."""
     tables = netns.call(
         lambda: [Path("/proc/thread-self/net", name).read_text() for name in ("tcp", "tcp6")]
     )
-    counted: Counter[tuple[Role, TcpState]] = Counter()
+    counted: Counter[tuple[Direction, TcpState]] = Counter()
     for line in (line for table in tables for line in table.splitlines()[1:]):
         _, local, remote, state = line.split(maxsplit=4)[:4]
         if _port(local) in ports:
-            counted[Role.LISTENER, TcpState(int(state, 16))] += 1
+            counted[Direction.INBOUND, TcpState(int(state, 16))] += 1
         elif _port(remote) in ports:
-            counted[Role.REMOTE, TcpState(int(state, 16))] += 1
+            counted[Direction.OUTBOUND, TcpState(int(state, 16))] += 1
     return counted
 
 

@@ -21,7 +21,7 @@ class AttributeField(NamedTuple):
     words: int
 
 
-#: Sent with every full socket, unasked.
+#: Sent with every full socket, skipped.
 CGROUP_ID = AttributeField("cgroup_id", Attribute.CGROUP_ID, 0, 2)
 #: SK_MEMINFO_DROPS: at a listener, the connections dropped there.
 DROPS = AttributeField("drops", Attribute.SKMEMINFO, 32, 1)

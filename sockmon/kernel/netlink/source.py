@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sockmon.kernel import procfs
 from sockmon.kernel.errors import KernelError, ProcError
-from sockmon.kernel.interfaces import Inside
+from sockmon.kernel.interfaces import NamespaceFiles
 from sockmon.kernel.netlink import uapi
 from sockmon.kernel.netlink.rows import (
     ACK_RECEIVED,
@@ -30,7 +30,7 @@ from sockmon.kernel.netlink.wire import DumpRequest
 from sockmon.kernel.netns import discovery
 from sockmon.kernel.netns.discovery import Place
 from sockmon.model.ages import LastHeard
-from sockmon.model.limits import Limits, PortRange
+from sockmon.model.limits import KernelLimits, PortRange
 from sockmon.model.names import HOST
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
@@ -46,7 +46,7 @@ class Here:
     proc: Path
     open_transport: Callable[[], Transport] = NetlinkTransport
 
-    def limits(self, known: Limits | None) -> tuple[Limits, list[ProcError]]:
+    def limits(self, known: KernelLimits | None) -> tuple[KernelLimits, list[ProcError]]:
         """Read as procfs.read_limits() does."""
         return procfs.read_limits(self.proc, known)
 
@@ -54,7 +54,7 @@ class Here:
         """Read as procfs.read_port_range() does; raises ProcError."""
         return procfs.read_port_range(self.proc)
 
-    def way_in(self) -> str:
+    def nsenter_prefix(self) -> str:
         """Return nothing: one is inside."""
         return ""
 
@@ -80,7 +80,7 @@ class KernelSource:
 
     diag: SockDiag
     proc: Path
-    inside: Inside
+    inside: NamespaceFiles
     name: str = HOST
     stop_requested: Callable[[], bool] = lambda: False
     look_around: Callable[[], Mapping[str, Place]] = dict
@@ -115,7 +115,7 @@ class KernelSource:
             buffers=buffers,
         )
 
-    def neighbour(self, name: str, inside: Inside) -> "KernelSource":
+    def neighbour(self, name: str, inside: NamespaceFiles) -> "KernelSource":
         """The same kernel in another namespace, read into the same memory."""
         diag = SockDiag(inside.open_transport, self.stop_requested, self.buffers.room)
         return KernelSource(
@@ -164,21 +164,21 @@ class KernelSource:
         requests = [DumpRequest(uapi.Protocol.UDP, family) for family in families]
         return _table(self.diag.dump(*requests, into=self.buffers.udp))
 
-    def limits(self, known: Limits | None = None) -> tuple[Limits, list[KernelError]]:
+    def limits(self, known: KernelLimits | None = None) -> tuple[KernelLimits, list[KernelError]]:
         """Read limits and counters, and what could not be read; `known` ones' settings are kept."""
         try:
             limits, errors = self.inside.limits(known)
         except KernelError as error:
-            return Limits(), [error]
+            return KernelLimits(), [error]
         return limits, [*errors]
 
     def port_range(self) -> PortRange:
         """Read the ports that connect() may choose from; raises KernelError."""
         return self.inside.port_range()
 
-    def way_in(self) -> str:
+    def nsenter_prefix(self) -> str:
         """Return what runs a command inside when put before it; nothing where one is inside."""
-        return self.inside.way_in()
+        return self.inside.nsenter_prefix()
 
     def _asked(self, families: tuple[Family, ...]) -> tuple[Family | None, ...]:
         """Return what to ask for one by one: all families at once, if the kernel is a live one."""

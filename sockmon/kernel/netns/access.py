@@ -11,7 +11,7 @@ from sockmon.kernel.errors import NamespaceError, ProcError
 from sockmon.kernel.netlink.sockdiag import NetlinkTransport
 from sockmon.kernel.netns import procfs_source, setns
 from sockmon.kernel.netns.discovery import Place, processes_visible, read_cgroup
-from sockmon.model.limits import Limits, PortRange
+from sockmon.model.limits import KernelLimits, PortRange
 
 T = TypeVar("T")
 
@@ -38,7 +38,9 @@ class Access(Protocol):
         """Open a netlink socket inside."""
         ...
 
-    def limits(self, place: Place, known: Limits | None) -> tuple[Limits, list[ProcError]]:
+    def limits(
+        self, place: Place, known: KernelLimits | None
+    ) -> tuple[KernelLimits, list[ProcError]]:
         """Read as procfs.read_limits() does, inside."""
         ...
 
@@ -83,7 +85,9 @@ class OwnAccess:
             operation = "opening a netlink socket inside"
             raise NamespaceError.from_errno(operation, error.errno or 0) from error
 
-    def limits(self, place: Place, known: Limits | None) -> tuple[Limits, list[ProcError]]:
+    def limits(
+        self, place: Place, known: KernelLimits | None
+    ) -> tuple[KernelLimits, list[ProcError]]:
         """Read as procfs.read_limits() does: /proc/sys/net is that of the reader's namespace."""
         return _inside(place, partial(procfs.read_limits, self._proc, known))
 

@@ -51,7 +51,7 @@ class Place:
         return self.inode or self.directory or 0
 
     @property
-    def way_in(self) -> str:
+    def nsenter_prefix(self) -> str:
         """What runs a command inside when put before it."""
         return f"nsenter --net={shlex.quote(str(self.path))}"
 

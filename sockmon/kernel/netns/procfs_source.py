@@ -19,7 +19,7 @@ from sockmon.kernel.netlink import uapi
 from sockmon.kernel.netlink.uapi import Family
 from sockmon.kernel.netns.discovery import Place, directory_of
 from sockmon.model.ages import NOTHING_HEARD, LastHeard
-from sockmon.model.limits import Limits, PortRange
+from sockmon.model.limits import KernelLimits, PortRange
 from sockmon.model.states import RESTING_STATES
 from sockmon.model.table import SocketTable
 
@@ -65,11 +65,11 @@ class OutsideSource:
         """Return nothing: nobody outside is told."""
         return NOTHING_HEARD
 
-    def limits(self, known: Limits | None = None) -> tuple[Limits, list[KernelError]]:
+    def limits(self, known: KernelLimits | None = None) -> tuple[KernelLimits, list[KernelError]]:
         """Read the levels and counters that can be seen, and what could not be read."""
 
-        def read(task: str) -> Limits:
-            return Limits(
+        def read(task: str) -> KernelLimits:
+            return KernelLimits(
                 sockstat=procfs.read_sockstat(self.proc, task),
                 events=procfs.read_events(self.proc, task),
                 port_range=known.port_range if known else self.port_range(),
@@ -78,15 +78,15 @@ class OutsideSource:
         try:
             return below(self.proc, self.place(), read), []
         except KernelError as error:
-            return Limits(), [error]
+            return KernelLimits(), [error]
 
     def port_range(self) -> PortRange:
         """Read the ports that connect() may choose from in the daemon's own namespace."""
         return procfs.read_port_range(self.proc)
 
-    def way_in(self) -> str:
+    def nsenter_prefix(self) -> str:
         """Return what runs a command inside when put before it."""
-        return self.place().way_in
+        return self.place().nsenter_prefix
 
     def close(self) -> None:
         """Nothing is held."""

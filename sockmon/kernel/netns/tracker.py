@@ -16,7 +16,7 @@ from sockmon.kernel.netns.discovery import Place
 from sockmon.kernel.netns.helper.client import HelperAccess
 from sockmon.kernel.netns.procfs_source import OutsideSource, visible
 from sockmon.kernel.owners import unit_of
-from sockmon.model.limits import Limits, PortRange
+from sockmon.model.limits import KernelLimits, PortRange
 from sockmon.model.names import HOST, OTHER
 from sockmon.text import label
 
@@ -50,7 +50,7 @@ def called(given: str | None, cgroup: str) -> str | None:
     return given
 
 
-class Neighbour:
+class OtherNamespace:
     """One other namespace, for as long as it lives.
 
     place: where it was found last; the process by which it was found may end before it does.
@@ -124,7 +124,7 @@ class Neighbour:
             raise NamespaceError.from_errno(operation, errno.EMFILE, hint)
         return transport
 
-    def limits(self, known: Limits | None) -> tuple[Limits, list[ProcError]]:
+    def limits(self, known: KernelLimits | None) -> tuple[KernelLimits, list[ProcError]]:
         """Read as procfs.read_limits() does, inside; raises KernelError."""
         return self._entering(lambda place: self._access.limits(place, known))
 
@@ -132,9 +132,9 @@ class Neighbour:
         """Read as procfs.read_port_range() does, inside; raises KernelError."""
         return self._entering(self._access.port_range)
 
-    def way_in(self) -> str:
+    def nsenter_prefix(self) -> str:
         """Return what runs a command inside when put before it."""
-        return self.place.way_in
+        return self.place.nsenter_prefix
 
     def _entering(self, ask: Callable[[Place], T]) -> T:
         """Ask what may take entering, and note it if that is not allowed."""
@@ -152,7 +152,7 @@ def _descriptors_for_namespaces() -> float:
     return most - min(most // 4, _SPARED)
 
 
-class Neighbourhood:
+class NamespaceTracker:
     """Follows the host's other namespaces. For one thread."""
 
     def __init__(self, host: KernelSource, helper: str | None = None) -> None:
@@ -161,14 +161,14 @@ class Neighbourhood:
         self._access: Access = (
             OwnAccess(host.look_around, host.proc) if helper is None else HelperAccess(helper)
         )
-        self._known: dict[str, Neighbour] = {}
+        self._known: dict[str, OtherNamespace] = {}
 
     @property
     def cpu(self) -> float:
         """Seconds of CPU time that the helper has spent for it, which is in no clock of ours."""
         return self._access.cpu
 
-    def look(self) -> tuple[Neighbour, ...]:
+    def look(self) -> tuple[OtherNamespace, ...]:
         """Return those that there are now, and let go of the others; raises KernelError."""
         try:
             return self._follow(self._access.look())
@@ -191,7 +191,7 @@ class Neighbourhood:
         self._known = {}
         self._access.close()
 
-    def _follow(self, places: Mapping[str, Place]) -> tuple[Neighbour, ...]:
+    def _follow(self, places: Mapping[str, Place]) -> tuple[OtherNamespace, ...]:
         for key, neighbour in tuple(self._known.items()):
             place = places.get(key)
             if place is None or not neighbour.is_at(place):
@@ -204,7 +204,7 @@ class Neighbourhood:
             if key not in self._known:
                 name = self._name(place, taken)
                 taken.add(name)
-                self._known[key] = Neighbour(name, place, self._host, self._access)
+                self._known[key] = OtherNamespace(name, place, self._host, self._access)
         return tuple(self._known.values())
 
     def _name(self, place: Place, taken: Collection[str]) -> str:

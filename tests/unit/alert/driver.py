@@ -1,4 +1,4 @@
-"""A process with an Alerter in it, to be killed: python -m tests.unit.alert.driver STATE URL.
+"""A process with an AlertManager in it, to be killed: python -m tests.unit.alert.driver STATE URL.
 
 Polls 50 times a second. Its condition is there while the file `found` stands beside STATE; as in
 the daemon, the first poll after a start finds nothing. Writes a line when it has polled.
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from sockmon.alert.lifecycle import FixedWaits
-from sockmon.alert.manager import Alerter
+from sockmon.alert.manager import AlertManager
 from sockmon.alert.settings import Alerting, WebhookSettings
 from sockmon.clock import now
 from sockmon.state.file import StateFile, boot_id
@@ -22,7 +22,7 @@ FOR = 1.0
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     path, url = Path(sys.argv[1]), sys.argv[2]
-    alerter = Alerter(
+    alerter = AlertManager(
         Alerting(webhook=WebhookSettings(urls=(url,))),
         {DETECTOR: FixedWaits(FOR, 0.0)},
         StateFile(path, boot_id()),

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sockmon.alert.lifecycle import Alert, Alerts, FixedWaits, step
+from sockmon.model.direction import Direction
 from sockmon.model.finding import Finding, Severity, Subject
 from sockmon.model.moment import Moment
-from sockmon.model.roles import Role
 
 DETECTOR = "close_wait_leak"
 AT_ONCE = {DETECTOR: FixedWaits(0.0, 0.0)}
@@ -18,7 +18,7 @@ def finding(  # noqa: PLR0913 - each part has its default
     *,
     detector: str = DETECTOR,
     netns: str = "host",
-    role: Role | None = "listener",
+    direction: Direction | None = "inbound",
     port: int | None = 80,
     owner: str | None = "nginx.service",
     summary: str = "nginx.service has not closed 12 connections",
@@ -28,7 +28,7 @@ def finding(  # noqa: PLR0913 - each part has its default
         detector=detector,
         severity=severity,
         netns=netns,
-        subject=Subject(role, port, owner),
+        subject=Subject(direction, port, owner),
         value=12,
         limit=10,
         summary=summary,

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from sockmon.alert.lifecycle import FixedWaits, State
-from sockmon.alert.manager import Alerter
+from sockmon.alert.manager import AlertManager
 from sockmon.alert.notify.sender import LONGEST_PAUSE, Notifications, pause_after
 from sockmon.alert.records import counted, shown
 from sockmon.alert.settings import Alerting, Authorization, WebhookSettings
@@ -43,11 +43,13 @@ class Stage:
 
     path: Path
     waits: FixedWaits = field(default_factory=lambda: FixedWaits(0.0, 0.0))
-    alerters: list[Alerter] = field(default_factory=list)
+    alerters: list[AlertManager] = field(default_factory=list)
 
-    def start(self, settings: Alerting, seconds: float = 0.0, boot: str = BOOT) -> Alerter:
+    def start(self, settings: Alerting, seconds: float = 0.0, boot: str = BOOT) -> AlertManager:
         self.stop()
-        alerter = Alerter(settings, {DETECTOR: self.waits}, StateFile(self.path, boot), at(seconds))
+        alerter = AlertManager(
+            settings, {DETECTOR: self.waits}, StateFile(self.path, boot), at(seconds)
+        )
         self.alerters.append(alerter)
         return alerter
 
@@ -63,7 +65,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     made.stop()
 
 
-def poll(alerter: Alerter, seconds: float, *findings: Finding) -> None:
+def poll(alerter: AlertManager, seconds: float, *findings: Finding) -> None:
     alerter.observe(findings, at(seconds), 5.0)
 
 
@@ -247,7 +249,7 @@ def test_another_boots_state_is_not_worth_a_warning(
 
 
 def test_without_a_state_file_it_works_too() -> None:
-    alerter = Alerter(Alerting(), AT_ONCE, None, at(0))
+    alerter = AlertManager(Alerting(), AT_ONCE, None, at(0))
     poll(alerter, 0, finding())
     assert [alert.state for alert in alerter.alerts] == [State.FIRING]
     alerter.close()

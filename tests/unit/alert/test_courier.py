@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sockmon.alert.notify.receiver import Batch, Bulletin, Told
-from sockmon.alert.notify.sender import Courier
+from sockmon.alert.notify.receiver import AlertSnapshot, Batch, Told
+from sockmon.alert.notify.sender import Sender
 from tests.lab import eventually
 from tests.unit.alert.making import at, finding, firing
 
@@ -19,14 +19,14 @@ class Slow:
 
     def __init__(self, mistakes: int = 0) -> None:
         self.told: Told = {}
-        self.given: list[Bulletin] = []
+        self.given: list[AlertSnapshot] = []
         self.let = threading.Event()
         self._mistakes = mistakes
 
-    def due(self, bulletin: Bulletin) -> Iterator[Batch]:
+    def due(self, bulletin: AlertSnapshot) -> Iterator[Batch]:
         yield bulletin.alerts
 
-    def send(self, batch: Batch, bulletin: Bulletin) -> None:
+    def send(self, batch: Batch, bulletin: AlertSnapshot) -> None:
         assert batch == bulletin.alerts
         self.given.append(bulletin)
         self.let.wait(10)
@@ -35,18 +35,18 @@ class Slow:
             raise ValueError("Invalid header value b'hunter2'")
 
 
-def bulletin(seconds: float) -> Bulletin:
-    return Bulletin(at(seconds), 5.0, tuple(firing(finding()).values()))
+def bulletin(seconds: float) -> AlertSnapshot:
+    return AlertSnapshot(at(seconds), 5.0, tuple(firing(finding()).values()))
 
 
-def end(courier: Courier) -> None:
+def end(courier: Sender) -> None:
     courier.stop()
     courier.join(5)
 
 
 def test_bulletins_that_came_meanwhile_are_one() -> None:
     receiver = Slow()
-    courier = Courier(receiver, delivered=lambda: None)
+    courier = Sender(receiver, delivered=lambda: None)
     courier.post(bulletin(0))
     eventually(lambda: receiver.given)
     for second in range(1, 1000):
@@ -60,7 +60,7 @@ def test_bulletins_that_came_meanwhile_are_one() -> None:
 def test_a_mistake_of_ours_is_told_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     receiver = Slow(mistakes=1)
     receiver.let.set()
-    courier = Courier(receiver, delivered=lambda: None)
+    courier = Sender(receiver, delivered=lambda: None)
     courier.post(bulletin(0))
     eventually(lambda: len(receiver.given) == 2)
     eventually(lambda: courier.notifications.total == 2)

@@ -38,7 +38,7 @@ def test_labels_identify() -> None:
         "netns": "host",
         "owner": "nginx.service",
         "port": "80",
-        "role": "listener",
+        "direction": "inbound",
         "severity": "critical",
         "source": "sockmon",
         "team": "web",
@@ -46,7 +46,7 @@ def test_labels_identify() -> None:
 
 
 def test_what_the_subject_has_not_is_no_label() -> None:
-    labels = labels_of(finding(role=None, port=None, owner=None), {})
+    labels = labels_of(finding(direction=None, port=None, owner=None), {})
     assert set(labels) == {"alertname", "netns", "severity", "source"}
 
 

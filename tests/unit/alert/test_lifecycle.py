@@ -17,13 +17,13 @@ from sockmon.alert.lifecycle import (
     State,
     step,
 )
-from sockmon.alert.notify.receiver import Bulletin, Told, having_told, news
+from sockmon.alert.notify.receiver import AlertSnapshot, Told, having_told, news
 from sockmon.alert.records import from_record, to_record
 from sockmon.model.finding import Finding, Severity
 from sockmon.model.moment import Moment
 from tests.unit.alert.making import DETECTOR, at, finding, firing, only, resolved
 
-Sight = Literal["warning", "critical", "gone", "unseen"]
+DetectorInput = Literal["warning", "critical", "gone", "unseen"]
 Change = tuple[Literal["firing", "resolved"], Severity]
 
 
@@ -33,7 +33,7 @@ class Poll:
 
     pause: float  # since the poll before, on the monotonic clock
     wall: float  # whatever the wall clock says
-    sight: Sight
+    sight: DetectorInput
     for_: float
     keep: float
     restart: bool
@@ -63,7 +63,7 @@ class Naive:
         self.missed: float | None = None
         self.found = 0.0  # last, with whatever severity
 
-    def poll(self, now: float, sight: Sight, for_: float, keep: float) -> set[Change]:
+    def poll(self, now: float, sight: DetectorInput, for_: float, keep: float) -> set[Change]:
         if sight == "unseen":
             return set()
         if sight != "gone":
@@ -72,7 +72,7 @@ class Naive:
             return self._quiet(now, sight, for_)
         return self._loud(now, sight, self.firing, keep)
 
-    def _loud(self, now: float, sight: Sight, was: Severity, keep: float) -> set[Change]:
+    def _loud(self, now: float, sight: DetectorInput, was: Severity, keep: float) -> set[Change]:
         if sight == was:
             self.missed = None
             return set()
@@ -90,7 +90,7 @@ class Naive:
         self.firing = self.begun = None
         return {("resolved", was)}
 
-    def _quiet(self, now: float, sight: Sight, for_: float) -> set[Change]:
+    def _quiet(self, now: float, sight: DetectorInput, for_: float) -> set[Change]:
         if sight not in ("warning", "critical"):
             self.begun = self.pending = None
             return set()
@@ -110,7 +110,7 @@ class Real:
         self.told: Told = {}
         self.port = port
 
-    def findings(self, sight: Sight) -> list[Finding]:
+    def findings(self, sight: DetectorInput) -> list[Finding]:
         return [finding(sight, port=self.port)] if sight in ("warning", "critical") else []
 
     def poll(self, now: Moment, poll: Poll) -> set[Change]:
@@ -125,7 +125,7 @@ class Real:
             lambda _, __: poll.sight != "unseen",
         )
         changes: set[Change] = set()
-        for alert in list(news(self.told, Bulletin(now, 5.0, tuple(self.alerts.values())))):
+        for alert in list(news(self.told, AlertSnapshot(now, 5.0, tuple(self.alerts.values())))):
             changes.add(("firing" if alert.firing else "resolved", alert.key.severity))
             self.told = having_told(self.told, alert)
         return changes
@@ -176,14 +176,14 @@ def test_times_are_those_of_the_polls_that_made_them(history: list[Poll]) -> Non
 
 
 @given(st.lists(st.tuples(polls, st.sampled_from(["warning", "critical", "gone"]))))
-def test_conditions_do_not_touch_each_other(history: list[tuple[Poll, Sight]]) -> None:
+def test_conditions_do_not_touch_each_other(history: list[tuple[Poll, DetectorInput]]) -> None:
     together: Alerts = {}
     alone = (Real(80), Real(81))
     now = 0.0
     for poll, other in history:
         now += poll.pause
         findings = []
-        one: Sight = "gone" if poll.sight == "unseen" else poll.sight
+        one: DetectorInput = "gone" if poll.sight == "unseen" else poll.sight
         for real, sight in zip(alone, (one, other), strict=True):
             findings += real.findings(sight)
             real.alerts = step(

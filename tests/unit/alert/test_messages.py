@@ -9,13 +9,13 @@ import pytest
 from sockmon.alert.lifecycle import Alert, Alerts, State, step
 from sockmon.alert.notify import alertmanager, webhook
 from sockmon.alert.notify.log import line
-from sockmon.alert.notify.receiver import Bulletin, Sent, Told, having_told, news, renewals
+from sockmon.alert.notify.receiver import AlertSnapshot, Sent, Told, having_told, news, renewals
 from sockmon.model.moment import Moment
 from tests.unit.alert.making import AT_ONCE, WALL, at, finding, firing, only, resolved
 
 
-def bulletin(alerts: Alerts, seconds: float, interval: float = 5.0) -> Bulletin:
-    return Bulletin(at(seconds), interval, tuple(alerts.values()))
+def bulletin(alerts: Alerts, seconds: float, interval: float = 5.0) -> AlertSnapshot:
+    return AlertSnapshot(at(seconds), interval, tuple(alerts.values()))
 
 
 def known(*alerts: Alert) -> Told:
@@ -106,7 +106,7 @@ class TestAlertmanager:
         for alerts in (fires, step(fires, (), Moment(at(100_005).monotonic, WALL), AT_ONCE, {})):
             now = Moment(at(100_005).monotonic, WALL)
             batch = tuple(alerts.values())
-            (alert,) = json.loads(alertmanager.message(batch, Bulletin(now, 5, batch), 60))
+            (alert,) = json.loads(alertmanager.message(batch, AlertSnapshot(now, 5, batch), 60))
             assert wall(alert["startsAt"]) <= wall(alert["endsAt"])
 
 
@@ -117,8 +117,8 @@ class TestWebhook:
         labels = alert["labels"]
         assert message == {
             "version": "4",
-            "groupKey": '{}:{alertname="SockmonCloseWaitLeak", netns="host", '
-            'owner="nginx.service", port="80", role="listener", severity="warning", '
+            "groupKey": '{}:{alertname="SockmonCloseWaitLeak", direction="inbound", netns="host", '
+            'owner="nginx.service", port="80", severity="warning", '
             'source="sockmon"}',
             "truncatedAlerts": 0,
             "status": "firing",
@@ -149,7 +149,7 @@ class TestWebhook:
 
 
 def test_a_line_of_the_log() -> None:
-    alert = only(firing(finding(role=None, port=None, owner=None, summary="too many")))
+    alert = only(firing(finding(direction=None, port=None, owner=None, summary="too many")))
     assert line(alert) == (
         'firing: SockmonCloseWaitLeak{netns="host",severity="warning",source="sockmon"}: too many'
     )

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from sockmon.detect import ALL
-from sockmon.detect.detector import Detector, DetectorLimits
+from sockmon.detect.detector import Detector, DetectorThresholds
 from sockmon.model.ages import NOBODY, NOTHING_HEARD, Aged
-from sockmon.model.detector_input import Past, Rates, Sight
+from sockmon.model.detector_input import DetectorInput, PreviousFinding, Rates
+from sockmon.model.direction import Listened, directions
 from sockmon.model.finding import Finding, Severity
 from sockmon.model.limits import (
-    Limits,
+    KernelLimits,
     PortRange,
     Sockstat,
     TcpMemoryLimits,
@@ -22,7 +23,6 @@ from sockmon.model.limits import (
 from sockmon.model.listeners import listen_queues, listeners
 from sockmon.model.owner import Group, Owner, Process
 from sockmon.model.ports import ephemeral_ports
-from sockmon.model.roles import Listened, roles
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 from tests.unit import strategies
@@ -41,7 +41,7 @@ SETTINGS = TcpSettings(
     syncookies=1,
 )
 #: What a host with 4 GiB has.
-LIMITS = Limits(
+LIMITS = KernelLimits(
     sockstat=Sockstat(in_use=500, time_wait=0, orphans=0, memory_bytes=0),
     time_wait_limit=16_384,
     orphan_limit=16_384,
@@ -54,7 +54,7 @@ LIMITS = Limits(
     events={},
 )
 #: The same host, of which nothing could be read.
-UNKNOWN = Limits()
+UNKNOWN = KernelLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,25 +149,25 @@ def _aged(table: SocketTable, socks: Sequence[Sock]) -> Aged:
 
 def sight(
     socks: Iterable[Sock] = (),
-    limits: Limits = LIMITS,
+    limits: KernelLimits = LIMITS,
     *,
     events: Mapping[str, float] | None = None,
     drops: Mapping[int, float] | None = None,
     **others: Any,
-) -> Sight:
+) -> DetectorInput:
     """What a poll at NOW would see of these sockets."""
     made = list(socks)
     table = table_of(made)
     port_range = limits.port_range or PortRange(32768, 60999)
-    by_role = roles(table, Listened().seen(table), port_range)
-    return Sight(
+    by_direction = directions(table, Listened().seen(table), port_range)
+    return DetectorInput(
         netns="host",
         now=NOW,
         table=table,
-        roles=by_role,
+        directions=by_direction,
         aged=_aged(table, made),
         listen_queues=listen_queues(listeners(table)),
-        ephemeral=ephemeral_ports(table, by_role, port_range, limits.time_wait_reuse),
+        ephemeral=ephemeral_ports(table, by_direction, port_range, limits.time_wait_reuse),
         exhaustion_seconds=others.pop("exhaustion_seconds", float("inf")),
         limits=limits,
         rates=Rates(events or {}, drops or {}),
@@ -175,18 +175,21 @@ def sight(
     )
 
 
-def owned(before: Sight, label: str = "shop.service") -> Sight:
+def owned(before: DetectorInput, label: str = "shop.service") -> DetectorInput:
     """The same, with the one owner of every group looked up."""
     groups = {group for group, _ in before.groups(np.arange(len(before.table)))}
     owner = Owner(label, label, (Process(4711, "shop", fds=10, fd_limit=1024),))
     return replace(before, owners=dict.fromkeys(groups, owner))
 
 
-def remembering(before: Sight, finding: Finding, severity: Severity, *values: float) -> Sight:
+def remembering(
+    before: DetectorInput, finding: Finding, severity: Severity, *values: float
+) -> DetectorInput:
     """The same, the finding having been seen before: one poll every five seconds."""
     samples = tuple((before.now - 5.0 * (len(values) - n), value) for n, value in enumerate(values))
     return replace(
-        before, past={**before.past, finding.key: Past(severity, samples or ((NOW - 5, 1.0),))}
+        before,
+        past={**before.past, finding.key: PreviousFinding(severity, samples or ((NOW - 5, 1.0),))},
     )
 
 
@@ -195,18 +198,18 @@ class Judge:
     """One detector with its limits."""
 
     detector: Detector
-    limits: DetectorLimits = field(default_factory=DetectorLimits)
+    limits: DetectorThresholds = field(default_factory=DetectorThresholds)
 
-    def all(self, seen: Sight) -> list[Finding]:
+    def all(self, seen: DetectorInput) -> list[Finding]:
         """Every finding."""
         return list(self.detector.find(seen, self.limits))
 
-    def one(self, seen: Sight) -> Finding:
+    def one(self, seen: DetectorInput) -> Finding:
         """The only finding."""
         (finding,) = self.all(seen)
         return finding
 
-    def severity(self, seen: Sight) -> Severity | None:
+    def severity(self, seen: DetectorInput) -> Severity | None:
         """The severity of the only finding, None without one."""
         found = self.all(seen)
         assert len(found) <= 1
@@ -221,7 +224,7 @@ def judge(name: str, **limits: Any) -> Judge:
 
 def has_hysteresis(
     judging: Judge,
-    of: Callable[[float], Sight],
+    of: Callable[[float], DetectorInput],
     warning: tuple[float, float, float],
     critical: tuple[float, float, float],
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Subject
 from tests.unit.detect.builders import (
     CGROUP,
@@ -21,7 +21,7 @@ from tests.unit.detect.builders import (
 JUDGE = judge("accept_queue")
 
 
-def waiting(length: int, limit: int = 100, **others: Any) -> Sight:
+def waiting(length: int, limit: int = 100, **others: Any) -> DetectorInput:
     return sight([listening(queue=length, limit=limit)], **others)
 
 
@@ -82,7 +82,7 @@ def test_each_port_is_judged_by_its_fullest_listener() -> None:
         )
     )
     found = JUDGE.one(seen)
-    assert found.subject == Subject("listener", 80, "shop.service")
+    assert found.subject == Subject("inbound", 80, "shop.service")
     assert (group_of(found).cgroup_id, found.inodes) == (2, (2,))
 
 
@@ -101,7 +101,7 @@ def test_it_tells_depth_limit_drops_and_owner() -> None:
         "drops_per_second": 1.25,
         "somaxconn": 4096,
     }
-    assert group_of(found) == ("listener", 443, CGROUP)
+    assert group_of(found) == ("inbound", 443, CGROUP)
     text = "\n".join(found.advice)
     assert "ss -tlnp '( sport = :443 )'" in text
     assert "what shop.service asked for with listen(); somaxconn would allow 4096" in text

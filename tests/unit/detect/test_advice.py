@@ -24,7 +24,7 @@ _COMMAND = re.compile(r"\bss(?: -[a-z]+)?(?: state [a-z0-9-]+)*(?: '[^']+')?")
 
 
 def everything_at_once() -> tuple[Finding, ...]:
-    """A finding of every detector, over both families and roles."""
+    """A finding of every detector, over both families and directions."""
     others: dict[str, Any] = {"age": 9999.0, "retransmits": 9, "timer": 1, "send_queue": 9}
     v6: dict[str, Any] = {"family": 6, "local": "fd00::1", "remote": "fd00::2"}
     socks = [listening(queue=200)]

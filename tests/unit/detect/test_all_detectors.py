@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from sockmon.detect import ALL, OF_PART, Detect, diagnose, limits_of
-from sockmon.detect.detector import Detector, DetectorLimits
+from sockmon.detect.detector import Detector, DetectorThresholds
 from sockmon.model.ages import NOBODY, NOTHING_HEARD, LastHeard
-from sockmon.model.detector_input import Past, Rates, Sight
+from sockmon.model.detector_input import DetectorInput, PreviousFinding, Rates
+from sockmon.model.direction import Directions, Listened, directions
 from sockmon.model.finding import SEVERITIES, Finding, FindingKey
 from sockmon.model.limits import (
     TCP_EVENTS,
-    Limits,
+    KernelLimits,
     PortRange,
     Sockstat,
     TcpMemoryLimits,
@@ -28,7 +29,6 @@ from sockmon.model.limits import (
 from sockmon.model.listeners import listen_queues, listeners
 from sockmon.model.owner import Group, Owner, Process
 from sockmon.model.ports import ephemeral_ports
-from sockmon.model.roles import Listened, Roles, roles
 from sockmon.model.states import RESTING_STATES
 from sockmon.model.table import SocketTable
 from tests.conftest import REPOSITORY
@@ -38,7 +38,7 @@ from tests.unit.strategies import port_ranges, socket_lists, table
 each_detector = pytest.mark.parametrize("detector", ALL, ids=lambda detector: detector.name)
 
 
-def _touchy(detector: Detector) -> DetectorLimits:
+def _touchy(detector: Detector) -> DetectorThresholds:
     """So low that nearly anything is a finding."""
     lowest: dict[str, Any] = {
         limit.name: 1 if isinstance(limit.default, int) else 1e-9
@@ -58,7 +58,7 @@ def some(numbers: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 levels = st.sampled_from([0, 1, 10, 2**31 - 1, 2**40])
 bounds = st.sampled_from([-1, 0, 1, 10, 4096, 2**31 - 1])
 every_limits = st.builds(
-    Limits,
+    KernelLimits,
     sockstat=some(st.builds(Sockstat, levels, levels, levels, levels)),
     time_wait_limit=some(bounds),
     orphan_limit=some(bounds),
@@ -108,22 +108,22 @@ def tables(draw: st.DrawFn) -> SocketTable:
 
 
 @st.composite
-def sights(draw: st.DrawFn) -> Sight:
+def sights(draw: st.DrawFn) -> DetectorInput:
     seen = draw(tables())
     limits = draw(every_limits)
     port_range = limits.port_range or PortRange(32768, 60999)
-    by_role = roles(seen, Listened().seen(seen), port_range)
+    by_direction = directions(seen, Listened().seen(seen), port_range)
     began = NOW - draw(st.sampled_from([0.0, 61.0, 100_000.0]))
     aged = NOBODY.seen(seen, NOTHING_HEARD, began)
     heard = LastHeard.of(seen.cookie, seen.expires, seen.expires, seen.expires)
-    sight = Sight(
+    sight = DetectorInput(
         netns="host",
         now=NOW,
         table=seen,
-        roles=by_role,
+        directions=by_direction,
         aged=aged.seen(seen, draw(st.sampled_from([NOTHING_HEARD, heard])), NOW),
         listen_queues=listen_queues(listeners(seen)),
-        ephemeral=ephemeral_ports(seen, by_role, port_range, limits.time_wait_reuse),
+        ephemeral=ephemeral_ports(seen, by_direction, port_range, limits.time_wait_reuse),
         exhaustion_seconds=draw(st.sampled_from([0.0, 1.0, 599.0, float("inf")])),
         limits=limits,
         rates=draw(every_rates),
@@ -137,9 +137,9 @@ def sights(draw: st.DrawFn) -> Sight:
     return sight
 
 
-def remembered(found: tuple[Finding, ...]) -> dict[FindingKey, Past]:
+def remembered(found: tuple[Finding, ...]) -> dict[FindingKey, PreviousFinding]:
     return {
-        finding.key: Past("critical", tuple((NOW - 5 * n, 3.0 * n) for n in (3, 2, 1)))
+        finding.key: PreviousFinding("critical", tuple((NOW - 5 * n, 3.0 * n) for n in (3, 2, 1)))
         for finding in found
     }
 
@@ -162,7 +162,7 @@ def is_well_formed(finding: Finding) -> None:
 
 
 @given(sights())
-def test_none_raises_and_every_finding_can_be_told(sight: Sight) -> None:
+def test_none_raises_and_every_finding_can_be_told(sight: DetectorInput) -> None:
     found = diagnose(sight, TOUCHY)
     again = diagnose(replace(sight, past=remembered(found)), TOUCHY)
     for finding in (*found, *again):
@@ -170,14 +170,14 @@ def test_none_raises_and_every_finding_can_be_told(sight: Sight) -> None:
 
 
 @given(sights())
-def test_with_the_defaults_too(sight: Sight) -> None:
+def test_with_the_defaults_too(sight: DetectorInput) -> None:
     for finding in diagnose(sight, limits_of(Detect())):
         is_well_formed(finding)
 
 
 @given(sights())
 def test_findings_of_one_poll_have_keys_of_their_own_where_owners_tell_groups_apart(
-    sight: Sight,
+    sight: DetectorInput,
 ) -> None:
     groups = {group for group, _ in sight.groups(np.arange(len(sight.table)))}
     owners = {group: Owner(f"unit-{group.cgroup_id}.service") for group in groups}
@@ -186,29 +186,29 @@ def test_findings_of_one_poll_have_keys_of_their_own_where_owners_tell_groups_ap
 
 
 @given(sights())
-def test_a_disabled_detector_says_nothing(sight: Sight) -> None:
+def test_a_disabled_detector_says_nothing(sight: DetectorInput) -> None:
     assert (
         diagnose(sight, {name: replace(its, enabled=False) for name, its in TOUCHY.items()}) == ()
     )
 
 
 @given(sights())
-def test_judging_changes_nothing(sight: Sight) -> None:
+def test_judging_changes_nothing(sight: DetectorInput) -> None:
     assert diagnose(sight, TOUCHY) == diagnose(sight, TOUCHY)
 
 
-def without_those_at_rest(sight: Sight) -> Sight:
+def without_those_at_rest(sight: DetectorInput) -> DetectorInput:
     rows = np.flatnonzero(~np.isin(sight.table.state, RESTING_STATES))
     return replace(
         sight,
         table=sight.table.select(rows),
-        roles=Roles(sight.roles.is_listener[rows], sight.roles.port[rows]),
+        directions=Directions(sight.directions.is_inbound[rows], sight.directions.port[rows]),
         aged=replace(sight.aged, rows=np.searchsorted(rows, sight.aged.rows)),
     )
 
 
 @given(sights())
-def test_those_that_judge_a_part_need_no_socket_at_rest(sight: Sight) -> None:
+def test_those_that_judge_a_part_need_no_socket_at_rest(sight: DetectorInput) -> None:
     part = without_those_at_rest(sight)
     assert diagnose(part, TOUCHY, OF_PART) == diagnose(sight, TOUCHY, OF_PART)
 
@@ -232,12 +232,12 @@ def test_every_alert_has_its_runbook(detector: Detector) -> None:
 
 @each_detector
 def test_every_limit_has_a_default(detector: Detector) -> None:
-    assert issubclass(detector.limits, DetectorLimits)
+    assert issubclass(detector.limits, DetectorThresholds)
     assert detector.limits().enabled
 
 
-def as_yaml_would(detector: Detector, **values: Any) -> DetectorLimits:
-    adapter: TypeAdapter[DetectorLimits] = TypeAdapter(detector.limits)
+def as_yaml_would(detector: Detector, **values: Any) -> DetectorThresholds:
+    adapter: TypeAdapter[DetectorThresholds] = TypeAdapter(detector.limits)
     return adapter.validate_json(json.dumps(values))
 
 
@@ -251,7 +251,7 @@ def test_limits_come_from_a_file(detector: Detector) -> None:
 def own_limits(detector: Detector) -> list[tuple[str, Any, Any, list[Any]]]:
     """Each limit with a value as a file writes it, what that means, and values it must refuse."""
     cases: list[tuple[str, Any, Any, list[Any]]] = []
-    for limit in fields(detector.limits)[len(fields(DetectorLimits)) :]:
+    for limit in fields(detector.limits)[len(fields(DetectorThresholds)) :]:
         is_critical = limit.name.startswith("critical")
         if "ratio" in limit.name:
             ratio = 0.97 if is_critical else 0.2

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sockmon.detect.finding_text import REASON
-from sockmon.model.detector_input import Past, Sight
+from sockmon.model.detector_input import DetectorInput, PreviousFinding
 from sockmon.model.finding import Subject
 from sockmon.model.owner import Group, Owner, Process
 from sockmon.model.states import TcpState
@@ -28,16 +28,16 @@ JUDGE = judge("close_wait_leak")
 LEAKED = accepted(TcpState.CLOSE_WAIT, age=60.0, receive_queue=22)
 
 
-def leaked(count: int, **others: Any) -> Sight:
+def leaked(count: int, **others: Any) -> DetectorInput:
     return sight(replace(LEAKED, **others).times(count))
 
 
-def with_descriptors(seen: Sight, fds: int | None, limit: int | None) -> Sight:
+def with_descriptors(seen: DetectorInput, fds: int | None, limit: int | None) -> DetectorInput:
     owner = Owner("shop.service", "shop.service", (Process(1, "shop", fds, limit),))
-    return replace(seen, owners={Group("listener", 443, CGROUP): owner})
+    return replace(seen, owners={Group("inbound", 443, CGROUP): owner})
 
 
-def grown(seen: Sight, *values: float) -> Sight:
+def grown(seen: DetectorInput, *values: float) -> DetectorInput:
     """The same, with these values in the polls before."""
     return remembering(seen, JUDGE.one(seen), "warning", *values)
 
@@ -99,7 +99,7 @@ class TestIsCritical:
 
     def test_nor_when_it_grew_long_ago(self) -> None:
         seen = leaked(20, age=HOUR)
-        past = Past("warning", ((NOW - 400, 1.0), (NOW - 301, 10.0)))
+        past = PreviousFinding("warning", ((NOW - 400, 1.0), (NOW - 301, 10.0)))
         assert JUDGE.severity(replace(seen, past={JUDGE.one(seen).key: past})) == "warning"
 
     def test_when_descriptors_run_out(self) -> None:
@@ -129,7 +129,7 @@ def test_it_needs_no_limit_of_the_host() -> None:
 
 def test_it_tells_who_and_for_how_long() -> None:
     found = JUDGE.one(owned(sight(LEAKED.times(10) + LEAKED.times(2, age=125.0))))
-    assert found.subject == Subject("listener", 443, "shop.service")
+    assert found.subject == Subject("inbound", 443, "shop.service")
     assert (found.value, found.limit) == (12, 10)
     assert found.summary == (
         "shop.service has not closed 12 connections that its peers have closed "
@@ -139,7 +139,7 @@ def test_it_tells_who_and_for_how_long() -> None:
     assert found.evidence["unread_bytes"] == 12 * 21
     assert found.evidence["never_read_to_the_end"] == 12
     assert found.evidence["peers"] == [{"address": "10.0.0.2", "sockets": 12}]
-    assert group_of(found) == ("listener", 443, CGROUP)
+    assert group_of(found) == ("inbound", 443, CGROUP)
     assert len(found.inodes) == 12
     assert any("ss -tnpo state close-wait '( sport = :443 )'" in t for t in found.advice)
 
@@ -147,7 +147,7 @@ def test_it_tells_who_and_for_how_long() -> None:
 def test_it_tells_how_to_restart_it_or_to_find_out_whose_it_is() -> None:
     found = JUDGE.one(owned(leaked(10)))
     assert found.advice[-1].startswith("First aid: systemctl restart shop.service;")
-    unseen = replace(leaked(10), owners={Group("listener", 443, CGROUP): Owner("unknown")})
+    unseen = replace(leaked(10), owners={Group("inbound", 443, CGROUP): Owner("unknown")})
     for seen in (leaked(10), unseen):
         found = JUDGE.one(seen)
         assert found.summary.startswith("an unknown process has not closed 10 connections")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Subject
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
@@ -20,7 +20,7 @@ JUDGE = judge("closing_stalled")
 CLOSING = (TcpState.LAST_ACK, TcpState.FIN_WAIT1, TcpState.CLOSING)
 
 
-def closing(count: float, state: TcpState = TcpState.LAST_ACK, **others: Any) -> Sight:
+def closing(count: float, state: TcpState = TcpState.LAST_ACK, **others: Any) -> DetectorInput:
     made: dict[str, Any] = {"age": 60.0, "inode": 0, "timer": 1, "retransmits": 6, **others}
     return sight(accepted(state, **made).times(int(count)))
 
@@ -64,7 +64,7 @@ def test_it_tells_retransmits_and_peers() -> None:
         ).times(2),
     ]
     found = JUDGE.one(owned(sight(socks)))
-    assert found.subject == Subject("listener", 443, "shop.service")
+    assert found.subject == Subject("inbound", 443, "shop.service")
     assert found.evidence == {
         "oldest_seconds": 99.0,
         "by_state": {"last_ack": 9, "fin_wait1": 2},

@@ -5,7 +5,7 @@ from sockmon.model.finding import Finding, Severity, Subject
 
 
 def finding(port: int = 443, value: float = 1.0, severity: Severity = "warning") -> Finding:
-    return Finding("d", severity, "host", Subject("listener", port), value, 1.0, "s", {}, ())
+    return Finding("d", severity, "host", Subject("inbound", port), value, 1.0, "s", {}, ())
 
 
 def test_one_poll_is_not_enough() -> None:

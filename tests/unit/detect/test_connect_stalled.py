@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Subject
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
@@ -24,7 +24,7 @@ JUDGE = judge("connect_stalled")
 STALLED = Sock(TcpState.SYN_SENT, timer=1, retransmits=2, expires=3500, remote="10.9.9.9")
 
 
-def stalled(count: float, **others: Any) -> Sight:
+def stalled(count: float, **others: Any) -> DetectorInput:
     return sight(STALLED.times(int(count), **others))
 
 
@@ -56,8 +56,8 @@ def test_many_destinations_of_few_each_are_no_finding() -> None:
 def test_each_port_is_a_finding_of_its_own() -> None:
     socks = STALLED.times(6) + STALLED.times(7, remote_port=25)
     assert {found.subject for found in JUDGE.all(sight(socks))} == {
-        Subject("remote", 443),
-        Subject("remote", 25),
+        Subject("outbound", 443),
+        Subject("outbound", 25),
     }
 
 
@@ -79,7 +79,7 @@ def test_it_tells_destinations_tries_and_when_it_ends() -> None:
         *replace(STALLED, remote="10.9.9.8", local_port=42000).times(2, inode=0),
     ]
     found = JUDGE.one(owned(sight(socks, limits)))
-    assert (found.subject, found.value, found.limit) == (Subject("remote", 443), 7, 5)
+    assert (found.subject, found.value, found.limit) == (Subject("outbound", 443), 7, 5)
     assert found.evidence == {
         "destinations": [
             {"address": "10.9.9.9", "sockets": 7},
@@ -92,7 +92,7 @@ def test_it_tells_destinations_tries_and_when_it_ends() -> None:
         "syn_linear_timeouts": 0,
         "first_gives_up_seconds": 2 + 32,
     }
-    assert group_of(found) == ("remote", 443, CGROUP)
+    assert group_of(found) == ("outbound", 443, CGROUP)
     assert len(found.inodes) == 7
     text = "\n".join(found.advice)
     assert "gives up after 1m3s (net.ipv4.tcp_syn_retries = 5)" in text

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Subject
 from sockmon.model.limits import Sockstat
 from tests.unit.detect.builders import LIMITS, UNKNOWN, has_hysteresis, judge, sight
@@ -12,7 +12,7 @@ from tests.unit.detect.builders import LIMITS, UNKNOWN, has_hysteresis, judge, s
 JUDGE = judge("conntrack_pressure")
 
 
-def entries(count: float, most: int | None = 1000) -> Sight:
+def entries(count: float, most: int | None = 1000) -> DetectorInput:
     limits = replace(LIMITS, conntrack_entries=int(count), conntrack_limit=most)
     return sight((), replace(limits, sockstat=Sockstat(100, 20, 0, 0)))
 

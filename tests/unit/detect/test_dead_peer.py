@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Subject
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
@@ -25,7 +25,7 @@ JUDGE = judge("dead_peer")
 DEAD = Sock(timer=1, retransmits=5, send_queue=700)
 
 
-def dead(count: float, **others: Any) -> Sight:
+def dead(count: float, **others: Any) -> DetectorInput:
     return sight(replace(DEAD, **others).times(int(count)))
 
 
@@ -79,7 +79,7 @@ def test_it_tells_peers_tries_and_keepalive() -> None:
         )
     )
     found = JUDGE.one(seen)
-    assert found.subject == Subject("listener", 443, "shop.service")
+    assert found.subject == Subject("inbound", 443, "shop.service")
     assert (found.value, found.limit) == (7, 5)
     assert found.evidence == {
         "peers": [{"address": "10.0.0.2", "sockets": 7}],
@@ -90,7 +90,7 @@ def test_it_tells_peers_tries_and_keepalive() -> None:
         "observed_seconds": 0.0,
         "keepalive": {"idle_sockets": 7, "of_them_set": 3},
     }
-    assert group_of(found) == ("listener", 443, CGROUP)
+    assert group_of(found) == ("inbound", 443, CGROUP)
     assert len(found.inodes) == 7
     text = "\n".join(found.advice)
     assert "TCP_USER_TIMEOUT" in text

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Subject
-from sockmon.model.limits import Limits, PortRange, TimeWaitReuse
+from sockmon.model.limits import KernelLimits, PortRange, TimeWaitReuse
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     LIMITS,
@@ -28,10 +28,10 @@ HUNDRED = replace(LIMITS, port_range=PortRange(40000, 40099))
 
 def uses(
     count: float,
-    limits: Limits = HUNDRED,
+    limits: KernelLimits = HUNDRED,
     state: TcpState = TcpState.ESTABLISHED,
     **others: Any,
-) -> Sight:
+) -> DetectorInput:
     socks = Sock(state, remote="10.9.9.9", remote_port=8080).times(int(count))
     return sight(socks, limits, **others)
 
@@ -59,7 +59,7 @@ def test_unknown_is_no_finding() -> None:
 
 def test_ports_that_are_all_held_by_bind_are_critical() -> None:
     found = JUDGE.one(uses(100, state=TcpState.CLOSE))
-    assert (found.severity, found.subject, found.value) == ("critical", Subject("remote"), 1.0)
+    assert (found.severity, found.subject, found.value) == ("critical", Subject("outbound"), 1.0)
     assert found.evidence == {"range": "40000-40099", "usable": 0, "reserved": 0, "bound": 100}
     assert "bind() holds all 100" in found.summary
 
@@ -115,8 +115,8 @@ class TestOfSeveralDestinations:
             socks = Sock(remote_port=8080).times(first) + Sock(remote_port=9090).times(second)
             found = JUDGE.all(sight(socks, HUNDRED))
             assert {each.subject for each in found} == {
-                Subject("remote", 8080),
-                Subject("remote", 9090),
+                Subject("outbound", 8080),
+                Subject("outbound", 9090),
             }
 
 
@@ -152,7 +152,7 @@ class TestEvidence:
         assert found.summary == (
             "connections from 10.0.0.1 to 10.9.9.9:443 use 79 % of the local ports (70 of 89)"
         )
-        assert group_of(found)[:2] == ("remote", 443)
+        assert group_of(found)[:2] == ("outbound", 443)
         assert len(found.inodes) == 20
         text = "\n".join(found.advice)
         assert "EADDRNOTAVAIL" in text

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Subject
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
@@ -20,7 +20,7 @@ from tests.unit.detect.builders import (
 JUDGE = judge("fin_wait2_stuck")
 
 
-def stuck(count: float, age: float = 61.0, **others: Any) -> Sight:
+def stuck(count: float, age: float = 61.0, **others: Any) -> DetectorInput:
     return sight(Sock(TcpState.FIN_WAIT2, age=age, **others).times(int(count)))
 
 
@@ -68,7 +68,7 @@ def test_it_tells_the_peers_that_do_not_close() -> None:
         *accepted(TcpState.FIN_WAIT2, age=125.0, remote="10.7.7.7").times(2),
     ]
     found = JUDGE.one(owned(sight(socks)))
-    assert found.subject == Subject("listener", 443, "shop.service")
+    assert found.subject == Subject("inbound", 443, "shop.service")
     assert (found.value, found.limit) == (12, 10)
     assert found.summary == (
         "12 connections that shop.service has ended are kept open by their peers "
@@ -83,7 +83,7 @@ def test_it_tells_the_peers_that_do_not_close() -> None:
             {"address": "10.7.7.7", "sockets": 2},
         ],
     }
-    assert group_of(found) == ("listener", 443, CGROUP)
+    assert group_of(found) == ("inbound", 443, CGROUP)
     assert len(found.inodes) == 12
     text = "\n".join(found.advice)
     assert "tcp_fin_timeout = 60 s" in text

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Subject
 from sockmon.model.limits import Sockstat
 from sockmon.model.states import TcpState
@@ -13,7 +13,7 @@ from tests.unit.detect.builders import LIMITS, UNKNOWN, accepted, has_hysteresis
 JUDGE = judge("orphan_pressure")
 
 
-def orphans(count: float, most: int | None = 1000) -> Sight:
+def orphans(count: float, most: int | None = 1000) -> DetectorInput:
     limits = replace(LIMITS, sockstat=Sockstat(9, 0, int(count), 0), orphan_limit=most)
     socks = [
         *accepted(TcpState.FIN_WAIT1, inode=0, send_queue=1000, timer=1).times(3),

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Subject
-from sockmon.model.limits import Limits
+from sockmon.model.limits import KernelLimits
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     CGROUP,
@@ -30,14 +30,14 @@ DROPS = {"TCPReqQFullDrop": 4.0}
 COOKIES = {"TCPReqQFullDoCookies": 4.0}
 
 
-def cookies(setting: int, max_syn_backlog: int = 1024) -> Limits:
+def cookies(setting: int, max_syn_backlog: int = 1024) -> KernelLimits:
     settings = replace(SETTINGS, syncookies=setting, max_syn_backlog=max_syn_backlog)
     return replace(LIMITS, settings=settings)
 
 
 def half_open(
-    count: int, limits: Limits = LIMITS, listener: Sock | None = None, **others: Any
-) -> Sight:
+    count: int, limits: KernelLimits = LIMITS, listener: Sock | None = None, **others: Any
+) -> DetectorInput:
     return sight([listener or listening(limit=100), *HALF_OPEN.times(count)], limits, **others)
 
 
@@ -102,7 +102,7 @@ class TestCounters:
 
     def test_are_told_even_when_nothing_is_half_open_at_the_moment(self) -> None:
         found = JUDGE.one(sight([listening()], events=DROPS))
-        assert (found.severity, found.subject) == ("critical", Subject("listener"))
+        assert (found.severity, found.subject) == ("critical", Subject("inbound"))
         assert (found.value, found.group, found.inodes) == (0.0, None, ())
 
 
@@ -149,7 +149,7 @@ def test_it_tells_rates_peers_and_settings() -> None:
         )
     )
     found = JUDGE.one(seen)
-    assert found.subject == Subject("listener", 443, "shop.service")
+    assert found.subject == Subject("inbound", 443, "shop.service")
     assert (found.value, found.limit) == (0.6, 0.5)
     assert found.evidence == {
         "half_open": 60,
@@ -163,7 +163,7 @@ def test_it_tells_rates_peers_and_settings() -> None:
         "max_syn_backlog": 1024,
         "somaxconn": 4096,
     }
-    assert group_of(found) == ("listener", 443, CGROUP)
+    assert group_of(found) == ("inbound", 443, CGROUP)
     assert any("ss -tno state syn-recv '( sport = :443 )'" in line for line in found.advice)
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Subject
-from sockmon.model.limits import Limits, Sockstat, TcpMemoryLimits
+from sockmon.model.limits import KernelLimits, Sockstat, TcpMemoryLimits
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     LIMITS,
@@ -25,7 +25,9 @@ MIB = 1 << 20
 BOUNDS = TcpMemoryLimits(low=300 * MIB, pressure=400 * MIB, high=600 * MIB)
 
 
-def memory(mib: float, socks: tuple[Sock, ...] = (), bounds: TcpMemoryLimits = BOUNDS) -> Sight:
+def memory(
+    mib: float, socks: tuple[Sock, ...] = (), bounds: TcpMemoryLimits = BOUNDS
+) -> DetectorInput:
     level = Sockstat(9, 0, 0, int(mib * MIB))
     return sight(socks, replace(LIMITS, sockstat=level, tcp_memory=bounds))
 
@@ -47,7 +49,7 @@ def test_a_warning_can_be_had_before_the_pressure() -> None:
         replace(LIMITS, tcp_memory=TcpMemoryLimits(0, 0, 0)),
     ],
 )
-def test_unknown_is_no_finding(limits: Limits) -> None:
+def test_unknown_is_no_finding(limits: KernelLimits) -> None:
     assert JUDGE.all(sight((), limits)) == []
 
 
@@ -68,7 +70,7 @@ def test_it_names_the_largest_queues() -> None:
     assert (found.subject, found.value, found.limit) == (Subject(), 0.75, 400 / 600)
     assert found.evidence["largest_queues"] == [
         {
-            "role": "listener",
+            "direction": "inbound",
             "port": 443,
             "owner": "shop.service",
             "sockets": 40,
@@ -76,7 +78,7 @@ def test_it_names_the_largest_queues() -> None:
             "send_queue_bytes": 0,
         },
         {
-            "role": "remote",
+            "direction": "outbound",
             "port": 5432,
             "owner": "shop.service",
             "sockets": 2,
@@ -86,13 +88,13 @@ def test_it_names_the_largest_queues() -> None:
     ]
     assert "TCP takes 450 MiB: 75 % of what tcp_mem allows (600 MiB" in found.summary
     text = "\n".join(found.advice)
-    assert "Most is unread, at listener port 443" in text
+    assert "Most is unread, at inbound port 443" in text
     assert "ss -tnmpo '( sport = :443 )'" in text
 
 
 def test_unacknowledged_data_is_the_peers() -> None:
     found = JUDGE.one(memory(450, tuple(Sock(send_queue=MIB).times(3))))
-    assert any("Most is unacknowledged, at remote port 443" in line for line in found.advice)
+    assert any("Most is unacknowledged, at outbound port 443" in line for line in found.advice)
 
 
 def test_memory_of_another_namespace_is_looked_for_there() -> None:

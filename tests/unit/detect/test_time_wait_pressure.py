@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sockmon.model.detector_input import Sight
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Subject
 from sockmon.model.limits import Sockstat, TimeWaitReuse
 from sockmon.model.states import TcpState
@@ -14,7 +14,7 @@ JUDGE = judge("time_wait_pressure")
 OVERFLOW = {"TW": 90.0, "TCPTimeWaitOverflow": 2.5}
 
 
-def buckets(used: float, most: int | None = 1000, **others: object) -> Sight:
+def buckets(used: float, most: int | None = 1000, **others: object) -> DetectorInput:
     limits = replace(LIMITS, sockstat=Sockstat(9, int(used), 0, 0), time_wait_limit=most)
     socks = [
         *accepted(TcpState.TIME_WAIT, timer=3, inode=0, cgroup_id=0).times(30),
@@ -61,10 +61,10 @@ def test_it_says_who_closes_first() -> None:
     assert found.evidence == {
         "buckets": 810,
         "buckets_limit": 1000,
-        "by_role": {"listener": 30, "remote": 20},
+        "by_direction": {"inbound": 30, "outbound": 20},
         "top": [
-            {"role": "listener", "port": 443, "sockets": 30},
-            {"role": "remote", "port": 8080, "sockets": 20},
+            {"direction": "inbound", "port": 443, "sockets": 30},
+            {"direction": "outbound", "port": 8080, "sockets": 20},
         ],
         "per_second": {"TW": 90.0},
         "tw_reuse": 2,

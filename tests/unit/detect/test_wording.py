@@ -19,7 +19,7 @@ def finding(owner: Owner | None = OWNER, **evidence: Any) -> Finding:
         detector="close_wait_leak",
         severity="critical",
         netns="host",
-        subject=Subject("listener", 8080, "shop.service"),
+        subject=Subject("inbound", 8080, "shop.service"),
         value=402,
         limit=10,
         summary="shop.service has not closed 402 connections",
@@ -36,7 +36,7 @@ def facts(owner: Owner | None = None, **evidence: Any) -> list[str]:
 def test_a_finding_whole() -> None:
     told = sentences(finding(oldest_seconds=1000.0, critical_because="it still grows"))
     assert [f"{lead}{text}" for _, lead, text in told] == [
-        "[critical] close_wait_leak, netns host, listener port 8080",
+        "[critical] close_wait_leak, netns host, inbound port 8080",
         "  shop.service has not closed 402 connections",
         "  critical because it still grows",
         "    oldest: 17m",

@@ -13,10 +13,10 @@ from sockmon.drill.private_daemon import without_receivers
 from sockmon.drill.safety_limits import Resource
 from sockmon.drill.scenarios import SCENARIOS
 from sockmon.kernel.procfs import parse_port_pair
-from sockmon.model.limits import Limits, PortRange, Sockstat, TcpSettings
+from sockmon.model.limits import KernelLimits, PortRange, Sockstat, TcpSettings
 from sockmon.settings import Config, parse
 
-KERNEL = Limits(
+KERNEL = KernelLimits(
     sockstat=Sockstat(in_use=10, time_wait=100, orphans=0, memory_bytes=0),
     time_wait_limit=10_000,
     port_range=PortRange(*parse_port_pair("32768 60999")),
@@ -28,7 +28,7 @@ ROOM = tuple(
 )
 
 
-def plan(name: str, text: str = "", kernel: Limits = KERNEL, **asked: Any) -> Plan:
+def plan(name: str, text: str = "", kernel: KernelLimits = KERNEL, **asked: Any) -> Plan:
     config = parse(text.encode(), "test") if text else Config()
     return make_plan(name, config, kernel, ROOM, **asked)
 

@@ -15,11 +15,11 @@ QUICK = (
     b"{poll: {interval: 100ms}, detect: {close_wait_leak: "
     b"{stale_after: 100ms, for: 0s, keep_firing_for: 0s}}}"
 )
-LEAK = Expected("SockmonCloseWaitLeak", "listener", 10007)
+LEAK = Expected("SockmonCloseWaitLeak", "inbound", 10007)
 
 
 def alert(state: str, port: int | None = 10007, **labels: str) -> dict[str, Any]:
-    named = {"alertname": "SockmonCloseWaitLeak", "severity": "warning", "role": "listener"}
+    named = {"alertname": "SockmonCloseWaitLeak", "severity": "warning", "direction": "inbound"}
     if port is not None:
         named["port"] = str(port)
     return {"state": state, "labels": named | labels, "annotations": {"summary": "a leak"}}
@@ -29,7 +29,7 @@ def test_only_this_alert_counts() -> None:
     others = [
         alert("firing", port=10008),
         alert("firing", port=None),
-        alert("firing", role="remote"),
+        alert("firing", direction="outbound"),
         alert("firing", alertname="SockmonDeadPeer"),
     ]
     assert LEAK.among(others) == ABSENT

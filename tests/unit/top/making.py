@@ -23,8 +23,8 @@ def states(**counts: int) -> Json:
     return {**dict.fromkeys(LABELS, 0), **counts}
 
 
-def group(port: int | str, role: str = "listener", **counts: int) -> Json:
-    return {"role": role, "port": port, "states": counts}
+def group(port: int | str, direction: str = "inbound", **counts: int) -> Json:
+    return {"direction": direction, "port": port, "states": counts}
 
 
 def finding(severity: str = "warning", port: int | None = 10000, **others: Any) -> Json:
@@ -34,7 +34,7 @@ def finding(severity: str = "warning", port: int | None = 10000, **others: Any) 
         "detector": "close_wait_leak",
         "severity": severity,
         "netns": "host",
-        "subject": {"role": "listener", "port": port, "owner": owner},
+        "subject": {"direction": "inbound", "port": port, "owner": owner},
         "value": 12.0,
         "limit": 10.0,
         "summary": "shop has not closed 12 connections",
@@ -52,7 +52,7 @@ def namespace(at: float = NOW.wall, **others: Any) -> Json:
         "udp": None,
         "ports": {
             "taken_at": at,
-            "groups": [group(443, established=5, listen=2), group("other", "remote", listen=1)],
+            "groups": [group(443, established=5, listen=2), group("other", "outbound", listen=1)],
             "folded": 3,
             "listeners": [{"port": 443, "queue": 1, "limit": 128, "drops": 0}],
             "ephemeral": {
@@ -152,7 +152,7 @@ def _findings(draw: st.DrawFn) -> Json:
         draw(st.sampled_from(["warning", "critical"])),
         detector=draw(st.sampled_from(["close_wait_leak", "dead_peer", "brand_new"])),
         subject={
-            "role": draw(st.sampled_from([None, "listener", "remote"])),
+            "direction": draw(st.sampled_from([None, "inbound", "outbound"])),
             "port": draw(st.none() | st.integers(0, 65535)),
             "owner": owners[0] if owners else None,
         },
@@ -166,8 +166,8 @@ def _findings(draw: st.DrawFn) -> Json:
 def _namespaces(draw: st.DrawFn) -> Json:
     plain = namespace(draw(_TIMES))
     groups = [
-        group(draw(st.integers(0, 65535) | st.just("other")), role, **draw(_STATES))
-        for role in draw(st.lists(st.sampled_from(["listener", "remote"]), max_size=8))
+        group(draw(st.integers(0, 65535) | st.just("other")), direction, **draw(_STATES))
+        for direction in draw(st.lists(st.sampled_from(["inbound", "outbound"]), max_size=8))
     ]
     ports = {**plain["ports"], "taken_at": draw(_TIMES), "groups": groups}
     tcp = {"taken_at": draw(_TIMES), "ipv4": draw(_STATES), "ipv6": draw(_STATES)}

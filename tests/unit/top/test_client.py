@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.client.snapshot import LookError
+from sockmon.client.snapshot import FetchError
 from sockmon.top.daemon_source import Daemon
 from tests.unit.top import making
 from tests.unit.top.answering import Answering
@@ -35,7 +35,7 @@ def daemon(server: Answering) -> Iterator[Daemon]:
 
 
 def refusal(daemon: Daemon) -> str:
-    with pytest.raises(LookError) as refused:
+    with pytest.raises(FetchError) as refused:
         daemon.look("port")
     assert "\n" not in str(refused.value)
     return str(refused.value)
@@ -68,7 +68,7 @@ def test_the_past_is_asked_for_once_and_after_every_absence(
 def test_a_finding_is_as_old_as_its_alert(server: Answering, daemon: Daemon) -> None:
     now = time.time()
     bad = making.namespace(now, findings=[making.finding()])
-    labels = {"alertname": "SockmonCloseWaitLeak", "netns": "host", "role": "listener",
+    labels = {"alertname": "SockmonCloseWaitLeak", "netns": "host", "direction": "inbound",
               "port": "10000", "owner": "shop", "severity": "warning"}  # fmt: skip
     alerts = [{"labels": labels, "since": since} for since in (now - 60, now - 600)]
     server.tells("/api/v1/observation", making.document(bad, at=now))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sockmon.client.snapshot import LookError
+from sockmon.client.snapshot import FetchError
 from sockmon.top.refresh import Feed, News
 from sockmon.top.scene import By, Sighting
 from tests.unit.top import making
@@ -67,10 +67,10 @@ def started() -> Iterator[list[Running]]:
 
 
 def test_it_looks_again_and_goes_on_after_a_failure(started: list[Running]) -> None:
-    running = Running(SIGHTING, LookError("refused"), SIGHTING)
+    running = Running(SIGHTING, FetchError("refused"), SIGHTING)
     started.append(running)
     assert running.hears() is SIGHTING
-    assert isinstance(running.hears(), LookError)
+    assert isinstance(running.hears(), FetchError)
     assert running.hears() is SIGHTING
 
 

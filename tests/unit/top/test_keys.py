@@ -12,7 +12,7 @@ FOUND = making.found(
     making.snapshot(making.namespace(findings=[making.finding(), making.finding(port=80)]))
 )
 LAYOUT = Layout(
-    columns=("PORT", "ROLE", "TOTAL", "ESTAB"),
+    columns=("PORT", "DIRECTION", "TOTAL", "ESTAB"),
     findings=tuple(finding.key for finding in FOUND),
     page=5,
     last=12,
@@ -69,14 +69,14 @@ def test_enter_looks_into_the_chosen_namespace() -> None:
 
 def test_sorting_goes_through_the_columns_that_are_shown() -> None:
     assert [after(*"s" * n).sort for n in range(3)] == ["TOTAL", "ESTAB", "PORT"]
-    assert after("S").sort == "ROLE"
+    assert after("S").sort == "DIRECTION"
     assert after("left") == after("S")
     assert after("right", "r").reverse
     assert not after("r", "s").reverse
 
 
 def test_a_column_that_has_gone_is_no_trap() -> None:
-    assert press(ViewState(sort="NETNS"), "s", SCENE, LAYOUT).sort == "ROLE"
+    assert press(ViewState(sort="NETNS"), "s", SCENE, LAYOUT).sort == "DIRECTION"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.client.parse import ForeignError, read
+from sockmon.client.parse import InvalidResponseError, read
 from sockmon.client.snapshot import Level, Snapshot
 from sockmon.export import json as export
 from sockmon.kernel.netlink.replay import replay
@@ -19,7 +19,7 @@ from sockmon.model.moment import Moment, Timed
 from sockmon.model.observation import Diagnosis, Observation
 from sockmon.model.owner import Owner, Process
 from sockmon.model.states import TcpState
-from sockmon.poll.poller import Monitor
+from sockmon.poll.poller import Poller
 from sockmon.settings import Config
 from tests.recorded import MIXED
 from tests.unit.top import making
@@ -29,7 +29,7 @@ LEAK = Finding(
     detector="close_wait_leak",
     severity="critical",
     netns="host",
-    subject=Subject("listener", 443, "shop.service"),
+    subject=Subject("inbound", 443, "shop.service"),
     value=12.0,
     limit=10.0,
     summary="shop leaks",
@@ -41,7 +41,7 @@ LEAK = Finding(
 
 def observed() -> Observation:
     """A recorded kernel's poll, with a finding."""
-    monitor = Monitor(replay(MIXED), Config())
+    monitor = Poller(replay(MIXED), Config())
     observation = monitor.poll(lambda: NOW)
     monitor.close()
     (host,) = observation.namespaces
@@ -72,7 +72,7 @@ def test_everything_of_an_observation_survives_its_journey() -> None:
     assert snapshot.states.value == tuple(map(sum, zip(*host.tcp.value.values(), strict=True)))
     assert snapshot.ports is not None
     assert [(row.cells, row.total) for row in snapshot.ports.value] == [
-        ((_port(group.key), group.key.role, "host"), sum(group.states.values()))
+        ((_port(group.key), group.key.direction, "host"), sum(group.states.values()))
         for group in host.ports.value.groups
     ]
     assert sum(row.total for row in snapshot.ports.value) == sum(snapshot.states.value)
@@ -142,7 +142,7 @@ def test_any_observation_is_read(document: dict[str, Any]) -> None:
     ],
 )
 def test_what_is_no_observation_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ForeignError, match="not an observation of sockmon's"):
+    with pytest.raises(InvalidResponseError, match="not an observation of sockmon's"):
         read({**making.document(), **change}, NOW)
 
 
@@ -153,5 +153,5 @@ def test_what_is_no_observation_is_refused(change: dict[str, Any]) -> None:
     )
 )
 def test_any_other_document_is_refused(document: Any) -> None:
-    with pytest.raises(ForeignError):
+    with pytest.raises(InvalidResponseError):
         read(document, NOW)

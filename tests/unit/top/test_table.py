@@ -17,13 +17,13 @@ def rows(*sockets: tuple[tuple[str, ...], dict[str, int]]) -> tuple[Row, ...]:
 
 PORTS = Grouped(
     "port",
-    ("PORT", "ROLE"),
+    ("PORT", "DIRECTION"),
     rows(
-        (("8080", "listener"), {"established": 5}),
-        (("443", "remote"), {"close_wait": 9, "listen": 1}),
-        (("443", "listener"), {"closing": 10}),
-        (("other", "remote"), {"time_wait": 99}),
-        (("22", "listener"), {"listen": 0}),
+        (("8080", "inbound"), {"established": 5}),
+        (("443", "outbound"), {"close_wait": 9, "listen": 1}),
+        (("443", "inbound"), {"closing": 10}),
+        (("other", "outbound"), {"time_wait": 99}),
+        (("22", "inbound"), {"listen": 0}),
     ),
 )
 
@@ -37,20 +37,20 @@ def names(of: Table) -> list[str]:
 
 
 def test_most_sockets_come_first_the_folded_last_and_none_not_at_all() -> None:
-    assert names(table()) == ["443 listener", "443 remote", "8080 listener", "other remote"]
-    assert names(table(reverse=True))[0] == "8080 listener"
-    assert names(table(reverse=True))[-1] == "other remote"
+    assert names(table()) == ["443 inbound", "443 outbound", "8080 inbound", "other outbound"]
+    assert names(table(reverse=True))[0] == "8080 inbound"
+    assert names(table(reverse=True))[-1] == "other outbound"
 
 
 @pytest.mark.parametrize(
     ("sort", "first"),
     [
-        ("PORT", "443 listener"),
-        ("ROLE", "443 listener"),
-        ("CLOSE_WAIT", "443 remote"),
-        ("ESTAB", "8080 listener"),
-        ("OTHER", "443 listener"),
-        ("a column that has gone", "443 listener"),
+        ("PORT", "443 inbound"),
+        ("DIRECTION", "443 inbound"),
+        ("CLOSE_WAIT", "443 outbound"),
+        ("ESTAB", "8080 inbound"),
+        ("OTHER", "443 inbound"),
+        ("a column that has gone", "443 inbound"),
     ],
 )
 def test_any_column_sorts(sort: str, first: str) -> None:
@@ -79,7 +79,7 @@ def test_every_socket_is_in_some_column(width: int) -> None:
 
 
 def test_the_wider_the_more_states() -> None:
-    assert table(width=40).columns == ("PORT", "ROLE", "TOTAL", "CLOSE_WAIT")
+    assert table(width=40).columns == ("PORT", "DIRECTION", "TOTAL", "CLOSE_WAIT")
     assert len(table(width=80).columns) == 8
     assert set(TcpState) == set(range(1, 12))
     assert len(table(width=200).columns) == 3 + len(TcpState)
@@ -88,9 +88,9 @@ def test_the_wider_the_more_states() -> None:
 @pytest.mark.parametrize(
     ("words", "left"),
     [
-        ("443", ["443 listener", "443 remote"]),
-        ("443 REM", ["443 remote"]),
-        ("oth", ["other remote"]),
+        ("443", ["443 inbound", "443 outbound"]),
+        ("443 OUT", ["443 outbound"]),
+        ("oth", ["other outbound"]),
         ("nothing like it", []),
     ],
 )
@@ -102,7 +102,7 @@ def test_a_filter_wants_every_word_somewhere(words: str, left: list[str]) -> Non
 
 @pytest.mark.parametrize(
     ("by", "columns", "cells"),
-    [("port", ("PORT", "ROLE"), ("443", "listener")), ("owner", ("OWNER",), ("shop[4711]",))],
+    [("port", ("PORT", "DIRECTION"), ("443", "inbound")), ("owner", ("OWNER",), ("shop[4711]",))],
 )
 def test_a_finding_marks_the_row_it_is_about_by_its_worst(
     by: By, columns: tuple[str, ...], cells: tuple[str, ...]
@@ -116,8 +116,8 @@ def test_a_finding_marks_the_row_it_is_about_by_its_worst(
 
 def test_names_that_are_alike_are_cut_where_they_are() -> None:
     names = ("netns-4026531840", "netns-4026531841")
-    found = rows(*((("443", "listener", name), {"listen": 1}) for name in names))
-    of = table(Grouped("port", ("PORT", "ROLE", "NETNS"), found), width=40)
+    found = rows(*((("443", "inbound", name), {"listen": 1}) for name in names))
+    of = table(Grouped("port", ("PORT", "DIRECTION", "NETNS"), found), width=40)
     lines = [plain_text(of.line(row, UNICODE)) for row in of.rows]
     assert "net…26531840" in lines[0]
     assert "net…26531841" in lines[1]

@@ -64,7 +64,7 @@ def test_a_host_that_is_well() -> None:
     assert "8 sockets" in lines[1]
     assert any(line.split()[:2] == ["listen", "3"] for line in lines)
     assert any("ephemeral ports 40/28,232" in line for line in lines)
-    assert any(line.split()[:3] == ["443", "listener", "7"] for line in lines)
+    assert any(line.split()[:3] == ["443", "inbound", "7"] for line in lines)
     assert lines[-1].startswith(" q quit  ? help  / filter")
 
 
@@ -78,10 +78,10 @@ def test_the_worst_finding_is_the_verdict_and_marks_its_row() -> None:
     lines = shown(making.scene(making.snapshot(bad)))
     assert lines[0] == " CRITICAL  port 80 is worse"
     (first, second) = (line for line in lines if "close_wait_leak" in line)
-    assert first.split()[:5] == ["1", "critical", "close_wait_leak", "listener", "80"]
-    assert second.split()[:5] == ["2", "warning", "close_wait_leak", "listener", "443"]
+    assert first.split()[:5] == ["1", "critical", "close_wait_leak", "inbound", "80"]
+    assert second.split()[:5] == ["2", "warning", "close_wait_leak", "inbound", "443"]
     assert "shop[4711]" in second
-    assert any(line.split()[:3] == ["!", "443", "listener"] for line in lines)
+    assert any(line.split()[:3] == ["!", "443", "inbound"] for line in lines)
 
 
 def test_a_finding_whole_tells_what_to_do_before_what_it_is_known_by() -> None:
@@ -177,7 +177,7 @@ def test_a_row_is_found_by_who_is_to_blame_for_it() -> None:
 def test_names_that_others_chose_stay_text() -> None:
     owner = {"name": "\x1b[31m[red]x", "pid": 1, "unit": None, "fds": None, "fd_limit": None}
     bad = making.finding(
-        subject={"role": "listener", "port": 443, "owner": owner},
+        subject={"direction": "inbound", "port": 443, "owner": owner},
         evidence={"owners": [owner]},
         summary="\x1b]0;mine\x07 [bold]leaks[/bold]",
     )
@@ -192,8 +192,8 @@ def test_the_smallest_terminals_have_the_verdict_the_worst_and_the_table() -> No
     lines = shown(bad, size=Size(40, 10))
     assert lines[0].startswith(" WARNING  shop has not closed")
     assert any("close_wait_leak" in line for line in lines)
-    assert any("PORT ROLE" in line for line in lines)
-    assert any(line.split()[:3] == ["!", "443", "listener"] for line in lines)
+    assert any("PORT DIRECTION" in line for line in lines)
+    assert any(line.split()[:3] == ["!", "443", "inbound"] for line in lines)
 
 
 @pytest.mark.parametrize("width", [1, 21, 22, 37])

@@ -54,7 +54,7 @@ def test_one_namespace_alone() -> None:
     assert lines[1].startswith(" shop on db-7, every 5 s")
     assert "8 sockets" in lines[1]
     assert any("PORTS 2" in line for line in lines)
-    assert any(line.split()[:3] == ["!", "443", "listener"] for line in lines)
+    assert any(line.split()[:3] == ["!", "443", "inbound"] for line in lines)
     assert not any("close_wait_leak" in line or "!" in line for line in shown(MANY, "n", "n"))
 
 

@@ -22,7 +22,7 @@ from sockmon.kernel.netns import discovery
 from sockmon.kernel.netns.discovery import Place
 from sockmon.kernel.netns.helper import protocol
 from sockmon.kernel.netns.helper.protocol import Ask, MessageError, Request, Told
-from sockmon.model.limits import Limits, PortRange
+from sockmon.model.limits import KernelLimits, PortRange
 
 T = TypeVar("T")
 
@@ -85,7 +85,9 @@ class HelperAccess:
         """Take over a netlink socket that the helper has opened inside."""
         return NetlinkTransport(self._take(Request(Ask.OPEN, netns=_inode(place))))
 
-    def limits(self, place: Place, known: Limits | None) -> tuple[Limits, list[ProcError]]:
+    def limits(
+        self, place: Place, known: KernelLimits | None
+    ) -> tuple[KernelLimits, list[ProcError]]:
         """Let the helper read as procfs.read_limits() does."""
         asked = Request(Ask.LIMITS, netns=_inode(place), settings=known is None)
         limits, errors = self._read(protocol.parse_limits, self._ask(asked))
@@ -108,7 +110,10 @@ class HelperAccess:
     def unseen(self, outside: int, hidden: int) -> tuple[str, ...]:
         """Say that the helper does not answer, or what it may not enter."""
         if self._silent:
-            what = f"no other network namespace is seen: poll.helper, {self._path}, does not answer"
+            what = (
+                "no other network namespace is seen: "
+                f"poll.netns_helper_socket, {self._path}, does not answer"
+            )
             return (f"{what}; {_HINT}",)
         if outside or hidden:
             what = f"the netns helper may not enter {outside + hidden} network namespaces"

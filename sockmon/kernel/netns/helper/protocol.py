@@ -17,7 +17,7 @@ from sockmon.kernel.errors import KernelError, NamespaceError, ProcError
 from sockmon.kernel.netns.discovery import Place
 from sockmon.model.limits import (
     PORTS,
-    Limits,
+    KernelLimits,
     PortRange,
     Sockstat,
     TcpMemoryLimits,
@@ -153,12 +153,12 @@ def parse_page(body: Mapping[str, Any]) -> Page:
         raise MessageError(f"not a page of places: {mistake!r}") from mistake
 
 
-def limits_body(limits: Limits, errors: Sequence[KernelError]) -> Mapping[str, Any]:
+def limits_body(limits: KernelLimits, errors: Sequence[KernelError]) -> Mapping[str, Any]:
     """Return the body that tells what procfs.read_limits() has read."""
     return {"limits": asdict(limits), "errors": [_words(error) for error in errors]}
 
 
-def parse_limits(body: Mapping[str, Any]) -> tuple[Limits, list[ProcError]]:
+def parse_limits(body: Mapping[str, Any]) -> tuple[KernelLimits, list[ProcError]]:
     """Parse the body of limits_body(); raises MessageError."""
     try:
         return _limits(body["limits"]), [_error(ProcError, words) for words in body["errors"]]
@@ -196,8 +196,8 @@ def _sighting(
     return Sighting(place, _optional(_flag, occupied))
 
 
-def _limits(told: Any) -> Limits:
-    return Limits(
+def _limits(told: Any) -> KernelLimits:
+    return KernelLimits(
         sockstat=_optional(_numbers(Sockstat), told["sockstat"]),
         time_wait_limit=_optional(_whole, told["time_wait_limit"]),
         orphan_limit=_optional(_whole, told["orphan_limit"]),

@@ -19,14 +19,14 @@ from sockmon.kernel.netns.access import OwnAccess
 from sockmon.kernel.netns.discovery import Place
 from sockmon.kernel.netns.helper import protocol
 from sockmon.kernel.netns.helper.protocol import Ask, MessageError, Request, Sighting
-from sockmon.model.limits import Limits
+from sockmon.model.limits import KernelLimits
 
 log = logging.getLogger("sockmon")
 
 CONNECTIONS_AT_MOST = 4
 _COMPLAINTS_A_MINUTE = 10
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
-_NO_SETTINGS = Limits()  # "known", all of them
+_NO_SETTINGS = KernelLimits()  # "known", all of them
 _Body = Mapping[str, Any]
 
 

@@ -17,8 +17,8 @@ from sockmon.model.limits import PORTS, PortRange
 from sockmon.model.states import TcpState
 from sockmon.model.table import Column, SocketTable
 
-Role = Literal["listener", "remote"]
-ROLES: tuple[Role, ...] = ("listener", "remote")
+Direction = Literal["inbound", "outbound"]
+DIRECTIONS: tuple[Direction, ...] = ("inbound", "outbound")
 
 PortMask = NDArray[np.bool_]
 
@@ -60,16 +60,16 @@ def _listening(table: SocketTable) -> PortMask:
 
 
 @dataclass(frozen=True, slots=True)
-class Roles:
+class Directions:
     """One row a socket, in the table's order: whether a listener's, and its port."""
 
-    is_listener: Column
+    is_inbound: Column
     port: Column
 
 
-def roles(table: SocketTable, listened: Listened, port_range: PortRange) -> Roles:
+def directions(table: SocketTable, listened: Listened, port_range: PortRange) -> Directions:
     """Apply the rule to every socket of the table."""
     ephemeral = port_range.inside()
-    is_listener = listened.ports[table.local_port]
-    is_listener |= ~ephemeral[table.local_port] & ephemeral[table.remote_port]
-    return Roles(is_listener, np.where(is_listener, table.local_port, table.remote_port))
+    is_inbound = listened.ports[table.local_port]
+    is_inbound |= ~ephemeral[table.local_port] & ephemeral[table.remote_port]
+    return Directions(is_inbound, np.where(is_inbound, table.local_port, table.remote_port))
