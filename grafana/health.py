@@ -148,7 +148,7 @@ _COST = [
         About(
             "Port groups aggregated",
             "Groups of (direction, port) counted in port other, beyond ports.top, or in a "
-            "container's namespace beyond ports.top_per_namespace; ports.always_shown exempts ports.",
+            "container's beyond ports.top_per_namespace; ports.always_shown exempts ports.",
             "short",
         ),
         over_time(

@@ -61,7 +61,7 @@ def test_every_column_holds_its_own_field() -> None:
     numbers = {
         name: int(getattr(table, name)[0])
         for name in SocketTable.__slots__
-        if name not in ("local", "outbound")
+        if name not in ("local", "remote")
     }
     assert numbers == {
         "state": 4,
@@ -82,7 +82,7 @@ def test_every_column_holds_its_own_field() -> None:
 
 
 @pytest.mark.parametrize(
-    ("local", "outbound"),
+    ("local", "remote"),
     [
         ("::ffff:10.0.0.1", "::ffff:10.0.0.2"),
         ("::ffff:10.0.0.1", "::"),
