@@ -11,7 +11,7 @@ from sockmon.detect import (
     time_wait_pressure,
 )
 from sockmon.model.observation import STALE_AFTER_INTERVALS
-from sockmon.rules.alerting import Thresholds
+from sockmon.rules.alerting import blind_after
 from sockmon.settings import Config
 
 _LEAK = close_wait_leak.Thresholds()
@@ -44,6 +44,6 @@ CONNTRACK = rising(_CONNTRACK.warning_ratio, _CONNTRACK.critical_ratio)
 #: Past an interval a poll is missed; past three its series are withdrawn.
 POLL_SECONDS = rising(_INTERVAL, _STALE)
 #: Past this the host's own namespace is blind; another may be waiting its turn.
-LAST_SUCCESS = rising(Thresholds().silence)
+LAST_SUCCESS = rising(blind_after(Config()))
 #: More than one is a roll-out under way, or one that stopped.
 MANY_VERSIONS = rising(2)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from grafana_foundation_sdk.models.dashboard import Threshold, ValueMap, ValueMappingResult
 
-from sockmon.detect import ALL
+from sockmon.detect.registry import ALL
 from sockmon.model.finding import Severity
 
 GREEN, ORANGE, RED, BLUE = "green", "orange", "red", "blue"

@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le
 from sockmon.alert.settings import Alerting
 from sockmon.config.fields import AbsolutePath, ListenAddress, Port
 from sockmon.config.load import ConfigError
-from sockmon.detect import Detect
+from sockmon.detect.registry import Detect
 from sockmon.durations import DurationField
 
 Seconds = Annotated[float, DurationField()]

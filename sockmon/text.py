@@ -3,11 +3,25 @@
 import re
 
 _NOT_A_LABEL = re.compile(r"[^A-Za-z0-9._@:+-]")
+_CONTAINER_ID = re.compile(r"[0-9a-f]{12}")
+_LABEL_LENGTH = 128
 
 
 def label(name: str) -> str:
-    """Make a process's own name fit for a metric label: bounded, and only plain characters."""
-    return _NOT_A_LABEL.sub("_", name)[:40] or "unknown"
+    """Make a process's own name fit for a metric label: bounded, and only plain characters.
+
+    A name that is too long is cut in the middle: what tells two units apart is often at the end.
+    """
+    plain = _NOT_A_LABEL.sub("_", name)
+    if len(plain) > _LABEL_LENGTH:
+        half = (_LABEL_LENGTH - 1) // 2
+        plain = f"{plain[: _LABEL_LENGTH - 1 - half]}…{plain[-half:]}"
+    return plain or "unknown"
+
+
+def is_container_id(name: str) -> bool:
+    """Whether a name is the beginning of a container's id, as owners name containers."""
+    return _CONTAINER_ID.fullmatch(name) is not None
 
 
 def one_line(text: str, longest: int | None = None) -> str:

@@ -32,7 +32,7 @@ def main() -> int:
 
 def _files() -> tuple[tuple[Path, str], ...]:
     return (
-        (RULES / "sockmon-alerts.yml", alerting.render_config(Config())),
+        (RULES / "sockmon-alerts.yml", alerting.render(Config())),
         (RULES / "sockmon-recording.yml", alerting.render_recording()),
     )
 

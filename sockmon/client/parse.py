@@ -10,7 +10,21 @@ from typing import Any, TypeVar, get_args
 from sockmon.client.snapshot import Level, Part, Row, Snapshot, added
 from sockmon.model.counts import StateCounts
 from sockmon.model.direction import Direction
-from sockmon.model.finding import Finding, Severity, Subject
+from sockmon.model.finding import (
+    PURPOSES,
+    UNITS,
+    Advice,
+    Breakdown,
+    Command,
+    Deadline,
+    Effect,
+    Finding,
+    FindingKey,
+    Quantity,
+    Severity,
+    Subject,
+    Where,
+)
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.names import HOST
 from sockmon.model.owner import Owner, Process
@@ -143,28 +157,74 @@ def _levels(
 
 def _finding(found: Mapping[str, Any]) -> Finding:
     subject = found["subject"]
-    people = [_process(owner) for owner in found["evidence"].get("owners", ())]
+    people = [_process(owner) for owner in found["owners"]]
     owner = subject["owner"]
     # As the alert's label has it: the unit before the process.
     name = None if owner is None else label(str(owner["unit"] or owner["name"]))
-    if found["severity"] not in get_args(Severity):
-        raise ValueError(f"{found['severity']!r} is no severity")
-    if subject["direction"] not in (None, *get_args(Direction)):
-        raise ValueError(f"{subject['direction']!r} is no direction")
+    deadline, cause = found["deadline"], found["cause"]
     return Finding(
         detector=str(found["detector"]),
-        severity=found["severity"],
+        severity=_one_of(get_args(Severity), found["severity"]),
         netns=str(found["netns"]),
-        subject=Subject(
-            subject["direction"], None if subject["port"] is None else _count(subject["port"]), name
-        ),
+        subject=_subject({**subject, "owner": name}),
         value=_finite(found["value"]),
         limit=_finite(found["limit"]),
         summary=str(found["summary"]),
-        evidence={str(k): v for k, v in found["evidence"].items() if k != "owners"},
-        advice=tuple(str(sentence) for sentence in found["advice"]),
+        evidence={str(name): _evidence(value) for name, value in found["evidence"].items()},
+        advice=tuple(map(_advice, found["advice"])),
         owner=None if name is None else Owner(name, owner["unit"], tuple(people)),
+        critical_because=None
+        if found["critical_because"] is None
+        else str(found["critical_because"]),
+        deadline=deadline and Deadline(str(deadline["what"]), _finite(deadline["seconds"])),
+        cause=cause
+        and FindingKey(str(cause["detector"]), str(cause["netns"]), _subject(cause["subject"])),
     )
+
+
+def _subject(subject: Mapping[str, Any]) -> Subject:
+    direction, port, owner = subject["direction"], subject["port"], subject["owner"]
+    return Subject(
+        None if direction is None else _one_of(get_args(Direction), direction),
+        None if port is None else _count(port),
+        None if owner is None else str(owner),
+    )
+
+
+def _evidence(value: Mapping[str, Any]) -> Quantity | Breakdown:
+    if "parts" in value:
+        return tuple((str(part["name"]), _quantity(part)) for part in value["parts"])
+    return _quantity(value)
+
+
+def _quantity(part: Mapping[str, Any]) -> Quantity:
+    value, unit = part["value"], _one_of(UNITS, part["unit"])
+    return Quantity(str(value) if unit == "text" else _number(value), unit)
+
+
+def _number(value: Any) -> float:
+    """Return an int as an int: it is shown without a point."""
+    return value if isinstance(value, int) and _finite(value) == value else _finite(value)
+
+
+def _advice(advice: Mapping[str, Any]) -> Advice:
+    command = advice["command"]
+    return Advice(
+        str(advice["text"]),
+        command
+        and Command(
+            str(command["line"]),  # already with what enters its namespace
+            _one_of(get_args(Where), command["where"]),
+            _one_of(get_args(Effect), command["effect"]),
+        ),
+        _one_of(PURPOSES, advice["purpose"]),
+    )
+
+
+def _one_of(values: tuple[Any, ...], value: Any) -> Any:
+    if value not in values:
+        raise ValueError(f"{value!r} is none of {values}")
+    return value
 
 
 def _process(owner: Mapping[str, Any]) -> Process:

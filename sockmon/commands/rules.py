@@ -44,7 +44,7 @@ def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
     if arguments.recording:
         text = alerting.render_recording(selector)
     else:
-        text = alerting.render_config(config, selector, runbooks)
+        text = alerting.render(config, selector, runbooks)
     with writing():
         sys.stdout.write(text)
     return SUCCESS

@@ -24,7 +24,7 @@ from sockmon.config.fields import ListenAddress
 from sockmon.config.load import ConfigError
 from sockmon.daemon import systemd
 from sockmon.daemon.schedule import next_beat
-from sockmon.detect import limits_of
+from sockmon.detect.registry import thresholds_of
 from sockmon.export.alerts import AlertingStatus
 from sockmon.export.metrics import Build, Reload
 from sockmon.history.file import HistoryFile
@@ -108,7 +108,7 @@ class Daemon:
             history_file = HistoryFile(directory / "history", boot_id())
         self._alerter = AlertManager(
             self._settings.alerting,
-            limits_of(self._settings.detect),
+            thresholds_of(self._settings.detect),
             state_file,
             started,
         )
@@ -200,7 +200,7 @@ class Daemon:
         """Poll, and let the alerts know: all that the polling thread does."""
         settings = self._settings
         if settings is not self._alerting_by:
-            self._alerter.reconfigure(settings.alerting, limits_of(settings.detect))
+            self._alerter.reconfigure(settings.alerting, thresholds_of(settings.detect))
             self._alerting_by = settings
         observation = self._monitor.poll(now, time.process_time)
         diagnosed = observation.diagnosed()

@@ -2,22 +2,43 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from annotated_types import Le
 from numpy.typing import NDArray
 
+from sockmon.detect import evidence
+from sockmon.detect.commands import only, restart, see
 from sockmon.detect.confirm import REMEMBERED_SECONDS
-from sockmon.detect.detector import Count, Detector, DetectorThresholds, Ratio, Seconds, severity
-from sockmon.detect.evidence import first_aid, inodes, only, percent, place, who
-from sockmon.detect.finding_text import REASON
+from sockmon.detect.detector import (
+    Count,
+    Detector,
+    DetectorThresholds,
+    Ratio,
+    Rule,
+    Seconds,
+    Series,
+    severity,
+    threshold,
+)
+from sockmon.detect.evidence import inodes, percent, place, who
 from sockmon.durations import roughly
 from sockmon.model import close_wait
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.finding import Finding, FindingKey, Severity, Subject
+from sockmon.model.finding import (
+    Advice,
+    Breakdown,
+    Deadline,
+    Finding,
+    FindingKey,
+    Quantity,
+    Severity,
+    Subject,
+)
 from sockmon.model.owner import Group, Owner
 from sockmon.model.ports import robust_slope
+from sockmon.model.states import TcpState
 
 NAME = "close_wait_leak"
 
@@ -28,12 +49,16 @@ _SHARE_SEEN = 0.2
 class Thresholds(DetectorThresholds):
     """When CLOSE_WAIT sockets are a leak, and when it is critical."""
 
-    stale_after: Seconds = 60.0
-    warning_sockets: Count = 10
-    critical_age: Seconds = 600.0
-    growth_window: Annotated[Seconds, Le(REMEMBERED_SECONDS)] = 300.0
-    critical_fd_ratio: Ratio = 0.8
-    critical_fd_exhaustion: Seconds = 3600.0
+    stale_after: Seconds = threshold(60.0, "stale: in CLOSE_WAIT and sending nothing this long")
+    warning_sockets: Count = threshold(10, "stale sockets of one direction, port and owner")
+    critical_age: Seconds = threshold(600.0, "critical: still growing, and the oldest is older")
+    growth_window: Annotated[Seconds, Le(REMEMBERED_SECONDS)] = threshold(
+        300.0, "growth is measured over this window"
+    )
+    critical_fd_ratio: Ratio = threshold(0.8, "critical: share of the owner's descriptors in use")
+    critical_fd_exhaustion: Seconds = threshold(
+        3600.0, "critical: at this growth the descriptors run out sooner"
+    )
 
     def __post_init__(self) -> None:
         """Refuse an age that would be critical before it is stale; raises ValueError."""
@@ -44,75 +69,75 @@ class Thresholds(DetectorThresholds):
             raise ValueError("stale_after is longer than critical_age")
 
 
-def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
+def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each group with enough stale sockets."""
-    places = close_wait.stale(sight.aged, sight.now, limits.stale_after)
+    places = close_wait.stale(data.aged, data.now, thresholds.stale_after)
     since = dict(
-        zip(sight.aged.rows[places].tolist(), sight.aged.since[places].tolist(), strict=True)
+        zip(data.aged.rows[places].tolist(), data.aged.since[places].tolist(), strict=True)
     )
-    for group, rows in sight.groups(sight.aged.rows[places]):
-        oldest = sight.now - min(since[row] for row in rows.tolist())
-        finding = _judge(sight, limits, group, rows, oldest)
+    for group, rows in data.groups(data.aged.rows[places]):
+        oldest = data.now - min(since[row] for row in rows.tolist())
+        finding = _judge(data, thresholds, group, rows, oldest)
         if finding is not None:
             yield finding
 
 
-DETECTOR = Detector(NAME, "SockmonCloseWaitLeak", Thresholds, find)
-
-
 def _judge(
-    sight: DetectorInput, limits: Thresholds, group: Group, rows: NDArray[np.intp], oldest: float
+    data: DetectorInput,
+    thresholds: Thresholds,
+    group: Group,
+    rows: NDArray[np.intp],
+    oldest: float,
 ) -> Finding | None:
-    owner = sight.owners.get(group)
-    subject = Subject(group.direction, group.port, sight.owner_label(group))
-    key: FindingKey = (NAME, sight.netns, subject)
-    count = int(rows.size)
-    if severity(sight, key, count, limits.warning_sockets, np.inf) is None:
+    owner = data.owners.get(group)
+    subject = Subject(group.direction, group.port, data.owner_label(group))
+    key = FindingKey(NAME, data.netns, subject)
+    sockets = int(rows.size)
+    if severity(data, key, sockets, thresholds.warning_sockets, np.inf) is None:
         return None
-    growth = _growth(sight, key, count, limits.growth_window)
+    growth = _growth(data, key, sockets, thresholds.growth_window)
     use = _descriptors(owner)
     seconds_left = (use[1] - use[0]) / growth if use and growth else None
     reasons = []
-    if seconds_left is not None and seconds_left < limits.critical_fd_exhaustion:
+    if seconds_left is not None and seconds_left < thresholds.critical_fd_exhaustion:
         reasons.append(f"its descriptors run out in about {roughly(seconds_left)}")
-    if use and use[0] >= limits.critical_fd_ratio * use[1]:
+    if use and use[0] >= thresholds.critical_fd_ratio * use[1]:
         reasons.append(f"{percent(use[0] / use[1])} of its descriptors are in use")
-    if growth and oldest > limits.critical_age:
+    if growth and oldest > thresholds.critical_age:
         reasons.append(f"it still grows, and the oldest is {roughly(oldest)} old")
     judged: Severity = "critical" if reasons else "warning"
-    evidence = _evidence(sight, rows, oldest, growth, seconds_left)
-    if reasons:
-        evidence[REASON] = "; ".join(reasons)
     return Finding(
         detector=NAME,
         severity=judged,
-        netns=sight.netns,
+        netns=data.netns,
         subject=subject,
-        value=count,
-        limit=limits.warning_sockets,
+        value=sockets,
+        limit=thresholds.warning_sockets,
         summary=(
-            f"{who(owner)} has not closed {count} connections that its peers have closed "
+            f"{who(owner)} has not closed {sockets} connections that its peers have closed "
             f"({place(group)}; the oldest {roughly(oldest)} ago)"
         ),
-        evidence=evidence,
-        advice=_advice(group, owner, evidence, seconds_left),
+        evidence=_evidence(data, rows, oldest, growth),
+        advice=_advice(data, group, rows, owner),
+        critical_because="; ".join(reasons) or None,
+        deadline=None if seconds_left is None else Deadline("descriptors run out", seconds_left),
         group=group,
-        inodes=inodes(sight.table, rows),
+        inodes=inodes(data.table, rows),
     )
 
 
-def _growth(sight: DetectorInput, key: FindingKey, count: int, window: float) -> float | None:
+def _growth(data: DetectorInput, key: FindingKey, sockets: int, window: float) -> float | None:
     """Sockets per second over the window; None until a fifth of it has been seen.
 
     A burst becomes stale within seconds, and would look like growth without end.
     """
-    past = sight.past.get(key)
-    if past is None:
+    previous = data.past.get(key)
+    if previous is None:
         return None
-    samples = tuple(s for s in past.samples if sight.now - s[0] <= window)
-    if not samples or sight.now - samples[0][0] < _SHARE_SEEN * window:
+    samples = tuple(s for s in previous.samples if data.now - s[0] <= window)
+    if not samples or data.now - samples[0][0] < _SHARE_SEEN * window:
         return None
-    return max(0.0, robust_slope((*samples, (sight.now, count))))
+    return max(0.0, robust_slope((*samples, (data.now, sockets))))
 
 
 def _descriptors(owner: Owner | None) -> tuple[int, int] | None:
@@ -126,46 +151,69 @@ def _descriptors(owner: Owner | None) -> tuple[int, int] | None:
 
 
 def _evidence(
-    sight: DetectorInput,
-    rows: NDArray[np.intp],
-    oldest: float,
-    growth: float | None,
-    seconds_left: float | None,
-) -> dict[str, Any]:
-    evidence: dict[str, Any] = {
-        "oldest_seconds": round(oldest, 1),
-        "unread_bytes": int(close_wait.unread_bytes(sight.table, rows).sum()),
-        "never_read_to_the_end": int((sight.table.receive_queue[rows] > 0).sum()),
-        "peers": sight.peers(rows),
+    data: DetectorInput, rows: NDArray[np.intp], oldest: float, growth: float | None
+) -> dict[str, Quantity | Breakdown]:
+    found: dict[str, Quantity | Breakdown] = {
+        "oldest": evidence.seconds(oldest),
+        "unread": evidence.size(close_wait.unread_bytes(data.table, rows).sum()),
+        "not_read_to_the_end": evidence.sockets(_not_read(data, rows)),
+        "peers": evidence.peers(data, rows),
     }
     if growth is not None:
-        evidence["growth_per_minute"] = round(growth * 60, 2)
-    if seconds_left is not None:
-        evidence["fd_exhaustion_seconds"] = round(seconds_left)
-    return evidence
+        found["growth"] = Quantity(round(growth * 60, 2), "per_minute")
+    return found
+
+
+def _not_read(data: DetectorInput, rows: NDArray[np.intp]) -> int:
+    return int((data.table.receive_queue[rows] > 0).sum())
 
 
 def _advice(
-    group: Group, owner: Owner | None, evidence: dict[str, Any], seconds_left: float | None
-) -> tuple[str, ...]:
-    advice = [
-        f"{who(owner)} must close these sockets: the kernel keeps CLOSE_WAIT for ever.",
-    ]
-    if evidence["never_read_to_the_end"]:
-        advice.append(
-            f"{evidence['never_read_to_the_end']} of them were never read to the end: look for a "
-            "handler that is stuck, or that forgets its connection on an error path."
+    data: DetectorInput, group: Group, rows: NDArray[np.intp], owner: Owner | None
+) -> tuple[Advice, ...]:
+    not_read = _not_read(data, rows)
+    if not_read:
+        bug = (
+            f"{not_read} of them were not read to the end of file: look for a handler that is "
+            "stuck, or that forgets its connection on an error path."
         )
     else:
-        advice.append(
+        bug = (
             "All were read to the end of file and kept: look for a connection pool or a cache "
             "that never evicts, or a response that is never closed."
         )
-    if seconds_left is not None:
-        advice.append(
-            f"At this rate it is out of file descriptors in about {roughly(seconds_left)}: plan a "
-            "restart before that."
-        )
-    advice.append(f"See them: ss -tnpo state close-wait {only(group.direction, group.port)}")
-    advice.append(first_aid(owner))
-    return tuple(advice)
+    return (
+        restart(owner),
+        Advice(
+            f"{who(owner)} must close these sockets: the kernel keeps CLOSE_WAIT until then. {bug}"
+        ),
+        see("-tnpo", TcpState.CLOSE_WAIT, filter_=only(group.direction, group.port)),
+    )
+
+
+def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, None]:
+    return f"{of('sockmon_close_wait_stale_sockets')} >= {thresholds.warning_sockets}", None
+
+
+DETECTOR = Detector(
+    name=NAME,
+    about="an application does not close what its peers have closed",
+    title="An application does not close its connections",
+    actor="The application here",
+    owner_acts=True,
+    state=TcpState.CLOSE_WAIT,
+    thresholds=Thresholds,
+    find=find,
+    rule=Rule(
+        summary="an application leaks CLOSE_WAIT sockets",
+        explanation=(
+            "It never closes connections that its peers have closed. The kernel keeps them until "
+            "it does: the application must close them before it runs out of file descriptors."
+        ),
+        warning=(
+            "Stale: {{ $value | humanize }} sockets of {{ $labels.owner }}, "
+            "{{ $labels.direction }} port {{ $labels.port }}."
+        ),
+        expressions=_expressions,
+    ),
+)

@@ -1,20 +1,29 @@
 """Closing that stalls: the FIN, or data before it, is never acknowledged.
 
-One whose send queue still moves is a slow reader's last answer, and no trouble.
+A socket whose send queue still moves sends its last answer to a slow reader, and is no trouble.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.detect.detector import Count, Detector, DetectorThresholds, Seconds, judge_groups
-from sockmon.detect.evidence import inodes, only, place
+from sockmon.detect import evidence
+from sockmon.detect.commands import only, see
+from sockmon.detect.detector import (
+    Count,
+    Detector,
+    DetectorThresholds,
+    Rule,
+    Seconds,
+    judge_groups,
+    threshold,
+)
+from sockmon.detect.evidence import inodes, place
 from sockmon.durations import roughly
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.finding import Finding
+from sockmon.model.finding import Advice, Breakdown, Command, Finding, Quantity
 from sockmon.model.owner import Group
 from sockmon.model.states import TcpState
 
@@ -28,62 +37,67 @@ _RETRANSMIT, _ZERO_WINDOW_PROBE = 1, 4
 class Thresholds(DetectorThresholds):
     """How many of one group may be closing for so long."""
 
-    stalled_after: Seconds = 60.0
-    warning_sockets: Count = 10
-    critical_sockets: Count = 100
+    stalled_after: Seconds = threshold(60.0, "a socket counts after so long in such a state")
+    warning_sockets: Count = threshold(10, "of one direction, port and owner")
+    critical_sockets: Count = threshold(100, "of one direction, port and owner")
 
 
-def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
+def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each group with enough sockets that cannot finish closing."""
-    aged = sight.aged
+    aged = data.aged
     places = aged.of_state(*_STATES)
-    old = sight.now - aged.since[places] >= limits.stalled_after
-    still = sight.now - aged.sent_at[places] >= limits.stalled_after
+    old = data.now - aged.since[places] >= thresholds.stalled_after
+    still = data.now - aged.sent_at[places] >= thresholds.stalled_after
     places = places[old & still]
     since = dict(zip(aged.rows[places].tolist(), aged.since[places].tolist(), strict=True))
-    most = limits.warning_sockets, limits.critical_sockets
-    for group, rows, subject, _, judged in judge_groups(sight, NAME, aged.rows[places], *most):
-        oldest = sight.now - min(since[row] for row in rows.tolist())
-        evidence = _evidence(sight, rows, oldest)
+    most = thresholds.warning_sockets, thresholds.critical_sockets
+    for group, rows, subject, _, judged in judge_groups(data, NAME, aged.rows[places], *most):
+        oldest = data.now - min(since[row] for row in rows.tolist())
         yield Finding(
             detector=NAME,
             severity=judged,
-            netns=sight.netns,
+            netns=data.netns,
             subject=subject,
             value=int(rows.size),
-            limit=limits.warning_sockets,
+            limit=thresholds.warning_sockets,
             summary=(
                 f"{rows.size} connections {place(group)} cannot finish closing: their peers do "
                 f"not acknowledge (the oldest for {roughly(oldest)})"
             ),
-            evidence=evidence,
-            advice=_advice(group, evidence),
+            evidence=_evidence(data, rows, oldest),
+            advice=_advice(data, group, rows),
             group=group,
-            inodes=inodes(sight.table, rows),
+            inodes=inodes(data.table, rows),
         )
 
 
-DETECTOR = Detector(NAME, "SockmonClosingStalled", Thresholds, find)
-
-
-def _evidence(sight: DetectorInput, rows: NDArray[np.intp], oldest: float) -> dict[str, Any]:
-    table = sight.table
-    counts = {state.label: int((table.state[rows] == state).sum()) for state in _STATES}
+def _evidence(
+    data: DetectorInput, rows: NDArray[np.intp], oldest: float
+) -> dict[str, Quantity | Breakdown]:
+    table = data.table
     return {
-        "oldest_seconds": round(oldest, 1),
-        "by_state": {label: count for label, count in counts.items() if count},
-        "retransmitting": int((table.timer[rows] == _RETRANSMIT).sum()),
-        "probing_a_closed_window": int((table.timer[rows] == _ZERO_WINDOW_PROBE).sum()),
-        "retransmits_most": int(table.retransmits[rows].max()),
-        "still_held_by_a_process": int((table.inode[rows] != 0).sum()),
-        "unacknowledged_bytes": int(table.send_queue[rows].astype(np.int64).sum()),
-        "peers": sight.peers(rows),
+        "oldest": evidence.seconds(oldest),
+        "by_state": evidence.states_of(data, rows),
+        "retransmitting": evidence.sockets((table.timer[rows] == _RETRANSMIT).sum()),
+        "probing_a_closed_window": evidence.sockets(_probing(data, rows)),
+        "most_retransmits": evidence.count(table.retransmits[rows].max()),
+        "still_held_by_a_process": evidence.sockets(_held(data, rows)),
+        "unacknowledged": evidence.size(table.send_queue[rows].astype(np.int64).sum()),
+        "peers": evidence.peers(data, rows),
     }
 
 
-def _advice(group: Group, evidence: dict[str, Any]) -> tuple[str, ...]:
-    peer = evidence["peers"][0]["address"]
-    if evidence["probing_a_closed_window"] > evidence["retransmitting"]:
+def _probing(data: DetectorInput, rows: NDArray[np.intp]) -> int:
+    return int((data.table.timer[rows] == _ZERO_WINDOW_PROBE).sum())
+
+
+def _held(data: DetectorInput, rows: NDArray[np.intp]) -> int:
+    return int((data.table.inode[rows] != 0).sum())
+
+
+def _advice(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> tuple[Advice, ...]:
+    peer = data.peers(rows, 1)[0][0]
+    if 2 * _probing(data, rows) > rows.size:
         meaning = (
             "The peers are there but do not read: their window is closed, and this host's last "
             "data waits. The peers' application must read, or close."
@@ -94,23 +108,45 @@ def _advice(group: Group, evidence: dict[str, Any]) -> tuple[str, ...]:
             "again and again, and nothing comes back."
         )
     advice = [
-        meaning,
-        (
-            f"Look at the path: ip route get {peer}; ping {peer}; whether a firewall or a load "
-            "balancer forgot these connections, and drops what it does not know."
+        Advice(meaning),
+        Advice("Which way do packets to the peer go?", Command(f"ip route get {peer}"), "look"),
+        Advice(
+            "Does the peer answer? Did a firewall or a load balancer forget these connections, "
+            "and drops what it does not know?",
+            Command(f"ping -c 3 {peer}"),
+            "look",
         ),
-        (
+        Advice(
             "The kernel ends those that no process holds by itself, after "
-            "net.ipv4.tcp_orphan_retries (0 means 8) tries, in minutes. Nothing needs to be "
-            "restarted for them."
+            "net.ipv4.tcp_orphan_retries (0 means 8) tries, in minutes. No restart is needed for "
+            "them."
         ),
     ]
-    if evidence["still_held_by_a_process"]:
+    held = _held(data, rows)
+    if held:
         advice.append(
-            f"{evidence['still_held_by_a_process']} are still held by a process, which has shut "
-            "them down and not closed them: those last for net.ipv4.tcp_retries2 tries. It should "
-            "close(), or set TCP_USER_TIMEOUT."
+            Advice(
+                f"{held} are still held by a process, which has shut them down and not closed "
+                "them: those last for net.ipv4.tcp_retries2 tries. It should close(), or set "
+                "TCP_USER_TIMEOUT."
+            )
         )
-    states = " ".join(f"state {state.spelled('ss').lower()}" for state in _STATES)
-    advice.append(f"See them: ss -tnpo {states} {only(group.direction, group.port)}")
+    advice.append(see("-tnpo", *_STATES, filter_=only(group.direction, group.port)))
     return tuple(advice)
+
+
+DETECTOR = Detector(
+    name=NAME,
+    about="LAST_ACK, FIN_WAIT1, CLOSING: the peer or the path has gone",
+    title="Connections cannot finish closing",
+    actor="The peers, or the network to them",
+    thresholds=Thresholds,
+    find=find,
+    rule=Rule(
+        summary="sockets cannot finish closing",
+        explanation=(
+            "Their FIN is not acknowledged (LAST_ACK, FIN_WAIT1, CLOSING): the peers, or the path "
+            "to them, have gone."
+        ),
+    ),
+)

@@ -2,17 +2,34 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.detect.detector import HYSTERESIS, Count, Detector, DetectorThresholds, severity
-from sockmon.detect.evidence import inodes, only
+from sockmon.detect import evidence
+from sockmon.detect.commands import only, see
+from sockmon.detect.detector import (
+    HYSTERESIS,
+    Count,
+    Detector,
+    DetectorThresholds,
+    Rule,
+    severity,
+    threshold,
+)
+from sockmon.detect.evidence import inodes
 from sockmon.detect.syn_retries import seconds_to_connect, seconds_to_give_up
 from sockmon.durations import roughly
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.finding import Finding, FindingKey, Subject
+from sockmon.model.finding import (
+    Advice,
+    Breakdown,
+    Command,
+    Finding,
+    FindingKey,
+    Quantity,
+    Subject,
+)
 from sockmon.model.limits import PORTS, TcpSettings
 from sockmon.model.states import TcpState
 
@@ -23,72 +40,66 @@ NAME = "connect_stalled"
 class Thresholds(DetectorThresholds):
     """How many connects to one address and port may be unanswered, after how many retransmits."""
 
-    unanswered_retransmits: Count = 2
-    warning_sockets: Count = 5
-    critical_sockets: Count = 50
+    unanswered_retransmits: Count = threshold(2, "a connect counts after so many SYN retransmits")
+    warning_sockets: Count = threshold(5, "to one address and port")
+    critical_sockets: Count = threshold(50, "to one address and port")
 
 
-def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
+def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each destination port; its value is that of its worst destination."""
-    table = sight.table
+    table = data.table
     calling = np.flatnonzero(table.state == TcpState.SYN_SENT)
-    rows = calling[table.retransmits[calling] >= limits.unanswered_retransmits]
+    rows = calling[table.retransmits[calling] >= thresholds.unanswered_retransmits]
     sockets = np.bincount(table.remote_port[rows], minlength=PORTS)
-    for port in np.flatnonzero(sockets >= HYSTERESIS * limits.warning_sockets).tolist():
-        finding = _judge(sight, limits, port, rows[table.remote_port[rows] == port])
+    for port in np.flatnonzero(sockets >= HYSTERESIS * thresholds.warning_sockets).tolist():
+        finding = _judge(data, thresholds, port, rows[table.remote_port[rows] == port])
         if finding is not None:
             yield finding
 
 
-DETECTOR = Detector(NAME, "SockmonConnectStalled", Thresholds, find)
-
-
 def _judge(
-    sight: DetectorInput, limits: Thresholds, port: int, rows: NDArray[np.intp]
+    data: DetectorInput, thresholds: Thresholds, port: int, rows: NDArray[np.intp]
 ) -> Finding | None:
     subject = Subject("outbound", port)
-    key: FindingKey = (NAME, sight.netns, subject)
-    destinations = sight.peers(rows)
-    worst = int(destinations[0]["sockets"])
-    judged = severity(sight, key, worst, limits.warning_sockets, limits.critical_sockets)
+    key = FindingKey(NAME, data.netns, subject)
+    address, worst = data.peers(rows, 1)[0]
+    judged = severity(data, key, worst, thresholds.warning_sockets, thresholds.critical_sockets)
     if judged is None:
         return None
-    group, held = sight.groups(rows)[0]
-    evidence = _evidence(sight, rows, destinations)
+    group, held = data.groups(rows)[0]
+    tries = int(data.table.retransmits[rows].max())
     return Finding(
         detector=NAME,
         severity=judged,
-        netns=sight.netns,
+        netns=data.netns,
         subject=subject,
         value=worst,
-        limit=limits.warning_sockets,
+        limit=thresholds.warning_sockets,
         summary=(
-            f"{destinations[0]['address']} does not answer at port {port}: {worst} connections "
-            f"wait after up to {evidence['tries_most']} retransmitted SYNs"
+            f"{address} does not answer at port {port}: {worst} connections wait after up to "
+            f"{tries} retransmitted SYNs"
         ),
-        evidence=evidence,
-        advice=_advice(sight.limits.settings, port, str(destinations[0]["address"])),
+        evidence=_evidence(data, rows),
+        advice=_advice(data.limits.settings, port, str(address)),
         group=group,
-        inodes=inodes(sight.table, held),
+        inodes=inodes(data.table, held),
     )
 
 
-def _evidence(
-    sight: DetectorInput, rows: NDArray[np.intp], destinations: list[dict[str, str | int]]
-) -> dict[str, Any]:
-    table, settings = sight.table, sight.limits.settings
+def _evidence(data: DetectorInput, rows: NDArray[np.intp]) -> dict[str, Quantity | Breakdown]:
+    table, settings = data.table, data.limits.settings
     tries = table.retransmits[rows]
-    evidence: dict[str, Any] = {
-        "destinations": destinations,
-        "sockets": int(rows.size),
-        "tries_most": int(tries.max()),
-        "tries_fewest": int(tries.min()),
+    found: dict[str, Quantity | Breakdown] = {
+        "destinations": evidence.peers(data, rows),
+        "waiting": evidence.sockets(rows.size),
+        "most_tries": evidence.count(tries.max()),
+        "fewest_tries": evidence.count(tries.min()),
     }
     if settings is not None:
         eldest = rows[np.lexsort((table.expires[rows], -tries.astype(np.int16)))[0]]
-        evidence["syn_retries"] = settings.syn_retries
-        evidence["syn_linear_timeouts"] = settings.syn_linear_timeouts
-        evidence["first_gives_up_seconds"] = round(
+        found["syn_retries"] = evidence.count(settings.syn_retries)
+        found["syn_linear_timeouts"] = evidence.count(settings.syn_linear_timeouts)
+        found["first_gives_up_in"] = evidence.seconds(
             seconds_to_give_up(
                 int(table.retransmits[eldest]),
                 int(table.expires[eldest]) / 1000,
@@ -96,32 +107,64 @@ def _evidence(
                 settings.syn_linear_timeouts,
             )
         )
-    return evidence
+    return found
 
 
-def _advice(settings: TcpSettings | None, port: int, address: str) -> tuple[str, ...]:
+def _advice(settings: TcpSettings | None, port: int, address: str) -> tuple[Advice, ...]:
     advice = [
-        (
+        Advice(
             f"Nothing comes back from {address}: the host or the path is down, a firewall drops "
             "the SYN, or the listener there has no room. (A closed port would have refused at "
             "once.)"
         ),
-        (
-            f"Ask the destination itself: is it up; ss -tln '( sport = :{port} )' (Recv-Q at "
-            "Send-Q: its accept queue is full); nstat -az TcpExtListenOverflows "
-            "TcpExtTCPReqQFullDrop"
+        Advice(
+            "Is the destination up, and is its accept queue full (Recv-Q at Send-Q)?",
+            Command(f"ss -tln '( sport = :{port} )'", "peer"),
+            "look",
         ),
-        (
-            f"Ask the path: ip route get {address}; traceroute -T -p {port} {address}; here, "
-            "whether the conntrack table is full: dmesg"
+        Advice(
+            "Does the destination drop connections?",
+            Command("nstat -az TcpExtListenOverflows TcpExtTCPReqQFullDrop", "peer"),
+            "look",
+        ),
+        Advice("Which way do packets go?", Command(f"ip route get {address}"), "look"),
+        Advice(
+            "How far do SYNs get?",
+            Command(f"traceroute -n -T -p {port} {address}"),
+            "look",
+        ),
+        Advice(
+            "Is the conntrack table of this host full?",
+            Command("dmesg | grep nf_conntrack", "here"),
+            "look",
         ),
     ]
     if settings is not None:
         total = seconds_to_connect(settings.syn_retries, settings.syn_linear_timeouts)
         advice.append(
-            f"The kernel gives up after {roughly(total)} (net.ipv4.tcp_syn_retries = "
-            f"{settings.syn_retries}). An application that cannot wait so long needs a connect "
-            "timeout of its own, and should try another address."
+            Advice(
+                f"The kernel gives up after {roughly(total)} (net.ipv4.tcp_syn_retries = "
+                f"{settings.syn_retries}). An application that cannot wait so long needs a "
+                "connect timeout of its own, and should try another address."
+            )
         )
-    advice.append(f"See them: ss -tnpo state syn-sent {only('outbound', port)}")
+    advice.append(see("-tnpo", TcpState.SYN_SENT, filter_=only("outbound", port)))
     return tuple(advice)
+
+
+DETECTOR = Detector(
+    name=NAME,
+    about="connections that nobody answers",
+    title="Nobody answers",
+    actor="The destination, or the network to it",
+    state=TcpState.SYN_SENT,
+    thresholds=Thresholds,
+    find=find,
+    rule=Rule(
+        summary="connects get no answer",
+        explanation=(
+            "SYNs to one destination are sent again and again: it is down, or a firewall on the "
+            "way drops them."
+        ),
+    ),
+)

@@ -1,7 +1,7 @@
-"""What a detector is: a table of limits with defaults, and a pure function to findings."""
+"""What a detector is: all that any part of sockmon needs to know of one diagnosis, in one value."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -12,18 +12,24 @@ from sockmon.durations import DurationField
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding, FindingKey, Severity, Subject
 from sockmon.model.owner import Group
+from sockmon.model.states import TcpState
 
 Seconds = Annotated[float, DurationField(), Ge(0.0)]
 Ratio = Annotated[float, Gt(0.0), Le(1.0)]
 Count = Annotated[int, Ge(1)]
 
-#: A finding ends, or loses its severity, only below this share of the limit that made it.
+#: A finding ends, or loses its severity, only below this share of the threshold that made it.
 HYSTERESIS = 0.9
+
+
+def threshold(default: Any, about: str) -> Any:
+    """Return a field of thresholds; `about` is its comment in the example configuration."""
+    return field(default=default, metadata={"about": about})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorThresholds:
-    """What every detector can be told; `for_` holds its alert back, `keep_firing_for` keeps it."""
+    """What every detector can be told."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = {
         "extra": "forbid",
@@ -31,35 +37,75 @@ class DetectorThresholds:
         "alias_generator": lambda name: name.rstrip("_"),  # `for` is a word of Python
     }
 
-    enabled: bool = True
-    for_: Seconds = 30.0
-    keep_firing_for: Seconds = 60.0
+    enabled: bool = threshold(default=True, about="false: never run it")
+    for_: Seconds = threshold(30.0, "the finding lasts this long before its alert fires")
+    keep_firing_for: Seconds = threshold(60.0, "the alert fires this long after the finding ends")
 
     def __post_init__(self) -> None:
-        """Refuse a critical limit below its warning; raises ValueError."""
-        for field in fields(self):
-            warning = getattr(self, field.name.replace("critical_", "warning_"), None)
-            critical = getattr(self, field.name)
-            if field.name.startswith("critical_") and warning is not None and critical < warning:
-                raise ValueError(f"{field.name} {critical:g} is below the warning's {warning:g}")
+        """Refuse a critical threshold below its warning; raises ValueError."""
+        for each in fields(self):
+            warning = getattr(self, each.name.replace("critical_", "warning_"), None)
+            critical = getattr(self, each.name)
+            if each.name.startswith("critical_") and warning is not None and critical < warning:
+                raise ValueError(f"{each.name} {critical:g} is below the warning's {warning:g}")
 
 
-class Detector(NamedTuple):
-    """`name` is its key in the configuration; `alert` the alert that its findings raise.
+#: Builds a series' selector: the metric's name, then label matchers.
+Series = Callable[..., str]
 
-    needs_whole_table: it judges by sockets at rest too, so it runs only after the whole table was
-    read.
+FOUND = "Findings: {{ $value | humanize }}."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A detector's Prometheus rules: texts are templates that Prometheus fills in.
+
+    summary, explanation: a line, and a sentence or two for the person on call. warning, critical:
+    the figure at the beginning of the description. expressions: from thresholds, the PromQL of a
+    warning and of a critical alert; None, for one or both: the detector's own sockmon_findings.
+    host_wide: its series are of the whole host, and have no label netns.
+    """
+
+    summary: str
+    explanation: str
+    warning: str = FOUND
+    critical: str = FOUND
+    expressions: Callable[[Any, Series], tuple[str | None, str | None]] | None = None
+    host_wide: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detector:
+    """One diagnosis.
+
+    name: its key in the configuration; about: a clause for the example configuration.
+    title: what people read above its findings. actor: who must act when no owner is known, or when
+    owner_acts is false. state: the TCP state that it is about, if it is one.
+    thresholds: its part of the configuration. needs: fields of KernelLimits without which it cannot
+    judge. needs_whole_table: it judges by sockets at rest too, so it runs only after the whole
+    table was read. find: a pure function from one poll's data and thresholds to findings.
     """
 
     name: str
-    alert: str
-    limits: type[DetectorThresholds]
+    about: str
+    title: str
+    actor: str
+    thresholds: type[DetectorThresholds]
     find: Callable[[DetectorInput, Any], Iterable[Finding]]
+    rule: Rule
+    owner_acts: bool = False
+    state: TcpState | None = None
+    needs: tuple[str, ...] = ()
     needs_whole_table: bool = False
+
+    @property
+    def alert(self) -> str:
+        """The name of its alert: close_wait_leak -> SockmonCloseWaitLeak."""
+        return "Sockmon" + "".join(word.capitalize() for word in self.name.split("_"))
 
 
 class Judged(NamedTuple):
-    """A group of sockets that is many enough; `rows` of the sight's table."""
+    """A group of sockets that is large enough; `rows` of the table."""
 
     group: Group
     rows: NDArray[np.intp]
@@ -69,23 +115,23 @@ class Judged(NamedTuple):
 
 
 def judge_groups(
-    sight: DetectorInput, name: str, rows: NDArray[np.intp], warning: float, critical: float
+    data: DetectorInput, name: str, rows: NDArray[np.intp], warning: float, critical: float
 ) -> Iterator[Judged]:
-    """Yield the (direction, port, cgroup) groups that reach the thresholds."""
-    for group, part in sight.groups(rows):
-        subject = Subject(group.direction, group.port, sight.owner_label(group))
-        key: FindingKey = (name, sight.netns, subject)
-        judged = severity(sight, key, part.size, warning, critical)
+    """Yield the (direction, port, cgroup) groups of the rows that reach the thresholds."""
+    for group, part in data.groups(rows):
+        subject = Subject(group.direction, group.port, data.owner_label(group))
+        key = FindingKey(name, data.netns, subject)
+        judged = severity(data, key, part.size, warning, critical)
         if judged is not None:
             yield Judged(group, part, subject, key, judged)
 
 
 def severity(
-    sight: DetectorInput, key: FindingKey, value: float, warning: float, critical: float
+    data: DetectorInput, key: FindingKey, value: float, warning: float, critical: float
 ) -> Severity | None:
-    """Judge a value by its limits, with hysteresis against what it was in the last polls."""
-    past = sight.past.get(key)
-    was = past.severity if past else None
+    """Judge a value by its thresholds, with hysteresis against the last polls' severity."""
+    previous = data.past.get(key)
+    was = previous.severity if previous else None
     if value >= critical * (HYSTERESIS if was == "critical" else 1.0):
         return "critical"
     if value >= warning * (HYSTERESIS if was else 1.0):

@@ -9,23 +9,37 @@ levels off below has not been heard of, and what goes on is told before the last
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sockmon.detect import evidence
+from sockmon.detect.commands import see
 from sockmon.detect.detector import (
     HYSTERESIS,
     Detector,
     DetectorThresholds,
     Ratio,
+    Rule,
     Seconds,
+    Series,
     severity,
+    threshold,
 )
 from sockmon.detect.evidence import inodes, percent
 from sockmon.durations import roughly
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.finding import Finding, FindingKey, Severity, Subject
+from sockmon.model.finding import (
+    Advice,
+    Breakdown,
+    Command,
+    Deadline,
+    Finding,
+    FindingKey,
+    Quantity,
+    Severity,
+    Subject,
+)
 from sockmon.model.limits import PortRange
 from sockmon.model.ports import Destination, PortUse
 from sockmon.model.states import TcpState
@@ -33,166 +47,171 @@ from sockmon.model.table import Column, IPAddress
 
 NAME = "ephemeral_port_pressure"
 
+_WIDEST = "1024 65535"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds(DetectorThresholds):
     """Shares of the usable ports that one destination may take, and what the forecast must say."""
 
-    warning_ratio: Ratio = 0.7
-    critical_ratio: Ratio = 0.9
-    critical_exhaustion: Seconds = 600.0
-    forecast_ratio: Ratio = 0.5
+    warning_ratio: Ratio = threshold(0.7, "of the usable ports, towards one destination")
+    critical_ratio: Ratio = threshold(0.9, "of the usable ports, towards one destination")
+    critical_exhaustion: Seconds = threshold(600.0, "critical: the forecast is sooner than this")
+    forecast_ratio: Ratio = threshold(0.5, "the forecast counts from this share of the ports on")
 
 
-def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
+def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each destination port whose worst destination runs out of ports.
 
     For each, since two destinations may take turns at being the worst of all.
     """
-    if sight.limits.port_range is None:
+    if data.limits.port_range is None:
         return
-    if sight.ephemeral.bound and not sight.ephemeral.usable:
-        yield _all_bound(sight, limits, sight.limits.port_range)
+    if data.ephemeral.bound and not data.ephemeral.usable:
+        yield _all_bound(data, thresholds, data.limits.port_range)
     judged: set[int] = set()
-    for use in sight.ephemeral.busiest:
+    for use in data.ephemeral.busiest:
         if use.destination.port not in judged:
             judged.add(use.destination.port)
-            yield from _judge(sight, limits, use)
+            yield from _judge(data, thresholds, use)
 
 
-DETECTOR = Detector(NAME, "SockmonEphemeralPortPressure", Thresholds, find, needs_whole_table=True)
-
-
-def _judge(sight: DetectorInput, limits: Thresholds, use: PortUse) -> Iterator[Finding]:
+def _judge(data: DetectorInput, thresholds: Thresholds, use: PortUse) -> Iterator[Finding]:
     subject = Subject("outbound", use.destination.port)
-    key: FindingKey = (NAME, sight.netns, subject)
-    ratio = use.used / max(sight.ephemeral.usable, 1)
-    judged = severity(sight, key, ratio, limits.warning_ratio, limits.critical_ratio)
-    if judged != "critical" and _runs_out_soon(sight, limits, key, use):
+    key = FindingKey(NAME, data.netns, subject)
+    ratio = use.used / max(data.ephemeral.usable, 1)
+    judged = severity(data, key, ratio, thresholds.warning_ratio, thresholds.critical_ratio)
+    if judged != "critical" and _runs_out_soon(data, thresholds, key, use):
         judged = "critical"
     if judged is not None:
-        yield _finding(sight, limits, use, ratio, judged)
+        yield _finding(data, thresholds, use, ratio, judged)
 
 
-def _runs_out_soon(sight: DetectorInput, limits: Thresholds, key: FindingKey, use: PortUse) -> bool:
-    if use is not sight.ephemeral.busiest[0]:
+def _runs_out_soon(
+    data: DetectorInput, thresholds: Thresholds, key: FindingKey, use: PortUse
+) -> bool:
+    if use is not data.ephemeral.busiest[0]:
         return False  # the forecast is that of the soonest, which is hardly this one
-    past = sight.past.get(key)
+    past = data.past.get(key)
     slack = HYSTERESIS if past is not None and past.severity == "critical" else 1.0
-    enough = use.used >= limits.forecast_ratio * sight.ephemeral.usable * slack
-    return enough and sight.exhaustion_seconds * slack < limits.critical_exhaustion
+    enough = use.used >= thresholds.forecast_ratio * data.ephemeral.usable * slack
+    return enough and data.exhaustion_seconds * slack < thresholds.critical_exhaustion
 
 
 def _finding(
-    sight: DetectorInput, limits: Thresholds, use: PortUse, ratio: float, judged: Severity
+    data: DetectorInput, thresholds: Thresholds, use: PortUse, ratio: float, judged: Severity
 ) -> Finding:
     to = use.destination
-    rows = _holders(sight, to)
-    held = rows[sight.table.inode[rows] != 0]
-    groups = sight.groups(held)
+    rows = _holders(data, to)
+    held = rows[data.table.inode[rows] != 0]
+    groups = data.groups(held)
     return Finding(
         detector=NAME,
         severity=judged,
-        netns=sight.netns,
+        netns=data.netns,
         subject=Subject("outbound", to.port),
         value=ratio,
-        limit=limits.warning_ratio,
+        limit=thresholds.warning_ratio,
         summary=(
             f"connections from {to.source} to {_endpoint(to.address, to.port)} use "
-            f"{percent(ratio)} of the local ports ({use.used} of {sight.ephemeral.usable})"
-            + (f", all in about {roughly(sight.exhaustion_seconds)}" if _forecast(sight) else "")
+            f"{percent(ratio)} of the local ports ({use.used} of {data.ephemeral.usable})"
+            + (f", all in about {roughly(data.exhaustion_seconds)}" if _forecast(data) else "")
         ),
-        evidence=_evidence(sight, use),
-        advice=_advice(sight, use),
+        evidence=_evidence(data, use),
+        advice=_advice(data, use),
+        deadline=(
+            Deadline("local ports run out", data.exhaustion_seconds) if _forecast(data) else None
+        ),
         group=groups[0][0] if groups else None,
-        inodes=inodes(sight.table, groups[0][1]) if groups else (),
+        inodes=inodes(data.table, groups[0][1]) if groups else (),
     )
 
 
-def _all_bound(sight: DetectorInput, limits: Thresholds, port_range: PortRange) -> Finding:
+def _all_bound(data: DetectorInput, thresholds: Thresholds, port_range: PortRange) -> Finding:
     """No destination can be told: bind() has taken the ports of all."""
-    ports = sight.ephemeral
+    ports = data.ephemeral
     return Finding(
         detector=NAME,
         severity="critical",
-        netns=sight.netns,
+        netns=data.netns,
         subject=Subject("outbound"),
         value=1.0,
-        limit=limits.warning_ratio,
+        limit=thresholds.warning_ratio,
         summary=f"no local port is left for any destination: bind() holds all {ports.bound}",
         evidence={
-            "range": f"{port_range.low}-{port_range.high}",
-            "usable": 0,
-            "reserved": ports.reserved,
-            "bound": ports.bound,
+            "range": evidence.text(f"{port_range.low}-{port_range.high}"),
+            "usable": evidence.count(0),
+            "reserved": evidence.count(ports.reserved),
+            "held_by_bind": evidence.count(ports.bound),
         },
         advice=(
-            "Every connect() fails with EADDRNOTAVAIL, and bind() to port 0 with EADDRINUSE.",
-            (
+            Advice(
+                f"net.ipv4.ip_local_port_range is {port_range.low} {port_range.high}, less "
+                f"{ports.reserved} reserved: widen it.",
+                Command(f"sysctl -w net.ipv4.ip_local_port_range='{_WIDEST}'", effect="changes"),
+                "stop",
+            ),
+            Advice(
+                "Every connect() fails with EADDRNOTAVAIL, and bind() to port 0 with EADDRINUSE. "
                 "An application that binds to a source address before it connects should set "
                 "IP_BIND_ADDRESS_NO_PORT; one that binds and neither listens nor connects leaks."
             ),
-            (
-                f"net.ipv4.ip_local_port_range is {port_range.low} {port_range.high}, less "
-                f"{ports.reserved} reserved: widen it."
+            Advice(
+                "See who holds them:",
+                Command(
+                    f"ss -tanpo '( sport >= :{port_range.low} and sport <= :{port_range.high} )'"
+                ),
+                "look",
             ),
-            f"See who: ss -tanpo '( sport >= :{port_range.low} and sport <= :{port_range.high} )'",
         ),
     )
 
 
-def _forecast(sight: DetectorInput) -> bool:
-    return 0 < sight.exhaustion_seconds < math.inf
+def _forecast(data: DetectorInput) -> bool:
+    return 0 < data.exhaustion_seconds < math.inf
 
 
-def _evidence(sight: DetectorInput, use: PortUse) -> dict[str, Any]:
-    ports, limits = sight.ephemeral, sight.limits
-    evidence: dict[str, Any] = {
-        "source": str(use.destination.source),
-        "destination": str(use.destination.address),
-        "destination_port": use.destination.port,
-        "used": use.used,
-        "usable": ports.usable,
-        "reserved": ports.reserved,
-        "bound": ports.bound,
-        "by_state": {
-            state.label: count for state, count in sorted(use.states.items(), key=_by_count)
-        },
+def _evidence(data: DetectorInput, use: PortUse) -> dict[str, Quantity | Breakdown]:
+    ports, limits = data.ephemeral, data.limits
+    found: dict[str, Quantity | Breakdown] = {
+        "source": evidence.text(use.destination.source),
+        "destination": evidence.text(use.destination.address),
+        "destination_port": Quantity(use.destination.port, "port"),
+        "used": evidence.count(use.used),
+        "usable": evidence.count(ports.usable),
+        "reserved": evidence.count(ports.reserved),
+        "held_by_bind": evidence.count(ports.bound),
+        "by_state": evidence.by_state(use.states),
     }
     if limits.port_range is not None:
-        evidence["range"] = f"{limits.port_range.low}-{limits.port_range.high}"
+        found["range"] = evidence.text(f"{limits.port_range.low}-{limits.port_range.high}")
     if limits.time_wait_reuse is not None:
-        evidence["tw_reuse"] = limits.time_wait_reuse.mode
-    if sight.exhaustion_seconds < math.inf:
-        evidence["exhaustion_seconds"] = round(sight.exhaustion_seconds)
-    return evidence
+        found["tcp_tw_reuse"] = evidence.count(limits.time_wait_reuse.mode)
+    return found
 
 
-def _by_count(item: tuple[TcpState, int]) -> int:
-    return -item[1]
-
-
-def _advice(sight: DetectorInput, use: PortUse) -> tuple[str, ...]:
-    to, ports, port_range = use.destination, sight.ephemeral, sight.limits.port_range
+def _advice(data: DetectorInput, use: PortUse) -> tuple[Advice, ...]:
+    to, ports, port_range = use.destination, data.ephemeral, data.limits.port_range
     assert port_range is not None
     advice = [
-        (
+        Advice(
+            f"net.ipv4.ip_local_port_range is {port_range.low} {port_range.high}, less "
+            f"{ports.reserved} reserved and {ports.bound} held by bind(). More: widen it (put "
+            "ports that are listened on into ip_local_reserved_ports first), or add a source or a "
+            "destination address.",
+            Command(f"sysctl -w net.ipv4.ip_local_port_range='{_WIDEST}'", effect="changes"),
+            "stop",
+        ),
+        Advice(
             f"When all {ports.usable} are in use, connect() to {_endpoint(to.address, to.port)} "
             "fails with EADDRNOTAVAIL. Other destinations still work."
         ),
-        _remedy(max(use.states, key=lambda state: use.states[state]), to.port),
+        Advice(_remedy(max(use.states, key=lambda state: use.states[state]), to.port)),
     ]
     if use.states.get(TcpState.TIME_WAIT):
-        advice += _about_reuse(sight)
-    advice.append(
-        f"net.ipv4.ip_local_port_range is {port_range.low} {port_range.high}, less "
-        f"{ports.reserved} reserved and {ports.bound} held by bind(). More: widen it (put ports "
-        "that are listened on into ip_local_reserved_ports first), or add a source or a "
-        "destination address."
-    )
-    advice.append(
-        f"See them: ss -tanpo 'src {_host(to.source)} and dst {_endpoint(to.address, to.port)}'"
-    )
+        advice += map(Advice, _about_reuse(data))
+    filter_ = f"'src {_host(to.source)} and dst {_endpoint(to.address, to.port)}'"
+    advice.append(see("-tanpo", filter_=filter_))
     return tuple(advice)
 
 
@@ -214,11 +233,11 @@ def _remedy(state: TcpState, port: int) -> str:
             "Most are ESTABLISHED: so many are open at once. Bound the application's pool; if "
             "answers have become slow, look at the destination."
         )
-    return f"Most are in {state.spelled('ss')}: the destination does not end its side. Look there."
+    return f"Most are in {state.name}: the destination does not end its side. Look there."
 
 
-def _about_reuse(sight: DetectorInput) -> list[str]:
-    reuse = sight.limits.time_wait_reuse
+def _about_reuse(data: DetectorInput) -> list[str]:
+    reuse = data.limits.time_wait_reuse
     if reuse is None:
         return []
     if not reuse.timestamps:
@@ -233,16 +252,16 @@ def _about_reuse(sight: DetectorInput) -> list[str]:
     return [
         (
             f"net.ipv4.tcp_tw_reuse is {reuse.mode} "
-            f"({'loopback alone' if reuse.mode else 'never'}): with 1, connect() takes over ports "
+            f"({'loopback only' if reuse.mode else 'never'}): with 1, connect() takes over ports "
             f"that have been in TIME_WAIT for {reuse.delay_ms} ms. It serves the connections this "
             "host makes, and is safe with timestamps at both ends."
         )
     ]
 
 
-def _holders(sight: DetectorInput, to: Destination) -> NDArray[np.intp]:
-    table = sight.table
-    rows = np.flatnonzero((table.remote_port == to.port) & ~sight.directions.is_inbound)
+def _holders(data: DetectorInput, to: Destination) -> NDArray[np.intp]:
+    table = data.table
+    rows = np.flatnonzero((table.remote_port == to.port) & ~data.directions.is_inbound)
     rows = rows[table.family[rows] == to.address.version]
     there = _equals(table.remote[rows], to.address) & _equals(table.local[rows], to.source)
     held: NDArray[np.intp] = rows[there]
@@ -261,3 +280,42 @@ def _host(address: IPAddress) -> str:
 
 def _endpoint(address: IPAddress, port: int) -> str:
     return f"{_host(address)}:{port}"
+
+
+def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
+    usable = of("sockmon_ephemeral_ports_usable")
+    share = f"{of('sockmon_ephemeral_ports_used_by_busiest_destination')}\n/ ({usable} > 0)"
+    exhaustion = of("sockmon_ephemeral_ports_exhaustion_seconds")
+    return (
+        f"{share} >= {thresholds.warning_ratio:g}",
+        (
+            f"{share} >= {thresholds.critical_ratio:g}\n"
+            f"or {usable} == 0\n"
+            f"or {share} >= {thresholds.forecast_ratio:g}\n"
+            f"and {exhaustion} < {thresholds.critical_exhaustion:g}"
+        ),
+    )
+
+
+_FIGURE = "The busiest destination holds {{ $value | humanizePercentage }} of the usable ports."
+
+DETECTOR = Detector(
+    name=NAME,
+    about="the local ports towards one destination run out",
+    title="Local ports run out towards one destination",
+    actor="The application here that connects",
+    owner_acts=True,
+    thresholds=Thresholds,
+    find=find,
+    needs_whole_table=True,
+    rule=Rule(
+        summary="ephemeral ports towards one destination run out",
+        explanation=(
+            "When they are used up, connect() fails with EADDRNOTAVAIL. Keep connections alive, or "
+            "widen net.ipv4.ip_local_port_range."
+        ),
+        warning=_FIGURE,
+        critical=f"{{{{ if $value }}}}{_FIGURE}{{{{ else }}}}bind() holds every port.{{{{ end }}}}",
+        expressions=_expressions,
+    ),
+)

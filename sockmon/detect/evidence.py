@@ -1,20 +1,40 @@
-"""Words and evidence that several diagnoses share."""
+"""Quantities and names that several diagnoses share."""
 
-import re
-import shlex
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.model.detector_input import Rates
-from sockmon.model.direction import Direction
+from sockmon.model.detector_input import DetectorInput, Rates
+from sockmon.model.finding import Breakdown, Quantity
 from sockmon.model.owner import Group, Owner
+from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
-from sockmon.text import one_line
 
-#: As owners name containers: the first characters of their id.
-_CONTAINER = re.compile(r"[0-9a-f]{12}")
+
+def seconds(value: float) -> Quantity:
+    """A duration, to a tenth of a second."""
+    return Quantity(round(value, 1), "seconds")
+
+
+def size(value: float) -> Quantity:
+    """Bytes."""
+    return Quantity(int(value), "bytes")
+
+
+def sockets(value: float) -> Quantity:
+    """A number of sockets."""
+    return Quantity(int(value), "sockets")
+
+
+def count(value: float) -> Quantity:
+    """A number of anything else."""
+    return Quantity(int(value), "count")
+
+
+def text(value: object) -> Quantity:
+    """A word or a range."""
+    return Quantity(str(value), "text")
 
 
 def percent(ratio: float) -> str:
@@ -23,44 +43,17 @@ def percent(ratio: float) -> str:
 
 
 def who(owner: Owner | None) -> str:
-    """Name whoever holds a group's sockets, for a sentence."""
+    """Name the holder of a group's sockets, as the subject of a sentence."""
     if owner is None or not (owner.unit or owner.processes):
         return "an unknown process"
     return owner.label
 
 
-def first_aid(owner: Owner | None) -> str:
-    """Say how to restart whoever holds a group's sockets, or else how to find out who does."""
-    if owner is not None and (owner.unit or owner.processes):
-        return f"First aid: {_restart(owner)}; it loses its other connections too."
-    return (
-        "To see which process it is: run sockmon doctor as root, or give the daemon the owners "
-        "drop-in (deploy/README.md)."
-    )
-
-
-def _restart(owner: Owner) -> str:
-    if owner.unit is not None and owner.unit.endswith(".service"):
-        return f"systemctl restart {shlex.quote(owner.unit)}"
-    if owner.unit is not None and _CONTAINER.fullmatch(owner.unit):
-        return f"restart container {owner.unit}"
-    if not owner.processes:
-        return f"restart {owner.label}"
-    pids = ", ".join(str(process.pid) for process in owner.processes)
-    noun = "PID" if len(owner.processes) == 1 else "PIDs"
-    return f"restart {one_line(owner.processes[0].name)}, {noun} {pids}"
-
-
 def place(group: Group) -> str:
-    """Return what the group's sockets are to this host."""
+    """Say what the group's sockets are to this host."""
     if group.direction == "inbound":
         return f"accepted on port {group.port}"
-    return f"made to port {group.port} elsewhere"
-
-
-def only(direction: Direction, port: int) -> str:
-    """Return the ss filter for the sockets of a (direction, port), quoted for a shell."""
-    return f"'( {'sport' if direction == 'inbound' else 'dport'} = :{port} )'"
+    return f"made to port {group.port}"
 
 
 def inodes(table: SocketTable, rows: NDArray[np.intp]) -> tuple[int, ...]:
@@ -68,6 +61,24 @@ def inodes(table: SocketTable, rows: NDArray[np.intp]) -> tuple[int, ...]:
     return tuple(inode for inode in table.inode[rows].tolist() if inode)
 
 
-def per_second(rates: Rates, names: Iterable[str]) -> Mapping[str, float]:
+def per_second(rates: Rates, names: Iterable[str]) -> Breakdown:
     """Return the kernel's counters of these names, as far as their rates are known."""
-    return {name: round(rates.events[name], 2) for name in names if name in rates.events}
+    known = ((name, rates.events[name]) for name in names if name in rates.events)
+    return tuple((name, Quantity(round(rate, 2), "per_second")) for name, rate in known)
+
+
+def by_state(counts: Mapping[TcpState, int]) -> Breakdown:
+    """Return sockets by state, as people spell it, most first."""
+    present = sorted(((n, state) for state, n in counts.items() if n), reverse=True)
+    return tuple((state.name, sockets(n)) for n, state in present)
+
+
+def states_of(data: DetectorInput, rows: NDArray[np.intp]) -> Breakdown:
+    """Return the rows by state, most first."""
+    states, counts = np.unique(data.table.state[rows], return_counts=True)
+    return by_state({TcpState(s): n for s, n in zip(states, counts.tolist(), strict=True)})
+
+
+def peers(data: DetectorInput, rows: NDArray[np.intp], most: int = 5) -> Breakdown:
+    """Return the remote addresses with most of the rows."""
+    return tuple((str(address), sockets(n)) for address, n in data.peers(rows, most))

@@ -6,17 +6,25 @@ as orphans where tcp_fin_timeout is over 60 s. One that still receives data is a
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.detect.detector import Count, Detector, DetectorThresholds, judge_groups
-from sockmon.detect.evidence import inodes, only, place, who
+from sockmon.detect import evidence
+from sockmon.detect.commands import only, see, ss
+from sockmon.detect.detector import (
+    Count,
+    Detector,
+    DetectorThresholds,
+    Rule,
+    judge_groups,
+    threshold,
+)
+from sockmon.detect.evidence import inodes, place, who
 from sockmon.durations import roughly
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.direction import Direction
-from sockmon.model.finding import Finding
+from sockmon.model.finding import Advice, Breakdown, Command, Finding, Quantity
 from sockmon.model.owner import Group
 from sockmon.model.states import TcpState
 
@@ -27,71 +35,88 @@ NAME = "fin_wait2_stuck"
 class Thresholds(DetectorThresholds):
     """How many of one group may outlive tcp_fin_timeout."""
 
-    warning_sockets: Count = 10
-    critical_sockets: Count = 100
+    warning_sockets: Count = threshold(10, "of one group, older than tcp_fin_timeout")
+    critical_sockets: Count = threshold(100, "of one group, older than tcp_fin_timeout")
 
 
-def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
+def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each group with enough FIN_WAIT2 that outlived tcp_fin_timeout."""
-    if sight.limits.settings is None:
+    if data.limits.settings is None:
         return
-    timeout = sight.limits.settings.fin_timeout
-    aged = sight.aged
+    timeout = data.limits.settings.fin_timeout
+    aged = data.aged
     places = aged.of_state(TcpState.FIN_WAIT2)
-    held = sight.table.inode[aged.rows[places]] != 0
-    old = sight.now - aged.since[places] > timeout
-    silent = sight.now - aged.received_at[places] > timeout
+    held = data.table.inode[aged.rows[places]] != 0
+    old = data.now - aged.since[places] > timeout
+    silent = data.now - aged.received_at[places] > timeout
     places = places[held & old & silent]
     since = dict(zip(aged.rows[places].tolist(), aged.since[places].tolist(), strict=True))
-    most = limits.warning_sockets, limits.critical_sockets
-    for group, rows, subject, _, judged in judge_groups(sight, NAME, aged.rows[places], *most):
-        oldest = sight.now - min(since[row] for row in rows.tolist())
-        holder = who(sight.owners.get(group))
+    most = thresholds.warning_sockets, thresholds.critical_sockets
+    for group, rows, subject, _, judged in judge_groups(data, NAME, aged.rows[places], *most):
+        oldest = data.now - min(since[row] for row in rows.tolist())
+        holder = who(data.owners.get(group))
         yield Finding(
             detector=NAME,
             severity=judged,
-            netns=sight.netns,
+            netns=data.netns,
             subject=subject,
             value=int(rows.size),
-            limit=limits.warning_sockets,
+            limit=thresholds.warning_sockets,
             summary=(
                 f"{rows.size} connections that {holder} has ended are kept open by their peers "
                 f"({place(group)}; the oldest for {roughly(oldest)})"
             ),
-            evidence=_evidence(sight, rows, oldest, timeout),
+            evidence=_evidence(data, rows, oldest, timeout),
             advice=_advice(group, holder, timeout),
             group=group,
-            inodes=inodes(sight.table, rows),
+            inodes=inodes(data.table, rows),
         )
 
 
-DETECTOR = Detector(NAME, "SockmonFinWait2Stuck", Thresholds, find)
-
-
 def _evidence(
-    sight: DetectorInput, rows: NDArray[np.intp], oldest: float, timeout: int
-) -> dict[str, Any]:
+    data: DetectorInput, rows: NDArray[np.intp], oldest: float, timeout: int
+) -> dict[str, Quantity | Breakdown]:
     return {
-        "oldest_seconds": round(oldest, 1),
-        "fin_timeout_seconds": timeout,
-        "unread_bytes": int(sight.table.receive_queue[rows].astype(np.int64).sum()),
-        "peers": sight.peers(rows),
+        "oldest": evidence.seconds(oldest),
+        "tcp_fin_timeout": evidence.seconds(timeout),
+        "unread": evidence.size(data.table.receive_queue[rows].astype(np.int64).sum()),
+        "peers": evidence.peers(data, rows),
     }
 
 
-def _advice(group: Group, holder: str, timeout: int) -> tuple[str, ...]:
+def _advice(group: Group, holder: str, timeout: int) -> tuple[Advice, ...]:
     other_end: Direction = "outbound" if group.direction == "inbound" else "inbound"
+    there = ss("-tnpo", TcpState.CLOSE_WAIT, filter_=only(other_end, group.port))
     return (
-        (
-            f"{holder} has shut down its sending side and waits; the peers have acknowledged that "
-            "and do not close. There they are in CLOSE_WAIT: the peers' application must close "
+        Advice(
+            f"{holder} has shut down its sending side and waits. The peers have acknowledged that "
+            "and do not close: there they are in CLOSE_WAIT. The peers' application must close "
             "them."
         ),
-        f"Look at a peer, there: ss -tnpo state close-wait {only(other_end, group.port)}",
-        (
+        Advice("Look at a peer:", Command(there, "peer"), "look"),
+        Advice(
             f"{holder} should wait for the end only so long, and then close(): from then on the "
             f"kernel drops them after net.ipv4.tcp_fin_timeout = {timeout} s. While a process "
             "holds them, that setting does nothing."
         ),
-        f"See them: ss -tnpo state fin-wait-2 {only(group.direction, group.port)}",
+        see("-tnpo", TcpState.FIN_WAIT2, filter_=only(group.direction, group.port)),
     )
+
+
+DETECTOR = Detector(
+    name=NAME,
+    about="peers never close, against sockets that a process still holds",
+    title="Peers never close their side",
+    actor="The peers",
+    state=TcpState.FIN_WAIT2,
+    thresholds=Thresholds,
+    find=find,
+    needs=("settings",),
+    rule=Rule(
+        summary="sockets are stuck in FIN_WAIT2",
+        explanation=(
+            "An application has shut down its sending side and keeps the socket; its peer does "
+            "not close. tcp_fin_timeout does not end what a process still holds."
+        ),
+    ),
+)

@@ -1,66 +1,118 @@
-"""A finding in words, for people: what, who, evidence, what to do."""
+"""A finding as lines of text: what, why, what to do, evidence."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from sockmon.durations import roughly
-from sockmon.model.finding import Finding
+from sockmon.model.finding import PURPOSES, Breakdown, Finding, Purpose, Quantity
 from sockmon.model.owner import Process
 from sockmon.text import one_line
 
-#: The evidence that says, in a sentence, why a finding is critical where its summary does not.
-REASON = "critical_because"
+Kind = Literal["heading", "summary", "purpose", "advice", "command", "fact"]
 
-#: Evidence whose name alone would not tell what it is.
-_NAMES = {
-    "exhaustion_seconds": "ports run out in",
-    "fd_exhaustion_seconds": "descriptors run out in",
+#: What each purpose is called above its advice.
+PURPOSE_TITLES: dict[Purpose, str] = {
+    "stop": "Stop the bleeding",
+    "fix": "Find the bug",
+    "look": "Evidence",
 }
 
+_INDENT = "    "
 #: Seconds that no clock counts: another's evidence may hold any number.
-_FOREVER = 1e12
+_BEYOND_CLOCKS = 1e12
+_UNIT_WORDS = {"per_second": " a second", "per_minute": " a minute"}
+_BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 class Sentence(NamedTuple):
-    """One line of it, to be wrapped; `lead` stands before the first row."""
+    """One printable line; `lead` stands before its first row. A command is never wrapped."""
 
-    kind: Literal["heading", "summary", "fact", "advice"]
+    kind: Kind
     lead: str
     text: str
 
 
 def sentences(finding: Finding) -> Iterator[Sentence]:
-    """Tell the whole of a finding, printable, the most important first."""
+    """Yield the whole of a finding, printable, the most important first."""
     where = [finding.detector, f"netns {finding.netns}"]
     if finding.subject.port is not None:
         where.append(f"{finding.subject.direction} port {finding.subject.port}")
     heading = f"[{finding.severity}] {', '.join(where)}"
     yield Sentence("heading", "", one_line(heading))
     yield Sentence("summary", "  ", one_line(finding.summary))
-    if REASON in finding.evidence:
-        yield Sentence("summary", "  ", f"critical because {_shown(finding.evidence[REASON])}")
+    if finding.critical_because:
+        because = f"Critical because {finding.critical_because}."
+        yield Sentence("summary", "  ", one_line(because))
+    yield from advice_lines(finding)
     for name, value in finding.evidence.items():
-        if name != REASON:
-            yield Sentence("fact", "    ", f"{_named(name)}: {_shown(value, name)}")
+        yield Sentence("fact", _INDENT, f"{_named(name)}: {shown(value)}")
+    if finding.deadline is not None:
+        left = shown(Quantity(finding.deadline.seconds, "seconds"))
+        yield Sentence("fact", _INDENT, f"{one_line(finding.deadline.what)} in: {left}")
     for process in finding.owner.processes if finding.owner else ():
-        yield Sentence("fact", "    ", f"held by: {_holder(process)}")
-    for number, advice in enumerate(finding.advice, start=1):
-        yield Sentence("advice", f"  {number}. ", one_line(advice))
+        yield Sentence("fact", _INDENT, f"held by: {_holder(process)}")
+
+
+def advice_lines(finding: Finding) -> Iterator[Sentence]:
+    """Yield the advice by purpose, each command on a line of its own."""
+    for purpose in PURPOSES:
+        advice = [each for each in finding.advice if each.purpose == purpose]
+        if advice:
+            yield Sentence("purpose", "  ", PURPOSE_TITLES[purpose])
+        for each in advice:
+            yield Sentence("advice", "  - ", one_line(each.text))
+            if each.command is not None:
+                there = "on the peer: " if each.command.where == "peer" else ""
+                line = one_line(finding.command_line(each.command))
+                yield Sentence("command", f"{_INDENT}{there}", line)
 
 
 def description(finding: Finding) -> str:
-    """Tell in lines what the summary does not: why it is critical, what to do, what is known."""
+    """Return in lines what the summary does not say: why, what to do, what is known."""
     _heading, _summary, *others = sentences(finding)
-    return "\n".join(
-        f"{sentence.lead.lstrip()}{sentence.text}"
-        for kind in ("summary", "advice", "fact")
-        for sentence in others
-        if sentence.kind == kind
-    )
+    return "\n".join(f"{each.lead.lstrip()}{each.text}" for each in others)
+
+
+def shown(value: Quantity | Breakdown) -> str:
+    """Return a quantity with its unit, or several, for people."""
+    if isinstance(value, Quantity):
+        return _quantity(value)
+    return ", ".join(_part(name, part) for name, part in value) or "none"
+
+
+def _part(name: str, part: Quantity) -> str:
+    if part.unit == "sockets":
+        return f"{one_line(name)} ({_quantity(part)})"
+    return f"{one_line(name)} {_quantity(part)}"
+
+
+def _quantity(quantity: Quantity) -> str:
+    value, unit = quantity
+    if isinstance(value, str):
+        return one_line(value)
+    if unit == "seconds" and 0 <= value < _BEYOND_CLOCKS:
+        return roughly(value) if round(value) else "now"
+    if unit == "bytes":
+        return _bytes(value)
+    if unit == "ratio":
+        return f"{100 * value:.0f} %"
+    if unit == "port":
+        return f"{value:.0f}"
+    number = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".rstrip("0").rstrip(".")
+    return number + _UNIT_WORDS.get(unit, "")
+
+
+def _bytes(value: float) -> str:
+    """612 B, 2.5 KiB, 1.2 GiB."""
+    scale = 0
+    while value >= 1024 and scale < len(_BYTE_UNITS) - 1:
+        value, scale = value / 1024, scale + 1
+    number = f"{value:.0f}" if scale == 0 or value >= 100 else f"{value:.1f}"
+    return f"{number} {_BYTE_UNITS[scale]}"
 
 
 def _named(name: str) -> str:
-    return _NAMES.get(name) or one_line(name.removesuffix("_seconds").replace("_", " "))
+    return one_line(name.replace("_", " "))
 
 
 def _holder(process: Process) -> str:
@@ -69,29 +121,3 @@ def _holder(process: Process) -> str:
         most = f" of {process.fd_limit}" if process.fd_limit else ""
         used = f", {process.fds}{most} descriptors"
     return f"{one_line(process.name)}[{process.pid}]{used}"
-
-
-def _shown(value: object, name: str = "") -> str:
-    if isinstance(value, list):
-        return _listed(value)
-    if isinstance(value, Mapping):
-        if set(value) == {"address", "sockets"}:
-            return one_line(f"{value['address']} ({value['sockets']})")
-        parts = (f"{_named(str(key))} {_shown(item, str(key))}" for key, item in value.items())
-        return ", ".join(parts) or "none"
-    if isinstance(value, int | float):
-        return _number(value, name)
-    return "unknown" if value is None else one_line(str(value))
-
-
-def _listed(values: list[object]) -> str:
-    shown = [_shown(value) for value in values]
-    return ("; " if any(", " in each for each in shown) else ", ").join(shown) or "none"
-
-
-def _number(value: float, name: str) -> str:
-    if name.endswith("_seconds") and 0 <= value < _FOREVER:
-        return roughly(value) if round(value) else "now"
-    if name.endswith("port"):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".rstrip("0").rstrip(".")

@@ -2,14 +2,23 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from sockmon.detect.detector import Detector, DetectorThresholds, Ratio, severity
-from sockmon.detect.evidence import per_second, percent
+from sockmon.detect import evidence
+from sockmon.detect.commands import see
+from sockmon.detect.detector import (
+    Detector,
+    DetectorThresholds,
+    Ratio,
+    Rule,
+    Series,
+    severity,
+    threshold,
+)
+from sockmon.detect.evidence import percent
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.finding import Finding, FindingKey, Subject
+from sockmon.model.finding import Advice, Breakdown, Command, Finding, FindingKey, Quantity, Subject
 from sockmon.model.states import TcpState
 
 NAME = "orphan_pressure"
@@ -22,69 +31,100 @@ _TIME_WAIT_TIMER = 3
 class Thresholds(DetectorThresholds):
     """Shares of tcp_max_orphans, a quarter of which is what the kernel begins to punish from."""
 
-    warning_ratio: Ratio = 0.25
-    critical_ratio: Ratio = 0.5
+    warning_ratio: Ratio = threshold(
+        0.25, "of tcp_max_orphans; from here on the kernel resets orphans"
+    )
+    critical_ratio: Ratio = threshold(0.5, "of tcp_max_orphans")
 
 
-def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
+def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding when the host's orphans near their bound."""
-    sockstat, most = sight.limits.sockstat, sight.limits.orphan_limit
+    sockstat, most = data.limits.sockstat, data.limits.orphan_limit
     if sockstat is None or most is None:
         return
-    key: FindingKey = (NAME, sight.netns, Subject())
+    key = FindingKey(NAME, data.netns, Subject())
     ratio = sockstat.orphans / max(most, 1)
-    judged = severity(sight, key, ratio, limits.warning_ratio, limits.critical_ratio)
+    judged = severity(data, key, ratio, thresholds.warning_ratio, thresholds.critical_ratio)
     if judged is None:
         return
     yield Finding(
         detector=NAME,
         severity=judged,
-        netns=sight.netns,
+        netns=data.netns,
         subject=Subject(),
         value=ratio,
-        limit=limits.warning_ratio,
+        limit=thresholds.warning_ratio,
         summary=(
             f"{sockstat.orphans} sockets have been closed by their processes and cannot end: "
             f"{percent(ratio)} of tcp_max_orphans ({most})"
         ),
-        evidence=_evidence(sight, sockstat.orphans, most),
-        advice=(
-            (
-                "Their data or their FIN is not acknowledged: peers that went away, or that read "
-                "slowly. This host's processes have let them go and can do nothing."
-            ),
-            (
-                f"From a quarter of net.ipv4.tcp_max_orphans = {most} on the kernel may reset "
-                "them, and counts TCPAbortOnMemory: clients then lose the end of their answers."
-            ),
-            "See whose they are: ss -tno state fin-wait-1 state last-ack state closing",
-            (
-                "If the peers are strangers in great number, it may be an attack: limit "
-                "connections by source in front of this host."
-            ),
-            (
-                "See how often the kernel tries: sysctl net.ipv4.tcp_orphan_retries (0 means 8; a "
-                "smaller number ends them sooner). If the load is wanted, raise tcp_max_orphans "
-                "(an orphan can take 64 KiB)."
-            ),
-        ),
+        evidence=_evidence(data, sockstat.orphans, most),
+        advice=_advice(most),
     )
 
 
-DETECTOR = Detector(NAME, "SockmonOrphanPressure", Thresholds, find)
-
-
-def _evidence(sight: DetectorInput, orphans: int, most: int) -> dict[str, Any]:
-    table = sight.table
+def _evidence(data: DetectorInput, orphans: int, most: int) -> dict[str, Quantity | Breakdown]:
+    table = data.table
     rows = np.flatnonzero(
         np.isin(table.state, _STATES) & (table.inode == 0) & (table.timer != _TIME_WAIT_TIMER)
     )
-    counts = {state.label: int((table.state[rows] == state).sum()) for state in _STATES}
     return {
-        "orphans": orphans,
-        "orphans_limit": most,
-        "by_state_here": {label: count for label, count in counts.items() if count},
-        "unacknowledged_bytes_here": int(table.send_queue[rows].astype(np.int64).sum()),
-        "peers": sight.peers(rows),
-        "per_second": per_second(sight.rates, ("TCPAbortOnMemory", "TCPAbortOnTimeout")),
+        "orphans": evidence.sockets(orphans),
+        "orphans_limit": evidence.sockets(most),
+        "by_state_here": evidence.states_of(data, rows),
+        "unacknowledged_here": evidence.size(table.send_queue[rows].astype(np.int64).sum()),
+        "peers": evidence.peers(data, rows),
+        "events": evidence.per_second(data.rates, ("TCPAbortOnMemory", "TCPAbortOnTimeout")),
     }
+
+
+def _advice(most: int) -> tuple[Advice, ...]:
+    return (
+        Advice(
+            "If the peers are strangers in great number, it may be an attack: limit connections "
+            "by source in front of this host.",
+            purpose="stop",
+        ),
+        Advice(
+            "Their data or their FIN is not acknowledged: peers that went away, or that read "
+            "slowly. This host's processes have closed them and can do nothing."
+        ),
+        Advice(
+            f"From a quarter of net.ipv4.tcp_max_orphans = {most} on, the kernel may reset them, "
+            "and counts TCPAbortOnMemory: clients then lose the end of their answers. If the load "
+            "is wanted, raise it (an orphan can take 64 KiB)."
+        ),
+        Advice(
+            "How often does the kernel try? 0 means 8; a smaller number ends them sooner.",
+            Command("sysctl net.ipv4.tcp_orphan_retries"),
+            "look",
+        ),
+        see("-tno", TcpState.FIN_WAIT1, TcpState.LAST_ACK, TcpState.CLOSING),
+    )
+
+
+def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
+    share = f"{of('sockmon_orphan_sockets')}\n/ ({of('sockmon_orphan_sockets_limit')} > 0)"
+    return f"{share} >= {thresholds.warning_ratio:g}", f"{share} >= {thresholds.critical_ratio:g}"
+
+
+DETECTOR = Detector(
+    name=NAME,
+    about="sockets that no process holds any more",
+    title="Sockets without a process pile up",
+    actor="The peers, or the network to them",
+    thresholds=Thresholds,
+    find=find,
+    needs=("sockstat",),
+    rule=Rule(
+        summary="orphaned sockets near tcp_max_orphans",
+        explanation=(
+            "Applications have closed sockets whose peers do not answer. Beyond the limit the "
+            "kernel resets them."
+        ),
+        warning="In use: {{ $value | humanizePercentage }} of the limit.",
+        critical="In use: {{ $value | humanizePercentage }} of the limit.",
+        expressions=_expressions,
+        host_wide=True,
+    ),
+)

@@ -8,15 +8,32 @@ without cookies does tcp_max_syn_backlog count: its last quarter is kept for pee
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.detect.detector import Detector, DetectorThresholds, Ratio, severity
-from sockmon.detect.evidence import inodes, only, per_second, percent
+from sockmon.detect import evidence
+from sockmon.detect.commands import counters, only, see, ss
+from sockmon.detect.detector import (
+    Detector,
+    DetectorThresholds,
+    Ratio,
+    Rule,
+    severity,
+    threshold,
+)
+from sockmon.detect.evidence import inodes, percent
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.finding import Finding, FindingKey, Severity, Subject
+from sockmon.model.finding import (
+    Advice,
+    Breakdown,
+    Command,
+    Finding,
+    FindingKey,
+    Quantity,
+    Severity,
+    Subject,
+)
 from sockmon.model.states import TcpState
 
 NAME = "syn_backlog"
@@ -36,19 +53,16 @@ _ALWAYS_COOKIES = 2
 class Thresholds(DetectorThresholds):
     """Share of a listener's backlog."""
 
-    warning_ratio: Ratio = 0.5
+    warning_ratio: Ratio = threshold(0.5, "of the backlog; dropping without cookies is critical")
 
 
-def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
+def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each port whose backlog fills; the fullest answers for the counters."""
-    backlogs = sorted(_backlogs(sight), key=lambda backlog: -backlog.ratio)
+    backlogs = sorted(_backlogs(data), key=lambda backlog: -backlog.ratio)
     for place, backlog in enumerate(backlogs or [_NONE_SEEN]):
-        judged = _judge(sight, limits, backlog, fullest=place == 0)
+        judged = _judge(data, thresholds, backlog, fullest=place == 0)
         if judged is not None:
-            yield _finding(sight, limits, backlog, judged)
-
-
-DETECTOR = Detector(NAME, "SockmonSynBacklog", Thresholds, find)
+            yield _finding(data, thresholds, backlog, judged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,137 +83,167 @@ class _Backlog:
 _NONE_SEEN = _Backlog(None, np.empty(0, np.intp), np.empty(0, np.intp), 0)
 
 
-def _backlogs(sight: DetectorInput) -> Iterator[_Backlog]:
-    table = sight.table
+def _backlogs(data: DetectorInput) -> Iterator[_Backlog]:
+    table = data.table
     half_open = np.flatnonzero(table.state == TcpState.SYN_RECV)
     listening = np.flatnonzero(table.state == TcpState.LISTEN)
     ports = np.intersect1d(table.local_port[half_open], table.local_port[listening])
     for port in ports.tolist():
         here = half_open[table.local_port[half_open] == port]
         listeners = listening[table.local_port[listening] == port]
-        families = (_of_family(sight, port, here, listeners, family) for family in (4, 6))
+        families = (_of_family(data, port, here, listeners, family) for family in (4, 6))
         yield max(families, key=lambda backlog: backlog.ratio)
 
 
 def _of_family(
-    sight: DetectorInput,
+    data: DetectorInput,
     port: int,
     half_open: NDArray[np.intp],
     listening: NDArray[np.intp],
     family: int,
 ) -> _Backlog:
     """Several listeners share a port's load (SO_REUSEPORT); one of IPv6 can serve IPv4 too."""
-    table = sight.table
+    table = data.table
     own = listening[table.family[listening] == family]
     listening = own if own.size else listening
     return _Backlog(
         port,
         half_open[table.family[half_open] == family],
         listening,
-        sum(_capacity(sight, limit) for limit in table.send_queue[listening].tolist()),
+        sum(_capacity(data, limit) for limit in table.send_queue[listening].tolist()),
     )
 
 
-def _capacity(sight: DetectorInput, limit: int) -> int:
-    settings = sight.limits.settings
+def _capacity(data: DetectorInput, limit: int) -> int:
+    settings = data.limits.settings
     if settings is None or settings.syncookies:
         return limit
     return min(limit, settings.max_syn_backlog - settings.max_syn_backlog // 4)
 
 
 def _judge(
-    sight: DetectorInput, limits: Thresholds, backlog: _Backlog, *, fullest: bool
+    data: DetectorInput, thresholds: Thresholds, backlog: _Backlog, *, fullest: bool
 ) -> Severity | None:
-    settings, events = sight.limits.settings, sight.rates.events
-    key: FindingKey = (NAME, sight.netns, _subject(sight, backlog))
+    settings, events = data.limits.settings, data.rates.events
+    key = FindingKey(NAME, data.netns, _subject(data, backlog))
     cookies = settings.syncookies if settings is not None else None
     full_is_critical = 1.0 if cookies == 0 else np.inf
-    judged = severity(sight, key, backlog.ratio, limits.warning_ratio, full_is_critical)
-    drops_here = backlog.port is not None and sight.rates.drops.get(backlog.port, 0.0) > 0
+    judged = severity(data, key, backlog.ratio, thresholds.warning_ratio, full_is_critical)
+    drops_here = backlog.port is not None and data.rates.drops.get(backlog.port, 0.0) > 0
     if events.get("TCPReqQFullDrop", 0.0) > 0 and (fullest or (judged and drops_here)):
         return "critical"
     cookied = events.get("TCPReqQFullDoCookies", 0.0) > 0 and cookies != _ALWAYS_COOKIES
     return judged or ("warning" if fullest and cookied else None)
 
 
-def _subject(sight: DetectorInput, backlog: _Backlog) -> Subject:
-    groups = sight.groups(backlog.listening)
-    return Subject("inbound", backlog.port, sight.owner_label(groups[0][0]) if groups else None)
+def _subject(data: DetectorInput, backlog: _Backlog) -> Subject:
+    groups = data.groups(backlog.listening)
+    return Subject("inbound", backlog.port, data.owner_label(groups[0][0]) if groups else None)
 
 
 def _finding(
-    sight: DetectorInput, limits: Thresholds, backlog: _Backlog, judged: Severity
+    data: DetectorInput, thresholds: Thresholds, backlog: _Backlog, judged: Severity
 ) -> Finding:
-    groups = sight.groups(backlog.listening)
+    groups = data.groups(backlog.listening)
     where = "a listener" if backlog.port is None else f"port {backlog.port}"
     return Finding(
         detector=NAME,
         severity=judged,
-        netns=sight.netns,
-        subject=_subject(sight, backlog),
+        netns=data.netns,
+        subject=_subject(data, backlog),
         value=backlog.ratio,
-        limit=limits.warning_ratio,
+        limit=thresholds.warning_ratio,
         summary=(
             f"{backlog.half_open.size} connections to {where} are half-open: "
             f"{percent(backlog.ratio)} of its backlog"
             + ("; SYNs are dropped" if judged == "critical" else "")
         ),
-        evidence=_evidence(sight, backlog),
-        advice=_advice(sight, backlog),
+        evidence=_evidence(data, backlog),
+        advice=_advice(data, backlog),
         group=groups[0][0] if groups else None,
-        inodes=inodes(sight.table, backlog.listening),
+        inodes=inodes(data.table, backlog.listening),
     )
 
 
-def _evidence(sight: DetectorInput, backlog: _Backlog) -> dict[str, Any]:
-    evidence: dict[str, Any] = {
-        "half_open": int(backlog.half_open.size),
-        "backlog": backlog.capacity,
-        "listeners": int(backlog.listening.size),
-        "accept_queue": int(sight.table.receive_queue[backlog.listening].sum()),
-        "peers": sight.peers(backlog.half_open),
-        "per_second": per_second(sight.rates, _EVENTS),
+def _evidence(data: DetectorInput, backlog: _Backlog) -> dict[str, Quantity | Breakdown]:
+    found: dict[str, Quantity | Breakdown] = {
+        "half_open": evidence.sockets(backlog.half_open.size),
+        "backlog": evidence.count(backlog.capacity),
+        "listeners": evidence.sockets(backlog.listening.size),
+        "accept_queue": evidence.count(data.table.receive_queue[backlog.listening].sum()),
+        "peers": evidence.peers(data, backlog.half_open),
+        "events": evidence.per_second(data.rates, _EVENTS),
     }
-    if backlog.port is not None and backlog.port in sight.rates.drops:
-        evidence["drops_per_second"] = round(sight.rates.drops[backlog.port], 2)
-    settings = sight.limits.settings
+    if backlog.port is not None and backlog.port in data.rates.drops:
+        found["drops"] = Quantity(round(data.rates.drops[backlog.port], 2), "per_second")
+    settings = data.limits.settings
     if settings is not None:
-        evidence["syncookies"] = settings.syncookies
-        evidence["max_syn_backlog"] = settings.max_syn_backlog
-        evidence["somaxconn"] = settings.somaxconn
-    return evidence
+        found["tcp_syncookies"] = evidence.count(settings.syncookies)
+        found["tcp_max_syn_backlog"] = evidence.count(settings.max_syn_backlog)
+        found["somaxconn"] = evidence.count(settings.somaxconn)
+    return found
 
 
-def _advice(sight: DetectorInput, backlog: _Backlog) -> tuple[str, ...]:
-    shown = "" if backlog.port is None else f" {only('inbound', backlog.port)}"
+def _advice(data: DetectorInput, backlog: _Backlog) -> tuple[Advice, ...]:
+    filter_ = "" if backlog.port is None else only("inbound", backlog.port)
     advice = [
-        (
+        Advice(
             "Clients have sent a SYN and not finished the handshake. Many sources of one each: a "
             "SYN flood, or answers that do not find their way back. Few sources: look at those."
         ),
-        f"See them: ss -tno state syn-recv{shown}",
-        (
-            f"See whether the accept queue is full (Recv-Q at Send-Q): ss -tlnp{shown}. Then "
-            "handshakes cannot finish, and the application must accept() faster."
+        see("-tno", TcpState.SYN_RECV, filter_=filter_),
+        Advice(
+            "Is the accept queue full (Recv-Q at Send-Q)? Then handshakes cannot finish, and the "
+            "application must accept() faster.",
+            Command(ss("-tlnp", filter_=filter_)),
+            "look",
         ),
     ]
-    settings = sight.limits.settings
+    settings = data.limits.settings
     if settings is None:
         return tuple(advice)
     if settings.syncookies:
         advice.append(
-            f"net.ipv4.tcp_syncookies is {settings.syncookies}: clients still get in, without "
-            "some TCP options (nstat -az TcpExtSyncookiesFailed counts those that did not)."
+            counters(
+                f"net.ipv4.tcp_syncookies is {settings.syncookies}: clients still get in, without "
+                "some TCP options. This counts those that did not:",
+                "SyncookiesFailed",
+            )
         )
     else:
         advice.append(
-            "net.ipv4.tcp_syncookies is 0, so SYNs beyond the backlog are dropped: sysctl "
-            "net.ipv4.tcp_syncookies=1 lets clients in even during a flood. Without it, "
-            f"net.ipv4.tcp_max_syn_backlog = {settings.max_syn_backlog} is a bound too."
+            Advice(
+                "net.ipv4.tcp_syncookies is 0, so SYNs beyond the backlog are dropped. With 1, "
+                "clients get in even during a flood. Without it, net.ipv4.tcp_max_syn_backlog = "
+                f"{settings.max_syn_backlog} is a bound too.",
+                Command("sysctl -w net.ipv4.tcp_syncookies=1", effect="changes"),
+                "stop",
+            )
         )
     advice.append(
-        "If the load is wanted: raise the backlog that the application asks for with listen(), "
-        f"and net.core.somaxconn = {settings.somaxconn} with it. An unanswered SYN-ACK is kept for "
-        f"net.ipv4.tcp_synack_retries = {settings.synack_retries} tries."
+        Advice(
+            "If the load is wanted: raise the backlog that the application asks for with listen(), "
+            f"and net.core.somaxconn = {settings.somaxconn} with it. An unanswered SYN-ACK is kept "
+            f"for net.ipv4.tcp_synack_retries = {settings.synack_retries} tries."
+        )
     )
     return tuple(advice)
+
+
+DETECTOR = Detector(
+    name=NAME,
+    about="half-open connections fill a listener's backlog",
+    title="Half-open connections pile up",
+    actor="The clients, or whoever floods",
+    state=TcpState.SYN_RECV,
+    thresholds=Thresholds,
+    find=find,
+    needs=("settings",),
+    rule=Rule(
+        summary="a listener's SYN backlog fills up",
+        explanation=(
+            "More handshakes are under way than the listener has room for: a burst, a SYN flood, "
+            "or clients that vanish before they answer."
+        ),
+    ),
+)

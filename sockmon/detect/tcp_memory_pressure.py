@@ -2,15 +2,26 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from sockmon.detect.detector import Detector, DetectorThresholds, Ratio, severity
-from sockmon.detect.evidence import only, per_second, percent
+from sockmon.detect import evidence
+from sockmon.detect.commands import only
+from sockmon.detect.detector import (
+    Detector,
+    DetectorThresholds,
+    Ratio,
+    Rule,
+    Series,
+    severity,
+    threshold,
+)
+from sockmon.detect.evidence import percent
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.finding import Finding, FindingKey, Subject
+from sockmon.model.finding import Advice, Breakdown, Command, Finding, FindingKey, Quantity, Subject
 from sockmon.model.limits import TcpMemoryLimits
+from sockmon.model.owner import Group
 from sockmon.model.states import TcpState
 
 NAME = "tcp_memory_pressure"
@@ -25,26 +36,26 @@ _MIB = 1 << 20
 class Thresholds(DetectorThresholds):
     """A share of tcp_mem's second number (pressure), and one of its third (high)."""
 
-    warning_pressure_ratio: Ratio = 1.0
-    critical_high_ratio: Ratio = 0.9
+    warning_pressure_ratio: Ratio = threshold(1.0, "of tcp_mem's pressure level")
+    critical_high_ratio: Ratio = threshold(0.9, "of tcp_mem's high level")
 
 
-def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
+def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding when the host's TCP memory is under pressure; a ratio of `high`."""
-    sockstat, memory = sight.limits.sockstat, sight.limits.tcp_memory
+    sockstat, memory = data.limits.sockstat, data.limits.tcp_memory
     if sockstat is None or memory is None or memory.high <= 0:
         return
-    key: FindingKey = (NAME, sight.netns, Subject())
+    key = FindingKey(NAME, data.netns, Subject())
     ratio = sockstat.memory_bytes / memory.high
-    warning = limits.warning_pressure_ratio * memory.pressure / memory.high
-    judged = severity(sight, key, ratio, warning, limits.critical_high_ratio)
+    warning = thresholds.warning_pressure_ratio * memory.pressure / memory.high
+    judged = severity(data, key, ratio, warning, thresholds.critical_high_ratio)
     if judged is None:
         return
-    evidence = _evidence(sight, sockstat.memory_bytes, memory)
+    largest = _largest_queues(data)
     yield Finding(
         detector=NAME,
         severity=judged,
-        netns=sight.netns,
+        netns=data.netns,
         subject=Subject(),
         value=ratio,
         limit=warning,
@@ -52,80 +63,136 @@ def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
             f"TCP takes {_mib(sockstat.memory_bytes)}: {percent(ratio)} of what tcp_mem allows "
             f"({_mib(memory.high)}; pressure from {_mib(memory.pressure)} on)"
         ),
-        evidence=evidence,
-        advice=_advice(evidence, memory),
+        evidence=_evidence(data, sockstat.memory_bytes, memory, largest),
+        advice=_advice(largest, memory),
     )
 
 
-DETECTOR = Detector(NAME, "SockmonTcpMemoryPressure", Thresholds, find, needs_whole_table=True)
+class _Queues(NamedTuple):
+    """What one group has queued, in bytes."""
+
+    group: Group
+    owner: str | None
+    received: int
+    sent: int
 
 
-def _evidence(sight: DetectorInput, used: int, memory: TcpMemoryLimits) -> dict[str, Any]:
-    return {
-        "memory_bytes": used,
-        "low_bytes": memory.low,
-        "pressure_bytes": memory.pressure,
-        "high_bytes": memory.high,
-        "largest_queues": _largest_queues(sight),
-        "per_second": per_second(sight.rates, _EVENTS),
-    }
-
-
-def _largest_queues(sight: DetectorInput) -> list[dict[str, Any]]:
-    """Say who has most bytes queued, by the sockets with the largest queues."""
-    table = sight.table
+def _largest_queues(data: DetectorInput) -> list[_Queues]:
+    """Return the groups with most bytes queued, among the sockets with the largest queues."""
+    table = data.table
     received, sent = table.receive_queue.astype(np.int64), table.send_queue.astype(np.int64)
     queued = np.where(table.state == TcpState.LISTEN, 0, received + sent)  # theirs are connections
     rows = np.argsort(-queued, kind="stable")[:_SOCKETS_ASKED]
-    places: list[dict[str, Any]] = [
-        {
-            "direction": group.direction,
-            "port": group.port,
-            "owner": sight.owner_label(group),
-            "sockets": int(part.size),
-            "receive_queue_bytes": int(received[part].sum()),
-            "send_queue_bytes": int(sent[part].sum()),
-        }
-        for group, part in sight.groups(rows[queued[rows] > 0])
+    groups = [
+        _Queues(group, data.owner_label(group), int(received[part].sum()), int(sent[part].sum()))
+        for group, part in data.groups(rows[queued[rows] > 0])
     ]
-    places.sort(key=lambda at: -(at["receive_queue_bytes"] + at["send_queue_bytes"]))
-    return places[:_PLACES_SHOWN]
+    return sorted(groups, key=lambda its: -(its.received + its.sent))[:_PLACES_SHOWN]
 
 
-def _advice(evidence: dict[str, Any], memory: TcpMemoryLimits) -> tuple[str, ...]:
+def _evidence(
+    data: DetectorInput, used: int, memory: TcpMemoryLimits, largest: list[_Queues]
+) -> dict[str, Quantity | Breakdown]:
+    return {
+        "used": evidence.size(used),
+        "low": evidence.size(memory.low),
+        "pressure": evidence.size(memory.pressure),
+        "high": evidence.size(memory.high),
+        "largest_queues": tuple(
+            (
+                f"{its.group.direction} port {its.group.port}"
+                + (f", {its.owner}" if its.owner else ""),
+                evidence.size(its.received + its.sent),
+            )
+            for its in largest
+        ),
+        "events": evidence.per_second(data.rates, _EVENTS),
+    }
+
+
+def _advice(largest: list[_Queues], memory: TcpMemoryLimits) -> tuple[Advice, ...]:
     advice = [
-        (
+        Advice(
             f"Above {_mib(memory.pressure)} the kernel shrinks every connection's buffers, so all "
-            f"slow down; at {_mib(memory.high)} it drops what arrives, refuses what is "
-            "sent, and resets orphans (TCPAbortOnMemory)."
+            f"slow down; at {_mib(memory.high)} it drops what arrives, refuses what is sent, and "
+            "resets orphans (TCPAbortOnMemory)."
         )
     ]
-    if evidence["largest_queues"]:
-        most = evidence["largest_queues"][0]
-        shown = only(most["direction"], most["port"])
-        if most["receive_queue_bytes"] >= most["send_queue_bytes"]:
+    if largest:
+        most = largest[0]
+        where = f"{most.group.direction} port {most.group.port}"
+        if most.received >= most.sent:
             advice.append(
-                f"Most is unread, at {most['direction']} port {most['port']}: the application "
-                "there reads too slowly, or no more. It must read, or close."
+                Advice(
+                    f"Most is unread, at {where}: the application there reads too slowly, or not "
+                    "at all. It must read, or close."
+                )
             )
         else:
             advice.append(
-                f"Most is unacknowledged, at {most['direction']} port {most['port']}: slow or "
-                "vanished peers. That application should bound how long it waits for them "
-                "(TCP_USER_TIMEOUT)."
+                Advice(
+                    f"Most is unacknowledged, at {where}: slow or vanished peers. That "
+                    "application should bound how long it waits for them (TCP_USER_TIMEOUT)."
+                )
             )
-        advice.append(f"See them: ss -tnmpo {shown} (skmem: r is received, t and w are to be sent)")
+        shown = only(most.group.direction, most.group.port)
+        advice.append(
+            Advice(
+                "List the sockets (skmem: r is received, t and w are to be sent):",
+                Command(f"ss -tnmpo {shown}"),
+                "look",
+            )
+        )
     else:
         advice.append(
-            "No queue in this network namespace holds it: look into the other namespaces "
-            "(containers) of this host, nsenter -t PID -n ss -tnmpo"
+            Advice(
+                "No queue in this network namespace holds it: look into the other namespaces "
+                "(containers) of this host.",
+                Command("sockmon doctor --namespaces all", "here"),
+                "look",
+            )
         )
     advice.append(
-        "If the load is wanted: raise net.ipv4.tcp_mem (three numbers, in pages: getconf "
-        "PAGESIZE), or lower the most that one socket may take: net.ipv4.tcp_rmem, tcp_wmem."
+        Advice(
+            "If the load is wanted: raise net.ipv4.tcp_mem (three numbers, in pages: getconf "
+            "PAGESIZE), or lower the most that one socket may take: net.ipv4.tcp_rmem, tcp_wmem.",
+            Command("sysctl net.ipv4.tcp_mem", "here"),
+        )
     )
     return tuple(advice)
 
 
 def _mib(size: int) -> str:
     return f"{size / _MIB:.0f} MiB"
+
+
+def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
+    memory = f"{of('sockmon_tcp_memory_bytes')}\n/ ignoring (level) "
+    limit = "sockmon_tcp_memory_limit_bytes"
+    return (
+        f"{memory}{of(limit, level='pressure')} >= {thresholds.warning_pressure_ratio:g}",
+        f"{memory}{of(limit, level='high')} >= {thresholds.critical_high_ratio:g}",
+    )
+
+
+DETECTOR = Detector(
+    name=NAME,
+    about="the kernel runs short of memory for sockets",
+    title="Memory for TCP runs short",
+    actor="Those whose queues are full",
+    thresholds=Thresholds,
+    find=find,
+    needs=("sockstat",),
+    needs_whole_table=True,
+    rule=Rule(
+        summary="TCP uses more memory than tcp_mem's pressure",
+        explanation=(
+            "The kernel shrinks windows, and beyond `high` it drops. Look for queues that nobody "
+            "reads: sockmon_port_receive_queue_bytes."
+        ),
+        warning="In use: {{ $value | humanizePercentage }} of `pressure`.",
+        critical="In use: {{ $value | humanizePercentage }} of `high`.",
+        expressions=_expressions,
+        host_wide=True,
+    ),
+)

@@ -1,16 +1,26 @@
 """TIME_WAIT pressure: as many as the kernel keeps. Far below that bound they are harmless."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from sockmon.detect.detector import Detector, DetectorThresholds, Ratio, severity
-from sockmon.detect.evidence import only, per_second, percent
+from sockmon.detect import evidence
+from sockmon.detect.commands import only, see
+from sockmon.detect.detector import (
+    Detector,
+    DetectorThresholds,
+    Ratio,
+    Rule,
+    Series,
+    severity,
+    threshold,
+)
+from sockmon.detect.evidence import percent
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.direction import Direction
-from sockmon.model.finding import Finding, FindingKey, Subject
+from sockmon.model.finding import Advice, Breakdown, Command, Finding, FindingKey, Quantity, Subject
 from sockmon.model.states import TcpState
 
 NAME = "time_wait_pressure"
@@ -23,105 +33,163 @@ _PLACES_SHOWN = 5
 class Thresholds(DetectorThresholds):
     """Shares of tcp_max_tw_buckets."""
 
-    warning_ratio: Ratio = 0.8
-    critical_ratio: Ratio = 0.95
+    warning_ratio: Ratio = threshold(0.8, "of tcp_max_tw_buckets")
+    critical_ratio: Ratio = threshold(0.95, "of tcp_max_tw_buckets; overflow is critical at once")
 
 
-def find(sight: DetectorInput, limits: Thresholds) -> Iterator[Finding]:
+def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding when the namespace's time-wait buckets run out."""
-    sockstat, most = sight.limits.sockstat, sight.limits.time_wait_limit
+    sockstat, most = data.limits.sockstat, data.limits.time_wait_limit
     if sockstat is None or most is None or most < 0:  # the kernel takes -1 for 4 billion
         return
-    key: FindingKey = (NAME, sight.netns, Subject())
+    key = FindingKey(NAME, data.netns, Subject())
     ratio = sockstat.time_wait / max(most, 1)
-    judged = severity(sight, key, ratio, limits.warning_ratio, limits.critical_ratio)
-    overflow = sight.rates.events.get("TCPTimeWaitOverflow", 0.0)
+    judged = severity(data, key, ratio, thresholds.warning_ratio, thresholds.critical_ratio)
+    overflow = data.rates.events.get("TCPTimeWaitOverflow", 0.0)
     if overflow > 0:
         judged = "critical"
     if judged is None:
         return
-    evidence = _evidence(sight, sockstat.time_wait, most)
+    groups = _groups(data)
     yield Finding(
         detector=NAME,
         severity=judged,
-        netns=sight.netns,
+        netns=data.netns,
         subject=Subject(),
         value=ratio,
-        limit=limits.warning_ratio,
+        limit=thresholds.warning_ratio,
         summary=(
             f"{percent(ratio)} of the time-wait buckets are in use ({sockstat.time_wait} of {most})"
             + (f"; {overflow:.1f} a second find none" if overflow > 0 else "")
         ),
-        evidence=evidence,
-        advice=_advice(sight, evidence, most),
+        evidence=_evidence(data, groups, sockstat.time_wait, most),
+        advice=_advice(data, groups, most),
     )
 
 
-DETECTOR = Detector(NAME, "SockmonTimeWaitPressure", Thresholds, find, needs_whole_table=True)
-
-
-def _evidence(sight: DetectorInput, buckets: int, most: int) -> dict[str, Any]:
-    rows = np.flatnonzero(sight.table.state == TcpState.TIME_WAIT)
-    # One number a (direction, port): twice the port, and one more for a listener's.
-    places = sight.directions.port[rows].astype(np.intp) * 2 + sight.directions.is_inbound[rows]
+def _groups(data: DetectorInput) -> Counter[tuple[Direction, int]]:
+    """Count TIME_WAIT sockets by (direction, port)."""
+    rows = np.flatnonzero(data.table.state == TcpState.TIME_WAIT)
+    # One number a (direction, port): twice the port, and one more if it is inbound.
+    places = data.directions.port[rows].astype(np.intp) * 2 + data.directions.is_inbound[rows]
     counts = np.bincount(places)
-    top = np.argsort(-counts, kind="stable")[:_PLACES_SHOWN].tolist()
-    listener = int(sight.directions.is_inbound[rows].sum())
-    evidence: dict[str, Any] = {
-        "buckets": buckets,
-        "buckets_limit": most,
-        "by_direction": {"inbound": listener, "outbound": int(rows.size) - listener},
-        "top": [
-            {"direction": _direction(at), "port": at // 2, "sockets": int(counts[at])}
-            for at in top
-            if counts[at]
-        ],
-        "per_second": per_second(sight.rates, _EVENTS),
+    return Counter(
+        {
+            ("inbound" if at % 2 else "outbound", at // 2): int(counts[at])
+            for at in np.flatnonzero(counts).tolist()
+        }
+    )
+
+
+def _by_direction(groups: Counter[tuple[Direction, int]]) -> Counter[Direction]:
+    totals: Counter[Direction] = Counter()
+    for (direction, _), sockets in groups.items():
+        totals[direction] += sockets
+    return totals
+
+
+def _evidence(
+    data: DetectorInput, groups: Counter[tuple[Direction, int]], buckets: int, most: int
+) -> dict[str, Quantity | Breakdown]:
+    found: dict[str, Quantity | Breakdown] = {
+        "buckets": evidence.sockets(buckets),
+        "buckets_limit": evidence.sockets(most),
+        "by_direction": tuple(
+            (direction, evidence.sockets(n)) for direction, n in _by_direction(groups).most_common()
+        ),
+        "top": tuple(
+            (f"{direction} port {port}", evidence.sockets(n))
+            for (direction, port), n in groups.most_common(_PLACES_SHOWN)
+        ),
+        "events": evidence.per_second(data.rates, _EVENTS),
     }
-    if sight.limits.time_wait_reuse is not None:
-        evidence["tw_reuse"] = sight.limits.time_wait_reuse.mode
-    return evidence
+    if data.limits.time_wait_reuse is not None:
+        found["tcp_tw_reuse"] = evidence.count(data.limits.time_wait_reuse.mode)
+    return found
 
 
-def _direction(place: int) -> Direction:
-    return "inbound" if place % 2 else "outbound"
-
-
-def _advice(sight: DetectorInput, evidence: dict[str, Any], most: int) -> tuple[str, ...]:
+def _advice(
+    data: DetectorInput, groups: Counter[tuple[Direction, int]], most: int
+) -> tuple[Advice, ...]:
     advice = [
-        (
+        Advice(
+            "If the load is wanted, keep more buckets (one takes about 300 bytes). TIME_WAIT "
+            "always lasts 60 s; no setting changes that.",
+            Command(f"sysctl -w net.ipv4.tcp_max_tw_buckets={2 * max(most, 1)}", effect="changes"),
+            "stop",
+        ),
+        Advice(
             f"Past net.ipv4.tcp_max_tw_buckets = {most} the kernel closes without TIME_WAIT: "
             "nothing is refused, but a late segment may be taken for one of the next connection."
         ),
     ]
-    for direction, sockets in sorted(evidence["by_direction"].items(), key=lambda item: -item[1]):
-        first = next((at for at in evidence["top"] if at["direction"] == direction), None)
-        if first is not None:
-            advice.append(_whose(direction, sockets, first["port"]))
-    advice.append(
-        f"If the load is wanted: sysctl net.ipv4.tcp_max_tw_buckets={2 * max(most, 1)} (a bucket "
-        "takes about 300 bytes). TIME_WAIT always lasts 60 s; no setting changes that."
-    )
-    reuse = sight.limits.time_wait_reuse
-    if reuse is not None and evidence["by_direction"]["outbound"]:
+    ranked = groups.most_common()
+    for direction, sockets in _by_direction(groups).most_common():
+        port = next(port for (way, port), _ in ranked if way == direction)
+        advice.append(Advice(_whose(direction, sockets, port)))
+    reuse = data.limits.time_wait_reuse
+    if reuse is not None and _by_direction(groups)["outbound"]:
         advice.append(
-            f"net.ipv4.tcp_tw_reuse is {reuse.mode} here (0 never, 1 always, 2 on loopback alone): "
-            "it lets connections that this host makes take over a bucket, never accepted ones."
+            Advice(
+                f"net.ipv4.tcp_tw_reuse is {reuse.mode} here (0 never, 1 always, 2 on loopback "
+                "only): it lets connections that this host makes take over a bucket, never "
+                "accepted ones."
+            )
         )
-    if evidence["top"]:
-        most_of = evidence["top"][0]
-        shown = only(most_of["direction"], most_of["port"])
-        advice.append(f"See them: ss -tan state time-wait {shown}")
+    if ranked:
+        direction, port = ranked[0][0]
+        advice.append(see("-tan", TcpState.TIME_WAIT, filter_=only(direction, port)))
     return tuple(advice)
 
 
 def _whose(direction: Direction, sockets: int, port: int) -> str:
     if direction == "inbound":
         return (
-            f"{sockets} are of listeners, most of port {port}: this host closes first. Let the "
-            "server keep connections open longer (keep-alive), or let its clients close."
+            f"{sockets} are of accepted connections, most of port {port}: this host closes first. "
+            "Let the server keep connections open longer (keep-alive), or let its clients close."
         )
     return (
         f"{sockets} are of connections that this host made, most to port {port}, and closed "
         "first: let those clients keep connections and use them again (a pool, keep-alive)."
     )
+
+
+def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
+    # A limit of 0 leaves nothing to compare with.
+    limit = of("sockmon_time_wait_buckets_limit")
+    share = f"{of('sockmon_time_wait_buckets')}\n/ ({limit} > 0)"
+    # Overflow is critical whatever the share; the number of findings is no less than 1.
+    found = of("sockmon_findings", detector=NAME, severity="critical")
+    overflow = f"sum without (detector, severity) ({found}) > 0"
+    return (
+        f"{share} >= {thresholds.warning_ratio:g}",
+        f"{share} >= {thresholds.critical_ratio:g}\nor {overflow}",
+    )
+
+
+_FIGURE = (
+    "{{ if lt $value 1.0 }}In use: {{ $value | humanizePercentage }} of the buckets."
+    "{{ else }}The buckets run out.{{ end }}"
+)
+
+DETECTOR = Detector(
+    name=NAME,
+    about="TIME_WAIT sockets near tcp_max_tw_buckets",
+    title="TIME_WAIT is near its limit",
+    actor="This host: its clients or its settings",
+    state=TcpState.TIME_WAIT,
+    thresholds=Thresholds,
+    find=find,
+    needs=("sockstat", "time_wait_limit"),
+    needs_whole_table=True,
+    rule=Rule(
+        summary="TIME_WAIT sockets near tcp_max_tw_buckets",
+        explanation=(
+            "Beyond the limit the kernel closes without TIME_WAIT, and late segments may reach a "
+            "newer connection. Keep connections alive, or raise net.ipv4.tcp_max_tw_buckets."
+        ),
+        warning=_FIGURE,
+        critical=_FIGURE,
+        expressions=_expressions,
+    ),
+)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sockmon.alert.labels import alert_name
-from sockmon.detect import limits_of
+from sockmon.detect.registry import thresholds_of
 from sockmon.drill.safety_limits import Bound, Resource, tightest
 from sockmon.drill.scenarios import SCENARIOS, Scenario, Trouble
 from sockmon.drill.timing import Timing
@@ -62,7 +62,7 @@ def make_plan(
     config: the daemon's, with its poll interval. kernel: of the namespace the drill is in.
     """
     scenario = SCENARIOS[name]
-    limits = limits_of(config.detect)[scenario.detector]
+    limits = thresholds_of(config.detect)[scenario.detector]
     trouble = scenario.judge(limits, kernel)
     timing = Timing(trouble.onset, config.poll.interval, limits.for_, limits.keep_firing_for)
     bound = tightest(resources, scenario.costs)

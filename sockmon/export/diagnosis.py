@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily as Gauge
 from prometheus_client.core import Metric
 
-from sockmon.detect import ALL
+from sockmon.detect.registry import ALL
 from sockmon.model.ages import AGE_BOUNDS
 from sockmon.model.finding import SEVERITIES
 from sockmon.model.observation import Diagnosis, Observation
@@ -88,6 +88,6 @@ def _findings(diagnoses: list[tuple[str, Diagnosis]]) -> Metric:
                     (found.detector, found.severity) == (detector.name, severity)
                     for found in diagnosis.findings
                 )
-                if count or detector.name not in diagnosis.blind:
+                if count or detector.name not in diagnosis.unavailable:
                     findings.add_metric([netns, detector.name, severity], count)
     return findings

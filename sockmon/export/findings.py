@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sockmon.model.finding import Finding, worst_first
+from sockmon.alert.labels import alert_name, labels_of, runbook_url
+from sockmon.detect.registry import BY_NAME
+from sockmon.model.finding import Breakdown, Finding, FindingKey, Quantity, worst_first
 from sockmon.model.owner import Owner, Process
 
 Json = dict[str, Any]
@@ -17,8 +19,10 @@ def findings(found: Iterable[Finding]) -> list[Json]:
 def _finding(finding: Finding) -> Json:
     owner = finding.owner
     people = [_process(owner, process) for process in owner.processes] if owner else []
+    detector = BY_NAME.get(finding.detector)
     return {
         "detector": finding.detector,
+        "title": detector.title if detector else finding.detector.replace("_", " "),
         "severity": finding.severity,
         "netns": finding.netns,
         "subject": {
@@ -26,11 +30,55 @@ def _finding(finding: Finding) -> Json:
             "port": finding.subject.port,
             "owner": people[0] if people else _unseen(finding),
         },
+        "actor": {
+            "is_owner": detector is None or detector.owner_acts,
+            "text": detector.actor if detector else "See the advice",
+        },
+        "state": detector.state.label if detector and detector.state else None,
         "value": finding.value,
         "limit": finding.limit,
         "summary": finding.summary,
-        "evidence": {**finding.evidence, "owners": people},
-        "advice": list(finding.advice),
+        "critical_because": finding.critical_because,
+        "deadline": finding.deadline
+        and {"what": finding.deadline.what, "seconds": finding.deadline.seconds},
+        "cause": finding.cause and _key(finding.cause),
+        "evidence": {name: _evidence(value) for name, value in finding.evidence.items()},
+        "owners": people,
+        "advice": [
+            {
+                "purpose": advice.purpose,
+                "text": advice.text,
+                "command": advice.command
+                and {
+                    "line": finding.command_line(advice.command),
+                    "where": advice.command.where,
+                    "effect": advice.command.effect,
+                },
+            }
+            for advice in finding.advice
+        ],
+        "alert": dict(labels_of(finding, {})),
+        "runbook_url": runbook_url(alert_name(finding.detector)),
+    }
+
+
+def _key(key: FindingKey) -> Json:
+    return {
+        "detector": key.detector,
+        "netns": key.netns,
+        "subject": {
+            "direction": key.subject.direction,
+            "port": key.subject.port,
+            "owner": key.subject.owner,
+        },
+    }
+
+
+def _evidence(value: Quantity | Breakdown) -> Json:
+    if isinstance(value, Quantity):
+        return {"value": value.value, "unit": value.unit}
+    return {
+        "parts": [{"name": name, "value": part.value, "unit": part.unit} for name, part in value]
     }
 
 
@@ -45,7 +93,7 @@ def _process(owner: Owner, process: Process) -> Json:
 
 
 def _unseen(finding: Finding) -> Json | None:
-    """An owner of whom only the unit is known, or nobody."""
+    """Return an owner of which only the unit is known, or None."""
     if finding.subject.owner is None:
         return None
     unit = finding.owner.unit if finding.owner else None

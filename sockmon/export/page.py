@@ -4,13 +4,11 @@
                                            as in /api/v1/observation (export/json.py)
     "host": "web-1", "version": "1.2.3",
     "age_bounds_seconds": [1, 5, ...],     upper bounds of the ages' buckets; one more is above all
-    "detectors": {"close_wait_leak": {"alert": "SockmonCloseWaitLeak", "runbook_url": "..."}},
-                                           those that have found something, wherever it was
     "namespaces": [{"netns": "web", "degraded": false, "beat_seconds": 5.0,
         "counted_at": 1700000000.0, "sockets": 12, "established": 3, "close_wait": 0,
         "time_wait": 5,                    null, all five, before the first count
         "diagnosed_at": 1700000000.0, "warnings": 0, "critical": 0,
-        "worst": {"detector", "owner"},    null: nothing was found
+        "worst": {"title", "owner"},       null: nothing was found
         "unseen": 0}],                     what could not be read, and who could not judge
                                            the daemon's own first, then the worst, then the largest
     "left_out": 0,                         namespaces that would be too many for that list
@@ -21,10 +19,11 @@ And of the one that is looked at:
     "alerts": [...],                       as in /api/v1/alerts
     "alerts_elsewhere": 0,                 those of the others that are pending or firing
     "namespace": {...,                     as in /api/v1/observation; null: it is not there
-        "findings": [{..., "alert_labels": {...}}],        of the alert it becomes, but for severity
-        "blind": ["syn_backlog"],          detectors that could not look
+        "findings": [{...}],               as in /api/v1/observation
+        "unavailable": ["syn_backlog"],    detectors that could not judge
         "hidden_processes": 0,             that could not be looked into for want of privilege
         "ages": {"close_wait": [3, 0, ...], ...},          sockets by age, a number a bucket
+        "stale_after_seconds": 60.0,       of close_wait_leak, as configured
         "close_wait_oldest_seconds": 63.2,
         "close_wait_stale": [{"direction", "port", "owner", "sockets", "unread_bytes"}],
         "settings": {"fin_timeout": 60, "syn_retries": 6, ...}}
@@ -34,11 +33,10 @@ escaped: processes choose their names.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from sockmon.alert.labels import alert_name, labels_of, runbook_url
 from sockmon.alert.lifecycle import Alert
 from sockmon.alert.records import shown
 from sockmon.export import json
@@ -63,18 +61,11 @@ def everywhere(observation: Observation, host: str, version: str) -> Json:
     failures = Counter(failure.netns for failure in observation.failures)
     lines = [_line(one, observation, failures[one.name]) for one in there]
     lines[1:] = sorted(lines[1:], key=_rank)
-    found = {
-        finding.detector
-        for one in there
-        if one.diagnosis
-        for finding in one.diagnosis.value.findings
-    }
     told = {
         **json.poll(observation),
         "host": host,
         "version": version,
         "age_bounds_seconds": AGE_BOUNDS,
-        "detectors": {detector: _named(detector) for detector in sorted(found)},
         "namespaces": lines[:LISTED],
         "left_out": max(0, len(lines) - LISTED),
     }
@@ -119,7 +110,7 @@ def _line(one: NamespaceObservation, observation: Observation, failures: int) ->
         "warnings": len(found) - critical,
         "critical": critical,
         "worst": _worst(found[0]) if found else None,
-        "unseen": failures + (len(diagnosis.blind) if diagnosis else 0),
+        "unseen": failures + (len(diagnosis.unavailable) if diagnosis else 0),
     }
 
 
@@ -135,7 +126,7 @@ def _counts(one: NamespaceObservation) -> dict[str, int | None]:
 def _worst(finding: Finding) -> Json:
     (told,) = findings([finding])
     owner = told["subject"]["owner"]
-    return {"detector": finding.detector, "owner": owner and owner["name"]}
+    return {"title": told["title"], "owner": owner and owner["name"]}
 
 
 def _rank(line: Json) -> tuple[int, int, int]:
@@ -158,32 +149,16 @@ def _printable(told: Any) -> Any:
             return told
 
 
-def _named(detector: str) -> Json:
-    alert = alert_name(detector)
-    return {"alert": alert, "runbook_url": runbook_url(alert)}
-
-
 def _more(namespace: NamespaceObservation) -> Json:
     diagnosis = namespace.diagnosis and namespace.diagnosis.value
     settings = namespace.limits and namespace.limits.value.settings
     return {
-        "findings": diagnosis and _findings(diagnosis.findings),
-        "blind": diagnosis and sorted(diagnosis.blind),
+        "findings": diagnosis and findings(diagnosis.findings),
+        "unavailable": diagnosis and sorted(diagnosis.unavailable),
         "hidden_processes": diagnosis and diagnosis.hidden_processes,
         "ages": diagnosis and {state.label: ages for state, ages in diagnosis.ages.items()},
+        "stale_after_seconds": diagnosis and diagnosis.stale_after,
         "close_wait_oldest_seconds": diagnosis and diagnosis.oldest_close_wait,
         "close_wait_stale": diagnosis and [asdict(group) for group in diagnosis.stale],
         "settings": settings and asdict(settings),
     }
-
-
-def _findings(found: Iterable[Finding]) -> list[Json]:
-    worst = worst_first(found)
-    return [
-        {**told, "alert_labels": _but_severity(labels_of(finding, {}))}
-        for told, finding in zip(findings(worst), worst, strict=True)
-    ]
-
-
-def _but_severity(labels: Mapping[str, str]) -> Json:
-    return {name: value for name, value in labels.items() if name != "severity"}

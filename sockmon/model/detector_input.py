@@ -13,7 +13,7 @@ from sockmon.model.limits import KernelLimits
 from sockmon.model.listeners import ListenQueue
 from sockmon.model.owner import Group, Owner
 from sockmon.model.ports import EphemeralPorts
-from sockmon.model.table import SocketTable, address
+from sockmon.model.table import IPAddress, SocketTable, address
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +78,14 @@ class DetectorInput:
         owner = self.owners.get(group)
         return owner.label if owner else None
 
-    def peers(self, rows: NDArray[np.intp], most: int = 5) -> list[dict[str, str | int]]:
-        """Return the remote addresses with most of the rows, as evidence."""
+    def peers(self, rows: NDArray[np.intp], most: int = 5) -> list[tuple[IPAddress, int]]:
+        """Return the remote addresses with most of the rows, and how many each has."""
         words = np.column_stack(
             [self.table.family[rows].astype(np.uint32), self.table.remote[rows]]
         )
         distinct, counts = np.unique(words, axis=0, return_counts=True)
         top = np.argsort(-counts, kind="stable")[:most].tolist()
-        return [
-            {"address": str(address(int(distinct[at][0]), distinct[at][1:])), "sockets": n}
-            for at, n in ((at, int(counts[at])) for at in top)
-        ]
+        return [(address(int(distinct[at][0]), distinct[at][1:]), int(counts[at])) for at in top]
 
 
 def _direction(is_inbound: int) -> Direction:

@@ -1,8 +1,8 @@
-"""What is wrong, with whom, and what to do: the value that alerts and people are told."""
+"""A finding: what is wrong, where, who must act, and what helps, as data."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, get_args
 
 from sockmon.model.direction import Direction
 from sockmon.model.owner import Group, Owner
@@ -11,6 +11,57 @@ Severity = Literal["warning", "critical"]
 
 #: Least serious first.
 SEVERITIES: tuple[Severity, ...] = ("warning", "critical")
+
+Unit = Literal[
+    "seconds", "bytes", "sockets", "count", "ratio", "port", "per_second", "per_minute", "text"
+]
+UNITS: tuple[Unit, ...] = get_args(Unit)
+
+#: Where a command runs: in the daemon's namespace, in the finding's, or on the other host.
+Where = Literal["here", "namespace", "peer"]
+#: Whether a command only reads, or changes something.
+Effect = Literal["reads", "changes"]
+#: What an advice is for: to stop the damage now, to find the bug, or to see the evidence.
+Purpose = Literal["stop", "fix", "look"]
+PURPOSES: tuple[Purpose, ...] = ("stop", "fix", "look")
+
+
+class Quantity(NamedTuple):
+    """A value and its unit; a ratio is 0 to 1, `text` is a str, all others are numbers."""
+
+    value: float | str
+    unit: Unit
+
+
+#: Several named quantities of one kind, such as sockets by peer, most important first.
+Breakdown = tuple[tuple[str, Quantity], ...]
+Evidence = Mapping[str, Quantity | Breakdown]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command line for a shell, complete but for what enters its namespace."""
+
+    line: str
+    where: Where = "namespace"
+    effect: Effect = "reads"
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A sentence or two, and the command that does or shows it, if there is one."""
+
+    text: str
+    command: Command | None = None
+    purpose: Purpose = "fix"
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """What fails, and in how many seconds if nothing changes."""
+
+    what: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +76,23 @@ class Subject:
     owner: str | None = None
 
 
+class FindingKey(NamedTuple):
+    """What makes a finding the same from poll to poll."""
+
+    detector: str
+    netns: str
+    subject: Subject
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One diagnosis.
 
     value, limit: in the detector's own unit: sockets, or a ratio of 0 to 1.
-    evidence: JSON-ready; ages in seconds; what cannot be known is left out.
-    advice: sentences for the person on call, most useful first.
-    owner: who holds the sockets, where that is known.
+    critical_because: a clause that explains the severity where the summary does not.
+    owner: who holds the sockets, where that is known. deadline: when something fails.
+    cause: the finding that causes this one. entry: what runs a command inside the finding's
+    namespace when put before it; empty in the daemon's own.
     group, inodes: whose processes are worth finding out, and by which sockets; not shown.
     """
 
@@ -43,21 +103,58 @@ class Finding:
     value: float
     limit: float
     summary: str
-    evidence: Mapping[str, Any]
-    advice: tuple[str, ...]
+    evidence: Evidence
+    advice: tuple[Advice, ...]
     owner: Owner | None = None
+    critical_because: str | None = None
+    deadline: Deadline | None = None
+    cause: FindingKey | None = None
+    entry: str = ""
     group: Group | None = field(default=None, compare=False, repr=False)
     inodes: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
     @property
-    def key(self) -> tuple[str, str, Subject]:
-        """What makes it the same finding from poll to poll."""
-        return self.detector, self.netns, self.subject
+    def key(self) -> FindingKey:
+        """Return what makes it the same finding from poll to poll."""
+        return FindingKey(self.detector, self.netns, self.subject)
 
-
-FindingKey = tuple[str, str, Subject]
+    def command_line(self, command: Command) -> str:
+        """Return the command as it is to be typed on this host, or on the peer."""
+        inside = self.entry and command.where == "namespace"
+        return f"{self.entry} {command.line}" if inside else command.line
 
 
 def worst_first(found: Iterable[Finding]) -> list[Finding]:
-    """Sort critical before warning, then by how far beyond the limit."""
-    return sorted(found, key=lambda f: (f.severity != "critical", -f.value / (f.limit or 1)))
+    """Sort by severity, then the time until something fails, then the excess over the limit.
+
+    A cause stands directly before its symptoms, where the worst of them would stand.
+    """
+    found = list(found)
+    by_key = {finding.key: finding for finding in found}
+    best: dict[FindingKey, _Rank] = {}
+    for finding in found:
+        root = _root(finding, by_key).key
+        best[root] = min(best.get(root, _rank(finding)), _rank(finding))
+
+    def place(finding: Finding) -> tuple[Any, ...]:
+        root = _root(finding, by_key)
+        return best[root.key], found.index(root), finding is not root, _rank(finding)
+
+    return sorted(found, key=place)
+
+
+_Rank = tuple[bool, float, float]
+
+
+def _rank(finding: Finding) -> _Rank:
+    left = finding.deadline.seconds if finding.deadline else float("inf")
+    return finding.severity != "critical", left, -finding.value / (finding.limit or 1)
+
+
+def _root(finding: Finding, by_key: Mapping[FindingKey, Finding]) -> Finding:
+    """Follow causes as far as they are among the findings; a circle ends where it closes."""
+    passed = {finding.key}
+    while finding.cause and finding.cause in by_key and finding.cause not in passed:
+        finding = by_key[finding.cause]
+        passed.add(finding.key)
+    return finding

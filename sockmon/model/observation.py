@@ -50,9 +50,10 @@ class Diagnosis:
 
     stale: largest groups first, bounded; mended: (direction, port, owner) of groups that were
     among them some minutes ago and are no more. oldest_close_wait in seconds, 0 when there is none.
-    blind: detectors that could not look in this poll. skipped: those whose turn it was not, so that
-    what they found last holds on, and that they found nothing proves nothing.
-    hidden_processes: how many could not be looked into for want of privilege.
+    unavailable: detectors that could not judge in this poll. skipped: those whose turn it was not,
+    so that what they found last holds on, and that they found nothing proves nothing.
+    hidden_processes: how many could not be looked into for want of privilege. stale_after: seconds
+    after which a CLOSE_WAIT socket is stale.
     """
 
     findings: tuple[Finding, ...]
@@ -61,7 +62,8 @@ class Diagnosis:
     oldest_close_wait: float
     mended: tuple[tuple[Direction, int, str], ...] = ()
     hidden_processes: int = 0
-    blind: frozenset[str] = frozenset()
+    stale_after: float = 60.0
+    unavailable: frozenset[str] = frozenset()
     skipped: frozenset[str] = frozenset()
 
 
@@ -138,7 +140,7 @@ class Observation:
     def looked(self, diagnosed: Mapping[str, Diagnosis], netns: str, detector: str) -> bool:
         """Whether the poll could tell that a detector has nothing to find (any more)."""
         if netns in diagnosed:
-            return detector not in diagnosed[netns].blind | diagnosed[netns].skipped
+            return detector not in diagnosed[netns].unavailable | diagnosed[netns].skipped
         there = any(namespace.name == netns for namespace in self.namespaces)
         # Else it has ended, and its troubles with it.
         return not there and self.unseen is not None and netns not in self.unseen

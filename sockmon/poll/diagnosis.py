@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sockmon.detect import ALL, OF_PART, blind, close_wait_leak, diagnose
+from sockmon.detect import close_wait_leak
 from sockmon.detect.confirm import Confirmed
 from sockmon.detect.detector import Detector, DetectorThresholds
+from sockmon.detect.registry import ALL, OF_PART, diagnose, unavailable
 from sockmon.kernel.owners import OwnerFinder
 from sockmon.model import close_wait
 from sockmon.model.ages import NOBODY, Aged, LastHeard, count_by_age
@@ -24,11 +25,11 @@ from sockmon.model.states import TcpState
 
 _STALE_GROUPS_SHOWN = 50
 _ORDER = {detector.name: place for place, detector in enumerate(ALL)}
-_OF_ALL = frozenset(detector.name for detector in ALL if detector.needs_whole_table)
+_WHOLE_TABLE = frozenset(detector.name for detector in ALL if detector.needs_whole_table)
 
 
-def _stale_after(limits: Mapping[str, DetectorThresholds]) -> float:
-    leak = limits[close_wait_leak.NAME]
+def _stale_after(thresholds: Mapping[str, DetectorThresholds]) -> float:
+    leak = thresholds[close_wait_leak.NAME]
     assert isinstance(leak, close_wait_leak.Thresholds)
     return leak.stale_after
 
@@ -68,7 +69,7 @@ class DiagnosisState:
         self._aged: Aged = NOBODY
         self._counters: _Counters | None = None
         self._confirmed = Confirmed()
-        self._confirmed_of_all = Confirmed()  # of the detectors that judge whole tables alone
+        self._confirmed_whole = Confirmed()  # of the detectors that judge whole tables alone
         # The past is kept by owner, so judging begins with the owners known last.
         self._known_owners: Mapping[Group, Owner] = {}
         self._stale = StaleMemory()
@@ -76,7 +77,7 @@ class DiagnosisState:
     @property
     def suspects(self) -> bool:
         """Whether the last poll found something, agreed on or not, or sockets in CLOSE_WAIT."""
-        found = self._confirmed.found or self._confirmed_of_all.found
+        found = self._confirmed.found or self._confirmed_whole.found
         return found or bool(self._aged.of_state(TcpState.CLOSE_WAIT).size)
 
     def remember(self) -> Callable[[], Mapping[str, Any]]:
@@ -90,42 +91,45 @@ class DiagnosisState:
 
     def diagnose(
         self,
-        sight: DetectorInput,
+        data: DetectorInput,
         heard: LastHeard,
         drops: ListenDrops,
-        limits: Mapping[str, DetectorThresholds],
+        thresholds: Mapping[str, DetectorThresholds],
         *,
         whole: bool = True,
     ) -> Diagnosis:
-        """Judge one poll, after those before it: `sight` holds what it saw, and no past yet.
+        """Judge one poll, after those before it: `data` holds what it saw, and no past yet.
 
         whole: sockets at rest are in the table too; if not, what was found of them last holds on.
         """
-        now = sight.now
-        self._aged = self._aged.seen(sight.table, heard, now)
-        counters = _Counters(now, sight.limits.events or {}, drops.totals)
-        sight = replace(
-            sight,
+        now = data.now
+        self._aged = self._aged.seen(data.table, heard, now)
+        counters = _Counters(now, data.limits.events or {}, drops.totals)
+        data = replace(
+            data,
             aged=self._aged,
             owners=self._known_owners,
             rates=self._counters.rates(counters) if self._counters else Rates(),
-            past={**self._confirmed.past, **self._confirmed_of_all.past},
+            past={**self._confirmed.past, **self._confirmed_whole.past},
         )
         self._counters = counters
-        found, owners = self._with_owners(sight, ALL if whole else OF_PART, limits)
-        self._confirmed = self._confirmed.seen((f for f in found if f.detector not in _OF_ALL), now)
+        found, owners = self._with_owners(data, ALL if whole else OF_PART, thresholds)
+        self._confirmed = self._confirmed.seen(
+            (f for f in found if f.detector not in _WHOLE_TABLE), now
+        )
         if whole:
-            needs_whole_table = (finding for finding in found if finding.detector in _OF_ALL)
-            self._confirmed_of_all = self._confirmed_of_all.seen(needs_whole_table, now)
+            needs_whole_table = (finding for finding in found if finding.detector in _WHOLE_TABLE)
+            self._confirmed_whole = self._confirmed_whole.seen(needs_whole_table, now)
         else:
-            held = {finding.group for finding in self._confirmed_of_all.findings}
+            held = {finding.group for finding in self._confirmed_whole.findings}
             before = {group: o for group, o in self._known_owners.items() if group in held}
             owners = {**before, **owners}
         self._known_owners = owners
-        findings = (*self._confirmed.findings, *self._confirmed_of_all.findings)
+        findings = (*self._confirmed.findings, *self._confirmed_whole.findings)
         waiting = self._aged.of_state(TcpState.CLOSE_WAIT)
         oldest = now - self._aged.since[waiting].min() if waiting.size else 0.0
-        stale = tuple(self._stale_groups(sight, owners, _stale_after(limits)))
+        stale_after = _stale_after(thresholds)
+        stale = tuple(self._stale_groups(data, owners, stale_after))
         self._stale = self._stale.seen(stale, now)
         return Diagnosis(
             findings=tuple(sorted(findings, key=lambda finding: _ORDER[finding.detector])),
@@ -134,37 +138,38 @@ class DiagnosisState:
             mended=self._stale.mended,
             oldest_close_wait=float(oldest),
             hidden_processes=self._owners.hidden,
-            blind=blind(sight.limits),
-            skipped=frozenset() if whole else _OF_ALL,
+            stale_after=stale_after,
+            unavailable=unavailable(data.limits),
+            skipped=frozenset() if whole else _WHOLE_TABLE,
         )
 
     def _with_owners(
         self,
-        sight: DetectorInput,
+        data: DetectorInput,
         detectors: tuple[Detector, ...],
-        limits: Mapping[str, DetectorThresholds],
+        thresholds: Mapping[str, DetectorThresholds],
     ) -> tuple[tuple[Finding, ...], Mapping[Group, Owner]]:
         """Judge, and again if it turns out who holds the sockets that the findings name."""
-        found = diagnose(sight, limits, detectors)
+        found = diagnose(data, thresholds, detectors)
         inodes: dict[Group, set[int]] = {}
         for finding in found:
             if finding.group is not None:
                 inodes.setdefault(finding.group, set()).update(finding.inodes)
-        owners = self._owners.find(inodes, sight.now)
+        owners = self._owners.find(inodes, data.now)
         judged = found
-        if owners != sight.owners:
-            judged = diagnose(replace(sight, owners=owners), limits, detectors)
+        if owners != data.owners:
+            judged = diagnose(replace(data, owners=owners), thresholds, detectors)
         return tuple(
             replace(finding, owner=owners.get(finding.group)) if finding.group else finding
             for finding in judged
         ), owners
 
     def _stale_groups(
-        self, sight: DetectorInput, owners: Mapping[Group, Owner], stale_after: float
+        self, data: DetectorInput, owners: Mapping[Group, Owner], stale_after: float
     ) -> Iterable[StaleGroup]:
         """Name the stale groups by their unit, which costs nothing, unless more is known."""
-        rows = sight.aged.rows[close_wait.stale(sight.aged, sight.now, stale_after)]
-        groups = sight.groups(rows)[:_STALE_GROUPS_SHOWN]
+        rows = data.aged.rows[close_wait.stale(data.aged, data.now, stale_after)]
+        groups = data.groups(rows)[:_STALE_GROUPS_SHOWN]
         units = self._owners.name_units({group.cgroup_id for group, _ in groups})
         for group, part in groups:
             known = owners.get(group)
@@ -173,5 +178,5 @@ class DiagnosisState:
                 group.port,
                 known.label if known else units.get(group.cgroup_id) or "unknown",
                 int(part.size),
-                int(close_wait.unread_bytes(sight.table, part).sum()),
+                int(close_wait.unread_bytes(data.table, part).sum()),
             )

@@ -1,13 +1,12 @@
 """One network namespace from poll to poll: what it is asked, and what it was like before."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from sockmon.detect import limits_of
+from sockmon.detect.registry import thresholds_of
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.interfaces import Source
 from sockmon.kernel.netlink.uapi import Family
@@ -39,8 +38,6 @@ class Attempt(Protocol):
         ...
 
 
-#: The advice that shows a namespace's own sockets or settings.
-_SEEING = re.compile(r"(?<!there)(?<!First aid)(: )(?=(?:ss|nstat|sysctl|conntrack) )")
 #: A changed sysctl is seen within this time.
 _SETTINGS_BELIEVED_SECONDS = 30.0
 
@@ -128,7 +125,7 @@ class NamespacePoller:
             self._whole_failed = tcp is None or limits.port_range is None
         # Everything by port needs the port range, by which sockets are given their directions.
         if tcp is not None and limits.port_range is not None:
-            sight, ports = self._ports.seen(
+            data, ports = self._ports.seen(
                 tcp, limits, limits.port_range, now, config.ports, resting
             )
             if source.degraded:  # /proc/net/tcp tells neither a queue's limit nor its drops
@@ -137,17 +134,17 @@ class NamespacePoller:
             self._observation = replace(self._observation, ports=Timed(ports, read_at))
             if heard is not None and not source.degraded:
                 diagnosis = self._diagnostician.diagnose(
-                    sight,
+                    data,
                     heard,
                     self._ports.drops,
-                    limits_of(config.detect),
+                    thresholds_of(config.detect),
                     whole=resting is None,
                 )
-                diagnosis = replace(
-                    diagnosis, findings=self._with_nsenter_prefix(diagnosis.findings)
-                )
+                diagnosis = replace(diagnosis, findings=self._placed(diagnosis.findings))
                 if self._whole_failed:  # what is at rest is not known any more
-                    diagnosis = replace(diagnosis, blind=diagnosis.blind | diagnosis.skipped)
+                    diagnosis = replace(
+                        diagnosis, unavailable=diagnosis.unavailable | diagnosis.skipped
+                    )
                 self._observation = replace(self._observation, diagnosis=Timed(diagnosis, now))
         return self._observation, failures
 
@@ -163,22 +160,10 @@ class NamespacePoller:
             failed(error)
         return limits
 
-    def _with_nsenter_prefix(self, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-        """Advise how to look at another namespace's sockets: from here, ss does not show them."""
-        nsenter_prefix = self._source.nsenter_prefix()
-        if not nsenter_prefix:
-            return findings
-        last = (
-            f"All this is in the network namespace {self.name}. For a shell there, and before "
-            f"other commands: {nsenter_prefix}"
-        )
-
-        def placed(sentence: str) -> str:
-            return _SEEING.sub(lambda begin: f"{begin[1]}{nsenter_prefix} ", sentence)
-
-        return tuple(
-            replace(found, advice=(*map(placed, found.advice), last)) for found in findings
-        )
+    def _placed(self, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+        """Tell the findings of another namespace how their commands get inside it."""
+        entry = self._source.nsenter_prefix()
+        return tuple(replace(found, entry=entry) for found in findings) if entry else findings
 
     def _dump(
         self, attempt: Attempt, families: tuple[Family, ...], *, part: bool

@@ -11,18 +11,18 @@ Sources: Prometheus, docs/configuration/alerting_rules.md (keep_firing_for: sinc
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from sockmon.alert.labels import RUNBOOKS, alert_name, runbook_url
+from sockmon.alert.labels import RUNBOOKS, runbook_url
 from sockmon.alert.lifecycle import FixedWaits, Waits
-from sockmon.detect import limits_of
+from sockmon.detect.detector import Detector, DetectorThresholds
+from sockmon.detect.registry import ALL, thresholds_of
 from sockmon.durations import format_duration
 from sockmon.model.finding import Severity
 from sockmon.model.observation import STALE_AFTER_INTERVALS
 from sockmon.rules import recording
-from sockmon.rules.annotations import BLIND, DETECTED, DOWN, FAILING, Text
+from sockmon.rules.annotations import BLIND, DOWN, FAILING, Text, detected
 from sockmon.rules.rule_file import Rule, dump
 from sockmon.rules.selector import SOCKMON, Selector
 from sockmon.settings import Config
@@ -32,54 +32,32 @@ _HEADER = """\
 # Load them with rule_files; they need Prometheus 2.42 or newer.
 """
 
-#: Those judged by series of the whole host, which have no netns: the daemon's alerts say "host".
-_HOST_WIDE = frozenset(("orphan_pressure", "tcp_memory_pressure"))
-
 #: Prometheus learns of an end so much later than the daemon: a scrape, an evaluation, and one to
 #: spare. Rules keep alerts for so much less, or at every end Alertmanager would take the daemon's
 #: alert for resolved, and the rules' copy, muted until then, for news.
 _LAG = 45.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thresholds:
-    """The limits that plain series are compared with; the defaults are the detectors'."""
+def render(config: Config, selector: Selector = SOCKMON, runbooks: str = RUNBOOKS) -> str:
+    """Return the file of the alerting rules as YAML text.
 
-    close_wait_sockets: int = 10
-    time_wait_warning: float = 0.8
-    time_wait_critical: float = 0.95
-    ports_warning: float = 0.7
-    ports_critical: float = 0.9
-    ports_exhaustion: float = 600.0
-    ports_forecast: float = 0.5  # the share from which that forecast counts
-    accept_queue: float = 0.8
-    orphans_warning: float = 0.25
-    orphans_critical: float = 0.5
-    memory_warning: float = 1.0  # of tcp_mem's pressure
-    memory_critical: float = 0.9  # of its high
-    conntrack_warning: float = 0.75
-    conntrack_critical: float = 0.9
-    silence: float = 75.0  # this long without a good poll is blindness
-
-
-def render(
-    waits: Mapping[str, Waits],
-    thresholds: Thresholds,
-    selector: Selector = SOCKMON,
-    runbooks: str = RUNBOOKS,
-) -> str:
-    """Return a rule file.
-
-    waits: of each enabled detector, by name; the others have no rules. selector: which targets are
-    sockmon's. runbooks: what comes before an alert's name and .md to make the URL of its runbook.
+    A detector that is not enabled has no rules. selector: which targets are sockmon's. runbooks:
+    what comes before an alert's name and .md in the URL of its runbook.
     """
+    thresholds = thresholds_of(config.detect)
     alerts = [
         alert
-        for detector in waits
-        for alert in _detected(detector, waits[detector], thresholds, selector)
+        for detector in ALL
+        if thresholds[detector.name].enabled
+        for alert in _detected(detector, thresholds[detector.name], selector)
     ]
-    alerts += _own(thresholds.silence, selector)
+    alerts += _own(blind_after(config), selector)
     return dump(_HEADER, "sockmon", [alert.rule(runbooks) for alert in alerts])
+
+
+def blind_after(config: Config) -> float:
+    """Return after how many seconds without a good poll the host's own namespace is blind."""
+    return max(STALE_AFTER_INTERVALS * config.poll.interval, 75.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,87 +88,31 @@ class _Alert:
 
 
 def _detected(
-    detector: str, waits: Waits, thresholds: Thresholds, selector: Selector
+    detector: Detector, thresholds: DetectorThresholds, selector: Selector
 ) -> Iterator[_Alert]:
-    warning, critical = _expressions(detector, thresholds, selector)
-    expressions: tuple[tuple[Severity, str], ...] = (("warning", warning), ("critical", critical))
+    rule = detector.rule
+    warning, critical = (
+        rule.expressions(thresholds, selector.of) if rule.expressions else (None, None)
+    )
+    expressions: tuple[tuple[Severity, str], ...] = (
+        ("warning", warning or _found(detector.name, selector)),
+        ("critical", critical or _found(detector.name, selector, severity="critical")),
+    )
     for severity, expression in expressions:
         yield _Alert(
-            name=alert_name(detector),
+            name=detector.alert,
             severity=severity,
             expression=expression,
-            waits=FixedWaits(waits.for_, max(waits.keep_firing_for - _LAG, 0.0)),
-            text=DETECTED[detector],
-            netns="host" if detector in _HOST_WIDE else None,
+            waits=FixedWaits(thresholds.for_, max(thresholds.keep_firing_for - _LAG, 0.0)),
+            text=detected(rule),
+            netns="host" if rule.host_wide else None,
         )
 
 
-def _expressions(detector: str, thresholds: Thresholds, selector: Selector) -> tuple[str, str]:
-    """Return when to warn, and when it is critical."""
-    found = _found(detector, selector)
-    warning, critical = _plain_series(thresholds, selector).get(detector, (found, None))
-    return warning, critical or _found(detector, selector, severity="critical")
-
-
 def _found(detector: str, selector: Selector, **labels: str) -> str:
-    """Return the detector's word."""
+    """Return the number of the detector's own findings."""
     series = selector.of("sockmon_findings", detector=detector, **labels)
     return f"sum without (detector, severity) ({series}) > 0"
-
-
-def _plain_series(t: Thresholds, selector: Selector) -> Mapping[str, tuple[str, str | None]]:
-    """Return what a plain series tells; None where it takes more to be critical."""
-    of = selector.of
-    stale = of("sockmon_close_wait_stale_sockets")
-    # conntrack's limit of 0 means that there is none; the others' leave nothing to compare with.
-    time_wait = _share(of("sockmon_time_wait_buckets"), of("sockmon_time_wait_buckets_limit"))
-    overflows = _found("time_wait_pressure", selector, severity="critical")
-    usable = of("sockmon_ephemeral_ports_usable")
-    ports = _share(of("sockmon_ephemeral_ports_used_by_busiest_destination"), usable)
-    exhaustion = of("sockmon_ephemeral_ports_exhaustion_seconds")
-    queue, queue_limit = of("sockmon_accept_queue_connections"), of("sockmon_accept_queue_limit")
-    orphans = _share(of("sockmon_orphan_sockets"), of("sockmon_orphan_sockets_limit"))
-    memory = f"{of('sockmon_tcp_memory_bytes')}\n/ ignoring (level) "
-    memory_limit = "sockmon_tcp_memory_limit_bytes"
-    conntrack = _share(of("sockmon_conntrack_entries"), of("sockmon_conntrack_entries_limit"))
-    return {
-        "close_wait_leak": (f"{stale} >= {t.close_wait_sockets}", None),
-        "time_wait_pressure": (
-            f"{time_wait} >= {t.time_wait_warning:g}",
-            # Overflow is critical whatever the share. The detector's word is no less than 1.
-            f"{time_wait} >= {t.time_wait_critical:g}\nor {overflows}",
-        ),
-        "ephemeral_port_pressure": (
-            f"{ports} >= {t.ports_warning:g}",
-            (
-                f"{ports} >= {t.ports_critical:g}\n"
-                f"or {usable} == 0\n"
-                f"or {ports} >= {t.ports_forecast:g}\n"
-                f"and {exhaustion} < {t.ports_exhaustion:g}"
-            ),
-        ),
-        "accept_queue": (
-            f"{queue}\n>= {t.accept_queue:g} * {queue_limit}\nand {queue} > 0",
-            None,
-        ),
-        "orphan_pressure": (
-            f"{orphans} >= {t.orphans_warning:g}",
-            f"{orphans} >= {t.orphans_critical:g}",
-        ),
-        "tcp_memory_pressure": (
-            f"{memory}{of(memory_limit, level='pressure')} >= {t.memory_warning:g}",
-            f"{memory}{of(memory_limit, level='high')} >= {t.memory_critical:g}",
-        ),
-        "conntrack_pressure": (
-            f"{conntrack} >= {t.conntrack_warning:g}",
-            f"{conntrack} >= {t.conntrack_critical:g}",
-        ),
-    }
-
-
-def _share(used: str, limit: str) -> str:
-    """Return a ratio that is not there where the limit is 0."""
-    return f"{used}\n/ ({limit} > 0)"
 
 
 def _own(silence: float, selector: Selector) -> Iterator[_Alert]:
@@ -252,31 +174,6 @@ def parse_runbooks(text: str | None) -> str:
     if not text.isprintable() or not _URL.fullmatch(text):
         raise ValueError(f"--runbooks: {text!r} is no URL such as https://wiki.example/runbooks/")
     return text.rstrip("/") + "/"
-
-
-def render_config(config: Config, selector: Selector = SOCKMON, runbooks: str = RUNBOOKS) -> str:
-    """Return the file of the alerting rules as YAML text."""
-    limits: Any = limits_of(config.detect)
-    silence = STALE_AFTER_INTERVALS * config.poll.interval
-    thresholds = Thresholds(
-        close_wait_sockets=limits["close_wait_leak"].warning_sockets,
-        time_wait_warning=limits["time_wait_pressure"].warning_ratio,
-        time_wait_critical=limits["time_wait_pressure"].critical_ratio,
-        ports_warning=limits["ephemeral_port_pressure"].warning_ratio,
-        ports_critical=limits["ephemeral_port_pressure"].critical_ratio,
-        ports_exhaustion=limits["ephemeral_port_pressure"].critical_exhaustion,
-        ports_forecast=limits["ephemeral_port_pressure"].forecast_ratio,
-        accept_queue=limits["accept_queue"].warning_ratio,
-        orphans_warning=limits["orphan_pressure"].warning_ratio,
-        orphans_critical=limits["orphan_pressure"].critical_ratio,
-        memory_warning=limits["tcp_memory_pressure"].warning_pressure_ratio,
-        memory_critical=limits["tcp_memory_pressure"].critical_high_ratio,
-        conntrack_warning=limits["conntrack_pressure"].warning_ratio,
-        conntrack_critical=limits["conntrack_pressure"].critical_ratio,
-        silence=max(silence, 75.0),
-    )
-    enabled = {name: found for name, found in limits.items() if found.enabled}
-    return render(enabled, thresholds, selector, runbooks)
 
 
 def render_recording(selector: Selector = SOCKMON) -> str:

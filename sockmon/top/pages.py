@@ -41,7 +41,13 @@ _NOTES = (
     "for 2m+: the finding is older than this view.",
     "owner -: the kernel alone holds it (TIME_WAIT), or the process is hidden from this user.",
 )
-_INKS: dict[str, TextStyle] = {"summary": "bold", "advice": "plain", "fact": "plain"}
+_INKS: dict[str, TextStyle] = {
+    "summary": "bold",
+    "purpose": "bold",
+    "advice": "plain",
+    "command": "key",
+    "fact": "plain",
+}
 
 
 def finding_page(
@@ -79,12 +85,11 @@ def _told(finding: Finding, since: str, width: int) -> Iterator[Line]:
     for sentence in told:
         if sentence.kind == "heading":
             yield fitted([Span(f" {sentence.text}", finding.severity), Span(f", {since}")], width)
-    for kind in ("summary", "advice", "fact"):
-        for sentence in told:
-            if sentence.kind == kind:
-                for row in _rows(sentence.text, sentence.lead, width):
-                    yield fitted([Span(row, _INKS[kind])], width)
-        yield ()
+    for sentence in told:
+        if sentence.kind != "heading":
+            for row in _rows(sentence.text, sentence.lead, width):
+                yield fitted([Span(row, _INKS[sentence.kind])], width)
+    yield ()
     for row in _rows(runbook_url(alert_name(finding.detector)), " ", width):
         yield fitted([Span(row, "key")], width)
 

@@ -13,7 +13,7 @@ import pytest
 
 from sockmon import __version__
 from sockmon.commands.cli import main
-from sockmon.detect import ALL
+from sockmon.detect.registry import ALL
 from sockmon.kernel.netlink.replay import replay
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.poll.count import KEYS

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sockmon.alert.labels import RUNBOOKS
-from sockmon.detect import ALL
+from sockmon.detect.registry import ALL
 from tests.conftest import REPOSITORY
 from tests.deploy.grafana_boards import BOARDS, found, of_each_board
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from sockmon.alert.labels import labels_of
-from sockmon.detect import ALL
+from sockmon.detect.registry import ALL
 from sockmon.model.finding import Severity
 from tests.deploy.alert_cases import CASES
 from tests.deploy.promtool import PROMETHEUS

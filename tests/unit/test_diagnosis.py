@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from sockmon.detect import Detect, limits_of
+from sockmon.detect.registry import Detect, thresholds_of
 from sockmon.kernel.owners import OwnerFinder
 from sockmon.model.ages import NOTHING_HEARD
 from sockmon.model.listeners import ListenDrops
@@ -12,7 +12,7 @@ from sockmon.model.states import RESTING_STATES, TcpState
 from sockmon.poll.diagnosis import DiagnosisState
 from tests.unit.detect.builders import NOW, Sock, sight
 
-LIMITS = limits_of(Detect())
+LIMITS = thresholds_of(Detect())
 DEAD = [*Sock(timer=1, retransmits=5, send_queue=700, inode=0).times(5)]
 STALLED = [*Sock(state=TcpState.SYN_SENT, timer=1, retransmits=3, inode=0).times(5)]
 

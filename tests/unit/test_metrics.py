@@ -14,7 +14,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from sockmon.detect import ALL
+from sockmon.detect.registry import ALL
 from sockmon.export.metrics import Build, Reload, families
 from sockmon.kernel.netlink.replay import replay
 from sockmon.model.ages import AGE_BOUNDS

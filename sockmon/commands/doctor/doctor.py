@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum
@@ -10,6 +9,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import IO, Any
 
+from sockmon.alert.labels import alert_name, runbook_url
 from sockmon.client.local_daemon import Says, Watch, joined, nobody
 from sockmon.commands.colour import Paint, Style, plain
 from sockmon.commands.doctor.summary import vital_signs
@@ -31,9 +31,6 @@ from sockmon.settings import Config
 BETWEEN_POLLS_SECONDS = 1.0
 
 _WIDTH = 92
-#: A command of an advice, which is copied whole or not at all; and what holds it together.
-_COMMAND = re.compile(r"(?<=: )(?:nsenter|ss|nstat|sysctl|conntrack) .*?(?=\. [A-Z]|[;,] | \(|$)")
-_GLUE = "\x00"
 #: So many namespaces are named in the verdict.
 _NAMES_SHOWN = 3
 
@@ -241,14 +238,14 @@ def _write_finding(finding: Finding, whose: str, out: IO[str], paint: Paint) -> 
     for sentence in sentences(finding):
         if sentence.kind == "heading":
             out.write(paint(sentence.text, finding.severity) + "\n" + whose)
-        elif sentence.kind == "fact":  # a line each, for grep
+        elif sentence.kind in ("command", "fact", "purpose"):  # whole: to copy, or for grep
             out.write(f"{sentence.lead}{sentence.text}\n")
         else:
-            whole = _COMMAND.sub(lambda its: its[0].replace(" ", _GLUE), sentence.text)
             lines = wrap(
-                whole, _WIDTH, initial_indent=sentence.lead,
+                sentence.text, _WIDTH, initial_indent=sentence.lead,
                 subsequent_indent=" " * len(sentence.lead),
                 break_long_words=False, break_on_hyphens=False,
             )  # fmt: skip
-            for line in (row.replace(_GLUE, " ") for row in lines):
+            for line in lines:
                 out.write((paint(line, "bold") if sentence.kind == "summary" else line) + "\n")
+    out.write(f"    runbook: {runbook_url(alert_name(finding.detector))}\n")

@@ -6,7 +6,7 @@ import pytest
 
 from sockmon.alert.labels import IDENTITY
 from sockmon.alert.lifecycle import FixedWaits
-from sockmon.detect import ALL
+from sockmon.detect.registry import ALL
 from sockmon.durations import parse_duration
 from sockmon.rules.alerting import Thresholds, render
 from sockmon.rules.annotations import DETECTED

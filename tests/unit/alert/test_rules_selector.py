@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sockmon.alert.lifecycle import FixedWaits
-from sockmon.detect import ALL
+from sockmon.detect.registry import ALL
 from sockmon.rules import alerting, recording
 from sockmon.rules.selector import SOCKMON, Selector
 from tests.deploy.promtool import rules_of, run

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sockmon.detect import ALL
 from sockmon.detect.detector import Detector, DetectorThresholds
+from sockmon.detect.registry import ALL
 from sockmon.model.ages import NOBODY, NOTHING_HEARD, Aged
 from sockmon.model.detector_input import DetectorInput, PreviousFinding, Rates
 from sockmon.model.direction import Listened, directions

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sockmon.commands.doctor.doctor import Diagnosed, write_text
-from sockmon.detect import ALL, diagnose
+from sockmon.detect.registry import ALL, diagnose
 from sockmon.model.finding import Finding
 from sockmon.model.limits import PortRange, Sockstat
 from sockmon.model.moment import Moment

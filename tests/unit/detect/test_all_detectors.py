@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from sockmon.detect import ALL, OF_PART, Detect, diagnose, limits_of
 from sockmon.detect.detector import Detector, DetectorThresholds
+from sockmon.detect.registry import ALL, OF_PART, Detect, diagnose, thresholds_of
 from sockmon.model.ages import NOBODY, NOTHING_HEARD, LastHeard
 from sockmon.model.detector_input import DetectorInput, PreviousFinding, Rates
 from sockmon.model.direction import Directions, Listened, directions
@@ -171,7 +171,7 @@ def test_none_raises_and_every_finding_can_be_told(sight: DetectorInput) -> None
 
 @given(sights())
 def test_with_the_defaults_too(sight: DetectorInput) -> None:
-    for finding in diagnose(sight, limits_of(Detect())):
+    for finding in diagnose(sight, thresholds_of(Detect())):
         is_well_formed(finding)
 
 
@@ -294,8 +294,8 @@ def test_an_unknown_key_is_a_mistake(detector: Detector) -> None:
 
 
 def test_the_configuration_has_a_table_for_each() -> None:
-    limits = limits_of(Detect())
+    limits = thresholds_of(Detect())
     assert list(limits) == [detector.name for detector in ALL]
     assert all(type(limits[detector.name]) is detector.limits for detector in ALL)
     told: Any = TypeAdapter(Detect).validate_json('{"dead_peer": {"for": "1m"}}')
-    assert limits_of(told)["dead_peer"].for_ == 60.0
+    assert thresholds_of(told)["dead_peer"].for_ == 60.0

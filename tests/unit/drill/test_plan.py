@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sockmon.detect import ALL
+from sockmon.detect.registry import ALL
 from sockmon.drill import NAMES
 from sockmon.drill.plan import Plan, PlanError, announcement, make_plan, must_alert
 from sockmon.drill.private_daemon import without_receivers

@@ -1,0 +1,81 @@
+"""All detectors. A new one is a file, and its line in ALL."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import field, make_dataclass
+from typing import Any
+
+from sockmon.detect import (
+    accept_queue,
+    close_wait_leak,
+    closing_stalled,
+    connect_stalled,
+    conntrack_pressure,
+    dead_peer,
+    ephemeral_port_pressure,
+    fin_wait2_stuck,
+    orphan_pressure,
+    syn_backlog,
+    tcp_memory_pressure,
+    time_wait_pressure,
+)
+from sockmon.detect.detector import Detector, DetectorThresholds
+from sockmon.model.detector_input import DetectorInput
+from sockmon.model.finding import Finding
+from sockmon.model.limits import KernelLimits
+
+ALL: tuple[Detector, ...] = (
+    close_wait_leak.DETECTOR,
+    time_wait_pressure.DETECTOR,
+    ephemeral_port_pressure.DETECTOR,
+    fin_wait2_stuck.DETECTOR,
+    connect_stalled.DETECTOR,
+    syn_backlog.DETECTOR,
+    accept_queue.DETECTOR,
+    closing_stalled.DETECTOR,
+    dead_peer.DETECTOR,
+    orphan_pressure.DETECTOR,
+    tcp_memory_pressure.DETECTOR,
+    conntrack_pressure.DETECTOR,
+)
+
+#: Those that can judge part of a table, without the sockets at rest.
+OF_PART = tuple(detector for detector in ALL if not detector.needs_whole_table)
+
+BY_NAME: Mapping[str, Detector] = {detector.name: detector for detector in ALL}
+
+#: The configuration's `detect`: one table of thresholds per detector, by its name.
+Detect = make_dataclass(
+    "Detect",
+    [(d.name, d.thresholds, field(default_factory=d.thresholds)) for d in ALL],
+    frozen=True,
+    slots=True,
+    namespace={"__pydantic_config__": {"extra": "forbid", "strict": True}},
+)
+
+
+def thresholds_of(detect: Any) -> Mapping[str, DetectorThresholds]:
+    """Return each detector's thresholds by its name, from the configuration's `detect`."""
+    return {detector.name: getattr(detect, detector.name) for detector in ALL}
+
+
+def unavailable(limits: KernelLimits) -> frozenset[str]:
+    """Name the detectors that could not judge, because a file that every kernel has was missing."""
+    return frozenset(
+        detector.name
+        for detector in ALL
+        if any(getattr(limits, need) is None for need in detector.needs)
+    )
+
+
+def diagnose(
+    data: DetectorInput,
+    thresholds: Mapping[str, DetectorThresholds],
+    detectors: Iterable[Detector] = ALL,
+) -> tuple[Finding, ...]:
+    """Run each of the detectors that is enabled."""
+    return tuple(
+        finding
+        for detector in detectors
+        if thresholds[detector.name].enabled
+        for finding in detector.find(data, thresholds[detector.name])
+    )
