@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sockmon.model.direction import Direction
 from sockmon.model.owner import Group, Owner
 
@@ -93,7 +96,8 @@ class Finding:
     owner: who holds the sockets, where that is known. deadline: when something fails.
     cause: the finding that causes this one. entry: what runs a command inside the finding's
     namespace when put before it; empty in the daemon's own.
-    group, inodes: whose processes are worth finding out, and by which sockets; not shown.
+    group, inodes: whose processes are worth finding out, and by which sockets; others: the same of
+    other groups that it names. rows: of the poll's table, while that is judged. None are shown.
     """
 
     detector: str
@@ -112,6 +116,8 @@ class Finding:
     entry: str = ""
     group: Group | None = field(default=None, compare=False, repr=False)
     inodes: tuple[int, ...] = field(default=(), compare=False, repr=False)
+    others: tuple[tuple[Group, tuple[int, ...]], ...] = field(default=(), compare=False, repr=False)
+    rows: NDArray[np.intp] | None = field(default=None, compare=False, repr=False)
 
     @property
     def key(self) -> FindingKey:
