@@ -6,6 +6,8 @@ from math import inf
 from typing import Any
 
 from sockmon.kernel.netlink.source import KernelSource
+from sockmon.kernel.netns.access import Look
+from sockmon.kernel.netns.tracker import NamespaceTracker
 from sockmon.model.moment import Moment
 from sockmon.model.names import HOST
 from sockmon.model.observation import Observation
@@ -28,8 +30,10 @@ def _nobody(lane: Lane) -> float:  # noqa: ARG001 - the signature is longest_wai
 class Poller:
     """Polls one kernel, again and again: its own namespace and, if wanted, all others."""
 
-    def __init__(self, source: KernelSource, config: Config) -> None:
+    def __init__(self, source: KernelSource, config: Config, look: Look | None = None) -> None:
+        """look: see NamespaceTracker."""
         self.config = config
+        self._look = look
         self._source = source
         self._account = Account()
         self._host = Host(source, self._account)
@@ -82,9 +86,8 @@ class Poller:
         if not wanted:
             return None
         if self._rounds is None:
-            self._rounds = Rounds(
-                self._source, self._remembered, self._account, config.poll.netns_helper_socket
-            )
+            tracker = NamespaceTracker(self._source, config.poll.netns_helper_socket, self._look)
+            self._rounds = Rounds(self._source, tracker, self._remembered, self._account)
             self._remembered = {}
         return self._rounds.poll(begun, config, cpu)
 

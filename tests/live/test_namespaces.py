@@ -101,16 +101,16 @@ def test_a_namespace_that_cannot_be_entered_hides_no_other() -> None:
         for netns in inside:
             stack.enter_context(states.listen(netns))
 
-        source = seeing_pids(*pids)
+        see = seeing_pids(*pids)
         broken = Path(f"/proc/{pids[1]}/ns/uts")  # setns() refuses what is no network namespace
 
-        def look_around() -> Mapping[str, Place]:
-            places = dict(source.look_around())
+        def look() -> Mapping[str, Place]:
+            places = dict(see())
             key = f"net:{inode_of(inside[1])}"
             bad = replace(places[key], path=broken, inode=broken.stat().st_ino)
             return places | {key: bad}
 
-        with polling(replace(source, look_around=look_around)) as monitor:
+        with polling(look) as monitor:
             observation = monitor.poll(now)
         assert {n.name for n in observation.namespaces} == {
             "host", name_of(inside[0]), name_of(inside[2])
