@@ -18,7 +18,7 @@ EVERYWHERE = Config(poll=Poll(namespaces="all"))
 
 
 @contextmanager
-def polling(look: Look, config: Config = EVERYWHERE) -> Iterator[Poller]:
+def polling(look: Look | None = None, config: Config = EVERYWHERE) -> Iterator[Poller]:
     """A poller of the test's own namespace, and of all others that `look` finds."""
     poller = Poller(KernelSource.live(), config, look)
     try:

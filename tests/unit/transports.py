@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sockmon.kernel.netlink.replay import ReplayTransport
-from sockmon.kernel.interfaces import Transport
-from sockmon.kernel.netlink.source import KernelSource
 from sockmon.kernel.family import Family
+from sockmon.kernel.interfaces import Transport
+from sockmon.kernel.netlink.replay import ReplayTransport
+from sockmon.kernel.netlink.source import KernelSource
 from sockmon.kernel.netlink.uapi import Protocol
 from tests import forge
 from tests.forge import Message
