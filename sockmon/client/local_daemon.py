@@ -34,19 +34,20 @@ class Watch:
 
 def ask(address: ListenAddress) -> Watch | None:
     """Ask the daemon that listens at this address, if that is on loopback; None: no word of it."""
-    from sockmon.client.http import Asking  # noqa: PLC0415 - HTTP, for those who ask
+    from sockmon.client.api import DaemonApi  # noqa: PLC0415 - loads HTTP only when it asks
 
     host = _loopback(address.host)
     if host is None:
         return None
-    asking = Asking(f"http://{ListenAddress(host, address.port)}", _TIMEOUT_SECONDS)
+    url = f"http://{ListenAddress(host, address.port)}"
+    api = DaemonApi(url, _TIMEOUT_SECONDS, send_password=False)
     try:
-        document, received = asking.get("/api/v1/observation")
-        return _watch(asking.url, read(document, received), received)
+        document, received = api.get("/api/v1/observation")
+        return _watch(api.url, read(document, received), received)
     except (FetchError, InvalidResponseError):
         return None
     finally:
-        asking.close()
+        api.close()
 
 
 def nobody(address: ListenAddress) -> Watch | None:  # noqa: ARG001 - the signature is ask's

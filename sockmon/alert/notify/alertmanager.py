@@ -17,7 +17,7 @@ from typing import Any
 
 from sockmon.alert.labels import annotations_elsewhere
 from sockmon.alert.lifecycle import Alert, AlertKey
-from sockmon.alert.notify.http import host_of, identity_of, post
+from sockmon.alert.notify.post import host_of, identity_of, post
 from sockmon.alert.notify.receiver import AlertSnapshot, Batch, Sent, Told, renewals
 from sockmon.alert.settings import AlertmanagerSettings
 

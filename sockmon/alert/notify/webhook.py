@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from sockmon.alert.labels import annotations_elsewhere
 from sockmon.alert.lifecycle import Alert
 from sockmon.alert.notify.alertmanager import timestamp
-from sockmon.alert.notify.http import host_of, identity_of, post
+from sockmon.alert.notify.post import host_of, identity_of, post
 from sockmon.alert.notify.receiver import AlertSnapshot, Batch, Told, having_told, news
 from sockmon.alert.settings import WebhookSettings
 

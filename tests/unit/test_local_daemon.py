@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,6 +113,20 @@ class TestAsk:
         assert ask(ListenAddress("192.0.2.1", server.server_port)) is None
         assert ask(ListenAddress("2001:db8::1", server.server_port)) is None
         assert server.asked == []
+
+    def test_it_is_sent_no_password_that_is_meant_for_another(
+        self, server: Answering, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """Any user may listen on the port while no daemon runs."""
+        netrc = tmp_path / ".netrc"
+        netrc.write_text(
+            "machine 127.0.0.1 login root-db password s3cret\ndefault login x password y\n"
+        )
+        netrc.chmod(0o600)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        tell(server)
+        assert ask(ListenAddress("127.0.0.1", server.server_port)) is not None
+        assert [authorization for _, authorization in server.asked] == [None]
 
     def test_a_proxy_is_not_asked(self, server: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
         tell(server)

@@ -282,7 +282,7 @@ def test_dead_slow_and_hostile_receivers_delay_nobody(
     for number, says in enumerate(
         [
             "cannot connect: Connection refused",
-            "no whole answer within 1 s",
+            "no complete answer within 1 s",
             "answered 500 Internal Server Error",
             "redirects (307) to http://127.0.0.1:",
         ]
