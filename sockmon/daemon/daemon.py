@@ -53,8 +53,8 @@ _TROUBLES_LOGGED = 20
 OpenSource = Callable[[Callable[[], bool]], KernelSource]
 
 
-def load_settings(path: Path | None, listen_address: ListenAddress | None) -> Config:
-    """Read the configuration; the command line's word counts more. Raises ConfigError.
+def load_settings(path: Path | None, listen_addresses: tuple[ListenAddress, ...] = ()) -> Config:
+    """Read the configuration; addresses of the command line replace its own. Raises ConfigError.
 
     Alerts name the host as `instance`, unless alerting.labels does: to an Alertmanager the same
     labels from two hosts are one alert.
@@ -63,8 +63,8 @@ def load_settings(path: Path | None, listen_address: ListenAddress | None) -> Co
     node = os.environ.get("NODE_NAME") or platform.node()  # Kubernetes has names of its own
     labels = {"instance": node, **settings.alerting.labels}
     settings = replace(settings, alerting=replace(settings.alerting, labels=labels))
-    if listen_address is not None:
-        settings = replace(settings, web=replace(settings.web, listen_address=listen_address))
+    if listen_addresses:
+        settings = replace(settings, web=replace(settings.web, listen_address=listen_addresses))
     return settings
 
 
@@ -130,18 +130,17 @@ class Daemon:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; raises ListenError."""
-        listener = server.listen(self._settings.web.listen_address)
         try:
-            asyncio.run(self._main(listener))
+            with server.listening(self._settings.web.listen_address) as listeners:
+                asyncio.run(self._main(listeners))
         finally:
-            listener.close()
             self._alerter.close()
             self._historian.close()
             self._monitor.close()
             if self._claim:
                 self._claim.release()
 
-    async def _main(self, listener: socket.socket) -> None:
+    async def _main(self, listeners: list[socket.socket]) -> None:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -150,17 +149,19 @@ class Daemon:
         web = server.WebServer(create_app(self._board, self._policy), self._policy)
         with ThreadPoolExecutor(1, "poll") as polling:
             tasks = [
-                asyncio.create_task(web.run_on(listener)),
+                asyncio.create_task(web.run_on(listeners)),
                 asyncio.create_task(self._poll_for_ever(polling)),
             ]
             watchdog_seconds = systemd.watchdog_seconds()
             if watchdog_seconds is not None:
                 tasks.append(asyncio.create_task(self._watchdog(watchdog_seconds)))
             stopped = asyncio.create_task(stop.wait())
-            host, port = listener.getsockname()[:2]
-            policy, exposed = self._policy(), not ipaddress.ip_address(host).is_loopback
+            policy = self._policy()
+            addresses = [ListenAddress(*listener.getsockname()[:2]) for listener in listeners]
+            exposed = not all(ipaddress.ip_address(at.host).is_loopback for at in addresses)
             scheme = "https" if policy.tls else "http"
-            log.info("serving %s://%s/", scheme, ListenAddress(host, port))
+            for address in addresses:
+                log.info("serving %s://%s/", scheme, address)
             _warn_of(policy, exposed=exposed)
             if self._web_config is not None:
                 following = self._follow(self._web_config, exposed=exposed)

@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 from asyncio.sslproto import SSLProtocol
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +50,19 @@ class ListenError(Exception):
     """The address cannot be listened on; the text says why and what to do."""
 
 
+class PortInUseError(ListenError):
+    """Another process listens there, and may have ended by the next attempt."""
+
+
+@contextlib.contextmanager
+def listening(addresses: Iterable[ListenAddress]) -> Iterator[list[socket.socket]]:
+    """Open a listening socket for each address, until the context is left; raises ListenError."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(listen(address)) for address in addresses]
+
+
 def listen(address: ListenAddress) -> socket.socket:
-    """Open the listening socket; raises ListenError."""
+    """Open one listening socket; raises ListenError."""
     host = address.host or "::"
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -66,9 +77,11 @@ def listen(address: ListenAddress) -> socket.socket:
         if not address.host and number == errno.EAFNOSUPPORT:  # a kernel without IPv6
             return listen(ListenAddress("0.0.0.0", address.port))  # noqa: S104 - asked for: all
         reason = os.strerror(number) if number else str(error)
-        raise ListenError(f"cannot listen on {address}: {reason}{_advice(number)}") from error
-    # Inherited by what is accepted: nothing waits for an acknowledgement that the client delays
-    # (asyncio sees to it for its own sockets alone), and the kernel ends what has vanished.
+        kind = PortInUseError if number == errno.EADDRINUSE else ListenError
+        raise kind(f"cannot listen on {address}: {reason}{_advice(number)}") from error
+    # Accepted connections inherit both options: no answer waits for an acknowledgement that the
+    # client delays (asyncio sets TCP_NODELAY only on sockets that it has made itself), and the
+    # kernel ends a connection whose client has vanished.
     patience = int(BOUNDS.response_seconds * 1000)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
@@ -77,7 +90,7 @@ def listen(address: ListenAddress) -> socket.socket:
 
 def _advice(number: int | None) -> str:
     if number == errno.EADDRINUSE:
-        return "; something else listens there: choose another with --web.listen-address"
+        return "; another process listens there: choose another with --web.listen-address"
     if number == errno.EADDRNOTAVAIL:
         return "; no interface of this host has that address"
     if number == errno.EACCES:
@@ -225,11 +238,11 @@ class WebServer(uvicorn.Server):
         """Leave them alone."""
         yield
 
-    async def run_on(self, listener: socket.socket) -> None:
+    async def run_on(self, listeners: list[socket.socket]) -> None:
         """Serve until stop() is called."""
         sweeper = asyncio.create_task(self._sweep())
         try:
-            await self.serve(sockets=[listener])
+            await self.serve(sockets=listeners)
         finally:
             sweeper.cancel()
 

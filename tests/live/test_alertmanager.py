@@ -125,7 +125,7 @@ def test_a_webhook_of_ours_is_told_as_by_alertmanager(alertmanager: Told) -> Non
         sockmon.poll(finding())
         theirs = eventually(lambda: alertmanager.told.bodies)[0]
     (alert,) = sockmon.alerter.alerts
-    ours = json.loads(message(alert, "hook"))
+    ours = json.loads(message((alert,), "hook"))
     assert theirs.keys() == ours.keys()
     assert theirs["version"] == ours["version"]
     (their_alert,), (our_alert,) = theirs["alerts"], ours["alerts"]
@@ -202,7 +202,7 @@ def test_one_that_is_dead_at_first_hears_when_it_is_back(
             alertmanager.run()
             (alert,) = eventually(alertmanager.alerts, within=20)
             assert alert["labels"]["port"] == "80"
-            again = f"alertmanager-0 ({urlsplit(URL).netloc}) is told again"
+            again = f"notifying alertmanager-0 ({urlsplit(URL).netloc}) works again"
             eventually(lambda: again in caplog.messages)
         finally:
             alertmanager.kill()

@@ -30,7 +30,9 @@ from tests.unit.polls import at, everything, poll, saw
 
 BOOT = "f2ab0d41-4d0d-4b3b-9a4c-3a4dd4b1a8a5"
 WARNING = "WARNING: history cannot be restored and begins anew: {}"
-CHANGE = AlertChange(1e9, "firing", 1e9, {"alertname": "SockmonAcceptQueue"}, "x\ny\udcff")
+CHANGE = AlertChange(
+    1e9, "firing", 1e9, {"alertname": "SockmonAcceptQueue"}, "x\ny\udcff", "warning"
+)
 
 
 @pytest.fixture

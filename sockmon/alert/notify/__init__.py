@@ -1,4 +1,4 @@
-"""Telling people: one file per receiver, and one thread each, so that none waits for another."""
+"""Notifications: one file per receiver, and one thread each, so that none waits for another."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from sockmon.alert.settings import Alerting
 
 
 def receivers(settings: Alerting) -> Iterator[Receiver]:
-    """Make the receivers that are configured, and the log, which always is."""
+    """Make the log, which is always there, and the configured receivers."""
     yield Log()
     for number, url in enumerate(settings.alertmanager.urls):
         yield Alertmanager(f"alertmanager-{number}", url, settings.alertmanager)

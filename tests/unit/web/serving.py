@@ -89,7 +89,7 @@ def serving(
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
 
     async def serve() -> None:
-        served = asyncio.create_task(web.run_on(listener))
+        served = asyncio.create_task(web.run_on([listener]))
         await stop.wait()
         await web.stop()
         await served
