@@ -19,6 +19,7 @@ from sockmon.alert.settings import Alerting, AlertmanagerSettings, Authorization
 from sockmon.clock import now
 from sockmon.model.finding import Finding
 from sockmon.state.file import StateFile, boot_id
+from sockmon.state.store import StateStore
 from tests.lab import NetNs, eventually
 from tests.servers import ALERTMANAGER_PORT, Alertmanager, hook_in
 from tests.unit.alert.hooks import Hook, hook
@@ -85,14 +86,15 @@ def running(
         AlertmanagerSettings(urls=urls, timeout=1.0, resend_delay=resend_delay),
         labels={"team": "web"},
     )
-    file = None if state is None else StateFile(state, boot_id())
+    store = StateStore(StateFile(state, boot_id()) if state else None, now().monotonic)
     waits = {DETECTOR: FixedWaits(0.0, 0.0)}
     # Its threads are born in the namespace, and stay there.
-    alerter = netns.call(AlertManager, settings, waits, file, now())
+    alerter = netns.call(AlertManager, settings, waits, store)
     try:
         yield Running(netns, alerter)
     finally:
         alerter.close()
+        store.close(5)
 
 
 def test_it_hears_of_the_beginning_and_the_end(alertmanager: Told) -> None:
@@ -274,7 +276,7 @@ def test_it_is_told_who_is_speaking(netns: NetNs, tmp_path: Path) -> None:
     listener.listen()
     waits = {DETECTOR: FixedWaits(0.0, 0.0)}
     with listener, hook(listener) as server:
-        alerter = netns.call(AlertManager, settings, waits, None, now())
+        alerter = netns.call(AlertManager, settings, waits, StateStore(None, 0.0))
         try:
             alerter.observe([finding()], now(), 5.0)
             (asked,) = eventually(lambda: server.asked)

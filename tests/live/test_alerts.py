@@ -42,7 +42,8 @@ def states(daemon: RunningDaemon) -> list[str]:
 def told_on_disk(config: Path) -> list[str]:
     """The states of the alerts that the state file says the log was told of."""
     state = json.loads((config.parent / "state").read_bytes().partition(b"\n")[2])
-    return [alert["state"] for sent in state["reported"].values() for alert in sent]
+    reported = state["sections"]["alerts"]["reported"]
+    return [alert["state"] for sent in reported.values() for alert in sent]
 
 
 def counted(daemon: RunningDaemon) -> dict[str, float]:

@@ -15,6 +15,7 @@ from sockmon.alert.settings import Alerting, WebhookSettings
 from sockmon.clock import now
 from sockmon.model.finding import Finding
 from sockmon.state.file import StateFile, boot_id
+from sockmon.state.store import StateStore
 from tests.lab import SERVER, Link, NetNs, eventually
 from tests.unit.alert.hooks import Hook, hook
 from tests.unit.alert.making import DETECTOR, finding
@@ -37,14 +38,15 @@ def hook_at(netns: NetNs, family: socket.AddressFamily, address: str) -> Iterato
 @contextmanager
 def alerter_in(netns: NetNs, *urls: str, state: Path | None = None) -> Iterator[AlertManager]:
     settings = Alerting(webhook=WebhookSettings(urls=urls, timeout=1.0))
-    file = StateFile(state, boot_id()) if state else None
+    store = StateStore(StateFile(state, boot_id()) if state else None, now().monotonic)
     waits = {DETECTOR: FixedWaits(0.0, 0.0)}
     # Its threads are born in the namespace, and stay there.
-    alerter = netns.call(AlertManager, settings, waits, file, now())
+    alerter = netns.call(AlertManager, settings, waits, store)
     try:
         yield alerter
     finally:
         alerter.close()
+        store.close(5)
 
 
 def poll(alerter: AlertManager, *findings: Finding) -> None:
