@@ -3,19 +3,20 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sockmon.kernel.netlink.source import KernelSource
-from sockmon.kernel.netns.access import Look
-from sockmon.kernel.netns.tracker import NamespaceTracker
 from sockmon.model.moment import Moment
 from sockmon.model.names import HOST
 from sockmon.model.observation import Observation
 from sockmon.model.poll_statistics import PollStatistics
 from sockmon.poll.cpu_budget import CpuBudget, Priority
-from sockmon.poll.other_namespaces import OtherNamespacesPoller, Others
 from sockmon.poll.own_namespace import OwnNamespacePoller
 from sockmon.settings import Config
+
+if TYPE_CHECKING:
+    from sockmon.kernel.netns.access import Look
+    from sockmon.poll.other_namespaces import OtherNamespacesPoller, Others
 
 
 def uncounted() -> float:
@@ -30,7 +31,7 @@ def _none_waiting(priority: Priority) -> float:  # noqa: ARG001 - the signature 
 class Poller:
     """Polls one kernel: the daemon's own namespace and, if configured, all others."""
 
-    def __init__(self, source: KernelSource, config: Config, look: Look | None = None) -> None:
+    def __init__(self, source: KernelSource, config: Config, look: "Look | None" = None) -> None:
         """look: see NamespaceTracker."""
         self.config = config
         self._source = source
@@ -78,7 +79,7 @@ class Poller:
 
     def _poll_others(
         self, begun: Moment, config: Config, cpu: Callable[[], float]
-    ) -> Others | None:
+    ) -> "Others | None":
         """Poll the other namespaces, as far as they are configured and the budget allows."""
         wanted, helper = config.poll.namespaces == "all", config.poll.netns_helper_socket
         others = self._others
@@ -89,6 +90,10 @@ class Poller:
         if not wanted:
             return None
         if self._others is None:
+            # Loaded only where they are polled: 0.5 MB.
+            from sockmon.kernel.netns.tracker import NamespaceTracker  # noqa: PLC0415
+            from sockmon.poll.other_namespaces import OtherNamespacesPoller  # noqa: PLC0415
+
             tracker = NamespaceTracker(self._source, helper, self._look)
             self._others = OtherNamespacesPoller(
                 self._source, tracker, self._remembered, self._budget
