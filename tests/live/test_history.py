@@ -161,7 +161,7 @@ def test_what_is_asked_wrongly_is_told(netns: NetNs) -> None:
             ("groups=-1", 400, "groups: expected a number from 0 to 16"),
             ("groups=%D9%A3", 400, "groups: expected a number from 0 to 16"),
             ("rnage=day", 400, "unknown parameter: expected netns, range or groups"),
-            ("netns=%1b[31m", 404, "netns: there is none of this name"),
+            ("netns=%1b[31m", 404, "netns: there is no network namespace of this name"),
         ):
             answer = daemon.get(f"/api/v1/history?{query}")
             assert (answer.status, json.loads(answer.body)) == (status, {"error": error})
