@@ -197,7 +197,7 @@ test('a column is turned round when it is clicked again', () => {
 test('the filter takes directions, ports and states', () => {
   const ports = (text: string) =>
     arranged(GROUPS, text, { column: 'port', descending: false }).map(({ port }) => port)
-  assert.deepEqual(ports('listener 80'), [80, 8080])
+  assert.deepEqual(ports('inbound 80'), [80, 8080])
   assert.deepEqual(ports('CLOSE-WAIT'), [80])
   assert.deepEqual(ports('time'), [443])
   assert.deepEqual(ports('nobody'), [])

@@ -12,12 +12,14 @@
       "min": null,               the same series; null where every row is of one poll
       "groups": [{"direction": "inbound", "port": 80, "max": {"sockets": [...], ...}, "min": null}],
       "alert_changes": [{"at": 1700000000.0, "state": "firing", "firing_since": 1700000000.0,
-                         "labels": {...}, "summary": "..."}]
+                         "labels": {...}, "summary": "...", "previous_severity": null}]
     }
 
 Each series is as long as `times`; history/sample.py names them. null in a series: not known, since
 it could not be read, or nobody polled, or the port was not watched yet; of the forecast, no end in
-sight. Groups come largest first, changes oldest first; `state` is `firing` or `resolved`.
+sight. Groups come largest first, changes oldest first; `state` is `firing` or `resolved`. Where
+`previous_severity` is not null the alert was firing with that severity until then: this is one
+event, and the end of the previous severity is not listed.
 """
 
 import math
@@ -68,6 +70,7 @@ def history(past: HistorySnapshot, netns: str, span: Range, groups: int) -> Json
                 "firing_since": change.firing_since,
                 "labels": dict(change.labels),
                 "summary": change.summary,
+                "previous_severity": change.previous_severity,
             }
             for change in past.alert_changes
         ],

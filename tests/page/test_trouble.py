@@ -115,7 +115,7 @@ def test_the_plot_draws_what_happens(site: Site, page: Page) -> None:
     expect(page.get_by_role("heading", name="States over the last day")).to_be_visible()
     page.get_by_role("button", name="log").click()
     page.wait_for_function("() => document.querySelector('.plot canvas')")
-    page.locator(".plot[direction=img]").focus()
+    page.locator(".plot[role=img]").focus()
 
     def pointed() -> str:
         page.keyboard.press("ArrowLeft")  # again, if new data has come in between
@@ -135,7 +135,7 @@ def test_the_table_sorts_and_filters(site: Site, page: Page) -> None:
         header.get_by_role("button").press("Enter")
         expect(header).to_have_attribute("aria-sort", "ascending")
         box = page.get_by_role("searchbox")
-        box.fill(f"{many.port} listener")
+        box.fill(f"{many.port} inbound")
         expect(page.locator("tbody tr")).to_have_count(1)
         expect(first).to_contain_text("inbound")
         box.fill("close-wait")

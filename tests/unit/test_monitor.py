@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from sockmon.export import json as export
-from sockmon.kernel.netlink.uapi import Family, Protocol
+from sockmon.kernel.family import Family
+from sockmon.kernel.netlink.uapi import Protocol
 from sockmon.model.moment import Moment
 from sockmon.model.observation import NamespaceObservation, Observation
 from sockmon.poll.poller import Poller

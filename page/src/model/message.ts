@@ -172,6 +172,8 @@ export interface AlertChange {
   firing_since: number
   labels: Record<string, string>
   summary: string
+  /** It was firing with this severity until then. */
+  previous_severity: string | null
 }
 
 export interface History {

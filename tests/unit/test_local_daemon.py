@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,21 +118,41 @@ class TestAsk:
     @pytest.mark.parametrize("host", ["", "0.0.0.0", "127.0.0.1"])
     def test_a_daemon_is_asked_over_loopback(self, server: Answering, host: str) -> None:
         tell(server)
-        told = ask(ListenAddress(host, server.server_port))
+        told = ask([ListenAddress(host, server.server_port)])
         assert told is not None
         assert (told.url, told.seconds) == (server.url, 900.0)
         assert [found.severity for found in told.findings] == ["critical"]
 
+    def test_of_several_addresses_one_on_loopback_is_asked(self, server: Answering) -> None:
+        tell(server)
+        told = ask([ListenAddress("192.0.2.1", 80), ListenAddress("127.0.0.1", server.server_port)])
+        assert told is not None
+        assert told.url == server.url
+
     def test_elsewhere_nobody_is_asked(self, server: Answering) -> None:
         tell(server)
-        assert ask(ListenAddress("192.0.2.1", server.server_port)) is None
-        assert ask(ListenAddress("2001:db8::1", server.server_port)) is None
+        assert ask([ListenAddress("192.0.2.1", server.server_port)]) is None
+        assert ask([ListenAddress("2001:db8::1", server.server_port)]) is None
         assert server.asked == []
+
+    def test_it_is_sent_no_password_that_is_meant_for_another(
+        self, server: Answering, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """Any user may listen on the port while no daemon runs."""
+        netrc = tmp_path / ".netrc"
+        netrc.write_text(
+            "machine 127.0.0.1 login root-db password s3cret\ndefault login x password y\n"
+        )
+        netrc.chmod(0o600)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        tell(server)
+        assert ask([ListenAddress("127.0.0.1", server.server_port)]) is not None
+        assert [authorization for _, authorization in server.asked] == [None]
 
     def test_a_proxy_is_not_asked(self, server: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
         tell(server)
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-        assert ask(ListenAddress("127.0.0.1", server.server_port)) is not None
+        assert ask([ListenAddress("127.0.0.1", server.server_port)]) is not None
 
     @pytest.mark.parametrize(
         ("status", "body"), [(401, b""), (503, b"{}"), (200, b"<html>"), (200, b"{}")]
@@ -140,15 +161,15 @@ class TestAsk:
         self, server: Answering, status: int, body: bytes
     ) -> None:
         server.status, server.bodies["/api/v1/observation"] = status, body
-        assert ask(ListenAddress("127.0.0.1", server.server_port)) is None
+        assert ask([ListenAddress("127.0.0.1", server.server_port)]) is None
 
     def test_nor_is_one_that_has_not_diagnosed_lately(self, server: Answering) -> None:
         for diagnosed_at in (None, time.time() - 60):
             tell(server, diagnosed_at=diagnosed_at)
-            assert ask(ListenAddress("127.0.0.1", server.server_port)) is None
+            assert ask([ListenAddress("127.0.0.1", server.server_port)]) is None
 
     def test_nor_one_that_is_silent(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             address = ListenAddress("127.0.0.1", listener.getsockname()[1])
-            assert ask(address) is None
-        assert ask(address) is None
+            assert ask([address]) is None
+        assert ask([address]) is None
