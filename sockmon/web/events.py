@@ -1,9 +1,8 @@
 """/api/v1/events: server-sent events, for as long as a page listens.
 
-    event: observation      at the beginning and after each poll; export/page.py says what it holds:
-                            all namespaces in a line each, and the one that `netns` names, whole
-    event: beat             after each of these, and every 5 s: {"age_seconds", "interval_seconds"},
-                            how old the last poll is (null before the first), and how often they are
+    event: observation      at the beginning and after each poll: messages.Observation, in which
+                            `namespace` is the one that the parameter `netns` names
+    event: beat             after each of these, and every 5 s: messages.Beat
 
 An event is rendered once for all who look at the same namespace, and never when nobody does; what
 is told of all namespaces, once for everybody. A client that reads slowly is sent the newest when it
@@ -20,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from sockmon.export import page
+from sockmon.export import messages, page
 from sockmon.web.daemon_status import LatestObservation
 
 #: So many may listen at a time: few enough to leave connections for all others.
@@ -87,20 +86,22 @@ class EventsEndpoint:
         if observation is None:
             return b""
         if observation is not self._rendered_of:
-            told = page.everywhere(observation, board.host, board.build.version)
-            self._everywhere, self._rendered = _json(told), {}
+            everywhere = page.everywhere(observation, board.host, board.build.version)
+            self._everywhere, self._rendered = _json(everywhere), {}
             self._rendered_of = observation
         name = observation.namespaces[0].name if netns is None else netns
         if name not in self._rendered:
-            told = page.inside(observation, board.alerting.alerts, name)
-            data = f"{self._everywhere[:-1]},{_json(told)[1:]}"  # two objects made one
+            inside = page.inside(observation, board.alerting.alerts, name)
+            data = f"{self._everywhere[:-1]},{_json(inside)[1:]}"  # two objects made one
             self._rendered[name] = _event("observation", data)
         return self._rendered[name]
 
     def _beat(self) -> bytes:
-        observation = self._board.observation
-        age = observation and round(self._board.clock() - observation.at.monotonic, 3)
-        beat = {"age_seconds": age, "interval_seconds": self._board.interval}
+        observation, now = self._board.observation, self._board.clock()
+        beat: messages.Beat = {
+            "age_seconds": round(now - observation.at.monotonic, 3) if observation else None,
+            "interval_seconds": self._board.interval,
+        }
         return _event("beat", _json(beat))
 
 

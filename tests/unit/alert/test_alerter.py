@@ -19,7 +19,8 @@ import pytest
 from sockmon.alert.lifecycle import FixedWaits, State
 from sockmon.alert.manager import AlertManager
 from sockmon.alert.notify.sender import LONGEST_PAUSE, Notifications, pause_after
-from sockmon.alert.records import counted, shown
+from sockmon.alert.records import counted
+from sockmon.export import json as render
 from sockmon.alert.settings import Alerting, Authorization, WebhookSettings
 from sockmon.model.finding import Finding, Severity
 from sockmon.state.file import StateFile
@@ -387,7 +388,7 @@ def test_the_page_and_the_metrics(stage: Stage) -> None:
         ("SockmonCloseWaitLeak", "critical", "firing"): 1,
         ("SockmonCloseWaitLeak", "warning", "pending"): 1,
     }
-    first, second = shown(alerter.alerts)
+    first, second = render.alerts(alerter.alerts)
     assert (first["state"], first["since"], first["firing_since"]) == (
         "firing",
         at(0).wall,
@@ -395,7 +396,7 @@ def test_the_page_and_the_metrics(stage: Stage) -> None:
     )
     assert (second["state"], second["labels"]["port"]) == ("pending", "81")
     poll(alerter, 31)
-    (gone,) = shown(alerter.alerts)
+    (gone,) = render.alerts(alerter.alerts)
     assert (gone["state"], gone["resolved_at"]) == ("resolved", at(31).wall)
     assert counted(alerter.alerts) == {}
 
