@@ -17,10 +17,10 @@ from sockmon.model.stale import MENDED_GROUPS_KEPT
 TERMS: Mapping[str, str] = {
     "per namespace": "For the daemon's own network namespace and, with `poll.namespaces: all`, for "
     "at most `poll.top_namespaces` others",
-    "per group": "For each (direction, port) with series of its own, per namespace: the largest, "
-    "`ports.top` of them in the daemon's own namespace and `ports.top_per_namespace` in others, and "
-    "`ports.always_shown`. One that is no longer among them stays ten minutes; there are never more "
-    "than 4 times as many. All others are in `other`, one per direction",
+    "per group": "For each (direction, port) with series of its own, per namespace: the largest "
+    "(`ports.top` of them in the daemon's own namespace, `ports.top_per_namespace` in others) and "
+    "those of `ports.always_shown`. One that is no longer among them stays ten minutes; there are "
+    "never more than 4 times as many. All others are in `other`, one per direction",
 }
 
 #: Label -> what it means, and its values.
@@ -41,7 +41,8 @@ LABELS: Mapping[str, str] = {
     "event": "The kernel's own name of a TcpExt counter",
     "detector": "Name of a diagnosis, as under `detect` in the configuration",
     "severity": "`warning` or `critical`",
-    "older_than": "Seconds, one of a fixed set; a socket is counted under every bound that it is older than",
+    "older_than": "Seconds, one of a fixed set; a socket is counted under each that it is older "
+    "than",
     "reason": "Why a read failed: an errno's name, or a word such as `truncated`",
     "visibility": "`inside`: polled. `outside`: counted only, not entered. `empty`: without "
     "sockets. `hidden`: not visible to the daemon",

@@ -286,7 +286,7 @@ AlertState = Literal["pending", "firing", "resolved"]
 
 
 class Alert(TypedDict):
-    """One alert, as Alertmanager has it."""
+    """One alert: labels identify it, annotations describe it."""
 
     state: AlertState
     since: float
