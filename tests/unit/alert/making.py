@@ -1,11 +1,16 @@
 """Findings, moments and alerts, as tests want them."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from sockmon.alert.lifecycle import Alert, Alerts, FixedWaits, step
 from sockmon.model.direction import Direction
-from sockmon.model.finding import Finding, Severity, Subject
+from sockmon.model.finding import (
+    Advice,
+    Command,
+    Evidence,
+    Finding,
+    Quantity,
+    Severity,
+    Subject,
+)
 from sockmon.model.moment import Moment
 
 DETECTOR = "close_wait_leak"
@@ -22,7 +27,7 @@ def finding(  # noqa: PLR0913 - each part has its default
     port: int | None = 80,
     owner: str | None = "nginx.service",
     summary: str = "nginx.service has not closed 12 connections",
-    evidence: Mapping[str, Any] | None = None,
+    evidence: Evidence | None = None,
 ) -> Finding:
     return Finding(
         detector=detector,
@@ -32,8 +37,8 @@ def finding(  # noqa: PLR0913 - each part has its default
         value=12,
         limit=10,
         summary=summary,
-        evidence={"oldest_seconds": 61.5, "peers": []} if evidence is None else evidence,
-        advice=("Close them.", "See them: ss -tnp"),
+        evidence={"oldest": Quantity(61.5, "seconds")} if evidence is None else evidence,
+        advice=(Advice("Close them."), Advice("See them:", Command("ss -tnp"), "look")),
     )
 
 

@@ -20,8 +20,8 @@ from sockmon.alert.lifecycle import FixedWaits, State
 from sockmon.alert.manager import AlertManager
 from sockmon.alert.notify.sender import LONGEST_PAUSE, Notifications, pause_after
 from sockmon.alert.records import counted
-from sockmon.export import json as render
 from sockmon.alert.settings import Alerting, Authorization, WebhookSettings
+from sockmon.export import json as render
 from sockmon.model.finding import Finding, Severity
 from sockmon.state.file import StateFile
 from tests.lab import eventually
