@@ -71,6 +71,9 @@ generate: $(VENV)/development
 	$(BIN)/python deploy/kubernetes/generate.py
 	$(BIN)/python deploy/completions/generate.py
 	$(BIN)/python deploy/man/generate.py
+	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/api/generate.py
+	$(BIN)/python page/generate.py
 
 # The page, from its source; what is built of it is committed too. Needs Node.js.
 .PHONY: page screenshots captures

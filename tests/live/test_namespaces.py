@@ -42,7 +42,7 @@ def by_name(observation: Observation) -> Mapping[str, NamespaceObservation]:
 def by_state(namespace: NamespaceObservation) -> Counter[str]:
     assert namespace.tcp is not None
     families = namespace.tcp.value.values()
-    return +Counter({s.label: sum(counts[s] for counts in families) for s in TcpState})
+    return +Counter({str(s.label): sum(counts[s] for counts in families) for s in TcpState})
 
 
 def test_an_empty_namespace_has_no_series_and_nothing_is_opened_in_it() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -12,6 +13,7 @@ from tests.lab import NetNs
 from tests.page.browser import ORIGIN, WIDE, chromium
 from tests.page.scenes import CONFIG
 from tests.page.source import installed
+from tests.page.streams import listening
 from tests.running import RunningDaemon, running_daemon
 
 
@@ -74,3 +76,10 @@ def page(site: Site) -> Iterator[Page]:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page's source with node_modules, for a test that needs npm."""
     return installed(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture(scope="module")
+def told(site: Site) -> Iterator[dict[str, Any]]:
+    """What a real daemon says of one poll; it runs for as long as the pages do."""
+    with site.daemon(), listening(site.netns) as stream:
+        yield stream.next("observation")

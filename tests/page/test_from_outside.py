@@ -46,6 +46,6 @@ def test_what_is_seen_from_outside_is_marked_and_what_would_help_is_told(page: P
     details = page.locator("#namespace")
     expect(details).to_contain_text("Seen from outside: counted, not diagnosed")
     expect(details).to_contain_text("sockmon may not enter this namespace")
-    expect(page.get_by_role("button", name="CLOSE-WAIT 12 sockets")).to_be_visible()
+    expect(page.get_by_role("button", name="CLOSE_WAIT 12 sockets")).to_be_visible()
     expect(page.locator(".ages")).to_contain_text("Ages could not be read.")
-    expect(page.locator(".gauge").first).to_contain_text("not to be seen from outside")
+    expect(page.locator(".gauge").first).to_contain_text("not visible from outside")

@@ -50,7 +50,7 @@ def test_a_page_that_is_turned_away_says_so_and_comes_back(site: Site) -> None:
         page = site.browser.new_page()
         page.goto(ORIGIN)
         banner = page.get_by_role("alert")
-        expect(banner).to_contain_text("sockmon does not let this page listen")
+        expect(banner).to_contain_text("sockmon refuses live updates to this page")
         others.close()
         expect(page.locator(".pulse.live")).to_be_visible(timeout=15_000)
         expect(banner).to_be_hidden()

@@ -63,7 +63,7 @@ def test_all_of_it_can_be_reached_by_keyboard(page: Page) -> None:
         "Runbook: SockmonCloseWaitLeak",
         "day",
         "log",
-        "CLOSE-WAIT 12 sockets",
+        "CLOSE_WAIT 12 sockets",
         "Filter by port, direction or state",
         "port",
         "metrics",

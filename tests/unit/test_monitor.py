@@ -314,7 +314,9 @@ class TestAsJson:
         }
 
     def test_names_the_busiest_destinations(self) -> None:
-        told = export.observation(observe(MIXED))["namespaces"][0]["ports"]["ephemeral"]
+        ports = export.observation(observe(MIXED))["namespaces"][0]["ports"]
+        assert ports is not None
+        told = ports["ephemeral"]
         first = told["busiest"][0]
         assert (first["source"], first["destination"]) == ("127.0.0.1", "127.0.0.1")
         assert first["used"] == sum(first["states"].values()) > 400
@@ -339,6 +341,7 @@ class TestAsJson:
 
     def test_of_other_groups_says_other(self) -> None:
         groups = export.observation(observe(MIXED, Config(ports=Ports(top=1))))["namespaces"][0]
+        assert groups["ports"] is not None
         assert "other" in {group["port"] for group in groups["ports"]["groups"]}
 
 

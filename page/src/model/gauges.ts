@@ -1,7 +1,7 @@
-/** What has a limit, and how near it is. */
+/** Levels that have a limit, and how near they are to it. */
 
 import { bytes, count, duration } from './format'
-import type { Namespace, Severity } from './message'
+import type { Listener, Namespace, Severity } from './message'
 
 export interface Gauge {
   name: string
@@ -20,7 +20,7 @@ export function gauges(namespace: Namespace): Gauge[] {
   const memory = limits?.tcp_memory_limit_bytes
   return [
     ephemeral(namespace),
-    gauge(namespace, 'TIME-WAIT buckets', 'time_wait_pressure', limits?.time_wait_buckets, limits?.time_wait_buckets_limit),
+    gauge(namespace, 'TIME_WAIT table', 'time_wait_pressure', limits?.time_wait_buckets, limits?.time_wait_buckets_limit),
     acceptQueue(namespace, ports?.listeners ?? null),
     gauge(namespace, 'Orphans (host-wide)', 'orphan_pressure', limits?.orphan_sockets, limits?.orphan_sockets_limit),
     gauge(namespace, 'TCP memory (host-wide)', 'tcp_memory_pressure', limits?.tcp_memory_bytes, memory?.high, bytes,
@@ -54,7 +54,7 @@ function ephemeral(namespace: Namespace): Gauge {
   const ports = namespace.ports
   if (ports === null) return { name, ratio: null, value: '–', note: ABSENT, severity: null }
   if (namespace.degraded) {
-    return { name, ratio: null, value: '–', note: 'not to be seen from outside', severity: null }
+    return { name, ratio: null, value: '–', note: 'not visible from outside', severity: null }
   }
   const { usable, busiest, exhaustion_seconds: left } = ports.ephemeral
   const [worst] = busiest
@@ -66,20 +66,28 @@ function ephemeral(namespace: Namespace): Gauge {
 export const endpoint = (address: string, port: number): string =>
   address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 
+/** 0 to 1: the kernel has room for one connection more than the limit (model/listeners.py). */
+const fullness = ({ queue, limit }: Listener): number => queue / (limit + 1)
+
 function acceptQueue(
   namespace: Namespace,
-  listeners: { port: number; queue: number; limit: number; drops: number }[] | null,
+  listeners: Listener[] | null,
 ): Gauge {
   const name = 'Fullest accept queue'
   if (listeners === null) return { name, ratio: null, value: '–', note: ABSENT, severity: null }
-  const fullness = (l: { queue: number; limit: number }): number => l.queue / (l.limit + 1)
   const worst = [...listeners].sort((a, b) => fullness(b) - fullness(a))[0]
   if (worst === undefined) {
-    return { name, ratio: null, value: '–', note: 'nobody listens', severity: null }
+    return { name, ratio: null, value: '–', note: 'no port is listened on', severity: null }
   }
   const drops = listeners.reduce((sum, { drops: n }) => sum + n, 0)
   const dropped = drops > 0 ? `, ${count(drops)} dropped in all` : ''
-  return gauge(namespace, name, 'accept_queue', worst.queue, Math.max(worst.limit, 1), count, `port ${worst.port}${dropped}`)
+  return {
+    name,
+    ratio: fullness(worst),
+    value: `${count(worst.queue)} of ${count(worst.limit)}`,
+    note: `port ${worst.port}${dropped}`,
+    severity: severityOf(namespace, 'accept_queue'),
+  }
 }
 
 function conntrack(namespace: Namespace): Gauge {

@@ -3,11 +3,11 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 from textwrap import wrap
-from typing import IO, Any
+from typing import IO, Literal
 
 from sockmon.alert.labels import alert_name, runbook_url
 from sockmon.client.local_daemon import Says, Watch, joined, nobody
@@ -16,7 +16,10 @@ from sockmon.commands.doctor.summary import vital_signs
 from sockmon.config.fields import ListenAddress
 from sockmon.detect.finding_text import sentences
 from sockmon.durations import roughly
-from sockmon.export import findings as render
+from sockmon.export import messages
+from sockmon.export.findings import findings
+from sockmon.export.json import neighbours
+from sockmon.export.optional import optional
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.kernel.netns.tracker import NamespaceTracker
@@ -43,6 +46,13 @@ class Status(IntEnum):
     CRITICAL = 2
     UNKNOWN = 3
 
+
+_STATUSES: Mapping[Status, Literal["ok", "warning", "critical", "unknown"]] = {
+    Status.OK: "ok",
+    Status.WARNING: "warning",
+    Status.CRITICAL: "critical",
+    Status.UNKNOWN: "unknown",
+}
 
 _INKS: Mapping[Status, Style] = {
     Status.OK: "well",
@@ -168,23 +178,26 @@ def _about_watch(watch: Watch | None) -> str:
 
 def write_json(diagnosed: Diagnosed, out: IO[str]) -> None:
     """Print the whole of it for a program."""
-    watch, others = diagnosed.watch, diagnosed.observation.neighbours
-    answer: dict[str, Any] = {
-        "status": diagnosed.status.name.lower(),
+    answer: messages.DoctorAnswer = {
+        "status": _STATUSES[diagnosed.status],
         "taken_at": diagnosed.observation.at.wall,
         "findings": [
             {**shown, "source": "daemon" if finding.key in diagnosed.says else "doctor"}
             for finding in diagnosed.findings
-            for shown in render.findings([finding])
+            for shown in findings([finding])
         ],
         "config": str(diagnosed.config) if diagnosed.config else None,
-        "namespaces": others and asdict(others),
-        "daemon": watch and {"url": watch.url, "watched_seconds": watch.seconds},
+        "namespaces": optional(diagnosed.observation.neighbours, neighbours),
+        "daemon": optional(diagnosed.watch, _asked),
     }
     if diagnosed.failures:
         answer["failures"] = list(diagnosed.failures)
     json.dump(answer, out, indent=2)
     out.write("\n")
+
+
+def _asked(watch: Watch) -> messages.AskedDaemon:
+    return {"url": watch.url, "watched_seconds": watch.seconds}
 
 
 def write_text(diagnosed: Diagnosed, out: IO[str], paint: Paint = plain) -> None:

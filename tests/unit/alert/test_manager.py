@@ -19,8 +19,9 @@ import pytest
 from sockmon.alert.lifecycle import FixedWaits, State
 from sockmon.alert.manager import AlertManager
 from sockmon.alert.notify.sender import LONGEST_PAUSE, Notifications, pause_after
-from sockmon.alert.records import counted, shown
+from sockmon.alert.records import counted
 from sockmon.alert.settings import Alerting, Authorization, WebhookSettings
+from sockmon.export import json as render
 from sockmon.model.finding import Finding, Severity
 from sockmon.state.file import StateFile
 from sockmon.state.store import StateStore
@@ -401,7 +402,7 @@ def test_the_page_and_the_metrics(stage: Stage) -> None:
         ("SockmonCloseWaitLeak", "critical", "firing"): 1,
         ("SockmonCloseWaitLeak", "warning", "pending"): 1,
     }
-    first, second = shown(manager.alerts)
+    first, second = render.alerts(manager.alerts)
     assert (first["state"], first["since"], first["firing_since"]) == (
         "firing",
         at(0).wall,
@@ -409,7 +410,7 @@ def test_the_page_and_the_metrics(stage: Stage) -> None:
     )
     assert (second["state"], second["labels"]["port"]) == ("pending", "81")
     poll(manager, 31)
-    (gone,) = shown(manager.alerts)
+    (gone,) = render.alerts(manager.alerts)
     assert (gone["state"], gone["resolved_at"]) == ("resolved", at(31).wall)
     assert counted(manager.alerts) == {}
 
