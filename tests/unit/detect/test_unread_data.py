@@ -13,6 +13,7 @@ from tests.unit.detect.builders import (
     UNKNOWN,
     accepted,
     advises,
+    becomes,
     commands,
     facts,
     group_of,
@@ -23,11 +24,11 @@ from tests.unit.detect.builders import (
 )
 
 JUDGE = judge("unread_data")
-UNREAD = accepted(TcpState.ESTABLISHED, receive_queue=100, age=60.0)
+UNREAD = accepted(TcpState.ESTABLISHED, receive_queue=100)
 
 
-def unread(count: float, **others: Any) -> DetectorInput:
-    return sight(replace(UNREAD, **others).times(int(count)))
+def unread(count: float, waited: float = 60.0, **others: Any) -> DetectorInput:
+    return sight(replace(UNREAD, **others).times(int(count)), waited=waited)
 
 
 def test_its_limits_and_hysteresis() -> None:
@@ -37,8 +38,7 @@ def test_its_limits_and_hysteresis() -> None:
 @pytest.mark.parametrize(
     "no_trouble",
     [
-        {"age": 59.9},
-        {"age": 900.0, "still": 1.0},  # it is read, however long it is
+        {"waited": 59.9},
         {"receive_queue": 0},
         {"inode": 0},  # waits to be accepted
         {"state": TcpState.CLOSE_WAIT},
@@ -49,13 +49,19 @@ def test_what_is_no_finding(no_trouble: dict[str, Any]) -> None:
     assert JUDGE.all(unread(500, **no_trouble)) == []
 
 
+def test_a_queue_that_becomes_shorter_is_read() -> None:
+    before = unread(500, receive_queue=101)
+    assert JUDGE.all(becomes(before, unread(500))) == []
+    assert JUDGE.severity(becomes(before, unread(500, receive_queue=102))) == "critical"
+
+
 def test_it_needs_no_limit_of_the_host() -> None:
-    assert JUDGE.severity(sight(UNREAD.times(10), UNKNOWN)) == "warning"
+    assert JUDGE.severity(sight(UNREAD.times(10), UNKNOWN, waited=60.0)) == "warning"
 
 
 def test_it_tells_who_how_much_and_for_how_long() -> None:
-    socks = [*UNREAD.times(12), *accepted(TcpState.ESTABLISHED, remote="10.7.7.7").times(3)]
-    found = JUDGE.one(owned(sight([replace(UNREAD, age=125.0, remote_port=49000), *socks])))
+    socks = [*UNREAD.times(13), *accepted(TcpState.ESTABLISHED, remote="10.7.7.7").times(3)]
+    found = JUDGE.one(owned(sight(socks, waited=125.0)))
     assert found.subject == Subject("inbound", 443, "shop.service")
     assert (found.value, found.limit) == (13, 10)
     assert found.summary == (

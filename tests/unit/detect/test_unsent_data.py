@@ -13,6 +13,7 @@ from tests.unit.detect.builders import (
     UNKNOWN,
     Sock,
     accepted,
+    becomes,
     facts,
     group_of,
     has_hysteresis,
@@ -23,11 +24,11 @@ from tests.unit.detect.builders import (
 
 JUDGE = judge("unsent_data")
 #: Timer 4 probes a closed window; each probe was answered, so no retransmits are counted.
-UNSENT = accepted(TcpState.ESTABLISHED, send_queue=100, timer=4, age=60.0)
+UNSENT = accepted(TcpState.ESTABLISHED, send_queue=100, timer=4)
 
 
-def unsent(count: float, **others: Any) -> DetectorInput:
-    return sight(replace(UNSENT, **others).times(int(count)))
+def unsent(count: float, waited: float = 60.0, **others: Any) -> DetectorInput:
+    return sight(replace(UNSENT, **others).times(int(count)), waited=waited)
 
 
 def test_its_limits_and_hysteresis() -> None:
@@ -37,8 +38,7 @@ def test_its_limits_and_hysteresis() -> None:
 @pytest.mark.parametrize(
     "no_trouble",
     [
-        {"age": 59.9},
-        {"age": 900.0, "still": 1.0},  # a slow reader takes some
+        {"waited": 59.9},
         {"send_queue": 0},
         {"timer": 1},  # not acknowledged: the peer or the path may be gone
         {"retransmits": 1},  # a probe without an answer, so far
@@ -49,12 +49,16 @@ def test_what_is_no_finding(no_trouble: dict[str, Any]) -> None:
     assert JUDGE.all(unsent(500, **no_trouble)) == []
 
 
+def test_a_slow_reader_takes_some() -> None:
+    assert JUDGE.all(becomes(unsent(500, send_queue=101), unsent(500))) == []
+
+
 def test_it_needs_no_limit_of_the_host() -> None:
-    assert JUDGE.severity(sight(UNSENT.times(10), UNKNOWN)) == "warning"
+    assert JUDGE.severity(sight(UNSENT.times(10), UNKNOWN, waited=60.0)) == "warning"
 
 
 def test_it_tells_whose_peers_how_much_and_for_how_long() -> None:
-    found = JUDGE.one(owned(sight(UNSENT.times(12))))
+    found = JUDGE.one(owned(unsent(12)))
     assert found.subject == Subject("inbound", 443, "shop.service")
     assert (found.value, found.limit) == (12, 10)
     assert found.summary == (
@@ -79,7 +83,8 @@ def test_peers_on_this_host_are_named() -> None:
         Sock(local_port=sock.remote_port, receive_queue=9, cgroup_id=9, inode=700 + n)
         for n, sock in enumerate(here)
     ]
-    found = JUDGE.one(owned(sight([*here, *(replace(end, remote="10.0.0.1") for end in there)])))
+    ends = [replace(end, remote="10.0.0.1") for end in there]
+    found = JUDGE.one(owned(sight([*here, *ends], waited=60.0)))
     assert found.summary.endswith("; the peers are shop.service on this host")
     assert facts(found)["other_ends_on_this_host"] == "12 sockets"
     ((readers, inodes),) = found.others
