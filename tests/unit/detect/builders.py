@@ -182,6 +182,12 @@ def sight(
     )
 
 
+def becomes(before: DetectorInput, after: DetectorInput) -> DetectorInput:
+    """The second, its queues having been those of the first, with the same cookies, before."""
+    queues = before.queues.seen(after.table, NOTHING_HEARD, after.now)
+    return replace(after, queues=queues)
+
+
 def owned(before: DetectorInput, label: str = "shop.service") -> DetectorInput:
     """The same, with the one owner of every group looked up."""
     groups = {group for group, _ in before.groups(np.arange(len(before.table)))}
