@@ -196,9 +196,8 @@ COLLECTED = "### Added\n\n- One more.\n\n### Fixed\n\n- Two.\n"
             "# Changelog\n\n## 1.2.0 - 2027-01-02\n\nFirst.\n\n" + COLLECTED,
         ),
         (
-            "# Changelog\n\n## 1.1.0 - 2026-12-31\n\n- Old.\n",
-            f"# Changelog\n\n## 1.2.0 - 2027-01-02\n\n{COLLECTED}\n"
-            + "## 1.1.0 - 2026-12-31\n\n- Old.\n",
+            "# Changelog\n\n## 1.1.0 - 2026-12-31\n\n- 1.\n",
+            f"# Changelog\n\n## 1.2.0 - 2027-01-02\n\n{COLLECTED}\n## 1.1.0 - 2026-12-31\n\n- 1.\n",
         ),
     ],
     ids=["first", "next"],
