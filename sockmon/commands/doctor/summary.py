@@ -9,6 +9,9 @@ from sockmon.model.observation import NamespaceObservation
 from sockmon.model.states import TcpState
 
 T = TypeVar("T")
+
+#: Fewer sockets in CLOSE_WAIT are never worth a word in the verdict.
+_WORTH_SAYING = 5
 Measure = Callable[[NamespaceObservation], tuple[float, str] | None]
 
 
@@ -24,12 +27,22 @@ def vital_signs(namespaces: Iterable[NamespaceObservation]) -> Iterator[str]:
             yield text + _at(netns)
 
 
+def mostly_close_wait(namespaces: Iterable[NamespaceObservation]) -> str | None:
+    """Say so if at least half of the sockets are in CLOSE_WAIT: no verdict may hide that."""
+    families = [counts for n in namespaces if n.tcp for counts in n.tcp.value.values()]
+    total = sum(map(sum, families))
+    waiting = sum(counts[TcpState.CLOSE_WAIT] for counts in families)
+    if waiting < _WORTH_SAYING or 2 * waiting < total:
+        return None
+    return f"{waiting:,} of {total:,} TCP sockets are in CLOSE_WAIT"
+
+
 def _sockets(seen: list[NamespaceObservation]) -> str:
     families = [counts for n in seen if n.tcp for counts in n.tcp.value.values()]
     total = sum(map(sum, families))
     waiting = sum(counts[TcpState.CLOSE_WAIT] for counts in families)
     where = f" in {len(seen)} network namespaces" if len(seen) > 1 else ""
-    text = f"{total:,} TCP sockets{where}, {waiting:,} of them in close_wait"
+    text = f"{total:,} TCP sockets{where}, {waiting:,} of them in CLOSE_WAIT"
     if not waiting:
         return text
     oldest = [(n.diagnosis.value.oldest_close_wait, n.name) for n in seen if n.diagnosis]
