@@ -20,6 +20,7 @@ from sockmon.kernel.owners import OwnerFinder
 from sockmon.model import close_wait
 from sockmon.model import queues as queue_places
 from sockmon.model.ages import NOBODY, Aged, LastHeard, count_by_age
+from sockmon.model.connects import Connects
 from sockmon.model.detector_input import DetectorInput, Rates
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Finding
@@ -118,6 +119,7 @@ class DiagnosisState:
         self._queues = NO_QUEUES
         self._queues_shown: Mapping[str, tuple[PortSockets, ...]] = {}
         self._stuck = NONE_STUCK
+        self._connects = Connects()
         self._drop_window = DropWindow()
         self._counters: _Counters | None = None
         self._confirmed = Confirmed()
@@ -160,6 +162,7 @@ class DiagnosisState:
         if whole:
             self._queues = self._queues.seen(data.table, heard, now)
         self._stuck = self._stuck.seen(data.table, now)
+        self._connects = self._connects.seen(data.table, now, whole=whole)
         self._drop_window = self._drops_seen(counters)
         data = replace(
             data,
@@ -167,6 +170,7 @@ class DiagnosisState:
             queues=self._queues if whole else NO_QUEUES,
             stuck=self._stuck,
             drop_window=self._drop_window,
+            connects=self._connects,
             whole=whole,
             owners=self._known_owners,
             rates=self._counters.rates(counters) if self._counters else Rates(),
@@ -201,6 +205,7 @@ class DiagnosisState:
             oldest_close_wait=float(oldest),
             hidden_processes=self._owners.hidden,
             stale_after=stale_after,
+            undecided=self._confirmed.undecided + self._confirmed_whole.undecided,
             **self._queues_shown,
             unavailable=unavailable(data.limits),
             skipped=frozenset() if whole else _WHOLE_TABLE,

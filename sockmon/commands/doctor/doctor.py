@@ -12,7 +12,7 @@ from typing import IO, Literal
 from sockmon.alert.labels import alert_name, runbook_url
 from sockmon.client.local_daemon import Says, Watch, joined, nobody
 from sockmon.commands.colour import Paint, Style, plain
-from sockmon.commands.doctor.summary import mostly_close_wait, vital_signs
+from sockmon.commands.doctor.summary import reservation, vital_signs
 from sockmon.config.fields import ListenAddress
 from sockmon.detect.finding_text import sentences
 from sockmon.durations import roughly
@@ -100,7 +100,7 @@ def examine(
     file: Path | None = None,
     note: str | None = None,
 ) -> Diagnosed:
-    """Poll everything twice, a second apart; then ask the host's daemon, which has watched longer.
+    """Poll twice or three times, a second apart; then ask the daemon, which has watched longer.
 
     file: where the configuration is from, None for the built-in defaults; note: why it is those.
     """
@@ -110,6 +110,9 @@ def examine(
         first = monitor.poll(clock)
         pause(BETWEEN_POLLS_SECONDS)
         observation = monitor.poll(clock)
+        if any(n.diagnosis.value.undecided for n in observation.namespaces if n.diagnosis):
+            pause(BETWEEN_POLLS_SECONDS)  # what only the last poll found, one more may confirm
+            observation = monitor.poll(clock)
     finally:
         monitor.close()
     diagnoses = [n.diagnosis.value for n in observation.namespaces if n.diagnosis]
@@ -234,8 +237,8 @@ def _verdict(diagnosed: Diagnosed) -> str:
         return one_line("".join(parts))
     if diagnosed.status is Status.UNKNOWN:
         return "this host's sockets could not be read in full"
-    waiting = mostly_close_wait(diagnosed.observation.namespaces)
-    return f"no finding, but {waiting}" if waiting else "this host's TCP sockets are well"
+    but = reservation(diagnosed.observation.namespaces)
+    return f"no finding, but {but}" if but else "this host's TCP sockets are well"
 
 
 def _is_symptom(finding: Finding, among: Iterable[Finding]) -> bool:
