@@ -1,10 +1,10 @@
 # shellcheck shell=sh
-# What install.sh demands of a host before it touches anything there; sourced by it.
+# Checks that install.sh makes before it changes anything; sourced by install.sh.
 
-#: MB of a release, with what pip needs meanwhile.
+#: MB for a release and pip's temporary files.
 needed=200
 
-# As long as nothing has happened yet.
+# Fail before anything was changed.
 unchanged() {
     fail "nothing is changed: $*"
 }
@@ -42,7 +42,7 @@ check_source() {
 check_place() {
     [ -L "$home/current" ] || for entry in "$home"/*; do
         case $entry in
-        "$home/*" | "$home"/release-*) ;; # nothing, or what an interrupted run has left
+        "$home/*" | "$home"/release-*) ;; # nothing, or left by an interrupted run
         *) fail "$home holds something else: move it away first" ;;
         esac
     done
@@ -69,13 +69,13 @@ check_port() {
     [ -e "$config" ] || read_first=$here/sockmon.yaml
     problem=$("$new/bin/python" -I - "$read_first" 2>&1 <<'EOF'
 import pathlib, sys
-from sockmon import config
+from sockmon import settings
 from sockmon.web import server
-address = config.load(pathlib.Path(sys.argv[1])).web.listen_address
-try:
-    server.listen(address).close()
-except server.ListenError as error:
-    sys.exit(f"{address.port} {str(error).partition(';')[0]}")
+for address in settings.load(pathlib.Path(sys.argv[1])).web.listen_address:
+    try:
+        server.listen(address).close()
+    except server.ListenError as error:
+        sys.exit(f"{address.port} {str(error).partition(';')[0]}")
 EOF
     ) || case $problem in
     [0-9]*) unchanged "${problem#* }$(holder "${problem%% *}");" \

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt, Le
 
 from sockmon.alert.settings import Alerting
-from sockmon.config.fields import AbsolutePath, ListenAddress, Port
+from sockmon.config.fields import AbsolutePath, ListenAddress, ListenAddresses, Port
 from sockmon.config.load import ConfigError
 from sockmon.detect.registry import Detect
 from sockmon.durations import DurationField
@@ -36,11 +36,11 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """Where metrics are served."""
+    """Where the page, the API and metrics are served: on all of these addresses."""
 
     __pydantic_config__: ClassVar = _STRICT
 
-    listen_address: ListenAddress = field(default_factory=lambda: ListenAddress("127.0.0.1", 10776))
+    listen_address: ListenAddresses = (ListenAddress("127.0.0.1", 10776),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Text that others chose (names, keys, paths), made fit to print."""
+"""Text from outside (names, keys, paths), made safe to print."""
 
 import re
 
@@ -8,7 +8,7 @@ _LABEL_LENGTH = 128
 
 
 def label(name: str) -> str:
-    """Make a process's own name fit for a metric label: bounded, and only plain characters.
+    """Make a process's own name usable in a metric label: bounded, and only plain characters.
 
     A name that is too long is cut in the middle: what tells two units apart is often at the end.
     """
@@ -25,6 +25,9 @@ def is_container_id(name: str) -> bool:
 
 
 def one_line(text: str, longest: int | None = None) -> str:
-    """Escape what is not printable, so that no text writes lines of its own; cut at `longest`."""
-    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """Escape what is not printable, so that no text can break a line; cut at `longest`.
+
+    Without a codec: Python loads one from a file on first use, which fails without descriptors.
+    """
+    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
     return plain if longest is None or len(plain) <= longest else plain[:longest] + "..."

@@ -1,35 +1,32 @@
-"""Findings in, alerts out, people told, and none of it lost by a restart.
+"""Makes alerts of findings, has receivers notified of them, and keeps both over a restart.
 
-The polling thread hands over each poll's findings and never waits: receivers and the state file
-have threads of their own.
+The polling thread hands over each poll's findings and never waits: each receiver and the state file
+have a thread of their own.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sockmon.alert.lifecycle import Alert, AlertKey, Alerts, Looked, State, Waits, everywhere, step
 from sockmon.alert.notify import receivers
-from sockmon.alert.notify.receiver import AlertSnapshot, Told
+from sockmon.alert.notify.receiver import AlertSnapshot, Reported
 from sockmon.alert.notify.sender import Notifications, Sender
 from sockmon.alert.records import RecordError, from_record, to_record
 from sockmon.alert.settings import Alerting
 from sockmon.model.finding import Finding
 from sockmon.model.moment import Moment
-from sockmon.state.file import AnotherBootError, StateError, StateFile
-from sockmon.state.writer import StateWriter
+from sockmon.state.store import StateStore
 
 log = logging.getLogger("sockmon")
 
-Remember = Callable[[], Mapping[str, Any]]  # called by the thread that writes
-
-#: Two polls must agree before there are findings, and rates need two polls first: what the first
-#: polls after a restart do not find is not gone for that.
+#: The section of the state that is the alerts'.
+SECTION = "alerts"
+#: Two polls must agree before there is a finding, and a rate needs two polls: what the first polls
+#: after a restart do not find may still be there.
 SETTLING_POLLS = 2
-#: The state is written when an alert changes, and otherwise this often, for what ages in it.
-SAVE_SECONDS = 30.0
-#: How long a stop waits for messages on their way, and for the disk.
+#: How long a stop waits for messages that are being sent.
 _STOP_SECONDS = 0.25
 
 
@@ -41,33 +38,29 @@ class AlertManager:
     """Keeps the alerts.
 
     `observe` is for one thread; `reconfigure` and, after the last `observe`, `close` for another.
-    All else may be looked at from anywhere.
+    Everything else may be read from any thread.
     """
 
     def __init__(
         self,
         settings: Alerting,
         waits: Mapping[str, Waits],
-        state_file: StateFile | None,
-        now: Moment,
+        state: StateStore,
     ) -> None:
-        """Take up what the state file says, and start the receivers.
+        """Restore the alerts in the state, and start the receivers.
 
         waits: `for` and `keep_firing_for` by detector.
         """
-        #: All alerts, the resolved ones of late included; replaced as a whole.
+        #: All alerts, including those resolved recently; replaced as a whole.
         self.alerts: tuple[Alert, ...] = ()
-        #: What survived of what an earlier process was given to remember.
-        self.remembered: Mapping[str, Any] = {}
-        self._remember: Remember = lambda: self.remembered
         self._alerts: Alerts = {}
-        self._bulletin: AlertSnapshot | None = None
-        self._couriers: tuple[Sender, ...] = ()
-        self._saved_at = now.monotonic
-        told = self._restore(state_file, now) if state_file else {}
+        self._snapshot: AlertSnapshot | None = None
+        self._senders: tuple[Sender, ...] = ()
+        self._state = state
+        reported = self._restore(state.take(SECTION))
+        state.give(SECTION, self._section)
         self._settling = SETTLING_POLLS if self._alerts else 0
-        self._writer = StateWriter(state_file) if state_file else None
-        self._configure(settings, waits, told, {})
+        self._configure(settings, waits, reported, {})
 
     def observe(
         self,
@@ -76,12 +69,10 @@ class AlertManager:
         interval: float,
         *,
         looked: Looked = everywhere,
-        remember: Remember = dict,
     ) -> None:
         """Take one poll's findings; the next poll is expected after `interval` seconds.
 
-        looked: which detectors this poll gave something to judge by, and where. remember: given
-        back as `remembered` after a restart (JSON).
+        looked: which detectors could judge in this poll, and in which namespace.
         """
         after = step(
             self._alerts,
@@ -95,110 +86,82 @@ class AlertManager:
         self._settling = max(0, self._settling - 1)
         self._alerts = after
         self.alerts = tuple(after.values())
-        self._remember = remember
-        self._bulletin = AlertSnapshot(now, interval, self.alerts)
+        self._snapshot = AlertSnapshot(now, interval, self.alerts)
         self._post()
-        if changed or now.monotonic - self._saved_at >= SAVE_SECONDS:
-            self._saved_at = now.monotonic
-            self._save()
+        if changed:
+            self._state.save()
 
     def reconfigure(self, settings: Alerting, waits: Mapping[str, Waits]) -> None:
-        """Go by other settings from now on; waits for nobody."""
-        before = {courier.identity: courier for courier in self._couriers}
-        for courier in before.values():
-            courier.stop()
+        """Use other settings from now on; does not wait."""
+        before = {sender.identity: sender for sender in self._senders}
+        for sender in before.values():
+            sender.stop()
         self._configure(settings, waits, {}, before)
         self._post()
 
     def notifications(self) -> Mapping[str, Notifications]:
-        """Return by receiver what it was sent."""
-        return {courier.name: courier.notifications for courier in self._couriers}
+        """Return how many messages each receiver was sent."""
+        return {sender.name: sender.notifications for sender in self._senders}
 
     def close(self) -> None:
-        """Stop; what was not delivered, and the alerts themselves, live on in the state file."""
+        """Stop. Alerts, and what was not delivered, stay in the state: close that afterwards."""
         deadline = time.monotonic() + _STOP_SECONDS
-        for courier in self._couriers:
-            courier.stop()
-        for courier in self._couriers:
-            courier.join(max(0.0, deadline - time.monotonic()))
-        self._save()
-        if self._writer is not None:
-            self._writer.close(_STOP_SECONDS)
+        for sender in self._senders:
+            sender.stop()
+        for sender in self._senders:
+            sender.join(max(0.0, deadline - time.monotonic()))
 
     def _configure(
         self,
         settings: Alerting,
         waits: Mapping[str, Waits],
-        told: Mapping[str, Told],
+        reported: Mapping[str, Reported],
         before: Mapping[str, Sender],
     ) -> None:
         self._waits, self._labels = waits, settings.labels
         counts = self.notifications()
-        couriers = []
+        senders = []
         for receiver in receivers(settings):
-            receiver.told = told.get(receiver.identity, {})
-            couriers.append(
+            receiver.reported = reported.get(receiver.identity, {})
+            senders.append(
                 Sender(
                     receiver,
-                    delivered=self._save,
+                    delivered=self._state.save,
                     predecessor=before.get(receiver.identity),
                     notifications=counts.get(receiver.name, Notifications()),
                 )
             )
-        self._couriers = tuple(couriers)
+        self._senders = tuple(senders)
 
     def _post(self) -> None:
-        if self._bulletin is not None:
-            for courier in self._couriers:
-                courier.post(self._bulletin)
+        if self._snapshot is not None:
+            for sender in self._senders:
+                sender.post(self._snapshot)
 
-    def _save(self) -> None:
-        if self._writer is not None:
-            self._writer.write(self._state)
-
-    def _state(self) -> Mapping[str, Any]:
-        """Return what is to survive; called in the writer's thread."""
-        told = {courier.identity: courier.told for courier in self._couriers}
+    def _section(self) -> Mapping[str, Any]:
+        """Return what is to be kept over a restart; called in the writer's thread."""
         return {
-            "at": self._saved_at,
             "alerts": [to_record(alert) for alert in self._alerts.values()],
-            "told": {name: [to_record(a) for a in known.values()] for name, known in told.items()},
-            "remembered": self._remember(),
+            "reported": {
+                sender.identity: [to_record(alert) for alert in sender.reported.values()]
+                for sender in self._senders
+            },
         }
 
-    def _restore(self, file: StateFile, now: Moment) -> Mapping[str, Told]:
-        """Take up alerts and memory; return what each receiver knows. Costs a warning at most."""
+    def _restore(self, section: Any | None) -> Mapping[str, Reported]:
+        """Restore alerts; return what each receiver was sent. Logs what fails."""
+        if section is None:
+            return {}
         try:
-            state = file.read()
-            if state is None:
-                return {}
-            alerts, told, remembered = _revived(state, now)
-        except AnotherBootError as error:
-            log.info("alerts cannot be restored and begin anew: %s", error)
+            alerts = _by_key(section["alerts"])
+            reported = {str(name): _by_key(sent) for name, sent in section["reported"].items()}
+        except (RecordError, KeyError, TypeError, ValueError, AttributeError) as error:
+            why = error if isinstance(error, RecordError) else f"the state is not valid: {error!r}"
+            log.warning("alerts cannot be restored, starting without them: %s", why)
             return {}
-        except (StateError, RecordError) as error:
-            log.warning("alerts cannot be restored and begin anew: %s", error)
-            return {}
-        self._alerts, self.remembered = alerts, remembered
-        self.alerts = tuple(alerts.values())
-        log.info("alerts restored from %s: %d", file.path, len(alerts))
-        return told
-
-
-def _revived(
-    state: Mapping[str, Any], now: Moment
-) -> tuple[Alerts, Mapping[str, Told], Mapping[str, Any]]:
-    """Return alerts, what each receiver was told, and what was remembered; or RecordError."""
-    try:
-        if state["at"] > now.monotonic:  # another time namespace's clock
-            raise RecordError("the state is of a later time than now")
-        return (
-            _by_key(state["alerts"]),
-            {str(name): _by_key(known) for name, known in state["told"].items()},
-            dict(state["remembered"]),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RecordError(f"the state makes no sense: {error!r}") from error
+        self._alerts, self.alerts = alerts, tuple(alerts.values())
+        log.info("alerts restored: %d", len(alerts))
+        return reported
 
 
 def _states(alerts: Alerts) -> Mapping[AlertKey, tuple[State, Moment]]:

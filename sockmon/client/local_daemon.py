@@ -32,25 +32,27 @@ class Watch:
     unseen: tuple[str, ...] = ()
 
 
-def ask(address: ListenAddress) -> Watch | None:
-    """Ask the daemon that listens at this address, if that is on loopback; None: no word of it."""
-    from sockmon.client.http import Asking  # noqa: PLC0415 - HTTP, for those who ask
+def ask(addresses: Iterable[ListenAddress]) -> Watch | None:
+    """Ask the daemon that listens on these addresses, over loopback; None if there is no answer."""
+    from sockmon.client.api import DaemonApi  # noqa: PLC0415 - loads HTTP only when it asks
 
-    host = _loopback(address.host)
-    if host is None:
+    reachable = ((_loopback(address.host), address.port) for address in addresses)
+    host, port = next(((host, port) for host, port in reachable if host), ("", 0))
+    if not host:
         return None
-    asking = Asking(f"http://{ListenAddress(host, address.port)}", _TIMEOUT_SECONDS)
+    url = f"http://{ListenAddress(host, port)}"
+    api = DaemonApi(url, _TIMEOUT_SECONDS, send_password=False)
     try:
-        document, received = asking.get("/api/v1/observation")
-        return _watch(asking.url, read(document, received), received)
+        document, received = api.get("/api/v1/observation")
+        return _watch(api.url, read(document, received), received)
     except (FetchError, InvalidResponseError):
         return None
     finally:
-        asking.close()
+        api.close()
 
 
-def nobody(address: ListenAddress) -> Watch | None:  # noqa: ARG001 - the signature is ask's
-    """Ask nobody: what was looked at is not this host."""
+def nobody(addresses: Iterable[ListenAddress]) -> Watch | None:  # noqa: ARG001 - the signature is ask's
+    """Ask no daemon: what was examined is not this host."""
     return None
 
 
@@ -115,11 +117,18 @@ def _is_same(mine: Finding, its: Finding) -> bool:
 def _adds(its: Finding, mine: Finding) -> bool:
     """Whether the daemon's is worse, or as bad and tells what one look cannot."""
     worse = SEVERITIES.index(its.severity) - SEVERITIES.index(mine.severity)
-    return worse > 0 or (worse == 0 and not its.evidence.keys() <= mine.evidence.keys())
+    more = not its.evidence.keys() <= mine.evidence.keys() or (its.deadline and not mine.deadline)
+    return worse > 0 or (worse == 0 and bool(more))
 
 
 def _with_owner(its: Finding, mine: Finding) -> Finding:
     """Return the daemon's word; in ours, what it may not see: the processes."""
     if not (mine.owner and mine.owner.processes) or (its.owner and its.owner.processes):
         return its
-    return replace(mine, severity=its.severity, evidence={**its.evidence, **mine.evidence})
+    return replace(
+        mine,
+        severity=its.severity,
+        evidence={**its.evidence, **mine.evidence},
+        critical_because=its.critical_because,
+        deadline=its.deadline or mine.deadline,
+    )

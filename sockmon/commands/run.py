@@ -2,9 +2,11 @@
 
 import argparse
 import signal
+import sys
 from pathlib import Path
 
 from sockmon.commands.command import (
+    FAILURE,
     SUCCESS,
     Command,
     OpenSource,
@@ -19,9 +21,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument(
         "--web.listen-address",
-        dest="listen_address",
+        dest="listen_addresses",
         metavar="ADDR:PORT",
-        help="serve here instead of where the configuration says",
+        action="append",
+        default=[],
+        help="serve on this address instead of the configuration's; repeat it for more",
     )
     add_web_config(parser)
 
@@ -30,21 +34,23 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     from sockmon.config.fields import ListenAddress  # noqa: PLC0415 - as above
     from sockmon.config.load import ConfigError  # noqa: PLC0415 - as above
     from sockmon.daemon import daemon, logs  # noqa: PLC0415 - each command loads what it needs
-    from sockmon.web.server import ListenError  # noqa: PLC0415 - as above
+    from sockmon.web.server import ListenError, PortInUseError  # noqa: PLC0415 - as above
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon can reload
     logs.set_up()
-    address = None
-    if arguments.listen_address is not None:
-        try:
-            address = ListenAddress.parse(arguments.listen_address)
-        except ValueError as error:
-            raise UserError(f"--web.listen-address: {error}") from error
+    try:
+        # The same address twice is one: systemd's drop-ins repeat options.
+        addresses = tuple(dict.fromkeys(map(ListenAddress.parse, arguments.listen_addresses)))
+    except ValueError as error:
+        raise UserError(f"--web.listen-address: {error}") from error
     web_config = Path(arguments.web_config) if arguments.web_config else None
     try:
         daemon.Daemon(
-            lambda: daemon.load_settings(arguments.config, address), open_source, web_config
+            lambda: daemon.load_settings(arguments.config, addresses), open_source, web_config
         ).run()
+    except PortInUseError as error:
+        print(f"sockmon: {error}", file=sys.stderr)
+        return FAILURE  # unlike a mistake of the user's, so that systemd starts it again
     except (ConfigError, ListenError) as error:
         raise UserError(str(error)) from error
     return SUCCESS

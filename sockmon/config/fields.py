@@ -76,6 +76,37 @@ class ListenAddress:
         return core_schema.no_info_plain_validator_function(cls.parse)
 
 
+class _OneOrMore:
+    """Takes one address for a list of one, and refuses an empty list and repetitions."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        """Wrap before, check after (pydantic's protocol)."""
+        from pydantic_core import core_schema  # noqa: PLC0415 - only a loaded file needs it
+
+        return core_schema.no_info_after_validator_function(
+            _different,
+            core_schema.no_info_before_validator_function(_listed, handler(source)),
+        )
+
+
+def _listed(value: object) -> tuple[object, ...]:
+    if isinstance(value, list):
+        return tuple(value)
+    return (ListenAddress.parse(value),)  # here, so that a mistake in it has the key's own path
+
+
+def _different(addresses: tuple[ListenAddress, ...]) -> tuple[ListenAddress, ...]:
+    if not addresses:
+        raise ValueError("expected at least one address")
+    if len(set(addresses)) < len(addresses):
+        raise ValueError("the same address twice")
+    return addresses
+
+
+#: ADDRESS:PORT, or a list of them.
+ListenAddresses = Annotated[tuple[ListenAddress, ...], _OneOrMore()]
+
+
 def _is_ip_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)

@@ -1,17 +1,17 @@
 """YAML files as frozen values, every mistake told at once with its line.
 
-The values are dataclasses; pydantic checks them, strictly, and is imported only when a file is
-read.
+The values are dataclasses; pydantic checks them, strictly. It is imported only when a file is
+read, as the YAML parser is.
 """
 
 import json
 import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from sockmon.config import yaml_document
-from sockmon.config.yaml_document import KeyPath, Problem
+if TYPE_CHECKING:
+    from sockmon.config.yaml_document import Problem
 
 
 class ConfigError(Exception):
@@ -24,7 +24,8 @@ class ConfigError(Exception):
 
 T = TypeVar("T")
 
-Mistake = tuple[KeyPath, str]
+#: The path of a key, and what is wrong with its value.
+Mistake = tuple[tuple[str | int, ...], str]
 
 _FILE_LIMIT = 1 << 20
 _PROBLEMS_TOLD = 50
@@ -48,24 +49,26 @@ def why_unreadable(error: OSError | ValueError) -> str:
 
 def parse(
     kind: type[T], data: bytes, check: Callable[[T], Iterable[Mistake]] = lambda _: ()
-) -> tuple[T, list[Problem]]:
+) -> tuple[T, "list[Problem]"]:
     """Return the value, and what is wrong with it: then it holds defaults alone.
 
     `check` finds what types and bounds cannot say; it is asked once those are right.
     """
+    from sockmon.config import yaml_document  # noqa: PLC0415 - see the module's docstring
+
     document = yaml_document.read(data)
     problems = list(document.problems)
     value = kind()
     if document.readable:
         value, mistakes = _validate(kind, {} if document.value is None else document.value)
         problems += [
-            Problem(path, message, document.line(path))
+            yaml_document.Problem(path, message, document.line(path))
             for path, message in mistakes or check(value)
         ]
     return value, sorted(problems, key=lambda problem: problem.line)
 
 
-def told(problems: list[Problem], name: str) -> list[str]:
+def told(problems: "list[Problem]", name: str) -> list[str]:
     """Return a line for each mistake in the file called `name`, up to a bound."""
     lines = [f"{name}:{problem}" for problem in problems[:_PROBLEMS_TOLD]]
     if len(problems) > _PROBLEMS_TOLD:

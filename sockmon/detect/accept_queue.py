@@ -362,7 +362,7 @@ def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, None]:
     return (
         (
             f"{queue}\n>= {thresholds.warning_ratio:g} * ({limit} + 1)\nand {queue} > 0\n"
-            f"or sum without (detector, severity) ({found}) > 0"
+            f"or ignoring (port) sum without (detector, severity) ({found}) > 0"
         ),
         None,
     )

@@ -56,8 +56,8 @@ class Thresholds(DetectorThresholds):
     unanswered_probes: Count = threshold(3, "or after so many keepalive probes")
     warning_sockets: Count = threshold(5, "of one direction, port and owner")
     critical_sockets: Count = threshold(50, "of one direction, port and owner")
-    least_share: Ratio = threshold(0.05, "of the group's connections: less is no trouble")
-    outage_share: Ratio = threshold(0.5, "of the group's connections: critical from 3 on")
+    least_ratio: Ratio = threshold(0.05, "of the group's connections: less is no trouble")
+    outage_ratio: Ratio = threshold(0.5, "of the group's connections: critical from 3 on")
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
@@ -107,10 +107,10 @@ def _judge(
     data: DetectorInput, thresholds: Thresholds, key: FindingKey, dead: int, total: int
 ) -> Severity | None:
     share = dead / max(total, dead, 1)
-    if share >= thresholds.outage_share * (HYSTERESIS if key in data.past else 1.0):
+    if share >= thresholds.outage_ratio * (HYSTERESIS if key in data.past else 1.0):
         outage = min(_OUTAGE_SOCKETS, thresholds.warning_sockets)
         return severity(data, key, dead, outage, outage)
-    if share < thresholds.least_share * (HYSTERESIS if key in data.past else 1.0):
+    if share < thresholds.least_ratio * (HYSTERESIS if key in data.past else 1.0):
         return None
     return severity(data, key, dead, thresholds.warning_sockets, thresholds.critical_sockets)
 

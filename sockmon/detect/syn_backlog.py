@@ -87,8 +87,8 @@ def _backlogs(data: DetectorInput) -> Iterator[_Backlog]:
     table = data.table
     half_open = np.flatnonzero(table.state == TcpState.SYN_RECV)
     listening = np.flatnonzero(table.state == TcpState.LISTEN)
-    ports = np.intersect1d(table.local_port[half_open], table.local_port[listening])
-    for port in ports.tolist():
+    ports = {*table.local_port[half_open].tolist()} & {*table.local_port[listening].tolist()}
+    for port in sorted(ports):
         here = half_open[table.local_port[half_open] == port]
         listeners = listening[table.local_port[listening] == port]
         families = (_of_family(data, port, here, listeners, family) for family in (4, 6))

@@ -17,7 +17,7 @@ def alerts_of(document: Any) -> list[Mapping[str, Any]]:
             _ORDER.index(alert["state"])
             _ = alert["labels"]["severity"], alert["annotations"]["summary"]
     except (LookupError, TypeError, ValueError) as error:
-        raise ValueError("what answers there is no sockmon daemon") from error
+        raise ValueError("the server there is not a sockmon daemon") from error
     return alerts
 
 

@@ -46,6 +46,7 @@ def history(past: HistorySnapshot, netns: str, span: Range, groups: int) -> mess
                 "firing_since": change.firing_since,
                 "labels": dict(change.labels),
                 "summary": change.summary,
+                "previous_severity": change.previous_severity,
             }
             for change in past.alert_changes
         ],

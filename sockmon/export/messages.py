@@ -311,6 +311,8 @@ class AlertChange(TypedDict):
     firing_since: float
     labels: dict[str, str]
     summary: str
+    previous_severity: str | None
+    """It was firing with this severity until then; the end of that is no change of its own."""
 
 
 Series = dict[str, list[float | None]]

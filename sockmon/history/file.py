@@ -95,7 +95,14 @@ def _head(past: HistorySnapshot) -> dict[str, Any]:
             for name, each in past.namespaces.items()
         },
         "alert_changes": [
-            [change.at, change.state, change.firing_since, dict(change.labels), change.summary]
+            [
+                change.at,
+                change.state,
+                change.firing_since,
+                dict(change.labels),
+                change.summary,
+                change.previous_severity,
+            ]
             for change in past.alert_changes
         ],
     }

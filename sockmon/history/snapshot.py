@@ -109,13 +109,17 @@ class NamespacePast:
 
 @dataclass(frozen=True, slots=True)
 class AlertChange:
-    """An alert began to fire, or was resolved; times in Unix seconds, as the clock was then."""
+    """An alert began to fire, or was resolved; times in Unix seconds, as the clock was then.
+
+    previous_severity: what it was until now, if this is a change of severity of what fires already.
+    """
 
     at: float
     state: Literal["firing", "resolved"]
     firing_since: float
     labels: Mapping[str, str]
     summary: str
+    previous_severity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from sockmon.model.finding import FindingKey, Severity
 from sockmon.model.limits import KernelLimits
 from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenQueue, Stuck
 from sockmon.model.owner import Group, Owner
-from sockmon.model.ports import EphemeralPorts
+from sockmon.model.ports import Destination, EphemeralPorts
 from sockmon.model.queues import NO_QUEUES, Queues
 from sockmon.model.table import IPAddress, SocketTable, address
 
@@ -40,6 +40,7 @@ class PreviousFinding:
 class DetectorInput:
     """One namespace at one moment (`now` in monotonic seconds).
 
+    exhaustion: seconds until a destination has no port left, of those that run out within a day.
     whole: sockets at rest are in the table too; if not, queues holds nothing.
     """
 
@@ -49,7 +50,7 @@ class DetectorInput:
     directions: Directions
     listen_queues: tuple[ListenQueue, ...]
     ephemeral: EphemeralPorts
-    exhaustion_seconds: float
+    exhaustion: Mapping[Destination, float]
     limits: KernelLimits
     aged: Aged = NOBODY
     queues: Queues = NO_QUEUES

@@ -136,17 +136,17 @@ def worst_first(found: Iterable[Finding]) -> list[Finding]:
     A cause stands directly before its symptoms, where the worst of them would stand.
     """
     found = list(found)
-    by_key = {finding.key: finding for finding in found}
-    best: dict[FindingKey, _Rank] = {}
-    for finding in found:
-        root = _root(finding, by_key).key
-        best[root] = min(best.get(root, _rank(finding)), _rank(finding))
+    by_key = {finding.key: finding for finding in reversed(found)}
+    roots = [_root(finding, by_key) for finding in found]
+    best: dict[int, _Rank] = {}  # by identity: where owners are unknown, two may have one key
+    for finding, root in zip(found, roots, strict=True):
+        best[id(root)] = min(best.get(id(root), _rank(finding)), _rank(finding))
 
-    def place(finding: Finding) -> tuple[Any, ...]:
-        root = _root(finding, by_key)
-        return best[root.key], found.index(root), finding is not root, _rank(finding)
+    def place(pair: tuple[Finding, Finding]) -> tuple[Any, ...]:
+        finding, root = pair
+        return best[id(root)], found.index(root), finding is not root, _rank(finding)
 
-    return sorted(found, key=place)
+    return [finding for finding, _ in sorted(zip(found, roots, strict=True), key=place)]
 
 
 _Rank = tuple[bool, float, float]

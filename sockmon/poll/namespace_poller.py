@@ -9,8 +9,8 @@ import numpy as np
 
 from sockmon.detect.registry import thresholds_of
 from sockmon.kernel.errors import KernelError
+from sockmon.kernel.family import Family
 from sockmon.kernel.interfaces import Source
-from sockmon.kernel.netlink.uapi import Family
 from sockmon.kernel.owners import OwnerFinder
 from sockmon.model import counts
 from sockmon.model.ages import NOTHING_HEARD, LastHeard

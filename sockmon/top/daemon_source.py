@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sockmon.alert.labels import alert_name
-from sockmon.client.http import Asking
+from sockmon.client.api import DaemonApi
 from sockmon.client.parse import InvalidResponseError, read
 from sockmon.client.snapshot import FetchError, Snapshot
 from sockmon.model.counts import StateCounts
@@ -33,14 +33,14 @@ class Daemon:
 
     def __init__(self, url: str) -> None:
         """Take the address of one; raises ValueError."""
-        self._asking = Asking(url)
-        self.where = self._asking.url
+        self._api = DaemonApi(url)
+        self.where = self._api.url
         self._was_there = False
 
     def look(self, by: By) -> Sighting:
         """Ask for the last observation, and for what came before it if we were not there."""
         was_there, self._was_there = self._was_there, False
-        document, received = self._asking.get("/api/v1/observation")
+        document, received = self._api.get("/api/v1/observation")
         try:
             snapshot = read(document, received)
         except InvalidResponseError as error:
@@ -55,14 +55,14 @@ class Daemon:
 
     def close(self) -> None:
         """Hang up."""
-        self._asking.close()
+        self._api.close()
 
     def _past(self, snapshot: Snapshot, received: Moment) -> tuple[Sample, ...]:
         """Ask for the polls of the last hour; a daemon without a history has none to tell."""
         if snapshot.netns > 1:
             return ()
         try:
-            document, _ = self._asking.get("/api/v1/history?range=hour")
+            document, _ = self._api.get("/api/v1/history?range=hour")
             return _samples(document, received, before=snapshot.at.monotonic)
         except _NOT_THERE:
             return ()
@@ -73,7 +73,7 @@ class Daemon:
         if not findings:
             return {}
         try:
-            document, _ = self._asking.get("/api/v1/alerts")
+            document, _ = self._api.get("/api/v1/alerts")
             begun = _begun(document)
         except _NOT_THERE:
             return {}

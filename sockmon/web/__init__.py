@@ -1,1 +1,1 @@
-"""The daemon's HTTP side: what it answers (app) and how it stays up (server)."""
+"""The daemon's HTTP server: what it answers (app), and its limits (server)."""

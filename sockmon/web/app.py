@@ -1,4 +1,4 @@
-"""What the daemon answers over HTTP: always from the last observation, never by asking anew."""
+"""What the daemon answers over HTTP: always from the last observation, never by a new poll."""
 
 import gzip
 from collections.abc import Callable, Iterator
@@ -15,64 +15,64 @@ from starlette.types import Receive, Scope, Send
 
 from sockmon.export import alerts, json, messages, metrics
 from sockmon.web import assets
-from sockmon.web.daemon_status import LatestObservation
+from sockmon.web.daemon_status import NO_POLL_YET, NO_SUCH_NAMESPACE, LatestObservation
 from sockmon.web.events import EventsEndpoint
 from sockmon.web.history import HistoryEndpoint
-from sockmon.web.security.access import Guard
+from sockmon.web.security.access import AccessControl
 from sockmon.web.security.policy import NO_DEMANDS, Policy
 
 _OPENMETRICS = "application/openmetrics-text"
 
-#: However often it is scraped, the same observation is rendered anew only after this long.
+#: However often it is scraped, the same observation is rendered again only after this long.
 _RENDERED_FOR_SECONDS = 1.0
 
 
 def create_app(
-    board: LatestObservation, policy: Callable[[], Policy] = lambda: NO_DEMANDS
+    latest: LatestObservation, policy: Callable[[], Policy] = lambda: NO_DEMANDS
 ) -> Starlette:
-    """Build the application around the board; `policy` tells what is demanded of clients."""
+    """Build the application around `latest`; `policy` returns what clients must do to be served."""
     app = Starlette(
         routes=[
             Route("/", assets.page),
             Route("/assets/{name}", assets.asset),
-            Route("/metrics", _MetricsEndpoint(board), methods=["GET"]),
-            Route("/-/healthy", _health(board.why_unhealthy, "healthy")),
-            Route("/-/ready", _health(board.why_not_ready, "ready")),
-            Route("/api/v1/observation", _observation(board)),
-            Route("/api/v1/alerts", _alerts(board)),
-            Route("/api/v1/events", EventsEndpoint(board), methods=["GET"]),
-            Route("/api/v1/history", HistoryEndpoint(board).answer),
+            Route("/metrics", _MetricsEndpoint(latest), methods=["GET"]),
+            Route("/-/healthy", _health(latest.why_unhealthy, "healthy")),
+            Route("/-/ready", _health(latest.why_not_ready, "ready")),
+            Route("/api/v1/observation", _observation(latest)),
+            Route("/api/v1/alerts", _alerts(latest)),
+            Route("/api/v1/events", EventsEndpoint(latest), methods=["GET"]),
+            Route("/api/v1/history", HistoryEndpoint(latest).answer),
         ],
-        middleware=[Middleware(Guard, policy=policy, clock=board.clock)],
+        middleware=[Middleware(AccessControl, policy=policy, clock=latest.clock)],
     )
-    app.router.redirect_slashes = False  # it would repeat whatever Host the client sent
+    app.router.redirect_slashes = False  # a redirect would repeat any Host that a client sends
     return app
 
 
-class _BoardCollector(Collector):
-    def __init__(self, board: LatestObservation) -> None:
-        self._board = board
+class _LatestCollector(Collector):
+    def __init__(self, latest: LatestObservation) -> None:
+        self._latest = latest
 
     def collect(self) -> Iterator[Metric]:
-        board = self._board
-        yield from metrics.families(board.observation, board.clock(), board.build, board.reload)
-        yield from alerts.families(board.alerting)
+        latest = self._latest
+        yield from metrics.families(latest.observation, latest.clock(), latest.build, latest.reload)
+        yield from alerts.families(latest.alerting)
 
 
 class _MetricsEndpoint:
     """/metrics in text or OpenMetrics, compressed or not, rendered at most once a second each."""
 
-    def __init__(self, board: LatestObservation) -> None:
-        self._board = board
+    def __init__(self, latest: LatestObservation) -> None:
+        self._latest = latest
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_BoardCollector(board))
+        self._registry.register(_LatestCollector(latest))
         ProcessCollector(registry=self._registry)
         self._rendered: dict[tuple[str, bool], tuple[object, float, bytes]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        # The library repeats the client's own version: asked only for what it can be, so that
-        # there are four renderings and no more.
+        # The library would put any version that the client names into the content type. With only
+        # two values passed on, there are at most four renderings.
         accept = request.headers.get("accept", "")
         encode, content_type = choose_encoder(_OPENMETRICS if _OPENMETRICS in accept else "")
         zipped = gzip_accepted(request.headers.get("accept-encoding", ""))
@@ -85,13 +85,13 @@ class _MetricsEndpoint:
     def _render(
         self, encode: Callable[[Collector], bytes], content_type: str, *, zipped: bool
     ) -> bytes:
-        key, now = (content_type, zipped), self._board.clock()
+        key, now = (content_type, zipped), self._latest.clock()
         of, at, body = self._rendered.get(key, (None, 0.0, b""))
-        if not body or of is not self._board.observation or now - at > _RENDERED_FOR_SECONDS:
+        if not body or of is not self._latest.observation or now - at > _RENDERED_FOR_SECONDS:
             body = encode(self._registry)
             if zipped:
                 body = gzip.compress(body, compresslevel=4)
-            self._rendered[key] = (self._board.observation, now, body)
+            self._rendered[key] = (self._latest.observation, now, body)
         return body
 
 
@@ -105,23 +105,23 @@ def _health(why_not: Callable[[], str | None], word: str) -> Callable[[Request],
     return endpoint  # type: ignore[return-value]
 
 
-def _observation(board: LatestObservation) -> Callable[[Request], Response]:
+def _observation(latest: LatestObservation) -> Callable[[Request], Response]:
     async def endpoint(request: Request) -> Response:
         if not request.query_params.keys() <= {"netns"}:
             return JSONResponse({"error": "unknown parameter: expected netns"}, status_code=400)
-        if board.observation is None:
-            return JSONResponse({"error": "no poll has ended yet"}, status_code=503)
+        if latest.observation is None:
+            return JSONResponse({"error": NO_POLL_YET}, status_code=503)
         netns = request.query_params.get("netns")
-        told = json.observation(board.observation, netns)
-        if not told["namespaces"]:
-            return JSONResponse({"error": "netns: there is none of this name"}, status_code=404)
-        return JSONResponse(told)
+        rendered = json.observation(latest.observation, netns)
+        if not rendered["namespaces"]:
+            return JSONResponse({"error": NO_SUCH_NAMESPACE}, status_code=404)
+        return JSONResponse(rendered)
 
     return endpoint  # type: ignore[return-value]
 
 
-def _alerts(board: LatestObservation) -> Callable[[Request], Response]:
+def _alerts(latest: LatestObservation) -> Callable[[Request], Response]:
     async def endpoint(_: Request) -> Response:
-        return JSONResponse(messages.AlertsAnswer(alerts=json.alerts(board.alerting.alerts)))
+        return JSONResponse(messages.AlertsAnswer(alerts=json.alerts(latest.alerting.alerts)))
 
     return endpoint  # type: ignore[return-value]

@@ -1,7 +1,7 @@
 """The page's files, as `make page` has built them, in memory: as they are and compressed.
 
-Their names hold a hash of their content, so that a browser may keep them for ever; the page itself
-is asked for anew each time, and costs a 304 when it has not changed.
+Their names contain a hash of their content, so that a browser may keep them forever; the page
+itself is requested each time, and answered with 304 when it has not changed.
 """
 
 import gzip
@@ -37,18 +37,18 @@ class Asset:
     def of(cls, path: Path) -> "Asset":
         """Read the file; raises OSError."""
         body = path.read_bytes()
-        lasting = "no-cache" if path.name == _PAGE else "public, max-age=31536000, immutable"
+        caching = "no-cache" if path.name == _PAGE else "public, max-age=31536000, immutable"
         headers = {
             "Content-Type": _TYPES[path.suffix],
-            "Cache-Control": lasting,
-            # Weak: it stands for both forms.
+            "Cache-Control": caching,
+            # Weak: the same for both encodings.
             "ETag": f'W/"{hashlib.sha256(body).hexdigest()[:16]}"',
             "Vary": "Accept-Encoding",
         }
         return cls(body, gzip.compress(body, mtime=0), headers)
 
     def answer(self, request: Request) -> Response:
-        """Answer with the file, or say that the client has it already."""
+        """Answer with the file, or with 304 if the client has it already."""
         if self.headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=self.headers)
         if gzip_accepted(request.headers.get("accept-encoding", "")):

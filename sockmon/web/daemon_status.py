@@ -1,4 +1,4 @@
-"""Where the daemon puts its last observation, and every HTTP request finds it."""
+"""The last observation and the daemon's state, where every HTTP request finds them."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,13 +9,15 @@ from sockmon.export.metrics import Build, Reload
 from sockmon.history.snapshot import HistorySnapshot
 from sockmon.model.observation import STALE_AFTER_INTERVALS, Observation
 
+NO_POLL_YET = "the first poll has not ended yet"
+NO_SUCH_NAMESPACE = "netns: there is no network namespace of this name"
+
 
 @dataclass(slots=True)
 class LatestObservation:
-    """The last observation and how the daemon fares; `clock` gives monotonic seconds.
+    """The last observation and the daemon's state; `clock` returns monotonic seconds.
 
-    host: what this host calls itself.
-    past: gives history as it stands, from any thread.
+    host: this host's name. past: returns the history kept so far; for any thread.
     """
 
     clock: Callable[[], float]
@@ -30,18 +32,18 @@ class LatestObservation:
     _posted: asyncio.Event = field(default_factory=asyncio.Event)
 
     def post(self, observation: Observation, alerting: AlertingStatus) -> None:
-        """Put up what a poll has found, and wake those who wait for it (in the event loop)."""
+        """Replace it by what a poll has found, and wake those who wait (in the event loop)."""
         self.observation, self.alerting = observation, alerting
         self._posted.set()
         self._posted = asyncio.Event()
 
     async def posted_after(self, seen: Observation | None) -> None:
-        """Return when there is another observation than the one that was seen."""
+        """Return once the observation is another than `seen`."""
         while self.observation is seen:
             await self._posted.wait()
 
     def why_unhealthy(self) -> str | None:
-        """Return why polling has stopped, or None: whether polls succeed is another question."""
+        """Return why polling has stopped, or None; polls that fail do not count as stopped."""
         last = self.observation.at.monotonic if self.observation else self.started_at
         silent = self.clock() - last
         if silent > STALE_AFTER_INTERVALS * self.interval:
@@ -49,10 +51,10 @@ class LatestObservation:
         return None
 
     def why_not_ready(self) -> str | None:
-        """Return why there is nothing fresh to show, or None."""
+        """Return why there is no recent data to show, or None."""
         observation = self.observation
         if observation is None:
-            return "no poll has ended yet"
+            return NO_POLL_YET
         host = observation.namespaces[0]
         if observation.fresh(host, host.tcp, self.clock()) is not None:
             return None

@@ -4,9 +4,9 @@
                             `namespace` is the one that the parameter `netns` names
     event: beat             after each of these, and every 5 s: messages.Beat
 
-An event is rendered once for all who look at the same namespace, and never when nobody does; what
-is told of all namespaces, once for everybody. A client that reads slowly is sent the newest when it
-has taken what it was sent: what came in between was never kept for it.
+An event is rendered once for all clients that look at the same namespace, and only if there is one;
+the part about all namespaces is rendered once for everyone. A client that reads slowly is sent the
+newest event when it has read the one before: nothing is queued for it.
 """
 
 import asyncio
@@ -22,8 +22,10 @@ from starlette.types import Receive, Scope, Send
 from sockmon.export import messages, page
 from sockmon.web.daemon_status import LatestObservation
 
-#: So many may listen at a time: few enough to leave connections for all others.
+#: Clients that may listen at a time: few enough to leave connections for everything else.
 STREAMS = 64
+#: Namespaces whose rendering is kept until the next poll; clients may ask for any name.
+_RENDERED_AT_MOST = STREAMS
 BEAT_SECONDS = 5.0
 _RETRY_SECONDS = 30
 
@@ -35,11 +37,11 @@ _HEADERS = [
 
 
 class EventsEndpoint:
-    """An ASGI application of this one path."""
+    """The ASGI application of this path."""
 
-    def __init__(self, board: LatestObservation, streams: int = STREAMS) -> None:
-        self._board = board
-        self._free = streams
+    def __init__(self, latest: LatestObservation, streams: int = STREAMS) -> None:
+        self._latest = latest
+        self._limit = self._free = streams
         self._rendered_of: object = None
         self._everywhere = ""
         self._rendered: dict[str, bytes] = {}
@@ -57,7 +59,8 @@ class EventsEndpoint:
             return
         if not self._free:
             full = PlainTextResponse(
-                "as many pages listen as may: close one\n",
+                f"The limit of {self._limit} open live streams is reached. "
+                "Close another sockmon tab, then reload.\n",
                 status_code=503,
                 headers={"Retry-After": str(_RETRY_SECONDS)},
             )
@@ -65,7 +68,7 @@ class EventsEndpoint:
             return
         self._free -= 1
         try:
-            await _either(self._stream(send, parameters.get("netns")), _left(receive))
+            await _either(self._stream(send, parameters.get("netns")), _disconnected(receive))
         finally:
             self._free += 1
 
@@ -73,34 +76,36 @@ class EventsEndpoint:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         sent: object = None
         while True:
-            if self._board.observation is not sent:
-                sent = self._board.observation
+            if self._latest.observation is not sent:
+                sent = self._latest.observation
                 await _write(send, self._observation(netns))
             await _write(send, self._beat())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_SECONDS):
-                    await self._board.posted_after(sent)
+                    await self._latest.posted_after(sent)
 
     def _observation(self, netns: str | None) -> bytes:
-        board, observation = self._board, self._board.observation
+        latest, observation = self._latest, self._latest.observation
         if observation is None:
             return b""
         if observation is not self._rendered_of:
-            everywhere = page.everywhere(observation, board.host, board.build.version)
-            self._everywhere, self._rendered = _json(everywhere), {}
+            rendered = page.everywhere(observation, latest.host, latest.build.version)
+            self._everywhere, self._rendered = _json(rendered), {}
             self._rendered_of = observation
         name = observation.namespaces[0].name if netns is None else netns
         if name not in self._rendered:
-            inside = page.inside(observation, board.alerting.alerts, name)
-            data = f"{self._everywhere[:-1]},{_json(inside)[1:]}"  # two objects made one
+            if len(self._rendered) >= _RENDERED_AT_MOST:
+                del self._rendered[next(iter(self._rendered))]
+            inside = _json(page.inside(observation, latest.alerting.alerts, name))
+            data = f"{self._everywhere[:-1]},{inside[1:]}"  # two objects made one
             self._rendered[name] = _event("observation", data)
         return self._rendered[name]
 
     def _beat(self) -> bytes:
-        observation, now = self._board.observation, self._board.clock()
+        observation, now = self._latest.observation, self._latest.clock()
         beat: messages.Beat = {
             "age_seconds": round(now - observation.at.monotonic, 3) if observation else None,
-            "interval_seconds": self._board.interval,
+            "interval_seconds": self._latest.interval,
         }
         return _event("beat", _json(beat))
 
@@ -117,13 +122,13 @@ async def _write(send: Send, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
-async def _left(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 async def _either(*ways: Coroutine[Any, Any, None]) -> None:
-    """Run them until one has ended; what it raises is raised here."""
+    """Run both until one has ended; what it raises is raised here."""
     tasks = [asyncio.create_task(way) for way in ways]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""/api/v1/history: rendered in a thread, and once for all who ask between two polls."""
+"""/api/v1/history: rendered in a thread, once for all identical requests between two polls."""
 
 import asyncio
 import gzip
@@ -14,9 +14,9 @@ from starlette.responses import JSONResponse, Response
 from sockmon.export.history import history
 from sockmon.history.sample import SLOTS
 from sockmon.history.snapshot import SPANS, Range
-from sockmon.web.daemon_status import LatestObservation
+from sockmon.web.daemon_status import NO_POLL_YET, NO_SUCH_NAMESPACE, LatestObservation
 
-#: Different answers that are kept until the next poll: pages all ask for the same few.
+#: Different answers that are kept until the next poll: all pages ask for the same few.
 _ANSWERS_KEPT = 4
 
 _GROUPS = frozenset(map(str, range(SLOTS + 1)))
@@ -33,11 +33,11 @@ class _Asked:
 class HistoryEndpoint:
     """Takes `netns`, `range` (hour or day) and `groups` (how many of the largest, default none).
 
-    What it answers: export/history.py.
+    export/history.py describes the answer.
     """
 
-    def __init__(self, board: LatestObservation) -> None:
-        self._board = board
+    def __init__(self, latest: LatestObservation) -> None:
+        self._latest = latest
         self._rendering = asyncio.Lock()
         self._of: object = None
         self._answers: dict[_Asked, bytes | None] = {}
@@ -49,18 +49,18 @@ class HistoryEndpoint:
             asked = _asked(request.query_params, zipped=zipped)
         except ValueError as error:
             return JSONResponse({"error": str(error)}, status_code=400)
-        if self._board.observation is None:
-            return JSONResponse({"error": "no poll has ended yet"}, status_code=503)
+        if self._latest.observation is None:
+            return JSONResponse({"error": NO_POLL_YET}, status_code=503)
         body = await self._rendered(asked)
         if body is None:
-            return JSONResponse({"error": "netns: there is none of this name"}, status_code=404)
+            return JSONResponse({"error": NO_SUCH_NAMESPACE}, status_code=404)
         headers = {"vary": "Accept-Encoding"} | ({"content-encoding": "gzip"} if zipped else {})
         return Response(body, media_type="application/json", headers=headers)
 
     async def _rendered(self, asked: _Asked) -> bytes | None:
         async with self._rendering:
-            if self._of is not self._board.observation:
-                self._of = self._board.observation
+            if self._of is not self._latest.observation:
+                self._of = self._latest.observation
                 self._answers.clear()
             if asked not in self._answers:
                 if len(self._answers) == _ANSWERS_KEPT:
@@ -69,7 +69,7 @@ class HistoryEndpoint:
             return self._answers[asked]
 
     def _render(self, asked: _Asked) -> bytes | None:
-        past, observation = self._board.past(), self._board.observation
+        past, observation = self._latest.past(), self._latest.observation
         there = {one.name for one in observation.namespaces} if observation else set()
         if past is None or asked.netns not in there | past.namespaces.keys():
             return None

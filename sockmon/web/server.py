@@ -1,20 +1,23 @@
-"""The HTTP server, bounded: in connections, in the size of a request, and in every wait."""
+"""The HTTP server, with limits: on connections, on the size of a request, and on every wait."""
 
 import asyncio
 import contextlib
 import errno
 import functools
 import logging
+import math
 import os
+import resource
 import socket
 from asyncio.sslproto import SSLProtocol
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import h11
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sockmon.config.fields import ListenAddress
@@ -26,32 +29,64 @@ _KEEP_ALIVE_SECONDS = 25
 _REQUEST_BYTES = 16 * 1024
 _SWEEP_SECONDS = 1.0
 _LINGER_SECONDS = 0.3
+#: What is kept for one client that does not read: by the kernel, which counts it twice, and here.
+_SEND_BUFFER_BYTES = 64 * 1024
+_PIECE_BYTES = 64 * 1024
+#: How often it is logged that there are too few descriptors.
+_COMPLAINT_SECONDS = 60.0
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-# One TLS record. asyncio's own 256 KiB for each connection are 64 MB for those who only connect.
+# One TLS record. asyncio's default of 256 KiB for each connection would cost 64 MB for clients that
+# only connect.
 SSLProtocol.max_size = 16 * 1024
+
+log = logging.getLogger("sockmon")
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How many clients there may be, and how long each may keep the server waiting."""
+    """How many clients there may be, and how long each may keep the server waiting.
 
-    #: One more, and the one that has been silent longest is closed.
+    connections: with one more, one is closed: of the address that has most, the one that has been
+    silent longest. request_seconds: for TLS's handshake and a complete request. response_seconds:
+    to read what has been sent; of a stream, what has been sent so far.
+    """
+
     connections: int = 256
-    #: A client has so long for TLS's handshake and to send a request whole.
     request_seconds: float = 10.0
-    #: And so long to take what it is sent; of a stream, whatever has been sent so far.
     response_seconds: float = 30.0
 
 
 BOUNDS = Bounds()
 
 
+def bounds_for(descriptors: int) -> Bounds:
+    """Return the limits for a process that may have so many descriptors (RLIMIT_NOFILE).
+
+    A burst of connections is accepted before any is closed, and polls need descriptors too.
+    """
+    if descriptors == resource.RLIM_INFINITY:
+        return BOUNDS
+    return replace(BOUNDS, connections=max(4, min(BOUNDS.connections, descriptors // 4)))
+
+
 class ListenError(Exception):
     """The address cannot be listened on; the text says why and what to do."""
 
 
+class PortInUseError(ListenError):
+    """Another process listens there, and may have ended by the next attempt."""
+
+
+@contextlib.contextmanager
+def listening(addresses: Iterable[ListenAddress]) -> Iterator[list[socket.socket]]:
+    """Open a listening socket for each address, until the context is left; raises ListenError."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(listen(address)) for address in addresses]
+
+
 def listen(address: ListenAddress) -> socket.socket:
-    """Open the listening socket; raises ListenError."""
+    """Open one listening socket; raises ListenError."""
     host = address.host or "::"
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -66,12 +101,15 @@ def listen(address: ListenAddress) -> socket.socket:
         if not address.host and number == errno.EAFNOSUPPORT:  # a kernel without IPv6
             return listen(ListenAddress("0.0.0.0", address.port))  # noqa: S104 - asked for: all
         reason = os.strerror(number) if number else str(error)
-        raise ListenError(f"cannot listen on {address}: {reason}{_advice(number)}") from error
-    # Inherited by what is accepted: nothing waits for an acknowledgement that the client delays
-    # (asyncio sees to it for its own sockets alone), and the kernel ends what has vanished.
-    patience = int(BOUNDS.response_seconds * 1000)
+        kind = PortInUseError if number == errno.EADDRINUSE else ListenError
+        raise kind(f"cannot listen on {address}: {reason}{_advice(number)}") from error
+    # Accepted connections inherit these options: no answer waits for an acknowledgement that the
+    # client delays (asyncio sets TCP_NODELAY only on sockets that it has made itself), the kernel
+    # ends a connection whose client has vanished, and it buffers little for one that does not read.
+    milliseconds = int(BOUNDS.response_seconds * 1000)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
     return listener
 
 
@@ -86,9 +124,9 @@ def _advice(number: int | None) -> str:
 
 
 class BoundedProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1, inside TLS where the policy demands it.
+    """uvicorn's HTTP/1.1, inside TLS where the policy requires it.
 
-    A connection counts from the moment it is accepted, and every wait for its client ends.
+    A connection counts from the moment it is accepted, and every wait for its client has an end.
     """
 
     def __init__(self, policy: Callable[[], Policy], bounds: Bounds, **uvicorns: Any) -> None:
@@ -98,13 +136,15 @@ class BoundedProtocol(H11Protocol):
         self._retired = False
         self.waiting_since = self.loop.time()
         self._early = b""
-        #: What the bytes go through, encrypted or not: unlike TLS, it can be aborted at any time.
+        #: The plain transport below TLS: unlike TLS, it can be aborted at any time.
         self._line: asyncio.Transport
+        self.address = ""
         self._handshake: asyncio.Task[None]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Make room for it, if there is none; then begin with TLS, or with HTTP."""
+        """Make room for it, if there is none; then begin TLS, or HTTP."""
         self._line = self.transport = transport
+        self.address = (transport.get_extra_info("peername") or ("",))[0]
         self._make_room()
         self.connections.add(self)
         if self._policy.tls is None:
@@ -114,16 +154,26 @@ class BoundedProtocol(H11Protocol):
             self._handshake = self.loop.create_task(self._shake_hands(self._policy.tls))
 
     def _make_room(self) -> None:
-        """Close the connection that has been silent longest; if none is, the longest served."""
+        """Close one connection of the address that has most of them, if there are too many.
+
+        The one that has been silent longest; if none is silent, the one served longest.
+        """
         held = [other for other in self.connections if isinstance(other, BoundedProtocol)]
-        if len(held) >= self._bounds.connections:
-            longest = min(held, key=lambda other: (not other.awaits_request(), other.waiting_since))
-            longest.abort()
-            self.connections.discard(longest)
+        if len(held) < self._bounds.connections:
+            return
+        count = Counter(other.address for other in held)
+        count[self.address] += 1
+        most = max(count[other.address] for other in held)
+        longest = min(
+            (other for other in held if count[other.address] == most),
+            key=lambda other: (not other.awaits_request(), other.waiting_since),
+        )
+        longest.abort()
+        self.connections.discard(longest)
 
     async def _shake_hands(self, tls: ServerTls) -> None:
         encrypted = None
-        with contextlib.suppress(OSError):  # strangers' nonsense and bad certificates: no news
+        with contextlib.suppress(OSError):  # bad certificates, and what is not TLS: not logged
             encrypted = await self.loop.start_tls(
                 self._line,
                 self,
@@ -138,33 +188,37 @@ class BoundedProtocol(H11Protocol):
             self.abort()
             return
         self.app_state = {**self.app_state, KNOWN_CLIENT: tls.knows(client)}
+        encrypted.set_write_buffer_limits(high=_PIECE_BYTES)
         super().connection_made(encrypted)
         if self._early:
             self.data_received(self._early)
 
     def data_received(self, data: bytes) -> None:
-        """Count a response's time from the request that asked for it."""
-        if self.flow is None:  # it came with the end of the handshake, before anybody was told
+        """Count a response's time from its request; close on what is not HTTP."""
+        if self.flow is None:  # it came with the end of the handshake, before connection_made()
             self._early += data
             return
         waited = self.awaits_request()
         if waited and self.timeout_keep_alive_task is not None:
             self.waiting_since = self.loop.time()  # a kept connection's next request begins
-        super().data_received(data)
+        try:
+            super().data_received(data)
+        except h11.ProtocolError:  # uvicorn answers 400, which is too late after another answer
+            self.abort()
         if waited and not self.awaits_request():
             self.waiting_since = self.loop.time()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request from now on."""
+        """Count the wait for the next request from now on."""
         self.waiting_since = self.loop.time()
         super().on_response_complete()
 
     def awaits_request(self) -> bool:
-        """Whether it is the client's turn to speak."""
+        """Return whether the client has to send the next bytes."""
         return self.cycle is None or self.cycle.response_complete
 
     def sweep(self, now: float, policy: Policy) -> None:
-        """End the connection, if its client has had its time, or was let in by another policy."""
+        """End the connection if its client's time is over, or an earlier policy accepted it."""
         if policy is not self._policy and not self._retired:
             self._retired = True
             self.waiting_since = now
@@ -172,10 +226,10 @@ class BoundedProtocol(H11Protocol):
                 self.shutdown()
         answering, unsent = not self.awaits_request(), self._line.get_write_buffer_size() > 0
         if answering and not unsent and not self._retired:
-            self.waiting_since = now  # it has taken all that a stream has brought so far
+            self.waiting_since = now  # the client has read all of the stream so far
         elif answering or unsent or self.transport.is_closing():
             self._abort_after(self._bounds.response_seconds, now)
-        elif self.timeout_keep_alive_task is None:  # uvicorn's own timer of kept connections
+        elif self.timeout_keep_alive_task is None:  # else uvicorn's timer of kept connections runs
             self._abort_after(self._bounds.request_seconds, now)
 
     def _abort_after(self, seconds: float, now: float) -> None:
@@ -183,28 +237,69 @@ class BoundedProtocol(H11Protocol):
             self.abort()
 
     def abort(self) -> None:
-        """End it now, without a word."""
+        """Close the connection at once, without an answer."""
         self._line.abort()
 
 
 def _is_our_mistake(record: logging.LogRecord) -> bool:
-    """Return whether an answer failed by itself: what strangers send is no news for the journal."""
+    """Return whether a bug caused it: what clients send is not logged."""
     error = record.exc_info[1] if record.exc_info else None
-    # The latter two: the server stops, or the client has broken the protocol meanwhile.
+    # Cancelled: the server stops. A protocol error: the client has broken the protocol meanwhile.
     return error is not None and not isinstance(error, asyncio.CancelledError | h11.ProtocolError)
 
 
-class WebServer(uvicorn.Server):
-    """Serves an application on an open socket until stopped; leaves signals to the daemon.
+class _LoopErrors:
+    """What the event loop reports outside of any request: little of it is worth a traceback."""
 
-    `policy` tells what is demanded of clients from now on: when it returns another object,
-    connections of before are ended as soon as their answers are.
+    def __init__(self) -> None:
+        self._complained_at = -math.inf
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log it, unless a client caused it (see loop.set_exception_handler())."""
+        error = context.get("exception")
+        if isinstance(error, h11.ProtocolError):
+            return
+        if isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES:
+            if loop.time() - self._complained_at >= _COMPLAINT_SECONDS:
+                self._complained_at = loop.time()
+                log.error("cannot accept connections: %s", error.strerror)
+            return
+        loop.default_exception_handler(context)
+
+
+def _in_pieces(app: ASGIApp) -> ASGIApp:
+    """Send long bodies piece by piece: what a client does not read is then not copied for it."""
+
+    async def pieces(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_pieces(message: Message) -> None:
+            body = message.get("body", b"")
+            last = max(0, len(body) - 1) // _PIECE_BYTES * _PIECE_BYTES
+            for start in range(0, last, _PIECE_BYTES):
+                piece = body[start : start + _PIECE_BYTES]
+                await send({**message, "body": piece, "more_body": True})
+            await send({**message, "body": body[last:]} if last else message)
+
+        await app(scope, receive, send_pieces)
+
+    return pieces
+
+
+class WebServer(uvicorn.Server):
+    """Serves an application on open sockets until stopped; leaves signals to the daemon.
+
+    `policy` returns what is required of clients from now on: when it returns another object,
+    earlier connections are closed after their current answer.
     """
 
-    def __init__(self, app: ASGIApp, policy: Callable[[], Policy], bounds: Bounds = BOUNDS) -> None:
+    def __init__(
+        self, app: ASGIApp, policy: Callable[[], Policy], bounds: Bounds | None = None
+    ) -> None:
+        """bounds: by default those that fit RLIMIT_NOFILE."""
+        if bounds is None:
+            bounds = bounds_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         super().__init__(
             uvicorn.Config(
-                app,
+                _in_pieces(app),
                 http=functools.partial(BoundedProtocol, policy, bounds),  # type: ignore[arg-type]
                 ws="none",
                 lifespan="off",
@@ -214,7 +309,7 @@ class WebServer(uvicorn.Server):
                 server_header=False,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 h11_max_incomplete_event_size=_REQUEST_BYTES,
-                backlog=bounds.connections,  # asyncio accepts as many before any is pushed out
+                backlog=bounds.connections,  # asyncio accepts as many at once before one is closed
             )
         )
         self._policy = policy
@@ -222,19 +317,20 @@ class WebServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave them alone."""
+        """Handle no signals (uvicorn's own context manager)."""
         yield
 
-    async def run_on(self, listener: socket.socket) -> None:
+    async def run_on(self, listeners: list[socket.socket]) -> None:
         """Serve until stop() is called."""
+        asyncio.get_running_loop().set_exception_handler(_LoopErrors())
         sweeper = asyncio.create_task(self._sweep())
         try:
-            await self.serve(sockets=[listener])
+            await self.serve(sockets=listeners)
         finally:
             sweeper.cancel()
 
     async def stop(self) -> None:
-        """Stop soon: answers under way have a moment, then are cut."""
+        """Stop soon: answers that are being sent have a moment, then they are cut off."""
         self.should_exit = True
         await asyncio.sleep(_LINGER_SECONDS)
         self.force_exit = True

@@ -17,8 +17,9 @@ from sockmon.alert.manager import AlertManager
 from sockmon.alert.notify.webhook import fingerprint, message
 from sockmon.alert.settings import Alerting, AlertmanagerSettings, Authorization
 from sockmon.clock import now
-from sockmon.model.finding import Finding
+from sockmon.model.finding import Finding, Quantity
 from sockmon.state.file import StateFile, boot_id
+from sockmon.state.store import StateStore
 from tests.lab import NetNs, eventually
 from tests.servers import ALERTMANAGER_PORT, Alertmanager, hook_in
 from tests.unit.alert.hooks import Hook, hook
@@ -85,14 +86,15 @@ def running(
         AlertmanagerSettings(urls=urls, timeout=1.0, resend_delay=resend_delay),
         labels={"team": "web"},
     )
-    file = None if state is None else StateFile(state, boot_id())
+    store = StateStore(StateFile(state, boot_id()) if state else None, now().monotonic)
     waits = {DETECTOR: FixedWaits(0.0, 0.0)}
     # Its threads are born in the namespace, and stay there.
-    alerter = netns.call(AlertManager, settings, waits, file, now())
+    alerter = netns.call(AlertManager, settings, waits, store)
     try:
         yield Running(netns, alerter)
     finally:
         alerter.close()
+        store.close(5)
 
 
 def test_it_hears_of_the_beginning_and_the_end(alertmanager: Told) -> None:
@@ -125,7 +127,7 @@ def test_a_webhook_of_ours_is_told_as_by_alertmanager(alertmanager: Told) -> Non
         sockmon.poll(finding())
         theirs = eventually(lambda: alertmanager.told.bodies)[0]
     (alert,) = sockmon.alerter.alerts
-    ours = json.loads(message(alert, "hook"))
+    ours = json.loads(message((alert,), "hook"))
     assert theirs.keys() == ours.keys()
     assert theirs["version"] == ours["version"]
     (their_alert,), (our_alert,) = theirs["alerts"], ours["alerts"]
@@ -202,7 +204,7 @@ def test_one_that_is_dead_at_first_hears_when_it_is_back(
             alertmanager.run()
             (alert,) = eventually(alertmanager.alerts, within=20)
             assert alert["labels"]["port"] == "80"
-            again = f"alertmanager-0 ({urlsplit(URL).netloc}) is told again"
+            again = f"notifying alertmanager-0 ({urlsplit(URL).netloc}) works again"
             eventually(lambda: again in caplog.messages)
         finally:
             alertmanager.kill()
@@ -246,7 +248,7 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_text_arrives(alertmanager: Told, text: str) -> None:
     with running(alertmanager.netns, URL) as sockmon:
-        sockmon.poll(finding(owner=text, summary=text, evidence={text: [text]}))
+        sockmon.poll(finding(owner=text, summary=text, evidence={text: Quantity(text, "text")}))
         (alert,) = eventually(alertmanager.alerts)
         (ours,) = sockmon.alerter.alerts
         assert alert["labels"] == dict(ours.labels)
@@ -274,7 +276,7 @@ def test_it_is_told_who_is_speaking(netns: NetNs, tmp_path: Path) -> None:
     listener.listen()
     waits = {DETECTOR: FixedWaits(0.0, 0.0)}
     with listener, hook(listener) as server:
-        alerter = netns.call(AlertManager, settings, waits, None, now())
+        alerter = netns.call(AlertManager, settings, waits, StateStore(None, 0.0))
         try:
             alerter.observe([finding()], now(), 5.0)
             (asked,) = eventually(lambda: server.asked)

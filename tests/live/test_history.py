@@ -142,14 +142,14 @@ def test_a_full_disk_costs_a_warning_and_the_rest_works(
     )
     prefix = ("unshare", "--mount", "sh", "-c", full, str(state_dir))
     with running_daemon(netns, "--config", config, prefix=prefix) as daemon:
-        eventually(lambda: "history would not survive a restart" in daemon.log())
+        eventually(lambda: "cannot save history" in daemon.log())
         assert "No space left on device" in daemon.log()
         assert set(history(daemon)["max"]["listen"]) == {1}  # the daemon's own
         inside = Path(f"/proc/{daemon.process.pid}/root{state_dir}")
         assert {path.name for path in inside.iterdir()} == {"full", "lock"}
         (inside / "full").unlink()
         assert daemon.stop() == 0
-        assert "history would survive a restart again" in daemon.log()
+        assert "saving history works again" in daemon.log()
         assert "Traceback" not in daemon.log()
 
 
@@ -161,7 +161,7 @@ def test_what_is_asked_wrongly_is_told(netns: NetNs) -> None:
             ("groups=-1", 400, "groups: expected a number from 0 to 16"),
             ("groups=%D9%A3", 400, "groups: expected a number from 0 to 16"),
             ("rnage=day", 400, "unknown parameter: expected netns, range or groups"),
-            ("netns=%1b[31m", 404, "netns: there is none of this name"),
+            ("netns=%1b[31m", 404, "netns: there is no network namespace of this name"),
         ):
             answer = daemon.get(f"/api/v1/history?{query}")
             assert (answer.status, json.loads(answer.body)) == (status, {"error": error})

@@ -42,7 +42,7 @@ def by_name(observation: Observation) -> Mapping[str, NamespaceObservation]:
 def by_state(namespace: NamespaceObservation) -> Counter[str]:
     assert namespace.tcp is not None
     families = namespace.tcp.value.values()
-    return +Counter({s.label: sum(counts[s] for counts in families) for s in TcpState})
+    return +Counter({str(s.label): sum(counts[s] for counts in families) for s in TcpState})
 
 
 def test_an_empty_namespace_has_no_series_and_nothing_is_opened_in_it() -> None:
@@ -63,7 +63,7 @@ def test_an_empty_namespace_has_no_series_and_nothing_is_opened_in_it() -> None:
 
 def test_all_of_a_hosts_namespaces_are_found_from_within_any() -> None:
     with NetNs() as ours, NetNs() as other, resident(other), states.listen(other):
-        with polling(KernelSource.live()) as monitor:
+        with polling() as monitor:
             seen = ours.call(monitor.poll, now).namespaces
         assert seen[0].name == "host"
         assert by_state(next(n for n in seen if n.name == name_of(other)))["listen"] == 1
@@ -101,16 +101,16 @@ def test_a_namespace_that_cannot_be_entered_hides_no_other() -> None:
         for netns in inside:
             stack.enter_context(states.listen(netns))
 
-        source = seeing_pids(*pids)
+        see = seeing_pids(*pids)
         broken = Path(f"/proc/{pids[1]}/ns/uts")  # setns() refuses what is no network namespace
 
-        def look_around() -> Mapping[str, Place]:
-            places = dict(source.look_around())
+        def look() -> Mapping[str, Place]:
+            places = dict(see())
             key = f"net:{inode_of(inside[1])}"
             bad = replace(places[key], path=broken, inode=broken.stat().st_ino)
             return places | {key: bad}
 
-        with polling(replace(source, look_around=look_around)) as monitor:
+        with polling(look) as monitor:
             observation = monitor.poll(now)
         assert {n.name for n in observation.namespaces} == {
             "host", name_of(inside[0]), name_of(inside[2])
@@ -204,7 +204,7 @@ def test_what_is_seen_from_outside_is_marked() -> None:
     script = """if True:
         import json, sys
         from sockmon.clock import now
-        from sockmon.config import Config, Poll
+        from sockmon.settings import Config, Poll
         from sockmon.export import json as render
         from sockmon.kernel.netlink.source import KernelSource
         from sockmon.poll.poller import Poller

@@ -225,7 +225,7 @@ def test_a_helper_that_is_gone_or_hangs_is_told_of_once_and_found_again(
         NetNs() as netns,
         helper.resident(netns),
         states.listen(netns),
-        polling(KernelSource.live(), asking(helper)) as monitor,
+        polling(None, asking(helper)) as monitor,
     ):
         name = name_of(netns)
         first = monitor.poll(clock(1000.0))
@@ -263,7 +263,7 @@ def test_another_helper_is_asked_as_soon_as_the_configuration_says_so(
         NetNs() as netns,
         helper.resident(netns),
         states.listen(netns),
-        polling(KernelSource.live(), nowhere) as monitor,
+        polling(None, nowhere) as monitor,
     ):
         (failure,) = monitor.poll(now).failures
         assert failure.reason == "ENOENT"

@@ -103,7 +103,7 @@ def test_one_namespace_of_the_observation(daemon: RunningDaemon) -> None:
     told = json.loads(daemon.get("/api/v1/observation?netns=host").body)
     assert [namespace["netns"] for namespace in told["namespaces"]] == ["host"]
     for query, status, error in (
-        ("netns=elsewhere", 404, "netns: there is none of this name"),
+        ("netns=elsewhere", 404, "netns: there is no network namespace of this name"),
         ("nsten=host", 400, "unknown parameter: expected netns"),
     ):
         answer = daemon.get(f"/api/v1/observation?{query}")
@@ -116,7 +116,7 @@ def test_peers_are_shown_to_loopback_clients_alone(netns: NetNs) -> None:
         for path in ("/", "/api/v1/observation", "/api/v1/alerts", "/nowhere"):
             answer = daemon.get(path, host="10.77.9.1")
             assert answer.status == 403
-            assert answer.body.startswith(b"answered to loopback clients")
+            assert answer.body.startswith(b"Only clients on this host")
         for path in ("/metrics", "/-/healthy", "/-/ready"):
             assert daemon.get(path, host="10.77.9.1").status == 200
         for host in ("127.0.0.1", "::1"):

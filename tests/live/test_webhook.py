@@ -15,6 +15,7 @@ from sockmon.alert.settings import Alerting, WebhookSettings
 from sockmon.clock import now
 from sockmon.model.finding import Finding
 from sockmon.state.file import StateFile, boot_id
+from sockmon.state.store import StateStore
 from tests.lab import SERVER, Link, NetNs, eventually
 from tests.unit.alert.hooks import Hook, hook
 from tests.unit.alert.making import DETECTOR, finding
@@ -37,14 +38,15 @@ def hook_at(netns: NetNs, family: socket.AddressFamily, address: str) -> Iterato
 @contextmanager
 def alerter_in(netns: NetNs, *urls: str, state: Path | None = None) -> Iterator[AlertManager]:
     settings = Alerting(webhook=WebhookSettings(urls=urls, timeout=1.0))
-    file = StateFile(state, boot_id()) if state else None
+    store = StateStore(StateFile(state, boot_id()) if state else None, now().monotonic)
     waits = {DETECTOR: FixedWaits(0.0, 0.0)}
     # Its threads are born in the namespace, and stay there.
-    alerter = netns.call(AlertManager, settings, waits, file, now())
+    alerter = netns.call(AlertManager, settings, waits, store)
     try:
         yield alerter
     finally:
         alerter.close()
+        store.close(5)
 
 
 def poll(alerter: AlertManager, *findings: Finding) -> None:
@@ -77,7 +79,7 @@ def test_behind_a_cut_wire_keeps_no_poll_waiting_and_is_told_later(
         assert eventually(here.told, within=0.9) == [("firing", "80")]
         eventually(lambda: alerter.notifications()["webhook-0"].failed)
         where = f"{SERVER.ipv4}:{urlsplit(away.url).port}"
-        told = f"webhook-0 ({where}) was not told: cannot connect within 1 s; trying again"
+        told = f"cannot notify webhook-0 ({where}): cannot connect within 1 s; trying again"
         assert told in caplog.messages
         link.mend()
         assert eventually(away.told) == [("firing", "80")]

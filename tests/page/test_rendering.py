@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -130,6 +131,29 @@ def test_pages_that_look_at_one_namespace_share_a_rendering_too(board: LatestObs
     assert all(one["namespaces"] == told[0]["namespaces"] for one in told)
 
 
+def test_names_that_clients_make_up_cost_no_memory(board: LatestObservation) -> None:
+    async def scenario() -> int:
+        endpoint = EventsEndpoint(board)
+        post(board, 0.0)
+        tracemalloc.start()
+        try:
+            for number in range(500):
+                listener = Listener()
+                asking = endpoint(
+                    scope(f"netns={number}{'x' * 16_000}"), listener.receive, listener.send
+                )
+                task = asyncio.create_task(asking)
+                await settle()
+                assert listener.observations()
+                listener.leaving.set()
+                await task
+            return tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+
+    assert asyncio.run(scenario()) < 4 << 20  # of 16 MB that were asked for
+
+
 def test_what_a_page_is_told_is_bounded_however_many_namespaces_there_are(
     board: LatestObservation,
 ) -> None:
@@ -162,6 +186,7 @@ def test_one_that_could_not_be_opened_is_listed_too(board: LatestObservation) ->
     assert told["namespaces"][1]["sockets"] is None
     inside = page.inside(board.observation or poll(moment), (), "shut")
     assert inside["failures"][0]["message"] == shut.message
+    assert inside["namespace"] is not None
     assert inside["namespace"]["tcp"] is None
 
 

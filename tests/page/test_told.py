@@ -102,3 +102,29 @@ def test_that_there_is_no_history_is_said_and_why(site: Site) -> None:
     expect(page.locator(".past")).to_contain_text("No history is kept of this namespace")
     expect(page.locator(".plot canvas")).to_be_visible()
     page.close()
+
+
+def test_a_change_of_severity_is_one_event(site: Site, told: Json) -> None:
+    labels = {"alertname": "SockmonConnectStalled", "netns": "host", "severity": "critical"}
+    now = told["taken_at"]
+    worse = {
+        "at": now,
+        "state": "firing",
+        "firing_since": now,
+        "labels": labels,
+        "summary": "x",
+        "previous_severity": "warning",
+    }
+    begun = {**worse, "labels": {**labels, "severity": "warning"}, "previous_severity": None}
+    history: Json = {
+        "step_seconds": None, "times": [], "max": {}, "alert_changes": [begun, worse]
+    }  # fmt: skip
+    page = site.browser.new_page()
+    page.route("**/api/v1/history*", lambda route: route.fulfill(json=history))
+    page.goto(ORIGIN)
+    events = page.locator(".alerts .past li")
+    expect(events).to_have_count(2)
+    expect(events.first).to_contain_text("now critical")
+    expect(events.first).to_contain_text("warning → critical")
+    expect(events.last).to_contain_text("firing")
+    page.close()

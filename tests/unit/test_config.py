@@ -39,8 +39,13 @@ class TestGoodFiles:
             ports: {top: 0, always_shown: [443, 80]}
         """
         assert parse(text.encode(), "f") == Config(
-            Poll(60.0, "host"), Web(ListenAddress("::1", 80)), Ports(0, (443, 80))
+            Poll(60.0, "host"), Web((ListenAddress("::1", 80),)), Ports(0, (443, 80))
         )
+
+    def test_may_name_several_addresses(self) -> None:
+        text = b'web: {listen_address: ["127.0.0.1:80", "[::1]:80"]}'
+        both = (ListenAddress("127.0.0.1", 80), ListenAddress("::1", 80))
+        assert parse(text, "f") == Config(web=Web(both))
 
     def test_may_leave_keys_out(self) -> None:
         assert parse(b"ports: {always_shown: [443]}", "f") == Config(ports=Ports(50, (443,)))
@@ -122,6 +127,11 @@ poll: 1
             ("poll: {cpu_budget: 0}", "f:1: poll.cpu_budget: expected greater than 0"),
             ("ports: {top: 1}\nports: {}", "f:2: ports: duplicate key, first on line 1"),
             ("{ports: {top: 1, top: 1}}", "f:1: ports.top: duplicate key, first on line 1"),
+            ("web: {listen_address: []}", "f:1: web.listen_address: expected at least one address"),
+            (
+                "web: {listen_address: [':80', ':80']}",
+                "f:1: web.listen_address: the same address twice",
+            ),
             ("? [a, b]\n: 1", "f:1: a key must be a word"),
         ],
     )
@@ -437,7 +447,7 @@ class TestDurations:
 def test_the_defaults_pass_their_own_checks() -> None:
     defaults = f"""
         poll: {{interval: {format_duration(Poll().interval)}, namespaces: {Poll().namespaces}}}
-        web: {{listen_address: "{Web().listen_address}"}}
+        web: {{listen_address: "{Web().listen_address[0]}"}}
         ports: {{top: {Ports().top}, always_shown: {list(Ports().always_shown)}}}
     """
     assert settings.parse(defaults.encode(), "f") == Config()

@@ -24,7 +24,9 @@ def test_a_beginning_and_an_end() -> None:
     assert (ended.state, ended.at, ended.firing_since) == ("resolved", at(40).wall, at(10).wall)
     assert begun.labels == ended.labels
     assert {"a": "b", "severity": "warning"}.items() <= begun.labels.items()
-    assert begun.summary == ended.summary == finding().summary
+    assert begun.summary == finding().summary
+    assert ended.summary == f"no longer: {finding().summary}"
+    assert begun.previous_severity is ended.previous_severity is None
 
 
 def test_what_never_fired_is_not_told() -> None:
@@ -39,14 +41,12 @@ def test_what_a_restart_found_is_not_told_again() -> None:
         assert list(changes(alerts.values(), alerts.values())) == []
 
 
-def test_one_that_gets_worse_is_an_end_and_a_beginning() -> None:
+def test_a_change_of_severity_is_one_event() -> None:
     before = firing(finding("warning"))
     after = step(before, [finding("critical")], at(5), WAITS, {})
-    told = {
-        (change.state, change.labels["severity"])
-        for change in changes(before.values(), after.values())
-    }
-    assert told == {("resolved", "warning"), ("firing", "critical")}
+    (change,) = changes(before.values(), after.values())
+    assert (change.state, change.at, change.firing_since) == ("firing", at(5).wall, at(5).wall)
+    assert (change.previous_severity, change.labels["severity"]) == ("warning", "critical")
 
 
 def test_one_that_fires_again_is_told_again() -> None:
@@ -59,13 +59,17 @@ def test_one_that_fires_again_is_told_again() -> None:
 @given(st.lists(st.sampled_from([(), (finding("warning"),), (finding("critical"),)]), max_size=60))
 def test_beginnings_and_ends_take_turns(polls: list[tuple[Finding, ...]]) -> None:
     alerts: Alerts = {}
-    last = {"warning": "resolved", "critical": "resolved"}
+    severity: str | None = None
     for number, findings in enumerate(polls):
         before = alerts
         alerts = step(alerts, findings, at(5 * number), WAITS, {})
         for change in changes(before.values(), alerts.values()):
-            severity = change.labels["severity"]
-            assert last[severity] != change.state
-            last[severity] = change.state
-    firing_now = {key.severity for key, alert in alerts.items() if alert.firing}
-    assert firing_now == {severity for severity, state in last.items() if state == "firing"}
+            if change.state == "firing":
+                assert change.previous_severity == severity
+                severity = change.labels["severity"]
+            else:
+                assert change.labels["severity"] == severity
+                severity = None
+    assert [key.severity for key, alert in alerts.items() if alert.firing] == [severity] * bool(
+        severity
+    )

@@ -87,6 +87,7 @@ def test_the_whole_answer() -> None:
                 "firing_since": WALL,
                 "labels": {"severity": "warning"},
                 "summary": "a \udcff leak",
+                "previous_severity": None,
             }
         ],
     }

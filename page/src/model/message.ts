@@ -32,6 +32,8 @@ export interface AlertChange {
   firing_since: number
   labels: Record<string, string>
   summary: string
+  /** It was firing with this severity until then; the end of that is no change of its own. */
+  previous_severity: string | null
 }
 
 export type AlertState = 'pending' | 'firing' | 'resolved'

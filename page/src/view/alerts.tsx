@@ -35,12 +35,12 @@ export function Alerts(props: {
           {changes.slice(-SHOWN).reverse().map(change => (
             <li key={`${change.at}${change.state}${JSON.stringify(change.labels)}`} class={`${change.state} ${change.labels['severity'] ?? ''}`}>
               <time>{clock(change.at, now)}</time>
-              <span class="badge">{change.state}</span>
+              <span class="badge">{change.previous_severity === null ? change.state : `now ${change.labels['severity']}`}</span>
               <span>
                 <Name labels={change.labels} />
                 {change.state === 'resolved'
                   ? ` after ${duration(change.at - change.firing_since)}`
-                  : `, ${change.labels['severity'] ?? ''}`}
+                  : `, ${change.previous_severity === null ? '' : `${change.previous_severity} → `}${change.labels['severity'] ?? ''}`}
               </span>
             </li>
           ))}

@@ -115,16 +115,23 @@ function options(
   }
 }
 
-/** An alert that fired or was resolved: a line through the plot, full or dashed. */
+/**
+ * An alert that fired or was resolved: a line through the plot, full or dashed. One that changed
+ * its severity: the colour of the severity before above, that of the new one below.
+ */
 function drawChanges(chart: uPlot, changes: AlertChange[], element: HTMLElement): void {
   const { ctx, bbox } = chart
   const { min, max } = chart.scales['x'] ?? {}
   ctx.save()
   ctx.lineWidth = devicePixelRatio
-  for (const { at, state } of changes) {
+  for (const { at, state, labels, previous_severity: previous } of changes) {
     if (min == null || max == null || at < min || at > max) continue
     const x = Math.round(chart.valToPos(at, 'x', true))
-    ctx.strokeStyle = colour(element, state === 'firing' ? '--critical' : '--ok')
+    const level = colour(element, state === 'resolved' ? '--ok' : `--${labels['severity']}`)
+    const stroke = ctx.createLinearGradient(0, bbox.top, 0, bbox.top + bbox.height)
+    stroke.addColorStop(0, previous === null ? level : colour(element, `--${previous}`))
+    stroke.addColorStop(1, level)
+    ctx.strokeStyle = stroke
     ctx.setLineDash(state === 'firing' ? [] : [4, 4])
     ctx.beginPath()
     ctx.moveTo(x, bbox.top)

@@ -1,10 +1,11 @@
-"""Alertmanager, told as Prometheus tells it: POST /api/v2/alerts, again and again.
+"""Alertmanager, notified as Prometheus does it: POST /api/v2/alerts, again and again.
 
 Alertmanager keeps an alert only until its endsAt. So each firing alert is sent again every
 resend_delay, with an endsAt that allows for some sendings to fail; if sockmon dies, the alert
-resolves by itself. A resolved alert is sent again too, for as long as the life cycle remembers it:
-an Alertmanager that was away, or restarted, hears of it. Sending twice harms nobody: an alert is
-identified by its labels.
+resolves by itself. A resolved alert is sent again too, for as long as the life cycle remembers it,
+so that an Alertmanager that was down or has restarted learns of it. Sending twice is harmless: an
+alert is identified by its labels. A superseded severity is sent as resolved, since Alertmanager
+takes the severities of one condition for different alerts.
 
 Sources: Prometheus, rules/alerting.go, (*AlertingRule).sendAlerts, and notifier/notifier.go;
 Alertmanager, api/v2/openapi.yaml, postableAlerts.
@@ -17,8 +18,8 @@ from typing import Any
 
 from sockmon.alert.labels import annotations_elsewhere
 from sockmon.alert.lifecycle import Alert, AlertKey
-from sockmon.alert.notify.http import host_of, identity_of, post
-from sockmon.alert.notify.receiver import AlertSnapshot, Batch, Sent, Told, renewals
+from sockmon.alert.notify.post import host_of, identity_of, post
+from sockmon.alert.notify.receiver import AlertSnapshot, Batch, Reported, Sent, renewals
 from sockmon.alert.settings import AlertmanagerSettings
 
 #: Alerts in one request: Prometheus's maxBatchSize.
@@ -28,36 +29,36 @@ _ENDS_AFTER = 4
 
 
 class Alertmanager:
-    """One Alertmanager. `told` stays empty: after a restart it is simply told again."""
+    """One Alertmanager. `reported` stays empty: after a restart everything is sent again."""
 
     def __init__(self, name: str, url: str, settings: AlertmanagerSettings) -> None:
         self.name = name
         self.identity = identity_of("alertmanager", url)
         self.where = host_of(url)
-        self.told: Told = {}
+        self.reported: Reported = {}
         self._url = url.rstrip("/") + "/api/v2/alerts"
         self._settings = settings
         self._sent: Mapping[AlertKey, Sent] = {}
 
-    def due(self, bulletin: AlertSnapshot) -> Iterator[Batch]:
+    def due(self, snapshot: AlertSnapshot) -> Iterator[Batch]:
         """Return what is new, changed, or to be repeated."""
-        known = {alert.key for alert in bulletin.alerts}
+        known = {alert.key for alert in snapshot.alerts}
         self._sent = {key: sent for key, sent in self._sent.items() if key in known}
-        alerts = tuple(renewals(self._sent, bulletin, self._settings.resend_delay))
+        alerts = tuple(renewals(self._sent, snapshot, self._settings.resend_delay))
         for start in range(0, len(alerts), BATCH):
             yield alerts[start : start + BATCH]
 
-    def send(self, batch: Batch, bulletin: AlertSnapshot) -> None:
+    def send(self, batch: Batch, snapshot: AlertSnapshot) -> None:
         """POST them all; raises DeliveryError."""
-        post(self._url, message(batch, bulletin, self._settings.resend_delay), self._settings)
-        now = bulletin.at.monotonic
+        post(self._url, message(batch, snapshot, self._settings.resend_delay), self._settings)
+        now = snapshot.at.monotonic
         self._sent = {**self._sent, **{a.key: Sent(now, a.firing) for a in batch}}
 
 
-def message(batch: Batch, bulletin: AlertSnapshot, resend_delay: float) -> bytes:
+def message(batch: Batch, snapshot: AlertSnapshot, resend_delay: float) -> bytes:
     """Write the alerts as postableAlerts."""
-    ends = bulletin.at.wall + _ENDS_AFTER * max(bulletin.interval, resend_delay)
-    return json.dumps([_postable(alert, bulletin.at.wall, ends) for alert in batch]).encode()
+    ends = snapshot.at.wall + _ENDS_AFTER * max(snapshot.interval, resend_delay)
+    return json.dumps([_postable(alert, snapshot.at.wall, ends) for alert in batch]).encode()
 
 
 def _postable(alert: Alert, now: float, ends: float) -> dict[str, Any]:

@@ -1,102 +1,117 @@
-"""What every receiver is, and the two ways of deciding what it has to be told (pure).
+"""What every receiver is, and the two ways of deciding what to send it (pure).
 
-Nothing is queued as an event. What a receiver has been told is compared with what is true now, so
-a receiver that was dead for a day is told once how things stand, what came and went meanwhile is
-left out, and nothing ever grows beyond the alerts there are.
+No events are queued. What a receiver has been sent is compared with what is true now, so a receiver
+that was down for a day is sent the current state once; what began and ended meanwhile is left out,
+and nothing ever grows beyond the number of alerts there are.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from sockmon.alert.lifecycle import Alert, AlertKey, State, ended
+from sockmon.alert.lifecycle import Alert, AlertKey, Condition, State, ended
 from sockmon.model.moment import Moment
 
 
 @dataclass(frozen=True, slots=True)
 class AlertSnapshot:
-    """How things stood at one poll; the next is expected after `interval` seconds."""
+    """All alerts at one poll; the next poll is expected after `interval` seconds."""
 
     at: Moment
     interval: float
     alerts: tuple[Alert, ...]
 
 
+#: Alerts that are sent together.
 Batch: TypeAlias = tuple[Alert, ...]
-#: The firing alerts a receiver knows of, as it was told them.
-Told: TypeAlias = Mapping[AlertKey, Alert]
+#: The firing alerts that a receiver has been sent, each as it was then.
+Reported: TypeAlias = Mapping[AlertKey, Alert]
 
 
 class DeliveryError(Exception):
-    """Why the receiver was not told: one line, without secrets."""
+    """Why the receiver could not be notified: one line, without secrets."""
 
 
 class RejectedError(DeliveryError):
-    """It is there, and would not take this one; it may take another."""
+    """The receiver is there and refused this batch; it may accept another."""
 
 
 class Receiver(Protocol):
-    """Used by one thread alone, but for `told`, which is replaced as a whole.
+    """Used by one thread, except for `reported`, which is replaced as a whole.
 
-    name: a short name that is fit for a label. identity: the same for the same receiver in any
-    configuration, and no secret. where: the host and port it is told at, for people; none of the
-    log.
+    name: a short name, usable as a label value. identity: the same for the same receiver in any
+    configuration, and not a secret. where: the host and port that are notified, for people; empty
+    for the log.
     """
 
     name: str
     identity: str
     where: str
-    told: Told
+    reported: Reported
 
-    def due(self, bulletin: AlertSnapshot) -> Iterable[Batch]:
-        """Return what it has to be told now, as it is to be sent."""
+    def due(self, snapshot: AlertSnapshot) -> Iterable[Batch]:
+        """Return what has to be sent now, in batches."""
         ...
 
-    def send(self, batch: Batch, bulletin: AlertSnapshot) -> None:
-        """Tell it, and remember that; raises DeliveryError."""
+    def send(self, batch: Batch, snapshot: AlertSnapshot) -> None:
+        """Send it, and remember that; raises DeliveryError."""
         ...
 
 
-def news(told: Told, bulletin: AlertSnapshot) -> Iterator[Alert]:
-    """Yield each alert that is firing and not told, or told and no longer firing."""
-    now = {alert.key: alert for alert in bulletin.alerts}
-    for key, alert in told.items():
+def news(reported: Reported, snapshot: AlertSnapshot) -> Iterator[Batch]:
+    """Yield what has begun or ended since `reported`, in one batch for each condition.
+
+    The last alert of a batch says what happened: it fires, or it is resolved. Others in the batch
+    are severities of the same condition that it has superseded: their end is not reported.
+    """
+    batches: dict[Condition, Batch] = {}
+    for alert in _changed(reported, snapshot):
+        condition = alert.key.condition
+        batches[condition] = (*batches.get(condition, ()), alert)
+    yield from batches.values()
+
+
+def _changed(reported: Reported, snapshot: AlertSnapshot) -> Iterator[Alert]:
+    """Yield each alert that was reported and has ended, then each that fires unreported."""
+    now = {alert.key: alert for alert in snapshot.alerts}
+    for key, alert in reported.items():
         current = now.get(key)
         if current is None or not current.firing:
             resolved = current is not None and current.state is State.RESOLVED
-            yield current if current and resolved else ended(alert, bulletin.at)
-    yield from (alert for key, alert in now.items() if alert.firing and key not in told)
+            yield current if current and resolved else ended(alert, snapshot.at)
+    yield from (alert for key, alert in now.items() if alert.firing and key not in reported)
 
 
-def having_told(told: Told, alert: Alert) -> Told:
-    """Return what the receiver knows once it has been told of this alert."""
-    others = {key: other for key, other in told.items() if key != alert.key}
-    return {**others, alert.key: alert} if alert.firing else others
+def after_sending(reported: Reported, batch: Batch) -> Reported:
+    """Return what the receiver has been sent once it has this batch."""
+    keys = {alert.key for alert in batch}
+    others = {key: alert for key, alert in reported.items() if key not in keys}
+    return {**others, **{alert.key: alert for alert in batch if alert.firing}}
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """When an alert was last sent (monotonic), and whether as firing."""
+    """When an alert was last sent (monotonic seconds), and whether as firing."""
 
     at: float
     firing: bool
 
 
 def renewals(
-    sent: Mapping[AlertKey, Sent], bulletin: AlertSnapshot, resend_delay: float
+    sent: Mapping[AlertKey, Sent], snapshot: AlertSnapshot, resend_delay: float
 ) -> Iterator[Alert]:
-    """Yield each alert that fires or has been resolved and is new, changed, or to be repeated.
+    """Yield each firing or resolved alert that is new, changed, or to be repeated.
 
-    A receiver that forgets what is not repeated needs that: see Prometheus, rules/alerting.go,
+    For a receiver that forgets what is not repeated: see Prometheus, rules/alerting.go,
     (*Alert).needsSending.
     """
-    for alert in bulletin.alerts:
+    for alert in snapshot.alerts:
         if not alert.firing and alert.state is not State.RESOLVED:
             continue
         last = sent.get(alert.key)
         if (
             last is None
             or last.firing != alert.firing
-            or bulletin.at.monotonic - last.at >= resend_delay
+            or snapshot.at.monotonic - last.at >= resend_delay
         ):
             yield alert

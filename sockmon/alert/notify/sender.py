@@ -1,7 +1,7 @@
-"""One receiver's thread: it keeps the last bulletin alone, and tries again until it is delivered.
+"""One receiver's thread: it keeps only the last snapshot, and tries again until it is delivered.
 
-Posting a bulletin takes no longer than a lock; a receiver that is dead, slow or hostile costs its
-own thread's time and nothing else.
+Posting a snapshot takes no longer than a lock; a receiver that is dead, slow or hostile costs only
+its own thread's time.
 """
 
 import logging
@@ -17,7 +17,7 @@ from sockmon.alert.notify.receiver import (
     DeliveryError,
     Receiver,
     RejectedError,
-    Told,
+    Reported,
 )
 
 log = logging.getLogger("sockmon")
@@ -39,14 +39,15 @@ class Notifications:
 def pause_after(failures: int, jitter: float) -> float:
     """Return how long to wait after so many failures in a row; `jitter` is from 0 to 1.
 
-    Doubling, and spread over its upper half, so that many hosts do not return in step.
+    It doubles with each failure, with jitter in its upper half, so that many hosts do not retry in
+    step.
     """
     longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 16))
     return longest * (1 + jitter) / 2
 
 
 class Sender:
-    """Brings bulletins to one receiver."""
+    """Delivers snapshots to one receiver."""
 
     def __init__(
         self,
@@ -57,20 +58,22 @@ class Sender:
     ) -> None:
         """Start.
 
-        delivered: called in the courier's thread when the receiver was told news. predecessor:
-        one that was stopped, and may still be telling the same receiver something: its end is
-        waited for (in this courier's thread), and what it has told is taken over.
+        delivered: called in the sender's thread when the receiver has been sent something new.
+        predecessor: a stopped sender of the same receiver that may still be sending: this sender's
+        thread waits for its end, and takes over what it has reported.
         """
         self.name, self.identity = receiver.name, receiver.identity
         self.notifications = notifications
         self._receiver = receiver
-        self._called = f"{receiver.name} ({receiver.where})" if receiver.where else receiver.name
+        self._display_name = (
+            f"{receiver.name} ({receiver.where})" if receiver.where else receiver.name
+        )
         self._delivered = delivered
         self._predecessor = predecessor
         if predecessor is not None:
-            receiver.told = predecessor.told
+            receiver.reported = predecessor.reported
         self._changed = threading.Condition()
-        self._bulletin: AlertSnapshot | None = None
+        self._snapshot: AlertSnapshot | None = None
         self._stopping = False
         self._failures = 0
         self._trouble = ""
@@ -78,66 +81,66 @@ class Sender:
         self._thread.start()
 
     @property
-    def told(self) -> Told:
-        """What the receiver is known to know."""
-        return self._receiver.told
+    def reported(self) -> Reported:
+        """The firing alerts that the receiver has been sent."""
+        return self._receiver.reported
 
-    def post(self, bulletin: AlertSnapshot) -> None:
-        """Take the newest bulletin in place of the one before."""
+    def post(self, snapshot: AlertSnapshot) -> None:
+        """Replace the previous snapshot by this one."""
         with self._changed:
-            self._bulletin = bulletin
+            self._snapshot = snapshot
             self._changed.notify()
 
     def stop(self) -> None:
-        """Begin no other message."""
+        """Do not begin another message."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
 
     def join(self, timeout: float | None) -> None:
-        """Wait for a message that is on its way."""
+        """Wait for the message that is being sent."""
         self._thread.join(timeout)
 
     def _run(self) -> None:
         if self._predecessor is not None:
             self._predecessor.join(None)
-            self._receiver.told = self._predecessor.told
+            self._receiver.reported = self._predecessor.reported
             self._predecessor = None
-        while (bulletin := self._next()) is not None:
-            if self._bring(bulletin):
+        while (snapshot := self._next()) is not None:
+            if self._deliver(snapshot):
                 self._failures = 0
             else:
                 self._failures += 1
-                self._pause(bulletin)
+                self._pause(snapshot)
 
     def _next(self) -> AlertSnapshot | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._bulletin is not None or self._stopping)
-            bulletin, self._bulletin = self._bulletin, None
-            return None if self._stopping else bulletin
+            self._changed.wait_for(lambda: self._snapshot is not None or self._stopping)
+            snapshot, self._snapshot = self._snapshot, None
+            return None if self._stopping else snapshot
 
-    def _bring(self, bulletin: AlertSnapshot) -> bool:
-        """Send what is due; return whether all of it was taken."""
-        all_taken = True
-        for batch in self._receiver.due(bulletin):
+    def _deliver(self, snapshot: AlertSnapshot) -> bool:
+        """Send what is due; return whether all of it was accepted."""
+        all_accepted = True
+        for batch in self._receiver.due(snapshot):
             if self._stopping:
                 break
-            failure = self._send(batch, bulletin)
+            failure = self._send(batch, snapshot)
             if failure is not None:
-                all_taken = False
+                all_accepted = False
                 if not isinstance(failure, RejectedError):
                     break
-        return all_taken
+        return all_accepted
 
-    def _send(self, batch: Batch, bulletin: AlertSnapshot) -> DeliveryError | None:
-        told, failure = self.told, None
+    def _send(self, batch: Batch, snapshot: AlertSnapshot) -> DeliveryError | None:
+        reported, failure = self.reported, None
         try:
-            self._receiver.send(batch, bulletin)
+            self._receiver.send(batch, snapshot)
         except DeliveryError as error:
             failure = error
-        except Exception as error:  # noqa: BLE001 - a mistake of ours must not end the thread
-            failure = DeliveryError(f"a mistake of sockmon's own ({type(error).__name__})")
-        if self.told is not told:
+        except Exception as error:  # noqa: BLE001 - a bug must not end the thread
+            failure = DeliveryError(f"a bug in sockmon ({type(error).__name__})")
+        if self.reported is not reported:
             self._delivered()
         before = self.notifications
         self.notifications = Notifications(before.total + 1, before.failed + (failure is not None))
@@ -145,17 +148,17 @@ class Sender:
         return failure
 
     def _log_change(self, trouble: str) -> None:
-        """Log what begins and what ends, not every attempt."""
+        """Log when failures begin and end, not every attempt."""
         if trouble and trouble != self._trouble:
-            log.warning("%s was not told: %s; trying again", self._called, trouble)
+            log.warning("cannot notify %s: %s; trying again", self._display_name, trouble)
         if self._trouble and not trouble:
-            log.info("%s is told again", self._called)
+            log.info("notifying %s works again", self._display_name)
         self._trouble = trouble
 
-    def _pause(self, bulletin: AlertSnapshot) -> None:
-        """Wait, then have the bulletin brought again, if there is none newer."""
+    def _pause(self, snapshot: AlertSnapshot) -> None:
+        """Wait, then deliver the snapshot again, unless there is a newer one."""
         until = time.monotonic() + pause_after(self._failures, _random.random())
         with self._changed:
             self._changed.wait_for(lambda: self._stopping, until - time.monotonic())
-            if self._bulletin is None:
-                self._bulletin = bulletin
+            if self._snapshot is None:
+                self._snapshot = snapshot

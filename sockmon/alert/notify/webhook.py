@@ -1,8 +1,9 @@
-"""Webhooks: one POST for each alert that begins to fire or is resolved, as Alertmanager sends it.
+"""Webhooks: one POST when an alert begins to fire, changes its severity or is resolved.
 
-Its form is version 4 of Alertmanager's webhook message, with every alert in a group of its own
-(what `group_by: ['...']` makes), so that `status` and `groupKey` are exact, and one that is refused
-holds up no other.
+The message is version 4 of Alertmanager's webhook message, with every alert in a group of its own
+(what `group_by: ['...']` makes), so that `status` and `groupKey` are exact, and a refused message
+delays no other. A severity that another has superseded is not reported as resolved: the summary of
+the new one begins "now critical: " or "now warning: ", that of a resolved alert "no longer: ".
 
 Sources: Alertmanager, docs/configuration.md, webhook_config; notify/webhook/webhook.go;
 template/template.go, Data; prometheus/common, model/signature.go.
@@ -11,11 +12,11 @@ template/template.go, Data; prometheus/common, model/signature.go.
 import json
 from collections.abc import Iterator, Mapping
 
+from sockmon.alert.changes import NO_LONGER, now_of
 from sockmon.alert.labels import annotations_elsewhere
-from sockmon.alert.lifecycle import Alert
 from sockmon.alert.notify.alertmanager import timestamp
-from sockmon.alert.notify.http import host_of, identity_of, post
-from sockmon.alert.notify.receiver import AlertSnapshot, Batch, Told, having_told, news
+from sockmon.alert.notify.post import host_of, identity_of, post
+from sockmon.alert.notify.receiver import AlertSnapshot, Batch, Reported, after_sending, news
 from sockmon.alert.settings import WebhookSettings
 
 #: Go's zero time: it has not ended.
@@ -23,35 +24,39 @@ _NOT_YET = "0001-01-01T00:00:00Z"
 
 
 class Webhook:
-    """One URL that is told what changes."""
+    """One URL that is notified of changes."""
 
     def __init__(self, name: str, url: str, settings: WebhookSettings) -> None:
         self.name = name
         self.identity = identity_of("webhook", url)
         self.where = host_of(url)
-        self.told: Told = {}
+        self.reported: Reported = {}
         self._url = url
         self._settings = settings
 
-    def due(self, bulletin: AlertSnapshot) -> Iterator[Batch]:
-        """Return each alert that is news."""
-        for alert in news(self.told, bulletin):
-            if alert.firing or self._settings.send_resolved:
-                yield (alert,)
+    def due(self, snapshot: AlertSnapshot) -> Iterator[Batch]:
+        """Return what is news."""
+        for batch in news(self.reported, snapshot):
+            if batch[-1].firing or self._settings.send_resolved:
+                yield batch
             else:
-                self.told = having_told(self.told, alert)
+                self.reported = after_sending(self.reported, batch)
 
-    def send(self, batch: Batch, bulletin: AlertSnapshot) -> None:  # noqa: ARG002 - the signature is Receiver's
-        """POST it; raises DeliveryError."""
-        for alert in batch:
-            post(self._url, message(alert, self.name), self._settings)
-            self.told = having_told(self.told, alert)
+    def send(self, batch: Batch, snapshot: AlertSnapshot) -> None:  # noqa: ARG002 - the signature is Receiver's
+        """POST one message; raises DeliveryError."""
+        post(self._url, message(batch, self.name), self._settings)
+        self.reported = after_sending(self.reported, batch)
 
 
-def message(alert: Alert, receiver: str) -> bytes:
-    """Write Alertmanager's webhook message, version 4."""
+def message(batch: Batch, receiver: str) -> bytes:
+    """Write the last alert of a batch as Alertmanager's webhook message, version 4."""
+    alert = batch[-1]
     labels = dict(alert.labels)
     annotations = dict(annotations_elsewhere(alert.annotations, labels))
+    if not alert.firing:
+        annotations["summary"] = NO_LONGER + annotations["summary"]
+    elif len(batch) > 1:
+        annotations["summary"] = now_of(alert) + annotations["summary"]
     status = "firing" if alert.firing else "resolved"
     group = ", ".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
     fired = alert.fired or alert.entered

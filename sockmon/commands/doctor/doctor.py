@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
@@ -97,7 +97,7 @@ def examine(
     clock: Callable[[], Moment],
     pause: Callable[[float], None],
     *,
-    ask: Callable[[ListenAddress], Watch | None] = nobody,
+    ask: Callable[[Sequence[ListenAddress]], Watch | None] = nobody,
     file: Path | None = None,
     note: str | None = None,
 ) -> Diagnosed:

@@ -47,7 +47,7 @@ def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
     from sockmon.commands.drill import run  # noqa: PLC0415 - each command loads what it needs
 
     chosen = choose_config(arguments.config)
-    wish = run.ColorMode(
+    options = run.DrillOptions(
         arguments.scenario,
         arguments.count,
         arguments.hold,
@@ -56,8 +56,8 @@ def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
         chosen.file,
     )
     try:
-        return run.run(wish, chosen.config)
-    except run.UnfitError as error:
+        return run.run(options, chosen.config)
+    except run.DrillRefusedError as error:
         raise UserError(str(error)) from error
     except BrokenPipeError:
         discard_output()

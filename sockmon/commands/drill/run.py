@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from sockmon.client.http import Asking
+from sockmon.client.api import NOT_SOCKMON, DaemonApi
 from sockmon.client.snapshot import FetchError
 from sockmon.drill import child_process
 from sockmon.drill.alert_state import alerts_of
@@ -34,12 +34,12 @@ _READY_SECONDS = 20.0
 _LETS_GO_SECONDS = 10.0
 
 
-class UnfitError(Exception):
+class DrillRefusedError(Exception):
     """Why there can be no such drill, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
-class ColorMode:
+class DrillOptions:
     """What the command line asks for; None: whatever fits."""
 
     name: str
@@ -50,26 +50,33 @@ class ColorMode:
     config_file: Path | None
 
 
-def run(wish: ColorMode, config: Config) -> int:
-    """Hold the drill; 0 if all went as expected, 1 if not. Raises UnfitError, KernelError."""
-    _check(wish)
+def run(options: DrillOptions, config: Config) -> int:
+    """Run the drill; 0 if all went as expected, 1 if not.
+
+    Raises DrillRefusedError, KernelError.
+    """
+    _check(options)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _end)
     try:
-        return _drill(wish, config)
+        return _drill(options, config)
     except (DrillError, child_process.StartError) as error:
         print(f"sockmon: {error}", file=sys.stderr)
         return 1
 
 
-def _check(wish: ColorMode) -> None:
-    if wish.count is not None and wish.count < 1:
-        raise UnfitError(f"--count: {wish.count} is not 1 or more")
-    if wish.hold is not None and not 0 <= wish.hold <= _LONGEST_HOLD:
-        raise UnfitError(f"--hold: {wish.hold:g} is not between 0 and {_LONGEST_HOLD:g} seconds")
-    if wish.url is not None and SCENARIOS[wish.name].own_namespace:
-        raise UnfitError(f"--url: {wish.name} has a daemon of its own; no other could see it")
+def _check(options: DrillOptions) -> None:
+    if options.count is not None and options.count < 1:
+        raise DrillRefusedError(f"--count: {options.count} is not 1 or more")
+    if options.hold is not None and not 0 <= options.hold <= _LONGEST_HOLD:
+        raise DrillRefusedError(
+            f"--hold: {options.hold:g} is not between 0 and {_LONGEST_HOLD:g} seconds"
+        )
+    if options.url is not None and SCENARIOS[options.name].own_namespace:
+        raise DrillRefusedError(
+            f"--url: {options.name} has a daemon of its own; no other could see it"
+        )
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:
@@ -77,48 +84,50 @@ def _end(number: int, _: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _drill(wish: ColorMode, config: Config) -> int:
+def _drill(options: DrillOptions, config: Config) -> int:
     resources = read_resources(_PROC)  # of the host, before we may leave its namespace
-    apart = SCENARIOS[wish.name].own_namespace
+    apart = SCENARIOS[options.name].own_namespace
     if apart:
-        _enter_namespace(wish.name)
-    asking = _asking(URL if apart else wish.url or _DAEMON_URL)
+        _enter_namespace(options.name)
+    api = _daemon_api(URL if apart else options.url or _DAEMON_URL)
     interval, daemon = None, f"one of its own in there, at {ADDRESS}"
     if not apart:
-        interval, daemon = _outside(asking, must_answer=wish.expect_alert)
+        interval, daemon = _outside(api, must_answer=options.expect_alert)
     if interval is not None:
         config = replace(config, poll=replace(config.poll, interval=interval))
     try:
-        plan = make_plan(wish.name, config, read_limits(_PROC)[0], resources, wish.count, wish.hold)
-        if wish.expect_alert:
-            must_alert(plan, hold_given=wish.hold is not None)
+        plan = make_plan(
+            options.name, config, read_limits(_PROC)[0], resources, options.count, options.hold
+        )
+        if options.expect_alert:
+            must_alert(plan, hold_given=options.hold is not None)
     except PlanError as error:
-        raise UnfitError(str(error)) from error
-    until_alert = wish.expect_alert and wish.hold is None and not plan.scenario.quiet
-    daemon += f"; {_limits_from(wish.config_file)}"
+        raise DrillRefusedError(str(error)) from error
+    until_alert = options.expect_alert and options.hold is None and not plan.scenario.quiet
+    daemon += f"; {_limits_from(options.config_file)}"
     for line in announcement(plan, daemon, until_alert=until_alert):
         _say(line)
     if not apart:
-        _rehearse(wish, plan, asking if interval else None)
+        _rehearse(options, plan, api if interval else None)
     else:
         for setting, value in plan.scenario.settings(plan.count).items():
             CurrentNetNs().set_sysctl(setting, value)
-        with own_daemon(wish.config_file) as own:
-            _await_first_poll(own, asking)
-            _rehearse(wish, plan, asking)
+        with own_daemon(options.config_file) as own:
+            _await_first_poll(own, api)
+            _rehearse(options, plan, api)
     return 0
 
 
-def _rehearse(wish: ColorMode, plan: Plan, asking: Asking | None) -> None:
-    alerts = None if asking is None else partial(_alerts, asking)
-    if alerts is not None and wish.expect_alert and plan.scenario.direction is None:
+def _rehearse(options: DrillOptions, plan: Plan, api: DaemonApi | None) -> None:
+    alerts = None if api is None else partial(_alerts, api)
+    if alerts is not None and options.expect_alert and plan.scenario.direction is None:
         _must_not_stand(plan, alerts)
     with _sockets(plan) as (port, states, check):
         _say(f"made at port {port}: {states}")
         watching = Watching(plan, port, alerts, check, _say)
-        watching.hold(expects=wish.expect_alert, holds=wish.hold is not None)
+        watching.hold(expects=options.expect_alert, holds=options.hold is not None)
     watching.let_go()
-    if wish.expect_alert and not plan.scenario.quiet:
+    if options.expect_alert and not plan.scenario.quiet:
         watching.resolve()
 
 
@@ -161,10 +170,10 @@ def _last_words(process: subprocess.Popen[bytes]) -> str:
     return lines[-1] if lines else f"status {process.wait()}"
 
 
-def _alerts(asking: Asking) -> list[Mapping[str, Any]]:
+def _alerts(api: DaemonApi) -> list[Mapping[str, Any]]:
     """Ask a daemon for its alerts; raises SilentError."""
     try:
-        document, _ = asking.get("/api/v1/alerts")
+        document, _ = api.get("/api/v1/alerts")
     except FetchError as error:
         raise SilentError(str(error)) from error
     try:
@@ -173,29 +182,29 @@ def _alerts(asking: Asking) -> list[Mapping[str, Any]]:
         raise SilentError(str(error)) from error
 
 
-def _asking(url: str) -> Asking:
+def _daemon_api(url: str) -> DaemonApi:
     try:
-        return Asking(url)
+        return DaemonApi(url)
     except ValueError as error:
-        raise UnfitError(f"--url: {error}") from error
+        raise DrillRefusedError(f"--url: {error}") from error
 
 
-def _outside(asking: Asking, *, must_answer: bool) -> tuple[float | None, str]:
+def _outside(api: DaemonApi, *, must_answer: bool) -> tuple[float | None, str]:
     """Ask the host's daemon how often it polls, and describe it; None: it does not answer."""
     try:
-        interval = _interval(asking)
+        interval = _interval(api)
     except FetchError as error:
         if must_answer:
-            raise DrillError(f"no daemon to watch at {asking.url}: {error}") from error
-        return None, f"none at {asking.url} ({error})"
-    return interval, f"{asking.url}, which polls every {interval:g} s"
+            raise DrillError(f"no daemon to watch at {api.url}: {error}") from error
+        return None, f"none at {api.url} ({error})"
+    return interval, f"{api.url}, which polls every {interval:g} s"
 
 
-def _await_first_poll(own: OwnDaemon, asking: Asking) -> None:
+def _await_first_poll(own: OwnDaemon, api: DaemonApi) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline and own.process.poll() is None:
         with suppress(FetchError):
-            _interval(asking)
+            _interval(api)
             return
         time.sleep(0.1)
     raise DrillError(f"the drill's daemon does not answer: {own.last_words()}")
@@ -203,16 +212,16 @@ def _await_first_poll(own: OwnDaemon, asking: Asking) -> None:
 
 def _enter_namespace(name: str) -> None:
     if shutil.which("ip") is None:
-        raise UnfitError(f"{name} needs the command ip (package iproute2)")
+        raise DrillRefusedError(f"{name} needs the command ip (package iproute2)")
     try:
         enter_new_namespace()
     except PermissionError as error:
-        raise UnfitError(
+        raise DrillRefusedError(
             f"{name} needs a network namespace of its own, and so root (CAP_SYS_ADMIN); where "
             f"users may have namespaces, without it: unshare -rn sockmon drill {name}"
         ) from error
     except (OSError, subprocess.CalledProcessError) as error:
-        raise UnfitError(f"{name}: cannot make a network namespace: {error}") from error
+        raise DrillRefusedError(f"{name}: cannot make a network namespace: {error}") from error
 
 
 def _say(line: str) -> None:
@@ -225,13 +234,13 @@ def _limits_from(config_file: Path | None) -> str:
     return "the default limits (--config names a daemon's own)"
 
 
-def _interval(asking: Asking) -> float:
+def _interval(api: DaemonApi) -> float:
     """Ask a daemon how often it polls, in seconds; raises FetchError."""
-    document, _ = asking.get("/api/v1/observation")
+    document, _ = api.get("/api/v1/observation")
     try:
         interval = float(document["interval_seconds"])
     except (LookupError, TypeError, ValueError) as error:
-        raise FetchError("what answers there is no sockmon daemon") from error
+        raise FetchError(NOT_SOCKMON) from error
     if not 0.0 < interval <= _LONGEST_HOLD:
-        raise FetchError("what answers there is no sockmon daemon")
+        raise FetchError(NOT_SOCKMON)
     return interval

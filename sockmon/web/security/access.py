@@ -1,7 +1,8 @@
-"""Who is answered what: the rate limit, passwords, and what only this host may see.
+"""Who may read what: the rate limit, passwords, and what only this host may see.
 
-One ASGI middleware before every route. /metrics and health are for all who may connect; anything
-else shows peers and processes, and is for loopback clients and those who have proved who they are.
+One ASGI middleware before every route. Everyone who can connect may read /metrics and health;
+anything else shows peers and processes, and is only for clients on this host and for authenticated
+ones.
 """
 
 import ipaddress
@@ -16,13 +17,13 @@ from sockmon.web.security.passwords import BusyError, Passwords, basic_credentia
 from sockmon.web.security.policy import Policy
 from sockmon.web.security.web_config import RateLimit
 
-#: Paths without a word about peers or processes.
+#: Paths that show neither peers nor processes.
 PUBLIC = frozenset({"/metrics", "/-/healthy", "/-/ready"})
 
-#: Under this key of the ASGI scope's state the server says that a client's certificate is good.
+#: The key in the ASGI scope's state that says whether the client's certificate is valid.
 KNOWN_CLIENT = "known_client"
 
-#: Nothing of ours is for other sites' pages, and our page takes nothing from them.
+#: Other sites' pages may use nothing of ours, and our page loads nothing from them.
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -33,13 +34,17 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
-_FORWARDED = re.compile(rb"forwarded|via|x-real-ip|x-forwarded-.*")
+#: What a proxy adds to say for whom it asks: RFC 7239, RFC 9110, and what the common ones use.
+_FORWARDED = re.compile(
+    rb"forwarded|via|cdn-loop|(x-)?forwarded-.*|x-original-.*|x-envoy-.*|x-appengine-.*"
+    rb"|([a-z-]+-)?(client|connecting|real|remote|user|source)-(ip|ipv6|addr|host)"
+)
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 
-class Guard:
-    """Lets a request through to `app`, or refuses it; `clock` gives monotonic seconds."""
+class AccessControl:
+    """Passes a request on to `app`, or refuses it; `clock` returns monotonic seconds."""
 
     def __init__(
         self, app: ASGIApp, policy: Callable[[], Policy], clock: Callable[[], float]
@@ -84,14 +89,15 @@ class Guard:
         except BusyError as error:
             return _refused(429 if error.client else 503, f"{error}; try again", retry=True)
         return PlainTextResponse(
-            "a user name and a password are needed\n",
+            "a user name and a password are required\n",
             status_code=401,
             headers={"WWW-Authenticate": 'Basic realm="sockmon", charset="UTF-8"'},
         )
 
 
 _FOR_LOCAL_CLIENTS = (
-    "answered to loopback clients that ask for localhost or an address, and to authenticated ones"
+    "Only clients on this host (by localhost or IP address) or authenticated clients may read "
+    "this. Use an SSH tunnel, or set up passwords (--web.config.file)."
 )
 
 
@@ -102,7 +108,7 @@ def _refused(status: int, why: str, *, retry: bool = False) -> Response:
 
 @dataclass(slots=True)
 class TokenBucket:
-    """One token each `limit.interval` seconds, and never more than `limit.burst` at hand."""
+    """Gains one token each `limit.interval` seconds, and holds at most `limit.burst`."""
 
     limit: RateLimit
     at: float
@@ -112,7 +118,7 @@ class TokenBucket:
         self.tokens = float(self.limit.burst)
 
     def take(self, now: float) -> bool:
-        """Take a token, if there is a whole one."""
+        """Take a token, if there is one."""
         if not self.limit.interval:
             return True
         gained = (now - self.at) / self.limit.interval
@@ -136,10 +142,10 @@ def _with(added: Headers, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[
 
 
 def is_local(scope: Scope) -> bool:
-    """Return whether somebody on this host asks, for themselves.
+    """Return whether the client is on this host, and asks for itself.
 
-    Not a proxy, which says for whom it asks; nor a page from elsewhere whose name was made to
-    point here (DNS rebinding), which asks for that name.
+    A proxy does not: it names the client in a header. Nor does a page of another site whose name
+    was made to resolve to this host (DNS rebinding): the Host header has that name.
     """
     headers: Headers = scope["headers"]
     return (
@@ -150,7 +156,7 @@ def is_local(scope: Scope) -> bool:
 
 
 def _is_local_name(host: bytes) -> bool:
-    """Return whether the host asked for is localhost or an address."""
+    """Return whether the Host header is localhost or an IP address."""
     name = re.sub(r":\d+$", "", host.decode("latin-1"))
     try:
         ipaddress.ip_address(name.strip("[]"))
@@ -164,7 +170,7 @@ def _is_loopback(client: tuple[str, int] | None) -> bool:
 
 
 def _network(client: tuple[str, int] | None) -> str:
-    """Return whose share a client takes: an IPv4 address's, or a whole /64's."""
+    """Return what a client is counted under: its IPv4 address, or its IPv6 /64."""
     if client is None:
         return ""
     address = _address(client)

@@ -17,7 +17,7 @@ from sockmon.alert.lifecycle import (
     State,
     step,
 )
-from sockmon.alert.notify.receiver import AlertSnapshot, Told, having_told, news
+from sockmon.alert.notify.receiver import AlertSnapshot, Reported, after_sending, news
 from sockmon.alert.records import from_record, to_record
 from sockmon.model.finding import Finding, Severity
 from sockmon.model.moment import Moment
@@ -107,7 +107,7 @@ class Real:
 
     def __init__(self, port: int = 80) -> None:
         self.alerts: Alerts = {}
-        self.told: Told = {}
+        self.reported: Reported = {}
         self.port = port
 
     def findings(self, sight: DetectorInput) -> list[Finding]:
@@ -115,7 +115,7 @@ class Real:
 
     def poll(self, now: Moment, poll: Poll) -> set[Change]:
         if poll.restart:
-            self.alerts, self.told = restarted(self.alerts), restarted(self.told)
+            self.alerts, self.reported = restarted(self.alerts), restarted(self.reported)
         self.alerts = step(
             self.alerts,
             self.findings(poll.sight),
@@ -125,9 +125,10 @@ class Real:
             lambda _, __: poll.sight != "unseen",
         )
         changes: set[Change] = set()
-        for alert in list(news(self.told, AlertSnapshot(now, 5.0, tuple(self.alerts.values())))):
-            changes.add(("firing" if alert.firing else "resolved", alert.key.severity))
-            self.told = having_told(self.told, alert)
+        snapshot = AlertSnapshot(now, 5.0, tuple(self.alerts.values()))
+        for batch in list(news(self.reported, snapshot)):
+            changes |= {("firing" if a.firing else "resolved", a.key.severity) for a in batch}
+            self.reported = after_sending(self.reported, batch)
         return changes
 
 

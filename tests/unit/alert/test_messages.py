@@ -9,70 +9,90 @@ import pytest
 from sockmon.alert.lifecycle import Alert, Alerts, State, step
 from sockmon.alert.notify import alertmanager, webhook
 from sockmon.alert.notify.log import line
-from sockmon.alert.notify.receiver import AlertSnapshot, Sent, Told, having_told, news, renewals
+from sockmon.alert.notify.receiver import (
+    AlertSnapshot,
+    Reported,
+    Sent,
+    after_sending,
+    news,
+    renewals,
+)
+from sockmon.model.finding import Severity
 from sockmon.model.moment import Moment
 from tests.unit.alert.making import AT_ONCE, WALL, at, finding, firing, only, resolved
 
 
-def bulletin(alerts: Alerts, seconds: float, interval: float = 5.0) -> AlertSnapshot:
+def snapshot(alerts: Alerts, seconds: float, interval: float = 5.0) -> AlertSnapshot:
     return AlertSnapshot(at(seconds), interval, tuple(alerts.values()))
 
 
-def known(*alerts: Alert) -> Told:
-    told: Told = {}
-    for alert in alerts:
-        told = having_told(told, alert)
-    return told
+def known(*alerts: Alert) -> Reported:
+    return after_sending({}, alerts)
 
 
 class TestNews:
     def test_is_told_once(self) -> None:
         alerts = firing(finding())
-        assert list(news({}, bulletin(alerts, 0))) == [only(alerts)]
-        assert list(news(known(only(alerts)), bulletin(alerts, 5))) == []
+        assert list(news({}, snapshot(alerts, 0))) == [(only(alerts),)]
+        assert list(news(known(only(alerts)), snapshot(alerts, 5))) == []
 
     def test_of_an_end_is_told_to_those_who_know_of_the_beginning(self) -> None:
         alerts = resolved(finding(), until=60)
-        assert list(news({}, bulletin(alerts, 60))) == []
+        assert list(news({}, snapshot(alerts, 60))) == []
         told = known(only(firing(finding())))
-        assert list(news(told, bulletin(alerts, 60))) == [only(alerts)]
-        assert having_told(told, only(alerts)) == {}
+        assert list(news(told, snapshot(alerts, 60))) == [(only(alerts),)]
+        assert after_sending(told, (only(alerts),)) == {}
 
     @pytest.mark.parametrize("again", [False, True])
     def test_of_an_end_survives_the_alert_itself(self, *, again: bool) -> None:
         told = known(only(firing(finding())))
         later = step({}, [finding()] if again else [], at(9999), {}, {})
-        (end,) = news(told, bulletin(later, 9999))
+        ((end,),) = news(told, snapshot(later, 9999))
         assert (end.state, end.entered) == (State.RESOLVED, at(9999))
         assert end.fired == at(0)
 
     def test_leaves_out_what_came_and_went_while_nobody_listened(self) -> None:
         told = known(only(firing(finding())))
         again = firing(finding(), since=600)
-        assert list(news(told, bulletin(again, 600))) == []
+        assert list(news(told, snapshot(again, 600))) == []
+
+    @pytest.mark.parametrize(
+        ("before", "after"), [("warning", "critical"), ("critical", "warning")]
+    )
+    def test_of_a_change_of_severity_is_one_batch(self, before: Severity, after: Severity) -> None:
+        alerts = firing(finding(before))
+        for second in (5, 6):  # what was worse is kept for one poll
+            alerts = step(alerts, [finding(after)], at(second), AT_ONCE, {})
+        told = known(only(firing(finding(before))))
+        (batch,) = news(told, snapshot(alerts, 6))
+        assert [(alert.key.severity, alert.firing) for alert in batch] == [
+            (before, False),
+            (after, True),
+        ]
+        assert [key.severity for key in after_sending(told, batch)] == [after]
 
     def test_of_pending_alerts_is_none(self) -> None:
         alerts = step({}, [finding()], at(0), {}, {})
-        assert list(news({}, bulletin(alerts, 0))) == []
+        assert list(news({}, snapshot(alerts, 0))) == []
 
 
 class TestRenewals:
     def test_are_due_again_after_the_resend_delay(self) -> None:
         alerts = firing(finding())
         key = only(alerts).key
-        assert list(renewals({}, bulletin(alerts, 0), 60)) == [only(alerts)]
+        assert list(renewals({}, snapshot(alerts, 0), 60)) == [only(alerts)]
         sent = {key: Sent(at(0).monotonic, firing=True)}
-        assert list(renewals(sent, bulletin(alerts, 59), 60)) == []
-        assert list(renewals(sent, bulletin(alerts, 60), 60)) == [only(alerts)]
+        assert list(renewals(sent, snapshot(alerts, 59), 60)) == []
+        assert list(renewals(sent, snapshot(alerts, 60), 60)) == [only(alerts)]
 
     def test_are_due_at_once_when_it_is_resolved(self) -> None:
         alerts = resolved(finding(), until=5)
         sent = {only(alerts).key: Sent(at(0).monotonic, firing=True)}
-        assert list(renewals(sent, bulletin(alerts, 5), 60)) == [only(alerts)]
+        assert list(renewals(sent, snapshot(alerts, 5), 60)) == [only(alerts)]
 
 
 def postable(alerts: Alerts, seconds: float, interval: float = 5.0) -> dict[str, Any]:
-    message = alertmanager.message(tuple(alerts.values()), bulletin(alerts, seconds, interval), 60)
+    message = alertmanager.message(tuple(alerts.values()), snapshot(alerts, seconds, interval), 60)
     (alert,) = json.loads(message)
     assert isinstance(alert, dict)
     return alert
@@ -110,9 +130,14 @@ class TestAlertmanager:
             assert wall(alert["startsAt"]) <= wall(alert["endsAt"])
 
 
+def summary_of(*batch: Alert) -> str:
+    (alert,) = json.loads(webhook.message(batch, "webhook-0"))["alerts"]
+    return str(alert["annotations"]["summary"])
+
+
 class TestWebhook:
     def test_speaks_alertmanagers_fourth_version(self) -> None:
-        message = json.loads(webhook.message(only(firing(finding(), since=10)), "webhook-0"))
+        message = json.loads(webhook.message((only(firing(finding(), since=10)),), "webhook-0"))
         (alert,) = message.pop("alerts")
         labels = alert["labels"]
         assert message == {
@@ -133,15 +158,27 @@ class TestWebhook:
 
     def test_names_the_host_in_the_summary(self) -> None:
         alerts = firing(finding(summary="80 leaks"), instance="db-7")
-        message = json.loads(webhook.message(only(alerts), "webhook-0"))
+        message = json.loads(webhook.message((only(alerts),), "webhook-0"))
         assert message["commonAnnotations"] == message["alerts"][0]["annotations"]
         assert message["commonAnnotations"]["summary"] == "db-7: 80 leaks"
 
     def test_tells_when_it_ended(self) -> None:
-        message = json.loads(webhook.message(only(resolved(finding(), until=60)), "webhook-0"))
+        alert = only(resolved(finding(), until=60))
+        message = json.loads(webhook.message((alert,), "webhook-0"))
         (alert,) = message["alerts"]
         assert message["status"] == alert["status"] == "resolved"
         assert wall(alert["endsAt"]) == 60
+
+    def test_says_of_a_resolved_alert_what_no_longer_holds(self) -> None:
+        alerts = resolved(finding(summary="80 leaks"))
+        assert summary_of(only(alerts)) == "no longer: 80 leaks"
+        away = step(firing(finding(summary="80 leaks"), instance="db-7"), (), at(5), AT_ONCE, {})
+        assert summary_of(only(away)) == "no longer: db-7: 80 leaks"
+
+    def test_says_what_an_alert_has_become(self) -> None:
+        warning, critical = only(firing(finding())), finding("critical", summary="80 leaks")
+        worse = only(firing(critical, instance="db-7"))
+        assert summary_of(warning, worse) == "now critical: db-7: 80 leaks"
 
     def test_fingerprints_are_fnv_1a(self) -> None:
         assert webhook.fingerprint({}) == "cbf29ce484222325"
@@ -150,6 +187,6 @@ class TestWebhook:
 
 def test_a_line_of_the_log() -> None:
     alert = only(firing(finding(direction=None, port=None, owner=None, summary="too many")))
-    assert line(alert) == (
+    assert line((alert,)) == (
         'firing: SockmonCloseWaitLeak{netns="host",severity="warning",source="sockmon"}: too many'
     )

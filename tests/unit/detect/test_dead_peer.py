@@ -13,20 +13,26 @@ from tests.unit.detect.builders import (
     UNKNOWN,
     Sock,
     accepted,
+    advises,
+    commands,
+    facts,
     group_of,
     has_hysteresis,
     judge,
     owned,
     remembering,
     sight,
+    value,
 )
 
 JUDGE = judge("dead_peer")
 DEAD = Sock(timer=1, retransmits=5, send_queue=700)
 
 
-def dead(count: float, **others: Any) -> DetectorInput:
-    return sight(replace(DEAD, **others).times(int(count)))
+def dead(count: float, alive: float | None = None, **others: Any) -> DetectorInput:
+    """So many dead ones, a quarter of the group unless said otherwise."""
+    well = Sock(local_port=50_000).times(int(3 * count if alive is None else alive))
+    return sight(replace(DEAD, **others).times(int(count)) + well)
 
 
 def test_its_limits() -> None:
@@ -40,8 +46,33 @@ def test_its_hysteresis() -> None:
     has_hysteresis(wider, dead, (10, 9, 8), (100, 90, 89))
 
 
+class TestShare:
+    def test_a_few_of_many_are_a_normal_day(self) -> None:
+        assert JUDGE.all(dead(60, alive=2940)) == []
+        assert JUDGE.severity(dead(60, alive=1000)) == "critical"
+
+    def test_all_of_a_few_are_an_outage(self) -> None:
+        found = JUDGE.one(dead(4, alive=0))
+        assert found.severity == "critical"
+        assert found.summary.startswith("4 of 4 established connections")
+        assert JUDGE.all(dead(2, alive=0)) == []
+        assert JUDGE.severity(dead(3, alive=3)) == "critical"
+        assert JUDGE.all(dead(3, alive=4)) == []
+
+
+class TestKeepalive:
+    def test_probes_without_an_answer_are_enough(self) -> None:
+        silent = {"timer": 2, "send_queue": 0, "retransmits": 3}
+        found = JUDGE.one(dead(20, alive=0, **silent))
+        assert found.summary == (
+            "20 of 20 established connections made to port 443 are dead: their peers have not "
+            "answered up to 3 keepalive probes"
+        )
+        assert JUDGE.all(dead(20, alive=0, timer=2, send_queue=0, retransmits=2)) == []
+
+
 def test_probes_without_an_answer_count_too() -> None:
-    assert JUDGE.one(dead(5, timer=4)).evidence["probing"] == 5
+    assert value(JUDGE.one(dead(5, timer=4)), "probing") == 5
 
 
 @pytest.mark.parametrize(
@@ -49,19 +80,18 @@ def test_probes_without_an_answer_count_too() -> None:
     [
         {"retransmits": 4},  # a lossy path
         {"timer": 4, "retransmits": 1},  # its window is closed, and it answers probes
-        {"timer": 2, "send_queue": 0},  # keepalive probes: nothing is owed to it
+        {"timer": 2, "send_queue": 0, "retransmits": 2},  # a probe or two may be lost
         {"timer": 0},
         {"send_queue": 0},
-        {"state": TcpState.CLOSE_WAIT},
         {"state": TcpState.SYN_SENT},
     ],
 )
 def test_what_may_be_alive_is_no_finding(alive: dict[str, Any]) -> None:
-    assert JUDGE.all(dead(500, **alive)) == []
+    assert JUDGE.all(dead(500, alive=0, **alive)) == []
 
 
 def test_it_needs_no_limit_of_the_host() -> None:
-    assert JUDGE.severity(sight(DEAD.times(5), UNKNOWN)) == "warning"
+    assert JUDGE.severity(sight(DEAD.times(5), UNKNOWN)) == "critical"
 
 
 def test_it_tells_peers_tries_and_keepalive() -> None:
@@ -81,26 +111,28 @@ def test_it_tells_peers_tries_and_keepalive() -> None:
     found = JUDGE.one(seen)
     assert found.subject == Subject("inbound", 443, "shop.service")
     assert (found.value, found.limit) == (7, 5)
-    assert found.evidence == {
-        "peers": [{"address": "10.0.0.2", "sockets": 7}],
-        "retransmits_most": 9,
-        "retransmitting": 5,
-        "probing": 2,
-        "unacknowledged_bytes": 3502,
-        "observed_seconds": 0.0,
-        "keepalive": {"idle_sockets": 7, "of_them_set": 3},
+    assert facts(found) == {
+        "peers": {"10.0.0.2": "7 sockets"},
+        "most_retransmits": "9 count",
+        "retransmitting": "5 sockets",
+        "keepalive_unanswered": "0 sockets",
+        "probing": "2 sockets",
+        "unacknowledged": "3502 bytes",
+        "observed": "0.0 seconds",
+        "idle_connections": "7 sockets",
+        "idle_connections_with_keepalive": "3 sockets",
     }
     assert group_of(found) == ("inbound", 443, CGROUP)
     assert len(found.inodes) == 7
-    text = "\n".join(found.advice)
-    assert "TCP_USER_TIMEOUT" in text
-    assert "2 are probing" in text
-    assert "Of its 7 idle connections only 3 have keepalive" in text
-    assert "ss -tnpoi state established '( sport = :443 )'" in text
+    assert advises(found, "TCP_USER_TIMEOUT")
+    assert advises(found, "2 are probing")
+    assert advises(found, "Of its 7 idle connections only 3 have keepalive")
+    assert "ss -tnpoi state established '( sport = :443 )'" in commands(found)
     again = JUDGE.one(remembering(seen, found, "warning", 7, 7, 7))
-    assert again.evidence["observed_seconds"] == 15.0
+    assert value(again, "observed") == 15.0
 
 
 def test_keepalive_on_all_needs_no_advice() -> None:
     found = JUDGE.one(sight(DEAD.times(5) + Sock(timer=2, local_port=41000).times(3)))
-    assert not any("idle connections" in line or "probing" in line for line in found.advice)
+    assert not advises(found, "idle connections")
+    assert not advises(found, "probing")

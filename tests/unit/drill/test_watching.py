@@ -48,7 +48,7 @@ def test_what_a_daemon_shows_is_taken_and_nothing_else() -> None:
     assert alerts_of({"alerts": shown}) == shown
     others: list[Any] = [[], {"alerts": 3}, {"alerts": [3]}, {"alerts": [alert("asleep")]}, None]
     for other in others:
-        with pytest.raises(ValueError, match="no sockmon daemon"):
+        with pytest.raises(ValueError, match="not a sockmon daemon"):
             alerts_of(other)
 
 

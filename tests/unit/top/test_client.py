@@ -101,17 +101,17 @@ def test_what_a_daemon_does_not_tell_is_said(daemon: Daemon) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "says"),
     [
-        (200, b"<html>", "what answers there is no sockmon daemon"),
-        (200, b"[" * 100_000, "what answers there is no sockmon daemon"),
-        (200, b'{"taken_at": NaN}', "what answers there is no sockmon daemon"),
-        (200, b"\xff\xfe", "what answers there is no sockmon daemon"),
+        (200, b"<html>", "the server there is not a sockmon daemon"),
+        (200, b"[" * 100_000, "the server there is not a sockmon daemon"),
+        (200, b'{"taken_at": NaN}', "the server there is not a sockmon daemon"),
+        (200, b"\xff\xfe", "the server there is not a sockmon daemon"),
         (200, b"{}", "its answer makes no sense to this version"),
         (503, b'{"error":"no poll has ended yet"}', "503 Service Unavailable: "),
         (503, b"\x1b[2Jmine\n" * 99, r"503 Service Unavailable: \x1b[2Jmine\n"),
-        (403, b"for loopback clients", "it tells this to clients on its own host alone"),
+        (403, b"for loopback clients", "it shows this only to clients on its own host"),
         (401, b"", "put them into ~/.netrc"),
         (302, b"", "302 Found"),
-        (404, b"", "no sockmon daemon"),
+        (404, b"", "not a sockmon daemon"),
     ],
 )
 def test_what_is_no_good_answer_is_said_in_one_line(
@@ -124,15 +124,15 @@ def test_what_is_no_good_answer_is_said_in_one_line(
 def test_nobody_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    assert refusal(Daemon(f"http://127.0.0.1:{port}")) == "connection refused"
+    assert refusal(Daemon(f"http://127.0.0.1:{port}")) == "cannot connect: Connection refused"
 
 
 @pytest.mark.parametrize(
     ("sent", "says"),
     [
         (b"SSH-2.0-x\r\n", "not HTTP"),
-        (b"", "cannot ask"),
-        (b"HTTP/1.1 200 OK\r\n\r\n", "no sockmon"),
+        (b"", "closed the connection"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", "not a sockmon"),
     ],
 )
 def test_somebody_else_there(sent: bytes, says: str) -> None:

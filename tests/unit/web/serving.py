@@ -64,8 +64,8 @@ class Serving:
     address: tuple[str, int]
     web: WebServer
 
-    def connect(self) -> socket.socket:
-        connection = socket.create_connection(self.address)
+    def connect(self, source: str = "127.0.0.1") -> socket.socket:
+        connection = socket.create_connection(self.address, source_address=(source, 0))
         connection.settimeout(PATIENCE)
         return connection
 
@@ -89,7 +89,7 @@ def serving(
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
 
     async def serve() -> None:
-        served = asyncio.create_task(web.run_on(listener))
+        served = asyncio.create_task(web.run_on([listener]))
         await stop.wait()
         await web.stop()
         await served

@@ -2,8 +2,11 @@
 
 import asyncio
 import base64
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -52,9 +55,10 @@ class Held(Counted):
 
     def __init__(self) -> None:
         super().__init__()
-        self.go_on = threading.Event()
+        self.begun, self.go_on = threading.Event(), threading.Event()
 
     def __call__(self, password: bytes, against: bytes) -> bool:
+        self.begun.set()
         assert self.go_on.wait(60)
         return super().__call__(password, against)
 
@@ -173,38 +177,144 @@ def test_keeps_no_password_in_readable_form() -> None:
     assert "hunter2" not in held
 
 
-def busy(ask: Callable[[], Coroutine[object, object, bool]]) -> Coroutine[object, object, bool]:
-    async def refused() -> bool:
-        with pytest.raises(BusyError) as caught:
-            await ask()
-        return caught.value.client
-
-    return refused()
+def refused(error: BaseException) -> bool:
+    """Whether a client was refused for its own share."""
+    assert isinstance(error, BusyError)
+    return error.client
 
 
-def test_one_client_cannot_fill_the_queue_and_all_together_fill_a_short_one() -> None:
-    held = Held()
-    passwords = Passwords(held)
+class Flood:
+    """Clients that send passwords while bcrypt is held, busy with the first one's."""
 
-    async def flood() -> None:
-        waiting = []
+    def __init__(self) -> None:
+        self.held = Held()
+        self.passwords = Passwords(self.held)
+        self.tasks: list[asyncio.Task[bool]] = []
 
-        def wrong(number: int, client: str) -> Coroutine[object, object, bool]:
-            return passwords.are_right(USERS, (b"alice", b"wrong%d" % number), client)
+    async def send(self, *clients: str, password: bytes | None = None) -> None:
+        """One more password of each; returns when each waits or has been refused."""
+        for client in clients:
+            word = password or b"wrong%d" % len(self.tasks)
+            asking = self.passwords.are_right(USERS, (b"alice", word), client)
+            self.tasks.append(asyncio.create_task(asking))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
-        for client in range(WAITING // WAITING_OF_ONE):
-            for number in range(WAITING_OF_ONE):
-                task = asyncio.create_task(wrong(10 * client + number, str(client)))
-                waiting.append(task)
+    async def begin(self) -> None:
+        """Occupy the worker."""
+        await self.send("first")
+        while not self.held.begun.is_set():
             await asyncio.sleep(0)
-            assert await busy(lambda: wrong(1000, str(client)))  # noqa: B023 - awaited here
-        assert not await busy(lambda: wrong(1000, "somebody else"))
-        held.go_on.set()
-        assert await asyncio.gather(*waiting) == [False] * WAITING
-        assert not await wrong(1000, "0")  # there is room again
+
+    async def end(self) -> list[bool | BaseException]:
+        self.held.go_on.set()
+        return await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+def test_one_client_cannot_fill_the_queue() -> None:
+    async def flood() -> None:
+        clients = Flood()
+        await clients.begin()
+        await clients.send(*["greedy"] * (WAITING_OF_ONE + 1))
+        last = clients.tasks[-1]
+        assert last.done()
+        assert refused(last.exception() or AssertionError())
+        *others, _ = await clients.end()
+        assert others == [False] * (1 + WAITING_OF_ONE)
 
     run(flood())
-    assert len(held.hashes) == WAITING + 1
+
+
+def test_a_full_queue_makes_room_for_a_client_that_has_less_of_it() -> None:
+    async def flood() -> None:
+        clients = Flood()
+        await clients.begin()
+        await clients.send(*[str(n % 20) for n in range(WAITING)])
+        await clients.send("newcomer", password=b"alice123")
+        outcomes = await clients.end()
+        assert outcomes[-1] is True
+        (loser,) = (outcome for outcome in outcomes if isinstance(outcome, BusyError))
+        assert loser.client
+
+    run(flood())
+
+
+def test_when_everyone_has_one_place_in_it_it_is_full() -> None:
+    async def flood() -> None:
+        clients = Flood()
+        await clients.begin()
+        await clients.send(*[str(n) for n in range(WAITING)])
+        await clients.send("one more")
+        assert not refused(clients.tasks[-1].exception() or AssertionError())
+        outcomes = await clients.end()
+        assert outcomes[:-1] == [False] * (1 + WAITING)
+        await clients.send("one more")  # there is room again
+        assert await clients.tasks[-1] is False
+
+    run(flood())
+
+
+def test_clients_take_turns() -> None:
+    """A scraper waits for one password of each client that guesses, not for all of them."""
+    order: list[str] = []
+
+    async def flood() -> None:
+        clients = Flood()
+        await clients.begin()
+        for _ in range(3):
+            await clients.send(*[str(n) for n in range(10)])
+        await clients.send("scraper", password=b"alice123")
+        for client, task in zip(
+            ["first", *[str(n % 10) for n in range(30)], "scraper"], clients.tasks, strict=True
+        ):
+            task.add_done_callback(partial(_note, order, client))
+        await clients.end()
+
+    run(flood())
+    assert order.index("scraper") <= 1 + 10
+
+
+def _note(order: list[str], client: str, _: asyncio.Task[bool]) -> None:
+    order.append(client)
+
+
+def test_a_failing_check_is_an_error_of_its_request_only() -> None:
+    fails = iter([True, False])
+
+    def fails_once(_password: bytes, _hashed: bytes) -> bool:
+        if next(fails):
+            raise ValueError("Invalid salt")
+        return True
+
+    async def ask() -> None:
+        passwords = Passwords(fails_once)
+        with pytest.raises(ValueError, match="Invalid salt"):
+            await passwords.are_right(USERS, (b"alice", b"alice123"), "")
+        assert await passwords.are_right(USERS, (b"alice", b"alice123"), "")
+
+    run(ask())
+
+
+def test_a_process_ends_in_good_order_while_a_password_is_checked() -> None:
+    """In a daemon thread bcrypt would abort it: Rust cannot unwind at the interpreter's end."""
+    program = """
+import asyncio, bcrypt
+from sockmon.web.security.passwords import Passwords
+
+async def main():
+    users = {"a": bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode().replace("$04$", "$11$")}
+    passwords = Passwords()
+    for number in range(5):
+        asyncio.create_task(passwords.are_right(users, (b"a", b"%d" % number), str(number)))
+    await asyncio.sleep(0.05)
+
+asyncio.run(main())
+"""
+    for _ in range(3):
+        ended = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, check=False, timeout=60
+        )
+        assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_who_is_known_waits_for_nobody() -> None:

@@ -1,11 +1,11 @@
-"""A courier outlives its own mistakes, and brings the newest bulletin alone."""
+"""A sender survives its own mistakes, and delivers only the newest snapshot."""
 
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from sockmon.alert.notify.receiver import AlertSnapshot, Batch, Told
+from sockmon.alert.notify.receiver import AlertSnapshot, Batch, Reported
 from sockmon.alert.notify.sender import Sender
 from tests.lab import eventually
 from tests.unit.alert.making import at, finding, firing
@@ -18,56 +18,53 @@ class Slow:
     where = "slow.example:9093"
 
     def __init__(self, mistakes: int = 0) -> None:
-        self.told: Told = {}
+        self.reported: Reported = {}
         self.given: list[AlertSnapshot] = []
         self.let = threading.Event()
         self._mistakes = mistakes
 
-    def due(self, bulletin: AlertSnapshot) -> Iterator[Batch]:
-        yield bulletin.alerts
+    def due(self, snapshot: AlertSnapshot) -> Iterator[Batch]:
+        yield snapshot.alerts
 
-    def send(self, batch: Batch, bulletin: AlertSnapshot) -> None:
-        assert batch == bulletin.alerts
-        self.given.append(bulletin)
+    def send(self, batch: Batch, snapshot: AlertSnapshot) -> None:
+        assert batch == snapshot.alerts
+        self.given.append(snapshot)
         self.let.wait(10)
         if self._mistakes:
             self._mistakes -= 1
             raise ValueError("Invalid header value b'hunter2'")
 
 
-def bulletin(seconds: float) -> AlertSnapshot:
+def snapshot(seconds: float) -> AlertSnapshot:
     return AlertSnapshot(at(seconds), 5.0, tuple(firing(finding()).values()))
 
 
-def end(courier: Sender) -> None:
-    courier.stop()
-    courier.join(5)
+def end(sender: Sender) -> None:
+    sender.stop()
+    sender.join(5)
 
 
-def test_bulletins_that_came_meanwhile_are_one() -> None:
+def test_only_the_newest_of_waiting_snapshots_is_delivered() -> None:
     receiver = Slow()
-    courier = Sender(receiver, delivered=lambda: None)
-    courier.post(bulletin(0))
+    sender = Sender(receiver, delivered=lambda: None)
+    sender.post(snapshot(0))
     eventually(lambda: receiver.given)
     for second in range(1, 1000):
-        courier.post(bulletin(second))
+        sender.post(snapshot(second))
     receiver.let.set()
     eventually(lambda: len(receiver.given) == 2)
-    end(courier)
+    end(sender)
     assert [given.at for given in receiver.given] == [at(0), at(999)]
 
 
-def test_a_mistake_of_ours_is_told_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bug_is_logged_and_the_message_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     receiver = Slow(mistakes=1)
     receiver.let.set()
-    courier = Sender(receiver, delivered=lambda: None)
-    courier.post(bulletin(0))
+    sender = Sender(receiver, delivered=lambda: None)
+    sender.post(snapshot(0))
     eventually(lambda: len(receiver.given) == 2)
-    eventually(lambda: courier.notifications.total == 2)
-    end(courier)
-    assert courier.notifications.failed == 1
-    assert (
-        "slow (slow.example:9093) was not told: a mistake of sockmon's own (ValueError)"
-        in caplog.text
-    )
+    eventually(lambda: sender.notifications.total == 2)
+    end(sender)
+    assert sender.notifications.failed == 1
+    assert "cannot notify slow (slow.example:9093): a bug in sockmon (ValueError)" in caplog.text
     assert "hunter2" not in caplog.text

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from starlette.responses import PlainTextResponse
 from starlette.types import Message
 
-from sockmon.web.security.access import KNOWN_CLIENT, PUBLIC, Guard, TokenBucket
+from sockmon.web.security.access import KNOWN_CLIENT, PUBLIC, AccessControl, TokenBucket
 from sockmon.web.security.policy import NO_DEMANDS, Policy
 from sockmon.web.security.web_config import HttpServerConfig, RateLimit, WebConfig
 
@@ -21,10 +21,10 @@ PRIVATE = ("/", "/api/v1/observation", "/api/v1/alerts", "/assets/page.js", "/me
 Headers = dict[str, str]
 
 
-def guard(policy: Policy = NO_DEMANDS, clock: Sequence[float] = (0.0,)) -> Guard:
+def guard(policy: Policy = NO_DEMANDS, clock: Sequence[float] = (0.0,)) -> AccessControl:
     """A guard before an application that answers everything."""
     times = list(clock)
-    return Guard(
+    return AccessControl(
         PlainTextResponse("let through", headers={"X-Frame-Options": "the application's"}),
         lambda: policy,
         lambda: times.pop(0) if len(times) > 1 else times[0],
@@ -32,7 +32,7 @@ def guard(policy: Policy = NO_DEMANDS, clock: Sequence[float] = (0.0,)) -> Guard
 
 
 def ask(
-    asked: Guard,
+    asked: AccessControl,
     path: str = "/metrics",
     client: str = LOCAL,
     headers: Headers | None = None,

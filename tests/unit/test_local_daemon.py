@@ -5,13 +5,14 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sockmon.client.local_daemon import Watch, ask, joined
 from sockmon.config.fields import ListenAddress
-from sockmon.model.finding import Finding, Severity, Subject
+from sockmon.model.finding import Advice, Deadline, Finding, Quantity, Severity, Subject
 from sockmon.model.owner import Owner, Process
 from tests.unit.top import making
 from tests.unit.top.answering import Answering
@@ -23,7 +24,8 @@ def finding(
     severity: Severity = "warning",
     port: int = 80,
     owner: Owner | None = None,
-    **evidence: Any,
+    deadline: Deadline | None = None,
+    **evidence: float,
 ) -> Finding:
     return Finding(
         detector="close_wait_leak",
@@ -33,9 +35,11 @@ def finding(
         value=12,
         limit=10,
         summary=f"seen with {sorted(evidence)}",
-        evidence=evidence,
-        advice=("Close them.",),
+        evidence={name: Quantity(value, "count") for name, value in evidence.items()},
+        advice=(Advice("Close them."),),
         owner=owner,
+        critical_because="it grows" if severity == "critical" else None,
+        deadline=deadline,
     )
 
 
@@ -43,7 +47,8 @@ def watch(*findings: Finding) -> Watch:
     return Watch("http://127.0.0.1:10776", 900.0, findings)
 
 
-MINE = finding(oldest_seconds=9)
+SOON = Deadline("descriptors run out", 60.0)
+MINE = finding(oldest=9)
 
 
 class TestJoined:
@@ -52,13 +57,19 @@ class TestJoined:
         assert joined([MINE], watch(its)) == ([its], {its.key: "too"})
 
     def test_and_if_it_knows_more(self) -> None:
-        its = finding(oldest_seconds=8, growth_per_minute=3)
+        its = finding(oldest=8, growth=3)
         assert joined([MINE], watch(its)) == ([its], {its.key: "too"})
 
+    def test_and_if_it_alone_knows_a_deadline(self) -> None:
+        its = finding(oldest=8, deadline=SOON)
+        assert joined([MINE], watch(its)) == ([its], {its.key: "too"})
+        mine = replace(MINE, deadline=SOON)
+        assert joined([mine], watch(its)) == ([mine], {})
+
     def test_else_ours_which_is_newer(self) -> None:
-        assert joined([MINE], watch(finding(oldest_seconds=8))) == ([MINE], {})
+        assert joined([MINE], watch(finding(oldest=8))) == ([MINE], {})
         worse = finding("critical")
-        assert joined([worse], watch(finding(growth_per_minute=3))) == ([worse], {})
+        assert joined([worse], watch(finding(growth=3))) == ([worse], {})
 
     def test_what_the_daemon_alone_has_is_added(self) -> None:
         its = finding(port=443)
@@ -68,10 +79,15 @@ class TestJoined:
     def test_an_owner_that_one_of_both_cannot_see_makes_no_other_finding(self) -> None:
         its = finding("critical", owner=SHOP)
         assert joined([MINE], watch(its)) == ([its], {its.key: "too"})
-        mine = finding(owner=SHOP, oldest_seconds=9)
-        (shown,), says = joined([mine], watch(finding("critical", growth_per_minute=3)))
+        mine = finding(owner=SHOP, oldest=9)
+        theirs = finding("critical", growth=3, deadline=SOON)
+        (shown,), says = joined([mine], watch(theirs))
         assert shown == replace(
-            mine, severity="critical", evidence={"oldest_seconds": 9, "growth_per_minute": 3}
+            mine,
+            severity="critical",
+            evidence={**mine.evidence, **theirs.evidence},
+            critical_because="it grows",
+            deadline=SOON,
         )
         assert says == {mine.key: "too"}
 
@@ -102,21 +118,41 @@ class TestAsk:
     @pytest.mark.parametrize("host", ["", "0.0.0.0", "127.0.0.1"])
     def test_a_daemon_is_asked_over_loopback(self, server: Answering, host: str) -> None:
         tell(server)
-        told = ask(ListenAddress(host, server.server_port))
+        told = ask([ListenAddress(host, server.server_port)])
         assert told is not None
         assert (told.url, told.seconds) == (server.url, 900.0)
         assert [found.severity for found in told.findings] == ["critical"]
 
+    def test_of_several_addresses_one_on_loopback_is_asked(self, server: Answering) -> None:
+        tell(server)
+        told = ask([ListenAddress("192.0.2.1", 80), ListenAddress("127.0.0.1", server.server_port)])
+        assert told is not None
+        assert told.url == server.url
+
     def test_elsewhere_nobody_is_asked(self, server: Answering) -> None:
         tell(server)
-        assert ask(ListenAddress("192.0.2.1", server.server_port)) is None
-        assert ask(ListenAddress("2001:db8::1", server.server_port)) is None
+        assert ask([ListenAddress("192.0.2.1", server.server_port)]) is None
+        assert ask([ListenAddress("2001:db8::1", server.server_port)]) is None
         assert server.asked == []
+
+    def test_it_is_sent_no_password_that_is_meant_for_another(
+        self, server: Answering, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """Any user may listen on the port while no daemon runs."""
+        netrc = tmp_path / ".netrc"
+        netrc.write_text(
+            "machine 127.0.0.1 login root-db password s3cret\ndefault login x password y\n"
+        )
+        netrc.chmod(0o600)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        tell(server)
+        assert ask([ListenAddress("127.0.0.1", server.server_port)]) is not None
+        assert [authorization for _, authorization in server.asked] == [None]
 
     def test_a_proxy_is_not_asked(self, server: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
         tell(server)
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-        assert ask(ListenAddress("127.0.0.1", server.server_port)) is not None
+        assert ask([ListenAddress("127.0.0.1", server.server_port)]) is not None
 
     @pytest.mark.parametrize(
         ("status", "body"), [(401, b""), (503, b"{}"), (200, b"<html>"), (200, b"{}")]
@@ -125,15 +161,15 @@ class TestAsk:
         self, server: Answering, status: int, body: bytes
     ) -> None:
         server.status, server.bodies["/api/v1/observation"] = status, body
-        assert ask(ListenAddress("127.0.0.1", server.server_port)) is None
+        assert ask([ListenAddress("127.0.0.1", server.server_port)]) is None
 
     def test_nor_is_one_that_has_not_diagnosed_lately(self, server: Answering) -> None:
         for diagnosed_at in (None, time.time() - 60):
             tell(server, diagnosed_at=diagnosed_at)
-            assert ask(ListenAddress("127.0.0.1", server.server_port)) is None
+            assert ask([ListenAddress("127.0.0.1", server.server_port)]) is None
 
     def test_nor_one_that_is_silent(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             address = ListenAddress("127.0.0.1", listener.getsockname()[1])
-            assert ask(address) is None
-        assert ask(address) is None
+            assert ask([address]) is None
+        assert ask([address]) is None
