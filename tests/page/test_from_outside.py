@@ -30,12 +30,12 @@ def unprivileged(site: Site) -> Iterator[None]:
 
 def test_what_is_seen_from_outside_is_marked_and_what_would_help_is_told(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text(
-        "Nothing wrong was found, but not all could be seen"
+        "Nothing wrong was found, but not everything could be read"
     )
     expect(page).to_have_title("? web-1")
     verdict = page.locator("#verdict")
     expect(verdict).to_contain_text(
-        "1 of these could not be judged in full; in the others none leaks"
+        "1 of these could not be judged completely; in the others no leak"
     )
     expect(verdict).to_contain_text("What would show more")
     expect(verdict).to_contain_text("CAP_SYS_ADMIN")

@@ -23,7 +23,7 @@ export function CommandLine({ command }: { command: Command }) {
     <div class="command">
       {notes.length > 0 ? <span class="note">{notes.join(' · ')}</span> : null}
       <div class="copyable">
-        <code ref={line}>{command.line}</code>
+        <code ref={line}>{command.line.split(' ').map((word, at) => [at > 0 ? ' ' : '', <span key={at}>{word}</span>])}</code>
         <button type="button" aria-live="polite" aria-label={state === 'ready' ? 'Copy the command' : SAYS[state]} onClick={take}>
           {SAYS[state]}
         </button>
