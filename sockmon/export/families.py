@@ -211,26 +211,17 @@ CLOSE_WAIT_UNREAD = Family(
     ("netns", "direction", "port"),
     _STALE,
 )
-UNREAD_SOCKETS = Family(
-    "sockmon_unread_sockets",
-    "sockets",
-    "ESTABLISHED sockets that nobody has read from for a minute though data waits.",
-    ("netns", "direction", "port"),
-    _QUEUES,
-)
-UNSENT_SOCKETS = Family(
-    "sockmon_unsent_sockets",
-    "sockets",
-    "ESTABLISHED sockets whose peers have taken nothing for a minute: closed windows.",
-    ("netns", "direction", "port"),
-    _QUEUES,
-)
-IDLE_WITHOUT_KEEPALIVE = Family(
-    "sockmon_idle_sockets_without_keepalive",
-    "sockets",
-    "Idle ESTABLISHED sockets without keepalive: nobody would notice their peers' death.",
-    ("netns", "direction", "port"),
-    _QUEUES,
+#: What detectors count themselves.
+COUNTED = tuple(
+    Family(
+        detector.counted.metric,
+        "sockets",
+        detector.counted.help,
+        ("netns", "direction", "port"),
+        _QUEUES,
+    )
+    for detector in registry.ALL
+    if detector.counted is not None
 )
 FINDINGS = Family(
     "sockmon_findings",

@@ -415,7 +415,7 @@ class Diagnosed(TypedDict):
     ages: dict[StateLabel, list[int]] | None
     """Sockets by age: one number a bucket of `age_bounds_seconds`, and one above all bounds."""
     stale_after_seconds: float | None
-    """After so long a CLOSE_WAIT socket is stale (detect.close_wait_leak.stale_after)."""
+    """After so long a CLOSE_WAIT socket is stale (its detector's stale_after)."""
     close_wait_oldest_seconds: float | None
     close_wait_stale: list[StaleGroup] | None
 
