@@ -139,6 +139,12 @@ class Detector:
         """The name of its alert: of detector a_b it is SockmonAB."""
         return "Sockmon" + "".join(word.capitalize() for word in self.name.split("_"))
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics whose figures its findings are about."""
+        counted = () if self.counted is None else (self.counted.metric,)
+        return (*self.levels(self.thresholds()), *counted)
+
 
 class Judged(NamedTuple):
     """A group of sockets that is large enough; `rows` of the table."""

@@ -306,7 +306,10 @@ NOTIFICATIONS_FAILED = Family(
 
 #: In the order in which they are declared.
 ALL: tuple[Family, ...] = tuple(
-    family for family in list(globals().values()) if isinstance(family, Family)
+    family
+    for declared in list(globals().values())
+    for family in (declared if declared is COUNTED else (declared,))
+    if isinstance(family, Family)
 )
 
 #: What prometheus_client itself exports of the daemon's process.

@@ -121,6 +121,8 @@ class Finding(TypedDict):
     cause: FindingKey | None
     """The finding that causes this one; it comes before this one, if it is in the same list."""
     evidence: dict[str, Quantity | Breakdown]
+    metrics: list[str]
+    """The families on /metrics whose figures it is about."""
     owners: list[Process]
     """The processes that hold the sockets."""
     advice: list[Advice]

@@ -122,6 +122,8 @@ export interface Finding {
   /** The finding that causes this one; it comes before this one, if it is in the same list. */
   cause: FindingKey | null
   evidence: Record<string, Quantity | Breakdown>
+  /** The families on /metrics whose figures it is about. */
+  metrics: string[]
   /** The processes that hold the sockets. */
   owners: Process[]
   advice: Advice[]
