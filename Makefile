@@ -98,6 +98,7 @@ lock: $(VENV)/development
 # out of date.
 .PHONY: generate
 generate: $(VENV)/development
+	$(BIN)/python deploy/config/generate.py
 	$(BIN)/python deploy/prometheus/generate.py
 	$(BIN)/python -m grafana.generate
 	$(BIN)/python deploy/kubernetes/generate.py

@@ -49,10 +49,10 @@ _POLLS = 2
 class Thresholds(DetectorThresholds):
     """How many connects to one address and port may be unanswered, after how many retransmits."""
 
-    unanswered_retransmits: Count = threshold(2, "a connect counts after so many SYN retransmits")
-    warning_sockets: Count = threshold(5, "to one address and port")
-    critical_sockets: Count = threshold(50, "to one address and port")
-    failing_for: Seconds = threshold(30.0, "every connect has failed for so long: critical")
+    unanswered_retransmits: Count = threshold(2, "a SYN counts after this many retransmits")
+    warning_sockets: Count = threshold(5, "to one destination and port")
+    critical_sockets: Count = threshold(50, "to one destination and port")
+    failing_for: Seconds = threshold(30.0, "critical if every connect has failed for this long")
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
@@ -204,12 +204,13 @@ def _advice(settings: TcpSettings | None, port: int, address: str) -> tuple[Advi
 
 DETECTOR = Detector(
     name=NAME,
-    about="connections that nobody answers",
+    about="connection attempts get no answer",
     title="Nobody answers",
     actor="The destination, or the network to it",
     state=TcpState.SYN_SENT,
     thresholds=Thresholds,
     find=find,
+    caused_by=(("destination", "does_not_accept"),),
     rule=Rule(
         summary="connects get no answer",
         explanation=(

@@ -90,7 +90,8 @@ def _drops(namespace: NamespaceObservation) -> tuple[float, str] | None:
 
 def _unguarded(namespace: NamespaceObservation) -> tuple[float, str] | None:
     """Say where dead peers would not be noticed."""
-    groups = namespace.diagnosis.value.idle_without_keepalive if namespace.diagnosis else ()
+    counted = namespace.diagnosis.value.counted if namespace.diagnosis else {}
+    groups = counted.get("sockmon_idle_sockets_without_keepalive", ())
     if not groups or groups[0].sockets < _WORTH_SAYING:
         return None
     most = groups[0]
