@@ -12,8 +12,6 @@ CONFIG = """
 poll: {interval: 200ms, namespaces: all, cpu_budget: 1, top_namespaces: 1000}
 detect: {close_wait_leak: {stale_after: 1s, warning_sockets: 2, for: 0s, keep_firing_for: 0s}}
 """
-#: Seconds: it looks at all that other tests make at the time, too.
-WITHIN = 40
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sockmon.kernel.netns.discovery import Place
 from sockmon.kernel.netns.helper.client import HelperAccess
-from tests.lab import NetNs, eventually
+from tests.lab import PATIENCE, NetNs, eventually
 from tests.resident import inode_of
 
 _CAPABILITIES = "-all,+sys_admin,+sys_ptrace"
@@ -38,7 +38,7 @@ class RunningHelper:
                 [*self._world, *self._command, f"--socket={self.socket}"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        eventually(self._listens, within=20)
+        eventually(self._listens)
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal; if that ends it, it has ended when this returns."""
@@ -46,7 +46,7 @@ class RunningHelper:
         if number != signal.SIGSTOP:
             self._process.send_signal(signal.SIGCONT)  # nsenter stops when its child does
         if number in (signal.SIGKILL, signal.SIGTERM):
-            self._process.wait(timeout=20)
+            self._process.wait(timeout=PATIENCE)
 
     def end(self) -> None:
         """End it, if it has not ended."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.cgroups import living_in, make, tree
 from tests.conftest import MACHINE
-from tests.lab import eventually
+from tests.lab import PATIENCE, eventually
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Machine:
             text=True,
             check=False,
             env=_ENVIRONMENT,
-            timeout=100,
+            timeout=PATIENCE,
         )
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done
@@ -81,17 +81,17 @@ def booted(binds: Mapping[Path, str] | None = None) -> Iterator[Machine]:
         reader = threading.Thread(target=_drain, args=(control, console), daemon=True)
         reader.start()
         try:
-            machine = eventually(lambda: _up(process, unit, console), within=60)
+            machine = eventually(lambda: _up(process, unit, console))
             assert machine is not None
             yield machine
         finally:
             process.terminate()  # halts it in good order
             try:
-                process.wait(timeout=30)
+                process.wait(timeout=PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            reader.join(timeout=5)
+            reader.join()
             os.close(control)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab import NetNs, eventually, experiments
+from tests.lab import PATIENCE, NetNs, eventually, experiments
 from tests.running import RunningDaemon, running_daemon
 
 pytestmark = pytest.mark.root
@@ -55,10 +55,10 @@ def test_an_alert_lives_through_kill_9_and_ends_with_its_cause(netns: NetNs, con
     arguments = ("--config", str(config))
     with experiments.process_killed(netns, count=12) as leaking:
         with running_daemon(netns, *arguments) as daemon:
-            eventually(lambda: states(daemon), until=lambda s: s == ["pending"], within=30)
+            eventually(lambda: states(daemon), until=lambda s: s == ["pending"])
             assert counted(daemon) == {"pending": 1}
             (firing,) = eventually(
-                lambda: alerts(daemon), until=lambda a: a[0]["state"] == "firing", within=30
+                lambda: alerts(daemon), until=lambda a: a[0]["state"] == "firing"
             )
             assert firing["labels"] == {
                 "alertname": "SockmonCloseWaitLeak",
@@ -76,7 +76,7 @@ def test_an_alert_lives_through_kill_9_and_ends_with_its_cause(netns: NetNs, con
             # The disk knows that the log was told: a kill before that may tell it twice.
             eventually(lambda: told_on_disk(config), until=lambda told: told == ["firing"])
             daemon.signal(signal.SIGKILL)
-            daemon.process.wait(timeout=10)
+            daemon.process.wait(timeout=PATIENCE)
         with running_daemon(netns, *arguments) as again:
             (alive,) = alerts(again)
             assert (alive["state"], alive["since"]) == ("firing", firing["since"])
@@ -85,7 +85,7 @@ def test_an_alert_lives_through_kill_9_and_ends_with_its_cause(netns: NetNs, con
             # The ages survived too: no younger than the first daemon knew them.
             assert again.value("sockmon_close_wait_oldest_seconds", netns="host") > 3
             leaking.kill()
-            eventually(lambda: "resolved: SockmonCloseWaitLeak" in again.log(), within=30)
+            eventually(lambda: "resolved: SockmonCloseWaitLeak" in again.log())
             assert counted(again) == {}
 
 
@@ -103,7 +103,7 @@ def test_a_state_dir_that_cannot_be_written_costs_a_warning(netns: NetNs, config
         experiments.close_wait_leak(netns, count=12),
         running_daemon(netns, "--config", str(config)) as daemon,
     ):
-        eventually(lambda: states(daemon), until=lambda s: s == ["firing"], within=30)
+        eventually(lambda: states(daemon), until=lambda s: s == ["firing"])
         eventually(lambda: "/proc/nowhere" in daemon.log())
         assert daemon.stop() == 0
         assert "Traceback" not in daemon.log()
@@ -117,7 +117,7 @@ def test_a_second_daemon_leaves_the_firsts_state_alone(netns: NetNs, config: Pat
             assert second.stop() == 0
             assert not (config.parent / "state").exists()  # written at every stop
         first.signal(signal.SIGKILL)  # what it had is free, however it ends
-        first.process.wait(timeout=10)
+        first.process.wait(timeout=PATIENCE)
     with running_daemon(netns, *arguments) as third:
         assert "another sockmon" not in third.log()
 
@@ -127,11 +127,11 @@ def test_limits_change_at_reload(netns: NetNs, config: Path) -> None:
         experiments.close_wait_leak(netns, count=12),
         running_daemon(netns, "--config", str(config)) as daemon,
     ):
-        eventually(lambda: states(daemon), until=lambda s: s == ["firing"], within=30)
+        eventually(lambda: states(daemon), until=lambda s: s == ["firing"])
         text = config.read_text().replace("cluster: laboratory", "cluster: elsewhere")
         config.write_text(text)
         daemon.signal(signal.SIGHUP)
         eventually(lambda: "alerts keep theirs until they end: 1" in daemon.log())
         config.write_text(text.replace("for: 2s", "for: 2s, warning_sockets: 50"))
         daemon.signal(signal.SIGHUP)
-        eventually(lambda: states(daemon), until=lambda s: s in ([], ["resolved"]), within=30)
+        eventually(lambda: states(daemon), until=lambda s: s in ([], ["resolved"]))

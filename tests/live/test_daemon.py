@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import AddressKind, NetNs, eventually, states
+from tests.lab import PATIENCE, AddressKind, NetNs, eventually, states
 from tests.lab.sockets import listening
 from tests.running import PORT, RunningDaemon, running_daemon
 
@@ -41,7 +41,7 @@ class ServiceManager:
         self.path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
-        self._socket.settimeout(10)
+        self._socket.settimeout(PATIENCE)
 
     def hear_until(self, line: str, at_most: int = 100) -> list[str]:
         """All lines up to those of the message that has this one."""
@@ -104,7 +104,7 @@ def test_tells_the_service_manager_how_it_fares(
         manager.hear_until("READY=1")
         daemon.signal(signal.SIGTERM)
         manager.hear_until("STOPPING=1")
-        assert daemon.process.wait(timeout=10) == 0
+        assert daemon.process.wait(timeout=PATIENCE) == 0
 
 
 def test_reads_its_configuration_again(daemon: RunningDaemon, config: Path) -> None:

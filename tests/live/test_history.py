@@ -14,7 +14,7 @@ import pytest
 from sockmon.history.file import HistoryFile
 from sockmon.model.moment import Moment
 from sockmon.state.file import boot_id
-from tests.lab import NetNs, eventually, experiments, states
+from tests.lab import PATIENCE, NetNs, eventually, experiments, states
 from tests.running import PORT, RunningDaemon, running_daemon
 
 pytestmark = pytest.mark.root
@@ -74,10 +74,8 @@ def test_a_leak_is_seen_when_it_is_over(netns: NetNs, config: str) -> None:
     with running_daemon(netns, "--config", config) as daemon:
         eventually(lambda: len(history(daemon)["times"]) > 1)
         with experiments.close_wait_leak(netns, count=12) as held:
-            eventually(lambda: alert_changes(daemon), until=lambda c: c == ["firing"], within=30)
-        eventually(
-            lambda: alert_changes(daemon), until=lambda c: c == ["firing", "resolved"], within=30
-        )
+            eventually(lambda: alert_changes(daemon), until=lambda c: c == ["firing"])
+        eventually(lambda: alert_changes(daemon), until=lambda c: c == ["firing", "resolved"])
         assert close_waits(daemon, held.port) == [None, 12, 0]
         assert gaps(daemon) == 0
         hour, day = history(daemon), history(daemon, "?range=day&netns=host")
@@ -113,7 +111,7 @@ def test_a_restart_is_a_gap_and_a_kill_9_costs_what_was_not_saved(
         assert gaps(daemon) == 1
         eventually(lambda: (state_dir / "history").stat().st_ino != saved)
         daemon.signal(signal.SIGKILL)
-        daemon.process.wait(timeout=10)
+        daemon.process.wait(timeout=PATIENCE)
     with running_daemon(netns, "--config", config) as daemon:
         assert close_waits(daemon, port) == [7, None]
         assert daemon.stop() == 0

@@ -21,7 +21,7 @@ from sockmon.kernel.netns.procfs_source import OutsideSource
 from sockmon.model.observation import NamespaceObservation, Observation
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
-from tests.lab import AddressKind, NetNs, states
+from tests.lab import PATIENCE, AddressKind, NetNs, states
 from tests.polling import polling
 from tests.resident import inode_of, name_of, open_files, resident, seeing_pids
 
@@ -88,7 +88,7 @@ def test_names_are_those_that_people_gave() -> None:
     sandbox = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"]
     done = subprocess.run(
         [*sandbox, "sh", "-c", script, sys.executable, listen],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.stderr == ""
     assert re.fullmatch(r"blue 1\nhost-\d+ 1\n", done.stdout)
@@ -180,7 +180,7 @@ def test_without_privilege_namespaces_are_counted_from_outside_and_that_is_said(
         by = ["--by=netns,state,port,direction,family", "--format=json"]
         done = subprocess.run(
             [*prefix, *SOCKMON, "count", f"--config={config}", *by],
-            capture_output=True, text=True, check=True, timeout=60,
+            capture_output=True, text=True, check=True, timeout=PATIENCE,
         )  # fmt: skip
         found: dict[str, Counter[str]] = {}
         for group in json.loads(done.stdout)["groups"]:
@@ -215,7 +215,7 @@ def test_what_is_seen_from_outside_is_marked() -> None:
     with NetNs() as netns, resident(netns) as pid, states.close_wait(netns, count=12):
         done = subprocess.run(
             [*WITHOUT_PRIVILEGE, sys.executable, "-c", script],
-            capture_output=True, text=True, check=True, timeout=60,
+            capture_output=True, text=True, check=True, timeout=PATIENCE,
         )  # fmt: skip
         number = directory_of(Path("/proc"), pid)
     told = json.loads(done.stdout)

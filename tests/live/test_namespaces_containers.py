@@ -12,7 +12,7 @@ import pytest
 from tests.cgroups import living_in, make, tree
 from tests.conftest import REPOSITORY
 from tests.deploy.leaking import LEAK_PORT, LEAKS, leak
-from tests.everywhere import WITHIN, leaks, shown, watching
+from tests.everywhere import leaks, shown, watching
 from tests.lab import NetNs, eventually
 from tests.machine import Machine, booted
 from tests.running import RunningDaemon
@@ -82,9 +82,9 @@ def test_a_leak_in_each_engines_containers_is_told_of_by_the_containers_id(
             }
 
         expected = {engine: [(its_id[:12], str(PORT))] for engine, its_id in ids.items()}
-        eventually(told, until=expected.__eq__, within=WITHIN)
+        eventually(told, until=expected.__eq__)
         running.close()
-        eventually(told, until={engine: [] for engine in ids}.__eq__, within=WITHIN)
+        eventually(told, until={engine: [] for engine in ids}.__eq__)
 
 
 def test_a_pod_is_named_for_its_sandbox_and_the_leak_for_its_container(
@@ -96,7 +96,7 @@ def test_a_pod_is_named_for_its_sandbox_and_the_leak_for_its_container(
         with living_in(make(pod / f"cri-containerd-{sandbox}.scope")):
             pause = netns.popen(["cat"])
         with pause, leaking(netns, make(pod / f"cri-containerd-{container}.scope")):
-            (found,) = eventually(lambda: leaks(daemon, sandbox[:12]), within=WITHIN)
+            (found,) = eventually(lambda: leaks(daemon, sandbox[:12]))
             assert found["owner"] == container[:12]
 
 
@@ -113,7 +113,7 @@ def test_a_leak_inside_a_machine_is_seen_from_its_host(
 ) -> None:
     name = machine.unit
     with leak(machine) as unit:
-        (found,) = eventually(lambda: leaks(daemon, name), within=WITHIN)
+        (found,) = eventually(lambda: leaks(daemon, name))
         assert (found["owner"], found["port"]) == (unit, str(LEAK_PORT))
         assert shown(daemon, "sockmon_close_wait_stale_sockets", name) == [LEAKS]
-    eventually(lambda: leaks(daemon, name), until=[].__eq__, within=WITHIN)
+    eventually(lambda: leaks(daemon, name), until=[].__eq__)

@@ -18,7 +18,7 @@ from sockmon.kernel.netns.discovery import Place
 from sockmon.kernel.netns.helper.client import HelperAccess
 from sockmon.kernel.netns.helper.protocol import REQUEST_BYTES, Ask, Request
 from tests.helping import CONFINED, RunningHelper, looked, running_helper
-from tests.lab import NetNs, eventually
+from tests.lab import PATIENCE, NetNs, eventually
 from tests.resident import inode_of, open_files
 from tests.unit.users import NOBODY, as_nobody
 
@@ -62,7 +62,7 @@ def test_its_user_may_ask() -> None:
 
 def connected(helper: RunningHelper) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    connection.settimeout(10)
+    connection.settimeout(PATIENCE)
     connection.connect(helper.socket)
     return connection
 
