@@ -21,7 +21,7 @@ def config(tmp_path: Path) -> Path:
         f"""
 poll: {{interval: 100ms}}
 detect:
-  close_wait_leak: {{stale_after: 1s, for: 2s, keep_firing_for: 1s}}
+  close_wait_leak: {{stale_after: 1s, for: 1s, keep_firing_for: 1s}}
 alerting:
   labels: {{cluster: laboratory}}
 state_dir: {tmp_path}
@@ -40,7 +40,9 @@ def states(daemon: RunningDaemon) -> list[str]:
 
 
 def told_on_disk(config: Path) -> list[str]:
-    """The states of the alerts that the state file says the log was told of."""
+    """The states of the alerts that, by the state file, have been logged."""
+    if not (config.parent / "state").exists():
+        return []
     state = json.loads((config.parent / "state").read_bytes().partition(b"\n")[2])
     return [alert["state"] for told in state["told"].values() for alert in told]
 
@@ -52,11 +54,14 @@ def counted(daemon: RunningDaemon) -> dict[str, float]:
 
 
 def test_an_alert_lives_through_kill_9_and_ends_with_its_cause(netns: NetNs, config: Path) -> None:
-    arguments = ("--config", str(config))
+    arguments, quick = ("--config", str(config)), config.read_text()
+    config.write_text(quick.replace("for: 1s", "for: 1h", 1))  # pending until that is changed
     with experiments.process_killed(netns, count=12) as leaking:
         with running_daemon(netns, *arguments) as daemon:
-            eventually(lambda: states(daemon), until=lambda s: s == ["pending"])
+            eventually(lambda: states(daemon), until=["pending"].__eq__)
             assert counted(daemon) == {"pending": 1}
+            config.write_text(quick)
+            daemon.signal(signal.SIGHUP)
             (firing,) = eventually(
                 lambda: alerts(daemon), until=lambda a: a[0]["state"] == "firing"
             )
@@ -83,10 +88,10 @@ def test_an_alert_lives_through_kill_9_and_ends_with_its_cause(netns: NetNs, con
             again.wait_for_polls(5)
             assert "firing: " not in again.log()  # it was told already
             # The ages survived too: no younger than the first daemon knew them.
-            assert again.value("sockmon_close_wait_oldest_seconds", netns="host") > 3
+            assert again.value("sockmon_close_wait_oldest_seconds", netns="host") > 2
             leaking.kill()
             eventually(lambda: "resolved: SockmonCloseWaitLeak" in again.log())
-            assert counted(again) == {}
+            eventually(lambda: counted(again), until={}.__eq__)
 
 
 def test_a_torn_state_file_costs_a_warning_and_nothing_else(netns: NetNs, config: Path) -> None:
@@ -132,6 +137,6 @@ def test_limits_change_at_reload(netns: NetNs, config: Path) -> None:
         config.write_text(text)
         daemon.signal(signal.SIGHUP)
         eventually(lambda: "alerts keep theirs until they end: 1" in daemon.log())
-        config.write_text(text.replace("for: 2s", "for: 2s, warning_sockets: 50"))
+        config.write_text(text.replace("for: 1s", "for: 1s, warning_sockets: 50", 1))
         daemon.signal(signal.SIGHUP)
         eventually(lambda: states(daemon), until=lambda s: s in ([], ["resolved"]))

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
-from tests.lab import NetNs
+from tests.lab import PATIENCE, NetNs
 from tests.page.browser import ORIGIN, WIDE, chromium
 from tests.page.scenes import CONFIG
 from tests.page.source import installed
 from tests.running import RunningDaemon, running_daemon
+
+_MILLISECONDS = 1000 * PATIENCE
+expect.set_options(timeout=_MILLISECONDS)
 
 
 @dataclass(slots=True)
@@ -35,7 +38,7 @@ class Site:
     def open(self, fragment: str = "", **context: object) -> Page:
         """Open the page in a context of its own and wait for its verdict."""
         page = self.browser.new_context(**{"viewport": WIDE, **context}).new_page()  # type: ignore[arg-type]
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(_MILLISECONDS)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self._judge_request(request.url))
         page.on(

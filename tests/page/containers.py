@@ -42,7 +42,7 @@ class Containers:
     def name(self, netns: NetNs, name: str) -> None:
         """Give a namespace a name, as `ip netns` does."""
         inside = [*self._into("pid", "mnt"), f"--net={netns.path}"]
-        subprocess.run([*inside, "sh", "-c", _NAMED, f"/run/netns/{name}"], check=True, timeout=10)
+        subprocess.run([*inside, "sh", "-c", _NAMED, f"/run/netns/{name}"], check=True)
 
     @contextmanager
     def resident(self, netns: NetNs) -> Iterator[None]:

@@ -11,8 +11,6 @@ from tests.page.containers import CONFIG, WITHOUT_PRIVILEGE, containers
 
 pytestmark = [pytest.mark.root, pytest.mark.component("chromium")]
 
-expect.set_options(timeout=20_000)
-
 SEEN = "seen from outside: counted, not diagnosed"
 
 

@@ -16,8 +16,6 @@ from tests.page.scenes import leaking
 
 pytestmark = [pytest.mark.root, pytest.mark.component("chromium")]
 
-expect.set_options(timeout=20_000)
-
 WELL = "The sockets are well, in every network namespace"
 LEAKS = "An application does not close its connections"
 #: More than are shown at first.
