@@ -69,9 +69,9 @@ check_port() {
     [ -e "$config" ] || read_first=$here/sockmon.yaml
     problem=$("$new/bin/python" -I - "$read_first" 2>&1 <<'EOF'
 import pathlib, sys
-from sockmon import config
+from sockmon import settings
 from sockmon.web import server
-address = config.load(pathlib.Path(sys.argv[1])).web.listen_address
+address = settings.load(pathlib.Path(sys.argv[1])).web.listen_address
 try:
     server.listen(address).close()
 except server.ListenError as error:

@@ -127,7 +127,7 @@ def test_a_namespace_that_ip_netns_has_made_has_its_name(machine: Machine) -> No
         eventually(lambda: "blue" in namespaces(machine))
         assert value(machine, "sockmon_sockets", netns="blue", state="listen") == 1
     finally:
-        machine.run("systemctl", "stop", "inbound")
+        machine.run("systemctl", "stop", "listener")
         machine.run("ip", "netns", "delete", "blue")
     eventually(lambda: "blue" not in namespaces(machine))
 

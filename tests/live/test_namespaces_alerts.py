@@ -14,6 +14,7 @@ from tests.everywhere import CONFIG, leaks, shown, watching
 from tests.lab import NetNs, eventually, experiments, states
 from tests.polling import EVERYWHERE, polling
 from tests.resident import name_of, resident, seeing_pids
+from tests.world import World
 
 pytestmark = pytest.mark.root
 
@@ -38,8 +39,10 @@ def test_a_leak_in_a_namespace_is_found_named_and_resolved() -> None:
         eventually(found, until=[].__eq__)
 
 
-def test_the_daemon_alerts_for_a_namespace_until_it_closes_its_sockets(tmp_path: Path) -> None:
-    with NetNs() as ours, NetNs() as netns, resident(netns), watching(tmp_path, ours) as daemon:
+def test_the_daemon_alerts_for_a_namespace_until_it_closes_its_sockets(
+    world: World, tmp_path: Path
+) -> None:
+    with world.netns() as netns, resident(netns), watching(tmp_path, world) as daemon:
         name = name_of(netns)
         with experiments.close_wait_leak(netns, count=3):
             eventually(lambda: leaks(daemon, name))
@@ -49,10 +52,10 @@ def test_the_daemon_alerts_for_a_namespace_until_it_closes_its_sockets(tmp_path:
         assert sum(shown(daemon, "sockmon_close_wait_stale_sockets", name)) == 0
 
 
-def test_the_daemon_alerts_for_a_namespace_until_it_ends(tmp_path: Path) -> None:
-    with NetNs() as ours, watching(tmp_path, ours) as daemon:
+def test_the_daemon_alerts_for_a_namespace_until_it_ends(world: World, tmp_path: Path) -> None:
+    with watching(tmp_path, world) as daemon:
         with ExitStack() as stack:
-            netns = stack.enter_context(NetNs())
+            netns = stack.enter_context(world.netns())
             name = name_of(netns)
             stack.enter_context(resident(netns))
             stack.enter_context(experiments.close_wait_leak(netns, count=3))
@@ -62,14 +65,13 @@ def test_the_daemon_alerts_for_a_namespace_until_it_ends(tmp_path: Path) -> None
         eventually(lambda: leaks(daemon, name), until=[].__eq__)
 
 
-def test_a_reload_begins_and_ends_looking_at_other_namespaces(tmp_path: Path) -> None:
+def test_a_reload_begins_and_ends_looking_at_other_namespaces(world: World, tmp_path: Path) -> None:
     alone = CONFIG.replace("all", "host")
     with (
-        NetNs() as ours,
-        NetNs() as netns,
+        world.netns() as netns,
         resident(netns),
         states.listen(netns),
-        watching(tmp_path, ours, alone) as daemon,
+        watching(tmp_path, world, alone) as daemon,
     ):
 
         def seen() -> bool:

@@ -113,7 +113,7 @@ def test_the_plot_draws_what_happens(site: Site, page: Page) -> None:
     expect(page.get_by_role("heading", name="States over the last day")).to_be_visible()
     page.get_by_role("button", name="log").click()
     page.wait_for_function("() => document.querySelector('.plot canvas')")
-    page.locator(".plot[direction=img]").focus()
+    page.locator(".plot[role=img]").focus()
 
     def pointed() -> str:
         page.keyboard.press("ArrowLeft")  # again, if new data has come in between
