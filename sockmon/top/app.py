@@ -45,17 +45,19 @@ class Top(App[int]):
     VERTICAL_BREAKPOINTS = HEIGHTS
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
+    # Those with priority act before the next key goes to a widget.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "quit"),
         Binding("ctrl+c,ctrl+q", "quit", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", show=False, priority=True),
-        Binding("slash", "filter", "filter"),
+        Binding("tab", "focus_next", show=False, priority=True),
+        Binding("slash", "filter", "filter", priority=True),
         *(
-            Binding(key.names, f"press({at})", key.label, show=bool(key.label))
+            Binding(key.names, f"press({at})", key.label, show=bool(key.label), priority=True)
             for at, key in enumerate(KEYS)
         ),
-        Binding("plus,equals_sign", "interval(1)", "slower"),
-        Binding("minus", "interval(-1)", "faster"),
+        Binding("plus,equals_sign", "interval(1)", "slower", priority=True),
+        Binding("minus", "interval(-1)", "faster", priority=True),
     ]
 
     def __init__(self, source: Source, interval: float | None, terminal: Terminal) -> None:
@@ -70,6 +72,7 @@ class Top(App[int]):
         self._state = ViewState()
         self._shown = self._overview()
         self._feed = Feed(source, interval, partial(self.call_later, self._take))
+        self._offered: list[bool] = []
         self._loop_here: asyncio.AbstractEventLoop | None = None
 
     def get_line_filters(self) -> Sequence[LineFilter]:
@@ -123,6 +126,8 @@ class Top(App[int]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer a key where it does something (textual's protocol)."""
+        if action in ("press", "filter", "interval", "focus_next") and self._is_typing:
+            return False
         if action == "press":
             return KEYS[int(str(parameters[0]))].offered(self._state, self._shown)
         return action != "filter" or self._state.page is None
@@ -152,13 +157,6 @@ class Top(App[int]):
         """Filter by what is typed so far."""
         self._become(replace(self._state, filter=event.value))
 
-    @on(Input.Submitted)
-    def filter_kept(self, event: Input.Submitted) -> None:
-        """Keep the filter."""
-        self._become(replace(self._state, filter=event.value))
-        self.query_one(Filter).display = False
-        self.query_one(Rows).focus()
-
     @on(DataTable.RowSelected)
     def row_entered(self) -> None:
         """Open the row that the cursor is on."""
@@ -176,6 +174,10 @@ class Top(App[int]):
         if self._loop_here is None:
             raise SystemExit(status)
         self._loop_here.call_soon_threadsafe(self.exit, status)
+
+    @property
+    def _is_typing(self) -> bool:
+        return isinstance(self.focused, Filter)
 
     def _take(self, news: News) -> None:
         """Take up what a look has brought."""
@@ -196,7 +198,7 @@ class Top(App[int]):
         covering = self.query_one("#page", VerticalScroll)
         covering.scroll_home(animate=False)
         self.query_one(ContentSwitcher).current = "page" if state.page else "overview"
-        (covering if state.page else self.query_one(Rows)).focus()
+        self.screen.set_focus(covering if state.page else self.query_one(Rows))
 
     def _tick(self) -> None:
         """Let ages grow, where any is shown."""
@@ -230,7 +232,10 @@ class Top(App[int]):
         }
         for selector, text in titles.items():
             self.query_one(selector).border_title = Text(f" {text} ")
-        self.refresh_bindings()
+        offered = [self._is_typing, *(key.offered(self._state, shown) for key in KEYS)]
+        if offered != self._offered:
+            self._offered = offered
+            self.refresh_bindings()
 
     def _draw_states(self, shown: Overview) -> None:
         occurring = {line.state: line for line in shown.states}

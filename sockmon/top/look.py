@@ -8,10 +8,14 @@ from textual.theme import Theme
 from sockmon.top.lines import to_ascii
 
 _GROUNDS = (
-    "block-cursor-blurred-background footer-background "
-    "footer-item-background footer-key-background footer-description-background "
-    "scrollbar-background scrollbar-corner-color"
-).split()
+    "block-cursor-blurred-background",
+    "footer-background",
+    "footer-item-background",
+    "footer-key-background",
+    "footer-description-background",
+    "scrollbar-background",
+    "scrollbar-corner-color",
+)
 #: Every terminal has its own shades of these colours, on its own ground.
 THEME = Theme(
     name="terminal",

@@ -101,5 +101,13 @@ def bars(peaks: Sequence[StateCounts | None], state: TcpState) -> tuple[float, .
     return (*ends, *(math.nan if counts is None else counts[state] for counts in peaks))
 
 
+def highest(lowest: float, beyond: float, values: Sequence[float]) -> float:
+    """The highest of some of a sparkline's heights, to be drawn as one.
+
+    What is not known is below the scale, which begins at `lowest`, so it is not drawn.
+    """
+    return max((each for each in values if lowest < each < beyond), default=lowest - 2**60)
+
+
 def _time(sample: Sample) -> float:
     return sample[0]

@@ -1,6 +1,6 @@
 """textual's widgets, as the view fills them; what others chose to be called is never markup."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
@@ -17,6 +17,7 @@ from sockmon.text import one_line
 from sockmon.top.lines import Line, TextStyle
 from sockmon.top.overview import Overview, StateLine
 from sockmon.top.table import NOTHING, ZERO, Column, Table, number
+from sockmon.top.trend import highest
 
 _STYLES: Mapping[TextStyle, str] = {
     "plain": "",
@@ -29,6 +30,7 @@ _STYLES: Mapping[TextStyle, str] = {
     "unknown": "bold magenta",
 }
 _FILTER_LONGEST = 60
+_NO_CONTROL_CHARACTERS = r"[^\x00-\x1f\x7f-\x9f]*"
 
 
 def put(widget: Static, lines: Iterable[Line], between: str = "\n") -> None:
@@ -52,7 +54,7 @@ class States:
         text = f"{line.state.name.ljust(12)}{number(line.sockets):>8}"
         put(self.text, [Line(text, "plain" if line.sockets else "faint")])
         if line.bars and self.past.data != line.bars:
-            self.past.summary_function = partial(_highest, line.bars[0], line.bars[1])
+            self.past.summary_function = partial(highest, line.bars[0], line.bars[1])
             self.past.data = line.bars
 
 
@@ -98,7 +100,8 @@ class Rows(DataTable[Text]):
 
     def show(self, shown: Table) -> None:
         """Show this table; the cursor stays on its row."""
-        key, before, self._shown = self.key, self._shown, shown
+        key = self.key if self.cursor_row else None  # on the first, it stays on the first
+        before, self._shown = self._shown, shown
         if shown.columns != before.columns:
             self.clear(columns=True)
             before = replace(before, rows=())
@@ -116,7 +119,7 @@ class Rows(DataTable[Text]):
                 continue
             for column_at, cell in enumerate(cells):
                 self.update_cell_at(Coordinate(at, column_at), cell)
-        if self.cursor_row and key is not None:
+        if key is not None:
             self.point_at(key)
 
     def point_at(self, key: tuple[str, ...]) -> None:
@@ -131,13 +134,17 @@ class Filter(Input):
     """Where the filter is typed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "keep", key_display="enter"),
+        Binding("enter,tab", "submit", "keep", key_display="enter"),
         Binding("escape", "undo", "undo"),
     ]
 
     def __init__(self) -> None:
-        no_control_characters = r"[^\x00-\x1f\x7f-\x9f]*"
-        super().__init__(compact=True, restrict=no_control_characters, max_length=_FILTER_LONGEST)
+        super().__init__(
+            compact=True,
+            select_on_focus=False,
+            restrict=_NO_CONTROL_CHARACTERS,
+            max_length=_FILTER_LONGEST,
+        )
         self._before = ""
 
     def begin(self, before: str) -> None:
@@ -145,7 +152,12 @@ class Filter(Input):
         self._before = self.value = before
         self.cursor_position = len(before)
         self.display = True
-        self.focus()
+        self.screen.set_focus(self)  # at once: the next keys may be here already
+
+    async def action_submit(self) -> None:
+        """Take no more keys; the app keeps the filter."""
+        self.display = False
+        self.screen.set_focus(self.screen.query_one(Rows))
 
     async def action_undo(self) -> None:
         """Give back the filter from before."""
@@ -157,8 +169,3 @@ def _cell(text: str, column: Column, style: TextStyle) -> Text:
     if not column.is_number:
         return Text(text, _STYLES[style])
     return Text(text, "dim" if text == ZERO else "", justify="right")
-
-
-def _highest(lowest: float, highest: float, values: Sequence[float]) -> float:
-    """The highest of what is known; what is not is below the scale, so it is not drawn."""
-    return max((each for each in values if lowest < each < highest), default=lowest - 2**60)
