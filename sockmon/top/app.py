@@ -143,7 +143,8 @@ class Top(App[int]):
 
     def action_interval(self, step: int) -> None:
         """Look more or less often."""
-        seconds = min(3600.0, max(0.1, self._scene.interval * 2.0**step))
+        seconds = (self._scene.asked or self._scene.interval) * 2.0**step
+        seconds = min(3600.0, max(0.1, seconds))
         self._scene = replace(self._scene, asked=seconds)
         self._feed.every(seconds)
         self._draw()
@@ -239,14 +240,15 @@ class Top(App[int]):
 
     def _draw_states(self, shown: Overview) -> None:
         occurring = {line.state: line for line in shown.states}
-        self.query_one("#states-pane").display = bool(occurring)
+        limits = tuple(shown.limits)
+        self.query_one("#states-pane").display = bool(occurring or limits)
         for state, widgets in self._states.items():
             widgets.show(occurring.get(state))
         ranked = sorted(occurring.values(), key=lambda line: -line.sockets)
         words = (Line(f"{number(line.sockets)} {line.state.name}") for line in ranked)
         put(self.query_one("#words", Static), words, "  ")
         between = "\n" if self.screen.has_class("-wide") else "   "
-        put(self.query_one("#limits", Static), shown.limits, between)
+        put(self.query_one("#limits", Static), limits, between)
 
     def _static(self, selector: str, lines: Iterable[Line]) -> None:
         """Show lines; none take no room."""

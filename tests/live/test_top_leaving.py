@@ -20,7 +20,7 @@ SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
 @pytest.fixture
 def top(netns: NetNs) -> Iterator[Terminal]:
     with sockmon_top(netns) as shown:
-        shown.shows("STATES", "PORTS")
+        shown.shows("PORTS 0", "no sockets", "q quit")
         yield shown
 
 
