@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from sockmon.client.snapshot import Level, Part
 from sockmon.model.finding import Finding, FindingKey
 from sockmon.model.moment import Timed
-from sockmon.model.names import HOST
 from sockmon.model.observation import STALE_AFTER_INTERVALS
 from sockmon.model.states import TcpState
 from sockmon.text import one_line
@@ -136,8 +135,8 @@ class Overview:
         """What, where, who and for how long."""
         subject = finding.subject
         where = "" if subject.port is None else f"{subject.direction} {subject.port}"
-        netns = "" if self.state.netns or finding.netns == HOST else finding.netns
-        words = finding.severity, finding.detector, where, netns, holder(finding)
+        what = finding.detector if self.state.netns else placed(finding.detector, finding.netns)
+        words = finding.severity, what, where, holder(finding)
         text = " ".join(one_line(word) for word in (*words, self.lasting(finding)) if word)
         return Line(text, finding.severity)
 
