@@ -96,7 +96,7 @@ class Terminal:
             rows = (line.replace("!", " ").split() for line in self.lines())
             return next((row for row in rows if row[: len(cells)] == list(cells)), [])
 
-        return eventually(row, within=_WITHIN)
+        return eventually(row)
 
     def colours(self) -> set[str]:
         """The colours in use, but for the terminal's own."""

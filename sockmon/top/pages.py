@@ -52,7 +52,13 @@ _NOTES = (
     "for 2m+: the finding is older than this view.",
     "owner -: only the kernel holds it (TIME_WAIT), or the process is hidden from this user.",
 )
-_STYLES: dict[str, TextStyle] = {"summary": "bold", "advice": "plain", "fact": "plain"}
+_STYLES: dict[str, TextStyle] = {
+    "summary": "bold",
+    "purpose": "bold",
+    "advice": "plain",
+    "command": "key",
+    "fact": "plain",
+}
 
 
 def page(shown: Overview, width: int) -> tuple[str, Iterator[Line]]:
@@ -72,16 +78,14 @@ def page(shown: Overview, width: int) -> tuple[str, Iterator[Line]]:
 
 
 def _finding(shown: Overview, finding: Finding, width: int) -> Iterator[Line]:
-    """What to do comes before the evidence."""
-    told = list(sentences(finding))
-    for sentence in told:
-        if sentence.kind == "heading":
-            yield Line(f"{sentence.text}, {shown.lasting(finding)}", finding.severity)
-    for kind in ("summary", "advice", "fact"):
-        for sentence in told:
-            if sentence.kind == kind:
-                yield from _wrapped(sentence.text, width, sentence.lead, _STYLES[kind])
-        yield Line("")
+    heading, *others = sentences(finding)
+    yield Line(f"{heading.text}, {shown.lasting(finding)}", finding.severity)
+    for sentence in others:
+        if sentence.kind == "command":
+            yield Line(sentence.lead + sentence.text, _STYLES[sentence.kind])
+        else:
+            yield from _wrapped(sentence.text, width, sentence.lead, _STYLES[sentence.kind])
+    yield Line("")
     yield Line(runbook_url(alert_name(finding.detector)), "key")
 
 

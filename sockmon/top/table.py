@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rich.cells import cell_len
 
 from sockmon.client.snapshot import Row
-from sockmon.model.finding import Finding, worst_first
+from sockmon.model.finding import Finding
 from sockmon.model.states import TcpState
 from sockmon.text import one_line
 from sockmon.top.choice import TOTAL, ViewState
@@ -98,9 +98,9 @@ def table(grouped: Grouped, findings: Iterable[Finding], state: ViewState, width
 def findings_by_row(
     grouped: Grouped, findings: Iterable[Finding]
 ) -> dict[tuple[str, ...], tuple[Finding, ...]]:
-    """Say which findings are about which row, the worst first."""
+    """Say which findings are about which row, in their order."""
     about: dict[tuple[str, ...], tuple[Finding, ...]] = {}
-    for finding in worst_first(findings):
+    for finding in findings:
         subject = finding.subject
         rows: list[tuple[str, ...]] = []
         if grouped.by == "port" and subject.port is not None:
@@ -181,7 +181,9 @@ def _count(row: Row, column: str) -> int:
 
 
 def _written(row: Row, about: Sequence[Finding], counted: Iterable[str], longest: int) -> TableRow:
-    style: TextStyle = about[0].severity if about else "unknown" if row.degraded else "plain"
+    style: TextStyle = "unknown" if row.degraded else "plain"
+    if about:
+        style = "critical" if any(f.severity == "critical" for f in about) else "warning"
     cells = [_MARKS.get(style, ""), *(cut(cell, longest) for cell in row.cells)]
     for column in counted:
         count = _count(row, column)

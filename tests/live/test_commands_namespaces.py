@@ -192,7 +192,6 @@ class TestTop:
         eventually(
             lambda: [line.split()[:3:2] for line in top.lines()],
             until=lambda rows: ["!", "inbound"] in rows,
-            within=20,
         )
         top.press("n")
         top.shows(" pod-03 on ")

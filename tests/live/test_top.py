@@ -73,7 +73,7 @@ def test_a_finding_whole_with_its_advice_and_back(netns: NetNs, config: Path) ->
         top.shows("WARNING", f"python[{leak.process.pid}]")
         top.press("1")
         lines = top.shows("FINDING 1 of 1", "SockmonCloseWaitLeak.md")
-        assert any(line.startswith("   1. python must close these sockets") for line in lines)
+        assert any(line.startswith("   - python must close these sockets") for line in lines)
         assert any(f"held by: python[{leak.process.pid}]" in line for line in lines)
         leak.kill()
         top.shows("This finding has gone.", "HEALTHY")
@@ -84,9 +84,9 @@ def test_a_finding_whole_with_its_advice_and_back(netns: NetNs, config: Path) ->
 def test_rows_are_sorted_grouped_and_filtered(top: Terminal, netns: NetNs) -> None:
     with states.established(netns, count=9) as held:
         top.shows("26 sockets")
-        eventually(lambda: totals(top), until=["10", "9", "4", "3"].__eq__, within=20)
+        eventually(lambda: totals(top), until=["10", "9", "4", "3"].__eq__)
         top.press("r")
-        eventually(lambda: totals(top), until=["3", "4", "9", "10"].__eq__, within=20)
+        eventually(lambda: totals(top), until=["3", "4", "9", "10"].__eq__)
         top.press("l")
         top.shows("LISTEN▼")
         top.press("g")
@@ -186,7 +186,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_frame_after_frame(
         states.established(netns, count=3),
         sockmon_top(netns, "--config", str(config), environment={"TERM": "dumb"}) as top,
     ):
-        eventually(lambda: top.written.count(b"HEALTHY"), until=lambda seen: seen >= 2, within=20)
+        eventually(lambda: top.written.count(b"HEALTHY"), until=lambda seen: seen >= 2)
         assert b"\x1b" not in top.written
         assert re.search(rb"ESTABLISHED +6", top.written)
         top.press("\x03")
@@ -214,11 +214,11 @@ def test_a_daemon_seen_from_its_host(netns: NetNs, config: Path) -> None:
 def test_a_daemon_that_goes_is_missed_and_welcomed_back(netns: NetNs, config: Path) -> None:
     with (
         running_daemon(netns, "--config", str(config)) as daemon,
-        sockmon_top(netns, "--url", URL) as top,
+        sockmon_top(netns, "--url", URL, size=(120, 40)) as top,
     ):
         top.shows("HEALTHY")
         daemon.stop()
-        lines = top.shows("UNKNOWN", "connection refused", "until then: HEALTHY")
+        lines = top.shows("UNKNOWN", "Connection refused", "until then: HEALTHY")
         assert lines[0].startswith(" UNKNOWN  no news for ")
         assert " as of " in lines[1]
         top.shows("no news for 3s")
@@ -262,4 +262,4 @@ def test_without_privilege_it_says_what_is_hidden(netns: NetNs) -> None:
     with states.established(netns, count=3), Terminal.running(netns, argv) as top:
         top.shows("HEALTHY")
         top.press("g")
-        top.shows("processes could not be looked into")
+        top.shows("processes could not be read")

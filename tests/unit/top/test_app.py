@@ -147,7 +147,7 @@ def test_the_cursor_opens_a_finding() -> None:
     async def see(screen: Screen) -> None:
         await screen.shows("FINDINGS 1")
         screen.press("tab", "down", "enter")
-        await screen.shows("FINDING 1 of 1", "1. shop must close these sockets.")
+        await screen.shows("FINDING 1 of 1", "- shop must close these sockets.")
         screen.press("question_mark")
         await screen.shows("HELP")
         screen.press("escape")
@@ -179,9 +179,10 @@ def test_names_that_others_chose_are_no_markup() -> None:
     owner = {"name": "[b]x\x1b", "pid": 1, "unit": None, "fds": None, "fd_limit": None}
     bad = making.finding(
         subject={"direction": "inbound", "port": 443, "owner": owner},
-        evidence={"owners": [owner], "[i]y": "[/i]"},
+        owners=[owner],
+        evidence={"[i]y": {"value": "[/i]", "unit": "text"}},
         summary="[bold]leaks[/bold] [@click=app.quit]z[/]",
-        advice=["[red]stop[/red]"],
+        advice=[{"purpose": "fix", "text": "[red]stop[/red]", "command": None}],
     )
     one = making.namespace(findings=[bad])
     two = making.namespace(netns="[u]web[/u]")
@@ -189,7 +190,7 @@ def test_names_that_others_chose_are_no_markup() -> None:
     async def see(screen: Screen) -> None:
         await screen.shows("[b]x\\x1b[1]", "[bold]leaks[/bold] [@click=app.quit]z[/]", "[u]web[/u]")
         screen.press("1")
-        await screen.shows("1. [red]stop[/red]", "[i]y: [/i]")
+        await screen.shows("- [red]stop[/red]", "[i]y: [/i]")
         screen.press("escape", "slash", *"[b]", "enter")
         await screen.shows("filter '[b]'")
         screen.press("escape", "n", "n")

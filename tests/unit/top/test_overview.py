@@ -124,7 +124,7 @@ def test_names_that_others_chose_stay_text() -> None:
     owner = {"name": "\x1b[31m[red]x", "pid": 1, "unit": None, "fds": None, "fd_limit": None}
     bad = making.finding(
         subject={"direction": "inbound", "port": 443, "owner": owner},
-        evidence={"owners": [owner]},
+        owners=[owner],
         summary="\x1b]0;mine\x07 [bold]leaks[/bold]",
     )
     shown = see(making.snapshot(making.namespace(findings=[bad])))

@@ -11,7 +11,7 @@ BAD = making.scene(making.snapshot(making.namespace(findings=[making.finding(por
 def test_a_finding_tells_what_to_do_before_its_evidence() -> None:
     lines = paged(see(BAD, "1"), 100)
     assert lines[0] == "FINDING 1 of 1"
-    advice = lines.index("  1. shop must close these sockets.")
+    advice = lines.index("  - shop must close these sockets.")
     evidence = lines.index("    oldest: 1m1s")
     assert 0 < advice < evidence < lines.index("    held by: shop[4711], 10 of 1024 descriptors")
     assert any("SockmonCloseWaitLeak.md" in line for line in lines)
@@ -27,7 +27,7 @@ def test_a_row_is_told_whole_with_what_is_wrong_with_it() -> None:
     lines = paged(see(BAD, state=row))
     assert ["PORT", "443"] in [line.split() for line in lines]
     assert ["ESTABLISHED", "5", "71%"] in [line.split() for line in lines]
-    assert "  1. shop must close these sockets." in lines
+    assert "  - shop must close these sockets." in lines
     assert lines[-1] == "  sockmon count --port 443 --by direction,owner,peer,state"
     gone = ViewState(page=RowKey("port", ("1", "inbound")))
     assert paged(see(BAD, state=gone)) == ["DETAILS", "This row has gone."]
