@@ -39,7 +39,7 @@ THEME = Theme(
 
 #: From so many columns or lines on, the screen has these classes.
 WIDTHS = [(0, "-narrow"), (76, "-usual"), (120, "-wide")]
-HEIGHTS = [(0, "-low"), (16, "-usual-height")]
+HEIGHTS = [(0, "-low"), (16, "-usual-height"), (50, "-tall")]
 
 CSS = """
 Screen, ContentSwitcher, #page, Input { background: ansi_default; color: ansi_default; }
@@ -82,8 +82,8 @@ Filter { height: 1; padding: 0 1; display: none; }
 
 .-wide #body { layout: horizontal; }
 .-wide #states-pane { width: 33%; min-width: 44; height: 1fr; }
-.-wide #states { grid-size: 2; grid-rows: 1fr; height: 1fr; }
-.-wide .state, .-wide Sparkline { max-height: 4; }
+.-wide #states { grid-size: 2; grid-rows: 2; }
+.-wide.-tall #states { grid-rows: 4; }
 .-wide #limits { padding-top: 1; }
 .-narrow #states, .-low #states { display: none; }
 .-narrow #words, .-low #words { display: block; }

@@ -16,11 +16,14 @@ from rich.style import Style
 from rich.text import Text
 
 from tests.captures.hosts import HOSTS
+from tests.lab import states
 from tests.terminal import Size, sockmon_top
 
-SIZE: Size = (100, 25)
+SIZE: Size = (120, 24)
 
-_TREND_SECONDS = 20.0  # for sparklines to have something to say
+#: Connections that come and go, for sparklines to show something.
+_BURSTS = (10, 40, 25, 60, 30)
+_BURST_SECONDS = 5.0
 _RICH_NAMES = {"brown": "yellow", "default": None}
 
 
@@ -30,8 +33,10 @@ def main(to: Path) -> None:
         HOSTS["busy"]() as host,
         sockmon_top(host.namespaces[""], "--interval", "1s", size=SIZE) as terminal,
     ):
-        terminal.shows("WARNING", "close_wait")
-        time.sleep(_TREND_SECONDS)
+        terminal.shows("WARNING", "close_wait_leak")
+        for count in _BURSTS:
+            with states.established(host.namespaces[""], count=count):
+                time.sleep(_BURST_SECONDS)
         written = terminal.written
     to.write_text(svg(written))
 
@@ -50,7 +55,11 @@ def svg(written: bytes) -> str:
 
 def _style(cell: Char) -> Style:
     return Style(
-        color=_colour(cell.fg), bgcolor=_colour(cell.bg), bold=cell.bold, reverse=cell.reverse
+        color=_colour(cell.fg),
+        bgcolor=_colour(cell.bg),
+        bold=cell.bold,
+        reverse=cell.reverse,
+        underline=cell.underscore,
     )
 
 
