@@ -98,12 +98,14 @@ lock: $(VENV)/development
 # out of date.
 .PHONY: generate
 generate: $(VENV)/development
+	$(BIN)/python deploy/config/generate.py
 	$(BIN)/python deploy/prometheus/generate.py
 	$(BIN)/python -m grafana.generate
 	$(BIN)/python deploy/kubernetes/generate.py
 	$(BIN)/python deploy/completions/generate.py
 	$(BIN)/python deploy/man/generate.py
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/generate_example.py
 	$(BIN)/python docs/api/generate.py
 	$(BIN)/python page/generate.py
 

@@ -25,6 +25,7 @@ export const finding = (about: Partial<Finding> = {}): Finding => ({
   deadline: null,
   cause: null,
   evidence: {},
+  metrics: [],
   owners: [],
   advice: [],
   alert: { alertname: 'SockmonCloseWaitLeak', netns: 'host', direction: 'inbound', port: '80' },

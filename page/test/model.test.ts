@@ -184,7 +184,7 @@ test('what could not be read is no healthy zero', () => {
 })
 
 test('a gauge has the severity of its finding', () => {
-  const leaking = namespace({ findings: [finding({ detector: 'time_wait_pressure', severity: 'critical' })] })
+  const leaking = namespace({ findings: [finding({ metrics: ['sockmon_time_wait_buckets'], severity: 'critical' })] })
   const told = gauges(leaking).filter(({ severity }) => severity !== null)
   assert.deepEqual(told.map(({ name, severity }) => [name, severity]), [['TIME_WAIT table', 'critical']])
 })

@@ -1,6 +1,7 @@
-"""The command line: parses, calls, and turns every user's mistake into one clear line."""
+"""The command line: parses it, runs the command, and reports a mistake in one clear line."""
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from sockmon import __version__, commands
 from sockmon.commands.command import (
     SUCCESS,
     USAGE,
+    Command,
     OpenSource,
     OutputError,
     UsageError,
@@ -22,8 +24,26 @@ from sockmon.kernel.errors import KernelError
 from sockmon.kernel.netlink.source import KernelSource
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """As wide as the terminal. argparse's own imports shutil for that, at every option."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    """Return what shutil.get_terminal_size() does."""
+    with contextlib.suppress(KeyError, ValueError):
+        columns = int(os.environ["COLUMNS"])
+        if columns > 0:
+            return columns
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
+    return 80
+
+
 class _Parser(argparse.ArgumentParser):
-    """Leaves it to main() how a mistake is told and which status it has."""
+    """Leaves it to main() how a mistake is reported, and the exit status."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{self.prog}: {message} (see {self.prog} --help)")
@@ -38,9 +58,10 @@ def main(argv: Sequence[str], open_source: OpenSource = KernelSource.live) -> in
     """Run one command over a kernel, or a recording of one; returns the exit status."""
     if sys.stdout is None:  # closed by the caller: sockmon count >&-
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for the process's life
-    mistake = next((c.mistake for c in commands.ALL if [c.name] == list(argv[:1])), USAGE)
+    command = next((c for c in commands.ALL if [c.name] == list(argv[:1])), None)
+    mistake = USAGE if command is None else command.mistake
     try:
-        arguments = build_parser().parse_args(argv)
+        arguments = build_parser(command).parse_args(argv)
         status: int = arguments.run(arguments, open_source)
         with writing():
             sys.stdout.flush()
@@ -64,17 +85,26 @@ def main(argv: Sequence[str], open_source: OpenSource = KernelSource.live) -> in
     return status
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the whole command line; shell completions and the manual page are made of it too."""
+def build_parser(only: Command | None = None) -> argparse.ArgumentParser:
+    """Return the parser; shell completions and the manual page are generated from it too.
+
+    only: the command whose options are needed: all options cost more time than a small poll.
+    """
     parser = _Parser(
         prog="sockmon",
         description="Watches this host's TCP sockets: counts, leaks, and who must act.",
+        formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"sockmon {__version__}")
-    added = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    added = parser.add_subparsers(
+        prog="sockmon", metavar="COMMAND", required=True, parser_class=_Parser
+    )
     for command in commands.ALL:
-        its = added.add_parser(command.name, help=command.help, allow_abbrev=False)
-        command.add_options(its)
+        its = added.add_parser(
+            command.name, help=command.help, formatter_class=_HelpFormatter, allow_abbrev=False
+        )
+        if only is None or only is command:
+            command.add_options(its)
         its.set_defaults(run=command.run)
     return parser

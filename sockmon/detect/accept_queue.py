@@ -17,6 +17,7 @@ from sockmon.detect.detector import (
     Count,
     Detector,
     DetectorThresholds,
+    Level,
     Ratio,
     Rule,
     Seconds,
@@ -52,9 +53,9 @@ _QUEUES_SHOWN = 5
 class Thresholds(DetectorThresholds):
     """When a queue is nearly full, and when nobody empties it."""
 
-    warning_ratio: Ratio = threshold(0.8, "of the queue's limit; dropped connections are critical")
-    stalled_after: Seconds = threshold(30.0, "nobody accepted for so long, while some wait")
-    warning_waiting: Count = threshold(3, "so many connections wait that long")
+    warning_ratio: Ratio = threshold(0.8, "of the queue's limit; drops are critical")
+    stalled_after: Seconds = threshold(30.0, "nothing was accepted for this long")
+    warning_waiting: Count = threshold(3, "and this many connections have waited that long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +369,10 @@ def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, None]:
     )
 
 
+def _levels(thresholds: Thresholds) -> dict[str, Level]:
+    return {"sockmon_accept_queue_connections": (thresholds.warning_ratio, None)}
+
+
 DETECTOR = Detector(
     name=NAME,
     about="a server does not accept its connections, or not fast enough",
@@ -377,6 +382,9 @@ DETECTOR = Detector(
     state=TcpState.LISTEN,
     thresholds=Thresholds,
     find=find,
+    fault="does_not_accept",
+    caused_by=(("same_process", "has_no_descriptors"),),
+    levels=_levels,
     rule=Rule(
         summary="a listener's accept queue fills up or is not emptied",
         explanation=(

@@ -18,6 +18,7 @@ from sockmon.detect.detector import (
     HYSTERESIS,
     Detector,
     DetectorThresholds,
+    Level,
     Ratio,
     Rule,
     Seconds,
@@ -56,10 +57,14 @@ _SHOWN = 8
 class Thresholds(DetectorThresholds):
     """Shares of the usable ports that one destination may take, and what the forecast must say."""
 
-    warning_ratio: Ratio = threshold(0.7, "of the usable ports, towards one destination")
-    critical_ratio: Ratio = threshold(0.9, "of the usable ports, towards one destination")
-    critical_exhaustion: Seconds = threshold(600.0, "critical: the forecast is sooner than this")
-    forecast_ratio: Ratio = threshold(0.5, "the forecast counts from this share of the ports on")
+    warning_ratio: Ratio = threshold(0.7, "of the usable ports")
+    critical_ratio: Ratio = threshold(0.9, "of the usable ports")
+    critical_exhaustion: Seconds = threshold(
+        600.0, "critical if the forecast says the ports run out sooner than this"
+    )
+    forecast_ratio: Ratio = threshold(
+        0.5, "below this share of ports in use, the forecast is ignored"
+    )
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
@@ -397,15 +402,28 @@ def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
 
 _FIGURE = "The busiest destination holds {{ $value | humanizePercentage }} of the usable ports."
 
+
+def _levels(thresholds: Thresholds) -> dict[str, Level]:
+    soon = thresholds.critical_exhaustion
+    return {
+        "sockmon_ephemeral_ports_used_by_busiest_destination": (
+            thresholds.warning_ratio,
+            thresholds.critical_ratio,
+        ),
+        "sockmon_ephemeral_ports_exhaustion_seconds": (6 * soon, soon),
+    }
+
+
 DETECTOR = Detector(
     name=NAME,
-    about="the local ports towards one destination run out",
+    about="the ephemeral ports towards one destination run out",
     title="Local ports run out towards one destination",
     actor="The application here that connects",
     owner_acts=True,
     thresholds=Thresholds,
     find=find,
     needs_whole_table=True,
+    levels=_levels,
     rule=Rule(
         summary="ephemeral ports towards one destination run out",
         explanation=(

@@ -53,7 +53,7 @@ _ALWAYS_COOKIES = 2
 class Thresholds(DetectorThresholds):
     """Share of a listener's backlog."""
 
-    warning_ratio: Ratio = threshold(0.5, "of the backlog; dropping without cookies is critical")
+    warning_ratio: Ratio = threshold(0.5, "of the backlog; drops without SYN cookies are critical")
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
@@ -170,7 +170,7 @@ def _evidence(data: DetectorInput, backlog: _Backlog) -> dict[str, Quantity | Br
         "half_open": evidence.sockets(backlog.half_open.size),
         "backlog": evidence.count(backlog.capacity),
         "listeners": evidence.sockets(backlog.listening.size),
-        "accept_queue": evidence.count(data.table.receive_queue[backlog.listening].sum()),
+        "waiting_for_accept": evidence.count(data.table.receive_queue[backlog.listening].sum()),
         "peers": evidence.peers(data, backlog.half_open),
         "events": evidence.per_second(data.rates, _EVENTS),
     }

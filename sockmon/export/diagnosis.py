@@ -6,10 +6,8 @@ from sockmon.export.families import (
     CLOSE_WAIT_OLDEST,
     CLOSE_WAIT_STALE,
     CLOSE_WAIT_UNREAD,
+    COUNTED,
     FINDINGS,
-    IDLE_WITHOUT_KEEPALIVE,
-    UNREAD_SOCKETS,
-    UNSENT_SOCKETS,
 )
 from sockmon.export.family import Samples
 from sockmon.model.ages import AGE_BOUNDS
@@ -27,12 +25,8 @@ def add(samples: Samples, netns: str, diagnosis: Diagnosis) -> None:
             samples.add(AGED_SOCKETS, (netns, state.label, f"{bound:g}"), older)
     samples.add(CLOSE_WAIT_OLDEST, (netns,), diagnosis.oldest_close_wait)
     _add_stale(samples, netns, diagnosis)
-    for family, groups in (
-        (UNREAD_SOCKETS, diagnosis.unread),
-        (UNSENT_SOCKETS, diagnosis.unsent),
-        (IDLE_WITHOUT_KEEPALIVE, diagnosis.idle_without_keepalive),
-    ):
-        for group in groups:
+    for family in COUNTED:
+        for group in diagnosis.counted.get(family.name, ()):
             label = OTHER if group.port is None else str(group.port)
             samples.add(family, (netns, group.direction, label), group.sockets)
     for detector in ALL:

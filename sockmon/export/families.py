@@ -211,26 +211,17 @@ CLOSE_WAIT_UNREAD = Family(
     ("netns", "direction", "port"),
     _STALE,
 )
-UNREAD_SOCKETS = Family(
-    "sockmon_unread_sockets",
-    "sockets",
-    "ESTABLISHED sockets that nobody has read from for a minute though data waits.",
-    ("netns", "direction", "port"),
-    _QUEUES,
-)
-UNSENT_SOCKETS = Family(
-    "sockmon_unsent_sockets",
-    "sockets",
-    "ESTABLISHED sockets whose peers have taken nothing for a minute: closed windows.",
-    ("netns", "direction", "port"),
-    _QUEUES,
-)
-IDLE_WITHOUT_KEEPALIVE = Family(
-    "sockmon_idle_sockets_without_keepalive",
-    "sockets",
-    "Idle ESTABLISHED sockets without keepalive: nobody would notice their peers' death.",
-    ("netns", "direction", "port"),
-    _QUEUES,
+#: What detectors count themselves.
+COUNTED = tuple(
+    Family(
+        detector.counted.metric,
+        "sockets",
+        detector.counted.help,
+        ("netns", "direction", "port"),
+        _QUEUES,
+    )
+    for detector in registry.ALL
+    if detector.counted is not None
 )
 FINDINGS = Family(
     "sockmon_findings",
@@ -315,7 +306,10 @@ NOTIFICATIONS_FAILED = Family(
 
 #: In the order in which they are declared.
 ALL: tuple[Family, ...] = tuple(
-    family for family in list(globals().values()) if isinstance(family, Family)
+    family
+    for declared in list(globals().values())
+    for family in (declared if declared is COUNTED else (declared,))
+    if isinstance(family, Family)
 )
 
 #: What prometheus_client itself exports of the daemon's process.

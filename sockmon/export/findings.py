@@ -49,6 +49,7 @@ def _finding(finding: Finding) -> messages.Finding:
         "deadline": optional(finding.deadline, _deadline),
         "cause": optional(finding.cause, _key),
         "evidence": {name: _evidence(value) for name, value in finding.evidence.items()},
+        "metrics": list(detector.metrics) if detector else [],
         "owners": people,
         "advice": [
             {

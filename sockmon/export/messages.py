@@ -121,6 +121,8 @@ class Finding(TypedDict):
     cause: FindingKey | None
     """The finding that causes this one; it comes before this one, if it is in the same list."""
     evidence: dict[str, Quantity | Breakdown]
+    metrics: list[str]
+    """The families on /metrics whose figures it is about."""
     owners: list[Process]
     """The processes that hold the sockets."""
     advice: list[Advice]
@@ -415,7 +417,7 @@ class Diagnosed(TypedDict):
     ages: dict[StateLabel, list[int]] | None
     """Sockets by age: one number a bucket of `age_bounds_seconds`, and one above all bounds."""
     stale_after_seconds: float | None
-    """After so long a CLOSE_WAIT socket is stale (detect.close_wait_leak.stale_after)."""
+    """After so long a CLOSE_WAIT socket is stale (its detector's stale_after)."""
     close_wait_oldest_seconds: float | None
     close_wait_stale: list[StaleGroup] | None
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.model.ages import NOBODY, Aged
+from sockmon.model.connects import Connects
 from sockmon.model.direction import Direction, Directions
 from sockmon.model.finding import FindingKey, Severity
 from sockmon.model.limits import KernelLimits
@@ -55,6 +56,7 @@ class DetectorInput:
     aged: Aged = NOBODY
     queues: Queues = NO_QUEUES
     stuck: Stuck = NONE_STUCK
+    connects: Connects = field(default_factory=Connects)
     drop_window: DropWindow = field(default_factory=DropWindow)
     whole: bool = True
     rates: Rates = Rates()

@@ -46,10 +46,10 @@ BY_ITS_NODE = "host-19"  # the one whose configuration does not name it
 def trouble(kind: str, netns: NetNs) -> AbstractContextManager[Any]:
     match kind:
         case "SockmonCloseWaitLeak":
-            return experiments.close_wait_leak(netns, count=12)
+            return experiments.unclosed(netns, count=12)
         case "SockmonAcceptQueue":
             # Without drops: SYNs are sent again ever more seldom, and "critical" came and went.
-            return experiments.accept_queue(netns, overflow=0)
+            return experiments.full_queue(netns, overflow=0)
         case "SockmonConnectStalled":
             return states.syn_sent(netns, count=55)  # critical from 50 on
         case _:

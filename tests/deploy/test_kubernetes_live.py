@@ -78,7 +78,7 @@ def status_from_afar(link: Link, path: str) -> int:
 def test_state_is_kept_and_nothing_else_is_written(tmp_path: Path) -> None:
     with (
         NetNs() as netns,
-        experiments.close_wait_leak(netns, count=12),
+        experiments.unclosed(netns, count=12),
         running_pod(netns, HOST, tmp_path) as daemon,
     ):
         pid = daemon.process.pid
@@ -241,7 +241,7 @@ def test_prometheus_calls_the_host_by_its_nodes_name(tmp_path: Path) -> None:
 def test_the_daemons_alerts_bear_the_nodes_name(tmp_path: Path) -> None:
     with (
         NetNs() as netns,
-        experiments.close_wait_leak(netns, count=12),
+        experiments.unclosed(netns, count=12),
         running_pod(netns, HOST, tmp_path) as daemon,
     ):
 

@@ -101,7 +101,7 @@ def test_a_torn_state_file_costs_a_warning_and_nothing_else(netns: NetNs, config
 def test_a_state_dir_that_cannot_be_written_costs_a_warning(netns: NetNs, config: Path) -> None:
     config.write_text(config.read_text().replace(str(config.parent), "/proc/nowhere"))
     with (
-        experiments.close_wait_leak(netns, count=12),
+        experiments.unclosed(netns, count=12),
         running_daemon(netns, "--config", str(config)) as daemon,
     ):
         eventually(lambda: states(daemon), until=lambda s: s == ["firing"], within=30)
@@ -125,7 +125,7 @@ def test_a_second_daemon_leaves_the_firsts_state_alone(netns: NetNs, config: Pat
 
 def test_limits_change_at_reload(netns: NetNs, config: Path) -> None:
     with (
-        experiments.close_wait_leak(netns, count=12),
+        experiments.unclosed(netns, count=12),
         running_daemon(netns, "--config", str(config)) as daemon,
     ):
         eventually(lambda: states(daemon), until=lambda s: s == ["firing"], within=30)

@@ -117,7 +117,7 @@ class TestDoctor:
         done = small.run(*small.sockmon("doctor", "--config", everywhere))
         assert done.returncode == 1
         first, _, heading, summary, *others = done.stdout.splitlines()
-        assert first == "WARNING: 1 warning finding, in netns shop"
+        assert first.startswith("WARNING: netns shop: ")
         assert re.fullmatch(r"\[warning\] close_wait_leak, netns shop, listener port \d+", heading)
         assert summary.startswith("  python has not closed 14 connections")
         looked = "looked into 3 other network namespaces that have sockets"
@@ -145,7 +145,7 @@ class TestDoctor:
         assert done.returncode == 0
         assert "note: 3 other network namespaces have sockets" in done.stdout
         asked = small.run(*small.sockmon("doctor", "--config", host_alone, "--namespaces=all"))
-        assert asked.stdout.startswith("WARNING: 1 warning finding, in netns shop\n")
+        assert asked.stdout.startswith("WARNING: netns shop: ")
 
     def test_without_privilege_nothing_is_called_well(
         self, small: PodHost, everywhere: str

@@ -73,7 +73,7 @@ def alert_changes(daemon: RunningDaemon) -> list[str]:
 def test_a_leak_is_seen_when_it_is_over(netns: NetNs, config: str) -> None:
     with running_daemon(netns, "--config", config) as daemon:
         eventually(lambda: len(history(daemon)["times"]) > 1)
-        with experiments.close_wait_leak(netns, count=12) as held:
+        with experiments.unclosed(netns, count=12) as held:
             eventually(lambda: alert_changes(daemon), until=lambda c: c == ["firing"], within=30)
         eventually(
             lambda: alert_changes(daemon), until=lambda c: c == ["firing", "resolved"], within=30

@@ -22,7 +22,7 @@ def test_a_leak_in_a_namespace_is_found_named_and_resolved() -> None:
     text = b"detect: {close_wait_leak: {stale_after: 1s, warning_sockets: 2}}"
     config = replace(parse(text, "config"), poll=EVERYWHERE.poll)
     with NetNs() as netns, resident(netns) as pid, polling(seeing_pids(pid), config) as monitor:
-        with experiments.close_wait_leak(netns, count=3) as held:
+        with experiments.unclosed(netns, count=3) as held:
 
             def found() -> list[tuple[str, int | None]]:
                 _, *others = monitor.poll(now).namespaces
@@ -41,7 +41,7 @@ def test_a_leak_in_a_namespace_is_found_named_and_resolved() -> None:
 def test_the_daemon_alerts_for_a_namespace_until_it_closes_its_sockets(tmp_path: Path) -> None:
     with NetNs() as ours, NetNs() as netns, resident(netns), watching(tmp_path, ours) as daemon:
         name = name_of(netns)
-        with experiments.close_wait_leak(netns, count=3):
+        with experiments.unclosed(netns, count=3):
             eventually(lambda: leaks(daemon, name), within=WITHIN)
             assert shown(daemon, "sockmon_close_wait_stale_sockets", name) == [3]
         eventually(lambda: leaks(daemon, name), until=[].__eq__, within=WITHIN)
@@ -55,7 +55,7 @@ def test_the_daemon_alerts_for_a_namespace_until_it_ends(tmp_path: Path) -> None
             netns = stack.enter_context(NetNs())
             name = name_of(netns)
             stack.enter_context(resident(netns))
-            stack.enter_context(experiments.close_wait_leak(netns, count=3))
+            stack.enter_context(experiments.unclosed(netns, count=3))
             eventually(lambda: leaks(daemon, name), within=WITHIN)
             assert shown(daemon, "sockmon_poll_last_success_timestamp_seconds", name)
         eventually(lambda: shown(daemon, "sockmon_sockets", name), until=[].__eq__, within=WITHIN)

@@ -121,7 +121,7 @@ def test_a_leak_is_found_and_ends_with_its_namespace(helper: RunningHelper) -> N
             netns = stack.enter_context(NetNs())
             name = name_of(netns)
             stack.enter_context(helper.resident(netns))
-            held = stack.enter_context(experiments.close_wait_leak(netns, count=3))
+            held = stack.enter_context(experiments.unclosed(netns, count=3))
             one = neighbour(neighbourhood, name)
             assert one is not None
             assert one.occupied()

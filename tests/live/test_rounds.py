@@ -69,7 +69,7 @@ def test_the_quiet_are_polled_in_turn_and_the_troubled_every_time(
         assert max(times) - min(times) <= 1
         assert 1 <= min(times) <= 12, "less often than every time"
     with (
-        experiments.close_wait_leak(made[7], count=3),
+        experiments.unclosed(made[7], count=3),
         polling(seeing_pids(*pids), config) as monitor,
     ):
         seen = polls(monitor, 30, costing(DEAR))

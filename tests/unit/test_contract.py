@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from sockmon.alert.notify.sender import Notifications
 from sockmon.commands.doctor.doctor import Diagnosed, write_json
 from sockmon.export import alerts as alert_families
+from sockmon.export import families, messages, metrics, page
 from sockmon.export import json as render
-from sockmon.export import messages, metrics, page
 from sockmon.export.alerts import AlertingStatus
 from sockmon.export.families import ALL, LABELS, PROCESS
 from sockmon.export.history import history
@@ -72,13 +72,10 @@ def with_everything() -> Observation:
     assert own.limits is not None
     assert own.diagnosis is not None
     limits = replace(own.limits.value, conntrack_entries=1, conntrack_limit=2)
-    unread = (PortSockets("inbound", 80, 3),)
     diagnosis = replace(
         own.diagnosis.value,
         stale=(StaleGroup("inbound", 80, "nginx.service", 7, 10),),
-        unread=unread,
-        unsent=unread,
-        idle_without_keepalive=unread,
+        counted={family.name: (PortSockets("inbound", 80, 3),) for family in families.COUNTED},
     )
     own = replace(
         own,

@@ -122,6 +122,8 @@ export interface Finding {
   /** The finding that causes this one; it comes before this one, if it is in the same list. */
   cause: FindingKey | null
   evidence: Record<string, Quantity | Breakdown>
+  /** The families on /metrics whose figures it is about. */
+  metrics: string[]
   /** The processes that hold the sockets. */
   owners: Process[]
   advice: Advice[]
@@ -233,7 +235,7 @@ export interface Namespace {
   hidden_processes: number | null
   /** Sockets by age: one number a bucket of `age_bounds_seconds`, and one above all bounds. */
   ages: Partial<Record<State, number[]>> | null
-  /** After so long a CLOSE_WAIT socket is stale (detect.close_wait_leak.stale_after). */
+  /** After so long a CLOSE_WAIT socket is stale (its detector's stale_after). */
   stale_after_seconds: number | null
   close_wait_oldest_seconds: number | null
   close_wait_stale: StaleGroup[] | null
