@@ -44,7 +44,7 @@ def test_a_leak_is_found_with_its_evidence(
         poller = watch(QUICK)
         # They become stale one after the other.
         (leak,) = eventually(
-            lambda: leak_of(poller), until=lambda found: [f.value for f in found] == [12], within=10
+            lambda: leak_of(poller), until=lambda found: [f.value for f in found] == [12]
         )
         assert (leak.severity, leak.limit) == ("warning", 10)
         assert (leak.subject.direction, leak.subject.port) == ("inbound", held.port)
@@ -99,7 +99,7 @@ def test_a_killed_process_takes_its_leak_with_it(
 ) -> None:
     with experiments.process_killed(netns, count=15) as leaking:
         poller = watch(QUICK)
-        (leak,) = eventually(lambda: leak_of(poller), within=10)
+        (leak,) = eventually(lambda: leak_of(poller))
         assert leak.owner is not None
         assert [process.pid for process in leak.owner.processes] == [leaking.process.pid]
         leaking.kill()
@@ -113,7 +113,7 @@ def test_read_to_the_end_is_told_from_never_read(
         for server in held.sockets:
             assert server.recv(1) == b""
         poller = watch(QUICK)
-        (leak,) = eventually(lambda: leak_of(poller), within=10)
+        (leak,) = eventually(lambda: leak_of(poller))
         assert leak.evidence["not_read_to_the_end"] == Quantity(0, "sockets")
         assert leak.evidence["unread"] == Quantity(0, "bytes")
 
@@ -129,7 +129,7 @@ def test_doctor_tells_a_leak_and_exits_by_it(netns: NetNs, tmp_path: Path) -> No
         def ask() -> subprocess.CompletedProcess[str]:
             return netns.run([*doctor, "--format", "json"], check=False)
 
-        sick = eventually(ask, until=lambda ended: ended.returncode == 1, within=15)
+        sick = eventually(ask, until=lambda ended: ended.returncode == 1)
         answer = json.loads(sick.stdout)
         assert answer["status"] == "warning"
         (finding,) = answer["findings"]

@@ -165,9 +165,7 @@ class TestDoctor:
                 return [(one["netns"], one["source"]) for one in found]
 
             daemon.wait_for_polls(4)
-            eventually(
-                lambda: findings(host_alone), until=lambda f: f == [("shop", "daemon")], within=20
-            )
+            eventually(lambda: findings(host_alone), until=lambda f: f == [("shop", "daemon")])
             assert findings(everywhere) == [("shop", "doctor")]
 
 
@@ -196,12 +194,10 @@ class TestTop:
         top.press("n")
         top.shows(" pod-03 on ")
         top.press(ESCAPE)
-        lines = eventually(top.lines, until=lambda lines: " on " not in lines[1], within=20)
+        lines = eventually(top.lines, until=lambda lines: " on " not in lines[1])
         assert len(lines) == size[1]
         top.press("/", *"pod-42", "\r")
-        lines = eventually(
-            top.lines, until=lambda lines: "pod-42" in "\n".join(lines[2:-1]), within=20
-        )
+        lines = eventually(top.lines, until=lambda lines: "pod-42" in "\n".join(lines[2:-1]))
         assert "pod-41" not in "\n".join(lines)
 
     def test_by_namespace_a_hundred_can_be_read(self, host: PodHost, everywhere: str) -> None:

@@ -10,10 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from tests.contract import assert_valid, documented, published
 from tests.lab import NetNs, eventually, states
-from tests.page.containers import containers
 from tests.page.scenes import leaking
 from tests.page.streams import listening
-from tests.running import RunningDaemon
+from tests.running import RunningDaemon, running_daemon
+from tests.world import small_world
 
 pytestmark = pytest.mark.root
 
@@ -41,17 +41,20 @@ class Host:
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     directory = tmp_path_factory.mktemp("contract")
+    (directory / "config.yaml").write_text(CONFIG)
     with (
-        NetNs() as own,
-        NetNs() as inside,
-        containers(own) as made,
+        small_world() as world,
+        world.own() as own,
+        world.netns() as inside,
         states.close_wait(own, count=3),
         states.time_wait(own, count=3),
     ):
-        made.name(inside, "orders")
+        world.name(inside, "orders")
         with (
-            leaking(inside, directory, "orders-api", 12, prefix=made.prefix),
-            made.daemon(directory, CONFIG) as daemon,
+            leaking(inside, directory, "orders-api", 12),
+            running_daemon(
+                own, "--config", str(directory / "config.yaml"), prefix=world.seeing
+            ) as daemon,
         ):
             eventually(
                 lambda: daemon.samples("sockmon_notifications_failed_total"),

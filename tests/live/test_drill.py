@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.lab import NetNs, eventually, states
+from tests.lab import PATIENCE, NetNs, eventually, states
 from tests.running import PORT, RunningDaemon, running_daemon
 from tests.servers import Alertmanager, hook_in
 
@@ -98,7 +98,7 @@ class Drill:
 
     def end(self) -> None:
         """Wait for its end; whatever it says is plain text."""
-        said, self.complaint = self.process.communicate(timeout=60)
+        said, self.complaint = self.process.communicate(timeout=PATIENCE)
         self.said += said
         self.status = self.process.returncode
         assert "\x1b" not in self.said + self.complaint
@@ -188,9 +188,7 @@ receivers: [{name: hook, webhook_configs: [{url: "%s", send_resolved: true}]}]
                 ended = drill(netns, "close-wait", "--expect-alert", "--config", config)
                 assert ended.status == 0, ended.complaint
                 (port,) = re.findall(r"made at port (\d+)", ended.said)
-                eventually(
-                    told.told, until=[("firing", port), ("resolved", port)].__eq__, within=30
-                )
+                eventually(told.told, until=[("firing", port), ("resolved", port)].__eq__)
         finally:
             alertmanager.kill()
 
@@ -327,7 +325,7 @@ def test_an_alert_that_was_there_before_proves_nothing(netns: NetNs, config: Pat
         states.time_wait(netns, count=60),
         running_daemon(netns, "--config", str(config)) as before,
     ):
-        eventually(lambda: before.samples("sockmon_alerts"), within=20)
+        eventually(lambda: before.samples("sockmon_alerts"))
         arguments = ("time-wait", "--count", 40, "--expect-alert", "--config", config)
         refused = drill(netns, *arguments)
     assert refused.status == 1
@@ -341,7 +339,7 @@ def test_a_reader_that_goes_away_ends_it(netns: NetNs) -> None:
         running.until("made at port")
         assert running.process.stdout is not None
         running.process.stdout.close()
-        assert running.process.wait(timeout=20) == 1
+        assert running.process.wait(timeout=PATIENCE) == 1
     assert sockets(netns) == []
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import (
+    PATIENCE,
     SERVER,
     AddressKind,
     Direction,
@@ -161,7 +162,7 @@ class TestLink:
             with pytest.raises(BlockingIOError):
                 server.recv(4)
             link.mend()
-            server.settimeout(5)
+            server.settimeout(PATIENCE)
             assert server.recv(4) == b"lost"
 
 

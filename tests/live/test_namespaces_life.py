@@ -109,7 +109,7 @@ def test_namespaces_that_come_and_go_amid_polls_are_no_failures_and_disturb_no_o
         with ThreadPoolExecutor(len(travellers)) as threads:
             journeys = [threads.submit(travel, traveller) for traveller in travellers]
             try:
-                eventually(see, until=lambda seen: len(seen) >= 20, within=60)
+                eventually(see, until=lambda seen: len(seen) >= 20)
             finally:
                 enough.set()
         assert all(journey.exception() is None for journey in journeys)

@@ -83,7 +83,7 @@ def test_a_daemon_without_privilege_counts_what_ss_counts_inside(
             told = json.loads(daemon.get("/api/v1/observation").body)
             return {namespace["netns"]: namespace for namespace in told["namespaces"]}
 
-        told = eventually(observed, until=lambda told: all_read(told, inside), within=40)
+        told = eventually(observed, until=lambda told: all_read(told, inside))
         for name, netns in inside.items():
             assert by_state(told[name]) == by_ss(netns)
             assert told[name]["degraded"] is False
@@ -133,7 +133,7 @@ def test_a_leak_is_found_and_ends_with_its_namespace(helper: RunningHelper) -> N
                 diagnosis = observation.diagnosis
                 return [f.subject.port for f in diagnosis.value.findings] if diagnosis else []
 
-            eventually(found, until=[held.port].__eq__, within=20)
+            eventually(found, until=[held.port].__eq__)
         assert neighbour(neighbourhood, name) is None
         assert neighbourhood.cpu > 0, "what the helper has spent is told, for the budget"
 

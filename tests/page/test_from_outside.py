@@ -5,13 +5,12 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.lab import NetNs, states
+from tests.lab import states
 from tests.page.conftest import Site
-from tests.page.containers import CONFIG, WITHOUT_PRIVILEGE, containers
+from tests.page.scenes import OF_CONTAINERS, WITHOUT_PRIVILEGE
+from tests.resident import resident
 
 pytestmark = [pytest.mark.root, pytest.mark.component("chromium")]
-
-expect.set_options(timeout=20_000)
 
 SEEN = "seen from outside: counted, not diagnosed"
 
@@ -19,11 +18,10 @@ SEEN = "seen from outside: counted, not diagnosed"
 @pytest.fixture(scope="module", autouse=True)
 def unprivileged(site: Site) -> Iterator[None]:
     with (
-        containers(site.netns) as host,
-        NetNs() as pod,
+        site.world.netns() as pod,
         states.close_wait(pod, count=12),
-        host.resident(pod),
-        host.daemon(site.directory, CONFIG, *WITHOUT_PRIVILEGE),
+        resident(pod),
+        site.daemon(OF_CONTAINERS, *WITHOUT_PRIVILEGE),
     ):
         yield
 

@@ -11,12 +11,9 @@ from tests.lab import NetNs, states
 from tests.page.axe import complaints
 from tests.page.browser import ORIGIN
 from tests.page.conftest import Site
-from tests.page.containers import CONFIG, Containers, containers
-from tests.page.scenes import leaking
+from tests.page.scenes import OF_CONTAINERS, leaking
 
 pytestmark = [pytest.mark.root, pytest.mark.component("chromium")]
-
-expect.set_options(timeout=20_000)
 
 WELL = "The sockets are healthy in every network namespace"
 LEAKS = "An application does not close its connections"
@@ -24,30 +21,24 @@ LEAKS = "An application does not close its connections"
 WORKERS = 9
 
 
-@pytest.fixture(scope="module")
-def host(site: Site) -> Iterator[Containers]:
-    with containers(site.netns) as made:
-        yield made
-
-
 @pytest.fixture(scope="module", autouse=True)
-def named(site: Site, host: Containers) -> Iterator[dict[str, NetNs]]:
+def named(site: Site) -> Iterator[dict[str, NetNs]]:
     """Namespaces by name, each with sockets in it, and the daemon that sees them."""
     with ExitStack() as stack:
         made: dict[str, NetNs] = {}
         for name in ("orders", "cache", *(f"worker-{number:02}" for number in range(WORKERS))):
-            made[name] = stack.enter_context(NetNs())
-            host.name(made[name], name)
+            made[name] = stack.enter_context(site.world.netns())
+            site.world.name(made[name], name)
             stack.enter_context(states.listen(made[name]))
         stack.enter_context(states.established(made["cache"], count=9))
         stack.enter_context(states.time_wait(made["orders"], count=4))
-        stack.enter_context(host.daemon(site.directory, CONFIG))
+        stack.enter_context(site.daemon(OF_CONTAINERS))
         yield made
 
 
 @pytest.fixture
-def orders_leak(host: Containers, named: dict[str, NetNs], tmp_path: Path) -> Iterator[None]:
-    with leaking(named["orders"], tmp_path, "orders-api", 12, prefix=host.prefix):
+def orders_leak(named: dict[str, NetNs], tmp_path: Path) -> Iterator[None]:
+    with leaking(named["orders"], tmp_path, "orders-api", 12):
         yield
 
 
@@ -57,13 +48,13 @@ def rows(page: Page) -> list[str]:
 
 
 def test_a_leak_in_a_container_is_the_verdict_of_the_host(
-    page: Page, host: Containers, named: dict[str, NetNs], tmp_path: Path
+    page: Page, named: dict[str, NetNs], tmp_path: Path
 ) -> None:
     verdict = page.get_by_role("heading", level=1)
     expect(verdict).to_have_text(WELL)
     expect(page.locator("#verdict")).to_contain_text(f"own: {WORKERS + 2} polled.")
     expect(page.locator("#namespace")).to_contain_text("host The sockets are healthy")
-    with leaking(named["orders"], tmp_path, "orders-api", 12, prefix=host.prefix):
+    with leaking(named["orders"], tmp_path, "orders-api", 12):
         expect(verdict).to_have_text(LEAKS)
         expect(page.locator("#verdict")).to_contain_text(
             "orders-api must act. It is in orders. 1 warning among"

@@ -12,8 +12,6 @@ from tests.page.scenes import leaking
 
 pytestmark = [pytest.mark.root, pytest.mark.component("chromium")]
 
-expect.set_options(timeout=20_000)
-
 #: Few, so that they run out.
 LOCAL_PORTS = 400
 
