@@ -105,7 +105,6 @@ generate: $(VENV)/development
 	$(BIN)/python deploy/completions/generate.py
 	$(BIN)/python deploy/man/generate.py
 	$(BIN)/python docs/generate.py
-	$(BIN)/python docs/generate_example.py
 	$(BIN)/python docs/api/generate.py
 	$(BIN)/python page/generate.py
 

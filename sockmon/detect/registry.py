@@ -17,6 +17,7 @@ from sockmon.detect import (
     syn_backlog,
     tcp_memory_pressure,
     time_wait_pressure,
+    udp_drops,
     unread_data,
     unsent_data,
 )
@@ -35,6 +36,7 @@ ALL: tuple[Detector, ...] = (
     accept_queue.DETECTOR,
     unread_data.DETECTOR,
     unsent_data.DETECTOR,
+    udp_drops.DETECTOR,
     closing_stalled.DETECTOR,
     dead_peer.DETECTOR,
     orphan_pressure.DETECTOR,

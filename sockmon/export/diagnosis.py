@@ -8,6 +8,7 @@ from sockmon.export.families import (
     CLOSE_WAIT_UNREAD,
     COUNTED,
     FINDINGS,
+    UDP_DROPS,
 )
 from sockmon.export.family import Samples
 from sockmon.model.ages import AGE_BOUNDS
@@ -29,6 +30,8 @@ def add(samples: Samples, netns: str, diagnosis: Diagnosis) -> None:
         for group in diagnosis.counted.get(family.name, ()):
             label = OTHER if group.port is None else str(group.port)
             samples.add(family, (netns, group.direction, label), group.sockets)
+    for port, dropped in diagnosis.udp_drops.items():
+        samples.add(UDP_DROPS, (netns, OTHER if port is None else str(port)), dropped)
     for detector in ALL:
         for severity in SEVERITIES:
             count = sum(

@@ -114,6 +114,14 @@ ACCEPT_QUEUE_DROPS = Family(
     _LISTENERS,
     "counter",
 )
+UDP_DROPS = Family(
+    "sockmon_udp_drops",
+    "datagrams",
+    "Datagrams that the kernel dropped because the receive buffer of their UDP socket was full.",
+    ("netns", "port"),
+    _LISTENERS,
+    "counter",
+)
 EPHEMERAL_PORTS_USABLE = Family(
     "sockmon_ephemeral_ports_usable",
     "ports",

@@ -16,6 +16,7 @@ from sockmon.model.owner import Group, Owner
 from sockmon.model.ports import Destination, EphemeralPorts
 from sockmon.model.queues import NO_QUEUES, Queues
 from sockmon.model.table import IPAddress, SocketTable, address
+from sockmon.model.udp import Udp
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class DetectorInput:
     """One namespace at one moment (`now` in monotonic seconds).
 
     exhaustion: seconds until a destination has no port left, of those that run out within a day.
+    udp_table: None where UDP sockets could not be read.
     whole: sockets at rest are in the table too; if not, queues holds nothing.
     """
 
@@ -58,6 +60,8 @@ class DetectorInput:
     stuck: Stuck = NONE_STUCK
     connects: Connects = field(default_factory=Connects)
     drop_window: DropWindow = field(default_factory=DropWindow)
+    udp: Udp = field(default_factory=Udp)
+    udp_table: SocketTable | None = None
     whole: bool = True
     rates: Rates = Rates()
     owners: Mapping[Group, Owner] = field(default_factory=dict)

@@ -32,7 +32,7 @@ from sockmon.model.states import TcpState
 _STALE_GROUPS_SHOWN = 50
 _PORTS_SHOWN = 20
 #: Seconds over which dropped connections are counted.
-_DROPS_WINDOW = 300.0
+DROPS_WINDOW = 300.0
 _ORDER = {detector.name: place for place, detector in enumerate(ALL)}
 _WHOLE_TABLE = frozenset(detector.name for detector in ALL if detector.needs_whole_table)
 
@@ -46,6 +46,20 @@ def _counted(
         for detector in ALL
         if (counted := detector.counted) is not None
     }
+
+
+def _udp_drops(data: DetectorInput) -> Mapping[int | None, int]:
+    """Return dropped datagrams by local port; None: of ports that nobody chose, or too many."""
+    totals = data.udp.drops.totals
+    port_range = data.limits.port_range
+    low, high = (port_range.low, port_range.high) if port_range else (0, -1)
+    found: dict[int | None, int] = {}
+    for port, dropped in sorted(totals.items(), key=lambda item: -item[1]):
+        if dropped:
+            named = not low <= port <= high and len(found) < _PORTS_SHOWN
+            key = port if named else None
+            found[key] = found.get(key, 0) + dropped
+    return found
 
 
 def _by_port(data: DetectorInput, rows: NDArray[np.intp]) -> tuple[PortSockets, ...]:
@@ -190,6 +204,7 @@ class DiagnosisState:
             stale_after=stale_seconds,
             undecided=self._confirmed.undecided + self._confirmed_whole.undecided,
             counted=self._counted,
+            udp_drops=_udp_drops(data),
             unavailable=unavailable(data.limits),
             skipped=frozenset() if whole else _WHOLE_TABLE,
         )
@@ -207,7 +222,7 @@ class DiagnosisState:
                 for port, total in counters.drops.items()
                 if port in before.drops
             }
-        return self._drop_window.seen(counters.at, dropped, max(0, overflows), _DROPS_WINDOW)
+        return self._drop_window.seen(counters.at, dropped, max(0, overflows), DROPS_WINDOW)
 
     def _with_owners(
         self,

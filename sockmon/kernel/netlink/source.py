@@ -173,7 +173,8 @@ class KernelSource:
 
     def udp(self, families: tuple[Family, ...]) -> SocketTable:
         """Dump all UDP sockets, valid until the next call; raises DumpError."""
-        requests = [DumpRequest(uapi.Protocol.UDP, family) for family in families]
+        drops = Attribute.SKMEMINFO.request_bit
+        requests = [DumpRequest(uapi.Protocol.UDP, family, extensions=drops) for family in families]
         return _table(self.diag.dump(*requests, into=self.buffers.udp))
 
     def limits(self, known: KernelLimits | None = None) -> tuple[KernelLimits, list[KernelError]]:
