@@ -117,11 +117,18 @@ def _is_same(mine: Finding, its: Finding) -> bool:
 def _adds(its: Finding, mine: Finding) -> bool:
     """Whether the daemon's is worse, or as bad and tells what one look cannot."""
     worse = SEVERITIES.index(its.severity) - SEVERITIES.index(mine.severity)
-    return worse > 0 or (worse == 0 and not its.evidence.keys() <= mine.evidence.keys())
+    more = not its.evidence.keys() <= mine.evidence.keys() or (its.deadline and not mine.deadline)
+    return worse > 0 or (worse == 0 and bool(more))
 
 
 def _with_owner(its: Finding, mine: Finding) -> Finding:
     """Return the daemon's word; in ours, what it may not see: the processes."""
     if not (mine.owner and mine.owner.processes) or (its.owner and its.owner.processes):
         return its
-    return replace(mine, severity=its.severity, evidence={**its.evidence, **mine.evidence})
+    return replace(
+        mine,
+        severity=its.severity,
+        evidence={**its.evidence, **mine.evidence},
+        critical_because=its.critical_because,
+        deadline=its.deadline or mine.deadline,
+    )

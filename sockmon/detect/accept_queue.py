@@ -1,6 +1,7 @@
 """Accept queue: connections wait for an application that does not accept them.
 
-The kernel takes one more than the limit (sk_acceptq_is_full()), so a ratio can be above 1.
+Three kinds, judged for each listening socket: a queue that nobody empties, however short it is; a
+queue that is nearly full; and a queue that overflows, perhaps only for moments between two polls.
 """
 
 from collections.abc import Iterator
@@ -10,18 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence
-from sockmon.detect.commands import counters, only, ss
+from sockmon.detect.commands import counters, only, restart, ss
 from sockmon.detect.detector import (
     HYSTERESIS,
+    Count,
     Detector,
     DetectorThresholds,
     Ratio,
     Rule,
+    Seconds,
     Series,
-    severity,
     threshold,
 )
-from sockmon.detect.evidence import inodes, percent, who
+from sockmon.detect.evidence import callers, inodes, percent, who
+from sockmon.durations import roughly
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import (
     Advice,
@@ -33,158 +36,357 @@ from sockmon.model.finding import (
     Severity,
     Subject,
 )
-from sockmon.model.listeners import ListenQueue
-from sockmon.model.owner import Group
+from sockmon.model.listeners import RecentDrops, fullness
+from sockmon.model.owner import Group, Owner
 from sockmon.model.states import TcpState
+from sockmon.model.table import address
 
 NAME = "accept_queue"
+
+#: In so many polls of the window connections must have been dropped: one burst is no trouble.
+_BURSTS = 2
+_QUEUES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds(DetectorThresholds):
-    """Share of a listener's limit. Whatever the queue, it is critical while connections drop."""
+    """When a queue is nearly full, and when nobody empties it."""
 
     warning_ratio: Ratio = threshold(0.8, "of the queue's limit; dropped connections are critical")
+    stalled_after: Seconds = threshold(30.0, "nobody accepted for so long, while some wait")
+    warning_waiting: Count = threshold(3, "so many connections wait that long")
+
+
+@dataclass(frozen=True, slots=True)
+class _Queues:
+    """The listening sockets of one port that one service holds.
+
+    listeners: rows of the table; length, limit, idle (seconds without progress) are their columns.
+    waiting: rows of the connections in their queues, as far as they are in the table.
+    """
+
+    group: Group
+    listeners: NDArray[np.intp]
+    length: NDArray[np.int64]
+    limit: NDArray[np.int64]
+    idle: NDArray[np.float64]
+    waiting: NDArray[np.intp]
+    oldest: float  # seconds that the first of them has waited; 0 where that is not known
+    drops: RecentDrops
+    rate: float  # dropped connections per second since the last poll
+
+    @property
+    def fullness(self) -> float:
+        """That of the fullest."""
+        return max(map(fullness, self.length.tolist(), self.limit.tolist()))
+
+    @property
+    def fullest(self) -> int:
+        """Its place among the listeners."""
+        return int(np.argmax(self.length / (self.limit + 1)))
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
-    """Yield a finding for each listening port whose queue is nearly full, or runs over."""
-    for queue in data.listen_queues:
-        ratio = queue.length / max(queue.limit, 1)
-        if ratio >= HYSTERESIS * thresholds.warning_ratio or _runs_over(data, queue.port):
-            yield from _judge(data, thresholds, queue, ratio)
+    """Yield a finding for each port and service whose connections are not accepted."""
+    for port in _suspects(data, thresholds):
+        for queues in _queues_of(data, port):
+            finding = _judge(data, thresholds, queues)
+            if finding is not None:
+                yield finding
 
 
-def _judge(
-    data: DetectorInput, thresholds: Thresholds, queue: ListenQueue, ratio: float
-) -> Iterator[Finding]:
-    group, rows = _listener(data, queue)
-    subject = Subject("inbound", queue.port, data.owner_label(group) if group else None)
-    key = FindingKey(NAME, data.netns, subject)
-    judged: Severity | None = severity(data, key, ratio, thresholds.warning_ratio, np.inf)
-    past = data.past.get(key)
+def _suspects(data: DetectorInput, thresholds: Thresholds) -> list[int]:
+    """Return the ports that are worth a closer look; none, as a rule."""
+    table, rows = data.table, data.stuck.rows
+    length, limit = _lengths(data, rows)
+    full = length >= HYSTERESIS * thresholds.warning_ratio * limit
+    idle = data.now - data.stuck.since >= HYSTERESIS * thresholds.stalled_after
+    old = data.queues.waits & (
+        data.now - data.queues.waits_since >= HYSTERESIS * thresholds.stalled_after
+    )
+    dropping = {port for _, ports in data.drop_window.polls for port in ports}
+    ports = set(table.local_port[rows[(length > 0) & (full | idle)]].tolist())
+    ports |= set(table.local_port[data.queues.rows[old]].tolist())
+    return sorted(ports | dropping)
+
+
+def _lengths(
+    data: DetectorInput, rows: NDArray[np.intp]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    table = data.table
+    return table.receive_queue[rows].astype(np.int64), table.send_queue[rows].astype(np.int64)
+
+
+def _queues_of(data: DetectorInput, port: int) -> Iterator[_Queues]:
+    table = data.table
+    listening = np.flatnonzero(table.local_port[data.stuck.rows] == port)
+    idle = dict(
+        zip(
+            data.stuck.rows[listening].tolist(),
+            (data.now - data.stuck.since[listening]).tolist(),
+            strict=True,
+        )
+    )
+    groups = data.groups(data.stuck.rows[listening])
+    waits = np.flatnonzero(data.queues.waits)
+    waits = waits[table.local_port[data.queues.rows[waits]] == port]
+    for group, rows in groups:
+        its = waits
+        if len(groups) > 1:  # what was not accepted is in the cgroup of its listener
+            its = waits[table.cgroup_id[data.queues.rows[waits]] == group.cgroup_id]
+        length, limit = _lengths(data, rows)
+        yield _Queues(
+            group=group,
+            listeners=rows,
+            length=length,
+            limit=limit,
+            idle=np.array([idle[row] for row in rows.tolist()]),
+            waiting=data.queues.rows[its],
+            oldest=float(data.now - data.queues.waits_since[its].min()) if its.size else 0.0,
+            drops=data.drop_window.at(port, data.now),
+            rate=_drop_rate(data, port),
+        )
+
+
+def _drop_rate(data: DetectorInput, port: int) -> float:
+    return next((n for at, ports in data.drop_window.polls if at == data.now
+                 for p, n in ports.items() if p == port), 0)  # fmt: skip
+
+
+def _judge(data: DetectorInput, thresholds: Thresholds, queues: _Queues) -> Finding | None:
+    port = queues.group.port
+    subject = Subject("inbound", port, data.owner_label(queues.group))
+    previous = data.past.get(FindingKey(NAME, data.netns, subject))
+    slack = HYSTERESIS if previous else 1.0
+    stuck = _stuck(data, thresholds, queues, slack, known=previous is not None)
+    nearly_full = queues.fullness >= max(thresholds.warning_ratio * slack, 1e-9)
+    full = bool((queues.length > queues.limit).any())
     # Who was dropped tries again after ever longer pauses: in between, a full queue is no better.
-    still_full = past is not None and past.severity == "critical" and queue.length > queue.limit
-    if still_full or _runs_over(data, queue.port) or (judged and _drops(data, queue.port)):
+    dropping = queues.rate > 0 or (full and queues.drops.connections > 0)
+    bursts = queues.drops.polls >= _BURSTS
+    if not (stuck.size or nearly_full or bursts):
+        return None
+    judged: Severity = "warning"
+    if (dropping and (nearly_full or full)) or stuck.size == queues.listeners.size:
         judged = "critical"
-    if judged is None:
-        return
-    server = who(data.owners.get(group) if group else None)
-    yield Finding(
+    owner = data.owners.get(queues.group)
+    held = queues.listeners[stuck] if stuck.size else queues.listeners
+    return Finding(
         detector=NAME,
         severity=judged,
         netns=data.netns,
         subject=subject,
-        value=ratio,
+        value=queues.fullness,
         limit=thresholds.warning_ratio,
-        summary=(
-            f"{queue.length} connections to port {queue.port} wait for {server} to accept them: "
-            f"{percent(ratio)} of the queue's {queue.limit}"
-            + ("; more are dropped" if judged == "critical" else "")
-        ),
-        evidence=_evidence(data, queue),
-        advice=_advice(data, queue, server),
-        group=group,
-        inodes=inodes(data.table, rows),
+        summary=_summary(data, queues, stuck, owner, nearly_full=nearly_full, dropping=dropping),
+        evidence=_evidence(data, queues),
+        advice=_advice(data, queues, stuck, owner),
+        group=queues.group,
+        inodes=inodes(data.table, held),
+        rows=queues.waiting,
+        others=callers(data, queues.waiting),
     )
 
 
-def _runs_over(data: DetectorInput, port: int) -> bool:
-    """Whether the queue fills between polls: this port drops, while queues run over.
+def _stuck(
+    data: DetectorInput, thresholds: Thresholds, queues: _Queues, slack: float, *, known: bool
+) -> NDArray[np.intp]:
+    """Return the places of the listeners whose queues nobody has emptied for long.
 
-    A port's drops have other reasons too, and ListenOverflows counts those of all ports.
+    A queue as long as before may hold other connections by now: so the first in some queue of the
+    port must have waited as long, too. accept() takes them in their order.
     """
-    overflows = data.rates.events.get("ListenOverflows", 0.0)
-    return overflows > 0 and data.rates.drops.get(port, 0.0) > 0
+    watched = data.now - (data.now if data.stuck.began is None else data.stuck.began)
+    # Watched for less than that: the queues' history is short, but the connections have theirs.
+    least = min(thresholds.stalled_after * slack, watched)
+    idle = (queues.idle >= least) & (queues.length > 0)
+    waited = queues.oldest >= thresholds.stalled_after * slack
+    enough = queues.length[idle].sum() >= thresholds.warning_waiting
+    if not enough or not (waited or (known and not data.whole)):
+        return np.empty(0, np.intp)
+    return np.flatnonzero(idle)
 
 
-def _drops(data: DetectorInput, port: int) -> bool:
-    """Whether a port whose queue is full drops connections; by its own count, where it is known."""
-    overflows = data.rates.events.get("ListenOverflows", 0.0)
-    return data.rates.drops.get(port, overflows) > 0
+def _summary(
+    data: DetectorInput,
+    queues: _Queues,
+    stuck: NDArray[np.intp],
+    owner: Owner | None,
+    *,
+    nearly_full: bool,
+    dropping: bool,
+) -> str:
+    port, server = queues.group.port, who(owner)
+    all_queues = queues.listeners.size
+    if stuck.size:
+        waiting = int(queues.length[stuck].sum())
+        idle = float(max(queues.idle[stuck].min(), min(queues.oldest, queues.idle[stuck].max())))
+        idle = max(idle, queues.oldest if stuck.size == all_queues else idle)
+        if stuck.size < all_queues:
+            text = (
+                f"{stuck.size} of {all_queues} queues of port {port} "
+                f"{'is' if stuck.size == 1 else 'are'} not emptied by {server}: {waiting} "
+                f"connections wait, the first for {roughly(queues.oldest)}; about "
+                f"{percent(stuck.size / all_queues)} of new connections get no answer"
+            )
+        else:
+            text = (
+                f"{server} does not accept on port {port}: {waiting} connections wait, none was "
+                f"accepted for {roughly(idle)}"
+            )
+        given_up = _given_up(data, queues)
+        if given_up:
+            text += f"; the clients of {given_up} have given up"
+    elif nearly_full:
+        place = queues.fullest
+        text = (
+            f"{queues.length[place]} connections to port {port} wait for {server} to accept them: "
+            f"{percent(queues.fullness)} of the queue's room ({queues.limit[place] + 1})"
+        )
+    else:
+        return (
+            f"port {port} of {server} dropped {queues.drops.connections} connections in the last "
+            f"{roughly(queues.drops.seconds)}, in bursts: its queue has room for "
+            f"{queues.limit.max() + 1}, and is not full between them"
+        )
+    return text + ("; more are dropped" if dropping else "")
 
 
-def _listener(data: DetectorInput, queue: ListenQueue) -> tuple[Group | None, NDArray[np.intp]]:
-    """Find the socket that the queue is of: of several at one port, the fullest."""
-    table = data.table
-    rows = np.flatnonzero((table.state == TcpState.LISTEN) & (table.local_port == queue.port))
-    rows = rows[
-        (table.receive_queue[rows] == queue.length) & (table.send_queue[rows] == queue.limit)
-    ]
-    groups = data.groups(rows)
-    return groups[0] if groups else (None, rows)
+def _given_up(data: DetectorInput, queues: _Queues) -> int:
+    return int((data.table.state[queues.waiting] == TcpState.CLOSE_WAIT).sum())
 
 
-def _evidence(data: DetectorInput, queue: ListenQueue) -> dict[str, Quantity | Breakdown]:
+def _evidence(data: DetectorInput, queues: _Queues) -> dict[str, Quantity | Breakdown]:
+    place = queues.fullest
     found: dict[str, Quantity | Breakdown] = {
-        "queue": evidence.count(queue.length),
-        "queue_limit": evidence.count(queue.limit),
-        "events": evidence.per_second(data.rates, ("ListenOverflows", "ListenDrops")),
+        "queue": evidence.count(queues.length[place]),
+        "queue_limit": evidence.count(queues.limit[place]),
     }
-    if queue.port in data.rates.drops:
-        found["drops"] = Quantity(round(data.rates.drops[queue.port], 2), "per_second")
+    if queues.listeners.size > 1:
+        order = np.argsort(-queues.length, kind="stable")[:_QUEUES_SHOWN].tolist()
+        found["queues"] = tuple(
+            (_local(data, int(queues.listeners[at])), evidence.sockets(queues.length[at]))
+            for at in order
+        )
+    if queues.waiting.size:
+        found["longest_wait"] = evidence.seconds(queues.oldest)
+        found["given_up"] = evidence.sockets(_given_up(data, queues))
+        found["clients"] = evidence.peers(data, queues.waiting)
+    if queues.drops.connections:
+        found["dropped"] = evidence.sockets(queues.drops.connections)
+        found["dropped_within"] = evidence.seconds(queues.drops.seconds)
+        found["polls_with_drops"] = evidence.count(queues.drops.polls)
+    found["events"] = evidence.per_second(data.rates, ("ListenOverflows", "ListenDrops"))
     if data.limits.settings is not None:
         found["somaxconn"] = evidence.count(data.limits.settings.somaxconn)
     return found
 
 
-def _advice(data: DetectorInput, queue: ListenQueue, server: str) -> tuple[Advice, ...]:
-    settings = data.limits.settings
-    if settings is None:
-        limit = "The limit is the lesser of listen()'s backlog and net.core.somaxconn."
-    elif queue.limit >= settings.somaxconn:
-        limit = (
-            f"The limit of {queue.limit} is net.core.somaxconn. For short bursts raise it, and the "
-            f"backlog that {server} asks for, and restart {server}; for a stuck application it "
-            "only makes clients wait longer."
+def _local(data: DetectorInput, row: int) -> str:
+    table = data.table
+    return f"{address(int(table.family[row]), table.local[row])} inode {table.inode[row]}"
+
+
+def _advice(
+    data: DetectorInput, queues: _Queues, stuck: NDArray[np.intp], owner: Owner | None
+) -> tuple[Advice, ...]:
+    server, port = who(owner), queues.group.port
+    advice = []
+    exhausted = (
+        [p for p in owner.processes if p.fd_limit and (p.fds or 0) >= p.fd_limit] if owner else []
+    )
+    if stuck.size:
+        advice.append(restart(owner))
+    if exhausted:
+        first = exhausted[0]
+        advice.append(
+            Advice(
+                f"PID {first.pid} has used all of its {first.fd_limit} file descriptors, so "
+                "accept() fails with EMFILE. It must close what it does not need, or get a higher "
+                "limit (LimitNOFILE= in its unit)."
+            )
+        )
+    elif stuck.size:
+        advice.append(
+            Advice(
+                f"{server} does not call accept(): its threads are stuck (a deadlock, a full "
+                "pool, a backend without a time-out), or its descriptors are used up. A stack "
+                "trace of it says which (gdb, jstack, py-spy, a goroutine dump)."
+            )
         )
     else:
-        limit = (
-            f"The limit of {queue.limit} is what {server} asked for with listen(); somaxconn would "
-            f"allow {settings.somaxconn}. For short bursts raise it there (nginx: backlog=) and "
-            "restart; for a stuck application it only makes clients wait longer."
+        advice.append(
+            Advice(
+                f"{server} must call accept() more often: it is out of processor time or threads, "
+                "or too small for the load."
+            )
         )
-    return (
-        Advice(
-            f"{server} must call accept() more often: it is stuck, out of processor time, threads "
-            "or file descriptors, or too small for the load. Look at it first."
-        ),
+    advice += [
         Advice(
             "When the queue is full, the kernel drops the client's SYN or last ACK without a word: "
             "clients see connects that take 1, 3, 7 s, or time out."
         ),
-        Advice(limit),
+        Advice(_about_limit(data, queues, server)),
         Advice(
-            "See its queue (Recv-Q of Send-Q):",
-            Command(ss("-tlnp", filter_=only("inbound", queue.port))),
+            "See its queue (Recv-Q of Send-Q) and who holds it:",
+            Command(ss("-tlnp", filter_=only("inbound", port))),
             "look",
         ),
         counters("Are connections dropped?", "ListenOverflows", "ListenDrops"),
+    ]
+    return tuple(advice)
+
+
+def _about_limit(data: DetectorInput, queues: _Queues, server: str) -> str:
+    settings, limit = data.limits.settings, int(queues.limit.max())
+    if settings is None:
+        return "The limit is the lesser of listen()'s backlog and net.core.somaxconn."
+    if limit >= settings.somaxconn:
+        return (
+            f"The limit of {limit} is net.core.somaxconn. For short bursts raise it, and the "
+            f"backlog that {server} asks for, and restart {server}; for a stuck application it "
+            "only makes clients wait longer."
+        )
+    return (
+        f"The limit of {limit} is what {server} asked for with listen(); somaxconn would allow "
+        f"{settings.somaxconn}. For short bursts raise it there (nginx: backlog=) and restart; "
+        "for a stuck application it only makes clients wait longer."
     )
 
 
 def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, None]:
+    # The kernel has room for one connection more than the limit.
     queue = of("sockmon_accept_queue_connections")
     limit = of("sockmon_accept_queue_limit")
-    return f"{queue}\n>= {thresholds.warning_ratio:g} * {limit}\nand {queue} > 0", None
+    found = of("sockmon_findings", detector=NAME)
+    return (
+        (
+            f"{queue}\n>= {thresholds.warning_ratio:g} * ({limit} + 1)\nand {queue} > 0\n"
+            f"or sum without (detector, severity) ({found}) > 0"
+        ),
+        None,
+    )
 
 
 DETECTOR = Detector(
     name=NAME,
-    about="a server does not accept fast enough",
-    title="A server accepts too slowly",
+    about="a server does not accept its connections, or not fast enough",
+    title="A server does not accept its connections",
     actor="The server here",
     owner_acts=True,
     state=TcpState.LISTEN,
     thresholds=Thresholds,
     find=find,
     rule=Rule(
-        summary="a listener's accept queue fills up",
+        summary="a listener's accept queue fills up or is not emptied",
         explanation=(
-            "The application does not call accept() fast enough; once the queue is full, the "
-            "kernel drops what arrives."
+            "The application does not call accept(), or not fast enough; once the queue is full, "
+            "the kernel drops what arrives."
         ),
-        warning="Waiting: {{ $value | humanize }} connections to port {{ $labels.port }}.",
+        warning=(
+            "{{ with $labels.port }}Waiting: {{ $value | humanize }} connections to port {{ . }}."
+            "{{ else }}Findings: {{ $value | humanize }}.{{ end }}"
+        ),
         expressions=_expressions,
     ),
 )

@@ -123,6 +123,7 @@ def _judge(
         deadline=None if seconds_left is None else Deadline("descriptors run out", seconds_left),
         group=group,
         inodes=inodes(data.table, rows),
+        rows=rows,
     )
 
 

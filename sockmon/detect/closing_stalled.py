@@ -61,13 +61,19 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             value=int(rows.size),
             limit=thresholds.warning_sockets,
             summary=(
-                f"{rows.size} connections {place(group)} cannot finish closing: their peers do "
-                f"not acknowledge (the oldest for {roughly(oldest)})"
+                f"{rows.size} connections {place(group)} cannot finish closing: their peers "
+                + (
+                    "do not read, so their windows are closed"
+                    if _is_unread(data, rows)
+                    else "do not acknowledge"
+                )
+                + f" (the oldest for {roughly(oldest)})"
             ),
             evidence=_evidence(data, rows, oldest),
             advice=_advice(data, group, rows),
             group=group,
             inodes=inodes(data.table, rows),
+            rows=rows,
         )
 
 
@@ -91,16 +97,23 @@ def _probing(data: DetectorInput, rows: NDArray[np.intp]) -> int:
     return int((data.table.timer[rows] == _ZERO_WINDOW_PROBE).sum())
 
 
+def _is_unread(data: DetectorInput, rows: NDArray[np.intp]) -> bool:
+    """Whether most of the peers acknowledge probes of a closed window."""
+    table = data.table
+    probed = (table.timer[rows] == _ZERO_WINDOW_PROBE) & (table.retransmits[rows] == 0)
+    return 2 * int(probed.sum()) > rows.size
+
+
 def _held(data: DetectorInput, rows: NDArray[np.intp]) -> int:
     return int((data.table.inode[rows] != 0).sum())
 
 
 def _advice(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> tuple[Advice, ...]:
     peer = data.peers(rows, 1)[0][0]
-    if 2 * _probing(data, rows) > rows.size:
+    if _is_unread(data, rows):
         meaning = (
-            "The peers are there but do not read: their window is closed, and this host's last "
-            "data waits. The peers' application must read, or close."
+            "The peers are alive and acknowledge each probe, but do not read: their windows are "
+            "closed, and this host's last data waits. The peers' application must read, or close."
         )
     else:
         meaning = (

@@ -18,8 +18,15 @@ def only(direction: Direction, port: int) -> str:
 
 def ss(options: str, *states: TcpState, filter_: str = "") -> str:
     """Return an ss command for these states (man 8 ss)."""
-    words = ["ss", options, *(f"state {state.spelled('ss').lower()}" for state in states), filter_]
+    words = ["ss", options, *(f"state {_filter_name(state)}" for state in states), filter_]
     return " ".join(word for word in words if word)
+
+
+def _filter_name(state: TcpState) -> str:
+    """Return the state as ss filters by it, which is not always as ss prints it."""
+    if state is TcpState.ESTABLISHED:
+        return "established"
+    return "listening" if state is TcpState.LISTEN else state.spelled("ss").lower()
 
 
 def see(options: str, *states: TcpState, filter_: str = "") -> Advice:

@@ -83,6 +83,7 @@ def _judge(
         advice=_advice(data.limits.settings, port, str(address)),
         group=group,
         inodes=inodes(data.table, held),
+        rows=rows,
     )
 
 

@@ -1,8 +1,12 @@
-"""Dead peers: connections whose other end no longer answers.
+"""Dead peers: connections whose other end no longer answers data, or keepalive probes.
 
 The retransmission timer counts tries without an answer. So does the zero-window probe, which is
 what the kernel falls back to when this host's own link is down; a peer that answers probes, however
-long its window stays closed, keeps that count at 0 (net/ipv4/tcp_input.c, tcp_ack()).
+long its window stays closed, keeps that count at 0 (net/ipv4/tcp_input.c, tcp_ack()). The keepalive
+timer counts probes without an answer (net/ipv4/tcp_timer.c, tcp_keepalive_timer()).
+
+Judged by share and by number: 60 of 3,000 mobile clients that vanish are a normal day, 4 of 4
+connections to a database are an outage.
 """
 
 from collections.abc import Iterator
@@ -14,22 +18,34 @@ from numpy.typing import NDArray
 from sockmon.detect import evidence
 from sockmon.detect.commands import only, see
 from sockmon.detect.detector import (
+    HYSTERESIS,
     Count,
     Detector,
     DetectorThresholds,
+    Ratio,
     Rule,
-    judge_groups,
+    severity,
     threshold,
 )
 from sockmon.detect.evidence import inodes, place, who
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.finding import Advice, Breakdown, Command, Finding, FindingKey, Quantity
+from sockmon.model.finding import (
+    Advice,
+    Breakdown,
+    Command,
+    Finding,
+    FindingKey,
+    Quantity,
+    Severity,
+    Subject,
+)
 from sockmon.model.owner import Group
 from sockmon.model.states import TcpState
 
 NAME = "dead_peer"
 
 _RETRANSMIT, _KEEPALIVE, _ZERO_WINDOW_PROBE = 1, 2, 4
+_OUTAGE_SOCKETS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,37 +53,89 @@ class Thresholds(DetectorThresholds):
     """How many of one group may be without an answer, after how many tries."""
 
     unanswered_retransmits: Count = threshold(5, "a connection counts after so many tries")
+    unanswered_probes: Count = threshold(3, "or after so many keepalive probes")
     warning_sockets: Count = threshold(5, "of one direction, port and owner")
     critical_sockets: Count = threshold(50, "of one direction, port and owner")
+    least_share: Ratio = threshold(0.05, "of the group's connections: less is no trouble")
+    outage_share: Ratio = threshold(0.5, "of the group's connections: critical from 3 on")
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each group with enough connections whose peer does not answer."""
     table = data.table
-    tried = np.flatnonzero(table.retransmits >= thresholds.unanswered_retransmits)  # few, if any
-    dead = tried[
-        (table.state[tried] == TcpState.ESTABLISHED)
-        & (table.send_queue[tried] > 0)
-        & np.isin(table.timer[tried], (_RETRANSMIT, _ZERO_WINDOW_PROBE))
-    ]
-    most = thresholds.warning_sockets, thresholds.critical_sockets
-    for group, rows, subject, key, judged in judge_groups(data, NAME, dead, *most):
+    rows = _unanswered(data, thresholds)
+    for group, part in data.groups(rows):
+        subject = Subject(group.direction, group.port, data.owner_label(group))
+        key = FindingKey(NAME, data.netns, subject)
+        total = int(_of_group(data, group).size)
+        judged = _judge(data, thresholds, key, int(part.size), total)
+        if judged is None:
+            continue
         yield Finding(
             detector=NAME,
             severity=judged,
             netns=data.netns,
             subject=subject,
-            value=int(rows.size),
+            value=int(part.size),
             limit=thresholds.warning_sockets,
-            summary=(
-                f"{rows.size} established connections {place(group)} get no answer after up to "
-                f"{table.retransmits[rows].max()} tries: their peers seem gone"
-            ),
-            evidence=_evidence(data, key, group, rows),
-            advice=_advice(data, group, rows, who(data.owners.get(group))),
+            summary=_summary(data, group, part, total),
+            evidence=_evidence(data, key, group, part),
+            advice=_advice(data, group, part, who(data.owners.get(group))),
             group=group,
-            inodes=inodes(table, rows),
+            inodes=inodes(table, part),
+            rows=part,
         )
+
+
+def _unanswered(data: DetectorInput, thresholds: Thresholds) -> NDArray[np.intp]:
+    table = data.table
+    least = min(thresholds.unanswered_retransmits, thresholds.unanswered_probes)
+    tried = np.flatnonzero(table.retransmits >= least)  # few, if any
+    tried = tried[np.isin(table.state[tried], (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT))]
+    timer, tries = table.timer[tried], table.retransmits[tried]
+    data_unanswered = (
+        np.isin(timer, (_RETRANSMIT, _ZERO_WINDOW_PROBE))
+        & (table.send_queue[tried] > 0)
+        & (tries >= thresholds.unanswered_retransmits)
+    )
+    probes_unanswered = (timer == _KEEPALIVE) & (tries >= thresholds.unanswered_probes)
+    unanswered: NDArray[np.intp] = tried[data_unanswered | probes_unanswered]
+    return unanswered
+
+
+def _judge(
+    data: DetectorInput, thresholds: Thresholds, key: FindingKey, dead: int, total: int
+) -> Severity | None:
+    share = dead / max(total, dead, 1)
+    if share >= thresholds.outage_share * (HYSTERESIS if key in data.past else 1.0):
+        outage = min(_OUTAGE_SOCKETS, thresholds.warning_sockets)
+        return severity(data, key, dead, outage, outage)
+    if share < thresholds.least_share * (HYSTERESIS if key in data.past else 1.0):
+        return None
+    return severity(data, key, dead, thresholds.warning_sockets, thresholds.critical_sockets)
+
+
+def _summary(data: DetectorInput, group: Group, rows: NDArray[np.intp], total: int) -> str:
+    timer, tries = data.table.timer[rows], data.table.retransmits[rows]
+    probed = timer == _KEEPALIVE
+    text = f"{rows.size} of {max(total, rows.size)} established connections {place(group)} "
+    if probed.all():
+        return f"{text}are dead: their peers have not answered up to {tries.max()} keepalive probes"
+    return (
+        f"{text}get no answer after up to {tries[~probed].max()} tries: their peers seem gone"
+        + (f" ({int(probed.sum())} of them to keepalive probes)" if probed.any() else "")
+    )
+
+
+def _of_group(data: DetectorInput, group: Group) -> NDArray[np.intp]:
+    """Return the rows of all open connections of the group."""
+    table, directions = data.table, data.directions
+    return np.flatnonzero(
+        ((table.state == TcpState.ESTABLISHED) | (table.state == TcpState.CLOSE_WAIT))
+        & (directions.port == group.port)
+        & (directions.is_inbound == (group.direction == "inbound"))
+        & (table.cgroup_id == group.cgroup_id)
+    )
 
 
 def _evidence(
@@ -80,6 +148,7 @@ def _evidence(
         "peers": evidence.peers(data, rows),
         "most_retransmits": evidence.count(table.retransmits[rows].max()),
         "retransmitting": evidence.sockets((table.timer[rows] == _RETRANSMIT).sum()),
+        "keepalive_unanswered": evidence.sockets((table.timer[rows] == _KEEPALIVE).sum()),
         "probing": evidence.sockets((table.timer[rows] == _ZERO_WINDOW_PROBE).sum()),
         "unacknowledged": evidence.size(table.send_queue[rows].astype(np.int64).sum()),
         "observed": evidence.seconds(data.now - previous.samples[0][0] if previous else 0.0),
@@ -93,14 +162,8 @@ def _keepalive(data: DetectorInput, group: Group) -> tuple[int, int]:
 
     A busy one shows another timer.
     """
-    table, directions = data.table, data.directions
-    idle = table.timer[
-        (table.state == TcpState.ESTABLISHED)
-        & (directions.port == group.port)
-        & (directions.is_inbound == (group.direction == "inbound"))
-        & (table.cgroup_id == group.cgroup_id)
-        & (table.send_queue == 0)
-    ]
+    rows = _of_group(data, group)
+    idle = data.table.timer[rows[data.table.send_queue[rows] == 0]]
     return int(idle.size), int((idle == _KEEPALIVE).sum())
 
 
@@ -111,8 +174,9 @@ def _advice(
     probing = int((data.table.timer[rows] == _ZERO_WINDOW_PROBE).sum())
     advice = [
         Advice(
-            "The kernel sends the same data again and again, and nothing is acknowledged: the peer "
-            "has lost power or its network, or a firewall between has forgotten the connection. "
+            "The kernel sends the same data, or probes, again and again, and nothing comes back: "
+            "the peer has lost power or its network, or a firewall between has forgotten the "
+            "connection. "
             f"{holder} does not know, and waits."
         )
     ]

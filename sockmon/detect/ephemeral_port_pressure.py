@@ -105,6 +105,7 @@ def _finding(
     rows = _holders(data, to)
     held = rows[data.table.inode[rows] != 0]
     groups = data.groups(held)
+    seconds_left = _seconds_left(data, use)
     return Finding(
         detector=NAME,
         severity=judged,
@@ -115,13 +116,11 @@ def _finding(
         summary=(
             f"connections from {to.source} to {_endpoint(to.address, to.port)} use "
             f"{percent(ratio)} of the local ports ({use.used} of {data.ephemeral.usable})"
-            + (f", all in about {roughly(data.exhaustion_seconds)}" if _forecast(data) else "")
+            + (f", all in about {roughly(seconds_left)}" if seconds_left else "")
         ),
         evidence=_evidence(data, use),
         advice=_advice(data, use),
-        deadline=(
-            Deadline("local ports run out", data.exhaustion_seconds) if _forecast(data) else None
-        ),
+        deadline=(None if seconds_left is None else Deadline("local ports run out", seconds_left)),
         group=groups[0][0] if groups else None,
         inodes=inodes(data.table, groups[0][1]) if groups else (),
     )
@@ -167,8 +166,10 @@ def _all_bound(data: DetectorInput, thresholds: Thresholds, port_range: PortRang
     )
 
 
-def _forecast(data: DetectorInput) -> bool:
-    return 0 < data.exhaustion_seconds < math.inf
+def _seconds_left(data: DetectorInput, use: PortUse) -> float | None:
+    """Return the forecast, which is that of the soonest: as a rule, of the busiest destination."""
+    finite = data.exhaustion_seconds < math.inf
+    return data.exhaustion_seconds if finite and use is data.ephemeral.busiest[0] else None
 
 
 def _evidence(data: DetectorInput, use: PortUse) -> dict[str, Quantity | Breakdown]:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from sockmon.model.detector_input import DetectorInput, Rates
 from sockmon.model.finding import Breakdown, Quantity
+from sockmon.model.other_end import other_end
 from sockmon.model.owner import Group, Owner
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
@@ -37,6 +38,16 @@ def text(value: object) -> Quantity:
     return Quantity(str(value), "text")
 
 
+def shown_size(size_: int) -> str:
+    """612 B, 2.5 KiB, 1.2 GiB."""
+    value, units = float(size_), ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return (
+        f"{value:.0f} {units[0]}" if units[0] == "B" or value >= 100 else f"{value:.1f} {units[0]}"
+    )
+
+
 def percent(ratio: float) -> str:
     """0.8 -> 80 %."""
     return f"{100 * ratio:.0f} %"
@@ -59,6 +70,16 @@ def place(group: Group) -> str:
 def inodes(table: SocketTable, rows: NDArray[np.intp]) -> tuple[int, ...]:
     """Return the inodes of those that a process still holds."""
     return tuple(inode for inode in table.inode[rows].tolist() if inode)
+
+
+def callers(
+    data: DetectorInput, rows: NDArray[np.intp]
+) -> tuple[tuple[Group, tuple[int, ...]], ...]:
+    """Return who holds the other ends of the rows on this host: the largest group, if any."""
+    ends = other_end(data.table, rows)
+    ends = ends[ends >= 0]
+    groups = data.groups(ends[data.table.inode[ends] != 0])
+    return tuple((group, inodes(data.table, part)) for group, part in groups[:1])
 
 
 def per_second(rates: Rates, names: Iterable[str]) -> Breakdown:

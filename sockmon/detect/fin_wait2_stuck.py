@@ -70,6 +70,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             advice=_advice(group, holder, timeout),
             group=group,
             inodes=inodes(data.table, rows),
+            rows=rows,
         )
 
 

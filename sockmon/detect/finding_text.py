@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from sockmon.detect.evidence import shown_size
 from sockmon.durations import roughly
 from sockmon.model.finding import PURPOSES, Breakdown, Finding, Purpose, Quantity
 from sockmon.model.owner import Process
@@ -21,7 +22,6 @@ _INDENT = "    "
 #: Seconds that no clock counts: another's evidence may hold any number.
 _BEYOND_CLOCKS = 1e12
 _UNIT_WORDS = {"per_second": " a second", "per_minute": " a minute"}
-_BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 class Sentence(NamedTuple):
@@ -93,22 +93,13 @@ def _quantity(quantity: Quantity) -> str:
     if unit == "seconds" and 0 <= value < _BEYOND_CLOCKS:
         return roughly(value) if round(value) else "now"
     if unit == "bytes":
-        return _bytes(value)
+        return shown_size(int(value))
     if unit == "ratio":
         return f"{100 * value:.0f} %"
     if unit == "port":
         return f"{value:.0f}"
     number = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".rstrip("0").rstrip(".")
     return number + _UNIT_WORDS.get(unit, "")
-
-
-def _bytes(value: float) -> str:
-    """612 B, 2.5 KiB, 1.2 GiB."""
-    scale = 0
-    while value >= 1024 and scale < len(_BYTE_UNITS) - 1:
-        value, scale = value / 1024, scale + 1
-    number = f"{value:.0f}" if scale == 0 or value >= 100 else f"{value:.1f}"
-    return f"{number} {_BYTE_UNITS[scale]}"
 
 
 def _named(name: str) -> str:

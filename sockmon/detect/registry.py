@@ -17,6 +17,8 @@ from sockmon.detect import (
     syn_backlog,
     tcp_memory_pressure,
     time_wait_pressure,
+    unread_data,
+    unsent_data,
 )
 from sockmon.detect.detector import Detector, DetectorThresholds
 from sockmon.model.detector_input import DetectorInput
@@ -31,6 +33,8 @@ ALL: tuple[Detector, ...] = (
     connect_stalled.DETECTOR,
     syn_backlog.DETECTOR,
     accept_queue.DETECTOR,
+    unread_data.DETECTOR,
+    unsent_data.DETECTOR,
     closing_stalled.DETECTOR,
     dead_peer.DETECTOR,
     orphan_pressure.DETECTOR,

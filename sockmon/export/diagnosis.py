@@ -8,6 +8,7 @@ from prometheus_client.core import Metric
 from sockmon.detect.registry import ALL
 from sockmon.model.ages import AGE_BOUNDS
 from sockmon.model.finding import SEVERITIES
+from sockmon.model.names import OTHER
 from sockmon.model.observation import Diagnosis, Observation
 
 
@@ -20,6 +21,7 @@ def families(observation: Observation, now: float) -> Iterator[Metric]:
     ]
     yield _ages(diagnoses)
     yield from _close_wait(diagnoses)
+    yield from _queues(diagnoses)
     yield _findings(diagnoses)
 
 
@@ -73,6 +75,33 @@ def _close_wait(diagnoses: list[tuple[str, Diagnosis]]) -> Iterator[Metric]:
         for port, count in unread_bytes.items():
             unread.add_metric([netns, *port], count)
     yield from (stale, oldest, unread)
+
+
+def _queues(diagnoses: list[tuple[str, Diagnosis]]) -> Iterator[Metric]:
+    labels = ["netns", "direction", "port"]
+    families = {
+        "unread": Gauge(
+            "sockmon_unread_sockets",
+            "ESTABLISHED sockets that nobody has read from for a minute though data waits.",
+            labels=labels,
+        ),
+        "unsent": Gauge(
+            "sockmon_unsent_sockets",
+            "ESTABLISHED sockets whose peers have taken nothing for a minute: closed windows.",
+            labels=labels,
+        ),
+        "idle_without_keepalive": Gauge(
+            "sockmon_idle_sockets_without_keepalive",
+            "Idle ESTABLISHED sockets without keepalive: nobody would notice their peers' death.",
+            labels=labels,
+        ),
+    }
+    for netns, diagnosis in diagnoses:
+        for name, family in families.items():
+            for group in getattr(diagnosis, name):
+                port = OTHER if group.port is None else str(group.port)
+                family.add_metric([netns, group.direction, port], group.sockets)
+    yield from families.values()
 
 
 def _findings(diagnoses: list[tuple[str, Diagnosis]]) -> Metric:

@@ -1,6 +1,6 @@
 """What the rest asks of a kernel source: the protocols."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -65,6 +65,15 @@ class Source(Protocol):
 
     def last_heard(self, families: tuple[Family, ...]) -> LastHeard:
         """Ask when sockets in CLOSE_WAIT and FIN_WAIT2 last sent and heard; raises KernelError."""
+        ...
+
+    def last_heard_by_port(
+        self, families: tuple[Family, ...], ports: Iterable[tuple[bool, int]]
+    ) -> LastHeard:
+        """Ask the same of ESTABLISHED sockets, by local (True) or remote port.
+
+        Raises KernelError.
+        """
         ...
 
     def limits(self, known: KernelLimits | None = None) -> tuple[KernelLimits, list[KernelError]]:

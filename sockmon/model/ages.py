@@ -49,6 +49,15 @@ class LastHeard:
     ack_received_ms: NDArray[np.uint32]
     data_received_ms: NDArray[np.uint32]
 
+    def joined(self, other: "LastHeard") -> "LastHeard":
+        """Return what both say; of a socket that both know, either may be given."""
+        return LastHeard.of(
+            np.concatenate([self.cookie, other.cookie]),
+            np.concatenate([self.data_sent_ms, other.data_sent_ms]),
+            np.concatenate([self.ack_received_ms, other.ack_received_ms]),
+            np.concatenate([self.data_received_ms, other.data_received_ms]),
+        )
+
     @staticmethod
     def of(
         cookie: NDArray[np.uint64],
@@ -100,7 +109,7 @@ class Aged:
         cookie, state, queue = table.cookie[rows], table.state[rows], table.send_queue[rows]
         since = np.full(rows.size, now)
         sent_at = np.full(rows.size, now)
-        told = _find(heard.cookie, cookie)
+        told = find_cookies(heard.cookie, cookie)
         known = np.flatnonzero(told >= 0)
         # After the peer's FIN (CLOSE_WAIT) nothing arrives but answers to what is sent, and
         # FIN_WAIT2 begins with an ACK: the last one came no earlier than the state did.
@@ -108,7 +117,7 @@ class Aged:
         sent_at[known] -= heard.data_sent_ms[told[known]] / 1000
         received_at = np.full(rows.size, -np.inf)
         received_at[known] = now - heard.data_received_ms[told[known]] / 1000
-        before = _find(self.cookie, cookie)
+        before = find_cookies(self.cookie, cookie)
         joined = np.flatnonzero(before >= 0)
         joined = joined[self.state[before[joined]] == state[joined]]
         last = before[joined]
@@ -174,7 +183,7 @@ def count_by_age(aged: Aged, now: float) -> dict[TcpState, tuple[int, ...]]:
     return result
 
 
-def _find(ordered: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.intp]:
+def find_cookies(ordered: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.intp]:
     """Return where each wanted cookie stands among the ordered ones, or -1."""
     if not ordered.size:
         return np.full(wanted.size, -1, np.intp)

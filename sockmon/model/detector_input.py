@@ -10,9 +10,10 @@ from sockmon.model.ages import NOBODY, Aged
 from sockmon.model.direction import Direction, Directions
 from sockmon.model.finding import FindingKey, Severity
 from sockmon.model.limits import KernelLimits
-from sockmon.model.listeners import ListenQueue
+from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenQueue, Stuck
 from sockmon.model.owner import Group, Owner
 from sockmon.model.ports import EphemeralPorts
+from sockmon.model.queues import NO_QUEUES, Queues
 from sockmon.model.table import IPAddress, SocketTable, address
 
 
@@ -37,7 +38,10 @@ class PreviousFinding:
 
 @dataclass(frozen=True, slots=True)
 class DetectorInput:
-    """One namespace at one moment (`now` in monotonic seconds)."""
+    """One namespace at one moment (`now` in monotonic seconds).
+
+    whole: sockets at rest are in the table too; if not, queues holds nothing.
+    """
 
     netns: str
     now: float
@@ -48,6 +52,10 @@ class DetectorInput:
     exhaustion_seconds: float
     limits: KernelLimits
     aged: Aged = NOBODY
+    queues: Queues = NO_QUEUES
+    stuck: Stuck = NONE_STUCK
+    drop_window: DropWindow = field(default_factory=DropWindow)
+    whole: bool = True
     rates: Rates = Rates()
     owners: Mapping[Group, Owner] = field(default_factory=dict)
     past: Mapping[FindingKey, PreviousFinding] = field(default_factory=dict)

@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sockmon.model.direction import Direction
 from sockmon.model.owner import Group, Owner
 
@@ -93,7 +96,8 @@ class Finding:
     owner: who holds the sockets, where that is known. deadline: when something fails.
     cause: the finding that causes this one. entry: what runs a command inside the finding's
     namespace when put before it; empty in the daemon's own.
-    group, inodes: whose processes are worth finding out, and by which sockets; not shown.
+    group, inodes: whose processes are worth finding out, and by which sockets; others: the same of
+    other groups that it names. rows: of the poll's table, while that is judged. None are shown.
     """
 
     detector: str
@@ -112,6 +116,8 @@ class Finding:
     entry: str = ""
     group: Group | None = field(default=None, compare=False, repr=False)
     inodes: tuple[int, ...] = field(default=(), compare=False, repr=False)
+    others: tuple[tuple[Group, tuple[int, ...]], ...] = field(default=(), compare=False, repr=False)
+    rows: NDArray[np.intp] | None = field(default=None, compare=False, repr=False)
 
     @property
     def key(self) -> FindingKey:
@@ -130,17 +136,17 @@ def worst_first(found: Iterable[Finding]) -> list[Finding]:
     A cause stands directly before its symptoms, where the worst of them would stand.
     """
     found = list(found)
-    by_key = {finding.key: finding for finding in found}
-    best: dict[FindingKey, _Rank] = {}
-    for finding in found:
-        root = _root(finding, by_key).key
-        best[root] = min(best.get(root, _rank(finding)), _rank(finding))
+    by_key = {finding.key: finding for finding in reversed(found)}
+    roots = [_root(finding, by_key) for finding in found]
+    best: dict[int, _Rank] = {}  # by identity: where owners are unknown, two may have one key
+    for finding, root in zip(found, roots, strict=True):
+        best[id(root)] = min(best.get(id(root), _rank(finding)), _rank(finding))
 
-    def place(finding: Finding) -> tuple[Any, ...]:
-        root = _root(finding, by_key)
-        return best[root.key], found.index(root), finding is not root, _rank(finding)
+    def place(pair: tuple[Finding, Finding]) -> tuple[Any, ...]:
+        finding, root = pair
+        return best[id(root)], found.index(root), finding is not root, _rank(finding)
 
-    return sorted(found, key=place)
+    return [finding for finding, _ in sorted(zip(found, roots, strict=True), key=place)]
 
 
 _Rank = tuple[bool, float, float]

@@ -1,14 +1,24 @@
-"""Accept queues and dropped connections of listening ports."""
+"""Accept queues and dropped connections of listening sockets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sockmon.model.ages import find_cookies
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 
 _COUNTER_RANGE = 1 << 32  # sk_drops is 32 bits wide, and wraps
+
+
+def fullness(length: float, limit: float) -> float:
+    """Return how full an accept queue is, 0 to 1: the kernel has room for limit + 1 connections.
+
+    include/net/sock.h, sk_acceptq_is_full(): full is more than the limit.
+    """
+    return length / (limit + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +29,14 @@ class ListenQueue:
     length: int
     limit: int
 
+    @property
+    def fullness(self) -> float:
+        """How full it is, 0 to 1."""
+        return fullness(self.length, self.limit)
+
 
 def listeners(table: SocketTable) -> SocketTable:
-    """Return the listening sockets alone."""
+    """Return only the listening sockets."""
     return table.select(np.flatnonzero(table.state == TcpState.LISTEN))
 
 
@@ -35,9 +50,46 @@ def listen_queues(listening: SocketTable) -> tuple[ListenQueue, ...]:
         strict=True,
     ):
         queue = ListenQueue(port, length, limit)
-        if port not in fullest or _fullness(queue) > _fullness(fullest[port]):
+        if port not in fullest or _rank(queue) > _rank(fullest[port]):
             fullest[port] = queue
     return tuple(fullest[port] for port in sorted(fullest))
+
+
+def _rank(queue: ListenQueue) -> tuple[float, int]:
+    return queue.fullness, -queue.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """Since when each listening socket's queue has not become shorter: columns by cookie.
+
+    rows: where each stands in its table. since: monotonic seconds; now where nothing waits.
+    began: of the first poll of all.
+    """
+
+    rows: NDArray[np.intp]
+    cookie: NDArray[np.uint64]
+    length: NDArray[np.uint32]
+    since: NDArray[np.float64]
+    began: float | None = None
+
+    def seen(self, table: SocketTable, now: float) -> "Stuck":
+        """Return the next generation, this one being the last."""
+        rows = np.flatnonzero(table.state == TcpState.LISTEN)
+        rows = rows[np.argsort(table.cookie[rows], kind="stable")]
+        cookie, length = table.cookie[rows], table.receive_queue[rows].astype(np.uint32)
+        since = np.full(rows.size, now)
+        before = find_cookies(self.cookie, cookie)
+        joined = np.flatnonzero(before >= 0)
+        past = before[joined]
+        still = (self.length[past] > 0) & (length[joined] >= self.length[past])
+        since[joined[still]] = self.since[past[still]]
+        return Stuck(rows, cookie, length, since, now if self.began is None else self.began)
+
+
+NONE_STUCK = Stuck(
+    np.empty(0, np.intp), np.empty(0, np.uint64), np.empty(0, np.uint32), np.empty(0, np.float64)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +118,42 @@ class ListenDrops:
         return ListenDrops(totals, by_cookie)
 
 
-def _fullness(queue: ListenQueue) -> tuple[float, int]:
-    # The kernel takes one connection more than the limit says, so a limit of 0 is not full.
-    return queue.length / (queue.limit + 1), -queue.limit
+@dataclass(frozen=True, slots=True)
+class RecentDrops:
+    """Connections dropped at one port in a window, and in how many polls of it."""
+
+    connections: int
+    polls: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DropWindow:
+    """What each poll of the last minutes has seen dropped, by listening port.
+
+    polls: (monotonic seconds, {port: connections}) of those that saw drops. began: of the first
+    poll of all.
+    """
+
+    polls: tuple[tuple[float, Mapping[int, int]], ...] = ()
+    began: float | None = None
+
+    def seen(
+        self, now: float, dropped: Mapping[int, int], overflows: int, window: float
+    ) -> "DropWindow":
+        """Add one poll: drops by port since the last one, no more than the kernel's overflows.
+
+        A listener's sk_drops counts more than connections for which its queue had no room, such as
+        half-open health checks; ListenOverflows of the namespace counts only those.
+        """
+        kept = tuple((at, ports) for at, ports in self.polls if now - at < window)
+        believed = {port: min(n, overflows) for port, n in dropped.items() if n and overflows}
+        began = now if self.began is None else max(self.began, now - window)
+        return DropWindow((*kept, *[(now, believed)] * bool(believed)), began)
+
+    def at(self, port: int, now: float) -> RecentDrops:
+        """Return what a port has dropped in the window, or since the first poll."""
+        found = [ports[port] for _, ports in self.polls if port in ports]
+        return RecentDrops(
+            sum(found), len(found), now - (now if self.began is None else self.began)
+        )

@@ -45,6 +45,15 @@ class StaleGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class PortSockets:
+    """How many sockets of one (direction, port) have something in common; port None: all others."""
+
+    direction: Direction
+    port: int | None
+    sockets: int
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnosis:
     """What is wrong in a namespace, and the ages behind it.
 
@@ -53,7 +62,9 @@ class Diagnosis:
     unavailable: detectors that could not judge in this poll. skipped: those whose turn it was not,
     so that what they found last holds on, and that they found nothing proves nothing.
     hidden_processes: how many could not be looked into for want of privilege. stale_after: seconds
-    after which a CLOSE_WAIT socket is stale.
+    after which a CLOSE_WAIT socket is stale. unread, unsent: ESTABLISHED sockets whose queues have
+    not moved for long; idle_without_keepalive: those whose peers may vanish unnoticed. All three
+    of the last whole read.
     """
 
     findings: tuple[Finding, ...]
@@ -63,6 +74,9 @@ class Diagnosis:
     mended: tuple[tuple[Direction, int, str], ...] = ()
     hidden_processes: int = 0
     stale_after: float = 60.0
+    unread: tuple[PortSockets, ...] = ()
+    unsent: tuple[PortSockets, ...] = ()
+    idle_without_keepalive: tuple[PortSockets, ...] = ()
     unavailable: frozenset[str] = frozenset()
     skipped: frozenset[str] = frozenset()
 

@@ -8,22 +8,32 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sockmon.detect import close_wait_leak
+import numpy as np
+from numpy.typing import NDArray
+
+from sockmon.detect import close_wait_leak, unread_data, unsent_data
+from sockmon.detect.causes import with_causes
 from sockmon.detect.confirm import Confirmed
 from sockmon.detect.detector import Detector, DetectorThresholds
 from sockmon.detect.registry import ALL, OF_PART, diagnose, unavailable
 from sockmon.kernel.owners import OwnerFinder
 from sockmon.model import close_wait
+from sockmon.model import queues as queue_places
 from sockmon.model.ages import NOBODY, Aged, LastHeard, count_by_age
 from sockmon.model.detector_input import DetectorInput, Rates
+from sockmon.model.direction import Direction
 from sockmon.model.finding import Finding
-from sockmon.model.listeners import ListenDrops
-from sockmon.model.observation import Diagnosis, StaleGroup
+from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenDrops
+from sockmon.model.observation import Diagnosis, PortSockets, StaleGroup
 from sockmon.model.owner import Group, Owner
+from sockmon.model.queues import NO_QUEUES
 from sockmon.model.stale import StaleMemory
 from sockmon.model.states import TcpState
 
 _STALE_GROUPS_SHOWN = 50
+_PORTS_SHOWN = 20
+#: Seconds over which dropped connections are counted.
+_DROPS_WINDOW = 300.0
 _ORDER = {detector.name: place for place, detector in enumerate(ALL)}
 _WHOLE_TABLE = frozenset(detector.name for detector in ALL if detector.needs_whole_table)
 
@@ -32,6 +42,44 @@ def _stale_after(thresholds: Mapping[str, DetectorThresholds]) -> float:
     leak = thresholds[close_wait_leak.NAME]
     assert isinstance(leak, close_wait_leak.Thresholds)
     return leak.stale_after
+
+
+def _queues_shown(
+    data: DetectorInput, thresholds: Mapping[str, DetectorThresholds]
+) -> Mapping[str, tuple[PortSockets, ...]]:
+    """Count by (direction, port) the sockets whose queues stand still, and the unguarded ones."""
+    queues, table = data.queues, data.table
+    reading, sending = thresholds[unread_data.NAME], thresholds[unsent_data.NAME]
+    assert isinstance(reading, unread_data.Thresholds)
+    assert isinstance(sending, unsent_data.Thresholds)
+    unread = queues.rows[queue_places.unread(queues, table, data.now, reading.stalled_after)]
+    unsent = queues.rows[queue_places.unsent(queues, table, data.now, sending.stalled_after)]
+    unguarded = np.flatnonzero(
+        (table.state == TcpState.ESTABLISHED) & (table.timer == 0) & (table.inode != 0)
+    )
+    return {
+        "unread": _by_port(data, unread),
+        "unsent": _by_port(data, unsent),
+        "idle_without_keepalive": _by_port(data, unguarded),
+    }
+
+
+def _by_port(data: DetectorInput, rows: NDArray[np.intp]) -> tuple[PortSockets, ...]:
+    """Return the largest (direction, port) groups of the rows, and the rest in one a direction."""
+    codes = data.directions.port[rows].astype(np.intp) * 2 + data.directions.is_inbound[rows]
+    counts = np.bincount(codes)
+    order = np.argsort(-counts, kind="stable")[:_PORTS_SHOWN]
+    shown = [
+        PortSockets("inbound" if code % 2 else "outbound", code // 2, int(counts[code]))
+        for code in order.tolist()
+        if counts[code]
+    ]
+    counts[order] = 0
+    rest: tuple[tuple[Direction, int], ...] = (
+        ("inbound", int(counts[1::2].sum())),
+        ("outbound", int(counts[::2].sum())),
+    )
+    return (*shown, *(PortSockets(way, None, n) for way, n in rest if n))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +115,10 @@ class DiagnosisState:
     def __init__(self, owners: OwnerFinder) -> None:
         self._owners = owners
         self._aged: Aged = NOBODY
+        self._queues = NO_QUEUES
+        self._queues_shown: Mapping[str, tuple[PortSockets, ...]] = {}
+        self._stuck = NONE_STUCK
+        self._drop_window = DropWindow()
         self._counters: _Counters | None = None
         self._confirmed = Confirmed()
         self._confirmed_whole = Confirmed()  # of the detectors that judge whole tables alone
@@ -105,9 +157,17 @@ class DiagnosisState:
         now = data.now
         self._aged = self._aged.seen(data.table, heard, now)
         counters = _Counters(now, data.limits.events or {}, drops.totals)
+        if whole:
+            self._queues = self._queues.seen(data.table, heard, now)
+        self._stuck = self._stuck.seen(data.table, now)
+        self._drop_window = self._drops_seen(counters)
         data = replace(
             data,
             aged=self._aged,
+            queues=self._queues if whole else NO_QUEUES,
+            stuck=self._stuck,
+            drop_window=self._drop_window,
+            whole=whole,
             owners=self._known_owners,
             rates=self._counters.rates(counters) if self._counters else Rates(),
             past={**self._confirmed.past, **self._confirmed_whole.past},
@@ -128,6 +188,8 @@ class DiagnosisState:
         findings = (*self._confirmed.findings, *self._confirmed_whole.findings)
         waiting = self._aged.of_state(TcpState.CLOSE_WAIT)
         oldest = now - self._aged.since[waiting].min() if waiting.size else 0.0
+        if whole:
+            self._queues_shown = _queues_shown(data, thresholds)
         stale_after = _stale_after(thresholds)
         stale = tuple(self._stale_groups(data, owners, stale_after))
         self._stale = self._stale.seen(stale, now)
@@ -139,9 +201,25 @@ class DiagnosisState:
             oldest_close_wait=float(oldest),
             hidden_processes=self._owners.hidden,
             stale_after=stale_after,
+            **self._queues_shown,
             unavailable=unavailable(data.limits),
             skipped=frozenset() if whole else _WHOLE_TABLE,
         )
+
+    def _drops_seen(self, counters: _Counters) -> DropWindow:
+        """Add what was dropped since the last poll, as far as the kernel's own count agrees."""
+        before = self._counters
+        dropped: Mapping[int, int] = {}
+        overflows = 0
+        if before is not None:
+            name = "ListenOverflows"
+            overflows = counters.events.get(name, 0) - before.events.get(name, 0)
+            dropped = {
+                port: total - before.drops[port]
+                for port, total in counters.drops.items()
+                if port in before.drops
+            }
+        return self._drop_window.seen(counters.at, dropped, max(0, overflows), _DROPS_WINDOW)
 
     def _with_owners(
         self,
@@ -155,14 +233,19 @@ class DiagnosisState:
         for finding in found:
             if finding.group is not None:
                 inodes.setdefault(finding.group, set()).update(finding.inodes)
+            for group, its in finding.others:
+                inodes.setdefault(group, set()).update(its)
         owners = self._owners.find(inodes, data.now)
         judged = found
         if owners != data.owners:
             judged = diagnose(replace(data, owners=owners), thresholds, detectors)
-        return tuple(
+        owned = tuple(
             replace(finding, owner=owners.get(finding.group)) if finding.group else finding
             for finding in judged
-        ), owners
+        )
+        linked = with_causes(owned, replace(data, owners=owners))
+        # Rows are of this poll's table, whose memory the next one takes.
+        return tuple(replace(finding, rows=None) for finding in linked), owners
 
     def _stale_groups(
         self, data: DetectorInput, owners: Mapping[Group, Owner], stale_after: float

@@ -1,5 +1,6 @@
 """One network namespace from poll to poll: what it is asked, and what it was like before."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
@@ -20,6 +21,7 @@ from sockmon.model.moment import Moment, Timed
 from sockmon.model.names import HOST
 from sockmon.model.observation import NamespaceObservation
 from sockmon.model.poll_statistics import Failure
+from sockmon.model.queues import worth_asking
 from sockmon.model.resting import Resting
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import SocketTable
@@ -40,6 +42,8 @@ class Attempt(Protocol):
 
 #: A changed sysctl is seen within this time.
 _SETTINGS_BELIEVED_SECONDS = 30.0
+#: So many ports are asked about at the first look, each a walk over the table.
+_PORTS_ASKED = 8
 
 
 class NamespacePoller:
@@ -53,6 +57,7 @@ class NamespacePoller:
         self._settings: Timed[KernelLimits] | None = None
         self._ports = PortTracker(source.name, paced=paced)
         self._whole_failed = False
+        self._is_first = True
 
     @property
     def name(self) -> str:
@@ -180,9 +185,15 @@ class NamespacePoller:
     def _last_heard(self, table: SocketTable, families: tuple[Family, ...]) -> LastHeard:
         """Ask only when there are such sockets: each dump walks the whole table."""
         counted = np.bincount(table.state, minlength=STATE_SLOTS)
-        if not counted[TcpState.CLOSE_WAIT] and not counted[TcpState.FIN_WAIT2]:
-            return NOTHING_HEARD
-        return self._source.last_heard(families)
+        heard = NOTHING_HEARD
+        if counted[TcpState.CLOSE_WAIT] or counted[TcpState.FIN_WAIT2]:
+            heard = self._source.last_heard(families)
+        if self._is_first:
+            self._is_first = False
+            ports = worth_asking(table, _PORTS_ASKED)
+            with contextlib.suppress(KernelError):  # history will tell, a minute later
+                heard = heard.joined(self._source.last_heard_by_port(families, ports))
+        return heard
 
 
 def failure(netns: str, error: KernelError) -> Failure:

@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from sockmon.alert.labels import RUNBOOKS
+from sockmon.detect.registry import ALL
 from sockmon.durations import parse_duration
-from sockmon.rules.annotations import BLIND, DETECTED, DOWN, FAILING, WHERE
+from sockmon.rules.annotations import BLIND, DOWN, FAILING, WHERE, detected
 from tests.deploy.alert_cases import CASES, WELL, Case
 from tests.deploy.promtool import ALERTS, STEP, rules_of, run_unit_tests, samples, unit_test
 
@@ -22,7 +23,8 @@ BLUE = 'job="sockmon",cluster="eu-1",instance="a",netns="blue"'
 BEFORE, TROUBLE, AFTER = 8, 30, 60
 BEGIN, END = STEP * BEFORE, STEP * (BEFORE + TROUBLE)
 
-EXPLANATIONS = sorted(text.explanation for text in (*DETECTED.values(), DOWN, FAILING, BLIND))
+TEXTS = (*(detected(detector.rule) for detector in ALL), DOWN, FAILING, BLIND)
+EXPLANATIONS = sorted(text.explanation for text in TEXTS)
 
 
 def rule_of(case: Case) -> dict[str, Any]:

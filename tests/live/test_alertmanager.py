@@ -17,7 +17,7 @@ from sockmon.alert.manager import AlertManager
 from sockmon.alert.notify.webhook import fingerprint, message
 from sockmon.alert.settings import Alerting, AlertmanagerSettings, Authorization
 from sockmon.clock import now
-from sockmon.model.finding import Finding
+from sockmon.model.finding import Finding, Quantity
 from sockmon.state.file import StateFile, boot_id
 from tests.lab import NetNs, eventually
 from tests.servers import ALERTMANAGER_PORT, Alertmanager, hook_in
@@ -246,7 +246,7 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_text_arrives(alertmanager: Told, text: str) -> None:
     with running(alertmanager.netns, URL) as sockmon:
-        sockmon.poll(finding(owner=text, summary=text, evidence={text: [text]}))
+        sockmon.poll(finding(owner=text, summary=text, evidence={text: Quantity(text, "text")}))
         (alert,) = eventually(alertmanager.alerts)
         (ours,) = sockmon.alerter.alerts
         assert alert["labels"] == dict(ours.labels)

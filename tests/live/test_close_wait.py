@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.model.finding import Finding
+from sockmon.model.finding import Finding, Quantity
 from tests.lab import AddressKind, NetNs, eventually, experiments, states
 from tests.polling import Polling
 
@@ -48,11 +48,13 @@ def test_a_leak_is_found_with_its_evidence(
         )
         assert (leak.severity, leak.limit) == ("warning", 10)
         assert (leak.subject.direction, leak.subject.port) == ("inbound", held.port)
-        assert leak.evidence["oldest_seconds"] >= 1
-        assert leak.evidence["unread_bytes"] == 12 * 21
-        assert leak.evidence["never_read_to_the_end"] == 12
+        oldest = leak.evidence["oldest"]
+        assert isinstance(oldest, Quantity)
+        assert oldest >= (1, "seconds")
+        assert leak.evidence["unread"] == Quantity(12 * 21, "bytes")
+        assert leak.evidence["not_read_to_the_end"] == Quantity(12, "sockets")
         expected = "::1" if kind is AddressKind.IPV6 else "127.0.0.1"
-        assert leak.evidence["peers"] == [{"address": expected, "sockets": 12}]
+        assert leak.evidence["peers"] == ((expected, Quantity(12, "sockets")),)
         assert leak.owner is not None
         assert [process.pid for process in leak.owner.processes] == [os.getpid()]
         assert leak.owner.processes[0].fds is not None
@@ -112,8 +114,8 @@ def test_read_to_the_end_is_told_from_never_read(
             assert server.recv(1) == b""
         poller = watch(QUICK)
         (leak,) = eventually(lambda: leak_of(poller), within=10)
-        assert leak.evidence["never_read_to_the_end"] == 0
-        assert leak.evidence["unread_bytes"] == 0
+        assert leak.evidence["not_read_to_the_end"] == Quantity(0, "sockets")
+        assert leak.evidence["unread"] == Quantity(0, "bytes")
 
 
 def test_doctor_tells_a_leak_and_exits_by_it(netns: NetNs, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
+from sockmon.model.finding import UNITS, Evidence, Quantity
 from sockmon.model.limits import PortRange
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
@@ -98,3 +99,11 @@ def sockets(draw: st.DrawFn) -> Socket:
 
 socket_lists = st.lists(sockets(), max_size=30)
 port_ranges = st.sampled_from(RANGES)
+
+
+def any_evidence(texts: st.SearchStrategy[str]) -> st.SearchStrategy[Evidence]:
+    """Evidence of any names and numbers, its texts from this strategy."""
+    quantities = st.builds(Quantity, st.integers() | st.floats(), st.sampled_from(UNITS))
+    quantities |= st.builds(Quantity, texts, st.just("text"))
+    parts = st.lists(st.tuples(texts, quantities), max_size=3).map(tuple)
+    return st.dictionaries(texts, quantities | parts, max_size=5)

@@ -89,7 +89,10 @@ def test_however_many_questions_there_are_the_answers_are_right(runner: asyncio.
 
 def test_there_is_nothing_before_the_first_poll(runner: asyncio.Runner) -> None:
     (answer,) = Asking(runner, Daemon().board)("")
-    assert (answer.status_code, answer.body) == (503, b'{"error":"the first poll has not ended yet"}')
+    assert (answer.status_code, answer.body) == (
+        503,
+        b'{"error":"the first poll has not ended yet"}',
+    )
 
 
 def test_of_a_namespace_that_is_not_there_there_is_no_answer(runner: asyncio.Runner) -> None:

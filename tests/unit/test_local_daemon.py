@@ -12,7 +12,7 @@ import pytest
 
 from sockmon.client.local_daemon import Watch, ask, joined
 from sockmon.config.fields import ListenAddress
-from sockmon.model.finding import Advice, Evidence, Finding, Quantity, Severity, Subject
+from sockmon.model.finding import Advice, Deadline, Finding, Quantity, Severity, Subject
 from sockmon.model.owner import Owner, Process
 from tests.unit.top import making
 from tests.unit.top.answering import Answering
@@ -20,14 +20,11 @@ from tests.unit.top.answering import Answering
 SHOP = Owner("shop.service", "shop.service", (Process(4711, "shop"),))
 
 
-def quantities(**evidence: float) -> Evidence:
-    return {name: Quantity(value, "count") for name, value in evidence.items()}
-
-
 def finding(
     severity: Severity = "warning",
     port: int = 80,
     owner: Owner | None = None,
+    deadline: Deadline | None = None,
     **evidence: float,
 ) -> Finding:
     return Finding(
@@ -38,9 +35,11 @@ def finding(
         value=12,
         limit=10,
         summary=f"seen with {sorted(evidence)}",
-        evidence=quantities(**evidence),
+        evidence={name: Quantity(value, "count") for name, value in evidence.items()},
         advice=(Advice("Close them."),),
         owner=owner,
+        critical_because="it grows" if severity == "critical" else None,
+        deadline=deadline,
     )
 
 
@@ -48,7 +47,8 @@ def watch(*findings: Finding) -> Watch:
     return Watch("http://127.0.0.1:10776", 900.0, findings)
 
 
-MINE = finding(oldest_seconds=9)
+SOON = Deadline("descriptors run out", 60.0)
+MINE = finding(oldest=9)
 
 
 class TestJoined:
@@ -57,13 +57,19 @@ class TestJoined:
         assert joined([MINE], watch(its)) == ([its], {its.key: "too"})
 
     def test_and_if_it_knows_more(self) -> None:
-        its = finding(oldest_seconds=8, growth_per_minute=3)
+        its = finding(oldest=8, growth=3)
         assert joined([MINE], watch(its)) == ([its], {its.key: "too"})
 
+    def test_and_if_it_alone_knows_a_deadline(self) -> None:
+        its = finding(oldest=8, deadline=SOON)
+        assert joined([MINE], watch(its)) == ([its], {its.key: "too"})
+        mine = replace(MINE, deadline=SOON)
+        assert joined([mine], watch(its)) == ([mine], {})
+
     def test_else_ours_which_is_newer(self) -> None:
-        assert joined([MINE], watch(finding(oldest_seconds=8))) == ([MINE], {})
+        assert joined([MINE], watch(finding(oldest=8))) == ([MINE], {})
         worse = finding("critical")
-        assert joined([worse], watch(finding(growth_per_minute=3))) == ([worse], {})
+        assert joined([worse], watch(finding(growth=3))) == ([worse], {})
 
     def test_what_the_daemon_alone_has_is_added(self) -> None:
         its = finding(port=443)
@@ -73,10 +79,16 @@ class TestJoined:
     def test_an_owner_that_one_of_both_cannot_see_makes_no_other_finding(self) -> None:
         its = finding("critical", owner=SHOP)
         assert joined([MINE], watch(its)) == ([its], {its.key: "too"})
-        mine = finding(owner=SHOP, oldest_seconds=9)
-        (shown,), says = joined([mine], watch(finding("critical", growth_per_minute=3)))
-        both = quantities(oldest_seconds=9, growth_per_minute=3)
-        assert shown == replace(mine, severity="critical", evidence=both)
+        mine = finding(owner=SHOP, oldest=9)
+        theirs = finding("critical", growth=3, deadline=SOON)
+        (shown,), says = joined([mine], watch(theirs))
+        assert shown == replace(
+            mine,
+            severity="critical",
+            evidence={**mine.evidence, **theirs.evidence},
+            critical_because="it grows",
+            deadline=SOON,
+        )
         assert says == {mine.key: "too"}
 
     def test_two_owners_at_one_port_are_two_findings(self) -> None:

@@ -77,7 +77,7 @@ def test_every_poll_and_every_failure_is_counted(polls: list[tuple[float, list[s
 
 def test_only_who_looked_can_tell_that_there_is_nothing() -> None:
     nothing = Diagnosis((), {}, (), 0.0)
-    part = replace(nothing, blind=frozenset({"blind"}), skipped=frozenset({"skipped"}))
+    part = replace(nothing, unavailable=frozenset({"unavailable"}), skipped=frozenset({"skipped"}))
     now, before = OBSERVATION.at, Moment(95.0, 1e9 - 5.0)
     observed = replace(
         OBSERVATION,
@@ -88,7 +88,7 @@ def test_only_who_looked_can_tell_that_there_is_nothing() -> None:
         unseen=frozenset({"hidden"}),
     )
     looked = partial(observed.looked, observed.diagnosed())
-    assert [looked("host", detector) for detector in ("any", "blind", "skipped")] == [
+    assert [looked("host", detector) for detector in ("any", "unavailable", "skipped")] == [
         True,
         False,
         False,

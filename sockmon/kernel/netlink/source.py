@@ -1,6 +1,6 @@
 """One network namespace as sockmon asks about it: its dumps, and its files under /proc."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -157,6 +157,24 @@ class KernelSource:
         """
         states = sum(1 << state for state in _HEARD_IN)
         requests = [_asking(family, states, Attribute.INFO) for family in self._asked(families)]
+        return _last_heard(self.diag.dump(*requests, into=self.buffers.info))
+
+    def last_heard_by_port(
+        self, families: tuple[Family, ...], ports: Iterable[tuple[bool, int]]
+    ) -> LastHeard:
+        """Ask the same of ESTABLISHED sockets, by local (True) or remote port; raises DumpError."""
+        requests = [
+            DumpRequest(
+                uapi.Protocol.TCP,
+                family,
+                1 << TcpState.ESTABLISHED,
+                Attribute.INFO.request_bit,
+                port if is_local else 0,
+                0 if is_local else port,
+            )
+            for is_local, port in ports
+            for family in families
+        ]
         return _last_heard(self.diag.dump(*requests, into=self.buffers.info))
 
     def udp(self, families: tuple[Family, ...]) -> SocketTable:

@@ -25,8 +25,9 @@ Index = NDArray[np.intp]
 Fields = dict[str, NDArray[np.uint64]]
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port id
-# The socket id filters no dump, and there is no bytecode.
-_REQUEST = struct.Struct("=BBBBI48x")  # struct inet_diag_req_v2
+# Of the socket id only the ports filter a dump, and there is no bytecode.
+_REQUEST = struct.Struct("=BBBBI")  # struct inet_diag_req_v2, without its
+_SOCKET_ID = struct.Struct(">HH44x")  # struct inet_diag_sockid
 _OLD_REQUEST = struct.Struct("=BBBB48xII")  # struct inet_diag_req
 _ERRNO = struct.Struct("=i")
 
@@ -45,13 +46,16 @@ _FEW = 8  # chunks
 class DumpRequest(NamedTuple):
     """One question: the sockets of a family and protocol in any state of the mask.
 
-    family: None for both, in one walk over the table instead of two; of TCP alone.
+    family: None for both, in one walk over the table instead of two; of TCP only.
+    local_port, remote_port: only sockets with these; 0 for any. Not with family None.
     """
 
     protocol: Protocol
     family: Family | None
     states: int = uapi.ALL_STATES
     extensions: int = 0
+    local_port: int = 0
+    remote_port: int = 0
 
     def encode(self, sequence: int) -> bytes:
         """Return the netlink message: 72 or 76 bytes."""
@@ -60,6 +64,7 @@ class DumpRequest(NamedTuple):
             body = _OLD_REQUEST.pack(0, 0, 0, self.extensions, self.states, 0)
         else:
             body = _REQUEST.pack(self.family, self.protocol, self.extensions, 0, self.states)
+            body += _SOCKET_ID.pack(self.local_port, self.remote_port)
         flags = uapi.NLM_F_REQUEST | uapi.NLM_F_DUMP
         length = _HEADER.size + len(body)
         return _HEADER.pack(length, self.kind, flags, sequence, 0) + body

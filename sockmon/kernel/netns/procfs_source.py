@@ -5,7 +5,7 @@ from another over time: sockets can be counted by state and port, and that is al
 """
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -63,6 +63,14 @@ class OutsideSource:
 
     def last_heard(self, families: tuple[Family, ...]) -> LastHeard:  # noqa: ARG002 - Source's
         """Return nothing: nobody outside is told."""
+        return NOTHING_HEARD
+
+    def last_heard_by_port(
+        self,
+        families: tuple[Family, ...],  # noqa: ARG002 - Source's
+        ports: Iterable[tuple[bool, int]],  # noqa: ARG002 - as above
+    ) -> LastHeard:
+        """Return nothing, as above."""
         return NOTHING_HEARD
 
     def limits(self, known: KernelLimits | None = None) -> tuple[KernelLimits, list[KernelError]]:

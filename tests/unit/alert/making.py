@@ -37,8 +37,10 @@ def finding(  # noqa: PLR0913 - each part has its default
         value=12,
         limit=10,
         summary=summary,
-        evidence={"oldest": Quantity(61.5, "seconds")} if evidence is None else evidence,
-        advice=(Advice("Close them."), Advice("See them:", Command("ss -tnp"), "look")),
+        evidence={"oldest": Quantity(61.5, "seconds"), "peers": ()}
+        if evidence is None
+        else evidence,
+        advice=(Advice("Close them."), Advice("List the sockets:", Command("ss -tnp"), "look")),
     )
 
 

@@ -13,7 +13,9 @@ from sockmon.alert.labels import (
     labels_of,
     runbook_url,
 )
+from sockmon.model.finding import Evidence, Quantity
 from tests.unit.alert.making import finding
+from tests.unit.strategies import any_evidence
 
 #: As Linux gives them to Python: any bytes, decoded with surrogateescape.
 hostile = st.binary(max_size=5000).map(lambda b: b.decode(errors="surrogateescape")) | st.text()
@@ -58,8 +60,8 @@ def test_a_label_is_one_short_line_of_valid_unicode(owner: str) -> None:
     assert bool(value) == bool(owner)
 
 
-@given(hostile, st.dictionaries(hostile, hostile | st.floats() | st.lists(hostile)))
-def test_annotations_are_bounded_and_valid_unicode(text: str, evidence: dict[str, object]) -> None:
+@given(hostile, any_evidence(hostile))
+def test_annotations_are_bounded_and_valid_unicode(text: str, evidence: Evidence) -> None:
     annotations = annotations_of(finding(summary=text, evidence=evidence))
     assert set(annotations) == {"summary", "description", "runbook_url"}
     for value in annotations.values():
@@ -68,8 +70,15 @@ def test_annotations_are_bounded_and_valid_unicode(text: str, evidence: dict[str
 
 
 def test_a_description_holds_advice_and_evidence() -> None:
-    description = annotations_of(finding(evidence={"oldest_seconds": 61.5}))["description"]
-    assert description == "1. Close them.\n2. See them: ss -tnp\noldest: 1m2s"
+    evidence = {"oldest": Quantity(61.5, "seconds")}
+    assert annotations_of(finding(evidence=evidence))["description"].splitlines() == [
+        "Find the bug",
+        "- Close them.",
+        "Evidence",
+        "- List the sockets:",
+        "ss -tnp",
+        "oldest: 1m2s",
+    ]
 
 
 def test_elsewhere_the_summary_names_the_host() -> None:

@@ -1,19 +1,38 @@
 """The rule files that `sockmon rules` prints; how they behave is in tests/deploy."""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sockmon.alert.labels import IDENTITY
 from sockmon.alert.lifecycle import FixedWaits
-from sockmon.detect.registry import ALL
+from sockmon.detect.registry import ALL, Detect
 from sockmon.durations import parse_duration
-from sockmon.rules.alerting import Thresholds, render
-from sockmon.rules.annotations import DETECTED
+from sockmon.rules.alerting import render
+from sockmon.settings import Config, Poll
 from tests.deploy.promtool import rules_of, run
 
 DETECTORS = [detector.name for detector in ALL]
-WAITS = {detector: FixedWaits() for detector in DETECTORS}
+
+
+def configured(detectors: Iterable[str] = DETECTORS, **thresholds: Mapping[str, Any]) -> Config:
+    """These detectors alone, each with these thresholds besides its defaults."""
+    detect = {
+        detector.name: detector.thresholds(
+            enabled=detector.name in detectors, **thresholds.get(detector.name, {})
+        )
+        for detector in ALL
+    }
+    return Config(detect=Detect(**detect))
+
+
+def waiting(waits: FixedWaits) -> Config:
+    """Every detector's alerts wait so long."""
+    told = {"for_": waits.for_, "keep_firing_for": waits.keep_firing_for}
+    return configured(**dict.fromkeys(DETECTORS, told))
 
 
 @pytest.mark.component("promtool")
@@ -21,17 +40,14 @@ WAITS = {detector: FixedWaits() for detector in DETECTORS}
     "waits", [FixedWaits(), FixedWaits(0.0, 0.0), FixedWaits(0.1, 1.5), FixedWaits(1e6, 1e6)]
 )
 def test_promtool_accepts_them(tmp_path: Path, waits: FixedWaits) -> None:
-    (tmp_path / "rules.yml").write_text(render(dict.fromkeys(DETECTORS, waits), Thresholds()))
+    (tmp_path / "rules.yml").write_text(render(waiting(waits)))
     said = run("promtool", "check", "rules", "rules.yml", directory=tmp_path)
     assert "duplicate" not in said
     assert "27 rules found" in said
 
 
 def test_each_detector_warns_and_is_critical_under_its_name() -> None:
-    found = [
-        (rule["alert"], rule["labels"]["severity"])
-        for rule in rules_of(render(WAITS, Thresholds()))
-    ]
+    found = [(rule["alert"], rule["labels"]["severity"]) for rule in rules_of(render(Config()))]
     names = [detector.alert for detector in ALL]
     expected = [(name, severity) for name in names for severity in ("warning", "critical")]
     own = [("SockmonDown", "critical"), ("SockmonPollFailing", "warning")]
@@ -39,7 +55,7 @@ def test_each_detector_warns_and_is_critical_under_its_name() -> None:
 
 
 def test_how_long_sockmons_own_alerts_wait() -> None:
-    own = rules_of(render({}, Thresholds()))
+    own = rules_of(render(configured(())))
     assert [(rule["for"], rule.get("keep_firing_for")) for rule in own] == [
         ("2m", None),
         ("5m", "5m"),
@@ -47,12 +63,8 @@ def test_how_long_sockmons_own_alerts_wait() -> None:
     ]
 
 
-def test_every_detector_has_its_text_and_no_other() -> None:
-    assert list(DETECTED) == DETECTORS
-
-
 def test_a_detector_that_is_off_has_no_rule() -> None:
-    text = render({"dead_peer": FixedWaits()}, Thresholds())
+    text = render(configured(("dead_peer",)))
     assert {rule["alert"] for rule in rules_of(text)} == {
         "SockmonDeadPeer",
         "SockmonDown",
@@ -61,7 +73,7 @@ def test_a_detector_that_is_off_has_no_rule() -> None:
 
 
 def test_rules_say_where_they_come_from_and_where_to_read_on() -> None:
-    for rule in rules_of(render(WAITS, Thresholds(), runbooks="https://wiki.example/")):
+    for rule in rules_of(render(Config(), runbooks="https://wiki.example/")):
         assert rule["labels"]["source"] == "prometheus"
         assert set(rule["labels"]) <= set(IDENTITY)
         assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
@@ -70,19 +82,23 @@ def test_rules_say_where_they_come_from_and_where_to_read_on() -> None:
 
 def test_figures_are_in_descriptions_alone() -> None:
     """A summary that changes while an alert fires would be another message each time."""
-    for rule in rules_of(render(WAITS, Thresholds())):
+    for rule in rules_of(render(Config())):
         assert "$value" not in rule["annotations"]["summary"]
         assert "$value" not in str(rule["labels"])
 
 
 def test_thresholds_and_waits_are_the_configured_ones() -> None:
-    thresholds = Thresholds(close_wait_sockets=7, conntrack_warning=0.123, silence=9.5)
-    waits = {**WAITS, "dead_peer": FixedWaits(90.0, 0.0), "syn_backlog": FixedWaits(0.0, 300.0)}
-    text = render(waits, thresholds)
+    config = configured(
+        close_wait_leak={"warning_sockets": 7},
+        conntrack_pressure={"warning_ratio": 0.123},
+        dead_peer={"for_": 90.0, "keep_firing_for": 0.0},
+        syn_backlog={"for_": 0.0, "keep_firing_for": 300.0},
+    )
+    text = render(replace(config, poll=Poll(interval=100.0)))
     expressions = [rule["expr"] for rule in rules_of(text)]
     assert 'sockmon_close_wait_stale_sockets{job="sockmon"} >= 7' in expressions
     assert sum(expression.endswith(" >= 0.123") for expression in expressions) == 1
-    assert "\n) > 9.5\n" in expressions[-1]
+    assert "\n) > 300\n" in expressions[-1]
     kept = {
         rule["alert"]: (rule["for"], rule.get("keep_firing_for"))
         for rule in rules_of(text)
@@ -96,6 +112,6 @@ def test_thresholds_and_waits_are_the_configured_ones() -> None:
 def test_the_daemons_alert_is_the_last_to_go() -> None:
     """Else Alertmanager would tell of the rules' copy when the daemon's has ended."""
     scrape = evaluation = 15.0
-    for rule in rules_of(render(WAITS, Thresholds()))[: 2 * len(WAITS)]:
+    for rule in rules_of(render(Config()))[: 2 * len(ALL)]:
         kept = parse_duration(rule["keep_firing_for"])
         assert scrape + evaluation + kept < FixedWaits().keep_firing_for

@@ -5,13 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.alert.lifecycle import FixedWaits
-from sockmon.detect.registry import ALL
 from sockmon.rules import alerting, recording
 from sockmon.rules.selector import SOCKMON, Selector
+from sockmon.settings import Config
 from tests.deploy.promtool import rules_of, run
-
-WAITS = {detector.name: FixedWaits() for detector in ALL}
 
 GOOD = {
     'job="sockmon"': ('job="sockmon"',),
@@ -57,14 +54,14 @@ def test_a_bad_one_is_refused_in_one_line(text: str) -> None:
 @pytest.mark.parametrize("text", GOOD)
 def test_promtool_accepts_what_is_accepted(tmp_path: Path, text: str) -> None:
     selector = Selector.parse(text)
-    (tmp_path / "alerts.yml").write_text(alerting.render(WAITS, alerting.Thresholds(), selector))
+    (tmp_path / "alerts.yml").write_text(alerting.render(Config(), selector))
     (tmp_path / "recording.yml").write_text(recording.render(selector))
     run("promtool", "check", "rules", "alerts.yml", "recording.yml", directory=tmp_path)
 
 
 def test_every_metric_of_every_rule_has_it() -> None:
     selector = Selector(('job="j"', 'env="e"'))
-    alerts = rules_of(alerting.render(WAITS, alerting.Thresholds(), selector))
+    alerts = rules_of(alerting.render(Config(), selector))
     for rule in [*alerts, *rules_of(recording.render(selector))]:
         metrics = re.findall(r"\b(?:up|(?:sockmon|process)_\w+)\b(?!\")", rule["expr"])
         selected = re.findall(r"\w+\{job=\"j\",env=\"e\"[,}]", rule["expr"])

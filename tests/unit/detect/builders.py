@@ -1,17 +1,17 @@
 """One namespace as detectors see it, built of sockets by the same functions as a poll's."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from sockmon.detect.detector import Detector, DetectorThresholds
-from sockmon.detect.registry import ALL
+from sockmon.detect.registry import BY_NAME
 from sockmon.model.ages import NOBODY, NOTHING_HEARD, Aged
 from sockmon.model.detector_input import DetectorInput, PreviousFinding, Rates
 from sockmon.model.direction import Listened, directions
-from sockmon.model.finding import Finding, Severity
+from sockmon.model.finding import Finding, Quantity, Severity
 from sockmon.model.limits import (
     KernelLimits,
     PortRange,
@@ -195,14 +195,14 @@ def remembering(
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """One detector with its limits."""
+    """One detector with its thresholds."""
 
     detector: Detector
-    limits: DetectorThresholds = field(default_factory=DetectorThresholds)
+    thresholds: DetectorThresholds
 
     def all(self, seen: DetectorInput) -> list[Finding]:
         """Every finding."""
-        return list(self.detector.find(seen, self.limits))
+        return list(self.detector.find(seen, self.thresholds))
 
     def one(self, seen: DetectorInput) -> Finding:
         """The only finding."""
@@ -216,10 +216,9 @@ class Judge:
         return found[0].severity if found else None
 
 
-def judge(name: str, **limits: Any) -> Judge:
-    """The detector of this name, with these limits besides its defaults."""
-    (detector,) = [detector for detector in ALL if detector.name == name]
-    return Judge(detector, detector.limits(**limits))
+def judge(name: str, **thresholds: Any) -> Judge:
+    """The detector of this name, with these thresholds besides its defaults."""
+    return Judge(BY_NAME[name], BY_NAME[name].thresholds(**thresholds))
 
 
 def has_hysteresis(
@@ -246,3 +245,35 @@ def group_of(finding: Finding) -> Group:
     """The group whose processes are worth finding out."""
     assert finding.group is not None
     return finding.group
+
+
+def texts(finding: Finding) -> list[str]:
+    """The sentences of its advice."""
+    return [advice.text for advice in finding.advice]
+
+
+def commands(finding: Finding) -> list[str]:
+    """The command lines of its advice, as they stand there."""
+    return [advice.command.line for advice in finding.advice if advice.command]
+
+
+def advises(finding: Finding, text: str) -> bool:
+    """Whether some sentence or command of its advice has this text."""
+    return any(text in line for line in (*texts(finding), *commands(finding)))
+
+
+def value(finding: Finding, name: str) -> float | str:
+    """The value of one quantity of its evidence."""
+    quantity = finding.evidence[name]
+    assert isinstance(quantity, Quantity)
+    return quantity.value
+
+
+def facts(finding: Finding) -> dict[str, str | dict[str, str]]:
+    """Its evidence as text: "12 sockets", or such texts by name."""
+    return {
+        name: f"{its.value} {its.unit}"
+        if isinstance(its, Quantity)
+        else {part: f"{each.value} {each.unit}" for part, each in its}
+        for name, its in finding.evidence.items()
+    }

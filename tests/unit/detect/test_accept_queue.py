@@ -10,6 +10,9 @@ from sockmon.model.finding import Subject
 from tests.unit.detect.builders import (
     CGROUP,
     UNKNOWN,
+    advises,
+    commands,
+    facts,
     group_of,
     judge,
     listening,
@@ -94,31 +97,33 @@ def test_it_tells_depth_limit_drops_and_owner() -> None:
         "101 connections to port 443 wait for shop.service to accept them: 101 % of the queue's "
         "100; more are dropped"
     )
-    assert found.evidence == {
-        "queue": 101,
-        "queue_limit": 100,
-        "per_second": {"ListenOverflows": 1.25},
-        "drops_per_second": 1.25,
-        "somaxconn": 4096,
+    assert facts(found) == {
+        "queue": "101 count",
+        "queue_limit": "100 count",
+        "events": {"ListenOverflows": "1.25 per_second"},
+        "drops": "1.25 per_second",
+        "somaxconn": "4096 count",
     }
     assert group_of(found) == ("inbound", 443, CGROUP)
-    text = "\n".join(found.advice)
-    assert "ss -tlnp '( sport = :443 )'" in text
-    assert "what shop.service asked for with listen(); somaxconn would allow 4096" in text
+    assert commands(found) == [
+        "ss -tlnp '( sport = :443 )'",
+        "nstat -az TcpExtListenOverflows TcpExtListenDrops",
+    ]
+    assert advises(found, "what shop.service asked for with listen(); somaxconn would allow 4096")
 
 
 @pytest.mark.parametrize(
     ("limit", "told"), [(4096, "The limit of 4096 is net.core.somaxconn"), (511, "asked for")]
 )
 def test_advice_knows_who_set_the_limit(limit: int, told: str) -> None:
-    assert any(told in line for line in JUDGE.one(waiting(limit, limit)).advice)
+    assert advises(JUDGE.one(waiting(limit, limit)), told)
 
 
 def test_advice_without_the_setting_names_both() -> None:
     seen = waiting(100)
     found = JUDGE.one(replace(seen, limits=UNKNOWN))
-    assert any("lesser of listen()'s backlog and net.core.somaxconn" in t for t in found.advice)
-    assert found.evidence == {"queue": 100, "queue_limit": 100, "per_second": {}}
+    assert advises(found, "lesser of listen()'s backlog and net.core.somaxconn")
+    assert facts(found) == {"queue": "100 count", "queue_limit": "100 count", "events": {}}
 
 
 def test_a_queue_whose_listener_has_gone_is_told_without_an_owner() -> None:

@@ -1,7 +1,6 @@
 """The commands that advice names are commands that ss takes."""
 
 import inspect
-import re
 import subprocess
 from dataclasses import fields, replace
 from importlib import import_module
@@ -18,9 +17,16 @@ from sockmon.model.moment import Moment
 from sockmon.model.observation import NamespaceObservation, Observation
 from sockmon.model.states import TcpState
 from tests.conftest import component
-from tests.unit.detect.builders import LIMITS, SETTINGS, Sock, accepted, listening, sight
-
-_COMMAND = re.compile(r"\bss(?: -[a-z]+)?(?: state [a-z0-9-]+)*(?: '[^']+')?")
+from tests.unit.detect.builders import (
+    LIMITS,
+    SETTINGS,
+    Sock,
+    accepted,
+    commands,
+    listening,
+    sight,
+    texts,
+)
 
 
 def everything_at_once() -> tuple[Finding, ...]:
@@ -40,20 +46,20 @@ def everything_at_once() -> tuple[Finding, ...]:
         port_range=PortRange(40000, 40199),
         settings=replace(SETTINGS, syncookies=0),
     )
-    found = diagnose(sight(socks, limits), {each.name: each.limits() for each in ALL})
+    found = diagnose(sight(socks, limits), {each.name: each.thresholds() for each in ALL})
     assert {finding.detector for finding in found} == {detector.name for detector in ALL}
     return found
 
 
-def commands() -> list[str]:
-    text = [line for finding in everything_at_once() for line in finding.advice]
-    return sorted({command for line in text for command in _COMMAND.findall(line)})
+def ss_commands() -> list[str]:
+    lines = {line for finding in everything_at_once() for line in commands(finding)}
+    return sorted(line for line in lines if line.startswith("ss "))
 
 
-def test_advice_names_the_command_that_shows_the_sockets() -> None:
+def test_every_detector_gives_a_command() -> None:
     silent = {finding.detector for finding in everything_at_once()}
     for finding in everything_at_once():
-        if any("ss -" in line for line in finding.advice):
+        if commands(finding):
             silent.discard(finding.detector)
     assert silent == set()
 
@@ -65,12 +71,13 @@ def test_doctor_prints_each_command_in_one_line() -> None:
     observation = Observation(at, 5.0, (NamespaceObservation("host"),))
     write_text(Diagnosed(observation, everything_at_once(), (), ()), printed)
     lines = printed.getvalue().splitlines()
-    for command in commands():
-        assert any(command in line for line in lines), command
+    for finding in everything_at_once():
+        for command in commands(finding):
+            assert any(line.endswith(command) for line in lines), command
 
 
 @pytest.mark.component("ss")
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize("command", ss_commands())
 def test_ss_takes_it(command: str) -> None:
     program = component("ss")
     assert program is not None
@@ -80,9 +87,10 @@ def test_ss_takes_it(command: str) -> None:
 
 
 def test_advice_is_not_what_everybody_says_and_is_wrong() -> None:
-    text = "\n".join(line for finding in everything_at_once() for line in finding.advice)
-    assert "tcp_tw_recycle" not in text
-    for line in text.splitlines():
+    lines = [line for finding in everything_at_once() for line in texts(finding)]
+    lines += [line for finding in everything_at_once() for line in commands(finding)]
+    for line in lines:
+        assert "tcp_tw_recycle" not in line
         if "tcp_fin_timeout" in line:
             assert "TIME_WAIT" not in line
             assert "CLOSE_WAIT" not in line
@@ -92,5 +100,5 @@ def test_every_limit_of_a_detector_is_used() -> None:
     """A limit that nothing reads would be a promise not kept."""
     for detector in ALL:
         text = inspect.getsource(import_module(detector.find.__module__))
-        for limit in fields(detector.limits)[3:]:
-            assert f"limits.{limit.name}" in text, f"{detector.name}: {limit.name}"
+        for limit in fields(detector.thresholds)[3:]:
+            assert f"thresholds.{limit.name}" in text, f"{detector.name}: {limit.name}"

@@ -13,10 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from sockmon.detect.detector import Detector, DetectorThresholds
 from sockmon.detect.registry import ALL, OF_PART, Detect, diagnose, thresholds_of
+from sockmon.export.findings import findings
 from sockmon.model.ages import NOBODY, NOTHING_HEARD, LastHeard
 from sockmon.model.detector_input import DetectorInput, PreviousFinding, Rates
 from sockmon.model.direction import Directions, Listened, directions
-from sockmon.model.finding import SEVERITIES, Finding, FindingKey
+from sockmon.model.finding import SEVERITIES, UNITS, Finding, FindingKey, Quantity
 from sockmon.model.limits import (
     TCP_EVENTS,
     KernelLimits,
@@ -32,7 +33,7 @@ from sockmon.model.ports import ephemeral_ports
 from sockmon.model.states import RESTING_STATES
 from sockmon.model.table import SocketTable
 from tests.conftest import REPOSITORY
-from tests.unit.detect.builders import NOW
+from tests.unit.detect.builders import NOW, commands, texts
 from tests.unit.strategies import port_ranges, socket_lists, table
 
 each_detector = pytest.mark.parametrize("detector", ALL, ids=lambda detector: detector.name)
@@ -42,10 +43,10 @@ def _touchy(detector: Detector) -> DetectorThresholds:
     """So low that nearly anything is a finding."""
     lowest: dict[str, Any] = {
         limit.name: 1 if isinstance(limit.default, int) else 1e-9
-        for limit in fields(detector.limits)
+        for limit in fields(detector.thresholds)
         if not isinstance(limit.default, bool)
     }
-    return detector.limits(**lowest)
+    return detector.thresholds(**lowest)
 
 
 TOUCHY = {detector.name: _touchy(detector) for detector in ALL}
@@ -146,14 +147,19 @@ def remembered(found: tuple[Finding, ...]) -> dict[FindingKey, PreviousFinding]:
 
 def is_well_formed(finding: Finding) -> None:
     assert finding.severity in SEVERITIES
-    json.dumps(finding.evidence, allow_nan=False)
-    json.dumps([finding.value, finding.limit], allow_nan=False)
+    json.dumps(findings([finding]), allow_nan=False)
+    for name, value in finding.evidence.items():
+        assert re.fullmatch(r"[a-z0-9_]+", name)
+        for quantity in [value] if isinstance(value, Quantity) else [part for _, part in value]:
+            assert quantity.unit in UNITS
+            assert isinstance(quantity.value, str) == (quantity.unit == "text")
     assert isinstance(finding.subject.port, int | None)
     assert {type(inode) for inode in finding.inodes} <= {int}
     assert 0 not in finding.inodes
     assert isinstance(finding.group, Group | None)
     assert finding.advice
-    for text in (finding.summary, *finding.advice):
+    for text in (finding.summary, *texts(finding), *commands(finding)):
+        assert text
         assert text.isprintable(), text
         assert "tcp_tw_recycle" not in text
         assert text == text.strip()
@@ -232,26 +238,26 @@ def test_every_alert_has_its_runbook(detector: Detector) -> None:
 
 @each_detector
 def test_every_limit_has_a_default(detector: Detector) -> None:
-    assert issubclass(detector.limits, DetectorThresholds)
-    assert detector.limits().enabled
+    assert issubclass(detector.thresholds, DetectorThresholds)
+    assert detector.thresholds().enabled
 
 
 def as_yaml_would(detector: Detector, **values: Any) -> DetectorThresholds:
-    adapter: TypeAdapter[DetectorThresholds] = TypeAdapter(detector.limits)
+    adapter: TypeAdapter[DetectorThresholds] = TypeAdapter(detector.thresholds)
     return adapter.validate_json(json.dumps(values))
 
 
 @each_detector
 def test_limits_come_from_a_file(detector: Detector) -> None:
-    assert as_yaml_would(detector) == detector.limits()
+    assert as_yaml_would(detector) == detector.thresholds()
     told = as_yaml_would(detector, **{"for": "45s", "keep_firing_for": "2m", "enabled": False})
-    assert told == detector.limits(for_=45.0, keep_firing_for=120.0, enabled=False)
+    assert told == detector.thresholds(for_=45.0, keep_firing_for=120.0, enabled=False)
 
 
 def own_limits(detector: Detector) -> list[tuple[str, Any, Any, list[Any]]]:
     """Each limit with a value as a file writes it, what that means, and values it must refuse."""
     cases: list[tuple[str, Any, Any, list[Any]]] = []
-    for limit in fields(detector.limits)[len(fields(DetectorThresholds)) :]:
+    for limit in fields(detector.thresholds)[len(fields(DetectorThresholds)) :]:
         is_critical = limit.name.startswith("critical")
         if "ratio" in limit.name:
             ratio = 0.97 if is_critical else 0.2
@@ -276,7 +282,7 @@ def test_every_limit_can_be_told_and_has_bounds(detector: Detector) -> None:
 
 @each_detector
 def test_a_critical_limit_below_its_warning_is_a_mistake(detector: Detector) -> None:
-    names = {limit.name for limit in fields(detector.limits)}
+    names = {limit.name for limit in fields(detector.thresholds)}
     for critical in (name for name in names if name.startswith("critical_")):
         warning = critical.replace("critical_", "warning_")
         if warning in names:
@@ -296,6 +302,6 @@ def test_an_unknown_key_is_a_mistake(detector: Detector) -> None:
 def test_the_configuration_has_a_table_for_each() -> None:
     limits = thresholds_of(Detect())
     assert list(limits) == [detector.name for detector in ALL]
-    assert all(type(limits[detector.name]) is detector.limits for detector in ALL)
+    assert all(type(limits[detector.name]) is detector.thresholds for detector in ALL)
     told: Any = TypeAdapter(Detect).validate_json('{"dead_peer": {"for": "1m"}}')
     assert thresholds_of(told)["dead_peer"].for_ == 60.0

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from sockmon.detect.finding_text import REASON
 from sockmon.model.detector_input import DetectorInput, PreviousFinding
-from sockmon.model.finding import Subject
+from sockmon.model.finding import Command, Deadline, Subject
 from sockmon.model.owner import Group, Owner, Process
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
@@ -17,6 +16,9 @@ from tests.unit.detect.builders import (
     UNKNOWN,
     Sock,
     accepted,
+    advises,
+    commands,
+    facts,
     group_of,
     judge,
     owned,
@@ -78,14 +80,15 @@ class TestIsCritical:
 
     def test_and_says_why(self) -> None:
         grows = grown(leaked(20, age=601.0), *range(8, 20))
-        assert JUDGE.one(grows).evidence[REASON] == "it still grows, and the oldest is 10m old"
+        assert JUDGE.one(grows).critical_because == "it still grows, and the oldest is 10m old"
         seen = with_descriptors(leaked(20), 850, 1024)
         full = JUDGE.one(remembering(seen, JUDGE.one(seen), "warning", *range(8, 20)))
-        assert full.evidence[REASON] == (
+        assert full.critical_because == (
             "its descriptors run out in about 14m; 83 % of its descriptors are in use"
         )
-        assert any("out of file descriptors in about 14m" in line for line in full.advice)
-        assert REASON not in JUDGE.one(leaked(20)).evidence
+        assert full.deadline == Deadline("descriptors run out", (1024 - 850) * 5.0)
+        calm = JUDGE.one(leaked(20))
+        assert (calm.critical_because, calm.deadline) == (None, None)
 
     def test_but_not_when_it_has_grown_for_less_than_a_minute(self) -> None:
         assert JUDGE.severity(grown(leaked(20, age=HOUR), *range(9, 20))) == "warning"
@@ -114,7 +117,7 @@ class TestIsCritical:
             finding = raised.one(seen)
             again = raised.one(remembering(seen, finding, "warning", *range(8, 20)))
             assert again.severity == expected
-            assert again.evidence["fd_exhaustion_seconds"] == free * 5
+            assert again.deadline == Deadline("descriptors run out", free * 5.0)
 
     @pytest.mark.parametrize(("fds", "limit"), [(None, None), (None, 9), (9, None), (9, 0)])
     def test_but_not_by_descriptors_that_are_unknown(
@@ -135,30 +138,34 @@ def test_it_tells_who_and_for_how_long() -> None:
         "shop.service has not closed 12 connections that its peers have closed "
         "(accepted on port 443; the oldest 2m5s ago)"
     )
-    assert found.evidence["oldest_seconds"] == 125.0
-    assert found.evidence["unread_bytes"] == 12 * 21
-    assert found.evidence["never_read_to_the_end"] == 12
-    assert found.evidence["peers"] == [{"address": "10.0.0.2", "sockets": 12}]
+    assert facts(found) == {
+        "oldest": "125.0 seconds",
+        "unread": f"{12 * 21} bytes",
+        "not_read_to_the_end": "12 sockets",
+        "peers": {"10.0.0.2": "12 sockets"},
+    }
     assert group_of(found) == ("inbound", 443, CGROUP)
     assert len(found.inodes) == 12
-    assert any("ss -tnpo state close-wait '( sport = :443 )'" in t for t in found.advice)
+    assert "ss -tnpo state close-wait '( sport = :443 )'" in commands(found)
 
 
 def test_it_tells_how_to_restart_it_or_to_find_out_whose_it_is() -> None:
     found = JUDGE.one(owned(leaked(10)))
-    assert found.advice[-1].startswith("First aid: systemctl restart shop.service;")
+    assert found.advice[0].purpose == "stop"
+    assert found.advice[0].command == Command("systemctl restart shop.service", "here", "changes")
     unseen = replace(leaked(10), owners={Group("inbound", 443, CGROUP): Owner("unknown")})
     for seen in (leaked(10), unseen):
         found = JUDGE.one(seen)
         assert found.summary.startswith("an unknown process has not closed 10 connections")
-        assert "run sockmon doctor as root" in found.advice[-1]
+        assert found.advice[0].purpose == "stop"
+        assert "run sockmon doctor as root" in found.advice[0].text
 
 
 def test_of_a_client_it_names_the_port_elsewhere() -> None:
     found = JUDGE.one(sight(Sock(TcpState.CLOSE_WAIT, age=99.0).times(10)))
-    assert "made to port 443 elsewhere" in found.summary
-    assert any("All were read to the end" in line for line in found.advice)
+    assert "made to port 443;" in found.summary
+    assert advises(found, "All were read to the end")
 
 
 def test_growth_is_told_by_the_minute() -> None:
-    assert JUDGE.one(grown(leaked(20), *range(8, 20))).evidence["growth_per_minute"] == 12.0
+    assert facts(JUDGE.one(grown(leaked(20), *range(8, 20))))["growth"] == "12.0 per_minute"

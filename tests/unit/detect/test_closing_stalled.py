@@ -10,6 +10,9 @@ from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     UNKNOWN,
     accepted,
+    advises,
+    commands,
+    facts,
     has_hysteresis,
     judge,
     owned,
@@ -65,27 +68,26 @@ def test_it_tells_retransmits_and_peers() -> None:
     ]
     found = JUDGE.one(owned(sight(socks)))
     assert found.subject == Subject("inbound", 443, "shop.service")
-    assert found.evidence == {
-        "oldest_seconds": 99.0,
-        "by_state": {"last_ack": 9, "fin_wait1": 2},
-        "retransmitting": 9,
-        "probing_a_closed_window": 2,
-        "retransmits_most": 7,
-        "still_held_by_a_process": 2,
-        "unacknowledged_bytes": 100,
-        "peers": [
-            {"address": "10.0.0.2", "sockets": 9},
-            {"address": "10.7.7.7", "sockets": 2},
-        ],
+    assert facts(found) == {
+        "oldest": "99.0 seconds",
+        "by_state": {"LAST_ACK": "9 sockets", "FIN_WAIT1": "2 sockets"},
+        "retransmitting": "9 sockets",
+        "probing_a_closed_window": "2 sockets",
+        "most_retransmits": "7 count",
+        "still_held_by_a_process": "2 sockets",
+        "unacknowledged": "100 bytes",
+        "peers": {"10.0.0.2": "9 sockets", "10.7.7.7": "2 sockets"},
     }
     assert len(found.inodes) == 2
-    text = "\n".join(found.advice)
-    assert "are gone" in found.advice[0]
-    assert "ip route get 10.0.0.2" in text
-    assert "2 are still held by a process" in text
-    assert "state last-ack state fin-wait-1 state closing '( sport = :443 )'" in text
+    assert "are gone" in found.advice[0].text
+    assert advises(found, "2 are still held by a process")
+    assert commands(found) == [
+        "ip route get 10.0.0.2",
+        "ping -c 3 10.0.0.2",
+        "ss -tnpo state last-ack state fin-wait-1 state closing '( sport = :443 )'",
+    ]
 
 
 def test_peers_that_do_not_read_are_not_said_to_be_gone() -> None:
     found = JUDGE.one(closing(10, TcpState.FIN_WAIT1, timer=4, retransmits=0, send_queue=9))
-    assert "do not read" in found.advice[0]
+    assert "do not read" in found.advice[0].text

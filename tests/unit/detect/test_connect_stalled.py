@@ -6,13 +6,16 @@ from typing import Any
 import pytest
 
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.finding import Subject
+from sockmon.model.finding import Command, Subject
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     CGROUP,
     LIMITS,
     UNKNOWN,
     Sock,
+    advises,
+    commands,
+    facts,
     group_of,
     has_hysteresis,
     judge,
@@ -64,7 +67,7 @@ def test_each_port_is_a_finding_of_its_own() -> None:
 def test_what_could_not_be_read_is_left_out() -> None:
     found = JUDGE.one(sight(STALLED.times(5), UNKNOWN))
     assert "syn_retries" not in found.evidence
-    assert not any("tcp_syn_retries" in line for line in found.advice)
+    assert not advises(found, "tcp_syn_retries")
 
 
 def test_it_tells_destinations_tries_and_when_it_ends() -> None:
@@ -80,23 +83,21 @@ def test_it_tells_destinations_tries_and_when_it_ends() -> None:
     ]
     found = JUDGE.one(owned(sight(socks, limits)))
     assert (found.subject, found.value, found.limit) == (Subject("outbound", 443), 7, 5)
-    assert found.evidence == {
-        "destinations": [
-            {"address": "10.9.9.9", "sockets": 7},
-            {"address": "10.9.9.8", "sockets": 2},
-        ],
-        "sockets": 9,
-        "tries_most": 4,
-        "tries_fewest": 2,
-        "syn_retries": 5,
-        "syn_linear_timeouts": 0,
-        "first_gives_up_seconds": 2 + 32,
+    assert facts(found) == {
+        "destinations": {"10.9.9.9": "7 sockets", "10.9.9.8": "2 sockets"},
+        "waiting": "9 sockets",
+        "most_tries": "4 count",
+        "fewest_tries": "2 count",
+        "syn_retries": "5 count",
+        "syn_linear_timeouts": "0 count",
+        "first_gives_up_in": f"{2.0 + 32} seconds",
     }
     assert group_of(found) == ("outbound", 443, CGROUP)
     assert len(found.inodes) == 7
-    text = "\n".join(found.advice)
-    assert "gives up after 1m3s (net.ipv4.tcp_syn_retries = 5)" in text
-    assert "ss -tnpo state syn-sent '( dport = :443 )'" in text
+    assert advises(found, "gives up after 1m3s (net.ipv4.tcp_syn_retries = 5)")
+    assert "ss -tnpo state syn-sent '( dport = :443 )'" in commands(found)
+    there = {advice.command for advice in found.advice if advice.command}
+    assert Command("ss -tln '( sport = :443 )'", "peer") in there
 
 
 @pytest.mark.parametrize("address", ["10.9.9.9", "fd00::9"])

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.finding import Subject
+from sockmon.model.finding import Command, Subject
 from sockmon.model.limits import Sockstat
-from tests.unit.detect.builders import LIMITS, UNKNOWN, has_hysteresis, judge, sight
+from tests.unit.detect.builders import LIMITS, UNKNOWN, facts, has_hysteresis, judge, sight
 
 JUDGE = judge("conntrack_pressure")
 
@@ -34,9 +34,15 @@ def test_without_conntrack_there_is_no_finding() -> None:
 def test_it_tells_how_full_and_whose() -> None:
     found = JUDGE.one(entries(760))
     assert (found.subject, found.value, found.limit) == (Subject(), 0.76, 0.75)
-    assert found.evidence == {"entries": 760, "entries_limit": 1000, "tcp_sockets_here": 120}
+    assert facts(found) == {
+        "entries": "760 count",
+        "entries_limit": "1000 count",
+        "tcp_sockets_here": "120 sockets",
+    }
     assert found.summary == "the conntrack table is 76 % full (760 of 1000 entries)"
-    assert any("nf_conntrack_max=2000" in line for line in found.advice)
+    assert found.advice[0].command == Command(
+        "sysctl -w net.netfilter.nf_conntrack_max=2000", effect="changes"
+    )
 
 
 def test_sockets_that_are_not_known_are_left_out() -> None:

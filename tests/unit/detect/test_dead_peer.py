@@ -13,12 +13,16 @@ from tests.unit.detect.builders import (
     UNKNOWN,
     Sock,
     accepted,
+    advises,
+    commands,
+    facts,
     group_of,
     has_hysteresis,
     judge,
     owned,
     remembering,
     sight,
+    value,
 )
 
 JUDGE = judge("dead_peer")
@@ -41,7 +45,7 @@ def test_its_hysteresis() -> None:
 
 
 def test_probes_without_an_answer_count_too() -> None:
-    assert JUDGE.one(dead(5, timer=4)).evidence["probing"] == 5
+    assert value(JUDGE.one(dead(5, timer=4)), "probing") == 5
 
 
 @pytest.mark.parametrize(
@@ -81,26 +85,27 @@ def test_it_tells_peers_tries_and_keepalive() -> None:
     found = JUDGE.one(seen)
     assert found.subject == Subject("inbound", 443, "shop.service")
     assert (found.value, found.limit) == (7, 5)
-    assert found.evidence == {
-        "peers": [{"address": "10.0.0.2", "sockets": 7}],
-        "retransmits_most": 9,
-        "retransmitting": 5,
-        "probing": 2,
-        "unacknowledged_bytes": 3502,
-        "observed_seconds": 0.0,
-        "keepalive": {"idle_sockets": 7, "of_them_set": 3},
+    assert facts(found) == {
+        "peers": {"10.0.0.2": "7 sockets"},
+        "most_retransmits": "9 count",
+        "retransmitting": "5 sockets",
+        "probing": "2 sockets",
+        "unacknowledged": "3502 bytes",
+        "observed": "0.0 seconds",
+        "idle_connections": "7 sockets",
+        "idle_connections_with_keepalive": "3 sockets",
     }
     assert group_of(found) == ("inbound", 443, CGROUP)
     assert len(found.inodes) == 7
-    text = "\n".join(found.advice)
-    assert "TCP_USER_TIMEOUT" in text
-    assert "2 are probing" in text
-    assert "Of its 7 idle connections only 3 have keepalive" in text
-    assert "ss -tnpoi state established '( sport = :443 )'" in text
+    assert advises(found, "TCP_USER_TIMEOUT")
+    assert advises(found, "2 are probing")
+    assert advises(found, "Of its 7 idle connections only 3 have keepalive")
+    assert "ss -tnpoi state established '( sport = :443 )'" in commands(found)
     again = JUDGE.one(remembering(seen, found, "warning", 7, 7, 7))
-    assert again.evidence["observed_seconds"] == 15.0
+    assert value(again, "observed") == 15.0
 
 
 def test_keepalive_on_all_needs_no_advice() -> None:
     found = JUDGE.one(sight(DEAD.times(5) + Sock(timer=2, local_port=41000).times(3)))
-    assert not any("idle connections" in line or "probing" in line for line in found.advice)
+    assert not advises(found, "idle connections")
+    assert not advises(found, "probing")

@@ -7,19 +7,24 @@ from typing import Any
 import pytest
 
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.finding import Subject
+from sockmon.model.finding import Deadline, Subject
 from sockmon.model.limits import KernelLimits, PortRange, TimeWaitReuse
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     LIMITS,
     UNKNOWN,
     Sock,
+    advises,
+    commands,
+    facts,
     group_of,
     has_hysteresis,
     judge,
     listening,
     remembering,
     sight,
+    texts,
+    value,
 )
 
 JUDGE = judge("ephemeral_port_pressure")
@@ -60,7 +65,12 @@ def test_unknown_is_no_finding() -> None:
 def test_ports_that_are_all_held_by_bind_are_critical() -> None:
     found = JUDGE.one(uses(100, state=TcpState.CLOSE))
     assert (found.severity, found.subject, found.value) == ("critical", Subject("outbound"), 1.0)
-    assert found.evidence == {"range": "40000-40099", "usable": 0, "reserved": 0, "bound": 100}
+    assert facts(found) == {
+        "range": "40000-40099 text",
+        "usable": "0 count",
+        "reserved": "0 count",
+        "held_by_bind": "100 count",
+    }
     assert "bind() holds all 100" in found.summary
 
 
@@ -96,11 +106,20 @@ class TestTheForecast:
         found = JUDGE.one(sight(socks, HUNDRED, exhaustion_seconds=60.0))
         assert found.subject.port == 8080
 
-    @pytest.mark.parametrize(("seconds", "told"), [(math.inf, None), (90.4, 90), (0.0, 0)])
-    def test_is_evidence_when_there_is_one(self, seconds: float, told: int | None) -> None:
+    def test_is_told_of_the_busiest_alone(self) -> None:
+        socks = Sock(remote_port=8080).times(80) + Sock(remote_port=9090).times(75)
+        found = JUDGE.all(sight(socks, HUNDRED, exhaustion_seconds=60.0))
+        assert {each.subject.port: each.deadline is not None for each in found} == {
+            8080: True,
+            9090: False,
+        }
+
+    @pytest.mark.parametrize(("seconds", "told"), [(math.inf, None), (90.4, 90.4), (0.0, 0.0)])
+    def test_is_a_deadline_when_there_is_one(self, seconds: float, told: float | None) -> None:
         found = JUDGE.one(uses(95, exhaustion_seconds=seconds))
-        assert found.evidence.get("exhaustion_seconds") == told
-        assert ("all in about 1m30s" in found.summary) == (told == 90)
+        deadline = None if told is None else Deadline("local ports run out", told)
+        assert found.deadline == deadline
+        assert ("all in about 1m30s" in found.summary) == (told == 90.4)
 
 
 class TestOfSeveralDestinations:
@@ -108,7 +127,7 @@ class TestOfSeveralDestinations:
         socks = Sock(remote="10.0.0.8").times(75) + Sock(remote="10.0.0.9").times(95)
         found = JUDGE.one(sight(socks, HUNDRED))
         assert (found.severity, found.value) == ("critical", 0.95)
-        assert found.evidence["destination"] == "10.0.0.9"
+        assert value(found, "destination") == "10.0.0.9"
 
     def test_each_port_has_its_own_whichever_is_worse_at_the_moment(self) -> None:
         for first, second in ((80, 81), (81, 80)):
@@ -137,35 +156,40 @@ class TestEvidence:
             listening(40089),
         ]
         found = JUDGE.one(sight(socks, limits))
-        assert found.evidence == {
-            "source": "10.0.0.1",
-            "destination": "10.9.9.9",
-            "destination_port": 443,
-            "used": 70,
-            "usable": 89,
-            "reserved": 10,
-            "bound": 1,
-            "by_state": {"time_wait": 50, "established": 20},
-            "range": "40000-40099",
-            "tw_reuse": 2,
+        assert facts(found) == {
+            "source": "10.0.0.1 text",
+            "destination": "10.9.9.9 text",
+            "destination_port": "443 port",
+            "used": "70 count",
+            "usable": "89 count",
+            "reserved": "10 count",
+            "held_by_bind": "1 count",
+            "by_state": {"TIME_WAIT": "50 sockets", "ESTABLISHED": "20 sockets"},
+            "range": "40000-40099 text",
+            "tcp_tw_reuse": "2 count",
         }
         assert found.summary == (
             "connections from 10.0.0.1 to 10.9.9.9:443 use 79 % of the local ports (70 of 89)"
         )
         assert group_of(found)[:2] == ("outbound", 443)
         assert len(found.inodes) == 20
-        text = "\n".join(found.advice)
-        assert "EADDRNOTAVAIL" in text
-        assert "Most are in TIME_WAIT" in text
-        assert "tcp_tw_reuse is 2 (loopback alone)" in text
-        assert "ip_local_port_range is 40000 40099, less 10 reserved and 1 held by bind()" in text
-        assert "ss -tanpo 'src 10.0.0.1 and dst 10.9.9.9:443'" in text
+        for text in (
+            "EADDRNOTAVAIL",
+            "Most are in TIME_WAIT",
+            "tcp_tw_reuse is 2 (loopback only)",
+            "ip_local_port_range is 40000 40099, less 10 reserved and 1 held by bind()",
+        ):
+            assert advises(found, text), text
+        assert commands(found) == [
+            "sysctl -w net.ipv4.ip_local_port_range='1024 65535'",
+            "ss -tanpo 'src 10.0.0.1 and dst 10.9.9.9:443'",
+        ]
 
     def test_of_ipv6_has_brackets_where_a_port_follows(self) -> None:
         sock = Sock(family=6, local="fd00::1", remote="fd00::2")
         found = JUDGE.one(sight(sock.times(80) + Sock().times(5), HUNDRED))
         assert "to [fd00::2]:443 use" in found.summary
-        assert found.advice[-1].endswith("'src [fd00::1] and dst [fd00::2]:443'")
+        assert commands(found)[-1].endswith("'src [fd00::1] and dst [fd00::2]:443'")
         assert len(found.inodes) == 80
 
     def test_without_a_process_names_no_group(self) -> None:
@@ -180,13 +204,13 @@ class TestEvidence:
         (TcpState.ESTABLISHED, "Most are ESTABLISHED"),
         (TcpState.CLOSE_WAIT, "does not close what its peer has closed"),
         (TcpState.SYN_SENT, "nobody answers at port 443"),
-        (TcpState.FIN_WAIT2, "Most are in FIN-WAIT-2: the destination does not end its side"),
+        (TcpState.FIN_WAIT2, "Most are in FIN_WAIT2: the destination does not end its side"),
     ],
 )
 def test_advice_follows_the_state_most_are_in(state: TcpState, told: str) -> None:
     found = JUDGE.one(sight(Sock(state).times(80), HUNDRED))
-    assert any(told in line for line in found.advice)
-    assert not any("tw_reuse" in line for line in found.advice)
+    assert advises(found, told)
+    assert not advises(found, "tw_reuse")
 
 
 @pytest.mark.parametrize(
@@ -201,6 +225,6 @@ def test_advice_follows_the_state_most_are_in(state: TcpState, told: str) -> Non
 def test_advice_knows_this_hosts_reuse(reuse: TimeWaitReuse | None, told: str | None) -> None:
     closed = Sock(TcpState.TIME_WAIT, inode=0, timer=3, expires=59_900)
     found = JUDGE.one(sight(closed.times(80), replace(HUNDRED, time_wait_reuse=reuse)))
-    lines = [line for line in found.advice if "tcp_tw_reuse" in line or "timestamps" in line]
+    lines = [line for line in texts(found) if "tcp_tw_reuse" in line or "timestamps" in line]
     assert len(lines) == (told is not None)
     assert all(told is not None and told in line for line in lines)

@@ -3,13 +3,15 @@
 from typing import Any
 
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.finding import Subject
+from sockmon.model.finding import Command, Subject
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     CGROUP,
     UNKNOWN,
     Sock,
     accepted,
+    advises,
+    facts,
     group_of,
     has_hysteresis,
     judge,
@@ -74,18 +76,16 @@ def test_it_tells_the_peers_that_do_not_close() -> None:
         "12 connections that shop.service has ended are kept open by their peers "
         "(accepted on port 443; the oldest for 2m5s)"
     )
-    assert found.evidence == {
-        "oldest_seconds": 125.0,
-        "fin_timeout_seconds": 60,
-        "unread_bytes": 100,
-        "peers": [
-            {"address": "10.0.0.2", "sockets": 10},
-            {"address": "10.7.7.7", "sockets": 2},
-        ],
+    assert facts(found) == {
+        "oldest": "125.0 seconds",
+        "tcp_fin_timeout": "60 seconds",
+        "unread": "100 bytes",
+        "peers": {"10.0.0.2": "10 sockets", "10.7.7.7": "2 sockets"},
     }
     assert group_of(found) == ("inbound", 443, CGROUP)
     assert len(found.inodes) == 12
-    text = "\n".join(found.advice)
-    assert "tcp_fin_timeout = 60 s" in text
-    assert "See them: ss -tnpo state fin-wait-2 '( sport = :443 )'" in text
-    assert "there: ss -tnpo state close-wait '( dport = :443 )'" in text
+    assert advises(found, "tcp_fin_timeout = 60 s")
+    assert [advice.command for advice in found.advice if advice.command] == [
+        Command("ss -tnpo state close-wait '( dport = :443 )'", "peer"),
+        Command("ss -tnpo state fin-wait-2 '( sport = :443 )'", "namespace"),
+    ]

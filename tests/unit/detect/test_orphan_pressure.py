@@ -8,7 +8,16 @@ from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Subject
 from sockmon.model.limits import Sockstat
 from sockmon.model.states import TcpState
-from tests.unit.detect.builders import LIMITS, UNKNOWN, accepted, has_hysteresis, judge, sight
+from tests.unit.detect.builders import (
+    LIMITS,
+    UNKNOWN,
+    accepted,
+    advises,
+    facts,
+    has_hysteresis,
+    judge,
+    sight,
+)
 
 JUDGE = judge("orphan_pressure")
 
@@ -44,12 +53,12 @@ def test_a_bound_of_zero_does_not_divide() -> None:
 def test_evidence_holds_orphans_alone() -> None:
     found = JUDGE.one(orphans(300))
     assert (found.subject, found.value, found.limit) == (Subject(), 0.3, 0.25)
-    assert found.evidence == {
-        "orphans": 300,
-        "orphans_limit": 1000,
-        "by_state_here": {"fin_wait1": 3, "fin_wait2": 2},
-        "unacknowledged_bytes_here": 3000,
-        "peers": [{"address": "10.0.0.2", "sockets": 5}],
-        "per_second": {"TCPAbortOnMemory": 0.5},
+    assert facts(found) == {
+        "orphans": "300 sockets",
+        "orphans_limit": "1000 sockets",
+        "by_state_here": {"FIN_WAIT1": "3 sockets", "FIN_WAIT2": "2 sockets"},
+        "unacknowledged_here": "3000 bytes",
+        "peers": {"10.0.0.2": "5 sockets"},
+        "events": {"TCPAbortOnMemory": "0.5 per_second"},
     }
-    assert any("tcp_max_orphans = 1000" in line for line in found.advice)
+    assert advises(found, "tcp_max_orphans = 1000")

@@ -16,12 +16,16 @@ from tests.unit.detect.builders import (
     UNKNOWN,
     Sock,
     accepted,
+    advises,
+    commands,
+    facts,
     group_of,
     judge,
     listening,
     owned,
     remembering,
     sight,
+    value,
 )
 
 JUDGE = judge("syn_backlog")
@@ -66,7 +70,7 @@ class TestWithoutCookies:
         assert JUDGE.severity(remembering(again, finding, "critical")) == "critical"
 
     def test_three_quarters_of_tcp_max_syn_backlog_are_a_bound_too(self) -> None:
-        assert JUDGE.one(half_open(30, cookies(0, 40))).evidence["backlog"] == 30
+        assert value(JUDGE.one(half_open(30, cookies(0, 40))), "backlog") == 30
         assert JUDGE.severity(half_open(30, cookies(0, 40))) == "critical"
 
 
@@ -110,13 +114,13 @@ def test_listeners_of_one_port_share_its_load() -> None:
     workers = [listening(limit=100, inode=n, cgroup_id=7) for n in range(1, 5)]
     assert JUDGE.all(sight([*workers, *HALF_OPEN.times(199)])) == []
     found = JUDGE.one(sight([*workers, *HALF_OPEN.times(200)]))
-    assert (found.evidence["backlog"], found.inodes) == (400, (1, 2, 3, 4))
+    assert (value(found, "backlog"), found.inodes) == (400, (1, 2, 3, 4))
 
 
 def test_a_listener_of_ipv6_alone_does_not_help_ipv4() -> None:
     sixth = listening(limit=4096, family=6, local="::", remote="::")
     found = JUDGE.one(sight([listening(limit=100), sixth, *HALF_OPEN.times(50)]))
-    assert found.evidence["backlog"] == 100
+    assert value(found, "backlog") == 100
 
 
 def test_a_listener_of_both_families_counts_for_both() -> None:
@@ -136,7 +140,7 @@ def test_a_limit_of_zero_does_not_divide() -> None:
 def test_what_could_not_be_read_is_left_out() -> None:
     found = JUDGE.one(half_open(50, UNKNOWN))
     assert found.severity == "warning"
-    assert "syncookies" not in found.evidence
+    assert "tcp_syncookies" not in found.evidence
 
 
 def test_it_tells_rates_peers_and_settings() -> None:
@@ -151,22 +155,27 @@ def test_it_tells_rates_peers_and_settings() -> None:
     found = JUDGE.one(seen)
     assert found.subject == Subject("inbound", 443, "shop.service")
     assert (found.value, found.limit) == (0.6, 0.5)
-    assert found.evidence == {
-        "half_open": 60,
-        "backlog": 100,
-        "listeners": 1,
-        "accept_queue": 3,
-        "peers": [{"address": "10.0.0.2", "sockets": 60}],
-        "per_second": {"TCPReqQFullDoCookies": 4.0, "SyncookiesSent": 5.55},
-        "drops_per_second": 0.0,
-        "syncookies": 1,
-        "max_syn_backlog": 1024,
-        "somaxconn": 4096,
+    assert facts(found) == {
+        "half_open": "60 sockets",
+        "backlog": "100 count",
+        "listeners": "1 sockets",
+        "accept_queue": "3 count",
+        "peers": {"10.0.0.2": "60 sockets"},
+        "events": {
+            "TCPReqQFullDoCookies": "4.0 per_second",
+            "SyncookiesSent": "5.55 per_second",
+        },
+        "drops": "0.0 per_second",
+        "tcp_syncookies": "1 count",
+        "tcp_max_syn_backlog": "1024 count",
+        "somaxconn": "4096 count",
     }
     assert group_of(found) == ("inbound", 443, CGROUP)
-    assert any("ss -tno state syn-recv '( sport = :443 )'" in line for line in found.advice)
+    assert "ss -tno state syn-recv '( sport = :443 )'" in commands(found)
 
 
-@pytest.mark.parametrize(("setting", "told"), [(0, "tcp_syncookies=1 lets"), (1, "still get in")])
+@pytest.mark.parametrize(
+    ("setting", "told"), [(0, "net.ipv4.tcp_syncookies=1"), (1, "still get in")]
+)
 def test_advice_knows_this_hosts_cookies(setting: int, told: str) -> None:
-    assert any(told in line for line in JUDGE.one(half_open(60, cookies(setting))).advice)
+    assert advises(JUDGE.one(half_open(60, cookies(setting))), told)

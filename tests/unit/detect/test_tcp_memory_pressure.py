@@ -13,6 +13,9 @@ from tests.unit.detect.builders import (
     UNKNOWN,
     Sock,
     accepted,
+    advises,
+    commands,
+    facts,
     has_hysteresis,
     judge,
     listening,
@@ -68,36 +71,28 @@ def test_it_names_the_largest_queues() -> None:
         )
     )
     assert (found.subject, found.value, found.limit) == (Subject(), 0.75, 400 / 600)
-    assert found.evidence["largest_queues"] == [
-        {
-            "direction": "inbound",
-            "port": 443,
-            "owner": "shop.service",
-            "sockets": 40,
-            "receive_queue_bytes": 200 * MIB,
-            "send_queue_bytes": 0,
+    assert facts(found) == {
+        "used": f"{450 * MIB} bytes",
+        "low": f"{300 * MIB} bytes",
+        "pressure": f"{400 * MIB} bytes",
+        "high": f"{600 * MIB} bytes",
+        "largest_queues": {
+            "inbound port 443, shop.service": f"{200 * MIB} bytes",
+            "outbound port 5432, shop.service": f"{14 * MIB} bytes",
         },
-        {
-            "direction": "outbound",
-            "port": 5432,
-            "owner": "shop.service",
-            "sockets": 2,
-            "receive_queue_bytes": 0,
-            "send_queue_bytes": 14 * MIB,
-        },
-    ]
+        "events": {},
+    }
     assert "TCP takes 450 MiB: 75 % of what tcp_mem allows (600 MiB" in found.summary
-    text = "\n".join(found.advice)
-    assert "Most is unread, at inbound port 443" in text
-    assert "ss -tnmpo '( sport = :443 )'" in text
+    assert advises(found, "Most is unread, at inbound port 443")
+    assert "ss -tnmpo '( sport = :443 )'" in commands(found)
 
 
 def test_unacknowledged_data_is_the_peers() -> None:
     found = JUDGE.one(memory(450, tuple(Sock(send_queue=MIB).times(3))))
-    assert any("Most is unacknowledged, at outbound port 443" in line for line in found.advice)
+    assert advises(found, "Most is unacknowledged, at outbound port 443")
 
 
 def test_memory_of_another_namespace_is_looked_for_there() -> None:
     found = JUDGE.one(memory(450))
-    assert found.evidence["largest_queues"] == []
-    assert any("nsenter" in line for line in found.advice)
+    assert facts(found)["largest_queues"] == {}
+    assert "sockmon doctor --namespaces all" in commands(found)

@@ -8,7 +8,19 @@ from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Subject
 from sockmon.model.limits import Sockstat, TimeWaitReuse
 from sockmon.model.states import TcpState
-from tests.unit.detect.builders import LIMITS, UNKNOWN, Sock, accepted, has_hysteresis, judge, sight
+from tests.unit.detect.builders import (
+    LIMITS,
+    UNKNOWN,
+    Sock,
+    accepted,
+    advises,
+    commands,
+    facts,
+    has_hysteresis,
+    judge,
+    sight,
+    value,
+)
 
 JUDGE = judge("time_wait_pressure")
 OVERFLOW = {"TW": 90.0, "TCPTimeWaitOverflow": 2.5}
@@ -58,34 +70,36 @@ def test_nothing_known_is_no_finding() -> None:
 def test_it_says_who_closes_first() -> None:
     found = JUDGE.one(buckets(810, events={"TW": 90.0}))
     assert (found.subject, found.value, found.limit) == (Subject(), 0.81, 0.8)
-    assert found.evidence == {
-        "buckets": 810,
-        "buckets_limit": 1000,
-        "by_direction": {"inbound": 30, "outbound": 20},
-        "top": [
-            {"direction": "inbound", "port": 443, "sockets": 30},
-            {"direction": "outbound", "port": 8080, "sockets": 20},
-        ],
-        "per_second": {"TW": 90.0},
-        "tw_reuse": 2,
+    assert facts(found) == {
+        "buckets": "810 sockets",
+        "buckets_limit": "1000 sockets",
+        "by_direction": {"inbound": "30 sockets", "outbound": "20 sockets"},
+        "top": {"inbound port 443": "30 sockets", "outbound port 8080": "20 sockets"},
+        "events": {"TW": "90.0 per_second"},
+        "tcp_tw_reuse": "2 count",
     }
-    text = "\n".join(found.advice)
-    assert "30 are of listeners, most of port 443: this host closes first" in text
-    assert "tcp_max_tw_buckets = 1000" in text
-    assert "tcp_tw_reuse is 2 here" in text
-    assert "ss -tan state time-wait '( sport = :443 )'" in text
+    for text in (
+        "30 are of accepted connections, most of port 443: this host closes first",
+        "tcp_max_tw_buckets = 1000",
+        "tcp_tw_reuse is 2 here",
+    ):
+        assert advises(found, text), text
+    assert commands(found) == [
+        "sysctl -w net.ipv4.tcp_max_tw_buckets=2000",
+        "ss -tan state time-wait '( sport = :443 )'",
+    ]
 
 
 def test_without_sockets_to_show_it_still_tells() -> None:
     limits = replace(LIMITS, sockstat=Sockstat(9, 900, 0, 0), time_wait_limit=1000)
     found = JUDGE.one(sight((), limits))
-    assert found.evidence["top"] == []
-    assert not any("tcp_tw_reuse" in line for line in found.advice)
+    assert facts(found)["top"] == {}
+    assert not advises(found, "tcp_tw_reuse")
 
 
 def test_reuse_is_told_as_it_is_set() -> None:
     seen = buckets(900)
     always = replace(seen, limits=replace(seen.limits, time_wait_reuse=TimeWaitReuse(1)))
-    assert JUDGE.one(always).evidence["tw_reuse"] == 1
+    assert value(JUDGE.one(always), "tcp_tw_reuse") == 1
     unknown = replace(seen, limits=replace(seen.limits, time_wait_reuse=None))
-    assert "tw_reuse" not in JUDGE.one(unknown).evidence
+    assert "tcp_tw_reuse" not in JUDGE.one(unknown).evidence

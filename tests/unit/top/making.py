@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sockmon.client.parse import read
 from sockmon.client.snapshot import Row, Snapshot
-from sockmon.model.finding import Finding
+from sockmon.model.finding import PURPOSES, UNITS, Finding
 from sockmon.model.moment import Moment
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.top.grouping import grouped
@@ -29,6 +29,7 @@ def group(port: int | str, direction: str = "inbound", **counts: int) -> Json:
 
 def finding(severity: str = "warning", port: int | None = 10000, **others: Any) -> Json:
     """A leak, by a process that the daemon has seen."""
+    look = {"line": "ss -tnpo state close-wait", "where": "namespace", "effect": "reads"}
     owner = {"name": "shop", "pid": 4711, "unit": None, "fds": 10, "fd_limit": 1024}
     return {
         "detector": "close_wait_leak",
@@ -38,8 +39,18 @@ def finding(severity: str = "warning", port: int | None = 10000, **others: Any) 
         "value": 12.0,
         "limit": 10.0,
         "summary": "shop has not closed 12 connections",
-        "evidence": {"oldest_seconds": 61.0, "peers": ["192.0.2.1"], "owners": [owner]},
-        "advice": ["shop must close these sockets.", "See them: ss -tnpo state close-wait"],
+        "critical_because": "it still grows" if severity == "critical" else None,
+        "deadline": None,
+        "cause": None,
+        "evidence": {
+            "oldest": {"value": 61.0, "unit": "seconds"},
+            "peers": {"parts": [{"name": "192.0.2.1", "value": 12, "unit": "sockets"}]},
+        },
+        "owners": [owner],
+        "advice": [
+            {"purpose": "fix", "text": "shop must close these sockets.", "command": None},
+            {"purpose": "look", "text": "List the sockets:", "command": look},
+        ],
         **others,
     }
 
@@ -134,15 +145,44 @@ _OWNERS = st.fixed_dictionaries(
         "fd_limit": st.none() | _COUNTS,
     }
 )
+_QUANTITIES = st.one_of(
+    st.fixed_dictionaries({"unit": st.sampled_from(UNITS), "value": _COUNTS | st.floats(0, 1e9)}),
+    st.fixed_dictionaries({"unit": st.just("text"), "value": _TEXTS}),
+)
+_PARTS = st.builds(lambda name, quantity: {"name": name, **quantity}, _TEXTS, _QUANTITIES)
 _EVIDENCE = st.dictionaries(
-    st.sampled_from(["oldest_seconds", "peers", "queue", "port", "note"]) | _TEXTS,
-    st.recursive(
-        st.none() | st.booleans() | _COUNTS | st.floats(0, 1e9) | _TEXTS,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3),
-        max_leaves=5,
-    ),
+    st.sampled_from(["oldest", "peers", "queue", "port", "note"]) | _TEXTS,
+    _QUANTITIES | st.fixed_dictionaries({"parts": st.lists(_PARTS, max_size=3)}),
     max_size=4,
 )
+_ADVICE = st.fixed_dictionaries(
+    {
+        "purpose": st.sampled_from(PURPOSES),
+        "text": _TEXTS,
+        "command": st.none()
+        | st.fixed_dictionaries(
+            {
+                "line": _TEXTS,
+                "where": st.sampled_from(["here", "namespace", "peer"]),
+                "effect": st.sampled_from(["reads", "changes"]),
+            }
+        ),
+    }
+)
+_SUBJECTS = st.fixed_dictionaries(
+    {
+        "direction": st.sampled_from([None, "inbound", "outbound"]),
+        "port": st.none() | st.integers(0, 65535),
+    }
+)
+_CAUSES = st.none() | st.fixed_dictionaries(
+    {
+        "detector": st.sampled_from(["close_wait_leak", "brand_new"]),
+        "netns": _TEXTS,
+        "subject": st.builds(lambda subject: {**subject, "owner": None}, _SUBJECTS),
+    }
+)
+_DEADLINES = st.none() | st.fixed_dictionaries({"what": _TEXTS, "seconds": st.floats(0, 1e300)})
 
 
 @st.composite
@@ -151,14 +191,14 @@ def _findings(draw: st.DrawFn) -> Json:
     return finding(
         draw(st.sampled_from(["warning", "critical"])),
         detector=draw(st.sampled_from(["close_wait_leak", "dead_peer", "brand_new"])),
-        subject={
-            "direction": draw(st.sampled_from([None, "inbound", "outbound"])),
-            "port": draw(st.none() | st.integers(0, 65535)),
-            "owner": owners[0] if owners else None,
-        },
+        subject={**draw(_SUBJECTS), "owner": owners[0] if owners else None},
         summary=draw(_TEXTS),
-        evidence={**draw(_EVIDENCE), "owners": owners},
-        advice=draw(st.lists(_TEXTS, max_size=3)),
+        critical_because=draw(st.none() | _TEXTS),
+        deadline=draw(_DEADLINES),
+        cause=draw(_CAUSES),
+        evidence=draw(_EVIDENCE),
+        owners=owners,
+        advice=draw(st.lists(_ADVICE, max_size=3)),
     )
 
 

@@ -14,7 +14,15 @@ from sockmon.client.snapshot import Level, Snapshot
 from sockmon.export import json as export
 from sockmon.kernel.netlink.replay import replay
 from sockmon.model.counts import GroupKey
-from sockmon.model.finding import Finding, Subject
+from sockmon.model.finding import (
+    Advice,
+    Command,
+    Deadline,
+    Finding,
+    FindingKey,
+    Quantity,
+    Subject,
+)
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.observation import Diagnosis, Observation
 from sockmon.model.owner import Owner, Process
@@ -33,8 +41,18 @@ LEAK = Finding(
     value=12.0,
     limit=10.0,
     summary="shop leaks",
-    evidence={"oldest_seconds": 61.5, "peers": ["192.0.2.1"]},
-    advice=("close them", "restart it"),
+    evidence={
+        "oldest": Quantity(61.5, "seconds"),
+        "range": Quantity("1-9", "text"),
+        "peers": (("192.0.2.1", Quantity(12, "sockets")),),
+    },
+    advice=(
+        Advice("close them"),
+        Advice("restart it", Command("systemctl restart shop", "here", "changes"), "stop"),
+    ),
+    critical_because="it still grows",
+    deadline=Deadline("descriptors run out", 61.5),
+    cause=FindingKey("accept_queue", "host", Subject("inbound", 80, "web.service")),
     owner=Owner("shop.service", "shop.service", (Process(4711, "shop", 10, 1024),)),
 )
 

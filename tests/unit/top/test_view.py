@@ -87,7 +87,7 @@ def test_the_worst_finding_is_the_verdict_and_marks_its_row() -> None:
 def test_a_finding_whole_tells_what_to_do_before_what_it_is_known_by() -> None:
     bad = making.scene(making.snapshot(making.namespace(findings=[making.finding()])))
     lines = shown(bad, "1", size=Size(100, 24))
-    advice = lines.index("  1. shop must close these sockets.")
+    advice = lines.index("  - shop must close these sockets.")
     evidence = lines.index("    oldest: 1m1s")
     assert 0 < advice < evidence < lines.index("    held by: shop[4711], 10 of 1024 descriptors")
     assert any("SockmonCloseWaitLeak.md" in line for line in lines)
@@ -178,7 +178,7 @@ def test_names_that_others_chose_stay_text() -> None:
     owner = {"name": "\x1b[31m[red]x", "pid": 1, "unit": None, "fds": None, "fd_limit": None}
     bad = making.finding(
         subject={"direction": "inbound", "port": 443, "owner": owner},
-        evidence={"owners": [owner]},
+        owners=[owner],
         summary="\x1b]0;mine\x07 [bold]leaks[/bold]",
     )
     lines = "\n".join(shown(making.scene(making.snapshot(making.namespace(findings=[bad])))))

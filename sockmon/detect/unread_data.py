@@ -1,0 +1,135 @@
+"""Unread data: an application has accepted connections and does not read what came in on them.
+
+The receive queue of an ESTABLISHED socket holds data and has not become shorter for long. In
+CLOSE_WAIT the same is close_wait_leak's, before accept() it is accept_queue's.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sockmon.detect import evidence
+from sockmon.detect.commands import only, restart, see
+from sockmon.detect.detector import (
+    Count,
+    Detector,
+    DetectorThresholds,
+    Rule,
+    Seconds,
+    Series,
+    judge_groups,
+    threshold,
+)
+from sockmon.detect.evidence import callers, inodes, place, who
+from sockmon.durations import roughly
+from sockmon.model.detector_input import DetectorInput
+from sockmon.model.finding import Advice, Finding
+from sockmon.model.owner import Group, Owner
+from sockmon.model.queues import unread
+from sockmon.model.states import TcpState
+
+NAME = "unread_data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds(DetectorThresholds):
+    """How many connections of one group may hold unread data for how long."""
+
+    stalled_after: Seconds = threshold(60.0, "nothing was read from a connection for so long")
+    warning_sockets: Count = threshold(10, "of one direction, port and owner")
+    critical_sockets: Count = threshold(100, "of one direction, port and owner")
+
+
+def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
+    """Yield a finding for each group with enough connections that nobody reads."""
+    queues, table = data.queues, data.table
+    places = unread(queues, table, data.now, thresholds.stalled_after)
+    rows = queues.rows[places]
+    since = dict(zip(rows.tolist(), queues.unread_since[places].tolist(), strict=True))
+    most = thresholds.warning_sockets, thresholds.critical_sockets
+    for group, part, subject, _, judged in judge_groups(data, NAME, rows, *most):
+        longest = data.now - min(since[row] for row in part.tolist())
+        owner = data.owners.get(group)
+        waiting = int(table.receive_queue[part].astype(np.int64).sum())
+        yield Finding(
+            detector=NAME,
+            severity=judged,
+            netns=data.netns,
+            subject=subject,
+            value=int(part.size),
+            limit=thresholds.warning_sockets,
+            summary=(
+                f"{who(owner)} has not read from {part.size} connections {place(group)} for "
+                f"{roughly(longest)}: {evidence.shown_size(waiting)} wait"
+            ),
+            evidence={
+                "longest": evidence.seconds(longest),
+                "unread": evidence.size(waiting),
+                "connections_of_the_group": evidence.sockets(_of_group(data, group).size),
+                "peers": evidence.peers(data, part),
+            },
+            advice=_advice(group, owner),
+            group=group,
+            inodes=inodes(table, part),
+            rows=part,
+            others=callers(data, part),
+        )
+
+
+def _of_group(data: DetectorInput, group: Group) -> NDArray[np.intp]:
+    """Return the rows of all established connections of the group."""
+    return np.flatnonzero(
+        (data.table.state == TcpState.ESTABLISHED)
+        & (data.directions.port == group.port)
+        & (data.directions.is_inbound == (group.direction == "inbound"))
+        & (data.table.cgroup_id == group.cgroup_id)
+    )
+
+
+def _advice(group: Group, owner: Owner | None) -> tuple[Advice, ...]:
+    return (
+        restart(owner),
+        Advice(
+            f"{who(owner)} has these connections and does not read: its workers are stuck (a "
+            "deadlock, a full thread pool, a call without a time-out), or it waits for something "
+            "else, such as a slow consumer behind it. A stack trace of it says which (gdb, jstack, "
+            "py-spy, a goroutine dump)."
+        ),
+        see("-tnpom", TcpState.ESTABLISHED, filter_=only(group.direction, group.port)),
+    )
+
+
+def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
+    series = of("sockmon_unread_sockets")
+    return f"{series} >= {thresholds.warning_sockets}", f"{series} >= {thresholds.critical_sockets}"
+
+
+DETECTOR = Detector(
+    name=NAME,
+    about="an application does not read what came in on its connections",
+    title="An application does not read",
+    actor="The application here",
+    owner_acts=True,
+    state=TcpState.ESTABLISHED,
+    thresholds=Thresholds,
+    find=find,
+    needs_whole_table=True,
+    rule=Rule(
+        summary="an application does not read from its connections",
+        explanation=(
+            "Data waits in the receive queues of established connections, and the queues have not "
+            "become shorter for a minute: the application is stuck."
+        ),
+        warning=(
+            "Not read: {{ $value | humanize }} connections, {{ $labels.direction }} port "
+            "{{ $labels.port }}."
+        ),
+        critical=(
+            "Not read: {{ $value | humanize }} connections, {{ $labels.direction }} port "
+            "{{ $labels.port }}."
+        ),
+        expressions=_expressions,
+    ),
+)

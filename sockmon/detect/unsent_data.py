@@ -1,0 +1,168 @@
+"""Unsent data: the peers' windows are closed, because their applications do not read.
+
+The kernel probes a closed window (timer 4) and counts probes without an answer; at 0 the peer
+acknowledges each of them, so neither it nor the network is dead (net/ipv4/tcp_timer.c,
+tcp_probe_timer(); net/ipv4/tcp_input.c, tcp_ack_probe()).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sockmon.detect import evidence
+from sockmon.detect.commands import only, see, ss
+from sockmon.detect.detector import (
+    Count,
+    Detector,
+    DetectorThresholds,
+    Rule,
+    Seconds,
+    Series,
+    judge_groups,
+    threshold,
+)
+from sockmon.detect.evidence import inodes, place, who
+from sockmon.durations import roughly
+from sockmon.model.detector_input import DetectorInput
+from sockmon.model.direction import Direction
+from sockmon.model.finding import Advice, Breakdown, Command, Finding, Quantity
+from sockmon.model.other_end import other_end
+from sockmon.model.owner import Group
+from sockmon.model.queues import unsent
+from sockmon.model.states import TcpState
+
+NAME = "unsent_data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds(DetectorThresholds):
+    """How many connections of one group may hold data that the peer does not take, how long."""
+
+    stalled_after: Seconds = threshold(60.0, "the peer took nothing for so long")
+    warning_sockets: Count = threshold(10, "of one direction, port and owner")
+    critical_sockets: Count = threshold(100, "of one direction, port and owner")
+
+
+def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
+    """Yield a finding for each group with enough connections whose peers do not read."""
+    queues, table = data.queues, data.table
+    places = unsent(queues, table, data.now, thresholds.stalled_after)
+    rows = queues.rows[places]
+    since = dict(zip(rows.tolist(), queues.unsent_since[places].tolist(), strict=True))
+    most = thresholds.warning_sockets, thresholds.critical_sockets
+    for group, part, subject, _, judged in judge_groups(data, NAME, rows, *most):
+        longest = data.now - min(since[row] for row in part.tolist())
+        holder = who(data.owners.get(group))
+        waiting = int(table.send_queue[part].astype(np.int64).sum())
+        readers = _readers_here(data, part)
+        yield Finding(
+            detector=NAME,
+            severity=judged,
+            netns=data.netns,
+            subject=subject,
+            value=int(part.size),
+            limit=thresholds.warning_sockets,
+            summary=(
+                f"the peers of {part.size} connections {place(group)} do not read for "
+                f"{roughly(longest)}: their windows are closed, and "
+                f"{evidence.shown_size(waiting)} of {holder} wait"
+                + (
+                    f"; the peers are {who(data.owners.get(readers))} on this host"
+                    if readers
+                    else ""
+                )
+            ),
+            evidence=_evidence(data, part, longest, waiting),
+            advice=_advice(data, group, part, holder),
+            group=group,
+            inodes=inodes(table, part),
+            rows=part,
+            others=((readers, inodes(table, _there(data, part))),) if readers else (),
+        )
+
+
+def _readers_here(data: DetectorInput, rows: NDArray[np.intp]) -> Group | None:
+    """Return the group of most of the other ends, if they are here and do not read."""
+    ends = _there(data, rows)
+    ends = ends[data.table.receive_queue[ends] > 0]
+    if 2 * ends.size < rows.size:
+        return None
+    return data.groups(ends)[0][0]
+
+
+def _there(data: DetectorInput, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    ends = other_end(data.table, rows)
+    return ends[ends >= 0]
+
+
+def _evidence(
+    data: DetectorInput, rows: NDArray[np.intp], longest: float, unsent: int
+) -> dict[str, Quantity | Breakdown]:
+    found: dict[str, Quantity | Breakdown] = {
+        "longest": evidence.seconds(longest),
+        "unsent": evidence.size(unsent),
+        "peers": evidence.peers(data, rows),
+    }
+    here = _there(data, rows)
+    if here.size:
+        found["other_ends_on_this_host"] = evidence.sockets(here.size)
+    return found
+
+
+def _advice(
+    data: DetectorInput, group: Group, rows: NDArray[np.intp], holder: str
+) -> tuple[Advice, ...]:
+    other: Direction = "outbound" if group.direction == "inbound" else "inbound"
+    there = ss("-tnpm", TcpState.ESTABLISHED, filter_=only(other, group.port))
+    is_here = _there(data, rows).size > 0
+    return (
+        Advice(
+            "The peers are alive: they acknowledge each probe. Their applications do not read, so "
+            "this is no fault of the network. They must read, or close."
+        ),
+        Advice(
+            "Look at a peer: its Recv-Q is full.",
+            Command(there, "namespace" if is_here else "peer"),
+            "look",
+        ),
+        Advice(
+            f"{holder} should bound how much it keeps for a slow reader and how long it waits for "
+            "one (a write time-out, a limit for output buffers, TCP_USER_TIMEOUT), and then close."
+        ),
+        see("-tnpom", TcpState.ESTABLISHED, filter_=only(group.direction, group.port)),
+    )
+
+
+def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
+    series = of("sockmon_unsent_sockets")
+    return f"{series} >= {thresholds.warning_sockets}", f"{series} >= {thresholds.critical_sockets}"
+
+
+DETECTOR = Detector(
+    name=NAME,
+    about="peers do not read, and their windows are closed",
+    title="Peers do not read",
+    actor="The peers' applications",
+    state=TcpState.ESTABLISHED,
+    thresholds=Thresholds,
+    find=find,
+    needs_whole_table=True,
+    rule=Rule(
+        summary="peers do not read, and their windows are closed",
+        explanation=(
+            "Data waits in the send queues of connections whose peers acknowledge probes and take "
+            "nothing: their applications do not read."
+        ),
+        warning=(
+            "Not taken: {{ $value | humanize }} connections, {{ $labels.direction }} port "
+            "{{ $labels.port }}."
+        ),
+        critical=(
+            "Not taken: {{ $value | humanize }} connections, {{ $labels.direction }} port "
+            "{{ $labels.port }}."
+        ),
+        expressions=_expressions,
+    ),
+)

@@ -1,0 +1,140 @@
+"""Data and connections that wait: for accept(), to be read, to be taken by the peer.
+
+Each poll's sockets are joined with the last poll's by cookie. Times are lower bounds: the time
+observed, or at first sight what tcp_info knows, whichever is more.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sockmon.model.ages import LastHeard, find_cookies
+from sockmon.model.states import TcpState
+from sockmon.model.table import SocketTable
+
+_TIME_WAIT_TIMER, _PROBE_TIMER = 3, 4
+
+
+def unaccepted(table: SocketTable) -> NDArray[np.bool_]:
+    """Mask over the table: connections that wait in an accept queue.
+
+    Nobody holds them (inode 0) until accept() returns them; an orphan is never in these states
+    (net/ipv4/inet_connection_sock.c, inet_csk_accept(); tcp_close()).
+    """
+    waits: NDArray[np.bool_] = table.inode == 0
+    waits &= (table.state == TcpState.ESTABLISHED) | (table.state == TcpState.CLOSE_WAIT)
+    waits &= table.timer != _TIME_WAIT_TIMER
+    return waits
+
+
+def worth_asking(table: SocketTable, most: int) -> list[tuple[bool, int]]:
+    """Return ports whose sockets hold something that waits: (whether it is the local port, port).
+
+    Those with most such sockets, for tcp_info to say since when: a first look has no history.
+    """
+    held = (table.receive_queue > 0) | ((table.send_queue > 0) & (table.timer == _PROBE_TIMER))
+    rows = np.flatnonzero((table.state == TcpState.ESTABLISHED) & (held | (table.inode == 0)))
+    if not rows.size:
+        return []
+    listened = np.zeros(1 << 16, np.bool_)
+    listened[table.local_port[table.state == TcpState.LISTEN]] = True
+    local = listened[table.local_port[rows]]
+    ports = np.where(local, table.local_port[rows], table.remote_port[rows])
+    distinct, counts = np.unique(
+        np.column_stack([local.astype(np.int64), ports]), axis=0, return_counts=True
+    )
+    top = np.argsort(-counts, kind="stable")[:most]
+    return [(bool(is_local), port) for is_local, port in distinct[top].tolist()]
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """One generation: ESTABLISHED and CLOSE_WAIT sockets with something that waits, by cookie.
+
+    rows            where each stands in its table
+    waits           whether it waits in an accept queue
+    waits_since     monotonic seconds since when, at the latest; now for the others
+    unread_since    since when unread data has not become less; now where there is none
+    unsent_since    since when unacknowledged data has not become less; now where there is none
+    """
+
+    rows: NDArray[np.intp]
+    cookie: NDArray[np.uint64]
+    waits: NDArray[np.bool_]
+    received: NDArray[np.uint32]
+    sent: NDArray[np.uint32]
+    waits_since: NDArray[np.float64]
+    unread_since: NDArray[np.float64]
+    unsent_since: NDArray[np.float64]
+
+    def seen(self, table: SocketTable, heard: LastHeard, now: float) -> "Queues":
+        """Return the next generation, this one being the last (`now` in monotonic seconds)."""
+        open_ = (table.state == TcpState.ESTABLISHED) | (table.state == TcpState.CLOSE_WAIT)
+        waits = unaccepted(table)
+        busy = (table.receive_queue > 0) | (table.send_queue > 0)
+        rows = np.flatnonzero(waits | (open_ & busy))
+        rows = rows[np.argsort(table.cookie[rows], kind="stable")]
+        cookie, waiting = table.cookie[rows], waits[rows]
+        received = table.receive_queue[rows].astype(np.uint32)
+        sent = table.send_queue[rows].astype(np.uint32)
+        waits_since, unread_since, unsent_since = (np.full(rows.size, now) for _ in range(3))
+        told = find_cookies(heard.cookie, cookie)
+        known = np.flatnonzero(told >= 0)
+        at = told[known]
+        last = np.maximum(heard.ack_received_ms[at], heard.data_received_ms[at])
+        waits_since[known] -= np.where(waiting[known], last / 1000, 0.0)
+        unread_since[known] -= np.where(received[known] > 0, heard.data_received_ms[at] / 1000, 0.0)
+        unsent_since[known] -= np.where(sent[known] > 0, heard.data_sent_ms[at] / 1000, 0.0)
+        before = find_cookies(self.cookie, cookie)
+        joined = np.flatnonzero(before >= 0)
+        past = before[joined]
+        for since, earlier, same in (
+            (waits_since, self.waits_since, self.waits[past] & waiting[joined]),
+            (unread_since, self.unread_since, _not_less(self.received[past], received[joined])),
+            (unsent_since, self.unsent_since, _not_less(self.sent[past], sent[joined])),
+        ):
+            kept = joined[same]
+            since[kept] = np.minimum(since[kept], earlier[past[same]])
+            # What has become less has moved: only the time since then counts.
+            since[joined[~same]] = now
+        return Queues(
+            rows, cookie, waiting, received, sent, waits_since, unread_since, unsent_since
+        )
+
+
+def unread(queues: Queues, table: SocketTable, now: float, after: float) -> NDArray[np.intp]:
+    """Return the places in `queues` of ESTABLISHED sockets that nobody has read for so long."""
+    old = now - queues.unread_since >= after
+    places: NDArray[np.intp] = np.flatnonzero((queues.received > 0) & ~queues.waits & old)
+    is_open: NDArray[np.bool_] = table.state[queues.rows[places]] == TcpState.ESTABLISHED
+    return places[is_open]
+
+
+def unsent(queues: Queues, table: SocketTable, now: float, after: float) -> NDArray[np.intp]:
+    """Return the places in `queues` of sockets whose peers have taken nothing for so long.
+
+    Their windows are closed (timer 4), and they acknowledge each probe of that (no retransmits).
+    """
+    old = now - queues.unsent_since >= after
+    places = np.flatnonzero((queues.sent > 0) & ~queues.waits & old)
+    rows = queues.rows[places]
+    closed: NDArray[np.bool_] = (table.timer[rows] == _PROBE_TIMER) & (table.retransmits[rows] == 0)
+    return places[closed]
+
+
+def _not_less(before: NDArray[np.uint32], now: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    still: NDArray[np.bool_] = (before > 0) & (now >= before)
+    return still
+
+
+NO_QUEUES = Queues(
+    np.empty(0, np.intp),
+    np.empty(0, np.uint64),
+    np.empty(0, np.bool_),
+    np.empty(0, np.uint32),
+    np.empty(0, np.uint32),
+    np.empty(0, np.float64),
+    np.empty(0, np.float64),
+    np.empty(0, np.float64),
+)
