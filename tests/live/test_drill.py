@@ -149,7 +149,7 @@ def test_a_half_close_in_use_raises_no_alert(netns: NetNs, config: Path) -> None
     with running_daemon(netns, "--config", str(config)):
         ended = drill(netns, "half-close", "--expect-alert", "--hold", 3, "--config", config)
     assert ended.status == 0, ended.complaint
-    assert "no SockmonCloseWaitLeak, as it should be" in ended.said
+    assert "no SockmonCloseWaitLeak, as expected" in ended.said
     assert sockets(netns) == []
 
 
@@ -159,7 +159,7 @@ def test_time_wait_where_buckets_are_few(netns: NetNs, config: Path) -> None:
         running_daemon(netns, "--config", str(config)) as daemon,
         started(netns, "time-wait", "--expect-alert", "--config", config) as running,
     ):
-        running.until("s  let go")
+        running.until("s  closed")
         # TIME_WAIT takes its minute; other limits end the alert before.
         config.write_text(LIMITS % 0.9)
         daemon.signal(signal.SIGHUP)

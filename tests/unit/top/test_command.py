@@ -12,7 +12,7 @@ from sockmon.commands.cli import main
         (("--interval", "50ms"), "--interval: 50ms is not between 100ms and 1h"),
         (("--interval", "2h"), "--interval: 2h is not between 100ms and 1h"),
         (("--url", "localhost:10776"), "--url: expected http://HOST:PORT"),
-        (("--url", "http://u:p@localhost"), "--url: everybody can read a password there"),
+        (("--url", "http://u:p@localhost"), "--url: every user can read a password there"),
         (("--url", "http://localhost", "--config", "x"), "--config: a daemon has its own"),
         (("--config", "/nonexistent"), "cannot read it"),
         ((), "top needs a terminal; for a script there are sockmon doctor and sockmon count"),
