@@ -30,7 +30,7 @@ def add(samples: Samples, netns: str, diagnosis: Diagnosis) -> None:
         for group in diagnosis.counted.get(family.name, ()):
             label = OTHER if group.port is None else str(group.port)
             samples.add(family, (netns, group.direction, label), group.sockets)
-    for port, dropped in diagnosis.udp_drops.items():
+    for port, dropped in diagnosis.dropped_datagrams.items():
         samples.add(UDP_DROPS, (netns, OTHER if port is None else str(port)), dropped)
     for detector in ALL:
         for severity in SEVERITIES:

@@ -63,7 +63,7 @@ class Diagnosis:
     so that what they found last holds on, and that they found nothing proves nothing.
     hidden_processes: how many could not be looked into for want of privilege. stale_after: seconds
     after which a CLOSE_WAIT socket is stale. undecided: how many findings wait for the next poll to
-    agree. udp_drops: datagrams by local port, None: others. counted: by the metric's name, what
+    agree. dropped_datagrams: by local port, None: others. counted: by the metric's name, what
     detectors count by (direction, port); of the last whole read.
     """
 
@@ -75,7 +75,7 @@ class Diagnosis:
     hidden_processes: int = 0
     stale_after: float = 60.0
     undecided: int = 0
-    udp_drops: Mapping[int | None, int] = field(default_factory=dict)
+    dropped_datagrams: Mapping[int | None, int] = field(default_factory=dict)
     counted: Mapping[str, tuple[PortSockets, ...]] = field(default_factory=dict)
     unavailable: frozenset[str] = frozenset()
     skipped: frozenset[str] = frozenset()

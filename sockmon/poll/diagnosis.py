@@ -48,7 +48,7 @@ def _counted(
     }
 
 
-def _udp_drops(data: DetectorInput) -> Mapping[int | None, int]:
+def _dropped_datagrams(data: DetectorInput) -> Mapping[int | None, int]:
     """Return dropped datagrams by local port; None: of ports that nobody chose, or too many."""
     totals = data.udp.drops.totals
     port_range = data.limits.port_range
@@ -204,7 +204,7 @@ class DiagnosisState:
             stale_after=stale_seconds,
             undecided=self._confirmed.undecided + self._confirmed_whole.undecided,
             counted=self._counted,
-            udp_drops=_udp_drops(data),
+            dropped_datagrams=_dropped_datagrams(data),
             unavailable=unavailable(data.limits),
             skipped=frozenset() if whole else _WHOLE_TABLE,
         )

@@ -76,7 +76,7 @@ def with_everything() -> Observation:
         own.diagnosis.value,
         stale=(StaleGroup("inbound", 80, "nginx.service", 7, 10),),
         counted={family.name: (PortSockets("inbound", 80, 3),) for family in families.COUNTED},
-        udp_drops={53: 3},
+        dropped_datagrams={53: 3},
     )
     own = replace(
         own,

@@ -26,6 +26,7 @@ from sockmon.model.ports import ephemeral_ports
 from sockmon.model.queues import NO_QUEUES
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
+from sockmon.model.udp import Udp
 from tests.unit import strategies
 
 NOW = 10_000.0
@@ -312,7 +313,9 @@ def everything_at_once(*, owners: bool = False) -> tuple[Finding, ...]:
         port_range=PortRange(40000, 40199),
         settings=replace(SETTINGS, syncookies=0),
     )
-    seen = sight(socks, limits, waited=100.0)
+    deaf = table_of([Sock(TcpState.CLOSE, 514, 0, receive_queue=900, drops=7)])
+    udp = Udp().seen(deaf, NOW - 100, 300.0).seen(deaf, NOW, 300.0)
+    seen = sight(socks, limits, waited=100.0, udp=udp, udp_table=deaf)
     found = diagnose(owned(seen) if owners else seen, thresholds_of(Detect()))
     assert {finding.detector for finding in found} == {detector.name for detector in ALL}
     return found
