@@ -18,7 +18,6 @@ from sockmon.detect.detector import (
     DetectorThresholds,
     Rule,
     Seconds,
-    Series,
     threshold,
 )
 from sockmon.detect.evidence import inodes, shown_size, who
@@ -146,11 +145,6 @@ def _advice(port: int, owner: Owner | None, *, is_still: bool) -> tuple[Advice, 
     )
 
 
-def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
-    rose = f"increase({of('sockmon_udp_drops_total')}[5m])"
-    return f"{rose} >= {thresholds.warning_datagrams}", f"{rose} >= {thresholds.critical_datagrams}"
-
-
 DETECTOR = Detector(
     name=NAME,
     about="datagrams are dropped because nobody reads them in time",
@@ -165,8 +159,5 @@ DETECTOR = Detector(
             "The receive buffer of a UDP socket is full when datagrams arrive: the application "
             "does not read, or not fast enough."
         ),
-        warning="Dropped in 5 minutes: {{ $value | humanize }} at port {{ $labels.port }}.",
-        critical="Dropped in 5 minutes: {{ $value | humanize }} at port {{ $labels.port }}.",
-        expressions=_expressions,
     ),
 )

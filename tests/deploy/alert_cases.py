@@ -198,6 +198,7 @@ CASES: tuple[Case, ...] = (
     *_found("SockmonAcceptQueue", "accept_queue"),
     *_still("SockmonUnreadData", "sockmon_unread_sockets", "Not read"),
     *_still("SockmonUnsentData", "sockmon_unsent_sockets", "Not taken"),
+    *_found("SockmonUdpDrops", "udp_drops"),
     *_found("SockmonClosingStalled", "closing_stalled"),
     *_found("SockmonDeadPeer", "dead_peer"),
     *_shares(
