@@ -248,7 +248,7 @@ def test_the_way_without_privilege_that_it_names_works(netns: NetNs, config: Pat
 def test_without_a_daemon_there_is_nothing_to_watch(netns: NetNs) -> None:
     refused = drill(netns, "close-wait", "--expect-alert")
     assert (refused.status, refused.said) == (1, "")
-    told = f"sockmon: no daemon to watch at http://127.0.0.1:{PORT}: connection refused\n"
+    told = f"sockmon: no daemon to watch at http://127.0.0.1:{PORT}: cannot connect: Connection refused\n"
     assert refused.complaint == told
 
 
@@ -270,7 +270,10 @@ def test_a_daemon_that_goes_away_is_a_failure(
         assert daemon.stop() == 0
         running.end()
     assert running.status == 1
-    assert running.complaint == "sockmon: the daemon no longer answers: connection refused\n"
+    assert (
+        running.complaint
+        == "sockmon: the daemon no longer answers: cannot connect: Connection refused\n"
+    )
     assert sockets(netns) == []
 
 
