@@ -46,7 +46,9 @@ class Thresholds(DetectorThresholds):
 
     warning_datagrams: Count = threshold(10, "dropped at one port in the last 5 minutes")
     critical_datagrams: Count = threshold(1000, "dropped at one port in the last 5 minutes")
-    stalled_after: Seconds = threshold(10.0, "nothing was read for so long, and some were dropped")
+    stalled_after: Seconds = threshold(
+        10.0, "nothing was read for this long, and drops are counted"
+    )
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
