@@ -93,7 +93,7 @@ def _quantity(quantity: Quantity) -> str:
     if unit == "seconds" and 0 <= value < _BEYOND_CLOCKS:
         return roughly(value) if round(value) else "now"
     if unit == "bytes":
-        return shown_size(int(value))
+        return shown_size(value)
     if unit == "ratio":
         return f"{100 * value:.0f} %"
     if unit == "port":
