@@ -78,7 +78,7 @@ class Thresholds(DetectorThresholds):
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each group with enough stale sockets."""
-    places = close_wait.stale(data.aged, data.now, thresholds.stale_after)
+    places = close_wait.stale(data.aged, data.table, data.now, thresholds.stale_after)
     since = dict(
         zip(data.aged.rows[places].tolist(), data.aged.since[places].tolist(), strict=True)
     )
@@ -190,12 +190,19 @@ def _advice(
             "All were read to the end of file and kept: look for a connection pool or a cache "
             "that never evicts, or a response that is never closed."
         )
+    until = "the kernel keeps CLOSE_WAIT until then."
+    multipath = int(data.table.multipath[rows].sum())
+    if multipath:
+        until = (
+            f"{multipath} are MPTCP connections, which their peers reset about a minute after "
+            "closing them (net.mptcp.close_timeout); from then on no table lists them, but their "
+            "descriptors stay in use."
+        )
+    filter_ = only(group.direction, group.port)
     return (
         restart(owner),
-        Advice(
-            f"{who(owner)} must close these sockets: the kernel keeps CLOSE_WAIT until then. {bug}"
-        ),
-        see("-tnpo", TcpState.CLOSE_WAIT, filter_=only(group.direction, group.port)),
+        Advice(f"{who(owner)} must close these sockets: {until} {bug}"),
+        see("-tnpo", TcpState.CLOSE_WAIT, filter_=filter_, mptcp=multipath > 0),
     )
 
 

@@ -29,8 +29,10 @@ def _filter_name(state: TcpState) -> str:
     return "listening" if state is TcpState.LISTEN else state.spelled("ss").lower()
 
 
-def see(options: str, *states: TcpState, filter_: str = "") -> Advice:
-    """Advise to list the sockets that a finding is about."""
+def see(options: str, *states: TcpState, filter_: str = "", mptcp: bool = False) -> Advice:
+    """Advise to list the sockets that a finding is about; mptcp: some are MPTCP connections."""
+    if mptcp:  # which ss lists only if asked; -t lists their subflows
+        options = options.replace("-t", "-tM", 1)
     return Advice("List the sockets:", Command(ss(options, *states, filter_=filter_)), "look")
 
 

@@ -220,7 +220,8 @@ def _advice(
             )
         )
     filter_ = only(group.direction, group.port)
-    advice.append(see("-tnpoi", TcpState.ESTABLISHED, filter_=filter_))
+    mptcp = bool(data.table.multipath[rows].any())
+    advice.append(see("-tnpoi", TcpState.ESTABLISHED, filter_=filter_, mptcp=mptcp))
     return tuple(advice)
 
 

@@ -38,9 +38,9 @@ def text(value: object) -> Quantity:
     return Quantity(str(value), "text")
 
 
-def shown_size(size_: int) -> str:
+def shown_size(value: float) -> str:
     """612 B, 2.5 KiB, 1.2 GiB."""
-    value, units = float(size_), ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
+    units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
     while value >= 1024 and len(units) > 1:
         value, units = value / 1024, units[1:]
     return (

@@ -71,7 +71,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
                 "connections_of_the_group": evidence.sockets(_of_group(data, group).size),
                 "peers": evidence.peers(data, part),
             },
-            advice=_advice(group, owner),
+            advice=_advice(group, owner, mptcp=bool(table.multipath[part].any())),
             group=group,
             inodes=inodes(table, part),
             rows=part,
@@ -93,7 +93,8 @@ def _of_group(data: DetectorInput, group: Group) -> NDArray[np.intp]:
     )
 
 
-def _advice(group: Group, owner: Owner | None) -> tuple[Advice, ...]:
+def _advice(group: Group, owner: Owner | None, *, mptcp: bool) -> tuple[Advice, ...]:
+    filter_ = only(group.direction, group.port)
     return (
         restart(owner),
         Advice(
@@ -102,7 +103,7 @@ def _advice(group: Group, owner: Owner | None) -> tuple[Advice, ...]:
             "else, such as a slow consumer behind it. A stack trace of it says which (gdb, jstack, "
             "py-spy, a goroutine dump)."
         ),
-        see("-tnpom", TcpState.ESTABLISHED, filter_=only(group.direction, group.port)),
+        see("-tnpom", TcpState.ESTABLISHED, filter_=filter_, mptcp=mptcp),
     )
 
 

@@ -27,7 +27,8 @@ TERMS: Mapping[str, str] = {
 LABELS: Mapping[str, str] = {
     "netns": "Network namespace: `host` is the daemon's own; `other` stands for those without "
     "series of their own",
-    "protocol": "`tcp` or `udp`",
+    "protocol": "`tcp` or `udp`. An MPTCP connection is one of `tcp`, and its subflows are not "
+    "counted",
     "family": "`ipv4` or `ipv6`",
     "state": "TCP state, as in `sockmon count`: `established`, `syn_sent`, `syn_recv`, "
     "`fin_wait1`, `fin_wait2`, `time_wait`, `close`, `close_wait`, `last_ack`, `listen`, "

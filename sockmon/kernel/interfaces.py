@@ -97,6 +97,10 @@ class Source(Protocol):
         """
         ...
 
+    def take_errors(self) -> list[KernelError]:
+        """Return the errors of optional parts of tcp() and passing() since the last call."""
+        ...
+
     def limits(self, known: KernelLimits | None = None) -> tuple[KernelLimits, list[KernelError]]:
         """Read limits and counters, and errors; settings are taken from `known`, if given."""
         ...

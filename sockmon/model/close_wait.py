@@ -2,6 +2,10 @@
 
 The peer has said that it will send no more, and this end neither closes nor sends. One that still
 sends is a half-close in use, and no leak.
+
+An MPTCP connection whose peer has closed lasts a minute: then the peer resets it (Linux: its sysctl
+net.mptcp.close_timeout), no table lists it any more, and its descriptor stays. So it is stale
+sooner.
 """
 
 import numpy as np
@@ -11,12 +15,17 @@ from sockmon.model.ages import Aged
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 
+#: An MPTCP connection is stale after so many seconds at the latest.
+MPTCP_STALE_AFTER = 30.0
 
-def stale(aged: Aged, now: float, stale_after: float) -> NDArray[np.intp]:
+
+def stale(aged: Aged, table: SocketTable, now: float, stale_after: float) -> NDArray[np.intp]:
     """Return the places in `aged` of those older, and silent for longer, than so many seconds."""
     places = aged.of_state(TcpState.CLOSE_WAIT)
-    old = now - aged.since[places] >= stale_after
-    silent = now - aged.sent_at[places] >= stale_after
+    sooner = min(stale_after, MPTCP_STALE_AFTER)
+    after = np.where(table.multipath[aged.rows[places]], sooner, stale_after)
+    old = now - aged.since[places] >= after
+    silent = now - aged.sent_at[places] >= after
     return places[old & silent]
 
 

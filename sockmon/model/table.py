@@ -32,6 +32,7 @@ class SocketTable:
     uid, inode   uint32  0 in TIME_WAIT and for half-open connections
     cgroup_id    uint64  of the cgroup v2 directory; 0 where the kernel sends none
     drops        uint64  at a listener, connections dropped there; 0 if not asked for
+    multipath    bool    an MPTCP connection (mptcp.py); its receive queue counts memory, not bytes
     """
 
     state: Column
@@ -50,6 +51,7 @@ class SocketTable:
     inode: Column
     cgroup_id: Column
     drops: Column
+    multipath: Column
 
     def __len__(self) -> int:
         return len(self.state)
@@ -66,10 +68,11 @@ class SocketTable:
 
     @staticmethod
     def from_messages(
-        messages: NDArray[np.void], cgroup_id: Column, drops: Column
+        messages: NDArray[np.void], cgroup_id: Column, drops: Column, *, multipath: bool = False
     ) -> "SocketTable":
         """Build the table from struct inet_diag_msg rows in the order in which they came.
 
+        multipath: they are MPTCP connections.
         The rows become the table's own: its addresses are put right in place.
         A dump is no snapshot: a socket that moved meanwhile can come twice, with one cookie.
         Its last row is the truth.
@@ -102,6 +105,7 @@ class SocketTable:
             inode=messages["inode"],
             cgroup_id=cgroup_id,
             drops=drops,
+            multipath=np.full(len(messages), multipath),
         )
 
 

@@ -254,7 +254,7 @@ class DiagnosisState:
         self, data: DetectorInput, owners: Mapping[Group, Owner], seconds: float
     ) -> Iterable[StaleGroup]:
         """Name the stale groups by their unit, which costs nothing, unless more is known."""
-        rows = data.aged.rows[close_wait.stale(data.aged, data.now, seconds)]
+        rows = data.aged.rows[close_wait.stale(data.aged, data.table, data.now, seconds)]
         groups = data.groups(rows)[:_STALE_GROUPS_SHOWN]
         units = self._owners.name_units({group.cgroup_id for group, _ in groups})
         for group, part in groups:

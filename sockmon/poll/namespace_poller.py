@@ -119,6 +119,7 @@ class NamespacePoller:
         asked = () if empty else families
         resting = None if whole else self._ports.resting
         tcp, heard = self._dump(attempt, asked, part=resting is not None)
+        failures += [failure(source.name, error) for error in source.take_errors()]
         udp = attempt(lambda: source.udp(asked))
         if udp is not None:
             self._udp = self._udp.seen(udp, now.monotonic, DROPS_WINDOW)

@@ -73,6 +73,10 @@ class OutsideSource:
         """Return nothing, as above."""
         return NOTHING_HEARD
 
+    def take_errors(self) -> list[KernelError]:
+        """Return nothing: there are no optional parts."""
+        return []
+
     def limits(self, known: KernelLimits | None = None) -> tuple[KernelLimits, list[KernelError]]:
         """Read the levels and counters that are visible, and errors."""
 

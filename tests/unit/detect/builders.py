@@ -80,6 +80,7 @@ class Sock:
     age: float = 0.0
     received: float = float("inf")  # seconds since data came in
     silent: float | None = None  # as long as its age unless said otherwise
+    multipath: bool = False
 
     def times(self, count: int, **others: Any) -> list["Sock"]:
         """So many of them, with ports and inodes of their own."""
@@ -133,6 +134,7 @@ def table_of(socks: Sequence[Sock]) -> SocketTable:
         retransmits=np.array([sock.retransmits for sock in socks], np.uint8),
         inode=np.array([sock.inode for sock in socks], np.uint32),
         cgroup_id=np.array([sock.cgroup_id for sock in socks], np.uint64),
+        multipath=np.array([sock.multipath for sock in socks], np.bool_),
     )
 
 

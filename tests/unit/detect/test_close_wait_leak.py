@@ -52,6 +52,15 @@ def test_its_limit_and_hysteresis() -> None:
     assert JUDGE.severity(remembering(leaked(8), finding, "warning")) is None
 
 
+def test_an_mptcp_connection_is_stale_sooner() -> None:
+    """Its peer resets it after a minute, and then no table lists it."""
+    assert JUDGE.all(leaked(10, age=29.9, multipath=True)) == []
+    finding = JUDGE.one(leaked(10, age=30.0, multipath=True))
+    assert "ss -tMnpo state close-wait '( sport = :443 )'" in commands(finding)
+    assert advises(finding, "10 are MPTCP connections, which their peers reset")
+    assert not advises(JUDGE.one(leaked(10)), "MPTCP")
+
+
 class TestIsNoFinding:
     def test_a_burst(self) -> None:
         assert JUDGE.all(leaked(5000, age=59.9)) == []
