@@ -11,10 +11,12 @@ import pytest
 
 from sockmon.commands.doctor.doctor import Diagnosed, write_text
 from sockmon.detect.registry import ALL, diagnose
+from sockmon.model.descriptors import Descriptors
 from sockmon.model.finding import Finding
 from sockmon.model.limits import PortRange, Sockstat
 from sockmon.model.moment import Moment
 from sockmon.model.observation import NamespaceObservation, Observation
+from sockmon.model.owner import Process
 from sockmon.model.states import TcpState
 from tests.conftest import component
 from tests.unit.detect.builders import (
@@ -49,9 +51,10 @@ def everything_at_once() -> tuple[Finding, ...]:
         port_range=PortRange(40000, 40199),
         settings=replace(SETTINGS, syncookies=0),
     )
-    found = diagnose(
-        sight(socks, limits, waited=100.0), {each.name: each.thresholds() for each in ALL}
-    )
+    seen = sight(socks, limits, waited=100.0)
+    used = Descriptors(Process(7, "shop", 100, 101), {"TCP sockets": 90}, seen.table.inode, 30)
+    seen = replace(seen, descriptors=(used,))
+    found = diagnose(seen, {each.name: each.thresholds() for each in ALL})
     assert {finding.detector for finding in found} == {detector.name for detector in ALL}
     return found
 
