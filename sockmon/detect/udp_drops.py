@@ -82,7 +82,7 @@ def _judge(
     if recent.connections >= thresholds.critical_datagrams:
         judged = "critical"
     rows = still if still.size else np.flatnonzero(table.local_port == port)
-    group = Group("inbound", port, int(table.cgroup_id[rows[0]]))
+    group = Group("inbound", port, int(data.owners.numbers(table, rows[:1])[0]))
     owner = data.owners.get(group)
     unread = int(table.receive_queue[rows].astype(np.int64).sum())
     total = int(table.drops[rows].sum())

@@ -68,7 +68,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             evidence={
                 "longest": evidence.seconds(longest),
                 "unread": evidence.size(waiting),
-                "connections_of_the_group": evidence.sockets(_of_group(data, group).size),
+                "connections_of_the_group": evidence.sockets(_of_group(data, group, part).size),
                 "peers": evidence.peers(data, part),
             },
             advice=_advice(group, owner, mptcp=bool(table.multipath[part].any())),
@@ -83,14 +83,11 @@ def _rows(data: DetectorInput, thresholds: Thresholds) -> NDArray[np.intp]:
     return data.queues.rows[unread(data.queues, data.table, data.now, thresholds.stalled_after)]
 
 
-def _of_group(data: DetectorInput, group: Group) -> NDArray[np.intp]:
-    """Return the rows of all established connections of the group."""
-    return np.flatnonzero(
-        (data.table.state == TcpState.ESTABLISHED)
-        & (data.directions.port == group.port)
-        & (data.directions.is_inbound == (group.direction == "inbound"))
-        & (data.table.cgroup_id == group.cgroup_id)
-    )
+def _of_group(data: DetectorInput, group: Group, some: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the rows of all established connections of the group, of which `some` are given."""
+    is_open = data.table.state == TcpState.ESTABLISHED
+    at_port = np.flatnonzero(is_open & (data.directions.port == group.port))
+    return data.belonging(at_port, group, some)
 
 
 def _advice(group: Group, owner: Owner | None, *, mptcp: bool) -> tuple[Advice, ...]:

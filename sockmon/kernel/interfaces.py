@@ -45,6 +45,10 @@ class NamespaceFiles(Protocol):
         """Read as procfs.read_port_range() does; raises KernelError."""
         ...
 
+    def number(self) -> int | None:
+        """Return the namespace's number in procfs, as processes there have it; None: not known."""
+        ...
+
     def nsenter_prefix(self) -> str:
         """Return the prefix that runs a command inside; empty for the caller's own namespace."""
         ...
@@ -107,6 +111,10 @@ class Source(Protocol):
 
     def port_range(self) -> PortRange:
         """Read the ports that connect() may choose from; raises KernelError."""
+        ...
+
+    def number(self) -> int | None:
+        """Return the namespace's number in procfs, as processes there have it; None: not known."""
         ...
 
     def nsenter_prefix(self) -> str:

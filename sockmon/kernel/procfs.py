@@ -96,6 +96,22 @@ def parse_sockstat(text: str) -> Sockstat:
     raise ValueError("no line 'TCP:'")
 
 
+def parse_sockstat_sum(text: str) -> tuple[int, int]:
+    """Parse sockstat and sockstat6, one after the other: TCP sockets allocated, and in use.
+
+    `alloc` counts those of the whole host and of both families; `inuse` is the namespace's own,
+    of IPv4 in the line `TCP:`, of IPv6 in `TCP6:`. Raises ValueError.
+    """
+    alloc = in_use = 0
+    for line in text.splitlines():
+        name, *words = line.split()
+        if name in {"TCP:", "TCP6:"}:
+            fields = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+            alloc += fields.get("alloc", 0)
+            in_use += fields.get("inuse", 0)
+    return alloc, in_use
+
+
 def read_events(proc: Path, task: str = _OWN) -> dict[str, int]:
     """Read the counters of TCP_EVENTS that this kernel has; raises ProcError."""
     return _read(proc / task / "net/netstat", parse_events)

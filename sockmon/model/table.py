@@ -1,7 +1,7 @@
 """SocketTable: one namespace's sockets at one moment, as columns."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,14 @@ class SocketTable:
     def select(self, rows: Column) -> "SocketTable":
         """Return the rows of an index or a boolean mask."""
         return SocketTable(*(getattr(self, name)[rows] for name in self.__slots__))
+
+    def rows_of(self, inodes: Collection[int]) -> NDArray[np.intp]:
+        """Return the rows of these inodes, as far as they are here."""
+        wanted = np.array(sorted(inodes), np.uint32)
+        if not wanted.size:
+            return np.empty(0, np.intp)
+        at = np.minimum(np.searchsorted(wanted, self.inode), wanted.size - 1)
+        return np.flatnonzero(wanted[at] == self.inode)
 
     @staticmethod
     def concatenate(tables: Sequence["SocketTable"]) -> "SocketTable":

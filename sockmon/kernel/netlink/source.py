@@ -28,6 +28,7 @@ from sockmon.kernel.netlink.rows import (
 from sockmon.kernel.netlink.sockdiag import NetlinkTransport, SockDiag, receiving_room
 from sockmon.kernel.netlink.uapi import Attribute
 from sockmon.kernel.netlink.wire import DumpRequest
+from sockmon.kernel.processes import namespace_number
 from sockmon.model.ages import LastHeard
 from sockmon.model.limits import KernelLimits, PortRange
 from sockmon.model.mptcp import joined
@@ -53,6 +54,10 @@ class OwnFiles:
     def port_range(self) -> PortRange:
         """Read as procfs.read_port_range() does; raises ProcError."""
         return procfs.read_port_range(self.proc)
+
+    def number(self) -> int | None:
+        """Return the number of the calling thread's namespace in procfs."""
+        return namespace_number(self.proc, "thread-self")
 
     def nsenter_prefix(self) -> str:
         """Return nothing: the caller is inside."""
@@ -207,6 +212,10 @@ class KernelSource:
     def port_range(self) -> PortRange:
         """Read the ports that connect() may choose from; raises KernelError."""
         return self.files.port_range()
+
+    def number(self) -> int | None:
+        """Return the namespace's number in procfs, as processes there have it; None: not known."""
+        return self.files.number()
 
     def nsenter_prefix(self) -> str:
         """Return the prefix that runs a command inside; empty for the caller's own namespace."""

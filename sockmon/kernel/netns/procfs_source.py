@@ -96,6 +96,10 @@ class OutsideSource:
         """Read the ports that connect() may choose from in the daemon's own namespace."""
         return procfs.read_port_range(self.proc)
 
+    def number(self) -> int | None:
+        """Return the namespace's number in procfs, as processes there have it."""
+        return self.place().directory
+
     def nsenter_prefix(self) -> str:
         """Return the prefix that runs a command inside."""
         return self.place().nsenter_prefix
