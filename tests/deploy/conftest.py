@@ -1,4 +1,4 @@
-"""Fixtures of the tests that install sockmon on a server. All of it is made once for a whole run."""
+"""Fixtures of the tests that install sockmon on a server, made once for a whole run."""
 
 import fcntl
 import shutil
