@@ -18,7 +18,7 @@ from tests.lab import PATIENCE, NetNs, eventually, states
 from tests.running import PORT, RunningDaemon, running_daemon
 from tests.servers import Alertmanager, hook_in
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.root
 
 #: Polls often, and waits for little; what a drill needs to be over in seconds.
 LIMITS = """
