@@ -11,7 +11,7 @@ help:
 	@echo "make unit         run the unit tests: no root, no system packages, about a minute"
 	@echo "make unit-lowest  the same with the lowest versions that pyproject.toml allows"
 	@echo "make unit-newest  the same with the newest versions of all dependencies"
-	@echo "make lint         check style, types and imports"
+	@echo "make lint         check style, types, imports, and that no code is unused"
 	@echo "make format       format the code"
 	@echo "make bench        measure speed and memory against ss, netstat and others (root)"
 	@echo "make generate     write the committed files that are generated: rules, dashboards ..."
@@ -61,6 +61,7 @@ lint: $(VENV)/development
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/vulture
 
 format: $(VENV)/development
 	$(BIN)/ruff check --fix .

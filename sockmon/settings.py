@@ -1,6 +1,6 @@
 """The configuration: YAML into frozen values, every mistake reported at once with its path.
 
-Plain dataclasses hold the values, so that a command which needs only defaults never pays for the
+Plain dataclasses hold the values, so that a command which needs only defaults does not load the
 validation library.
 """
 
@@ -23,7 +23,7 @@ _STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """How often, where, and what other namespaces' polls may cost."""
+    """How often and where, and how much CPU it may use."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -45,7 +45,7 @@ class Web:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Which (direction, port) groups have series of their own."""
+    """Which (direction, port) groups have their own series."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -81,10 +81,10 @@ def load(path: Path) -> Config:
 
 
 def parse(data: bytes, name: str) -> Config:
-    """Parse a configuration's bytes, known to its reader by `name`; raises ConfigError."""
+    """Parse a configuration's bytes; messages call it `name`. Raises ConfigError."""
     from sockmon.config import load  # noqa: PLC0415 - see the module's docstring
 
     config, problems = load.parse(Config, data)
     if problems:
-        raise ConfigError(load.told(problems, name))
+        raise ConfigError(load.report(problems, name))
     return config

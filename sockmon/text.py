@@ -1,6 +1,7 @@
 """Text from outside (names, keys, paths), made safe to print."""
 
 import re
+from collections.abc import Iterable
 
 _NOT_A_LABEL = re.compile(r"[^A-Za-z0-9._@:+-]")
 _CONTAINER_ID = re.compile(r"[0-9a-f]{12}")
@@ -31,3 +32,16 @@ def one_line(text: str, longest: int | None = None) -> str:
     """
     plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
     return plain if longest is None or len(plain) <= longest else plain[:longest] + "..."
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean X?" for the known word that is most like `word`, or nothing."""
+    import difflib  # noqa: PLC0415 - only a mistake needs it
+
+    by_folded = {_folded(each): each for each in known}
+    nearest = difflib.get_close_matches(_folded(word[:100]), by_folded, n=1)
+    return f"; did you mean {by_folded[nearest[0]]}?" if nearest else ""
+
+
+def _folded(word: str) -> str:
+    return word.lower().replace("_", "-")

@@ -1,1 +1,1 @@
-"""From findings to people: the life cycle of alerts, the receivers told, Prometheus's own rules."""
+"""Alerts: their life cycle, and the receivers that are notified."""

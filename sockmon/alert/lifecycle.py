@@ -1,24 +1,24 @@
-"""The life of an alert, pure: the alerts there were, what one poll found, and the time -> alerts.
+"""The life cycle of alerts (pure): earlier alerts, what one poll found, and the time -> alerts.
 
-The rules in words; the table below says the same, and nothing else changes an alert.
+These are the rules in words; the table below says the same, and nothing else changes an alert.
 
 - A *condition* is a detector, a namespace and a subject. It has one alert for each severity.
 - An alert is *pending* from the first poll that finds its condition, and *firing* once the
-  condition has been found for as long as `for` says. If it goes before, nobody hears of it.
+  condition has been found for as long as `for` says. If it ends before, nobody is notified.
 - When the condition is no longer found, a firing alert is *kept* firing until it has not been found
-  for `keep_firing_for`; found again, it simply fires on. After that it is *resolved*, remembered
-  for 15 minutes so that receivers can be told until they are sure to know; found again, it begins
-  anew.
-- A poll that could not look (*unseen*) proves nothing: it changes nothing.
+  for `keep_firing_for`; if found again, it simply goes on firing. After that it is *resolved*, and
+  remembered for 15 minutes so that receivers that were down still learn of it; if found again, it
+  starts over.
+- A poll that could not look (*unseen*) proves nothing and changes nothing.
 - Severity. `for` belongs to the condition: it is waited for once, whatever the severity. When a
   firing condition gets worse, the critical alert *takes over*: it fires in that poll, and the
-  warning, now *outranked*, resolves in the same one. When the condition gets better (*lessened*),
-  the critical alert is kept for `keep_firing_for` first, and only then the warning takes over, so
-  that a value moving about the border between the two tells people once. Never do two severities of
-  one condition fire at a time.
+  warning, now *outranked*, is resolved in the same poll. When the condition gets better
+  (*lessened*), the critical alert is kept for `keep_firing_for` first, and only then the warning
+  takes over, so that a value that moves around the threshold notifies people once. Two severities
+  of one condition never fire at the same time.
 
-Times are measured on the monotonic clock, which stands still while the host is suspended and knows
-no jumps; the wall clock is only ever shown.
+Times are measured on the monotonic clock, which stops while the host is suspended and never jumps;
+the wall clock is only shown.
 
 Sources: Prometheus, rules/alerting.go, (*AlertingRule).Eval, resolvedRetention; h11, _state.py.
 """
@@ -37,7 +37,7 @@ RESOLVED_RETENTION = 15 * 60.0
 
 
 class State(enum.Enum):
-    """Where an alert is in its life."""
+    """The state of an alert."""
 
     INACTIVE = "inactive"
     PENDING = "pending"
@@ -47,7 +47,7 @@ class State(enum.Enum):
 
 
 class Event(enum.Enum):
-    """What one poll means to an alert."""
+    """What one poll means for an alert."""
 
     SEEN = "its condition is found, with its severity"
     TAKES_OVER = "the same, and another severity of the condition has been firing"
@@ -55,13 +55,13 @@ class Event(enum.Enum):
     OUTRANKED = "a more severe alert of its condition stands"
     GONE = "the poll looked, and its condition is not there"
     UNSEEN = "the poll could not look"
-    WAITED = "what its state waits for is over"
+    WAITED = "the wait of its state is over"
 
 
 _S, _E = State, Event
 
-#: What is not here leaves the alert as it is. Each poll is one event to an alert; unless that was
-#: UNSEEN, WAITED follows if the wait of the state it is then in (see `_waited`) is over.
+#: A pair that is not here leaves the alert as it is. Each poll is one event for an alert; unless it
+#: was UNSEEN, WAITED follows if the wait of the state it is then in (see `_waited`) is over.
 TABLE: Mapping[tuple[State, Event], State] = {
     (_S.INACTIVE, _E.SEEN): _S.PENDING,
     (_S.INACTIVE, _E.TAKES_OVER): _S.FIRING,
@@ -94,19 +94,19 @@ class Waits(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FixedWaits:
-    """Waits of their own; the defaults are those of every detector."""
+    """Fixed waits; the defaults are those of every detector."""
 
     for_: float = 30.0
     keep_firing_for: float = 60.0
 
 
-#: For the alert of a detector that there is no more: the state was another version's.
+#: For the alert of a detector that no longer exists: another version has saved it.
 _DEFAULT_WAITS = FixedWaits()
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What makes it the same trouble from poll to poll."""
+    """What makes it the same condition from poll to poll."""
 
     detector: str
     netns: str
@@ -125,10 +125,9 @@ class AlertKey:
 class Alert:
     """One alert at one moment.
 
-    since, found: when its condition was first and last found, however severe. entered: when it came
-    into `state`.
-    fired: when it began to fire, if it has. Its labels are its own for life, whatever a reload
-    says; its annotations are those of the last finding.
+    since, found: when its condition was first and last found, with any severity. entered: when it
+    entered `state`. fired: when it began to fire, if it has. Its labels never change, even if a
+    reload changes the configured ones; its annotations are those of the last finding.
     """
 
     key: AlertKey
@@ -142,12 +141,12 @@ class Alert:
 
     @property
     def firing(self) -> bool:
-        """Whether receivers are to believe in it."""
+        """Whether it fires, as receivers see it."""
         return self.state in (State.FIRING, State.KEPT)
 
 
 Alerts: TypeAlias = Mapping[AlertKey, Alert]
-Looked: TypeAlias = Callable[[str, str], bool]  # netns, detector -> whether this poll could tell
+Looked: TypeAlias = Callable[[str, str], bool]  # netns, detector -> whether this poll could look
 
 
 def everywhere(netns: str, detector: str) -> bool:  # noqa: ARG001 - the signature is Looked's
@@ -171,7 +170,7 @@ def step(
     after: dict[AlertKey, Alert] = {}
     for condition in dict.fromkeys([*(key.condition for key in alerts), *found]):
         finding = found.get(condition)
-        blind = finding is None and not looked(condition.netns, condition.detector)
+        unseen = finding is None and not looked(condition.netns, condition.detector)
         before = {s: alerts.get(AlertKey(condition, s)) for s in SEVERITIES}
         alive = [a for a in before.values() if a and a.state is not State.RESOLVED]
         since = min((a.since for a in alive), key=lambda at: at.monotonic, default=now)
@@ -179,7 +178,7 @@ def step(
         outranked = False
         for severity in reversed(SEVERITIES):
             is_its = finding is not None and finding.severity == severity
-            if blind:
+            if unseen:
                 event = Event.UNSEEN
             elif outranked:
                 event = Event.OUTRANKED
@@ -201,12 +200,12 @@ def step(
 
 
 def ended(alert: Alert, now: Moment) -> Alert:
-    """Return the alert as resolved: its receiver was told of it, and it is no longer known."""
+    """Return an alert that was reported and is no longer known, as resolved."""
     return _entered(alert, State.RESOLVED, now)
 
 
 def _by_condition(findings: Iterable[Finding]) -> dict[Condition, Finding]:
-    """Key the findings; of two with one key the more severe counts."""
+    """Index the findings by condition; of two with the same, the more severe counts."""
     found: dict[Condition, Finding] = {}
     for finding in sorted(findings, key=lambda f: SEVERITIES.index(f.severity)):
         found[Condition(*finding.key)] = finding
@@ -216,7 +215,7 @@ def _by_condition(findings: Iterable[Finding]) -> dict[Condition, Finding]:
 def _described(
     alert: Alert | None, finding: Finding, labels: Mapping[str, str], since: Moment, now: Moment
 ) -> Alert:
-    """Return the alert with what is now said of it; a new one, or one that begins anew."""
+    """Return the alert with the finding's annotations; a new one if there is none or it ended."""
     annotations = annotations_of(finding)
     if alert is not None and alert.state is not State.RESOLVED:
         return replace(alert, annotations=annotations)
@@ -233,7 +232,7 @@ def _described(
 
 
 def _moved(alert: Alert, event: Event, now: Moment, waits: Waits) -> Alert:
-    """Send one poll's event through the table."""
+    """Apply one poll's event by the table."""
     moved = _entered(alert, TABLE.get((alert.state, event), alert.state), now)
     if event is Event.UNSEEN or not _waited(moved, event, now, waits):
         return moved
@@ -248,7 +247,7 @@ def _entered(alert: Alert, state: State, now: Moment) -> Alert:
 
 
 def _waited(alert: Alert, event: Event, now: Moment, waits: Waits) -> bool:
-    """Whether the wait of the alert's state, if it has one, is over."""
+    """Return whether the wait of the alert's state, if it has one, is over."""
     without = alert.entered.monotonic  # since when its severity was not found; or nothing at all
     if event is Event.GONE:
         without = max(without, alert.found.monotonic)

@@ -1,4 +1,4 @@
-"""What of alerting can be configured, in the words of Prometheus's and Alertmanager's own files."""
+"""The configuration of alerting, with the keys of Prometheus's and Alertmanager's files."""
 
 import re
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ def _is_url(text: str) -> None:
         url = urlsplit(text)
         port, host = url.port, url.hostname
     except ValueError:
-        raise ValueError("not a URL: its host or port makes no sense") from None
+        raise ValueError("not a URL: its host or port is not valid") from None
     if url.scheme not in ("http", "https") or not host or port == 0:
         raise ValueError("expected a URL such as http://alertmanager.example:9093")
     if "@" in url.netloc:
-        raise ValueError("credentials do not belong in a URL: use basic_auth or authorization")
+        raise ValueError("a URL must not contain credentials: use basic_auth or authorization")
     if url.fragment:
         raise ValueError("a URL to send to has no #fragment")
 
@@ -39,7 +39,7 @@ def _is_base_url(text: str) -> None:
 
 def _are_different(urls: tuple[str, ...]) -> None:
     if len({url.rstrip("/") for url in urls}) < len(urls):
-        raise ValueError("the same URL twice: each receiver is told once")
+        raise ValueError("the same URL twice")
 
 
 def _is_scheme(text: str) -> None:
@@ -57,11 +57,11 @@ def _is_user_name(text: str) -> None:
 def _are_labels(labels: Mapping[str, str]) -> None:
     for name, value in labels.items():
         if not _LABEL_NAME.fullmatch(name) or name.startswith("__"):
-            raise ValueError(f"{name!r} is no label name: letters, digits and _ alone")
+            raise ValueError(f"{name!r} is not a label name: only letters, digits and _")
         if name in IDENTITY:
             raise ValueError(f"{name!r} is sockmon's own label: choose another name")
         if not value:
-            raise ValueError(f"{name!r} has no value: a label without one is no label")
+            raise ValueError(f"{name!r} has no value: Prometheus drops a label with an empty value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Authorization:
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """Whom to trust instead of the system's authorities, and who we are."""
+    """Authorities to trust instead of the system's, and our own certificate."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -101,7 +101,7 @@ class TlsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSettings:
-    """How any receiver is spoken to."""
+    """How to connect to any receiver."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -117,7 +117,7 @@ class HttpSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertmanagerSettings(HttpSettings):
-    """Every Alertmanager is told everything, as those of one cluster expect."""
+    """Every Alertmanager is sent every alert, as the members of a cluster expect."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -127,7 +127,7 @@ class AlertmanagerSettings(HttpSettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookSettings(HttpSettings):
-    """Each URL is told once of each alert that begins to fire or is resolved."""
+    """Each URL is sent each alert once when it begins to fire, changes severity or is resolved."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -137,7 +137,7 @@ class WebhookSettings(HttpSettings):
 
 @dataclass(frozen=True, slots=True)
 class Alerting:
-    """Who is told of alerts, beside the log, and the labels that all alerts bear."""
+    """Who is notified of alerts besides the log, and labels that every alert has."""
 
     __pydantic_config__: ClassVar = _STRICT
 

@@ -1,4 +1,4 @@
-"""What this host's daemon knows and one look cannot: how things grow, and when they run out."""
+"""This host's daemon knows what one look cannot: how counts grow, and when limits are reached."""
 
 import ipaddress
 from collections.abc import Iterable, Mapping
@@ -12,18 +12,18 @@ from sockmon.model.finding import SEVERITIES, Finding, FindingKey
 from sockmon.model.moment import Moment
 
 _TIMEOUT_SECONDS = 1.0
-#: What findings are called after when their owner cannot be seen.
+#: The owner of a finding whose owner cannot be seen.
 _NOBODY = (None, "unknown")
 
-#: Who else has a finding that the daemon tells: the daemon alone, or we too.
+#: Who has a finding that is shown in the daemon's words: the daemon and we, or only the daemon.
 Says = Literal["too", "alone"]
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A daemon's last findings, and for how many seconds it has watched.
+    """A daemon's last findings, and for how many seconds it has been running.
 
-    unseen: what it could not look at, in its own words.
+    unseen: what it could not read, in its words.
     """
 
     url: str
@@ -59,7 +59,7 @@ def nobody(addresses: Iterable[ListenAddress]) -> Watch | None:  # noqa: ARG001 
 def joined(own: Iterable[Finding], watch: Watch) -> tuple[list[Finding], Mapping[FindingKey, Says]]:
     """Return our findings and the daemon's as one list, and which of them are in its words.
 
-    Of a finding that both have, the daemon's word is taken if it is worse or says more.
+    Of a finding that both have, the daemon's is used if it is more severe or has more evidence.
     """
     findings: list[Finding] = []
     says: dict[FindingKey, Says] = {}
@@ -79,7 +79,7 @@ def joined(own: Iterable[Finding], watch: Watch) -> tuple[list[Finding], Mapping
 
 
 def _loopback(host: str) -> str | None:
-    """Return where to ask a daemon that listens on `host`; None: not on this host alone."""
+    """Return the address to ask a daemon that listens on `host`; None: it is not on loopback."""
     if not host:
         return "127.0.0.1"
     address = ipaddress.ip_address(host)
@@ -89,21 +89,21 @@ def _loopback(host: str) -> str | None:
 
 
 def _watch(url: str, snapshot: Snapshot, received: Moment) -> Watch | None:
-    """Return its word on the namespaces that it has diagnosed lately, if there are any."""
-    told = [
+    """Return its findings for the namespaces that it has diagnosed recently, if any."""
+    recent = [
         part.findings.value
         for part in snapshot.parts
         if part.findings and received.monotonic - part.findings.at.monotonic <= part.believed
     ]
-    if not told:
+    if not recent:
         return None
-    findings = tuple(finding for findings in told for finding in findings)
+    findings = tuple(finding for findings in recent for finding in findings)
     unseen = (*snapshot.hints, *snapshot.failures)
     return Watch(url, snapshot.polls * snapshot.interval, findings, unseen)
 
 
 def _is_same(mine: Finding, its: Finding) -> bool:
-    """Whether both are about one thing, though one of us may not see whose it is."""
+    """Return whether both are about the same thing; one of them may not know the owner."""
     ours, theirs = mine.subject, its.subject
     same_place = (mine.detector, mine.netns, ours.direction, ours.port) == (
         its.detector,
@@ -115,7 +115,7 @@ def _is_same(mine: Finding, its: Finding) -> bool:
 
 
 def _adds(its: Finding, mine: Finding) -> bool:
-    """Whether the daemon's is worse, or as bad and tells what one look cannot."""
+    """Return whether the daemon's is more severe, or as severe with more evidence."""
     worse = SEVERITIES.index(its.severity) - SEVERITIES.index(mine.severity)
     more = not its.evidence.keys() <= mine.evidence.keys() or (its.deadline and not mine.deadline)
     return worse > 0 or (worse == 0 and bool(more))

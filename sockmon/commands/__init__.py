@@ -1,6 +1,6 @@
-"""The commands, one file each: its options, and what it does with them.
+"""The commands, one file or folder each: its options, and what it does with them.
 
-Each loads what it needs only when it runs, so that a light one stays quick.
+Each loads what it needs only when it runs, so that a small one starts quickly.
 """
 
 from sockmon.commands import check_config, netns_helper, rules, run, top

@@ -1,6 +1,6 @@
-"""Colours for people at a terminal. A colour says again what the words say, never anything alone.
+"""Colours for people at a terminal. A colour repeats what the words say, never more.
 
-The sixteen colours of ECMA-48 (SGR), of which every terminal has its own shades on its own ground.
+The sixteen colours of ECMA-48 (SGR); every terminal has its own shades of them.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,10 +9,10 @@ from typing import Literal, get_args
 ColorMode = Literal["auto", "always", "never"]
 COLOR_MODES: tuple[ColorMode, ...] = get_args(ColorMode)
 
-#: What a text is, not how it looks.
+#: What a text means, not how it looks.
 Style = Literal["bold", "well", "warning", "critical", "unknown"]
 
-#: Returns the text as it is to be written; widths are reckoned before.
+#: Returns the text as it is to be written; widths are computed before.
 Paint = Callable[[str, Style], str]
 
 _SGR: Mapping[Style, str] = {
@@ -24,18 +24,18 @@ _SGR: Mapping[Style, str] = {
 }
 
 
-def painter(wish: ColorMode, is_terminal: bool, environment: Mapping[str, str]) -> Paint:  # noqa: FBT001 - a fact, between two others
-    """Return what paints, or leaves plain: by the wish, else the environment, else the output.
+def painter(mode: ColorMode, is_terminal: bool, environment: Mapping[str, str]) -> Paint:  # noqa: FBT001 - a fact, between two others
+    """Return what colours text, or leaves it: by --color, else the environment, else the output.
 
     NO_COLOR (no-color.org) beats FORCE_COLOR and CLICOLOR_FORCE (bixense.com/clicolors), which
-    beat TERM=dumb and CLICOLOR=0. An empty variable says nothing.
+    beat TERM=dumb and CLICOLOR=0. An empty variable counts as unset.
     """
-    return painted if _wanted(wish, is_terminal, environment) else plain
+    return painted if _wanted(mode, is_terminal, environment) else plain
 
 
-def _wanted(wish: ColorMode, is_terminal: bool, environment: Mapping[str, str]) -> bool:  # noqa: FBT001 - as above
-    if wish != "auto":
-        return wish == "always"
+def _wanted(mode: ColorMode, is_terminal: bool, environment: Mapping[str, str]) -> bool:  # noqa: FBT001 - as above
+    if mode != "auto":
+        return mode == "always"
     if environment.get("NO_COLOR"):
         return False
     if any(
@@ -46,11 +46,11 @@ def _wanted(wish: ColorMode, is_terminal: bool, environment: Mapping[str, str]) 
     return is_terminal and is_able
 
 
-def painted(text: str, ink: Style) -> str:
-    """In its colour, and nothing behind it."""
-    return f"\x1b[{_SGR[ink]}m{text}\x1b[0m"
+def painted(text: str, style: Style) -> str:
+    """Return the text in its colour."""
+    return f"\x1b[{_SGR[style]}m{text}\x1b[0m"
 
 
 def plain(text: str, _: Style) -> str:
-    """As it is: for programs, files and pipes."""
+    """Return the text as it is: for programs, files and pipes."""
     return text

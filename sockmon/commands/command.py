@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from sockmon.commands.config_choice import Chosen
     from sockmon.settings import Config
 
-#: The daemon's, as packages and deploy/install.sh put it; what commands that judge go by too.
+#: The daemon's, where packages and deploy/install.sh put it; doctor, top and drill use it too.
 HOST_CONFIG = Path("/etc/sockmon/sockmon.yaml")
 
 OpenSource = Callable[[Callable[[], bool]], KernelSource]
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
-COULD_NOT_LOOK = 3  # doctor's, by the convention of monitoring plugins
+COULD_NOT_LOOK = 3  # doctor's UNKNOWN, as monitoring plugins have it
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A subcommand. `run` is given the parsed options and returns the exit status.
+    """A subcommand. `run` takes the parsed options and returns the exit status.
 
-    mistake: the exit status of what the user, or the kernel, did not let it do.
+    mistake: the exit status when the user's options or the kernel do not allow it to run.
     """
 
     name: str
@@ -40,20 +40,20 @@ class Command:
 
 
 class UserError(Exception):
-    """Something the user can mend; each line of the text is printed by itself."""
+    """Something the user can correct; each line of the text is printed on its own."""
 
 
 class UsageError(Exception):
-    """The command line itself is wrong."""
+    """The command line itself is not valid."""
 
 
 class OutputError(Exception):
-    """Standard output does not take what is written."""
+    """Standard output cannot be written."""
 
 
 @contextlib.contextmanager
 def writing() -> Iterator[None]:
-    """Tell a failure to write apart from any other OSError."""
+    """Distinguish a failure to write from any other OSError."""
     try:
         yield
     except BrokenPipeError:
@@ -63,15 +63,15 @@ def writing() -> Iterator[None]:
 
 
 def discard_output() -> None:
-    """Let Python's own flush at exit write to nowhere."""
+    """Let Python's own flush at exit write to /dev/null."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def add_config(parser: argparse.ArgumentParser, default: Path | None = None) -> None:
-    """Add --config; `default` is gone by without it, see choose_config()."""
+    """Add --config; `default` is used without it, see choose_config()."""
     about = "configuration file (YAML)"
     if default is not None:
-        about += f"; without it {default}, if that may be read, and else the defaults"
+        about += f"; without it {default} if it can be read, else the defaults"
     parser.add_argument("--config", metavar="FILE", type=Path, help=about)
 
 
@@ -81,7 +81,7 @@ def load_config(path: Path | None) -> "Config":
     from sockmon.config.load import ConfigError  # noqa: PLC0415 - as above
 
     try:
-        return settings.Config() if path is None else by_hand(settings.load(path))
+        return settings.Config() if path is None else for_caller(settings.load(path))
     except ConfigError as error:
         raise UserError(str(error)) from error
 
@@ -89,7 +89,7 @@ def load_config(path: Path | None) -> "Config":
 def choose_config(path: Path | None) -> "Chosen":
     """Return the configuration in the file, else this host's own, else the defaults.
 
-    Raises UserError of the file that is named.
+    Raises UserError if the file that is named cannot be used.
     """
     from sockmon.commands import config_choice  # noqa: PLC0415 - as above
     from sockmon.config.load import ConfigError  # noqa: PLC0415 - each command loads what it needs
@@ -98,11 +98,11 @@ def choose_config(path: Path | None) -> "Chosen":
         chosen = config_choice.choose(path, HOST_CONFIG)
     except ConfigError as error:
         raise UserError(str(error)) from error
-    return replace(chosen, config=by_hand(chosen.config))
+    return replace(chosen, config=for_caller(chosen.config))
 
 
-def by_hand(config: "Config") -> "Config":
-    """Leave the daemon's helper to the daemon: who runs a command has what privilege he has."""
+def for_caller(config: "Config") -> "Config":
+    """Leave out the daemon's helper: commands run with the caller's privileges."""
     return replace(config, poll=replace(config.poll, netns_helper_socket=None))
 
 
@@ -112,7 +112,7 @@ def add_web_config(parser: argparse.ArgumentParser) -> None:
         "--web.config.file",
         dest="web_config",
         metavar="FILE",
-        default="",  # as in Prometheus' exporters, where an empty name is none
+        default="",  # as in Prometheus' exporters, where an empty name means none
         help="TLS and authentication, in the form of Prometheus' exporter-toolkit",
     )
 
@@ -128,5 +128,5 @@ def add_color(parser: argparse.ArgumentParser) -> None:
 
 
 def paint(arguments: argparse.Namespace) -> colour.Paint:
-    """Return how to colour standard output."""
+    """Return what colours standard output, or does not."""
     return colour.painter(arguments.color, sys.stdout.isatty(), os.environ)

@@ -1,4 +1,4 @@
-"""The configuration that a command goes by: the one that is named, this host's own, or none."""
+"""Which configuration a command uses: the one that is named, this host's own, or the defaults."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from sockmon.settings import Config, load
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A configuration; `file` is None for the built-in defaults, `note` says why not the host's."""
+    """A configuration; `file` is None for the defaults, `note` says why the host's is not used."""
 
     config: Config
     file: Path | None = None
@@ -17,18 +17,18 @@ class Chosen:
 
 
 def choose(named: Path | None, host_file: Path) -> Chosen:
-    """Return what to go by; raises ConfigError of the file that is named, and of no other."""
+    """Return what to use; raises ConfigError for the file that is named, never for the host's."""
     if named is not None:
         return Chosen(load(named), named)
-    if not _may_be_there(host_file):
+    if not _may_exist(host_file):
         return Chosen(Config())
     try:
         return Chosen(load(host_file), host_file)
     except ConfigError as error:
-        return Chosen(Config(), note=f"{error.problems[0]}; going by the built-in defaults instead")
+        return Chosen(Config(), note=f"{error.problems[0]}; using the built-in defaults instead")
 
 
-def _may_be_there(path: Path) -> bool:
+def _may_exist(path: Path) -> bool:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

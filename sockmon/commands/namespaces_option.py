@@ -1,4 +1,4 @@
-"""--namespaces: where a command looks, whatever the configuration says."""
+"""--namespaces: which network namespaces a command reads, whatever the configuration says."""
 
 import argparse
 from dataclasses import replace
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
 
 
 def add_namespaces(parser: argparse.ArgumentParser, default: str) -> None:
-    """Add --namespaces; `default` says what holds without it."""
+    """Add --namespaces; `default` describes what happens without it."""
     parser.add_argument(
         "--namespaces",
         choices=("host", "all"),
-        help=f"look into all network namespaces, or into the host's own alone (default: {default})",
+        help=f"read all network namespaces, or only the host's own (default: {default})",
     )
 
 
 def in_namespaces(config: "Config", chosen: Literal["host", "all"] | None) -> "Config":
-    """Return the configuration with poll.namespaces as it was chosen, if it was."""
+    """Return the configuration, with poll.namespaces as chosen if it was."""
     if chosen is None:
         return config
     return replace(config, poll=replace(config.poll, namespaces=chosen))

@@ -13,16 +13,18 @@ from sockmon.commands.command import SUCCESS, Command, OpenSource, UserError
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Look for network namespaces, and open netlink sockets inside, for the daemon whose "
+        "Find network namespaces, and open netlink sockets inside them, for the daemon whose "
         "poll.netns_helper_socket names the socket. It needs CAP_SYS_ADMIN and CAP_SYS_PTRACE; "
-        "what it passes on serves to look at sockets and no more. Started by "
-        "sockmon-netns.socket, it takes systemd's socket."
+        "what it passes on can only be used to read sockets. Started by sockmon-netns.socket, it "
+        "uses systemd's socket."
     )
     parser.add_argument(
         "--socket", metavar="FILE", type=Path, help="listen here, on a host without systemd"
     )
     parser.add_argument(
-        "--user", metavar="USER", help="name or number of who may ask besides root: the daemon's"
+        "--user",
+        metavar="USER",
+        help="the user, by name or number, that may connect besides root: the daemon's",
     )
 
 
@@ -53,7 +55,7 @@ def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
 
 
 def _uid(user: str) -> int:
-    """Return who that is; raises UserError."""
+    """Return the user's number; raises UserError."""
     if user.isascii() and user.isdecimal():
         return int(user)
     try:

@@ -17,7 +17,7 @@ from sockmon.commands.command import (
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Poll the kernel and serve what is found over HTTP."
+    parser.description = "Poll the kernel and serve the results over HTTP."
     add_config(parser)
     parser.add_argument(
         "--web.listen-address",

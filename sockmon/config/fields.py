@@ -1,4 +1,4 @@
-"""Types of configuration values, checked where YAML is read."""
+"""Types of configuration values, checked when YAML is read."""
 
 import ipaddress
 import re
@@ -15,7 +15,7 @@ _STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Marks a field whose value `check` must accept: it raises ValueError."""
+    """Marks a field whose value `check` must accept; `check` raises ValueError."""
 
     check: Callable[[Any], None]
 

@@ -1,4 +1,4 @@
-"""YAML files as frozen values, every mistake told at once with its line.
+"""YAML files as frozen values; every mistake is reported at once, with its line.
 
 The values are dataclasses; pydantic checks them, strictly. It is imported only when a file is
 read, as the YAML parser is.
@@ -7,11 +7,14 @@ read, as the YAML parser is.
 import json
 import stat
 from collections.abc import Callable, Iterable
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+
+from sockmon.text import did_you_mean
 
 if TYPE_CHECKING:
-    from sockmon.config.yaml_document import Problem
+    from sockmon.config.yaml_document import KeyPath, Problem
 
 
 class ConfigError(Exception):
@@ -28,7 +31,7 @@ T = TypeVar("T")
 Mistake = tuple[tuple[str | int, ...], str]
 
 _FILE_LIMIT = 1 << 20
-_PROBLEMS_TOLD = 50
+_PROBLEMS_REPORTED = 50
 
 
 def read_bytes(path: Path) -> bytes:
@@ -43,16 +46,16 @@ def read_bytes(path: Path) -> bytes:
 
 
 def why_unreadable(error: OSError | ValueError) -> str:
-    """Return what read_bytes met, in a few words."""
+    """Return in a few words why read_bytes() failed."""
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def parse(
     kind: type[T], data: bytes, check: Callable[[T], Iterable[Mistake]] = lambda _: ()
 ) -> tuple[T, "list[Problem]"]:
-    """Return the value, and what is wrong with it: then it holds defaults alone.
+    """Return the value, and what is wrong with it; if anything is, the value is the defaults.
 
-    `check` finds what types and bounds cannot say; it is asked once those are right.
+    `check` finds mistakes that types and bounds cannot express; it is called once those are right.
     """
     from sockmon.config import yaml_document  # noqa: PLC0415 - see the module's docstring
 
@@ -68,11 +71,11 @@ def parse(
     return value, sorted(problems, key=lambda problem: problem.line)
 
 
-def told(problems: "list[Problem]", name: str) -> list[str]:
+def report(problems: "list[Problem]", name: str) -> list[str]:
     """Return a line for each mistake in the file called `name`, up to a bound."""
-    lines = [f"{name}:{problem}" for problem in problems[:_PROBLEMS_TOLD]]
-    if len(problems) > _PROBLEMS_TOLD:
-        lines.append(f"{name}: and {len(problems) - _PROBLEMS_TOLD} more mistakes")
+    lines = [f"{name}:{problem}" for problem in problems[:_PROBLEMS_REPORTED]]
+    if len(problems) > _PROBLEMS_REPORTED:
+        lines.append(f"{name}: and {len(problems) - _PROBLEMS_REPORTED} more mistakes")
     return lines
 
 
@@ -85,17 +88,29 @@ def _validate(kind: type[T], value: object) -> tuple[T, list[Mistake]]:
         return TypeAdapter(kind).validate_json(json.dumps(value)), []
     except ValidationError as error:
         return kind(), [
-            (item["loc"], _message(item["type"], item["msg"]))
+            (item["loc"], _message(kind, item["loc"], item["type"], item["msg"]))
             for item in error.errors(include_url=False, include_context=False, include_input=False)
         ]
 
 
-def _message(kind: str, message: str) -> str:
-    """Put a library's words into ours where ours are plainer."""
+def _message(root: type, path: "KeyPath", kind: str, message: str) -> str:
+    """Replace the library's words by plainer ones."""
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
-        return "unknown key"
+        keys = _keys(root, path[:-1])
+        nearest = did_you_mean(str(path[-1]), keys)
+        return "unknown key" + (nearest or f": expected {', '.join(keys)}" * bool(keys))
+    if kind in ("missing", "missing_argument"):
+        return "missing"
     if kind in ("dataclass_type", "dataclass_exact_type", "dict_type"):
         return "expected keys and values"
     if kind in ("tuple_type", "list_type"):
         return "expected a list"
     return message.removeprefix("Value error, ").replace("Input should be", "expected")
+
+
+def _keys(kind: Any, path: "KeyPath") -> list[str]:
+    """Return the keys that the table at this path may have."""
+    for part in path:
+        kind = get_type_hints(kind).get(str(part)) if is_dataclass(kind) else None
+        kind = next((each for each in (kind, *get_args(kind)) if is_dataclass(each)), None)
+    return [field.name.rstrip("_") for field in fields(kind)] if is_dataclass(kind) else []

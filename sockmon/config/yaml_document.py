@@ -1,7 +1,7 @@
-"""YAML read safely, with the line of every key, and duplicate keys told.
+"""Reads YAML safely, with the line of every key, and reports duplicate keys.
 
 Only what a configuration needs: no tags, no dates, no anchors or aliases (a small file of them can
-stand for gigabytes), no multiple documents.
+expand to gigabytes), no multiple documents.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ KeyPath = tuple[str | int, ...]
 _DEEPEST = 20
 _LONGEST_SHOWN = 200
 _INTEGER_BITS = 64
-_LONGEST_NUMBER = 1000  # what is longer stays text: making a number of it takes quadratic time
+_LONGEST_NUMBER = 1000  # longer ones stay text: converting them takes quadratic time
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float", "null")}
 
 
@@ -39,7 +39,7 @@ class Problem:
 
 @dataclass(slots=True)
 class Document:
-    """What a file says: plain dicts, tuples and scalars; `readable` if there is a value at all."""
+    """A file's content: plain dicts, tuples and scalars; `readable` if it is YAML at all."""
 
     value: Any = None
     readable: bool = True
@@ -47,14 +47,14 @@ class Document:
     lines: dict[KeyPath, int] = field(default_factory=dict)
 
     def line(self, path: KeyPath) -> int:
-        """Return the line of the nearest enclosing key that the file has."""
+        """Return the line of the nearest enclosing key that is in the file."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
 
 
 def read(data: bytes) -> Document:
-    """Read one YAML document; mistakes are in `problems`, none is raised."""
+    """Read one YAML document; mistakes are listed in `problems`, not raised."""
     document = Document()
     try:
         loader = _Loader(data.decode("utf-8"))
@@ -78,7 +78,7 @@ def read(data: bytes) -> Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader of plain values alone: no aliases, no tags, and dates are text."""
+    """SafeLoader for plain values only: no aliases, no tags, and dates are text."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
@@ -100,11 +100,11 @@ def _refused(what: str, event: Any) -> yaml.MarkedYAMLError:
 
 
 class _Invalid:
-    """Stands for a value that is told as a problem, and is then left out."""
+    """Stands for a value that is reported as a problem, and then left out."""
 
 
 def _construct(loader: _Loader, node: Any, path: KeyPath, document: Document) -> Any:
-    """Build plain values, noting each one's line, each duplicate key and each impossible value."""
+    """Build plain values; record each one's line, each duplicate key and each impossible value."""
     line = node.start_mark.line + 1
     document.lines.setdefault(path, line)
     if len(path) > _DEEPEST:

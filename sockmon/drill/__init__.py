@@ -1,4 +1,4 @@
-"""Rehearsals of the night it matters: real sockets in real trouble, bounded, gone afterwards."""
+"""Drills: real sockets in a real condition, within limits, and gone afterwards."""
 
 #: What `sockmon drill` can make; scenarios.py says how.
 NAMES = (

@@ -1,8 +1,8 @@
-"""Processes that die with the one that started them, even if that is killed.
+"""Processes that die with the process that started them, even if that is killed.
 
-`python -m sockmon.drill.child_process PARENT COMMAND...` asks the kernel for it and becomes
-COMMAND. A program of its own, because the kernel remembers the wish over execve(), and because
-nothing may run between fork() and execve() in a process that has threads.
+`python -m sockmon.drill.child_process PARENT COMMAND...` sets PR_SET_PDEATHSIG and becomes COMMAND.
+It is a separate program, because the setting survives execve(), and because nothing may run between
+fork() and execve() in a process that has threads.
 """
 
 import ctypes
@@ -16,8 +16,8 @@ from typing import IO
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-#: What a service manager told us is not told to them: they are no services.
-_OURS_ALONE = ("NOTIFY_SOCKET", "STATE_DIRECTORY", "WATCHDOG_PID", "WATCHDOG_USEC")
+#: What a service manager set for us and must not reach them: they are not services.
+_NOT_INHERITED = ("NOTIFY_SOCKET", "STATE_DIRECTORY", "WATCHDOG_PID", "WATCHDOG_USEC")
 
 _PACKAGES = Path(__file__).parents[2]
 
@@ -27,7 +27,7 @@ class StartError(Exception):
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """Return the command that runs a module of ours; never one of the current directory."""
+    """Return the command that runs one of our modules, never one in the current directory."""
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
@@ -40,10 +40,10 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a command that dies with us; call it from the main thread, which must outlive it.
 
-    Its standard input is a pipe: closing that is how it is told to end in good order. It is in a
-    process group of its own, so that Ctrl-C is ours alone. Raises StartError.
+    Its standard input is a pipe: closing that asks it to end. It has its own process group, so that
+    only we receive Ctrl-C. Raises StartError.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in _OURS_ALONE}
+    environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     path = os.pathsep.join(filter(None, [str(_PACKAGES), os.environ.get("PYTHONPATH")]))
     try:
         return subprocess.Popen(  # noqa: S603 - our own program
@@ -60,7 +60,7 @@ def start(
 
 
 def end(process: subprocess.Popen[bytes], within: float) -> None:
-    """Close its input and wait; end it by force when that takes too long (seconds)."""
+    """Close its input and wait; kill it if that takes longer than `within` seconds."""
     with process:  # closes its other pipes
         assert process.stdin is not None
         process.stdin.close()
@@ -73,7 +73,7 @@ def end(process: subprocess.Popen[bytes], within: float) -> None:
 def main(parent: int, argv: list[str]) -> None:
     """Become the command, tied to the parent."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == parent:  # else it died before we asked
+    if os.getppid() == parent:  # else it died before prctl()
         os.execvp(argv[0], argv)  # noqa: S606 - our own program, and no shell
 
 

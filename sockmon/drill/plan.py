@@ -11,20 +11,20 @@ from sockmon.durations import format_duration
 from sockmon.model.limits import KernelLimits
 from sockmon.settings import Config
 
-#: Some more than the detector needs, and what is made when no allowed number would be enough.
+#: More than the detector needs, and how many are made when no allowed number is enough.
 _MARGIN = 1.2
 _MANY = 1000
-#: After the alert should have fired, so that somebody can look.
+#: After the alert should have fired, so that people can look at it.
 _LINGER_SECONDS = 30.0
 
 
 class PlanError(Exception):
-    """Why a drill is not to be, in one line."""
+    """Why a drill cannot be run, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be made, and what must come of it.
+    """What will be made, and what must happen then.
 
     hold: seconds. why_no_alert: why these sockets cannot raise the alert, by these limits.
     """
@@ -45,7 +45,7 @@ class Plan:
 
     @property
     def also(self) -> tuple[str, ...]:
-        """Alerts that come with it."""
+        """Alerts that fire with it."""
         return tuple(map(alert_name, self.scenario.also))
 
 
@@ -57,9 +57,9 @@ def make_plan(
     count: int | None = None,
     hold: float | None = None,
 ) -> Plan:
-    """Plan the drill; raises PlanError when so many would harm the host.
+    """Plan the drill; raises PlanError if so many could harm the host.
 
-    config: the daemon's, with its poll interval. kernel: of the namespace the drill is in.
+    config: the daemon's, with its poll interval. kernel: the limits in the drill's namespace.
     """
     scenario = SCENARIOS[name]
     limits = thresholds_of(config.detect)[scenario.detector]
@@ -72,7 +72,7 @@ def make_plan(
         enough = max(scenario.usual, int(trouble.needed * _MARGIN) + 1)
         count = enough if enough <= bound.most else min(_MANY, bound.most)
     elif count > bound.most:
-        raise PlanError(f"--count: {count} are too many: {bound}")
+        raise PlanError(f"--count: {count} is too many: {bound}")
     why_not = None
     if not limits.enabled:
         why_not = f"{scenario.detector} is disabled in the configuration"
@@ -100,15 +100,15 @@ def must_alert(plan: Plan, *, hold_given: bool) -> None:
 
 
 def announcement(plan: Plan, daemon: str, *, until_alert: bool) -> list[str]:
-    """Return the lines that say what will be done, and what to expect of it.
+    """Return the lines that say what will be done, and what to expect.
 
-    daemon: names it. until_alert: the sockets are held until the alert fires, whenever that is.
+    daemon: its description. until_alert: the sockets are held until the alert fires.
     """
-    where = "in a network namespace of its own" if plan.scenario.own_namespace else "on loopback"
+    where = "in its own network namespace" if plan.scenario.own_namespace else "on loopback"
     lines = [
         f"drill {plan.name}, {where}:",
         f"  {plan.scenario.does.format(count=plan.count)}",
-        f"  held {'until it fires' if until_alert else f'for {lasting(plan.hold)}'}, then let go",
+        f"  held {'until it fires' if until_alert else f'for {lasting(plan.hold)}'}, then closed",
         f"  daemon: {daemon}",
     ]
     timing = plan.timing
@@ -118,21 +118,23 @@ def announcement(plan: Plan, daemon: str, *, until_alert: bool) -> list[str]:
         lines.append(f"  expect: no {plan.alert} for it: it would come after {_when(timing)}")
     else:
         lines.append(f"  expect: {plan.alert} after {_when(timing)}")
-        lines.append(f"          resolved about {lasting(timing.resolves)} after their end")
+        lines.append(f"          resolved about {lasting(timing.resolves)} after they are closed")
         if plan.also:
-            lines.append(f"          {', '.join(plan.also)} with it: the same trouble's other end")
+            lines.append(f"          {', '.join(plan.also)} with it, for the same connections")
     if plan.scenario.lingers:
-        lines.append(f"  the kernel keeps them for {lasting(plan.scenario.lingers)}, come what may")
+        lines.append(
+            f"  the kernel keeps them for {lasting(plan.scenario.lingers)} after that in any case"
+        )
     lines.append(f"  limit: {plan.bound}")
     return lines
 
 
 def _when(timing: Timing) -> str:
-    parts = [f"{lasting(timing.onset)} to become trouble"] if timing.onset else []
+    parts = [f"{lasting(timing.onset)} until the detector finds it"] if timing.onset else []
     parts += [f"two polls of {lasting(timing.interval)}", f"{lasting(timing.for_)} of `for`"]
     return f"about {lasting(timing.latest)} ({' + '.join(parts)})"
 
 
 def lasting(seconds: float) -> str:
-    """Return a duration, to the tenth of a second if it is short: 1m30s, 1s500ms."""
+    """Return a duration, to a tenth of a second if it is short: 1m30s, 1s500ms."""
     return format_duration(round(seconds, 1 if seconds < 10 else 0))

@@ -1,6 +1,7 @@
-"""A short-lived daemon beside a drill that no other daemon can see: with its limits alone.
+"""A short-lived daemon for a drill that no other daemon can see; only its limits are configured.
 
-It tells no receiver, which it could not reach, and keeps no state, which is the host's daemon's.
+It notifies no receiver, since it could not reach one, and keeps no state: that is the host's
+daemon's.
 """
 
 import os
@@ -17,25 +18,25 @@ from sockmon.drill import child_process
 ADDRESS = "127.0.0.1:10776"
 URL = f"http://{ADDRESS}"
 
-_NOT_ITS = ("alerting", "state_dir", "web")
+_LEFT_OUT = ("alerting", "state_dir", "web")
 _ENDS_WITHIN = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class OwnDaemon:
+class PrivateDaemon:
     """Its process, and what it has logged."""
 
     process: subprocess.Popen[bytes]
     _log: IO[bytes]
 
-    def last_words(self) -> str:
+    def last_line(self) -> str:
         """Return the last line that it logged."""
         self._log.seek(0)
-        return (self._log.read().decode(errors="replace").splitlines() or ["no word"])[-1]
+        return (self._log.read().decode(errors="replace").splitlines() or ["no output"])[-1]
 
 
 @contextmanager
-def own_daemon(config: Path | None) -> Iterator[OwnDaemon]:
+def private_daemon(config: Path | None) -> Iterator[PrivateDaemon]:
     """Run it in this process's namespace until the context is left."""
     with (
         tempfile.TemporaryFile() as log,
@@ -50,16 +51,16 @@ def own_daemon(config: Path | None) -> Iterator[OwnDaemon]:
             pass_fds=[file.fileno()],
         )
         try:
-            yield OwnDaemon(process, log)
+            yield PrivateDaemon(process, log)
         finally:
             process.terminate()
             child_process.end(process, within=_ENDS_WITHIN)
 
 
 def without_receivers(config: bytes) -> bytes:
-    """Return the configuration (valid YAML) without what is not the drill's to use."""
+    """Return the configuration (valid YAML) without what a drill must not use."""
     import yaml  # noqa: PLC0415 - only a configured drill needs it
 
     document = yaml.safe_load(config) or {}
-    kept = {key: value for key, value in document.items() if key not in _NOT_ITS}
+    kept = {key: value for key, value in document.items() if key not in _LEFT_OUT}
     return yaml.safe_dump(kept).encode()

@@ -1,4 +1,4 @@
-"""What a drill may take of a host: a fifth of what is free, of everything that can run out."""
+"""How much of a host a drill may use: a fifth of what is free, of all that can run out."""
 
 import math
 import resource
@@ -11,13 +11,13 @@ from sockmon.kernel.errors import ProcError
 
 SHARE = 0.2
 
-#: The process that makes the sockets has some descriptors of its own.
+#: What the process that makes the sockets has open besides them.
 OVERHEAD_DESCRIPTORS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """Something a host has so many of; `cost` names it in a scenario's costs."""
+    """Something that a host has a limited number of; `cost` names it in a scenario's costs."""
 
     cost: str
     name: str
@@ -26,31 +26,31 @@ class Resource:
 
     @property
     def allowed(self) -> int:
-        """How many of them a drill may take."""
+        """How many of them a drill may use."""
         return math.floor(SHARE * max(0, self.limit - self.used))
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The most that a drill may make, and by which resource."""
+    """How many a drill may make at most, and which resource limits it."""
 
     most: int
     by: Resource
-    each: int  # of the resource, for one of the count
+    each: int  # how much of the resource one of them needs
 
     def __str__(self) -> str:
         have = f"{self.by.limit} {self.by.name}"
         if self.by.used:
             have += f", {self.by.used} of them in use"
-        needs = f", each takes {self.each}" if self.each > 1 else ""
+        needs = f"; each needs {self.each}" if self.each > 1 else ""
         return (
-            f"at most {self.most}, since a drill takes no more than {100 * SHARE:.0f} % of what is "
-            f"free of {have}{needs}"
+            f"at most {self.most}, since a drill uses at most {100 * SHARE:.0f} % of what is free "
+            f"of {have}{needs}"
         )
 
 
 def tightest(resources: tuple[Resource, ...], costs: Mapping[str, int]) -> Bound:
-    """Find which resource allows the fewest, given how much of each one of the count takes."""
+    """Return the resource that allows the fewest, given how much of each one of them needs."""
     return min(
         (
             Bound(max(0, found.allowed - _overhead(found)) // each, found, each)
@@ -68,7 +68,7 @@ def _overhead(found: Resource) -> int:
 def read_resources(proc: Path) -> tuple[Resource, ...]:
     """Read what this host and this process have; raises ProcError.
 
-    To be asked in the host's own namespace: others have no limit of orphans.
+    Call it in the host's own namespace: others have no limit of orphans.
     """
     limits, errors = procfs.read_limits(proc)
     if errors:

@@ -1,4 +1,4 @@
-"""The drills: what each makes, at what cost, and which alert its condition must raise, if any."""
+"""The drills: what each makes, what that costs, and which alert it must raise, if any."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -16,15 +16,15 @@ from sockmon.drill.timing import seconds_until_retransmits
 from sockmon.model.limits import KernelLimits
 from sockmon.model.ports import TIME_WAIT_MS
 
-_OVERFLOW = 3  # more callers than a full queue takes: too few to be stalled connects of note
+_OVERFLOW = 3  # clients beyond a full queue: too few for a finding about stalled connects
 _FIRST_SYN_SECONDS = 1.0  # TCP_TIMEOUT_INIT
-_FIRST_RETRANSMIT_SECONDS = 0.2  # TCP_RTO_MIN, of a path as quick as ours
-_RETRIES_SECONDS = 900.0  # tcp_retries2 = 15, of a namespace just made, takes 924 s
+_FIRST_RETRANSMIT_SECONDS = 0.2  # TCP_RTO_MIN, on a path with a short round trip
+_RETRIES_SECONDS = 900.0  # tcp_retries2 = 15, the default of a new namespace, takes 924 s
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """When a detector would call a condition trouble: from so many sockets, after so long.
+    """How many sockets a detector needs to find a condition, and after how many seconds.
 
     lasts: seconds until the kernel ends the condition by itself.
     """
@@ -42,13 +42,13 @@ def _no_settings(_: int) -> Mapping[str, str]:
 class Scenario:
     """One drill.
 
-    does: of `{count}`, in words. direction: the alert's, with the service's port, or None.
-    quiet: its detector must not raise its alert. also: detectors whose alerts come with it.
-    costs: what one of the count takes, by `bounds.Resource.cost`.
-    judge: from the detector's limits and the kernel's.
-    lingers: seconds that the kernel keeps the sockets when they have been let go.
-    usual: no fewer are made unless asked for. settings: its own namespace's sysctls for a count,
-    made before its daemon starts, which believes them for a while.
+    does: in words, with `{count}`. direction: the alert's, with the service's port, or None.
+    quiet: its detector must not raise its alert. also: detectors whose alerts fire with it.
+    costs: what one of the count needs, by `safety_limits.Resource.cost`.
+    judge: from the detector's thresholds and the kernel's limits.
+    lingers: seconds for which the kernel keeps the sockets after they are closed.
+    usual: no fewer are made unless --count says so. settings: sysctls of its own namespace for a
+    count; set before its daemon starts, which does not read them again for a while.
     """
 
     does: str

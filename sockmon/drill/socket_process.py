@@ -1,4 +1,4 @@
-"""The process that has a drill's sockets: `python -m sockmon.drill.socket_process SCENARIO COUNT`.
+"""The process that holds a drill's sockets: python -m sockmon.drill.socket_process NAME COUNT.
 
 It prints one line of JSON when they are made, and keeps them until its standard input ends.
 """
@@ -13,7 +13,7 @@ from sockmon.drill.scenarios import SCENARIOS
 
 
 def main(name: str, count: int) -> int:
-    """Make, keep, let go; returns the exit status."""
+    """Make, keep and close them; returns the exit status."""
     scenario = SCENARIOS[name]
     try:
         with scenario.make(CurrentNetNs(), count) as held:
@@ -25,14 +25,14 @@ def main(name: str, count: int) -> int:
     except subprocess.CalledProcessError as error:
         return _fail(f"{' '.join(error.cmd)}: {error.stderr or error.returncode}")
     except TimeoutError as error:
-        return _fail(f"the kernel has not brought them there: {error}")
+        return _fail(f"the sockets did not reach their states: {error}")
     except OSError as error:
         return _fail(str(error))
     return 0
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - whoever started it reads it
+    print(line, flush=True)  # noqa: T201 - the process that started it reads it
 
 
 def _fail(why: str) -> int:

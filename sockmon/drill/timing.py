@@ -1,4 +1,4 @@
-"""When an alert is to be expected, pure: polls, two that agree, `for`, `keep_firing_for`."""
+"""When to expect an alert (pure): two polls must agree, then come `for` and `keep_firing_for`."""
 
 import math
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds from the moment the sockets are made, and from the moment they are let go.
+    """Seconds from when the sockets are made, and from when they are closed.
 
-    onset: until the detector would call it trouble. interval: between polls.
+    onset: until the detector finds the condition. interval: between polls.
     """
 
     onset: float
@@ -18,22 +18,22 @@ class Timing:
 
     @property
     def latest(self) -> float:
-        """It should fire within: trouble, two polls that agree, `for`; each ends at a poll."""
+        """When it should have fired: onset, two polls that agree, `for`; each ends at a poll."""
         return self._polls(self.onset) + 2 * self.interval + self._polls(self.for_)
 
     @property
     def patience(self) -> float:
-        """When it has not fired by now it will not: a busy host's polls come late."""
+        """When it will no longer fire: polls of a busy host come late."""
         return self.latest + self._slack
 
     @property
     def resolves(self) -> float:
-        """After the last socket has gone it should resolve within."""
+        """When it should have resolved, after the last socket is gone."""
         return self.interval + self._polls(self.keep_firing_for)
 
     @property
     def resolving_patience(self) -> float:
-        """When it has not resolved by now it will not."""
+        """When it will no longer resolve."""
         return self.resolves + self._slack
 
     @property
@@ -45,8 +45,9 @@ class Timing:
 
 
 def seconds_until_retransmits(tries: int, first: float, linear: int = 0) -> float:
-    """Seconds until the so-manieth retransmission: the first wait, then each twice as long.
+    """Return the seconds until `tries` retransmissions were sent: each wait doubles the last.
 
-    linear: of the first retries, those that do not double (tcp_syn_linear_timeouts).
+    first: seconds until the first. linear: how many of the first do not double the wait
+    (tcp_syn_linear_timeouts).
     """
     return sum(first * 2.0 ** max(0, n - linear) for n in range(tries))

@@ -1,4 +1,4 @@
-"""Watching an alert come and go while a drill's sockets are held, and telling about it."""
+"""Watches an alert come and go while a drill's sockets are held, and prints what happens."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,8 +9,8 @@ from sockmon.drill.plan import Plan, lasting
 from sockmon.text import one_line
 
 _PAUSE_SECONDS = 0.5
-_WORD_SECONDS = 10.0
-#: A daemon that restarts, or is busy, may be silent for so long.
+_REPORT_SECONDS = 10.0
+#: A daemon that restarts, or is busy, may not answer for this long.
 _SILENCE_SECONDS = 10.0
 
 
@@ -19,14 +19,14 @@ class DrillError(Exception):
 
 
 class SilentError(Exception):
-    """Why the daemon does not tell its alerts, in a few words."""
+    """Why the daemon does not return its alerts, in a few words."""
 
 
 class Watching:
-    """One drill from the moment its sockets are made; nobody else's alerts concern it.
+    """One drill from when its sockets are made; alerts of other ports do not count.
 
-    alerts: what /api/v1/alerts shows, raises SilentError; None when there is no daemon.
-    check: raises DrillError when the sockets are no longer held.
+    alerts: returns what /api/v1/alerts shows, or raises SilentError; None: there is no daemon.
+    check: raises DrillError if the sockets are no longer held.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class Watching:
         self._check: Callable[[], None] = check
         self._say_line = say
         self._expected = expectation(plan, port)
-        self._began = self._answered = self._spoke = time.monotonic()
+        self._began = self._answered = self._reported_at = time.monotonic()
         self._seen = ABSENT
-        self._given_up = False
+        self._gave_up = False
 
     def hold(self, *, expects: bool, holds: bool) -> None:
-        """Return when the sockets may go; raises DrillError when what is expected has not come.
+        """Return when the sockets may be closed; raises DrillError if the alert has not fired.
 
-        holds: for the plan's whole time, even when the alert has fired before.
+        holds: for the plan's whole time, even if the alert has fired before.
         """
         plan = self._plan
         if expects and plan.scenario.quiet:
@@ -60,18 +60,18 @@ class Watching:
             if not self._wait(patience, until=_fires, strict=True):
                 raise DrillError(
                     f"{plan.alert} has not fired within {lasting(patience)}; "
-                    f"it is {self._seen.standing}"
+                    f"it is {self._seen.state}"
                 )
         if holds or not expects:
             self._wait(plan.hold - self._elapsed(), strict=expects)
 
-    def let_go(self) -> None:
-        """Take note that the sockets have been closed."""
+    def closed(self) -> None:
+        """Note that the sockets have been closed."""
         self._check = _nothing
-        self._say("let go")
+        self._say("closed")
 
     def resolve(self) -> None:
-        """Return when the alert has resolved; raises DrillError when it does not."""
+        """Return when the alert has resolved; raises DrillError if it does not."""
         plan = self._plan
         patience = plan.timing.resolving_patience + plan.scenario.lingers
         if not self._wait(patience, until=_is_over, strict=True):
@@ -79,13 +79,13 @@ class Watching:
 
     def _stay_quiet(self, seconds: float) -> None:
         if self._wait(seconds, until=_is_alive, strict=True):
-            raise DrillError(f"{self._plan.alert} must not be {self._seen.standing}, and it is")
-        self._say(f"no {self._plan.alert}, as it should be")
+            raise DrillError(f"{self._plan.alert} is {self._seen.state}, and should not be")
+        self._say(f"no {self._plan.alert}, as expected")
 
     def _wait(
         self, seconds: float, *, strict: bool, until: Callable[[Seen], bool] | None = None
     ) -> bool:
-        """Look again and again; whether `until` came true. strict: a silent daemon is a failure."""
+        """Look until `until` is true or time is over; strict: a daemon must answer."""
         deadline = time.monotonic() + seconds
         while True:
             self._look(strict=strict)
@@ -94,8 +94,8 @@ class Watching:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            if time.monotonic() - self._spoke >= _WORD_SECONDS:
-                self._say(f"{self._plan.alert} is {self._seen.standing}; {lasting(left)} at most")
+            if time.monotonic() - self._reported_at >= _REPORT_SECONDS:
+                self._say(f"{self._plan.alert} is {self._seen.state}; {lasting(left)} at most")
             time.sleep(min(left, _PAUSE_SECONDS, self._plan.timing.interval / 2))
 
     def _look(self, *, strict: bool) -> None:
@@ -105,25 +105,25 @@ class Watching:
         try:
             seen = self._expected.among(self._alerts())
         except SilentError as error:
-            self._bear(error, strict=strict)
+            self._tolerate(error, strict=strict)
             return
-        self._answered, self._given_up = time.monotonic(), False
-        if seen.standing != self._seen.standing:
+        self._answered, self._gave_up = time.monotonic(), False
+        if seen.state != self._seen.state:
             summary = f" ({seen.severity}): {one_line(seen.summary)}" if seen.alive else ""
-            self._say(f"{self._plan.alert} is {seen.standing}{summary}")
+            self._say(f"{self._plan.alert} is {seen.state}{summary}")
         self._seen = seen
 
-    def _bear(self, error: SilentError, *, strict: bool) -> None:
-        if time.monotonic() - self._answered < _SILENCE_SECONDS or self._given_up:
+    def _tolerate(self, error: SilentError, *, strict: bool) -> None:
+        if time.monotonic() - self._answered < _SILENCE_SECONDS or self._gave_up:
             return
-        told = f"the daemon no longer answers: {error}"
+        message = f"the daemon no longer answers: {error}"
         if strict:
-            raise DrillError(told) from error
-        self._given_up = True
-        self._say(told)
+            raise DrillError(message) from error
+        self._gave_up = True
+        self._say(message)
 
     def _say(self, text: str) -> None:
-        self._spoke = time.monotonic()
+        self._reported_at = time.monotonic()
         self._say_line(f"{self._elapsed():6.1f}s  {text}")
 
     def _elapsed(self) -> float:
@@ -131,13 +131,13 @@ class Watching:
 
 
 def expectation(plan: Plan, port: int) -> Expected:
-    """Return the alert that a plan's sockets raise, their service being at this port."""
+    """Return the alert that a plan's sockets raise, with their service at this port."""
     direction = plan.scenario.direction
     return Expected(plan.alert, direction, None if direction is None else port)
 
 
 def _fires(seen: Seen) -> bool:
-    return seen.standing == "firing"
+    return seen.state == "firing"
 
 
 def _is_alive(seen: Seen) -> bool:

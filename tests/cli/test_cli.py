@@ -14,6 +14,7 @@ import pytest
 from sockmon import __version__
 from sockmon.commands.cli import main
 from sockmon.detect.registry import ALL
+from sockmon.drill import NAMES as DRILLS
 from sockmon.kernel.netlink.replay import replay
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.poll.count import KEYS
@@ -110,18 +111,29 @@ def test_formats_tell_the_same(sockmon: Run) -> None:
     ("arguments", "says"),
     [
         (("count", "--by", "colour"), "'colour' is none of state, port, direction"),
+        (("count", "--by", "owenr"), "; did you mean owner?"),
+        (("count", "--by", "process"), "; did you mean owner?"),
+        (("count", "--by", "Service"), "; did you mean unit?"),
         (("count", "--by", "state,state"), "names a key twice"),
         (("count", "--by", ""), "is none of"),
         (("count", "--state", "open"), "'open' is none of established"),
+        (("count", "--state", "TIMEWAIT"), "; did you mean time_wait?"),
         (("count", "--port", "65536"), "is not a port"),
-        (("count", "--port", "http"), "invalid int value"),
-        (("count", "--family", "5"), "invalid choice"),
-        (("count", "--format", "xml"), "invalid choice"),
+        (("count", "--port", "htpp"), "is not a port (0 to 65535), nor a service"),
+        (("count", "--family", "5"), "'5' is none of 4, 6"),
+        (
+            ("count", "--format", "jsn"),
+            "'jsn' is none of table, json, csv, plain; did you mean json?",
+        ),
         (("count", "--config", "/nonexistent"), "cannot read it"),
-        (("frobnicate",), "invalid choice"),
+        (("frobnicate",), "'frobnicate' is none of run, count"),
+        (("cuont",), "; did you mean count?"),
         ((), "required"),
         (("check-config",), "required"),
-        (("run", "--listen", "x"), "unrecognized arguments"),
+        (("run", "--listen", "x"), "unrecognized arguments: --listen x"),
+        (("count", "--prot=80"), "did you mean --port? (see sockmon count --help)"),
+        (("drill", "close_weight"), "; did you mean close-wait?"),
+        (("count", "--\x1b[31m\n"), "unrecognized arguments: --\\x1b[31m\\n"),
     ],
 )
 def test_a_mistake_is_one_clear_line(sockmon: Run, arguments: tuple[str, ...], says: str) -> None:
@@ -129,6 +141,23 @@ def test_a_mistake_is_one_clear_line(sockmon: Run, arguments: tuple[str, ...], s
     assert (status, out) == (2, "")
     assert says in err
     assert len(err.splitlines()) == 1
+
+
+def test_a_port_may_be_a_service(sockmon: Run) -> None:
+    assert total(sockmon, "--port", "https") == total(sockmon, "--port", "443")
+
+
+def test_drill_without_a_name_lists_them(sockmon: Run) -> None:
+    status, out, err = sockmon("drill")
+    assert (status, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()] == list(DRILLS)
+    assert all("Sockmon" in line and len(line) <= 120 for line in out.splitlines())
+
+
+@pytest.mark.parametrize("spelling", ["close_wait", "CLOSE-WAIT", "Close_Wait"])
+def test_a_drill_may_be_spelled_as_its_state(sockmon: Run, spelling: str) -> None:
+    status, _, err = sockmon("drill", spelling, "--count", "0")
+    assert (status, err) == (2, "sockmon: --count: 0 is not 1 or more\n")
 
 
 def test_rules_have_the_configured_thresholds(sockmon: Run, tmp_path: Path) -> None:
@@ -195,7 +224,7 @@ def test_check_config_names_every_mistake(sockmon: Run, tmp_path: Path) -> None:
     assert (status, out) == (1, "")
     assert err == (
         f"{path}:2: poll.interval: expected a duration such as 5s, 10m or 1h\n"
-        f"{path}:3: wbe: unknown key\n"
+        f"{path}:3: wbe: unknown key; did you mean web?\n"
     )
 
 

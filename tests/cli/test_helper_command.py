@@ -28,8 +28,8 @@ def test_without_a_socket_it_says_where_one_comes_from() -> None:
     status, told = sockmon("netns-helper", environment={"LISTEN_PID": "1", "LISTEN_FDS": "1"})
     assert status == 2
     assert told == (
-        "sockmon: no socket was passed: start sockmon-netns.socket, or say where to listen "
-        "(--socket)\n"
+        "sockmon: no socket was passed: start sockmon-netns.socket, or name a socket with "
+        "--socket\n"
     )
 
 
@@ -43,7 +43,7 @@ def test_a_file_that_is_no_socket_is_left_alone(taken: Path) -> None:
     taken.write_text("precious")
     status, told = sockmon("netns-helper", f"--socket={taken}")
     assert status == 2
-    assert told == f"sockmon: cannot listen on {taken}: there is a file that is no socket\n"
+    assert told == f"sockmon: cannot listen on {taken}: there is a file that is not a socket\n"
     assert taken.read_text() == "precious"
 
 
@@ -53,7 +53,7 @@ def test_a_socket_that_another_listens_on_is_left_alone(taken: Path) -> None:
         other.listen()
         status, told = sockmon("netns-helper", f"--socket={taken}")
         assert status == 2
-        assert told == f"sockmon: cannot listen on {taken}: somebody listens there\n"
+        assert told == f"sockmon: cannot listen on {taken}: another process listens there\n"
         assert taken.is_socket()
 
 

@@ -121,7 +121,7 @@ def test_peers_are_shown_to_loopback_clients_alone(netns: NetNs) -> None:
             assert daemon.get(path, host="10.77.9.1").status == 200
         for host in ("127.0.0.1", "::1"):
             assert daemon.get("/api/v1/observation", host=host).status == 200
-        assert "anyone who can connect may read /metrics" in daemon.log()
+        assert "everyone who can connect may read /metrics" in daemon.log()
 
 
 def test_peers_are_not_shown_through_a_proxy(daemon: RunningDaemon) -> None:

@@ -90,7 +90,7 @@ def test_a_client_certificate_lets_in_and_shows_all(
             for bad in ((), misnamed, foreign):
                 refused = daemon.curl(elsewhere + path, *trust, *bad)
                 assert (refused.status, refused.exit_status != 0) == (0, True)
-        assert "anyone who can connect" not in daemon.log()
+        assert "everyone who can connect" not in daemon.log()
 
 
 def test_a_certificate_if_given_shows_what_others_may_not_see(
@@ -106,7 +106,7 @@ def test_a_certificate_if_given_shows_what_others_may_not_see(
         assert daemon.curl(f"{elsewhere}/metrics", *trust).status == 200
         assert daemon.curl(f"{elsewhere}/api/v1/observation", *trust).status == 403
         assert daemon.curl(f"{elsewhere}/api/v1/observation", *trust, *good).status == 200
-        assert "anyone who can connect may read /metrics" in daemon.log()
+        assert "everyone who can connect may read /metrics" in daemon.log()
 
 
 def test_where_there_are_users_everything_needs_a_password(
@@ -128,7 +128,7 @@ def test_where_there_are_users_everything_needs_a_password(
         challenge = daemon.curl("/metrics", *trust).headers["www-authenticate"]
         assert challenge == ['Basic realm="sockmon", charset="UTF-8"']
         assert "hunter2" not in daemon.log()
-        assert "anyone who can connect" not in daemon.log()
+        assert "everyone who can connect" not in daemon.log()
 
 
 def test_certificates_and_users_change_without_a_restart(
@@ -143,7 +143,7 @@ def test_certificates_and_users_change_without_a_restart(
         eventually(lambda: daemon.value("sockmon_config_last_reload_successful") == 0)
         log = daemon.log()
         assert f"{daemon.web_config}:1: basic_auth_users.ops: expected a bcrypt hash" in log
-        assert "web configuration not reloaded; the old one stays in force" in log
+        assert "web configuration not reloaded; the previous one stays in use" in log
         assert daemon.curl("/metrics", *trust).status == 401
 
         daemon.web_config.write_text(after)

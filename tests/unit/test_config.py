@@ -107,8 +107,19 @@ poll: 1
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("colour: blue", "f:1: colour: unknown key"),
-            ("poll: {colour: blue}", "f:1: poll.colour: unknown key"),
+            ("wbe: {}", "f:1: wbe: unknown key; did you mean web?"),
+            (
+                "detect: {dead_peer: {fro: 5s}}",
+                "f:1: detect.dead_peer.fro: unknown key; did you mean for?",
+            ),
+            (
+                "ports: {colour: blue}",
+                "f:1: ports.colour: unknown key: expected top, always_shown, top_per_namespace",
+            ),
+            (
+                "alerting: {webhook: {basic_auth: {username: x}}}",
+                "f:1: alerting.webhook.basic_auth.password_file: missing",
+            ),
             ("poll:", "f:1: poll: expected keys and values"),
             ("poll: []", "f:1: poll: expected keys and values"),
             ("poll: fast", "f:1: poll: expected keys and values"),
@@ -318,10 +329,10 @@ class TestLoading:
 
     def test_mistakes_name_the_file(self, tmp_path: Path) -> None:
         file = tmp_path / "sockmon.yaml"
-        file.write_text("\n\ncolour: blue")
+        file.write_text("\n\nprots: {}")
         with pytest.raises(ConfigError) as caught:
             load(file)
-        assert caught.value.problems == [f"{file}:3: colour: unknown key"]
+        assert caught.value.problems == [f"{file}:3: prots: unknown key; did you mean ports?"]
 
 
 class TestListenAddresses:

@@ -1,6 +1,7 @@
 """`sockmon count`: one poll, counted."""
 
 import argparse
+import socket
 import sys
 import time
 
@@ -17,6 +18,24 @@ from sockmon.commands.command import (
 )
 from sockmon.commands.namespaces_option import add_namespaces
 from sockmon.model.states import TcpState
+from sockmon.text import did_you_mean
+
+#: What people type for a key.
+_OTHER_KEY_NAMES = {
+    "process": "owner",
+    "program": "owner",
+    "pid": "owner",
+    "service": "unit",
+    "container": "unit",
+    "cgroup": "unit",
+    "role": "direction",
+    "listener": "direction",
+    "remote": "peer",
+    "address": "peer",
+    "destination": "peer",
+    "ip": "family",
+    "namespace": "netns",
+}
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +49,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--state", metavar="S", help="only sockets in this state")
     parser.add_argument(
-        "--port", metavar="N", type=int, help="only sockets of this listener, or to this port"
+        "--port",
+        metavar="N",
+        help="only sockets of this listener, or to this port; a number or a service's name",
     )
     parser.add_argument(
         "--netns", metavar="NAME", help="only sockets in this network namespace, such as host"
@@ -47,7 +68,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--state-names",
         choices=("sockmon", "ss", "netstat"),
         default="sockmon",
-        help="whose names for the states; with ss or netstat only the sockets they would list",
+        help="name states as this tool does; for ss, netstat count only what they would list",
     )
     add_color(parser)
     add_namespaces(parser, "the configuration's, or all with --netns or --by netns, else host")
@@ -56,18 +77,18 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     from sockmon.commands.count import output  # noqa: PLC0415 - each command loads what it needs
-    from sockmon.poll import count  # noqa: PLC0415 - each command loads what it needs
+    from sockmon.poll import count  # noqa: PLC0415 - as above
 
     keys = tuple(arguments.by.split(","))
     for key in keys:
         if key not in count.KEYS:
-            raise UserError(f"--by: {key!r} is none of {', '.join(count.KEYS)}")
+            other = _OTHER_KEY_NAMES.get(key.lower())
+            hint = f"; did you mean {other}?" if other else did_you_mean(key, count.KEYS)
+            raise UserError(f"--by: {key!r} is none of {', '.join(count.KEYS)}{hint}")
     if len(set(keys)) < len(keys):
         raise UserError(f"--by: {arguments.by!r} names a key twice")
-    if arguments.port is not None and not 0 <= arguments.port <= 65535:
-        raise UserError(f"--port: {arguments.port} is not a port (0 to 65535)")
     selection = count.Selection(
-        _state(arguments.state), arguments.port, arguments.family, arguments.netns
+        _state(arguments.state), _port(arguments.port), arguments.family, arguments.netns
     )
     everywhere = _everywhere(arguments, keys)
     source = open_source(lambda: False)
@@ -88,7 +109,7 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
 
 
 def _everywhere(arguments: argparse.Namespace, keys: tuple[str, ...]) -> bool:
-    """Whether to look into other namespaces: who asks for them by name need not say it twice."""
+    """Return whether to count in other namespaces; --netns and --by netns imply it."""
     chosen = arguments.namespaces
     if arguments.config is not None:  # the defaults need not be loaded by a quick command
         configured = load_config(arguments.config).poll.namespaces
@@ -98,13 +119,28 @@ def _everywhere(arguments: argparse.Namespace, keys: tuple[str, ...]) -> bool:
 
 
 def _state(text: str | None) -> TcpState | None:
-    """Accept any tool's spelling, in capitals or not."""
+    """Accept any tool's spelling, in upper or lower case."""
     if text is None:
         return None
     for state in TcpState:
         if text.lower() in {state.spelled(tool).lower() for tool in ("sockmon", "ss", "netstat")}:
             return state
-    raise UserError(f"--state: {text!r} is none of {', '.join(s.label for s in TcpState)}")
+    labels = [state.label for state in TcpState]
+    raise UserError(f"--state: {text!r} is none of {', '.join(labels)}{did_you_mean(text, labels)}")
+
+
+def _port(text: str | None) -> int | None:
+    """Accept a number, or a TCP service's name as in /etc/services."""
+    if text is None:
+        return None
+    if text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535:
+        return int(text)
+    try:
+        return socket.getservbyname(text, "tcp")
+    except (OSError, ValueError):
+        raise UserError(
+            f"--port: {text!r} is not a port (0 to 65535), nor a service of /etc/services"
+        ) from None
 
 
 COMMAND = Command("count", "count sockets once", _add_options, _run)

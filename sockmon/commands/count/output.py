@@ -1,4 +1,4 @@
-"""What `sockmon count` has counted, printed for people or for programs."""
+"""Prints what `sockmon count` has counted, for people or for programs."""
 
 from typing import IO, Literal, get_args
 
@@ -9,14 +9,14 @@ from sockmon.poll.count import Counted
 Format = Literal["table", "json", "csv", "plain"]
 
 
-#: The one state that only this host's applications can end: many of another are no fault as such.
+#: The one state that only an application on this host can end; many in others may be normal.
 _CLOSE_WAIT = frozenset(TcpState.CLOSE_WAIT.spelled(tool) for tool in get_args(Spelling))
 
 
 def write(
     counted: Counted, form: Format, taken_at: float, out: IO[str], paint: Paint = plain
 ) -> None:
-    """Print in one of the formats; `taken_at` in Unix seconds. Only the table knows colours."""
+    """Print in one of the formats; `taken_at` in Unix seconds. Only the table has colours."""
     if form == "json":
         import json  # noqa: PLC0415 - loaded by those who want it
 
@@ -35,7 +35,7 @@ def write(
         writer.writerows([*values, n] for values, n in counted.groups)
     elif form == "plain":
         for values, n in counted.groups:
-            words = ("_".join(str(value).split()) for value in values)  # a column each, for awk
+            words = ("_".join(str(value).split()) for value in values)  # one column each, for awk
             out.write(" ".join([*words, str(n)]) + "\n")
     else:
         _write_table(counted, out, paint)

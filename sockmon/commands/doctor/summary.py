@@ -1,6 +1,6 @@
 """What is well, in figures, so that the reader sees that somebody looked."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from sockmon.durations import roughly
@@ -12,7 +12,6 @@ T = TypeVar("T")
 
 #: Fewer sockets in CLOSE_WAIT are never worth a word in the verdict.
 _WORTH_SAYING = 5
-Measure = Callable[[NamespaceObservation], tuple[float, str] | None]
 
 
 def vital_signs(namespaces: Iterable[NamespaceObservation]) -> Iterator[str]:

@@ -1,28 +1,30 @@
-"""`sockmon drill`: a rehearsal."""
+"""`sockmon drill`: the real condition behind an alert, made on purpose."""
 
 import argparse
 
 from sockmon.commands.command import (
     FAILURE,
     HOST_CONFIG,
+    SUCCESS,
     Command,
     OpenSource,
     UserError,
     add_config,
     choose_config,
     discard_output,
+    writing,
 )
 from sockmon.drill import NAMES as DRILLS
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Make a real condition, so that its alert can be seen to arrive: bounded, and gone "
-        f"afterwards. SCENARIO is one of {', '.join(DRILLS)}; the last three are made in a network "
-        "namespace of their own, with a daemon of their own, and need root. Exit status: 0 done; "
-        "1 not, or not as expected."
+        "Make a real condition, within limits and removed afterwards, and watch its alert. "
+        f"SCENARIO is one of {', '.join(DRILLS)}; the last three run in a network namespace of "
+        "their own, with a daemon of their own, and need root. Without SCENARIO, list them. Exit "
+        "status: 0 done; 1 failed, or not as expected."
     )
-    parser.add_argument("scenario", metavar="SCENARIO", choices=DRILLS)
+    parser.add_argument("scenario", metavar="SCENARIO", nargs="?", choices=DRILLS, type=_as_listed)
     parser.add_argument(
         "--count", metavar="N", type=int, help="connections (default: enough for the alert)"
     )
@@ -30,7 +32,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--hold",
         metavar="SECONDS",
         type=float,
-        help="keep them so long (default: until the alert should have fired)",
+        help="keep them this long (default: until the alert should have fired)",
     )
     parser.add_argument(
         "--expect-alert",
@@ -43,9 +45,18 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add_config(parser, HOST_CONFIG)
 
 
+def _as_listed(name: str) -> str:
+    """Accept any spelling: CLOSE_WAIT is close-wait."""
+    return name.lower().replace("_", "-")
+
+
 def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
     from sockmon.commands.drill import run  # noqa: PLC0415 - each command loads what it needs
 
+    if arguments.scenario is None:
+        with writing():
+            print(run.listing())
+        return SUCCESS
     chosen = choose_config(arguments.config)
     options = run.DrillOptions(
         arguments.scenario,
@@ -61,7 +72,7 @@ def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
         raise UserError(str(error)) from error
     except BrokenPipeError:
         discard_output()
-        return FAILURE  # whoever was to read how it went has not
+        return FAILURE  # nobody has read the result
 
 
 COMMAND = Command("drill", "rehearse an alert", _add_options, _run)

@@ -14,13 +14,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from sockmon.alert.labels import alert_name
 from sockmon.client.api import NOT_SOCKMON, DaemonApi
 from sockmon.client.snapshot import FetchError
 from sockmon.drill import child_process
 from sockmon.drill.alert_state import alerts_of
 from sockmon.drill.lab.netns import CurrentNetNs, enter_new_namespace
 from sockmon.drill.plan import Plan, PlanError, announcement, make_plan, must_alert
-from sockmon.drill.private_daemon import ADDRESS, URL, OwnDaemon, own_daemon
+from sockmon.drill.private_daemon import ADDRESS, URL, PrivateDaemon, private_daemon
 from sockmon.drill.safety_limits import read_resources
 from sockmon.drill.scenarios import SCENARIOS
 from sockmon.drill.watch import DrillError, SilentError, Watching, expectation
@@ -31,16 +32,16 @@ _PROC = Path("/proc")
 _DAEMON_URL = "http://127.0.0.1:10776"
 _LONGEST_HOLD = 3600.0
 _READY_SECONDS = 20.0
-_LETS_GO_SECONDS = 10.0
+_CLOSES_WITHIN_SECONDS = 10.0
 
 
 class DrillRefusedError(Exception):
-    """Why there can be no such drill, in one line."""
+    """Why this drill cannot be run, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrillOptions:
-    """What the command line asks for; None: whatever fits."""
+    """The command line's options; None: what suits the scenario."""
 
     name: str
     count: int | None
@@ -48,6 +49,15 @@ class DrillOptions:
     expect_alert: bool
     url: str | None
     config_file: Path | None
+
+
+def listing() -> str:
+    """Return a line for each drill: what it makes, and whose alert that is."""
+    lines = []
+    for name, scenario in SCENARIOS.items():
+        alert = f"{'no ' if scenario.quiet else ''}{alert_name(scenario.detector)}"
+        lines.append(f"{name:16} {scenario.does.format(count='N')}: {alert}")
+    return "\n".join(lines)
 
 
 def run(options: DrillOptions, config: Config) -> int:
@@ -80,17 +90,17 @@ def _check(options: DrillOptions) -> None:
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:
-    """Unwind, so that everything is let go, and exit as the signal would have made us."""
+    """Unwind, so that everything is closed, and exit with the status of the signal."""
     raise SystemExit(128 + number)
 
 
 def _drill(options: DrillOptions, config: Config) -> int:
-    resources = read_resources(_PROC)  # of the host, before we may leave its namespace
+    resources = read_resources(_PROC)  # the host's, before we leave its namespace
     apart = SCENARIOS[options.name].own_namespace
     if apart:
         _enter_namespace(options.name)
     api = _daemon_api(URL if apart else options.url or _DAEMON_URL)
-    interval, daemon = None, f"one of its own in there, at {ADDRESS}"
+    interval, daemon = None, f"its own, in the namespace, at {ADDRESS}"
     if not apart:
         interval, daemon = _outside(api, must_answer=options.expect_alert)
     if interval is not None:
@@ -108,17 +118,17 @@ def _drill(options: DrillOptions, config: Config) -> int:
     for line in announcement(plan, daemon, until_alert=until_alert):
         _say(line)
     if not apart:
-        _rehearse(options, plan, api if interval else None)
+        _run_drill(options, plan, api if interval else None)
     else:
         for setting, value in plan.scenario.settings(plan.count).items():
             CurrentNetNs().set_sysctl(setting, value)
-        with own_daemon(options.config_file) as own:
-            _await_first_poll(own, api)
-            _rehearse(options, plan, api)
+        with private_daemon(options.config_file) as daemon_process:
+            _await_first_poll(daemon_process, api)
+            _run_drill(options, plan, api)
     return 0
 
 
-def _rehearse(options: DrillOptions, plan: Plan, api: DaemonApi | None) -> None:
+def _run_drill(options: DrillOptions, plan: Plan, api: DaemonApi | None) -> None:
     alerts = None if api is None else partial(_alerts, api)
     if alerts is not None and options.expect_alert and plan.scenario.direction is None:
         _must_not_stand(plan, alerts)
@@ -126,24 +136,24 @@ def _rehearse(options: DrillOptions, plan: Plan, api: DaemonApi | None) -> None:
         _say(f"made at port {port}: {states}")
         watching = Watching(plan, port, alerts, check, _say)
         watching.hold(expects=options.expect_alert, holds=options.hold is not None)
-    watching.let_go()
+    watching.closed()
     if options.expect_alert and not plan.scenario.quiet:
         watching.resolve()
 
 
 def _must_not_stand(plan: Plan, alerts: Callable[[], list[Mapping[str, Any]]]) -> None:
-    """Check that an alert without a port is not there already: then it would prove nothing."""
+    """Check that an alert without a port does not exist yet: else it would prove nothing."""
     try:
         seen = expectation(plan, 0).among(alerts())
     except SilentError as error:
-        raise DrillError(f"the daemon does not tell its alerts: {error}") from error
+        raise DrillError(f"the daemon does not return its alerts: {error}") from error
     if seen.alive:
-        raise DrillError(f"{plan.alert} is {seen.standing} before the drill: {seen.summary}")
+        raise DrillError(f"{plan.alert} is {seen.state} before the drill: {seen.summary}")
 
 
 @contextmanager
 def _sockets(plan: Plan) -> Iterator[tuple[int, str, Callable[[], None]]]:
-    """Have them made by a process of their own; its port, the sockets by state, and a check."""
+    """Have a process make them; yields the port, the sockets by state, and a check."""
     maker = child_process.start(
         child_process.python("sockmon.drill.socket_process", plan.name, str(plan.count))
     )
@@ -151,20 +161,20 @@ def _sockets(plan: Plan) -> Iterator[tuple[int, str, Callable[[], None]]]:
     try:
         line = maker.stdout.readline()
         if not line:
-            raise DrillError(f"the sockets could not be made: {_last_words(maker)}")
+            raise DrillError(f"the sockets could not be made: {_last_line(maker)}")
         made = json.loads(line)
         states = ", ".join(f"{count} {state}" for state, count in made["states"].items())
         yield made["port"], states, partial(_check_alive, maker)
     finally:
-        child_process.end(maker, within=_LETS_GO_SECONDS)
+        child_process.end(maker, within=_CLOSES_WITHIN_SECONDS)
 
 
 def _check_alive(maker: subprocess.Popen[bytes]) -> None:
     if maker.poll() is not None:
-        raise DrillError(f"the process that held the sockets has ended: {_last_words(maker)}")
+        raise DrillError(f"the process that held the sockets has ended: {_last_line(maker)}")
 
 
-def _last_words(process: subprocess.Popen[bytes]) -> str:
+def _last_line(process: subprocess.Popen[bytes]) -> str:
     assert process.stderr is not None
     lines = process.stderr.read().decode(errors="replace").splitlines()
     return lines[-1] if lines else f"status {process.wait()}"
@@ -190,7 +200,7 @@ def _daemon_api(url: str) -> DaemonApi:
 
 
 def _outside(api: DaemonApi, *, must_answer: bool) -> tuple[float | None, str]:
-    """Ask the host's daemon how often it polls, and describe it; None: it does not answer."""
+    """Return how often the host's daemon polls, and a description; None: it does not answer."""
     try:
         interval = _interval(api)
     except FetchError as error:
@@ -200,14 +210,14 @@ def _outside(api: DaemonApi, *, must_answer: bool) -> tuple[float | None, str]:
     return interval, f"{api.url}, which polls every {interval:g} s"
 
 
-def _await_first_poll(own: OwnDaemon, api: DaemonApi) -> None:
+def _await_first_poll(daemon: PrivateDaemon, api: DaemonApi) -> None:
     deadline = time.monotonic() + _READY_SECONDS
-    while time.monotonic() < deadline and own.process.poll() is None:
+    while time.monotonic() < deadline and daemon.process.poll() is None:
         with suppress(FetchError):
             _interval(api)
             return
         time.sleep(0.1)
-    raise DrillError(f"the drill's daemon does not answer: {own.last_words()}")
+    raise DrillError(f"the drill's daemon does not answer: {daemon.last_line()}")
 
 
 def _enter_namespace(name: str) -> None:
@@ -217,8 +227,8 @@ def _enter_namespace(name: str) -> None:
         enter_new_namespace()
     except PermissionError as error:
         raise DrillRefusedError(
-            f"{name} needs a network namespace of its own, and so root (CAP_SYS_ADMIN); where "
-            f"users may have namespaces, without it: unshare -rn sockmon drill {name}"
+            f"{name} makes a network namespace, which needs root (CAP_SYS_ADMIN), or, where users "
+            f"may make them: unshare -rn sockmon drill {name}"
         ) from error
     except (OSError, subprocess.CalledProcessError) as error:
         raise DrillRefusedError(f"{name}: cannot make a network namespace: {error}") from error
@@ -231,11 +241,11 @@ def _say(line: str) -> None:
 def _limits_from(config_file: Path | None) -> str:
     if config_file is not None:
         return f"limits from {config_file}"
-    return "the default limits (--config names a daemon's own)"
+    return "the default limits (--config for a daemon's own)"
 
 
 def _interval(api: DaemonApi) -> float:
-    """Ask a daemon how often it polls, in seconds; raises FetchError."""
+    """Return how often a daemon polls, in seconds; raises FetchError."""
     document, _ = api.get("/api/v1/observation")
     try:
         interval = float(document["interval_seconds"])

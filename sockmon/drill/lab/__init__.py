@@ -1,1 +1,1 @@
-"""Real sockets in trouble, or only looking like it; shared with the tests."""
+"""Real sockets in conditions that are faults, or only look like faults; the tests use them too."""

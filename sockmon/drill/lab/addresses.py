@@ -1,4 +1,4 @@
-"""The words that conditions are told in: states, directions, the three ways to write an address."""
+"""How conditions are described: states, directions, and the three ways to write an address."""
 
 import socket
 from dataclasses import dataclass
@@ -10,22 +10,22 @@ __all__ = ["LOOPBACK", "AddressKind", "Direction", "Host", "TcpState"]
 
 
 class Direction(StrEnum):
-    """Which end of a connection a socket is: the service's own, or the one that came to it."""
+    """Which end of a connection a socket is: the service's, or its client's."""
 
     INBOUND = "inbound"  # the service's port is the local one
     OUTBOUND = "outbound"  # the service's port is the remote one
 
 
 class AddressKind(StrEnum):
-    """How a program writes its addresses, and so the kernel's family for its sockets."""
+    """How a program writes addresses, which decides the address family of its sockets."""
 
     IPV4 = "ipv4"
     IPV6 = "ipv6"
-    MAPPED = "mapped"  # IPv4 on the wire, spoken by an AF_INET6 dual-stack socket
+    MAPPED = "mapped"  # IPv4 packets of an AF_INET6 dual-stack socket
 
     @property
     def family(self) -> socket.AddressFamily:
-        """The family of a socket that uses this kind."""
+        """The address family of a socket that uses this kind."""
         return socket.AF_INET if self is AddressKind.IPV4 else socket.AF_INET6
 
 

@@ -1,8 +1,8 @@
-"""Real sockets in a condition that is trouble, or only looks like it, for as long as wanted.
+"""Real sockets in a condition that is a fault, or only looks like one, for as long as wanted.
 
-Context managers that work in a `NetNs`, or across a `Link`, and clean up after themselves. What
-would leave a trace when its process is killed closes with a reset instead, but for TIME_WAIT:
-that is the kernel's for a minute.
+Context managers that work in a `NetNs`, or across a `Link`, and clean up after themselves. Sockets
+that would outlive their process when it is killed close with a reset instead, except for TIME_WAIT,
+which the kernel keeps for a minute.
 """
 
 import errno
@@ -43,7 +43,7 @@ _ROUNDS = 20
 def unclosed(netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1) -> Iterator[Held]:
     """The client sends 21 bytes and closes; the server never reads nor closes.
 
-    The client's orphan leaves FIN_WAIT2 after tcp_fin_timeout; CLOSE_WAIT stays for ever.
+    The client's orphan leaves FIN_WAIT2 after tcp_fin_timeout; CLOSE_WAIT never ends.
     """
     with connections(netns, netns, kind, count) as made:
         for client in made.clients:
@@ -56,7 +56,7 @@ def unclosed(netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1)
 def half_close(
     netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1
 ) -> Iterator[Held]:
-    """The client has said all it wants to say, and the server streams a long answer: no leak."""
+    """The client has sent everything, and the server streams a long answer: no leak."""
     with connections(netns, netns, kind, count) as made:
         _leave_no_trace(*made.clients, *made.servers)
         for client, server in made.pairs():
@@ -69,7 +69,7 @@ def half_close(
 
 @contextmanager
 def _streaming(made: Connections) -> Iterator[None]:
-    """A little data from every server to its client, some fifty times a second."""
+    """Send a little data from every server to its client, about fifty times a second."""
     done = threading.Event()
 
     def stream() -> None:
@@ -89,7 +89,7 @@ def _streaming(made: Connections) -> Iterator[None]:
 
 @contextmanager
 def half_closed(netns: NetNs, kind: AddressKind, count: int) -> Iterator[Connections]:
-    """The client has shut down its sending side; nothing is unread, and nobody closes."""
+    """The client has shut down its sending side; nothing is unread, and neither end closes."""
     with connections(netns, netns, kind, count) as made:
         _leave_no_trace(*made.clients, *made.servers)
         for client in made.clients:
@@ -115,10 +115,10 @@ def time_wait(
     *,
     closed_first_by: Direction = Direction.OUTBOUND,
 ) -> Iterator[Held]:
-    """Connections closed in good order: 60 s of TIME_WAIT for the end that closes first.
+    """Connections that were closed properly: 60 s of TIME_WAIT for the end that closes first.
 
-    No descriptor is left to close: they end with their minute, or with the namespace. On loopback
-    a connect may take over the port of one of them (tcp_tw_reuse), so the kernel's count decides.
+    No descriptor is left to close: they end after a minute, or with the namespace. On loopback a
+    connect may reuse the port of one of them (tcp_tw_reuse), so only the kernel's count is right.
     """
     with listening(netns, kind) as listener:
         port = listener.getsockname()[1]
@@ -143,7 +143,7 @@ def time_wait(
 
 @dataclass(frozen=True, slots=True)
 class PortExhaustion:
-    """A namespace with few ephemeral ports, and two destinations to use them up for."""
+    """A namespace with few ephemeral ports, and two destinations to use them up."""
 
     netns: NetNs
     kind: AddressKind
@@ -152,13 +152,13 @@ class PortExhaustion:
     _stack: ExitStack
 
     def connect(self, listener: socket.socket) -> None:
-        """Connect once more, to the end of the condition; EADDRNOTAVAIL when no port is left."""
+        """Connect once more, until the condition ends; EADDRNOTAVAIL if no port is left."""
         port = listener.getsockname()[1]
         _leave_no_trace(kept(self._stack, connected(self.netns, self.kind, port)))
         _leave_no_trace(kept(self._stack, accepted(listener)))
 
     def exhaust(self, listener: socket.socket) -> int:
-        """Connect until no port is left for this destination, and say how often that worked."""
+        """Connect until no port is left for this destination; return how often that worked."""
         for connected_before in range(self.ports + 1):
             try:
                 self.connect(listener)
@@ -173,14 +173,14 @@ class PortExhaustion:
 def port_exhaustion(
     netns: NetNs, kind: AddressKind = AddressKind.IPV4, ports: int = 10
 ) -> Iterator[PortExhaustion]:
-    """Narrow the namespace's ip_local_port_range to so many ports; connecting is up to the body."""
+    """Narrow the namespace's ip_local_port_range to so many ports; the body connects."""
     with listening(netns, kind) as one, listening(netns, kind) as other, ExitStack() as stack:
         netns.set_sysctl("net.ipv4.ip_local_port_range", port_range(ports))
         yield PortExhaustion(netns, kind, ports, (one, other), stack)
 
 
 def port_range(ports: int) -> str:
-    """Return an ip_local_port_range of so many ports, with no service of ours in it."""
+    """Return an ip_local_port_range of so many ports, none of which a service of ours uses."""
     return f"20000 {20000 + ports - 1}"
 
 
@@ -205,8 +205,8 @@ def full_queue(
 ) -> Iterator[Held]:
     """A listener that never accepts: its queue is full, and the kernel drops `overflow` more SYNs.
 
-    The queue takes one more than the backlog. To those outside, the service does not answer:
-    SYN_SENT, with growing retransmits.
+    The queue takes one more than the backlog. To other clients the service does not answer: they
+    are in SYN_SENT, and retransmit.
     """
     with listening(netns, kind, backlog=backlog) as listener, ExitStack() as stack:
         port = listener.getsockname()[1]
@@ -240,7 +240,7 @@ def vanished_peers(
 ) -> Iterator[Held]:
     """The client's host dies, the server sends: ESTABLISHED, with at least `tries` retransmits.
 
-    The first comes after 0.2 s, and each next after twice the time.
+    The first comes after 0.2 s, each next one after twice the time.
     """
     with connections(link.client, link.server, kind, count, host=SERVER) as made, _cut(link):
         _leave_no_trace(*made.clients, *made.servers)
@@ -259,8 +259,9 @@ def last_ack(
 ) -> Iterator[Held]:
     """The client has closed, and the path dies before the server's own FIN gets through.
 
-    orphaned: the server has closed too, so nobody owns these sockets: the kernel alone tries on,
-    and keeps their namespace as long, whoever dies. Else it has shut down its sending side.
+    orphaned: the server has closed too, so no process owns these sockets: only the kernel retries,
+    and keeps their namespace as long, even if we are killed. Else it has shut down its sending
+    side.
     """
     with connections(link.client, link.server, kind, count, host=SERVER) as made:
         for client, server in made.pairs():
@@ -291,6 +292,6 @@ def _cut(link: Link) -> Iterator[None]:
 
 
 def _leave_no_trace(*ends: socket.socket) -> None:
-    """Let even the death of the process reset these connections."""
+    """Let even a kill of the process reset these connections."""
     for end in ends:
         reset_on_close(end)

@@ -1,4 +1,4 @@
-"""What a condition's context manager holds, and the kernel's word that it exists."""
+"""What a condition's context manager holds, once the kernel shows that it exists."""
 
 import socket
 from collections import Counter
@@ -33,7 +33,7 @@ class Held:
 
     @property
     def port(self) -> int:
-        """The service's port, where there is one."""
+        """The service's port, if there is one."""
         (port,) = self.ports
         return port
 
@@ -46,7 +46,7 @@ class Held:
 def held_connections(
     netns: NetNs, made: Connections, direction: Direction, states: Mapping[Direction, TcpState]
 ) -> Held:
-    """The ends that play `direction`, once all ends in the namespace are in their `states`."""
+    """Return the ends in `direction`, once all ends in the namespace are in their `states`."""
     ends = {Direction.INBOUND: made.servers, Direction.OUTBOUND: made.clients}
     (peer,) = set(Direction) - {direction}
     return settled(

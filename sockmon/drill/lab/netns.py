@@ -1,7 +1,7 @@
-"""Anonymous network namespaces, and the one we are in.
+"""Anonymous network namespaces, and the one that this process is in.
 
-A namespace lives as long as something refers to it: here one file descriptor, and the sockets
-made inside. It has no name under /run/netns, so whoever is killed leaves nothing behind.
+A namespace exists as long as something refers to it: here one file descriptor, and the sockets
+made inside. It has no name under /run/netns, so a process that is killed leaves nothing behind.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ class NetNs:
     """A network namespace of its own, with `lo` up, for as long as the context is open.
 
     A thread belongs to one network namespace, and what it makes (sockets, child processes) stays
-    in it. So everything here happens in short-lived threads, and the caller's never moves.
+    in it. So everything here runs in short-lived threads; the caller's thread never moves.
     """
 
     def __enter__(self) -> Self:
@@ -68,10 +68,10 @@ class NetNs:
     def run(
         self, argv: Sequence[str], *, stdin: str = "", check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command inside the namespace to its end."""
+        """Run a command inside the namespace until it ends."""
 
         def inside() -> subprocess.CompletedProcess[str]:
-            return subprocess.run(  # noqa: S603 - the caller's own words, and no shell
+            return subprocess.run(  # noqa: S603 - the caller's command, and no shell
                 argv,
                 input=stdin,
                 capture_output=True,
@@ -110,7 +110,7 @@ class NetNs:
 
 
 class CurrentNetNs(NetNs):
-    """The namespace this process is in: nothing is made, and nothing moves."""
+    """The namespace this process is in: none is made, and no thread moves."""
 
     def __enter__(self) -> Self:
         return self
@@ -129,7 +129,7 @@ class CurrentNetNs(NetNs):
         return f"/proc/{os.getpid()}/ns/net"
 
     def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call `function`, which is inside already."""
+        """Call `function` here."""
         return function(*args, **kwargs)
 
 
@@ -142,18 +142,18 @@ def enter_new_namespace() -> None:
 
 
 def _in_thread(function: Callable[[], T]) -> T:
-    """Call `function` in a thread that ends with it; what it raises is raised here."""
+    """Call `function` in a thread of its own; what it raises is raised here."""
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(function).result()
 
 
 def _new_namespace() -> int:
-    """Move this thread into a new namespace; the descriptor returned keeps it alive."""
+    """Move this thread into a new namespace; return a descriptor that keeps it."""
     if _libc.unshare(CLONE_NEWNET) == -1:
         number = ctypes.get_errno()
         raise OSError(number, f"unshare(CLONE_NEWNET): {os.strerror(number)}")
     up = ["ip", "link", "set", "lo", "up"]
-    subprocess.run(up, check=True, timeout=_COMMAND_TIMEOUT)  # noqa: S603 - fixed words
+    subprocess.run(up, check=True, timeout=_COMMAND_TIMEOUT)  # noqa: S603 - a fixed command
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY)
 
 

@@ -14,11 +14,11 @@ from sockmon.drill.lab.netns import NetNs
 
 _TIMEOUT = 5.0
 _BACKLOG = 128
-_TRIED = 1000  # ports in use, before the host is believed to have none free
+_TRIED = 1000  # ports in use, before it is concluded that none is free
 
-# As in life, a service's port lies outside ip_local_port_range; left to itself, the kernel would
-# pick one inside. They begin anywhere, since TIME_WAIT of an earlier drill may be with the same
-# port, but above sockmon's own.
+# As with real services, the port lies outside ip_local_port_range; the kernel would choose one
+# inside. They begin anywhere above sockmon's own, since TIME_WAIT sockets of an earlier drill may
+# still have a port.
 _first = 11000 + secrets.randbelow(9000)
 _service_ports = itertools.cycle([*range(_first, 20000), *range(11000, _first)])
 
@@ -38,7 +38,7 @@ class Connections:
 
 
 def service_address(kind: AddressKind, host: Host = LOOPBACK) -> tuple[str, int]:
-    """Where a service of `host` listens, a dual-stack one everywhere; never the same port twice."""
+    """Return an address for a service of `host`; a dual-stack one listens on all. No port twice."""
     address = "::" if kind is AddressKind.MAPPED else host.address(kind)
     return address, next(_service_ports)
 
@@ -46,7 +46,7 @@ def service_address(kind: AddressKind, host: Host = LOOPBACK) -> tuple[str, int]
 def listening(
     netns: NetNs, kind: AddressKind, *, host: Host = LOOPBACK, backlog: int = _BACKLOG
 ) -> socket.socket:
-    """A listener, with SO_REUSEADDR as servers have it, on a port that nobody listens on."""
+    """Return a listener, with SO_REUSEADDR as servers have it, on a port that is free."""
     for _ in range(_TRIED):
         try:
             listener = netns.call(
@@ -89,7 +89,7 @@ def connected(
 def connecting(
     netns: NetNs, kind: AddressKind, port: int, *, host: Host = LOOPBACK
 ) -> socket.socket:
-    """A client's socket whose SYN has left, and who does not wait for the answer."""
+    """Return a client's socket that has sent its SYN and does not wait for the answer."""
     client = netns.socket(kind.family)
     client.settimeout(0)
     client.connect_ex((host.address(kind), port))
@@ -112,20 +112,20 @@ def connections(
 
 
 def kept(stack: ExitStack, connection: socket.socket) -> socket.socket:
-    """Have `stack` abort the connection in the end, unless someone closes it before."""
+    """Have `stack` abort the connection at its end, unless it is closed before."""
     stack.callback(abort, connection)
     return connection
 
 
 def abort(connection: socket.socket) -> None:
-    """Close with a reset, so that the connection leaves no trace at either end."""
+    """Close with a reset, so that no socket remains at either end."""
     if connection.fileno() != -1:
         reset_on_close(connection)
     connection.close()
 
 
 def reset_on_close(connection: socket.socket) -> None:
-    """Make any close, even that of a killed process, an abort."""
+    """Make every close a reset, even the one when the process is killed."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
@@ -143,12 +143,12 @@ def read_to_end(connection: socket.socket) -> None:
 
 
 def retransmits(connection: socket.socket) -> int:
-    """How often the oldest unanswered segment has been sent again (tcpi_retransmits)."""
+    """Return how often the oldest unanswered segment was sent again (tcpi_retransmits)."""
     return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 3)[2]
 
 
 def accept_queue_length(listener: socket.socket) -> int:
-    """Connections that wait to be accepted: what tcpi_unacked means for a listener."""
+    """Return how many connections wait to be accepted: tcpi_unacked of a listener."""
     info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
     (length,) = struct.unpack_from("=I", info, 24)
     return int(length)

@@ -1,4 +1,4 @@
-"""Two hosts and the wire between them, which can be cut."""
+"""Two hosts and the link between them, which can be cut."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -13,7 +13,7 @@ SERVER = Host("10.77.0.2", "fd77::2")
 
 _CLIENT_MAC = "02:00:00:00:77:01"
 _SERVER_MAC = "02:00:00:00:77:02"
-_NOBODYS_MAC = "02:00:00:00:77:ff"
+_UNUSED_MAC = "02:00:00:00:77:ff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +24,14 @@ class Link:
     server: NetNs
 
     def cut(self) -> None:
-        """Lose every packet, both ways, without a word to either end.
+        """Lose every packet in both directions, without an error at either end.
 
-        The frames go to a hardware address that nobody has: what a dead host, a dead switch or a
-        dropping firewall looks like. With the veth set down the sender would know: its own device
-        refuses the packet, and TCP does not retransmit what was never sent, but probes.
+        The frames go to a hardware address that no host has, as with a dead host, a dead switch or
+        a firewall that drops. With the veth set down the sender would notice: its device refuses
+        the packet, and TCP does not retransmit what was never sent, but probes.
         """
-        self.client.ip(*_neighbour(SERVER, _NOBODYS_MAC))
-        self.server.ip(*_neighbour(CLIENT, _NOBODYS_MAC))
+        self.client.ip(*_neighbour(SERVER, _UNUSED_MAC))
+        self.server.ip(*_neighbour(CLIENT, _UNUSED_MAC))
 
     def mend(self) -> None:
         """Deliver again, at once."""
@@ -53,7 +53,7 @@ def linked(into: NetNs | None = None) -> Iterator[Link]:
         bring_up(client, "eth0", CLIENT)
         bring_up(server, "eth0", SERVER)
         link = Link(client, server)
-        link.mend()  # fixed neighbours from the start: nothing to discover, nothing to find again
+        link.mend()  # fixed neighbours from the start: nothing to discover
         yield link
 
 
@@ -65,7 +65,7 @@ def _neighbour(host: Host, mac: str) -> tuple[str, ...]:
 
 
 def bring_up(netns: NetNs, device: str, host: Host) -> None:
-    """Give the device the host's addresses, and return when packets to them are taken."""
+    """Give the device the host's addresses; return when packets to them are accepted."""
     netns.ip(
         f"addr add {host.ipv4}/24 dev {device}",
         f"addr add {host.ipv6}/64 dev {device} nodad",

@@ -1,4 +1,4 @@
-"""Waiting for the kernel: never a fixed sleep, always a deadline."""
+"""Waits for the kernel: never for a fixed time, always with a deadline."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _PAUSE = 0.01
 def eventually(
     look: Callable[[], T], *, until: Callable[[T], bool] = bool, within: float = 5.0
 ) -> T:
-    """Return what `look` sees as soon as `until` accepts it; TimeoutError names the last sight."""
+    """Return what `look` returns once `until` accepts it; TimeoutError names the last value."""
     deadline = time.monotonic() + within
     while not until(seen := look()):
         if time.monotonic() > deadline:

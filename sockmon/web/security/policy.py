@@ -1,4 +1,4 @@
-"""What the web server demands of its clients, followed as its file and certificates change."""
+"""What the web server requires of clients, read again when its file or certificates change."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -11,27 +11,27 @@ from sockmon.web.security import tls, web_config
 from sockmon.web.security.tls import ServerTls
 from sockmon.web.security.web_config import WebConfig
 
-#: What tells one state of a file from another; None while there is no such file.
+#: Differs between two states of a file; None while there is no such file.
 _Signature = tuple[int, ...] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy:
-    """The demands in force; another object when they change."""
+    """What is required now; another object when that changes."""
 
     config: WebConfig = field(default_factory=WebConfig)
     tls: ServerTls | None = None
 
 
-#: What is demanded where there is no file: nothing.
+#: Without a file, nothing is required.
 NO_DEMANDS = Policy()
 
 
 class PolicyFile:
     """The policy of a --web.config.file.
 
-    A bad file or certificate never replaces a good one; nor does a file that demands less, since
-    one that is being written is short for a moment.
+    A bad file or certificate never replaces a good one; nor does a file that requires less, since a
+    file that is being written is incomplete for a moment.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,7 +42,7 @@ class PolicyFile:
         self.policy = self._load()
 
     def refresh(self) -> bool:
-        """Read it again if it has changed, or a certificate has; returns whether it was read.
+        """Read it again if it or a certificate has changed; returns whether it was read.
 
         Raises ConfigError, once for each change, and leaves the policy as it was.
         """
@@ -51,10 +51,10 @@ class PolicyFile:
             return False
         self._seen = seen
         policy = self._load()
-        given_up = list(_given_up(self.policy.config, policy.config))
-        if given_up:
+        removed = list(_removed(self.policy.config, policy.config))
+        if removed:
             raise ConfigError(
-                [f"{self._path}: without {key}: only a restart gives it up" for key in given_up]
+                [f"{self._path}: {key} was removed; only a restart turns it off" for key in removed]
             )
         self.policy = policy
         return True
@@ -73,15 +73,15 @@ class PolicyFile:
         if server is None:
             self._files, self._seen = (), self._seen[:1]
             return Policy(config)
-        # What is looked at before it is read cannot change unseen in between.
+        # Taken before the files are read, so that a change in between is noticed.
         names = (server.cert_file, server.key_file, server.client_ca_file)
         self._files = tuple(Path(name) for name in names if name)
         self._seen = (self._seen[0], *(_signature(file) for file in self._files))
         return Policy(config, tls.load(server, str(self._path)))
 
 
-def _given_up(before: WebConfig, after: WebConfig) -> Iterator[str]:
-    """Name the demands that one configuration has and the next one has not."""
+def _removed(before: WebConfig, after: WebConfig) -> Iterator[str]:
+    """Yield the requirements that `before` has and `after` has not."""
     if before.basic_auth_users and not after.basic_auth_users:
         yield "basic_auth_users"
     had, has = before.tls_server_config, after.tls_server_config

@@ -19,12 +19,12 @@ Mistake = Callable[[str, str], ConfigError]
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
-    """What a new connection is encrypted with, and whom it admits."""
+    """How a new connection is encrypted, and which clients are admitted."""
 
     context: ssl.SSLContext
-    #: One of these names must stand in a client's certificate; None: any.
+    #: A client's certificate must contain one of these names; None: any will do.
     allowed_sans: frozenset[str] | None
-    #: Whether an authority named in the file vouches for whoever has a certificate.
+    #: Whether a certificate proves who the client is: the file names the authorities.
     authenticates: bool
 
     def admits(self, connection: ssl.SSLObject) -> bool:
@@ -47,7 +47,7 @@ def _names(connection: ssl.SSLObject) -> Iterator[str]:
 
 
 def load(tls: TlsServerConfig, name: str) -> ServerTls:
-    """Read the certificates; raises ConfigError in the name of the web configuration `name`."""
+    """Read the certificates; raises ConfigError, whose messages name the file `name`."""
 
     def mistake(key: str, message: str) -> ConfigError:
         return ConfigError([f"{name}: tls_server_config.{key}: {message}"])
@@ -74,7 +74,7 @@ def load(tls: TlsServerConfig, name: str) -> ServerTls:
 
 
 def _choose_ciphers(context: ssl.SSLContext, tls: TlsServerConfig) -> None:
-    """Restrict TLS 1.2 to those named; TLS 1.3 has its own, all of them good."""
+    """Restrict TLS 1.2 to those named; TLS 1.3 has its own, all of them secure."""
     if not tls.cipher_suites:
         return
     chosen = [cipher for name in tls.cipher_suites if (cipher := CIPHERS[name])]
@@ -88,7 +88,7 @@ def _load_certificate(context: ssl.SSLContext, tls: TlsServerConfig, mistake: Mi
     which = "key_file" if tls.key_file else "key"
 
     def passphrase() -> str:
-        raise mistake(which, "it is encrypted: keys are read without a passphrase")
+        raise mistake(which, "it is encrypted: only keys without a passphrase can be read")
 
     with (
         _in_memory(_pem(tls.cert, tls.cert_file, "cert", mistake)) as certificate,
@@ -105,14 +105,14 @@ def _load_authorities(context: ssl.SSLContext, tls: TlsServerConfig, mistake: Mi
     if not tls.client_ca and not tls.client_ca_file:
         context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
         return
-    # As in Go, what the file names is trusted, be it a root or not.
+    # As in Go, a certificate in the file is trusted, whether or not it is a root.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     with _in_memory(_pem(tls.client_ca, tls.client_ca_file, "client_ca", mistake)) as authorities:
         try:
             context.load_verify_locations(authorities)
         except ssl.SSLError as error:
             which = "client_ca_file" if tls.client_ca_file else "client_ca"
-            raise mistake(which, "no certificates in PEM form in it") from error
+            raise mistake(which, "it contains no certificates in PEM form") from error
 
 
 def _pem(text: str, path: str, key: str, mistake: Mistake) -> bytes:
@@ -126,7 +126,7 @@ def _pem(text: str, path: str, key: str, mistake: Mistake) -> bytes:
 
 @contextmanager
 def _in_memory(data: bytes) -> Iterator[str]:
-    """Show bytes as a file that is on no disk: OpenSSL takes certificates from files alone."""
+    """Yield a path to bytes that are on no disk: OpenSSL reads certificates only from files."""
     fd = os.memfd_create("sockmon-certificate")
     try:
         os.write(fd, data)

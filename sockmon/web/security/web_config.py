@@ -1,8 +1,9 @@
 """The file of --web.config.file, in the form of Prometheus' exporter-toolkit (its
 docs/web-configuration.md): TLS, client certificates, passwords, headers, a rate limit.
 
-What Python's TLS cannot do as the toolkit does is refused where it would be weaker, and taken
-without a word where it makes no difference: docs/decisions/0011-tls-and-authentication.md.
+Settings that Python's TLS cannot apply as the toolkit does are refused if the result would be
+weaker, and accepted silently if it makes no difference: see
+docs/decisions/0011-tls-and-authentication.md.
 """
 
 import re
@@ -20,7 +21,7 @@ from sockmon.durations import parse_duration
 
 _STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
 
-#: Go's cipher suites by OpenSSL's names; those of TLS 1.3 cannot be chosen, there as here.
+#: Go's cipher suites and OpenSSL's names; those of TLS 1.3 cannot be chosen, in Go either.
 CIPHERS: Mapping[str, str | None] = {
     "TLS_AES_128_GCM_SHA256": None,
     "TLS_AES_256_GCM_SHA384": None,
@@ -37,7 +38,7 @@ CIPHERS: Mapping[str, str | None] = {
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
 }
 
-#: Go's curves by OpenSSL's names, and one that OpenSSL has from 3.5 on, among its defaults.
+#: Go's curves and OpenSSL's names; OpenSSL from 3.5 on also has _POST_QUANTUM, by default.
 CURVES: Mapping[str, str] = {
     "CurveP256": "prime256v1",
     "CurveP384": "secp384r1",
@@ -55,7 +56,7 @@ HEADERS: Mapping[str, tuple[str, ...]] = {
     "X-XSS-Protection": (),
 }
 
-#: bcrypt costs: from here checking a password takes seconds; above, half a minute and more.
+#: bcrypt costs: from the first on a check takes seconds; above the second, over half a minute.
 SLOW_COST, HIGHEST_COST = 15, 18
 
 _BCRYPT = re.compile(r"\$2[aby]\$(?P<cost>[0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
@@ -63,7 +64,7 @@ _BCRYPT = re.compile(r"\$2[aby]\$(?P<cost>[0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A
 
 @dataclass(frozen=True, slots=True)
 class _Parsed:
-    """Marks a field that `parse` makes of what YAML holds: it raises ValueError."""
+    """Marks a field that `parse` converts from YAML; `parse` raises ValueError."""
 
     parse: Callable[[object], Any]
 
@@ -91,7 +92,7 @@ def _is_given(value: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TlsServerConfig:
-    """Who the server is, and whom it lets in; texts are PEM, an empty text is none."""
+    """The server's certificate, and which clients it admits; texts are PEM, empty if not given."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -119,18 +120,18 @@ class TlsServerConfig:
 
     @property
     def requires_clients(self) -> bool:
-        """Whether a client without a good certificate is turned away."""
+        """Whether a client without a valid certificate is refused."""
         return self.client_auth_type == "RequireAndVerifyClientCert"
 
     @property
     def verifies_clients(self) -> bool:
-        """Whether a client's certificate is looked at."""
+        """Whether a client's certificate is verified."""
         return self.requires_clients or self.client_auth_type == "VerifyClientCertIfGiven"
 
 
 @dataclass(frozen=True, slots=True)
 class HttpServerConfig:
-    """Headers for every answer. HTTP/2 is not spoken, whether it may or not."""
+    """Headers for every answer. http2 has no effect: the server has no HTTP/2."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -150,7 +151,7 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class WebConfig:
-    """The file; without one, all of it is empty: no TLS, no passwords."""
+    """The file's content; without a file, all of it is empty: no TLS, no passwords."""
 
     __pydantic_config__: ClassVar = _STRICT
 
@@ -161,14 +162,13 @@ class WebConfig:
 
 
 def parse(data: bytes, path: Path) -> WebConfig:
-    """Parse the bytes of the file at `path`, from where relative names in it count.
+    """Parse the bytes of the file at `path`; relative names in it are relative to its directory.
 
-    Nothing is read: whether its certificates are any good is tls.py's to say. Raises ConfigError
-    with every mistake.
+    No other file is read: tls.py checks the certificates. Raises ConfigError with every mistake.
     """
     config, problems = load.parse(WebConfig, data, _mistakes)
     if problems:
-        raise ConfigError(load.told(problems, str(path)))
+        raise ConfigError(load.report(problems, str(path)))
     tls = config.tls_server_config
     if tls is None:
         return config
@@ -187,16 +187,16 @@ def _located(directory: Path, name: str) -> str:
 
 
 def warnings(config: WebConfig, *, exposed: bool) -> Iterator[str]:
-    """Say what is allowed but unwise; `exposed` when others than this host can connect."""
+    """Yield what is allowed but unsafe; `exposed`: other hosts can connect."""
     tls, users = config.tls_server_config, config.basic_auth_users
     if exposed and not users and not (tls and tls.requires_clients):
-        yield "anyone who can connect may read /metrics: --web.config.file can ask for passwords"
+        yield "everyone who can connect may read /metrics: --web.config.file can require passwords"
     if exposed and users and not tls:
-        yield "basic_auth_users without tls_server_config: passwords cross the network readable"
+        yield "basic_auth_users without tls_server_config: passwords cross the network unencrypted"
     if tls and tls.verifies_clients and not (tls.client_ca or tls.client_ca_file):
         yield (
             f"{tls.client_auth_type} without client_ca_file: "
-            "any authority that this host trusts may vouch for a client"
+            "a certificate of any authority that this host trusts is accepted"
         )
     slow = [name for name, hashed in users.items() if _cost(hashed) >= SLOW_COST]
     if slow:
@@ -211,7 +211,7 @@ def _cost(hashed: str) -> int:
 
 
 def _mistakes(config: WebConfig) -> Iterator[Mistake]:
-    """Find what is wrong although each value is of its type."""
+    """Yield what is wrong although each value has the right type."""
     if config.tls_server_config is not None:
         for key, message in _tls_mistakes(config.tls_server_config):
             yield ("tls_server_config", *key), message
@@ -254,11 +254,11 @@ def _client_mistakes(tls: TlsServerConfig) -> Iterator[Mistake]:
         )
     for key in ("client_ca", "client_ca_file"):
         if getattr(tls, key) and kind in ("", "NoClientCert"):
-            yield (key,), "without client_auth_type nobody is asked for a certificate"
+            yield (key,), "without client_auth_type no client is asked for a certificate"
     if tls.client_allowed_sans is not None and not tls.requires_clients:
         yield ("client_allowed_sans",), "needs client_auth_type RequireAndVerifyClientCert"
     if tls.client_allowed_sans == ():
-        yield ("client_allowed_sans",), "an empty list lets nobody in: leave the key out"
+        yield ("client_allowed_sans",), "an empty list admits no client: leave the key out"
 
 
 def _curve_mistakes(names: tuple[str, ...]) -> Iterator[Mistake]:
@@ -269,7 +269,7 @@ def _curve_mistakes(names: tuple[str, ...]) -> Iterator[Mistake]:
     if names and not unknown and not one and not every:
         yield (
             ("curve_preferences",),
-            f"Python's TLS takes one or all: name one of {', '.join(CURVES)}, or no list",
+            f"Python's TLS takes one or all: name one of {', '.join(CURVES)}, or leave the key out",
         )
 
 

@@ -317,7 +317,7 @@ def test_a_receiver_that_comes_back_is_told_how_things_stand(
             poll(manager, second, finding())
             poll(manager, second + 1)
         poll(manager, 50, finding(port=443))
-        eventually(lambda: server.asked)
+        eventually(lambda: manager.notifications()["webhook-0"].failed)
         server.status = 200
         assert eventually(server.told) == [("firing", "443")]
         again = f"notifying webhook-0 ({urlsplit(server.url).netloc}) works again"

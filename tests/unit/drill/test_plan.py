@@ -105,7 +105,7 @@ def test_a_disabled_detector_raises_nothing() -> None:
 def test_too_many_are_refused_and_no_more() -> None:
     allowed = (20_000 // 5 - 16) // 2
     assert plan("close-wait", count=allowed).count == allowed
-    with pytest.raises(PlanError, match=rf"--count: {allowed + 1} are too many: at most {allowed}"):
+    with pytest.raises(PlanError, match=rf"--count: {allowed + 1} is too many: at most {allowed}"):
         plan("close-wait", count=allowed + 1)
 
 

@@ -38,8 +38,8 @@ def test_a_process_has_descriptors_of_its_own() -> None:
 def test_the_bound_says_why() -> None:
     bound = tightest((Resource("ports", "ports", 1000, 200),), {"ports": 2})
     assert str(bound) == (
-        "at most 80, since a drill takes no more than 20 % of what is free of 1000 ports, "
-        "200 of them in use, each takes 2"
+        "at most 80, since a drill uses at most 20 % of what is free of 1000 ports, "
+        "200 of them in use; each needs 2"
     )
 
 

@@ -33,13 +33,13 @@ def test_only_this_alert_counts() -> None:
         alert("firing", alertname="SockmonDeadPeer"),
     ]
     assert LEAK.among(others) == ABSENT
-    assert LEAK.among([*others, alert("pending", owner="any")]).standing == "pending"
+    assert LEAK.among([*others, alert("pending", owner="any")]).state == "pending"
 
 
 def test_of_two_severities_the_one_that_stands_highest_counts() -> None:
     both = [alert("resolved"), alert("firing", severity="critical"), alert("pending")]
     seen = LEAK.among(both)
-    assert (seen.standing, seen.severity, seen.alive) == ("firing", "critical", True)
+    assert (seen.state, seen.severity, seen.alive) == ("firing", "critical", True)
     assert not LEAK.among([alert("resolved")]).alive
 
 
@@ -65,14 +65,14 @@ def watching(
 
 def test_a_half_close_must_not_even_be_pending() -> None:
     watch, _ = watching(planned("half-close"), lambda: [alert("pending")])
-    with pytest.raises(DrillError, match="SockmonCloseWaitLeak must not be pending, and it is"):
+    with pytest.raises(DrillError, match="SockmonCloseWaitLeak is pending, and should not be"):
         watch.hold(expects=True, holds=False)
 
 
 def test_an_alert_that_stays_is_a_failure() -> None:
     watch, _ = watching(planned("close-wait"), lambda: [alert("firing")])
     watch.hold(expects=True, holds=False)
-    watch.let_go()
+    watch.closed()
     with pytest.raises(DrillError, match="SockmonCloseWaitLeak has not resolved within"):
         watch.resolve()
 

@@ -125,9 +125,9 @@ def test_says_what_only_a_restart_gives_up(path: Path) -> None:
     path.write_text(REQUIRE + USERS)
     file = PolicyFile(path)
     for text, says in (
-        (REQUIRE, "without basic_auth_users: only a restart gives it up"),
-        (USERS, "without tls_server_config: only a restart gives it up"),
-        (TLS + USERS, "without client_auth_type RequireAndVerifyClientCert: only a restart"),
+        (REQUIRE, "basic_auth_users was removed; only a restart turns it off"),
+        (USERS, "tls_server_config was removed; only a restart turns it off"),
+        (TLS + USERS, "client_auth_type RequireAndVerifyClientCert was removed; only a restart"),
     ):
         path.write_text(text)
         with pytest.raises(ConfigError, match=says):

@@ -282,4 +282,4 @@ def test_says_that_authorities_are_no_good(directory: Path, authorities: str) ->
 
 def test_says_that_a_text_holds_no_authorities(directory: Path) -> None:
     said = why_not(directory, VERIFY[0], "client_ca: this is not a PEM encoded certificate")
-    assert "tls_server_config.client_ca: no certificates" in said
+    assert "tls_server_config.client_ca: it contains no certificates" in said

@@ -108,7 +108,7 @@ def test_takes_the_toolkits_good_files(case: tuple[str, str]) -> None:
         ),
         (
             PAIR + "  client_ca_file: /dev/null\n",
-            "f:4: tls_server_config.client_ca_file: without client_auth_type nobody is asked",
+            "f:4: tls_server_config.client_ca_file: without client_auth_type no client is asked",
         ),
         (
             PAIR + "basic_auth_users:\n  john: doe\n",
@@ -167,7 +167,7 @@ def test_refuses_the_toolkits_bad_files(text: str, says: str) -> None:
         (PAIR + "  cert: text\n", "cert and cert_file exclude each other"),
         (PAIR + "  client_auth_type: RequireAnyClientCert\n", "use RequireAndVerifyClientCert"),
         (PAIR + "  client_auth_type: RequireClientCert\n", "use RequireAndVerifyClientCert"),
-        (REQUIRE + "  client_allowed_sans: []\n", "an empty list lets nobody in"),
+        (REQUIRE + "  client_allowed_sans: []\n", "an empty list admits no client"),
         (PAIR + "  min_version: TLS10\n", "min_version: expected 'TLS12' or 'TLS13'"),
         (PAIR + "  min_version: TLS13\n  max_version: TLS12\n", "below min_version"),
         (PAIR + "  curve_preferences: [CurveP521, CurveP384]\n", "takes one or all"),
@@ -223,10 +223,10 @@ def test_shows_no_secret() -> None:
 @pytest.mark.parametrize(
     ("text", "exposed", "says"),
     [
-        ("", True, ["anyone who can connect"]),
+        ("", True, ["everyone who can connect"]),
         ("", False, []),
-        (PAIR, True, ["anyone who can connect"]),
-        (f"basic_auth_users: {{a: {HASH}}}", True, ["passwords cross the network readable"]),
+        (PAIR, True, ["everyone who can connect"]),
+        (f"basic_auth_users: {{a: {HASH}}}", True, ["passwords cross the network unencrypted"]),
         (f"basic_auth_users: {{a: {HASH}}}", False, []),
         (PAIR + f"basic_auth_users: {{a: {HASH}}}", True, []),
         (REQUIRE + "  client_ca_file: ca.pem\n", True, []),

@@ -1,4 +1,4 @@
-"""The privileged helper: enters namespaces for a daemon that has no privilege to.
+"""The privileged helper: enters network namespaces for a daemon that may not.
 
-They speak over an AF_UNIX SOCK_SEQPACKET socket: one request, one answer.
+They communicate over an AF_UNIX SOCK_SEQPACKET socket: one request, one answer.
 """

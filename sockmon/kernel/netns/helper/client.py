@@ -1,7 +1,7 @@
-"""The daemon's side: asks the privileged helper, and never waits long for it.
+"""The daemon's side: asks the privileged helper, with a limit on every wait.
 
-Each look is a connection of its own, so that a helper which was started anew is found again at
-once, and an answer that came too late is never taken for another's.
+Each look opens its own connection, so that a restarted helper is found at once, and an answer that
+came too late is never taken for the answer to another request.
 """
 
 import contextlib
@@ -21,18 +21,18 @@ from sockmon.kernel.netlink.sockdiag import NetlinkTransport
 from sockmon.kernel.netns import discovery
 from sockmon.kernel.netns.discovery import Place
 from sockmon.kernel.netns.helper import protocol
-from sockmon.kernel.netns.helper.protocol import Ask, MessageError, Request, Told
+from sockmon.kernel.netns.helper.protocol import Answer, Ask, MessageError, Request
 from sockmon.model.limits import KernelLimits, PortRange
 
 T = TypeVar("T")
 
 _OPERATION = "asking the netns helper"
 _HINT = "see systemctl status sockmon-netns.socket and journalctl -u sockmon-netns"
-_OTHER_VERSION = "restart sockmon-netns, if it is of another version than the daemon"
+_OTHER_VERSION = "restart sockmon-netns if its version is not the daemon's"
 
 _ANSWER_SECONDS = 2.0
 #: A poll waits no longer than this for all answers together.
-_PATIENCE_SECONDS = 10.0
+_ALL_ANSWERS_SECONDS = 10.0
 
 _PROC = Path("/proc")
 _SOCK_DIAG = (socket.AF_NETLINK, uapi.NETLINK_SOCK_DIAG)
@@ -55,7 +55,7 @@ class HelperAccess:
         self._silent = False
 
     def look(self) -> Mapping[str, Place]:
-        """Return by key where there are namespaces other than the calling thread's."""
+        """Return by key the namespaces other than the calling thread's."""
         self._silent = True
         self._connect()
         own = discovery.own_inode(_PROC)
@@ -71,24 +71,24 @@ class HelperAccess:
         return found
 
     def occupied(self, place: Place) -> bool | None:
-        """Whether there are sockets inside, as the last look saw it."""
+        """Return whether there were sockets inside at the last look."""
         return self._occupied.get(place.key)
 
     def cgroup(self, place: Place) -> str:
         """Return the cgroup of the first process inside, "/" if there is none."""
         if place.inode is None:
             return "/"
-        told = self._ask(Request(Ask.CGROUP, netns=place.inode))
-        return self._read(protocol.parse_cgroup, told)
+        answer = self._ask(Request(Ask.CGROUP, netns=place.inode))
+        return self._read(protocol.parse_cgroup, answer)
 
     def open_transport(self, place: Place) -> NetlinkTransport:
-        """Take over a netlink socket that the helper has opened inside."""
+        """Receive a netlink socket that the helper has opened inside."""
         return NetlinkTransport(self._take(Request(Ask.OPEN, netns=_inode(place))))
 
     def limits(
         self, place: Place, known: KernelLimits | None
     ) -> tuple[KernelLimits, list[ProcError]]:
-        """Let the helper read as procfs.read_limits() does."""
+        """Let the helper call procfs.read_limits() inside."""
         asked = Request(Ask.LIMITS, netns=_inode(place), settings=known is None)
         limits, errors = self._read(protocol.parse_limits, self._ask(asked))
         if known is not None:
@@ -101,14 +101,14 @@ class HelperAccess:
         return limits, errors
 
     def port_range(self, place: Place) -> PortRange:
-        """Let the helper read as procfs.read_port_range() does, among all limits."""
+        """Return the port range, which the helper reads with all limits."""
         limits, errors = self.limits(place, None)
         if limits.port_range is None:
             raise errors[0] if errors else _malformed("neither a port range nor an error")
         return limits.port_range
 
     def unseen(self, outside: int, hidden: int) -> tuple[str, ...]:
-        """Say that the helper does not answer, or what it may not enter."""
+        """Return hints: the helper does not answer, or may not enter some namespaces."""
         if self._silent:
             what = (
                 "no other network namespace is seen: "
@@ -121,7 +121,7 @@ class HelperAccess:
         return ()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -141,21 +141,21 @@ class HelperAccess:
             raise _unanswered(error) from error
         self._connection = connection
 
-    def _ask(self, request: Request) -> Told:
-        """Ask for what comes in words alone."""
-        told, fds = self._exchange(request)
+    def _ask(self, request: Request) -> Answer:
+        """Send a request whose answer comes without descriptors."""
+        answer, fds = self._exchange(request)
         for fd in fds:
             os.close(fd)
-        return told
+        return answer
 
     def _take(self, request: Request) -> socket.socket:
-        """Ask for a socket, and see that it is of the kind that was asked for."""
+        """Send a request for a socket, and check that it is a sock_diag socket."""
         _, fds = self._exchange(request)
         for fd in fds:
             try:
                 taken = socket.socket(fileno=fd)
             except OSError:
-                os.close(fd)  # it is no socket
+                os.close(fd)  # not a socket
                 continue
             if (taken.family, taken.proto) == _SOCK_DIAG:
                 return taken
@@ -163,14 +163,14 @@ class HelperAccess:
         self.close()
         raise _malformed("no netlink socket came with the answer")
 
-    def _exchange(self, request: Request) -> tuple[Told, list[int]]:
-        """Ask, and return the answer with the descriptors that came along.
+    def _exchange(self, request: Request) -> tuple[Answer, list[int]]:
+        """Send a request; return the answer and the descriptors that came with it.
 
-        Raises HelperError, after which nothing is asked until the next look; and, if the helper
-        could not do what was asked, the NamespaceError that it tells of.
+        Raises HelperError, after which the next look opens a new connection; and, if the helper
+        could not do what was asked, the NamespaceError that its answer contains.
         """
         if self._connection is None:
-            raise HelperError(_OPERATION, "gone", "it failed a moment ago")
+            raise HelperError(_OPERATION, "gone", "it failed in this poll")
         self._number = self._number % 0x7FFFFFFF + 1
         try:
             data, fds = self._wait_for_answer(
@@ -181,10 +181,10 @@ class HelperAccess:
                     closing.callback(os.close, fd)
                 if not data:
                     raise ConnectionResetError(errno.ECONNRESET, "it has closed the connection")
-                told = protocol.parse_answer(data, self._number)
-                self.cpu += told.cpu
-                if told.error is not None:
-                    raise told.error
+                answer = protocol.parse_answer(data, self._number)
+                self.cpu += answer.cpu
+                if answer.error is not None:
+                    raise answer.error
                 closing.pop_all()
         except OSError as error:
             self.close()
@@ -192,12 +192,12 @@ class HelperAccess:
         except MessageError as error:
             self.close()
             raise _malformed(error) from error
-        return told, fds
+        return answer, fds
 
     def _wait_for_answer(self, connection: socket.socket, request: Request) -> _Received:
-        """Send a request and receive what comes; raises OSError, and NamespaceError if full."""
+        """Send and receive; raises OSError, or NamespaceError if there is no free descriptor."""
         begun = time.monotonic()
-        left = min(_ANSWER_SECONDS, _PATIENCE_SECONDS - self._waited)
+        left = min(_ANSWER_SECONDS, _ALL_ANSWERS_SECONDS - self._waited)
         if left <= 0:
             raise TimeoutError
         connection.settimeout(left)
@@ -215,14 +215,14 @@ class HelperAccess:
             for (fd,) in _DESCRIPTOR.iter_unpack(payload)
         ]
         if flags & socket.MSG_CTRUNC and not fds:
-            operation = "taking over a netlink socket"
+            operation = "receiving a netlink socket"
             raise NamespaceError.from_errno(operation, errno.EMFILE, "raise LimitNOFILE=")
         return data, fds
 
-    def _read(self, parse: Callable[[Mapping[str, Any]], T], told: Told) -> T:
+    def _read(self, parse: Callable[[Mapping[str, Any]], T], answer: Answer) -> T:
         """Parse an answer's body."""
         try:
-            return parse(told.body)
+            return parse(answer.body)
         except MessageError as error:
             self.close()
             raise _malformed(error) from error

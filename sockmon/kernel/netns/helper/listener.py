@@ -1,4 +1,4 @@
-"""The helper's listening socket: systemd's, or one that it makes itself."""
+"""The helper's listening socket: systemd's, or its own."""
 
 import contextlib
 import errno
@@ -19,7 +19,7 @@ def inherited() -> socket.socket:
     """Return the socket that systemd has passed, see sd_listen_fds(3); raises ListenError."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
         raise ListenError(
-            "no socket was passed: start sockmon-netns.socket, or say where to listen (--socket)"
+            "no socket was passed: start sockmon-netns.socket, or name a socket with --socket"
         )
     listener = socket.socket(fileno=_FIRST_INHERITED)
     listener.set_inheritable(False)
@@ -30,7 +30,7 @@ def inherited() -> socket.socket:
 
 @contextlib.contextmanager
 def made(path: Path, user: int) -> Iterator[socket.socket]:
-    """Make a socket for root and this user to connect to; it is removed at the end.
+    """Make a socket that root and this user may connect to; it is removed at the end.
 
     Raises ListenError.
     """
@@ -66,18 +66,18 @@ def _hand_over(path: Path, user: int) -> None:
     try:
         os.chown(path, user, -1)
     except PermissionError:
-        # Without CAP_CHOWN, as in a container: the server sees to it who asks in any case.
+        # Without CAP_CHOWN, as in a container: the server checks each client in any case.
         path.chmod(0o666)
 
 
 def _remove_left_over(path: Path) -> None:
-    """Remove a socket that nobody listens on any more; raises OSError if somebody does."""
+    """Remove a socket that no process listens on; raises OSError if one does."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise OSError(errno.EEXIST, "there is a file that is no socket")
+            raise OSError(errno.EEXIST, "there is a file that is not a socket")
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as trial:
         if trial.connect_ex(str(path)) != errno.ECONNREFUSED:
-            raise OSError(errno.EADDRINUSE, "somebody listens there")
+            raise OSError(errno.EADDRINUSE, "another process listens there")
     path.unlink()

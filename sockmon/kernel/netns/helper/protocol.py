@@ -1,7 +1,7 @@
-"""What the helper and the daemon say to each other, as bytes (pure).
+"""The messages between the helper and the daemon, as bytes (pure).
 
-A request is 15 fixed bytes, so that there is next to nothing for a privileged process to parse. An
-answer is JSON: the helper's word is believed by whoever asks it, but it must have the right shape.
+A request has 15 bytes of fixed layout, so that the privileged process parses almost nothing. An
+answer is JSON: the daemon trusts the helper, but checks the answer's form.
 """
 
 import json
@@ -30,7 +30,7 @@ E = TypeVar("E", bound=KernelError)
 
 #: Bytes of the longest answer; the kernel takes messages of twice that by default (SO_SNDBUF).
 ANSWER_BYTES = 96 * 1024
-#: Bytes of places after which the rest is left to the next page: one more fits whatever its names.
+#: Bytes of places after which the rest goes to the next page: one more place always fits.
 PAGE_BYTES = 48 * 1024
 
 _VERSION = 1
@@ -38,24 +38,24 @@ _REQUEST = struct.Struct("!BIBQB")
 
 
 class MessageError(ValueError):
-    """Bytes that are no message of this version."""
+    """Bytes that are not a message of this version."""
 
 
 class Ask(IntEnum):
-    """What can be asked; all but LOOK is about what the last LOOK of the same connection found."""
+    """The requests; all but LOOK concern what the last LOOK on the same connection found."""
 
-    LOOK = 1  # where there are namespaces, and which have sockets: the first page
+    LOOK = 1  # which namespaces there are, and which have sockets: the first page
     MORE = 2  # the next page
     CGROUP = 3  # of the first process inside
-    OPEN = 4  # a sock_diag socket inside, passed along with the answer
+    OPEN = 4  # a sock_diag socket inside, passed with the answer
     LIMITS = 5  # procfs.read_limits() inside
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. number: told back in the answer. netns: an nsfs inode, for all but LOOK, MORE.
+    """One request. number: repeated in the answer. netns: an nsfs inode, except for LOOK and MORE.
 
-    settings: with LIMITS, whether settings are wanted too, or levels and counters alone.
+    settings: with LIMITS, whether to read settings too, or only levels and counters.
     """
 
     ask: Ask
@@ -79,7 +79,7 @@ def parse_request(data: bytes) -> Request:
     if version != _VERSION:
         raise MessageError(f"a request of version {version}")
     if ask not in set(Ask) or settings not in (0, 1):
-        raise MessageError("a request for what is not to be had")
+        raise MessageError("an unknown request")
     return Request(Ask(ask), number, netns, settings == 1)
 
 
@@ -97,7 +97,7 @@ class Page(NamedTuple):
     more: bool
 
 
-class Told(NamedTuple):
+class Answer(NamedTuple):
     """An answer. cpu: seconds of CPU time that the request has cost the helper."""
 
     cpu: float
@@ -106,7 +106,7 @@ class Told(NamedTuple):
 
 
 def encode_answer(number: int, cpu: float, body: Mapping[str, Any]) -> bytes:
-    """Return an answer's bytes; a body that would not fit gives way to an error."""
+    """Return an answer's bytes; a body that is too large is replaced by an error."""
     data = json.dumps({"number": number, "cpu": cpu, **body}).encode()
     if len(data) <= ANSWER_BYTES:
         return data
@@ -114,26 +114,26 @@ def encode_answer(number: int, cpu: float, body: Mapping[str, Any]) -> bytes:
     return json.dumps({"number": number, "cpu": cpu, **refused(error)}).encode()
 
 
-def parse_answer(data: bytes, number: int) -> Told:
+def parse_answer(data: bytes, number: int) -> Answer:
     """Parse the answer to the request of this number; raises MessageError if it is none."""
     try:
         body = json.loads(data)
         error = _error(NamespaceError, body["error"]) if "error" in body else None
-        answered, told = body["number"], Told(_seconds(body["cpu"]), error, body)
+        number_in_answer, answer = body["number"], Answer(_seconds(body["cpu"]), error, body)
     except (ValueError, TypeError, KeyError, RecursionError) as mistake:
         raise MessageError(f"not an answer: {mistake!r}") from mistake
-    if answered != number:
+    if number_in_answer != number:
         raise MessageError("an answer to another request")
-    return told
+    return answer
 
 
 def refused(error: KernelError) -> Mapping[str, Any]:
-    """Return the body that tells of a failure."""
+    """Return the body for a failure."""
     return {"error": _words(error)}
 
 
 def page_body(rest: Iterator[Sighting]) -> Mapping[str, Any]:
-    """Take from the rest of what a look has found as much as one answer holds."""
+    """Take as much of the rest of a look as fits into one answer."""
     rows: list[Any] = []
     size = 0
     for place, occupied in rest:
@@ -154,7 +154,7 @@ def parse_page(body: Mapping[str, Any]) -> Page:
 
 
 def limits_body(limits: KernelLimits, errors: Sequence[KernelError]) -> Mapping[str, Any]:
-    """Return the body that tells what procfs.read_limits() has read."""
+    """Return the body for what procfs.read_limits() has read."""
     return {"limits": asdict(limits), "errors": [_words(error) for error in errors]}
 
 
@@ -196,72 +196,73 @@ def _sighting(
     return Sighting(place, _optional(_flag, occupied))
 
 
-def _limits(told: Any) -> KernelLimits:
+def _limits(value: Any) -> KernelLimits:
     return KernelLimits(
-        sockstat=_optional(_numbers(Sockstat), told["sockstat"]),
-        time_wait_limit=_optional(_whole, told["time_wait_limit"]),
-        orphan_limit=_optional(_whole, told["orphan_limit"]),
-        tcp_memory=_optional(_numbers(TcpMemoryLimits), told["tcp_memory"]),
-        conntrack_entries=_optional(_whole, told["conntrack_entries"]),
-        conntrack_limit=_optional(_whole, told["conntrack_limit"]),
-        port_range=_optional(_port_range, told["port_range"]),
-        time_wait_reuse=_optional(_time_wait_reuse, told["time_wait_reuse"]),
-        settings=_optional(_numbers(TcpSettings), told["settings"]),
-        events=_optional(_events, told["events"]),
+        sockstat=_optional(_numbers(Sockstat), value["sockstat"]),
+        time_wait_limit=_optional(_whole, value["time_wait_limit"]),
+        orphan_limit=_optional(_whole, value["orphan_limit"]),
+        tcp_memory=_optional(_numbers(TcpMemoryLimits), value["tcp_memory"]),
+        conntrack_entries=_optional(_whole, value["conntrack_entries"]),
+        conntrack_limit=_optional(_whole, value["conntrack_limit"]),
+        port_range=_optional(_port_range, value["port_range"]),
+        time_wait_reuse=_optional(_time_wait_reuse, value["time_wait_reuse"]),
+        settings=_optional(_numbers(TcpSettings), value["settings"]),
+        events=_optional(_events, value["events"]),
     )
 
 
-def _port_range(told: Any) -> PortRange:
-    reserved = tuple((_port(first), _port(last)) for first, last in told["reserved"])
-    return PortRange(_port(told["low"]), _port(told["high"]), reserved)
+def _port_range(value: Any) -> PortRange:
+    reserved = tuple((_port(first), _port(last)) for first, last in value["reserved"])
+    return PortRange(_port(value["low"]), _port(value["high"]), reserved)
 
 
-def _time_wait_reuse(told: Any) -> TimeWaitReuse:
-    return TimeWaitReuse(_whole(told["mode"]), _whole(told["delay_ms"]), _flag(told["timestamps"]))
+def _time_wait_reuse(value: Any) -> TimeWaitReuse:
+    mode, delay = _whole(value["mode"]), _whole(value["delay_ms"])
+    return TimeWaitReuse(mode, delay, _flag(value["timestamps"]))
 
 
-def _events(told: Any) -> Mapping[str, int]:
-    return {_text(name): _whole(count) for name, count in told.items()}
+def _events(value: Any) -> Mapping[str, int]:
+    return {_text(name): _whole(count) for name, count in value.items()}
 
 
 def _numbers(kind: Callable[..., T]) -> Callable[[Any], T]:
     """Return what makes one of a dataclass whose fields are all numbers."""
 
-    def make(told: Any) -> T:
-        return kind(**{name: _whole(number) for name, number in told.items()})
+    def make(value: Any) -> T:
+        return kind(**{name: _whole(number) for name, number in value.items()})
 
     return make
 
 
-def _optional(parse: Callable[[Any], T], told: Any) -> T | None:
-    return None if told is None else parse(told)
+def _optional(parse: Callable[[Any], T], value: Any) -> T | None:
+    return None if value is None else parse(value)
 
 
-def _port(told: Any) -> int:
-    if not 0 <= _whole(told) < PORTS:
-        raise ValueError(f"no port: {told}")
-    return _whole(told)
+def _port(value: Any) -> int:
+    if not 0 <= _whole(value) < PORTS:
+        raise ValueError(f"not a port: {value}")
+    return _whole(value)
 
 
-def _whole(told: Any) -> int:
-    if type(told) is not int:
-        raise ValueError(f"no whole number: {told!r}")
-    return told
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise ValueError(f"not a whole number: {value!r}")
+    return value
 
 
-def _seconds(told: Any) -> float:
-    if type(told) is not float or not 0 <= told < math.inf:
-        raise ValueError(f"no time: {told!r}")
-    return told
+def _seconds(value: Any) -> float:
+    if type(value) is not float or not 0 <= value < math.inf:
+        raise ValueError(f"not a time: {value!r}")
+    return value
 
 
-def _flag(told: Any) -> bool:
-    if type(told) is not bool:
-        raise ValueError(f"neither true nor false: {told!r}")
-    return told
+def _flag(value: Any) -> bool:
+    if type(value) is not bool:
+        raise ValueError(f"neither true nor false: {value!r}")
+    return value
 
 
-def _text(told: Any) -> str:
-    if type(told) is not str:
-        raise ValueError(f"no text: {told!r}")
-    return told
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise ValueError(f"not a text: {value!r}")
+    return value

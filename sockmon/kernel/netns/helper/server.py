@@ -1,7 +1,7 @@
-"""The helper's side: enters namespaces for those it is told to trust, and does nothing else.
+"""The helper's side: enters namespaces for the users that are allowed, and does nothing else.
 
-One thread answers one request at a time. A client may name a namespace only by the inode under
-which the helper itself has shown it to that client a moment before. Nothing is kept open.
+One thread answers one request at a time. A client can name a namespace only by an inode that the
+helper itself has listed to that client just before. No namespace is kept open.
 """
 
 import logging
@@ -32,7 +32,7 @@ _Body = Mapping[str, Any]
 
 @dataclass(eq=False, slots=True)
 class _Client:
-    """A connection. places: what its last look found; pages: what of that it was not told yet."""
+    """A connection. places: what its last look found; pages: the part of it not yet sent."""
 
     connection: socket.socket
     who: str
@@ -42,7 +42,7 @@ class _Client:
 
 
 class Server:
-    """Serves a listening socket. Whoever connects must be of one of the `users`."""
+    """Serves a listening socket. A client must run as one of the `users`."""
 
     def __init__(self, listener: socket.socket, users: frozenset[int], access: OwnAccess) -> None:
         """listener: AF_UNIX, SOCK_SEQPACKET. users: uids as this process sees them."""
@@ -56,7 +56,7 @@ class Server:
         self._selector.register(listener, selectors.EVENT_READ)
 
     def serve(self, beat: Callable[[], None], seconds: float | None) -> NoReturn:
-        """Serve for ever, with a beat every so many seconds, if any."""
+        """Serve forever; call `beat` every so many seconds, if any."""
         due = time.monotonic() + (seconds or 0)
         while True:
             left = None if seconds is None else max(0.0, due - time.monotonic())
@@ -79,26 +79,28 @@ class Server:
         try:
             connection, _ = self._listener.accept()
         except OSError:
-            return  # it has thought better of it
-        told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        pid, uid, _ = _CREDENTIALS.unpack(told)
+            return  # the client disconnected before accept()
+        credentials = connection.getsockopt(
+            socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
+        )
+        pid, uid, _ = _CREDENTIALS.unpack(credentials)
         who = f"PID {pid} of user {uid}"
         if uid not in self._users:
             connection.close()
-            self._complaints.tell(f"{who} is refused: not of those who may ask (--user)")
+            self._complaints.log(f"refused {who}: that user may not connect (--user)")
             return
         connection.setblocking(False)  # noqa: FBT003 - as above
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * protocol.ANSWER_BYTES)
         if len(self._clients) == CONNECTIONS_AT_MOST:
             quiet = min(self._clients, key=lambda client: client.heard_at)
-            self._complaints.tell(f"{quiet.who} gives way: too many connections")
+            self._complaints.log(f"closed the connection of {quiet.who}: too many connections")
             self._drop(quiet)
         client = _Client(connection, who, time.monotonic())
         self._clients.append(client)
         self._selector.register(connection, selectors.EVENT_READ, client)
 
     def _serve(self, client: _Client) -> None:
-        """Answer one request; whoever does not keep to the rules is dropped."""
+        """Answer one request; a client that breaks the protocol is disconnected."""
         client.heard_at, begun = time.monotonic(), time.process_time()
         transport = None
         try:
@@ -116,7 +118,7 @@ class Server:
             fds = [] if transport is None else [transport.fileno()]
             socket.send_fds(client.connection, [answer], fds)
         except BlockingIOError:
-            self._complain(client, "does not take its answers")
+            self._complain(client, "it does not read its answers")
         except MessageError as error:
             self._complain(client, str(error))
         except OSError:
@@ -150,7 +152,7 @@ class Server:
             return None
 
     def _complain(self, client: _Client, what: str) -> None:
-        self._complaints.tell(f"{client.who} is dropped: {what}")
+        self._complaints.log(f"closed the connection of {client.who}: {what}")
         self._drop(client)
 
     def _drop(self, client: _Client) -> None:
@@ -160,18 +162,18 @@ class Server:
 
 
 class _Complaints:
-    """Lines about what clients do wrong, so many a minute that no client can fill the log."""
+    """Logs what clients do wrong, with a limit, so that no client can fill the log."""
 
     def __init__(self) -> None:
         self._minute = -1
-        self._told = 0
+        self._logged = 0
 
-    def tell(self, complaint: str) -> None:
+    def log(self, complaint: str) -> None:
         minute = int(time.monotonic() // 60)
         if minute != self._minute:
-            self._minute, self._told = minute, 0
-        self._told += 1
-        if self._told < _COMPLAINTS_A_MINUTE:
+            self._minute, self._logged = minute, 0
+        self._logged += 1
+        if self._logged < _COMPLAINTS_A_MINUTE:
             log.warning("%s", complaint)
-        elif self._told == _COMPLAINTS_A_MINUTE:
-            log.warning("%s; no more of this kind is logged in this minute", complaint)
+        elif self._logged == _COMPLAINTS_A_MINUTE:
+            log.warning("%s; more of this kind are not logged in this minute", complaint)
