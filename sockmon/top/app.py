@@ -24,11 +24,11 @@ from sockmon.top.kernel_source import Source
 from sockmon.top.keys import KEYS
 from sockmon.top.lines import Line
 from sockmon.top.look import CSS, HEIGHTS, THEME, WIDTHS, AsciiFilter
-from sockmon.top.overview import LIFE, Overview
+from sockmon.top.overview import Overview
 from sockmon.top.pages import page
 from sockmon.top.refresh import Feed, News
 from sockmon.top.scene import Scene
-from sockmon.top.table import number
+from sockmon.top.table import SHOWN_STATES, number
 from sockmon.top.terminal import Terminal
 from sockmon.top.widgets import Filter, Findings, Rows, States, put
 
@@ -82,7 +82,7 @@ class Top(App[int]):
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
-        self._states = {state: States() for state in LIFE}
+        self._states = {state: States() for state in SHOWN_STATES}
         yield Static(id="verdict")
         with Horizontal(id="status"):
             yield Static(id="where")

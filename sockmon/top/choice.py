@@ -1,7 +1,7 @@
 """What the reader has chosen to see."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sockmon.model.finding import FindingKey
 from sockmon.top.scene import By, Scene
@@ -9,11 +9,9 @@ from sockmon.top.scene import By, Scene
 TOTAL = "TOTAL"
 
 
-@dataclass(frozen=True, slots=True)
-class RowKey:
+class RowKey(NamedTuple):
     """A row of the table, by the cells that name it."""
 
-    by: By
     cells: tuple[str, ...]
 
 
@@ -45,4 +43,4 @@ class ViewState:
         """Open a row: a namespace's ports, or the details of anything else."""
         if self.by == "netns":
             return replace(self, by="port", netns=cells[0], filter="").sorted_by(TOTAL)
-        return replace(self, page=RowKey(self.by, cells))
+        return replace(self, page=RowKey(cells))

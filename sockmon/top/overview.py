@@ -15,24 +15,10 @@ from sockmon.top.choice import ViewState
 from sockmon.top.grouping import grouped, only, several
 from sockmon.top.lines import Line
 from sockmon.top.scene import Grouped, Scene, placed, shortly, verdict
-from sockmon.top.table import NOTHING, Table, holder, number, table
+from sockmon.top.table import NOTHING, SHOWN_STATES, Table, holder, number, table
 from sockmon.top.trend import Since, bars
 
 _TITLES = {"port": "PORTS", "netns": "NAMESPACES", "owner": "OWNERS", "peer": "PEERS"}
-#: In the order of a connection's life.
-LIFE = (
-    TcpState.LISTEN,
-    TcpState.SYN_SENT,
-    TcpState.SYN_RECV,
-    TcpState.ESTABLISHED,
-    TcpState.FIN_WAIT1,
-    TcpState.FIN_WAIT2,
-    TcpState.CLOSE_WAIT,
-    TcpState.LAST_ACK,
-    TcpState.CLOSING,
-    TcpState.TIME_WAIT,
-    TcpState.CLOSE,
-)
 #: A sparkline's values: more than cells, so that each cell has one at least.
 _BARS = 240
 _FULL_ENOUGH = 0.7  # of a limit, to be marked
@@ -159,7 +145,7 @@ class Overview:
         if counted is None:
             return
         past = () if self.state.netns else self.shown.trend.peaks(_BARS, self.shown.interval)
-        for state in LIFE:
+        for state in SHOWN_STATES:
             drawn = bars(past, state)
             if counted.value[state] or drawn:
                 yield StateLine(state, counted.value[state], drawn)

@@ -14,7 +14,7 @@ from sockmon.top.keys import SORT_KEYS
 from sockmon.top.lines import Line, TextStyle
 from sockmon.top.overview import Overview
 from sockmon.top.scene import shortly
-from sockmon.top.table import STATE_COLUMNS, findings_by_row, number
+from sockmon.top.table import SHOWN_STATES, findings_by_row, number
 
 #: The keys by what they do.
 HELP = (
@@ -100,7 +100,7 @@ def _row(shown: Overview, key: RowKey, width: int) -> Iterator[Line]:
         yield from _wrapped(cell, width, f"{name.ljust(12)}", "bold")
     yield Line("")
     yield Line(f"{'sockets'.ljust(12)}{number(row.total):>9}")
-    for each in STATE_COLUMNS:
+    for each in SHOWN_STATES:
         if row.states[each]:
             share = f"{row.states[each] / row.total:.0%}"
             yield Line(f"{each.name.ljust(12)}{number(row.states[each]):>9}{share:>6}")

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from itertools import islice
+from textwrap import wrap
 
 from sockmon.client.snapshot import FetchError
 from sockmon.text import one_line
@@ -51,11 +52,9 @@ def _lines(shown: Overview) -> Iterator[str]:
         yield from (shown.head(finding).text, f"   {one_line(finding.summary)}")
     if len(shown.findings) > 3:
         yield f"and {len(shown.findings) - 3} more findings"
-    told = [f"{line.state.name.ljust(12)}{number(line.sockets):>8}" for line in shown.states]
-    if told:
-        yield f"-- {shown.states_title}"
-        yield from ("   ".join(told[at : at + 3]) for at in range(0, len(told), 3))
-        yield "   ".join(line.text for line in shown.limits)
+    yield f"-- {shown.states_title}"
+    yield from wrap("  ".join(f"{number(n)} {state.name}" for state, n, _ in shown.states), _WIDTH)
+    yield "   ".join(line.text for line in shown.limits)
     yield f"-- {shown.table_title}"
     yield from (note.text for note in shown.table_notes)
     yield from as_text(shown.table, _WIDTH)

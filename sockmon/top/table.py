@@ -18,8 +18,8 @@ from sockmon.top.scene import Grouped, shortly
 AGE = "AGE"
 ZERO = "·"
 
-#: States as columns, the most telling first.
-STATE_COLUMNS = (
+#: States in the order in which they are shown, the most telling first.
+SHOWN_STATES = (
     TcpState.CLOSE_WAIT,
     TcpState.ESTABLISHED,
     TcpState.TIME_WAIT,
@@ -156,7 +156,7 @@ def _matches(row: Row, about: Sequence[Finding], words: Iterable[str]) -> bool:
 def _counted(grouped: Grouped, rows: Iterable[Row], sort: str) -> tuple[str, ...]:
     """The columns with numbers: of states, those that occur and the one it is sorted by."""
     occurring = [sum(counts) for counts in zip(*(row.states for row in rows), strict=True)]
-    states = [s.name for s in STATE_COLUMNS if s.name == sort or (occurring and occurring[s])]
+    states = [s.name for s in SHOWN_STATES if s.name == sort or (occurring and occurring[s])]
     age = [AGE] if grouped.by == "netns" else []
     return (*age, TOTAL, *states)
 

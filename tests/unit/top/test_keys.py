@@ -56,7 +56,7 @@ def test_escape_takes_back_the_filter_then_the_namespace() -> None:
 def test_a_row_that_is_entered() -> None:
     entered = ViewState(by="netns", filter="sh").entered(("shop",))
     assert (entered.by, entered.netns, entered.filter) == ("port", "shop", "")
-    assert ViewState().entered(("80", "inbound")).page == RowKey("port", ("80", "inbound"))
+    assert ViewState().entered(("80", "inbound")).page == RowKey(("80", "inbound"))
 
 
 def test_sorting_goes_through_the_columns_that_are_shown() -> None:

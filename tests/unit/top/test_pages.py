@@ -23,20 +23,20 @@ def test_a_finding_that_goes_while_it_is_read_is_said_to_have_gone() -> None:
 
 
 def test_a_row_is_told_whole_with_what_is_wrong_with_it() -> None:
-    row = ViewState(page=RowKey("port", ("443", "inbound")))
+    row = ViewState(page=RowKey(("443", "inbound")))
     lines = paged(see(BAD, state=row))
     assert ["PORT", "443"] in [line.split() for line in lines]
     assert ["ESTABLISHED", "5", "71%"] in [line.split() for line in lines]
     assert "  - shop must close these sockets." in lines
     assert lines[-1] == "  sockmon count --port 443 --by direction,owner,peer,state"
-    gone = ViewState(page=RowKey("port", ("1", "inbound")))
+    gone = ViewState(page=RowKey(("1", "inbound")))
     assert paged(see(BAD, state=gone)) == ["DETAILS", "This row has gone."]
 
 
 def test_the_command_for_a_row_names_its_namespace_safely() -> None:
     hostile = "a b;\x1b"
     many = making.scene(making.snapshot(making.namespace(), making.namespace(netns=hostile)))
-    row = ViewState(page=RowKey("port", ("443", "inbound", hostile)))
+    row = ViewState(page=RowKey(("443", "inbound", hostile)))
     assert paged(see(many, state=row))[-1] == (
         "  sockmon count --netns 'a b;\\x1b' --port 443 --by direction,owner,peer,state"
     )
