@@ -21,7 +21,7 @@ def component(name: str) -> str | None:
     return shutil.which(name, path=f"{unpacked}:{os.environ.get('PATH', '')}")
 
 
-#: The files whose tests take longest, longest first: a run would otherwise wait for them at its end.
+#: The files whose tests take longest, longest first: at its end a run would wait for them.
 LONGEST = (
     "deploy/test_ansible.py",
     "live/test_drill.py",

@@ -19,14 +19,17 @@ from tests.running import PORT, RunningDaemon, running_daemon
 pytestmark = pytest.mark.root
 
 
-@pytest.fixture
-def daemon(netns: NetNs) -> Iterator[RunningDaemon]:
-    with running_daemon(netns) as running:
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[RunningDaemon]:
+    """One that has to bear all of these clients, one test after the other."""
+    with NetNs() as netns, running_daemon(netns) as running:
         yield running
+        assert "Traceback" not in running.log()
+        assert running.stop() == 0
 
 
-def connect(netns: NetNs, host: str = "127.0.0.1") -> socket.socket:
-    connection = netns.socket()
+def connect(daemon: RunningDaemon, host: str = "127.0.0.1") -> socket.socket:
+    connection = daemon.netns.socket()
     connection.settimeout(PATIENCE)
     connection.connect((host, PORT))
     return connection
@@ -78,15 +81,15 @@ def test_health_and_readiness(daemon: RunningDaemon) -> None:
     assert daemon.get("/-/ready").body == b"sockmon is ready\n"
 
 
-def test_unknown_paths_and_methods_are_refused(daemon: RunningDaemon, netns: NetNs) -> None:
+def test_unknown_paths_and_methods_are_refused(daemon: RunningDaemon) -> None:
     assert daemon.get("/nowhere").status == 404
-    with connect(netns) as connection:
+    with connect(daemon) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
         assert b" 405 " in connection.recv(65536)
 
 
-def test_the_whole_observation_as_json(daemon: RunningDaemon, netns: NetNs) -> None:
-    with states.established(netns, count=5) as held:
+def test_the_whole_observation_as_json(daemon: RunningDaemon) -> None:
+    with states.established(daemon.netns, count=5) as held:
 
         def group() -> dict[str, int] | None:
             host = json.loads(daemon.get("/api/v1/observation").body)["namespaces"][0]
@@ -146,12 +149,12 @@ def test_no_page_of_a_browser_reads_peers_by_rebinding_its_name(daemon: RunningD
 
 
 def test_two_hundred_silent_clients_keep_no_scrape_waiting_and_are_closed(
-    daemon: RunningDaemon, netns: NetNs
+    daemon: RunningDaemon,
 ) -> None:
     with ExitStack() as stack:
         silent = []
         for number in range(200):
-            connection = stack.enter_context(connect(netns))
+            connection = stack.enter_context(connect(daemon))
             if number % 2:
                 connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: half")
             silent.append(connection)
@@ -160,12 +163,12 @@ def test_two_hundred_silent_clients_keep_no_scrape_waiting_and_are_closed(
 
 
 def test_more_connections_than_fit_push_out_the_longest_silent(
-    daemon: RunningDaemon, netns: NetNs
+    daemon: RunningDaemon,
 ) -> None:
     with ExitStack() as stack:
-        first = stack.enter_context(connect(netns))
+        first = stack.enter_context(connect(daemon))
         for _ in range(300):
-            stack.enter_context(connect(netns))
+            stack.enter_context(connect(daemon))
         assert closed_by_the_server(first)
         assert daemon.get("/metrics").status == 200
 
@@ -184,18 +187,17 @@ def test_more_connections_than_fit_push_out_the_longest_silent(
     ],
     ids=["tls", "version", "long-path", "many-headers", "length", "bytes", "empty", "dots"],
 )
-def test_garbage_harms_nobody(daemon: RunningDaemon, netns: NetNs, garbage: bytes) -> None:
+def test_garbage_harms_nobody(daemon: RunningDaemon, garbage: bytes) -> None:
     # The server may hang up in the middle of it.
-    with connect(netns) as connection, contextlib.suppress(OSError):
+    with connect(daemon) as connection, contextlib.suppress(OSError):
         connection.sendall(garbage)
         connection.shutdown(socket.SHUT_WR)
         closed_by_the_server(connection)
     assert daemon.get("/metrics").status == 200
     assert "Traceback" not in daemon.log()
-    assert daemon.stop() == 0
 
 
-def test_stops_although_clients_hold_connections_open(daemon: RunningDaemon, netns: NetNs) -> None:
-    with connect(netns), connect(netns) as slow:
+def test_stops_although_clients_hold_connections_open(netns: NetNs) -> None:
+    with running_daemon(netns) as daemon, connect(daemon), connect(daemon) as slow:
         slow.sendall(b"GET /metrics HTTP/1.1\r\n")
         assert daemon.stop() == 0
