@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.model.detector_input import DetectorInput, Rates
+from sockmon.model.distinct import distinct
 from sockmon.model.finding import Breakdown, Quantity
 from sockmon.model.other_end import other_end
 from sockmon.model.owner import Group, Owner
@@ -73,7 +74,7 @@ def places(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> str:
     """Say the same, and of a group of several ports how many, and whose they are."""
     if group.port is not None:
         return place(group)
-    ports = np.unique(data.directions.port[rows]).size
+    ports = distinct(data.directions.port[rows]).size
     if group.direction == "inbound":
         return f"accepted on {ports} ports"
     peers = data.peers(rows, 2)

@@ -30,13 +30,13 @@ from sockmon.model.moment import Moment
 from sockmon.state.file import AnotherVersionError, StateError, WholeFile
 
 _VERSION = 2
-#: What the columns mean; a file with others is another version's.
+#: The meaning of the columns; a file with others is of another version.
 _LAYOUT = [*SERIES, *GROUP_SERIES, SLOTS]
-#: Columns whose numbers seldom change need no better.
+#: Numbers seldom change within a column: more would gain little.
 _COMPRESSION = 1
 #: More than any range ever has.
 _ROWS_LIMIT = 10_000
-#: What reading another body than ours may raise.
+#: What reading a body of another kind may raise.
 _NONSENSE = (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError, AttributeError)
 
 
@@ -65,7 +65,7 @@ class HistoryFile:
                 if file.read(1):
                     raise ValueError("it goes on after its end")
         except _NONSENSE as error:
-            raise StateError(f"{self.path}: makes no sense: {error!r}") from error
+            raise StateError(f"{self.path}: unexpected content: {error!r}") from error
         return past.adopted(now, same_boot=of_this_boot)
 
     def write(self, past: HistorySnapshot) -> None:
@@ -112,18 +112,18 @@ def _past(head: Any, file: gzip.GzipFile) -> HistorySnapshot:
     monotonic, wall = map(float, head["at"])
     return HistorySnapshot(
         Moment(monotonic, wall),
-        {name: _namespace(told, file) for name, told in head["namespaces"].items()},
+        {name: _namespace(its, file) for name, its in head["namespaces"].items()},
         tuple(AlertChange(*change) for change in head["alert_changes"]),
     )
 
 
-def _namespace(told: Any, file: gzip.GzipFile) -> NamespacePast:
-    depth, troubled_at = DEPTHS[told["depth"]], told["troubled_at"]
+def _namespace(head: Any, file: gzip.GzipFile) -> NamespacePast:
+    depth, troubled_at = DEPTHS[head["depth"]], head["troubled_at"]
     return NamespacePast(
         {span: _read_rows(file, depth.width) for span in SPANS},
         {
             GroupKey(direction, int(port)): Watched(int(slot), float(since))
-            for direction, port, slot, since in told["watched"]
+            for direction, port, slot, since in head["watched"]
         },
         depth,
         -math.inf if troubled_at is None else float(troubled_at),
@@ -134,7 +134,7 @@ def _write_rows(file: gzip.GzipFile, columns: Columns) -> None:
     is_folded = columns.low is not columns.high
     file.write(b"%d %d\n" % (len(columns.at), is_folded))
     for part in (columns.at, columns.high, columns.low)[: 2 + is_folded]:
-        file.write(part.tobytes("F"))  # by column, where neighbours are alike
+        file.write(part.tobytes("F"))  # by column: adjacent values are alike
 
 
 def _read_rows(file: gzip.GzipFile, width: int) -> tuple[Row, ...]:

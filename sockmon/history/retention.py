@@ -1,10 +1,10 @@
-"""Who is remembered how closely: what the memory for history is spent on. Pure.
+"""Divides the memory for history among namespaces: which is kept at which depth. Pure.
 
-The daemon's own namespace comes first, in full, then two in trouble by every poll; then everybody
-who is there, coarsely, and the others in trouble by every poll; then those who have gone, for what
-was wrong with them may be asked for later; and what is left makes the past of all finer. So a host
-with a few namespaces has the whole past of each, and one with a hundred has a day of all and the
-last hour of the troubled, poll by poll.
+In this order: the daemon's own namespace in full; two in trouble, with every poll of the last hour;
+all others that exist, coarsely; the rest of those in trouble, with every poll; namespaces that have
+ended, since somebody may ask later what was wrong with them; and what memory is left makes the past
+of all finer. So a host with a few namespaces has the full past of each, and one with a hundred has
+a coarse day of all and the last hour of those in trouble, poll by poll.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,19 +12,19 @@ from dataclasses import dataclass
 
 from sockmon.history.snapshot import COARSE, FULL, NEAR, SPANS, Depth
 
-#: What all rows of all namespaces may take, in bytes.
+#: Bytes that all rows of all namespaces may use.
 MEMORY = 18_000_000
-#: A namespace counts as troubled for so long after its last finding: then its hour has passed.
+#: Seconds after its last finding for which a namespace counts as troubled.
 TROUBLED_SECONDS = SPANS["hour"]
 
-#: So many in trouble are remembered by every poll, though others be forgotten for it.
+#: This many in trouble are kept with every poll, even if others are then not kept at all.
 SURE = 2
 
 #: A row without its values, and its place in a deque; and each of its one or two numpy arrays.
 _ROW_BYTES = 100
 _ARRAY_BYTES = 112
 _VALUE_BYTES = 4
-#: Rows that are there before their first ones are let go, and those that mark a gap.
+#: Rows beyond a full range: those not dropped yet, and those that mark a gap.
 _ROWS_SPARE = 4
 
 
@@ -32,8 +32,8 @@ _ROWS_SPARE = 4
 class Claim:
     """A namespace that has, or would have, a history.
 
-    there: it was seen in the last poll. kept: how it is remembered so far. last: when it was last
-    polled, in monotonic seconds.
+    there: it was seen in the last poll. kept: its depth so far. last: when it was last polled, in
+    monotonic seconds.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Claim:
 
 
 def cost(depth: Depth, interval: float) -> int:
-    """Return how many bytes a namespace's rows take at most, polled so many seconds apart."""
+    """Return the most bytes that the rows of a namespace use when polled at this interval."""
     taken = 0.0
     for span, step in depth.steps.items():
         rows = SPANS[span] / max(step, min(interval, SPANS[span])) + _ROWS_SPARE
@@ -54,9 +54,9 @@ def cost(depth: Depth, interval: float) -> int:
 
 
 def allotted(claims: Sequence[Claim], interval: float) -> Mapping[str, Depth]:
-    """Return how closely each is remembered; who is not in it has no history.
+    """Return the depth of each namespace; one that is missing has no history.
 
-    claims: the daemon's own namespace first, which is remembered in full whatever it takes.
+    claims: the daemon's own namespace first, which is always kept in full.
     """
     prices = {depth.name: cost(depth, interval) for depth in (FULL, NEAR, COARSE)}
     given: dict[str, Depth] = {}
@@ -71,7 +71,7 @@ def allotted(claims: Sequence[Claim], interval: float) -> Mapping[str, Depth]:
 
 
 def _wishes(claims: Sequence[Claim]) -> Iterator[tuple[Claim, Depth]]:
-    """Yield who would have what, the most pressing first."""
+    """Yield namespaces and depths, most important first."""
     if claims:
         yield claims[0], FULL
     others = claims[1:]

@@ -1,4 +1,4 @@
-"""What has been: an hour of polls and a day of minutes, as values that do not change."""
+"""History as immutable values: an hour of polls and a day of minutes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ SPANS: Mapping[Range, float] = {"hour": 3600.0, "day": 86_400.0}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Depth:
-    """How closely a namespace is remembered; there are three.
+    """How much of a namespace is kept; there are three depths.
 
     steps: what a row of each range stands for, in seconds; more if polls are farther apart.
     ports: whether its largest groups are kept too.
@@ -71,7 +71,7 @@ class Columns:
         return cls(np.array([row.at for row in rows], np.float64), high, low)
 
     def rows(self) -> tuple[Row, ...]:
-        """Return the rows, each with memory of its own, so that each can be let go."""
+        """Return the rows, each with memory of its own, so that each can be freed."""
         highs = [row.copy() for row in self.high]
         lows = highs if self.low is self.high else [row.copy() for row in self.low]
         return tuple(map(Row, self.at.tolist(), highs, lows))
@@ -124,7 +124,7 @@ class AlertChange:
 
 @dataclass(frozen=True, slots=True)
 class HistorySnapshot:
-    """All of history after the poll at `at`, whose monotonic seconds count suspends too."""
+    """All of history after the poll at `at`, whose monotonic seconds include suspended time."""
 
     at: Moment
     namespaces: Mapping[str, NamespacePast]
@@ -133,7 +133,7 @@ class HistorySnapshot:
     def adopted(self, now: Moment, *, same_boot: bool) -> "HistorySnapshot":
         """Return an earlier process's past on the clock that reads `now`, and not after it.
 
-        Over a reboot the wall clock tells how long it was; if it went back: no time at all.
+        After a reboot the wall clock shows how long it took; if it went back: no time at all.
         """
         if same_boot and self.at.monotonic <= now.monotonic:
             return self

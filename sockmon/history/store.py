@@ -31,7 +31,7 @@ from sockmon.model.counts import GroupKey, PortGroup
 from sockmon.model.moment import Moment
 from sockmon.model.observation import STALE_AFTER_INTERVALS, NamespaceObservation, Observation
 
-#: So many changes of alerts are remembered.
+#: How many changes of alerts are kept.
 CHANGES = 200
 #: So many of a poll's groups, the largest, are sure of a slot.
 RANKED = 10
@@ -41,10 +41,10 @@ _NOTHING.setflags(write=False)
 
 
 class History:
-    """Takes poll after poll. Not for two threads at a time; what `past` returns is for any."""
+    """Takes poll after poll. Not thread-safe; what `past` returns is immutable."""
 
     def __init__(self, past: HistorySnapshot | None = None) -> None:
-        """Begin anew, or go on from `past`."""
+        """Start empty, or continue `past`."""
         self._at = past.at if past else None
         self._namespaces: dict[str, _Namespace] = {}
         self._changes = deque(past.alert_changes if past else (), CHANGES)
@@ -54,9 +54,9 @@ class History:
     def observe(
         self, observation: Observation, at: Moment, changes: Iterable[AlertChange] = ()
     ) -> None:
-        """Take one poll, and what its findings have done to the alerts.
+        """Take one poll, and the changes of alerts that followed from it.
 
-        at: the poll's moment, its monotonic seconds counted through suspends.
+        at: the poll's moment; its monotonic seconds include suspended time.
         """
         self._at = at
         self._changes.extend(changes)
@@ -67,7 +67,7 @@ class History:
                 kept.observe(namespace, observation, at.monotonic)  # else it was not its turn
 
     def past(self) -> HistorySnapshot | None:
-        """Return what is kept, as it will not change; None before the first poll."""
+        """Return what is kept, as an immutable value; None before the first poll."""
         if self._at is None:
             return None
         return HistorySnapshot(
@@ -77,7 +77,7 @@ class History:
         )
 
     def _allot(self, observation: Observation, at: float) -> None:
-        """See that each namespace is remembered as closely as there is room for."""
+        """Give each namespace the depth that there is memory for."""
         there = {namespace.name: namespace for namespace in observation.namespaces}
         claims = [self._claim(name, at, namespace) for name, namespace in there.items()]
         claims += [self._claim(name, at) for name in self._namespaces if name not in there]
@@ -136,7 +136,7 @@ class _Namespace:
         return NamespacePast(rows, dict(self.watched), self.depth, self.troubled_at)
 
     def go_to(self, depth: Depth) -> None:
-        """Remember it so closely from here on, and no closer what has been."""
+        """Keep it at this depth from now on; earlier rows do not become finer."""
         if depth is self.depth:
             return
         for r, rows in self.rows.items():

@@ -209,7 +209,7 @@ def read_conntrack_limit(proc: Path) -> int | None:
 
 
 def has_ipv6(proc: Path) -> bool:
-    """Whether this kernel speaks IPv6 at all (ipv6.disable=1 removes sockstat6)."""
+    """Whether this kernel has IPv6 (ipv6.disable=1 removes sockstat6)."""
     return _is_present(proc / _OWN / "net/sockstat6")
 
 
@@ -224,7 +224,7 @@ def _is_present(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError:
-        return True  # hidden is not absent: the dump will tell
+        return True  # hidden is not absent: the dump will show
     return True
 
 

@@ -11,6 +11,7 @@ from sockmon.model.ages import NOBODY, Aged
 from sockmon.model.connects import Connects
 from sockmon.model.descriptors import Descriptors
 from sockmon.model.direction import Direction, Directions
+from sockmon.model.distinct import distinct
 from sockmon.model.finding import FindingKey, Severity
 from sockmon.model.limits import KernelLimits
 from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenQueue, Stuck
@@ -108,7 +109,7 @@ class DetectorInput:
         """
         table, directions = self.table, self.directions
         near = (directions.is_inbound[rows] == (group.direction == "inbound")) & np.isin(
-            table.cgroup_id[rows], np.unique(table.cgroup_id[some])
+            table.cgroup_id[rows], distinct(table.cgroup_id[some])
         )
         if group.port is not None:
             near &= directions.port[rows] == group.port
@@ -145,7 +146,7 @@ class DetectorInput:
         names: list[str | None] = [None]
         programs = [n for n, owner in enumerate(self.owners.known, 1) if owner.unit is None]
         apart = self.directions.is_inbound[rows] & np.isin(numbers, programs)
-        listened = self._listened(np.unique(self.directions.port[rows[apart]]))
+        listened = self._listened(distinct(self.directions.port[rows[apart]]))
         apart &= np.isin(self.directions.port[rows], list(listened))
         for at in np.flatnonzero(apart).tolist():
             local = self._local(int(rows[at]))

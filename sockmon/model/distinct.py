@@ -1,4 +1,4 @@
-"""Distinct rows of an array."""
+"""Distinct values and rows. np.unique() without any index loads numpy.ma: 1 MB, and never used."""
 
 from typing import TypeVar
 
@@ -8,10 +8,13 @@ from numpy.typing import NDArray
 Number = TypeVar("Number", bound=np.generic)
 
 
-def distinct_rows(rows: NDArray[Number]) -> NDArray[Number]:
-    """Return the distinct rows, sorted.
+def distinct(values: NDArray[Number]) -> NDArray[Number]:
+    """Return the distinct values, sorted."""
+    found: NDArray[Number] = np.unique(values, return_index=True)[0]
+    return found
 
-    np.unique() without any index loads numpy.ma, which is 1 MB and never used.
-    """
-    distinct: NDArray[Number] = np.unique(rows, axis=0, return_index=True)[0]
-    return distinct
+
+def distinct_rows(rows: NDArray[Number]) -> NDArray[Number]:
+    """Return the distinct rows, sorted."""
+    found: NDArray[Number] = np.unique(rows, axis=0, return_index=True)[0]
+    return found

@@ -10,6 +10,7 @@ until the connection is accepted.
 import numpy as np
 from numpy.typing import NDArray
 
+from sockmon.model.distinct import distinct
 from sockmon.model.other_end import ends
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
@@ -41,7 +42,7 @@ def joined(tcp: SocketTable, mptcp: SocketTable) -> SocketTable:
     idle = tcp.timer[place] == 0
     for name in _TIMER:
         getattr(tcp, name)[place[idle]] = getattr(mptcp, name)[with_first[idle]]
-    others = np.setdiff1d(rows, place)
+    others = rows[~np.isin(rows, place)]
     alone = np.flatnonzero(first < 0)
     if not others.size and not alone.size:
         return tcp
@@ -55,7 +56,7 @@ def _subflows(tcp: SocketTable, mptcp: SocketTable) -> tuple[NDArray[np.intp], N
     near, far = np.zeros(1 << 16, np.bool_), np.zeros(1 << 16, np.bool_)
     near[mptcp.local_port] = True
     far[mptcp.remote_port] = True
-    inodes = np.unique(mptcp.inode[mptcp.inode != 0])
+    inodes = distinct(mptcp.inode[mptcp.inode != 0])
     maybe = (near[tcp.local_port] & far[tcp.remote_port]) | np.isin(tcp.inode, inodes)
     maybe &= (tcp.state != TcpState.LISTEN) & (tcp.timer != _TIME_WAIT_TIMER)
     rows = np.flatnonzero(maybe)

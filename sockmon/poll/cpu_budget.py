@@ -177,7 +177,7 @@ class CpuBudget:
         return self._buckets.has_tokens(priority)
 
     def allows(self, priority: Priority) -> bool:
-        """Whether one more poll of this priority may start, with what is reserved left alone."""
+        """Whether one more poll of this priority may start, without what is reserved."""
         return self.has_tokens(priority) and self.fits(self._reserved)
 
     def fits(self, cost: float) -> bool:

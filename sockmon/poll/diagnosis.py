@@ -21,6 +21,7 @@ from sockmon.model.connects import Connects
 from sockmon.model.descriptors import Descriptors
 from sockmon.model.detector_input import DetectorInput, Rates
 from sockmon.model.direction import Direction
+from sockmon.model.distinct import distinct
 from sockmon.model.finding import Finding
 from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenDrops
 from sockmon.model.names import HOST
@@ -290,7 +291,7 @@ class DiagnosisState:
     def _stale_cgroups(self, data: DetectorInput) -> set[int]:
         """Return the cgroups of sockets in CLOSE_WAIT: the metrics name their units."""
         rows = data.aged.rows[data.aged.of_state(TcpState.CLOSE_WAIT)]
-        return set(np.unique(data.table.cgroup_id[rows]).tolist())
+        return set(distinct(data.table.cgroup_id[rows]).tolist())
 
 
 def _stale_shown(

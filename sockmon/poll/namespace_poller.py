@@ -1,4 +1,4 @@
-"""One network namespace from poll to poll: what it is asked, and what it was like before."""
+"""Polls one network namespace, and keeps what the next poll needs."""
 
 import contextlib
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Attempt(Protocol):
-    """Reads something, or notes why it could not be read."""
+    """Reads something, or records why it could not be read."""
 
     def __call__(self, read: Callable[[], T]) -> T | None:
         """Return what was read, None if it could not be."""
@@ -44,12 +44,12 @@ class Attempt(Protocol):
 
 #: A changed sysctl is seen within this time.
 _SETTINGS_BELIEVED_SECONDS = 30.0
-#: So many ports are asked about at the first look, each a walk over the table.
+#: How many ports are asked about at the first poll; each takes a walk over the table.
 _PORTS_ASKED = 8
 
 
 class NamespacePoller:
-    """Polls one network namespace, and remembers what the next poll builds on."""
+    """Polls one network namespace, and keeps what the next poll needs."""
 
     def __init__(self, source: Source, inspector: Inspector, *, paced: bool = False) -> None:
         """paced: its table may be read in part when it is large."""
@@ -69,21 +69,21 @@ class NamespacePoller:
         return self._source.name
 
     def remember(self) -> Callable[[], Mapping[str, Any]]:
-        """Return what makes a record of what is to survive a restart, JSON-ready."""
+        """Return a function that makes a record of what is kept over a restart, for JSON."""
         return self._diagnostician.remember()
 
     def recall(self, record: Mapping[str, Any]) -> None:
-        """Take up what remember()'s record was in an earlier process of this boot."""
+        """Take over a record that remember() made in an earlier process of this boot."""
         self._diagnostician.recall(record)
 
     @property
     def observation(self) -> NamespaceObservation:
-        """What the last poll found out."""
+        """The result of the last poll."""
         return self._observation
 
     @property
     def troubled(self) -> bool:
-        """Whether the last poll left something to be watched closely."""
+        """Whether the last poll found something that needs close watching."""
         return self._diagnostician.suspects
 
     @property
@@ -92,7 +92,7 @@ class NamespacePoller:
         return self._ports.resting is not None
 
     def close(self) -> None:
-        """Let go of the namespace."""
+        """Release the namespace."""
         self._source.close()
         self._owners.close()
 
@@ -141,7 +141,7 @@ class NamespacePoller:
             data, ports = self._ports.seen(
                 tcp, limits, limits.port_range, now, config.ports, resting
             )
-            if source.degraded:  # /proc/net/tcp tells neither a queue's limit nor its drops
+            if source.degraded:  # /proc/net/tcp has neither a queue's limit nor its drops
                 ports = replace(ports, listen_queues=(), listen_drops={})
             read_at = now if resting is None else resting.at
             self._observation = replace(self._observation, ports=Timed(ports, read_at))
@@ -154,7 +154,7 @@ class NamespacePoller:
                     whole=resting is None,
                 )
                 diagnosis = replace(diagnosis, findings=self._placed(diagnosis.findings))
-                if self._whole_failed:  # what is at rest is not known any more
+                if self._whole_failed:  # sockets at rest are no longer known
                     diagnosis = replace(
                         diagnosis, unavailable=diagnosis.unavailable | diagnosis.skipped
                     )
@@ -162,7 +162,7 @@ class NamespacePoller:
         return self._observation, failures
 
     def _limits(self, now: Moment, failed: Callable[[KernelError], None]) -> KernelLimits:
-        """Read levels and counters, and now and then the settings; all of them after a failure."""
+        """Read levels and counters; settings too if they are old, or after a failure."""
         known = self._settings
         if known is not None and now.monotonic - known.at.monotonic < _SETTINGS_BELIEVED_SECONDS:
             limits, errors = self._source.limits(known.value)
@@ -174,7 +174,7 @@ class NamespacePoller:
         return limits
 
     def _placed(self, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-        """Tell the findings of another namespace how their commands get inside it."""
+        """Give the findings of another namespace the prefix that runs commands inside it."""
         entry = self._source.nsenter_prefix()
         return tuple(replace(found, entry=entry) for found in findings) if entry else findings
 
@@ -191,7 +191,7 @@ class NamespacePoller:
         return table, attempt(lambda: self._last_heard(table, families))
 
     def _last_heard(self, table: SocketTable, families: tuple[Family, ...]) -> LastHeard:
-        """Ask only when there are such sockets: each dump walks the whole table."""
+        """Dump only if there are such sockets: each dump walks the whole table."""
         counted = np.bincount(table.state, minlength=STATE_SLOTS)
         heard = NOTHING_HEARD
         if counted[TcpState.CLOSE_WAIT] or counted[TcpState.FIN_WAIT2]:
@@ -199,13 +199,13 @@ class NamespacePoller:
         if self._is_first:
             self._is_first = False
             ports = worth_asking(table, _PORTS_ASKED)
-            with contextlib.suppress(KernelError):  # history will tell, a minute later
+            with contextlib.suppress(KernelError):  # a minute later history shows it
                 heard = heard.joined(self._source.last_heard_by_port(families, ports))
         return heard
 
 
 def failure(netns: str, error: KernelError) -> Failure:
-    """Say what failed, and where if that is not the daemon's own namespace."""
+    """Return what failed, with the namespace if it is not the daemon's own."""
     where = "" if netns == HOST else f" in netns {netns}"
     message = str(error).replace(error.operation, error.operation + where, 1)
     return Failure(netns, error.reason, message)
@@ -217,10 +217,10 @@ def _counted(
     now: Moment,
     resting: Timed[Resting] | None = None,
 ) -> Timed[Mapping[int, StateCounts]]:
-    """Count a table; with what is at rest, the counts are as old as that."""
+    """Count a table; with `resting`, the counts are as old as that."""
     by_family = counts.by_family(table)
     if resting is not None:
         by_family = resting.value.with_others(by_family)
     if Family.IPV6 not in families:
-        del by_family[6]  # no IPv6 in this kernel: nothing is not zero
+        del by_family[6]  # this kernel has no IPv6, which is not the same as zero sockets
     return Timed(by_family, now if resting is None else resting.at)

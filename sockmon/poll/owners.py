@@ -7,6 +7,7 @@ import numpy as np
 
 from sockmon.kernel.inspector import Answer, Inspector
 from sockmon.model.descriptors import Descriptors, DescriptorUse, growth
+from sockmon.model.distinct import distinct
 from sockmon.model.owner import Owners, Process
 from sockmon.model.table import SocketTable
 
@@ -162,10 +163,10 @@ def _absent(listed: list[np.ndarray], table: SocketTable) -> list[frozenset[int]
     """Return of each list of inodes those that the table does not have."""
     if not listed:
         return []
-    wanted = np.unique(np.concatenate(listed))
+    wanted = distinct(np.concatenate(listed))
     at = np.minimum(np.searchsorted(wanted, table.inode), wanted.size - 1)
     present = np.zeros(wanted.size, np.bool_)
     hit = wanted[at] == table.inode
     present[at[hit]] = True
     absent = wanted[~present]
-    return [frozenset(np.intersect1d(inodes, absent).tolist()) for inodes in listed]
+    return [frozenset(inodes[np.isin(inodes, absent)].tolist()) for inodes in listed]

@@ -1,4 +1,4 @@
-"""One namespace's sockets by port, from poll to poll."""
+"""Tracks one namespace's sockets by port over polls."""
 
 from sockmon.model import counts
 from sockmon.model.counts import Groups
@@ -14,12 +14,12 @@ from sockmon.model.series import SeriesMemory
 from sockmon.model.table import SocketTable
 from sockmon.settings import Ports as PortsConfig
 
-#: A table with so many sockets is large: reading it whole costs some 30 ms of CPU time.
+#: A table with this many sockets is large: reading it whole takes about 30 ms of CPU time.
 LARGE = 20_000
 
 
 class PortTracker:
-    """Puts together what each poll saw by port, and remembers what the next one builds on.
+    """Makes the result of each poll by port, and keeps what the next one needs.
 
     resting: of a large table that may be read in part, what its last whole read found at rest.
     drops: connections dropped at each listening port.

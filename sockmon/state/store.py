@@ -1,5 +1,5 @@
-"""What outlives the process, in sections of one state file. Each section has one owner, who gives
-and takes it by name; nobody sees another's."""
+"""What outlives the process, in sections of one state file. The owner of a section gives and takes
+it by its name."""
 
 import logging
 from collections.abc import Callable

@@ -110,7 +110,7 @@ class TestAFailedProtocol:
         assert shown["sockmon_poll_errors_total"] == failed
 
     @pytest.mark.parametrize("family", Family)
-    @pytest.mark.parametrize("protocol", Protocol)
+    @pytest.mark.parametrize("protocol", [Protocol.TCP, Protocol.UDP])
     def test_is_not_shown_as_complete_when_one_family_failed(
         self, protocol: Protocol, family: Family
     ) -> None:
@@ -118,7 +118,7 @@ class TestAFailedProtocol:
         polling.kernel.fail([protocol], family, number=errno.ENOENT)
         observation = polling.poll()
         shown = samples(observation, polling.at.monotonic)
-        other = {Protocol.TCP: "udp", Protocol.UDP: "tcp"}[protocol]
+        other = "tcp" if protocol is Protocol.UDP else "udp"
         assert protocols(shown) == {(other, "ipv4"), (other, "ipv6")}
         assert ("sockmon_port_sockets" in shown) == (protocol is Protocol.UDP)
         (failure,) = observation.failures
@@ -286,6 +286,7 @@ class TestAListenerThatGoesAway:
         monitor = Poller(kernel.source(QUIET / "proc"), Config())
         states = samples(monitor.poll(clock()))["sockmon_port_sockets"]
         assert by_state(states, direction="inbound", port="other") == {"close_wait": 1, "listen": 1}
+        monitor.poll(clock())  # a port that connect() may choose is shown from the second poll on
         states = samples(monitor.poll(clock()))["sockmon_port_sockets"]
         assert by_state(states, direction="inbound", port="40000") == {"close_wait": 1, "listen": 1}
         kernel.sockets[Protocol.TCP] = [served]

@@ -1,4 +1,4 @@
-"""Sockets as the kernel described them, and the memory they are decoded into."""
+"""Sockets as the kernel reports them, and the memory that they are decoded into."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -43,15 +43,15 @@ MPTCP_FIELDS = (
     AttributeField(ACK_RECEIVED.name, Attribute.INFO, 92, 1),
 )
 
-#: What every dump is decoded for.
+#: The fields of every dump.
 FIELDS = (CGROUP_ID, DROPS)
-#: What the second dump, of sockets in telling states, is decoded for.
+#: The fields of the second dump, of sockets in CLOSE_WAIT and FIN_WAIT2.
 INFO_FIELDS = (INFO_PRESENT, DATA_SENT, DATA_RECEIVED, ACK_RECEIVED)
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """One row a socket, in the order in which they came.
+    """One row for each socket, in the order of the dump.
 
     `messages` has dtype uapi.INET_DIAG_MSG; `fields` maps an AttributeField's name to unsigned
     64-bit numbers, 0 where the kernel sent no such attribute.
@@ -65,10 +65,10 @@ class Rows:
 
 
 class RowBuffer:
-    """Memory for rows, kept from one poll to the next.
+    """Memory for rows that is kept from one poll to the next.
 
-    Fresh memory costs a page fault for every 4 KiB: at 300,000 sockets a twentieth of a poll.
-    What is made of the rows of a poll is therefore good until the buffer is cleared for the next.
+    New memory costs a page fault for every 4 KiB: with 300,000 sockets a twentieth of a poll. So
+    rows are only valid until the buffer is cleared for the next poll.
     """
 
     def __init__(self, fields: tuple[AttributeField, ...] = FIELDS) -> None:

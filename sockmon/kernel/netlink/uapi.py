@@ -42,7 +42,7 @@ class Attribute(IntEnum):
 
     @property
     def request_bit(self) -> int:
-        """The bit of `idiag_ext` that asks for it (attributes 1 to 8 alone can be asked for)."""
+        """The bit of `idiag_ext` that asks for it (only attributes 1 to 8 can be requested)."""
         return 1 << (self - 1)
 
 

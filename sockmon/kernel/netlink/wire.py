@@ -1,4 +1,4 @@
-"""sock_diag requests and replies as bytes: what the kernel is asked, what it answered.
+"""sock_diag requests and replies as bytes.
 
 Pure: no sockets, no clock. A reply is a run of datagrams ("chunks") of up to 32 KiB, each a run
 of netlink messages of any mix of lengths. All chunks of a batch are walked in lock-step, one
@@ -47,7 +47,7 @@ _FEW = 8  # chunks
 
 
 class DumpRequest(NamedTuple):
-    """One question: the sockets of a family and protocol in any state of the mask.
+    """One request: the sockets of a family and protocol in any state of the mask.
 
     family: None for both, in one walk over the table instead of two; of TCP only.
     local_port, remote_port: only sockets with these; 0 for any. Not with family None.
@@ -67,7 +67,7 @@ class DumpRequest(NamedTuple):
         5.9) this is a request for protocol 0, which it refuses with ENOENT.
         """
         if self.family is None:
-            # net/ipv4/inet_diag.c, inet_diag_dump_compat(): whatever family is named, all are told.
+            # net/ipv4/inet_diag.c, inet_diag_dump_compat(): all families are dumped in any case.
             body = _OLD_REQUEST.pack(0, 0, 0, self.extensions, self.states, 0)
         else:
             large = self.protocol > _LARGEST_IN_REQUEST
@@ -189,14 +189,14 @@ class Decoder:
         return np.concatenate(found)
 
     def _control(self, words: Words, heads: Index, rows: NDArray[np.bool_]) -> None:
-        """Act on the few messages that are not sockets."""
+        """Handle the few messages that are not sockets."""
         for head in heads[rows].tolist():
             kind = int(words[head + 1]) & 0xFFFF
             if kind == uapi.NLMSG_NOOP:
                 continue
             if kind not in (uapi.NLMSG_ERROR, uapi.NLMSG_DONE):
                 raise self._malformed(f"a message of type {kind}")
-            # NLMSG_DONE carries an errno too: a missing protocol module says so there alone.
+            # NLMSG_DONE carries an errno too: only there a missing protocol module is reported.
             number = 0
             if words[head] >= uapi.NLMSG_HEADER_BYTES + _ERRNO.size:
                 (number,) = _ERRNO.unpack(words[head + _HEADER_WORDS].tobytes())
@@ -205,7 +205,7 @@ class Decoder:
             if -_LARGEST_ERRNO <= number < 0:
                 raise DumpError.from_errno(self._operation, -number, _hint(-number))
             if kind == uapi.NLMSG_ERROR or number != 0:
-                raise self._malformed("an acknowledgement nobody asked for")
+                raise self._malformed("an acknowledgement that was not requested")
             if head != heads[-1]:
                 raise self._malformed("a message after NLMSG_DONE")
             self._done = True
