@@ -1,22 +1,30 @@
-# `make run` and `make test` do everything, on a fresh machine too.
+# `make run` and `make test` do everything that is needed, on a new machine too.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test lint format bench lock clean
+.PHONY: help run test unit unit-lowest unit-newest lint format bench lock clean
 
 help:
-	@echo "make run    install what is needed and start the daemon on http://127.0.0.1:10776/"
-	@echo "make test   install what the tests need and run them all (as root: the live ones too)"
-	@echo "make lint   check style, types and the way modules import each other"
-	@echo "make bench  measure speed and memory against ss, netstat, node_exporter and others (root)"
-	@echo "make generate   make anew what is committed but made: rules, dashboards, man page ..."
-	@echo "make page   build the web page anew (Node.js); make screenshots: pictures of it for docs/"
-	@echo "make captures   run the commands that the pages show, and write down what they say"
-	@echo "make wheels collect build/wheels, for servers without Internet"
-	@echo "make deb    build a Debian package, for servers with this Python's minor version"
-	@echo "make bundle pack build/sockmon-*.tar.gz, for servers without Internet"
-	@echo "make lock   choose anew the versions in requirements/"
+	@echo "make run          install what is needed, start the daemon on http://127.0.0.1:10776/"
+	@echo "make test         install what the tests need, run all tests (root: the live ones too)"
+	@echo "make unit         run the unit tests: no root, no system packages, about a minute"
+	@echo "make unit-lowest  the same with the lowest versions that pyproject.toml allows"
+	@echo "make unit-newest  the same with the newest versions of all dependencies"
+	@echo "make lint         check style, types, imports, and that no code is unused"
+	@echo "make format       format the code"
+	@echo "make bench        measure speed and memory against ss, netstat and others (root)"
+	@echo "make generate     write the committed files that are generated: rules, dashboards ..."
+	@echo "make page         build the web page (Node.js)"
+	@echo "make screenshots  take the pictures of the page in docs/screenshots (root)"
+	@echo "make captures     run the commands shown in the documents, record their output (root)"
+	@echo "make wheels       collect build/wheels, for servers without Internet access"
+	@echo "make deb          build a Debian package, for servers with the same minor Python version"
+	@echo "make bundle       pack build/sockmon-*.tar.gz, for servers without Internet access"
+	@echo "make sbom         write build/sockmon-*.cdx.json, the list of all shipped packages"
+	@echo "make changelog VERSION=x.y.z   move changes/ into CHANGELOG.md, at a release"
+	@echo "make lock         update the pinned versions in requirements/"
+	@echo "make clean        remove everything that make has made"
 
 run: $(VENV)/runtime
 	@exec $(BIN)/sockmon run $(ARGS)
@@ -24,11 +32,36 @@ run: $(VENV)/runtime
 test: $(VENV)/development components
 	$(BIN)/python -m tests.run $(ARGS)
 
+# What needs neither root nor other programs. ARGS="-k NAME" selects tests.
+UNIT := -m pytest tests/unit tests/test_docs.py tests/test_house.py -q -n auto \
+	-m "not root and not component and not machine"
+unit: $(VENV)/development
+	$(BIN)/python $(UNIT) $(ARGS)
+
+unit-lowest: build/lowest.txt
+	tests/make-venv $(PYTHON) build/lowest
+	build/lowest/bin/pip install --quiet --requirement requirements/unit.in --requirement $<
+	build/lowest/bin/pip install --quiet --no-deps --editable .
+	build/lowest/bin/python $(UNIT) $(ARGS)
+
+unit-newest:
+	tests/make-venv $(PYTHON) build/newest
+	build/newest/bin/pip install --quiet --upgrade --upgrade-strategy eager \
+		--requirement requirements/unit.in --editable '.[terminal]'
+	build/newest/bin/python $(UNIT) $(ARGS)
+
+# The lower bounds in pyproject.toml as exact versions.
+build/lowest.txt: pyproject.toml
+	@mkdir -p build
+	sed -n '/^dependencies = /,/^]/p; /^terminal = /p' $< | \
+		grep -oE '"[a-z0-9-]+>=[0-9.]+' | sed 's/"//; s/>=/==/' >$@
+
 lint: $(VENV)/development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/vulture
 
 format: $(VENV)/development
 	$(BIN)/ruff check --fix .
@@ -37,7 +70,7 @@ format: $(VENV)/development
 bench: $(VENV)/development components
 	$(BIN)/python -m bench $(ARGS)
 
-# What the tests and the bench run against: Prometheus and others, from Debian's packages.
+# The programs that the tests and the bench use: Prometheus and others, from Debian's packages.
 .PHONY: components
 components:
 	tests/install-components
@@ -62,17 +95,21 @@ lock: $(VENV)/development
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --no-emit-index-url \
 		--no-emit-find-links --output-file requirements/development.txt requirements/development.in
 
-# What is made from the code and committed, so that nobody needs the tools that make it; tests say
-# when it is out of date.
+# Generated from the code and committed, so that users do not need the tools. Tests fail when a file is
+# out of date.
 .PHONY: generate
 generate: $(VENV)/development
+	$(BIN)/python deploy/config/generate.py
 	$(BIN)/python deploy/prometheus/generate.py
 	$(BIN)/python -m grafana.generate
 	$(BIN)/python deploy/kubernetes/generate.py
 	$(BIN)/python deploy/completions/generate.py
 	$(BIN)/python deploy/man/generate.py
+	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/api/generate.py
+	$(BIN)/python page/generate.py
 
-# The page, from its source; what is built of it is committed too. Needs Node.js.
+# The page, from its source. The result is committed too. Needs Node.js.
 .PHONY: page screenshots captures
 page:
 	cd page && npm ci --ignore-scripts --no-audit --no-fund && npm run build
@@ -80,25 +117,34 @@ page:
 screenshots: $(VENV)/development components
 	$(BIN)/python -m tests.page.screenshots docs/screenshots
 
-# What the pages show of commands is what these say now (root).
+# Record the output of the commands that the documents show (root).
 captures: $(VENV)/development components
 	$(BIN)/python -m tests.captures
 	$(BIN)/python -m tests.captures.picture docs/screenshots/top.svg
 
-# Every wheel a server needs, for its Python (the same minor version as this one).
+# All wheels that a server needs, for the minor version of this Python.
 .PHONY: wheels
 wheels: $(VENV)/development
 	deploy/make-wheels $(BIN) build/wheels
 
-# The same as a Debian package, for servers whose python3 has this Python's minor version.
+# A Debian package, for servers whose python3 has the minor version of this Python.
 .PHONY: deb
 deb: wheels
 	deploy/make-deb $(BIN) build/wheels build
 
-# All that a server without Internet needs, install.sh included.
+# Everything that a server without Internet access needs, install.sh included.
 .PHONY: bundle
 bundle: wheels
 	deploy/make-bundle build/wheels build
+
+# For a release: RELEASE.md. sbom lists the packages that are installed with sockmon.
+.PHONY: sbom changelog
+sbom: $(VENV)/runtime
+	@mkdir -p build
+	$(BIN)/python deploy/sbom.py build
+
+changelog:
+	$(PYTHON) changes/collect.py "$(VERSION)"
 
 clean:
 	rm -rf $(VENV) .components build .coverage* .hypothesis .*_cache

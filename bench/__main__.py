@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 
-from bench import budget, contenders, namespaces, pages, report
+from bench import budget, contenders, namespaces, pages, report, starting
 from bench.load import Load, load
 from bench.measure import Contender, Sample, interleaved, median_cpu, median_wall
 from bench.polling import Diagnosis, Floor, Poll, Rendering
@@ -41,7 +41,8 @@ def few(_: int) -> Section:
     """Measure a quiet host: what polling costs when there is next to nothing to count."""
     with load(FEW_CONNECTIONS):
         rows = poll_rows(nullcontext, FEW_SOCKETS_ROUNDS, most=0.003)
-        rows += daemon_rows(most=80e6)
+        rows += starting.rows()
+        rows += daemon_rows(most=50e6)
     return Section(f"{2 * FEW_CONNECTIONS} established sockets", rows)
 
 

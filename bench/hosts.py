@@ -112,7 +112,7 @@ def record(kind: Kind, directory: Path) -> Recording:
         link = stack.enter_context(linked())
         daemon = stack.enter_context(running_daemon(link.server, "--config", str(config)))
         if kind.leaked:
-            stack.enter_context(experiments.close_wait_leak(link.server, count=kind.leaked))
+            stack.enter_context(experiments.unclosed(link.server, count=kind.leaked))
         stack.enter_context(traffic(link, kind))
         time.sleep(SETTLE_SECONDS)
         return _pages(kind, daemon)

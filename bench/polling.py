@@ -20,6 +20,7 @@ from sockmon.kernel.memory import disable_malloc_trim
 from sockmon.kernel.netlink import uapi
 from sockmon.kernel.netlink.sockdiag import NetlinkTransport
 from sockmon.kernel.netlink.source import KernelSource
+from sockmon.kernel.netns.access import Look
 from sockmon.model.moment import Moment
 from sockmon.model.observation import Observation
 from sockmon.poll.diagnosis import DiagnosisState
@@ -67,10 +68,10 @@ class Poll:
 
     name = "sockmon: one poll"
 
-    def __init__(self, config: Config | None = None, source: KernelSource | None = None) -> None:
+    def __init__(self, config: Config | None = None, look: Look | None = None) -> None:
         disable_malloc_trim()  # as the daemon does
         config = config or Config()
-        self._monitor = Poller(source or KernelSource.live(), config)
+        self._monitor = Poller(KernelSource.live(), config, look)
         self._clock = Clock(config.poll.interval)
         #: What the last run() saw.
         self.seen: Observation | None = None
@@ -148,7 +149,7 @@ def requests_of_a_poll(*, one_walk: bool) -> list[bytes]:
     """
     requests: list[bytes] = []
     source = KernelSource.over(lambda: RecordingTransport(requests), Path("/proc"))
-    monitor = Poller(replace(source, one_walk=one_walk), Config())
+    monitor = Poller(replace(source, is_live=one_walk), Config())
     monitor.poll(Clock(0))
     monitor.close()
     return requests

@@ -62,7 +62,7 @@ def containers_table(directory: Path) -> list[str]:
             link = stack.enter_context(linked())
             stack.enter_context(resident(link.server))
             if kind.leaked:
-                stack.enter_context(experiments.close_wait_leak(link.server, count=kind.leaked))
+                stack.enter_context(experiments.unclosed(link.server, count=kind.leaked))
             stack.enter_context(traffic(link, kind))
             names.append(name_of(link.server))
         time.sleep(SETTLE_SECONDS)

@@ -1,10 +1,10 @@
 # shellcheck shell=sh
-# What install.sh demands of a host before it touches anything there; sourced by it.
+# Checks that install.sh makes before it changes anything; sourced by install.sh.
 
-#: MB of a release, with what pip needs meanwhile.
+#: MB for a release and pip's temporary files.
 needed=200
 
-# As long as nothing has happened yet.
+# Fail before anything was changed.
 unchanged() {
     fail "nothing is changed: $*"
 }
@@ -42,7 +42,7 @@ check_source() {
 check_place() {
     [ -L "$home/current" ] || for entry in "$home"/*; do
         case $entry in
-        "$home/*" | "$home"/release-*) ;; # nothing, or what an interrupted run has left
+        "$home/*" | "$home"/release-*) ;; # nothing, or left by an interrupted run
         *) fail "$home holds something else: move it away first" ;;
         esac
     done

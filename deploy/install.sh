@@ -1,7 +1,7 @@
 #!/bin/sh
-# Install sockmon on a host with systemd, from a checkout or from an unpacked bundle.
-# Run again, it upgrades: the new version is made ready beside the old one, and then takes its
-# place; if it does not start there, the old one is put back.
+# Install or upgrade sockmon on a host with systemd, from a checkout or from an unpacked bundle.
+# An upgrade prepares the new version next to the old one, then switches to it. If the new version
+# does not start, it switches back.
 set -eu
 umask 022
 unset PYTHONHOME PYTHONPATH
@@ -9,7 +9,7 @@ unset PYTHONHOME PYTHONPATH
 here=$(cd "$(dirname "$0")" && pwd)
 home=/opt/sockmon
 program=/usr/local/bin/sockmon
-units='sockmon.service sockmon-netns.socket sockmon-netns.service' # as they are to be stopped
+units='sockmon.service sockmon-netns.socket sockmon-netns.service' # in the order of stopping
 unit_files=/usr/local/lib/systemd/system
 changes=/etc/systemd/system
 config=/etc/sockmon/sockmon.yaml
@@ -26,9 +26,9 @@ usage: install.sh [--wheels DIR] [--python PROGRAM] [--no-start]
        install.sh uninstall [--purge]
 
   --wheels DIR      install from these wheels (of `make wheels`): for a host without Internet
-  --python PROGRAM  use this Python, 3.11 or newer, in place of python3
-  --no-start        leave it to you to start the service, or to restart it
-  uninstall         remove sockmon; its configuration, state and user stay
+  --python PROGRAM  use this Python, 3.11 or newer, instead of python3
+  --no-start        do not start or restart the service
+  uninstall         remove sockmon; keep its configuration, state and user
   uninstall --purge remove these too
 EOF
 }
@@ -43,7 +43,7 @@ misused() {
     exit 2
 }
 
-# The new version, made ready beside the old one -------------------------------------------------
+# Prepare the new version next to the old one ----------------------------------------------------
 
 make_release() {
     { mkdir -p "$home" && new=$(mktemp -d "$home/release-XXXXXX"); } 2>/dev/null ||
@@ -69,13 +69,13 @@ make_release() {
     if [ -d "$here/doc" ]; then cp -R "$here/doc" "$new"; else "$here/make-doc" "$new/doc"; fi
 }
 
-# Without the PIP_* of whoever installs: PIP_USER or PIP_TARGET would lead elsewhere.
+# --isolated ignores PIP_* variables: PIP_USER or PIP_TARGET would install to another directory.
 pip_install() {
     said=$("$new/bin/pip" --isolated --disable-pip-version-check --retries 1 \
         install --quiet "$@" 2>&1)
 }
 
-# The last error, or else the last line, of what has been said.
+# The last error in the output, or else its last line.
 reason() {
     error=$(printf '%s\n' "$said" | sed -n 's/^E[Rr][Rr][Oo][Rr]: //p' | tail -1)
     printf '%s' "${error:-${said##*"$newline"}}"
@@ -86,9 +86,9 @@ drop_release() {
     rmdir "$home" 2>/dev/null || true
 }
 
-# Its taking the old one's place -----------------------------------------------------------------
+# Switch to the new version ----------------------------------------------------------------------
 
-# Put a release to use, with what belongs to it outside of $home.
+# Make a release current, with its files outside of $home.
 activate() {
     systemd-sysusers "$1/deploy/sockmon.sysusers.conf"
     for unit in $units; do
@@ -116,7 +116,7 @@ activate() {
     done
 }
 
-# Whether something is there that is no link of ours.
+# Whether the path exists and is not a link to our release.
 is_foreign() {
     case $(readlink "$1") in
     "$home"/current/*) return 1 ;;
@@ -124,7 +124,7 @@ is_foreign() {
     esac
 }
 
-# A configuration is replaced only if it is still the template that came with the old release.
+# Replace a configuration only if it is still the template of the old release.
 install_config() {
     template=$new/deploy/sockmon.yaml
     known=${old:+$old/deploy/sockmon.yaml}
@@ -154,7 +154,7 @@ start() {
     restart 2>/dev/null
 }
 
-# With its helper, if that runs: they are to be of one version.
+# Restart a running helper too: both must have the same version.
 restart() {
     systemctl try-restart sockmon-netns.socket sockmon-netns.service || true
     systemctl restart sockmon
@@ -180,7 +180,7 @@ $said"
 }
 
 drop_unused_releases() {
-    [ "$start" = yes ] || ! systemctl --quiet is-active sockmon || return 0 # it runs the old one
+    [ "$start" = yes ] || ! systemctl --quiet is-active sockmon || return 0 # the old one runs
     for release in "$home"/release-*; do
         [ "$release" = "$new" ] || rm -rf "$release"
     done
@@ -223,7 +223,7 @@ install_sockmon() {
     old=$(readlink -e "$home/current" || true)
     old_version=$("$old/bin/sockmon" --version 2>/dev/null) || old_version=$useless
     [ -z "$old" ] || systemctl --quiet is-enabled sockmon 2>/dev/null ||
-        systemctl --quiet is-active sockmon || start=no # as its administrator has it
+        systemctl --quiet is-active sockmon || start=no # the administrator has disabled it
     make_release
     check_config
     [ "$start" = no ] || check_port
@@ -249,7 +249,7 @@ uninstall() {
         is_foreign "$link" || rm -f "$link"
         rmdir "${link%/*}" 2>/dev/null || true
     done
-    # Debian has /usr/local/share/man even when it is empty.
+    # Keep man: Debian has /usr/local/share/man even if it is empty.
     (cd /usr/local/share && rmdir bash-completion fish zsh 2>/dev/null) || true
     [ ! -L "$home/current" ] || rm -r "$home"
     if [ "$purge" = yes ]; then

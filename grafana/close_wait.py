@@ -22,25 +22,27 @@ from grafana.queries import (
 )
 from grafana.scales import rising
 from grafana.tables import MOST_ROWS, Column, listing, to_host
+from sockmon.detect import close_wait_leak
 from sockmon.durations import format_duration
 
-_ALERT = "SockmonCloseWaitLeak"
 _HERE = f"{HOSTS},{NETNS}"
 _PORTS = f"{_HERE},{PORT}"
 _STALE = f"sockmon_close_wait_stale_sockets{{{_PORTS}}}"
 _UNREAD = f"sockmon_close_wait_unread_bytes{{{_PORTS}}}"
 _OLDEST = f"sockmon_close_wait_oldest_seconds{{{_HERE}}}"
 _LOOKED = f"max({_OLDEST})"
-_LEAK = f'{_HERE},detector="close_wait_leak"'
+_DETECTOR = close_wait_leak.DETECTOR
+_DEFAULTS = close_wait_leak.Thresholds()
+_LEAK = f'{_HERE},detector="{_DETECTOR.name}"'
 _FOUND = f"sockmon_findings{{{_LEAK}}}"
 
 #: The detector looks at growth over so long, and so far ahead for the end of descriptors.
-_WINDOW = format_duration(limits.LEAK_GROWTH_WINDOW)
-_HORIZON = format_duration(limits.LEAK_HORIZON)
+_WINDOW = format_duration(_DEFAULTS.growth_window)
+_HORIZON = format_duration(_DEFAULTS.critical_fd_exhaustion)
 _GROWTH = f"60 * deriv(sockmon_close_wait_stale_sockets{{{_PORTS}}}[{_WINDOW}])"
 _AHEAD = (
     f"clamp_min(predict_linear(sockmon_close_wait_stale_sockets{{{_PORTS}}}[{_WINDOW}],"
-    f" {limits.LEAK_HORIZON:g}), 0)"
+    f" {_DEFAULTS.critical_fd_exhaustion:g}), 0)"
 )
 _GROUP = "cluster, instance, netns, direction, port, owner"
 _GROUP_LEGEND = f"{HOST_LEGEND} {{{{owner}}}} {{{{direction}}}} {{{{port}}}}"
@@ -53,7 +55,7 @@ _FIGURES = [
             "their owner can close them.",
             "short",
             limits.STALE_SOCKETS,
-            alert=_ALERT,
+            alert=_DETECTOR.alert,
         ),
         latest(or_zero(f"sum({_STALE})", _LOOKED), "sockets"),
     ),
@@ -62,7 +64,7 @@ _FIGURES = [
             "All CLOSE_WAIT",
             "Young ones included: a burst after a deploy is gone within a minute.",
             "short",
-            alert=_ALERT,
+            alert=_DETECTOR.alert,
         ),
         latest(f'sum(sockmon_sockets{{{_HERE},protocol="tcp",state="close_wait"}})', "sockets"),
     ),
@@ -72,7 +74,7 @@ _FIGURES = [
             "Age of the oldest CLOSE_WAIT socket.",
             "s",
             limits.CLOSE_WAIT_AGE,
-            alert=_ALERT,
+            alert=_DETECTOR.alert,
         ),
         latest(f"max({_OLDEST})", "oldest"),
     ),
@@ -83,7 +85,7 @@ _FIGURES = [
             "unread: the application has seen the end, and forgot to close.",
             "bytes",
             rising(1),
-            alert=_ALERT,
+            alert=_DETECTOR.alert,
         ),
         latest(or_zero(f"sum({_UNREAD})", _LOOKED), "unread"),
     ),
@@ -94,7 +96,7 @@ _FIGURES = [
             "sooner or later.",
             "short",
             limits.ANY_WARNS,
-            alert=_ALERT,
+            alert=_DETECTOR.alert,
         ),
         latest(or_zero(f"sum({_GROWTH})", _LOOKED), "growth"),
     ),
@@ -104,7 +106,7 @@ _FIGURES = [
             "Hosts with a finding of the leak.",
             "short",
             limits.ANY_WARNS,
-            alert=_ALERT,
+            alert=_DETECTOR.alert,
         ),
         latest(
             or_zero(f"count(sum by ({BY_HOST}) ({_FOUND}) > 0)", f"count({_FOUND})"),
@@ -118,7 +120,7 @@ _FIGURES = [
             "once: one bad version of what they all run.",
             "short",
             limits.ANY_WARNS,
-            alert=_ALERT,
+            alert=_DETECTOR.alert,
         ),
         latest(
             or_zero(f"count(sum by ({BY_NETNS}) ({_FOUND}) > 0)", f"count({_FOUND})"),
@@ -134,7 +136,7 @@ _AGES = lines(
         "seconds. Lines that rise one after the other are a leak: the same sockets, ever older.",
         "short",
         limits.CLOSE_WAIT_AGE,
-        alert=_ALERT,
+        alert=_DETECTOR.alert,
     ),
     over_time(
         f'sum by (older_than) (sockmon_aged_sockets{{{_HERE},state="close_wait"}})',
@@ -149,7 +151,7 @@ _AGES_OVER_TIME = lines(
         "straight line upwards is a socket that nobody will close.",
         "s",
         limits.CLOSE_WAIT_AGE,
-        alert=_ALERT,
+        alert=_DETECTOR.alert,
     ),
     over_time(f"topk({TOP}, max by ({BY_NETNS}) ({_OLDEST}))", NETNS_LEGEND),
 )
@@ -166,7 +168,7 @@ _LEAKS = listing(
         "at this rate: compare that with the owner's limit of descriptors (often 1024), which "
         "sockmon doctor shows on the host.",
         "short",
-        alert=_ALERT,
+        alert=_DETECTOR.alert,
     ),
     [
         Column(heading="Owner", label="owner"),
@@ -192,7 +194,7 @@ _NAMESPACES = listing(
         "Network namespaces with stale sockets. Verdict: whether the leak is a finding there, and "
         "whether it is critical: growing and old, or its owner runs out of file descriptors.",
         "short",
-        alert=_ALERT,
+        alert=_DETECTOR.alert,
     ),
     [_HOST, _CLUSTER, Column(heading="Job", label="job"), _NETNS, VERDICT, STALE, OLDEST],
     rows(f"max by ({BY_NETNS}) ({verdict(_LEAK)}) and {_LEAKING}"),
@@ -207,7 +209,7 @@ _WHOSE = [
             "By the unit, container or process that must close them.",
             "short",
             limits.STALE_SOCKETS,
-            alert=_ALERT,
+            alert=_DETECTOR.alert,
         ),
         over_time(f"topk({TOP}, sum by (owner) ({_STALE}))", "{{owner}}"),
     ),
@@ -218,7 +220,7 @@ _WHOSE = [
             "host made to that port, so look at the client's code.",
             "short",
             limits.STALE_SOCKETS,
-            alert=_ALERT,
+            alert=_DETECTOR.alert,
         ),
         over_time(f"topk({TOP}, sum by (direction, port) ({_STALE}))", "{{direction}} {{port}}"),
     ),
@@ -227,7 +229,7 @@ _WHOSE = [
             "Unread bytes by port",
             "What stale sockets have received and nobody reads.",
             "bytes",
-            alert=_ALERT,
+            alert=_DETECTOR.alert,
         ),
         over_time(f"topk({TOP}, sum by (direction, port) ({_UNREAD}))", "{{direction}} {{port}}"),
     ),
@@ -241,7 +243,7 @@ _HOW_LONG = [
             "some, or was restarted.",
             "short",
             limits.ANY_WARNS,
-            alert=_ALERT,
+            alert=_DETECTOR.alert,
         ),
         over_time(f"topk({TOP}, sum by ({_GROUP}) ({_GROWTH}))", _GROUP_LEGEND),
     ),
@@ -253,7 +255,7 @@ _HOW_LONG = [
             "open() fail with EMFILE.",
             "short",
             limits.STALE_SOCKETS,
-            alert=_ALERT,
+            alert=_DETECTOR.alert,
         ),
         over_time(f"topk({TOP}, sum by ({_GROUP}) ({_AHEAD}))", _GROUP_LEGEND),
     ),

@@ -27,13 +27,10 @@ def rising(warning: float | None = None, critical: float | None = None) -> Scale
     return (Threshold(color=GREEN), *steps)
 
 
-def falling(warning: float, critical: float) -> Scale:
+def falling(warning: float | None, critical: float | None) -> Scale:
     """Red below `critical`, orange below `warning`, green from there on."""
-    return (
-        Threshold(color=RED),
-        Threshold(color=ORANGE, value=float(critical)),
-        Threshold(color=GREEN, value=float(warning)),
-    )
+    steps = ((RED, None), (ORANGE, critical), (GREEN, warning))
+    return tuple(Threshold(color=color, value=value) for color, value in steps)
 
 
 def texts(**meanings: tuple[str, str]) -> ValueMap:

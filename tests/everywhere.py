@@ -1,26 +1,28 @@
-"""A daemon that looks at every network namespace of the host, and the leaks that it tells of."""
+"""A daemon that looks at every network namespace of a small world, and the leaks it reports."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.lab import NetNs
 from tests.running import RunningDaemon, running_daemon
+from tests.world import World
 
 CONFIG = """
 poll: {interval: 200ms, namespaces: all, cpu_budget: 1, top_namespaces: 1000}
 detect: {close_wait_leak: {stale_after: 1s, warning_sockets: 2, for: 0s, keep_firing_for: 0s}}
 """
-#: Seconds: it looks at all that other tests make at the time, too.
-WITHIN = 40
 
 
 @contextmanager
-def watching(directory: Path, netns: NetNs, config: str = CONFIG) -> Iterator[RunningDaemon]:
-    """The daemon lives in `netns`; its configuration, config.yaml, in the directory."""
-    (directory / "config.yaml").write_text(config)
-    with running_daemon(netns, "--config", str(directory / "config.yaml")) as daemon:
+def watching(directory: Path, world: World, config: str = CONFIG) -> Iterator[RunningDaemon]:
+    """The daemon is where the world's first process is; its config.yaml is in the directory."""
+    file = directory / "config.yaml"
+    file.write_text(config)
+    with (
+        world.own() as netns,
+        running_daemon(netns, "--config", str(file), prefix=world.seeing) as daemon,
+    ):
         yield daemon
         assert daemon.stop() == 0
         assert "Traceback" not in daemon.log()

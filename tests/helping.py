@@ -1,8 +1,4 @@
-"""The privileged helper, `sockmon netns-helper`, in a small world of its own.
-
-In a PID namespace with a /proc of its own it finds only the network namespaces of processes that
-the test has put there, however many others the host has.
-"""
+"""The privileged helper, `sockmon netns-helper`, in a small world of its own."""
 
 import signal
 import subprocess
@@ -14,8 +10,9 @@ from pathlib import Path
 
 from sockmon.kernel.netns.discovery import Place
 from sockmon.kernel.netns.helper.client import HelperAccess
-from tests.lab import NetNs, eventually
+from tests.lab import PATIENCE, NetNs, eventually
 from tests.resident import inode_of
+from tests.world import World, child_of, small_world
 
 _CAPABILITIES = "-all,+sys_admin,+sys_ptrace"
 #: All that its unit leaves to it.
@@ -25,20 +22,20 @@ CONFINED = ("setpriv", f"--bounding-set={_CAPABILITIES}", f"--inh-caps={_CAPABIL
 class RunningHelper:
     """The helper, and where it listens."""
 
-    def __init__(self, directory: Path, world: Sequence[str], command: Sequence[str]) -> None:
+    def __init__(self, directory: Path, world: World, command: Sequence[str]) -> None:
         self.socket = str(directory / "socket")
         self._log = directory / "log"
         self._world = world
         self._command = command
 
     def start(self) -> None:
-        """Start it, or start it anew; it listens when this returns."""
+        """Start it, or start it again; it listens when this returns."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._world, *self._command, f"--socket={self.socket}"],
+                [*self._world.within(), *self._command, f"--socket={self.socket}"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        eventually(self._listens, within=20)
+        eventually(self._listens)
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal; if that ends it, it has ended when this returns."""
@@ -46,7 +43,7 @@ class RunningHelper:
         if number != signal.SIGSTOP:
             self._process.send_signal(signal.SIGCONT)  # nsenter stops when its child does
         if number in (signal.SIGKILL, signal.SIGTERM):
-            self._process.wait(timeout=20)
+            self._process.wait(timeout=PATIENCE)
 
     def end(self) -> None:
         """End it, if it has not ended."""
@@ -56,7 +53,7 @@ class RunningHelper:
     @contextmanager
     def resident(self, netns: NetNs) -> Iterator[None]:
         """A process in its world and in the namespace."""
-        command = [*self._world, f"--net={netns.path}", "sh", "-c", "echo there; exec cat"]
+        command = [*self._world.within(netns), "sh", "-c", "echo there; exec cat"]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
             assert process.stdout is not None
@@ -70,7 +67,7 @@ class RunningHelper:
     @property
     def pid(self) -> int:
         """Its PID as seen here."""
-        return child_of(self._process)
+        return child_of(self._process.pid)
 
     def open_files(self) -> int:
         return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
@@ -97,24 +94,6 @@ def running_helper(*arguments: str, prefix: Sequence[str] = CONFINED) -> Iterato
             helper.end()
 
 
-@contextmanager
-def small_world() -> Iterator[Sequence[str]]:
-    """A PID namespace with a /proc; yields what runs a command there when put before it."""
-    command = ["setpriv", "--pdeathsig=KILL", "unshare", "--pid", "--fork", "--kill-child"]
-    with subprocess.Popen(
-        [*command, "--mount-proc", "sh", "-c", "echo ready; exec cat"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield ("nsenter", f"--target={child_of(process)}", "--pid", "--mount")
-
-
 def looked(access: HelperAccess, netns: NetNs) -> Place:
     """Where the helper has found the namespace."""
     return access.look()[f"net:{inode_of(netns)}"]
-
-
-def child_of(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> int:
-    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return int(child)

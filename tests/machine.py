@@ -17,7 +17,8 @@ from pathlib import Path
 
 from tests.cgroups import living_in, make, tree
 from tests.conftest import MACHINE
-from tests.lab import eventually
+from tests.lab import PATIENCE, eventually
+from tests.world import World
 
 
 @dataclass
@@ -49,7 +50,7 @@ class Machine:
             text=True,
             check=False,
             env=_ENVIRONMENT,
-            timeout=100,
+            timeout=PATIENCE,
         )
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done
@@ -71,41 +72,51 @@ _ENVIRONMENT = {
 
 
 @contextmanager
-def booted(binds: Mapping[Path, str] | None = None) -> Iterator[Machine]:
-    """Boot a new machine; `binds` are seen inside under their values, read-only."""
+def booted(
+    binds: Mapping[Path, str] | None = None, world: World | None = None
+) -> Iterator[Machine]:
+    """Boot a new machine; `binds` are seen inside under their values, read-only.
+
+    world: the one in which its processes are.
+    """
     unit = f"systemd-nspawn@{secrets.token_hex(6)}.service"
     with tree() as top:  # machines that share a cgroup would share the cgroups of their units
         with living_in(make(top / "machine.slice" / unit)):
-            process, control = _start(binds or {})
+            process, control = _start(binds or {}, world)
         console: list[bytes] = []
         reader = threading.Thread(target=_drain, args=(control, console), daemon=True)
         reader.start()
         try:
-            machine = eventually(lambda: _up(process, unit, console), within=60)
+            machine = eventually(lambda: _up(process, unit, console))
             assert machine is not None
             yield machine
         finally:
             process.terminate()  # halts it in good order
             try:
-                process.wait(timeout=30)
+                process.wait(timeout=PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            reader.join(timeout=5)
+            reader.join()
             os.close(control)
 
 
-def _start(binds: Mapping[Path, str]) -> tuple[subprocess.Popen[bytes], int]:
+def _start(binds: Mapping[Path, str], world: World | None) -> tuple[subprocess.Popen[bytes], int]:
     """Start it; return also the controlling end of its terminal."""
     control, terminal = os.openpty()
-    command = ["setpriv", "--pdeathsig=KILL", "systemd-nspawn", "--quiet", "--boot"]
+    command = [*world.seeing] if world else ["setpriv", "--pdeathsig=KILL"]
+    command += ["systemd-nspawn", "--quiet", "--boot"]
     command += ["--register=no", "--keep-unit", "--private-network", "--link-journal=no"]
     command += ["--volatile=overlay", f"--directory={MACHINE}"]
     command += [f"--machine=sockmon-{uuid.uuid4().hex[:12]}"]
     command += [f"--bind-ro={outside}:{inside}" for outside, inside in binds.items()]
-    process = subprocess.Popen(
-        command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
-    )
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
+        )
+
+    process = world.call(start) if world else start()
     os.close(terminal)
     return process, control
 

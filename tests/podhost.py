@@ -12,11 +12,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab import NetNs, experiments, states
+from tests.lab import PATIENCE, NetNs, experiments, states
 
 NAMED = Path("/run/netns")
 _HOST = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-_WITHIN = 60.0
 _LASTING = 600
 
 Pods = Mapping[str, Mapping[str, int]]  # by name: how many are `established`, and how many `leaked`
@@ -39,7 +38,7 @@ class PodHost:
 
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run a command on the host, to its end."""
-        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_WITHIN)
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
     def end(self, pod: str) -> None:
         """End what is in a pod, and its namespace with it."""

@@ -1,4 +1,4 @@
-"""A monitor that polls one of the laboratory's namespaces from within the test's process."""
+"""A poller that polls one of the lab's namespaces from within the test's process."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from sockmon.clock import now
 from sockmon.kernel.netlink.source import KernelSource
+from sockmon.kernel.netns.access import Look
 from sockmon.model.finding import Finding
 from sockmon.model.observation import Diagnosis, Observation, Ports
 from sockmon.model.states import TcpState
@@ -17,13 +18,13 @@ EVERYWHERE = Config(poll=Poll(namespaces="all"))
 
 
 @contextmanager
-def polling(source: KernelSource, config: Config = EVERYWHERE) -> Iterator[Poller]:
-    """A monitor of the test's own namespace, and of all others that the source sees."""
-    monitor = Poller(source, config)
+def polling(look: Look | None = None, config: Config = EVERYWHERE) -> Iterator[Poller]:
+    """A poller of the test's own namespace, and of all others that `look` finds."""
+    poller = Poller(KernelSource.live(), config, look)
     try:
-        yield monitor
+        yield poller
     finally:
-        monitor.close()
+        poller.close()
 
 
 class Polling:

@@ -5,10 +5,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-from sockmon.kernel.netlink.source import KernelSource
+from sockmon.kernel.netns.access import Look
 from sockmon.kernel.netns.discovery import Place, scan
 from tests.cgroups import take_out
 from tests.lab import NetNs
@@ -110,10 +109,10 @@ def name_of(netns: NetNs) -> str:
     return f"netns-{inode_of(netns)}"
 
 
-def seeing_pids(*pids: int) -> KernelSource:
-    """The kernel, and of its namespaces only those that these processes were first in."""
+def seeing_pids(*pids: int) -> Look:
+    """Find only those namespaces in which these processes have the lowest PID."""
 
-    def look_around() -> Mapping[str, Place]:
+    def look() -> Mapping[str, Place]:
         return {key: place for key, place in scan(PROC).items() if place.pid in pids}
 
-    return replace(KernelSource.live(), look_around=look_around)
+    return look

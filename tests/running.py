@@ -13,7 +13,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.lab import NetNs, eventually
+from tests.lab import PATIENCE, NetNs, eventually
 
 PORT = 10776
 
@@ -43,7 +43,7 @@ class RunningDaemon:
         """Ask over HTTP from inside the namespace."""
 
         def ask() -> Answer:
-            connection = http.client.HTTPConnection(host, PORT, timeout=10)
+            connection = http.client.HTTPConnection(host, PORT, timeout=PATIENCE)
             try:
                 connection.request("GET", path, headers=dict(headers or {}))
                 response = connection.getresponse()
@@ -70,7 +70,7 @@ class RunningDaemon:
     def wait_for_polls(self, count: int = 1) -> None:
         """Return when so many polls more have begun and ended."""
         polls = self.value("sockmon_polls_total")
-        eventually(lambda: self.value("sockmon_polls_total") > polls + count, within=20)
+        eventually(lambda: self.value("sockmon_polls_total") > polls + count)
 
     def log(self) -> str:
         """What it has written to standard error."""
@@ -83,7 +83,7 @@ class RunningDaemon:
     def stop(self) -> int:
         """End it in good order; returns the exit status."""
         self.signal(signal.SIGTERM)
-        return self.process.wait(timeout=10)
+        return self.process.wait(timeout=PATIENCE)
 
 
 @contextmanager
@@ -107,13 +107,13 @@ def running_daemon(
             )
         daemon = RunningDaemon(netns, process, log_file)
         try:
-            eventually(lambda: _ready(daemon), within=20)
+            eventually(lambda: _ready(daemon))
             yield daemon
         finally:
             if process.poll() is None:
                 process.terminate()
                 try:
-                    process.wait(timeout=10)
+                    process.wait(timeout=PATIENCE)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bcrypt
 
-from tests.lab import NetNs
+from tests.lab import PATIENCE, NetNs
 from tests.pki import Authority
 from tests.running import PORT
 from tests.servers import Server
@@ -82,7 +82,7 @@ class SecuredDaemon(Server):
         """End it in good order; returns the exit status."""
         assert self._process is not None
         self._process.terminate()
-        return self._process.wait(timeout=10)
+        return self._process.wait(timeout=PATIENCE)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ class Server:
             self._process = self.netns.call(
                 subprocess.Popen[bytes], command, stdout=log, stderr=log
             )
-        eventually(self._ready, within=30)
+        eventually(self._ready)
 
     def _ready(self) -> bool:
         if self._process is not None and self._process.poll() is not None:

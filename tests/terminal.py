@@ -16,8 +16,6 @@ import pyte
 
 from tests.lab import NetNs, eventually
 
-_WITHIN = 20.0
-
 Size = tuple[int, int]  # columns, lines
 
 
@@ -88,7 +86,7 @@ class Terminal:
             self._must_live()
             return all(text in "\n".join(lines) for text in texts)
 
-        return eventually(self.lines, until=on_it, within=_WITHIN)
+        return eventually(self.lines, until=on_it)
 
     def row(self, *begin: str) -> list[str]:
         """The cells of the first line that begins so, its mark left out."""

@@ -1,13 +1,20 @@
-"""What the pages show is true: commands parse, links with anchors lead somewhere, READMEs agree."""
+"""What the documents show is true: commands parse, links lead to headings, the READMEs agree.
+
+Also: the files of a public forge use make targets that exist, and changes can be collected.
+"""
 
 import itertools
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sockmon.commands.cli import build_parser
 from sockmon.commands.command import UsageError
@@ -18,7 +25,7 @@ from tests.conftest import REPOSITORY
 
 PAGES = [
     page
-    for pattern in ("README*.md", "docs/**/*.md", "deploy/**/*.md", "grafana/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "deploy/**/*.md", "grafana/*.md", "changes/README.md")
     for page in sorted(REPOSITORY.glob(pattern))
 ]
 READMES = [REPOSITORY / name for name in ("README.md", "README.zh.md")]
@@ -141,3 +148,78 @@ def rows(page: str) -> list[list[str]]:
 def headings(page: str) -> list[str]:
     """The levels of the headings."""
     return re.findall(r"^(#+) ", prose(page), re.MULTILINE)
+
+
+WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflows_call_only_make_targets_that_exist(path: Path) -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    for job in yaml.safe_load(path.read_text())["jobs"].values():
+        matrix = job.get("strategy", {}).get("matrix", {})
+        chosen = {
+            *matrix.get("target", ()),
+            *(row["target"] for row in matrix.get("include", ()) if "target" in row),
+        }
+        for step in job["steps"]:
+            if "run" in step:
+                make, *words = step["run"].replace("${{ matrix.target }}", " ".join(chosen)).split()
+                assert make == "make"
+                assert words
+                assert set(words) <= targets
+
+
+def test_make_help_names_every_target_of_the_documents() -> None:
+    shown = subprocess.run(
+        ["make", "--no-print-directory", "help"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    helped = set(re.findall(r"^make ([a-z-]+)", shown, re.MULTILINE))
+    for page in PAGES:
+        named = set(re.findall(r"`make ([a-z-]+)", page.read_text()))
+        assert named <= helped | {"components", "help"}, page
+
+
+COLLECTED = "### Added\n\n- One more.\n\n### Fixed\n\n- Two.\n"
+
+
+@pytest.mark.parametrize(
+    ("changelog", "wanted"),
+    [
+        (
+            "# Changelog\n\n## Unreleased 1.2.0\n\nFirst.\n",
+            "# Changelog\n\n## 1.2.0 - 2027-01-02\n\nFirst.\n\n" + COLLECTED,
+        ),
+        (
+            "# Changelog\n\n## 1.1.0 - 2026-12-31\n\n- 1.\n",
+            f"# Changelog\n\n## 1.2.0 - 2027-01-02\n\n{COLLECTED}\n## 1.1.0 - 2026-12-31\n\n- 1.\n",
+        ),
+    ],
+    ids=["first", "next"],
+)
+def test_changes_are_collected_into_the_changelog(
+    tmp_path: Path, changelog: str, wanted: str
+) -> None:
+    folder = tmp_path / "changes"
+    folder.mkdir()
+    for name in ("collect.py", "README.md"):
+        shutil.copy(REPOSITORY / "changes" / name, folder)
+    (folder / "a.fixed.md").write_text("Two.\n")
+    (folder / "b.added.md").write_text("One\nmore.\n")
+    page = tmp_path / "CHANGELOG.md"
+    page.write_text(changelog)
+    command = [sys.executable, str(folder / "collect.py"), "1.2.0", "2027-01-02"]
+    subprocess.run(command, check=True)
+    assert page.read_text() == wanted
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "collect.py"]
+
+
+def test_every_change_has_a_known_kind() -> None:
+    kinds = "added|changed|deprecated|removed|fixed|security"
+    for path in (REPOSITORY / "changes").glob("*.md"):
+        assert path.name == "README.md" or re.fullmatch(rf"[\w-]+\.({kinds})\.md", path.name)

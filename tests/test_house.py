@@ -1,4 +1,4 @@
-"""What is written about the house is true: the map, the example configuration, the metrics."""
+"""What is written about the code is true: the map, the example configuration, the links."""
 
 import re
 from collections.abc import Iterator

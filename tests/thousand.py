@@ -60,7 +60,7 @@ def main() -> None:
                     traveller.move()
                 daemon.wait_for_polls()
             # A netlink socket for each that lives, and none for those that have ended.
-            eventually(descriptors, until=(before + AT_ONCE).__eq__, within=20)
+            eventually(descriptors, until=(before + AT_ONCE).__eq__)
             daemon.wait_for_polls()
             found.append(holds(daemon))
         json.dump(found, sys.stdout)

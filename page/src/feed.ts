@@ -1,4 +1,4 @@
-/** Listens to /api/v1/events, and comes back when it is cut off: seldom, and never all at once. */
+/** Listens to /api/v1/events, and reconnects after ever longer pauses when the connection is lost. */
 
 import type { Beat, Observation } from './model/message'
 import { backoff, type Link } from './model/status'
@@ -6,22 +6,22 @@ import { keepUp } from './version'
 
 export interface Listener {
   observed(observation: Observation): void
-  /** What the daemon said is not what this page was made for. */
+  /** The daemon sent something that this page does not understand. */
   misunderstood(why: Error): void
-  /** `at`: when it came, as `seconds` counts. */
+  /** `at`: when it arrived, on the clock of `seconds`. */
   beat(beat: Beat, at: number): void
   link(link: Link): void
 }
 
-/** The daemon says something every 5 s. */
+/** The daemon sends something every 5 s. */
 const SILENT_SECONDS = 20
-/** A browser opens six connections to a host: a page that nobody sees gives its own back. */
+/** A browser opens six connections to a host: a hidden page closes its own. */
 const HIDDEN_SECONDS = 60
 
-/** Seconds on a clock that only runs forward. */
+/** Seconds on a monotonic clock. */
 export const seconds = (): number => performance.now() / 1000
 
-/** Listen for what is told of all namespaces, and of this one (null: the daemon's own); returns how to stop. */
+/** Listen to what is sent of all namespaces, and of this one (null: the daemon's own); returns how to stop. */
 export function listen(listener: Listener, netns: string | null): () => void {
   const query = netns === null ? '' : `?netns=${encodeURIComponent(netns)}`
   let source: EventSource | null = null

@@ -1,7 +1,7 @@
-/** A page of one version must not read what a daemon of another says: it is loaded again. */
+/** A page of one version must not read the messages of another version's daemon: it is loaded again. */
 
 const KEY = 'sockmon.reloaded_at'
-/** So long at least between two loads: behind a balancer, daemons of two versions may take turns. */
+/** At least so long between two loads: behind a load balancer, daemons of two versions may take turns. */
 const PATIENCE_MS = 60_000
 
 let first: string | null = null
@@ -14,7 +14,7 @@ export function keepUp(version: string): boolean {
   first ??= version
   if (version === first) return true
   const since = Date.now() - Number(sessionStorage.getItem(KEY) ?? 0)
-  if (since >= 0 && since < PATIENCE_MS) throw new Error(`sockmon ${version} says what is meant for another page`)
+  if (since >= 0 && since < PATIENCE_MS) throw new Error(`sockmon ${version} sends messages for another version of this page`)
   sessionStorage.setItem(KEY, String(Date.now()))
   location.reload()
   return false

@@ -1,4 +1,4 @@
-/** What the daemon might say, with what a test is about put in. */
+/** Messages of the daemon, with what a test is about put in. */
 
 import type {
   Finding,
@@ -7,25 +7,33 @@ import type {
   Namespace,
   Observation,
   Direction,
-  StateCounts,
   Summary,
 } from '../src/model/message'
 
 export const finding = (about: Partial<Finding> = {}): Finding => ({
   detector: 'close_wait_leak',
+  title: 'An application does not close its connections',
   severity: 'warning',
   netns: 'host',
   subject: { direction: 'inbound', port: 80, owner: null },
+  actor: { is_owner: true, text: 'The application here' },
+  state: 'close_wait',
   value: 12,
   limit: 10,
   summary: '',
+  critical_because: null,
+  deadline: null,
+  cause: null,
   evidence: {},
+  metrics: [],
+  owners: [],
   advice: [],
-  alert_labels: {},
+  alert: { alertname: 'SockmonCloseWaitLeak', netns: 'host', direction: 'inbound', port: '80' },
+  runbook_url: '',
   ...about,
 })
 
-export const group = (direction: Direction, port: Group['port'], states: StateCounts): Group => ({
+export const group = (direction: Direction, port: Group['port'], states: Group['states']): Group => ({
   direction,
   port,
   states,
@@ -39,6 +47,7 @@ export const namespace = (about: Partial<Namespace> = {}): Namespace => ({
   looked_at: 1,
   beat_seconds: 5,
   tcp: { taken_at: 1, ipv4: { established: 3 } },
+  udp: null,
   ports: {
     taken_at: 1,
     groups: [],
@@ -56,14 +65,17 @@ export const namespace = (about: Partial<Namespace> = {}): Namespace => ({
     tcp_memory_limit_bytes: { low: 1, pressure: 2, high: 4 },
     conntrack_entries: 1,
     conntrack_entries_limit: 2,
+    port_range: [32768, 60999],
+    tcp_events: {},
   },
   diagnosed_at: 1,
   findings: [],
-  blind: [],
+  unavailable: [],
   hidden_processes: 0,
   ages: {},
   close_wait_oldest_seconds: 0,
   close_wait_stale: [],
+  stale_after_seconds: 60,
   settings: null,
   ...about,
 })
@@ -99,7 +111,6 @@ export const observation = (about: Partial<Observation> = {}): Observation => ({
   age_bounds_seconds: [60],
   alerts: [],
   alerts_elsewhere: 0,
-  detectors: {},
   namespace: null,
   ...about,
 })
@@ -111,6 +122,8 @@ export const history = (about: Partial<History>): History => ({
   taken_at: 1,
   times: [],
   max: {},
+  min: null,
+  groups: [],
   alert_changes: [],
   ...about,
 })

@@ -6,8 +6,8 @@ import { arranged, ASCENDING, cut, linkTo, namedIn, SHOWN, type Column } from '.
 import { clicked } from '../src/model/sorting'
 import { observation, summary } from './builders'
 
-const LEAK = { worst: { detector: 'close_wait_leak', owner: 'orders-api' }, warnings: 1 }
-const FLOOD = { worst: { detector: 'syn_backlog', owner: 'nginx' }, critical: 1, warnings: 2 }
+const LEAK = { worst: { title: 'An application does not close its connections', owner: 'orders-api' }, warnings: 1 }
+const FLOOD = { worst: { title: 'Half-open connections pile up', owner: null }, critical: 1, warnings: 2 }
 
 const host = summary({ netns: 'host' })
 
@@ -19,7 +19,7 @@ function verdictOf(...others: Summary[]) {
 test('a host is well only if all of its namespaces are', () => {
   const well = verdictOf(summary())
   assert.deepEqual([well.level, well.where], ['ok', null])
-  assert.match(well.detail, /^6 TCP sockets in 2 network namespaces: none leaks/)
+  assert.match(well.detail, /^6 TCP sockets in 2 network namespaces: no leak/)
   assert.equal(verdictOf(summary({ unseen: 1 })).level, 'unknown')
   assert.equal(verdictOf(summary({ degraded: true, diagnosed_at: null })).level, 'unknown')
   assert.equal(verdictOf(summary({ counted_at: null })).level, 'unknown')
@@ -43,7 +43,7 @@ test('what is wrong in one namespace is the verdict of the host, and says where'
     [two.level, two.headline, two.where],
     ['critical', 'Something is wrong in 2 network namespaces', null],
   )
-  assert.match(two.detail, /^1 critical finding among/)
+  assert.match(two.detail, /^1 critical finding and 3 warnings among/)
 })
 
 test('the worst comes first', () => {
@@ -72,7 +72,7 @@ test('a line that is too old is not believed, one of its own beat is', () => {
 test('what is seen of the neighbours is one line', () => {
   assert.equal(neighbourhood(null), null)
   const some = neighbourhood({ inside: 12, outside: 3, empty: 120, hidden: 0 })
-  assert.equal(some, 'Network namespaces besides the host’s own: 12 looked into, 3 counted from outside, 120 without sockets.')
+  assert.equal(some, 'Network namespaces besides the host’s own: 12 polled, 3 counted from outside, 120 without sockets.')
   assert.match(neighbourhood({ inside: 0, outside: 0, empty: 0, hidden: 0 }) ?? '', /no other/)
 })
 

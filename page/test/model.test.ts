@@ -1,18 +1,19 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { bars } from '../src/model/ages'
+import { bars, older } from '../src/model/ages'
 import { believed, dated } from '../src/model/believed'
 import { EDGES, END, NODE, PLACES } from '../src/model/diagram'
 import { lines } from '../src/model/evidence'
-import { bytes, clock, count, duration, percent, shortCount, words } from '../src/model/format'
+import { actorOf, alertOf, byCause } from '../src/model/findings'
+import { bytes, clock, count, duration, percent, shortCount } from '../src/model/format'
 import { gauges } from '../src/model/gauges'
 import { appended, columnsOf, isBehind } from '../src/model/history'
 import { STATES, type Alert, type Group, type Range } from '../src/model/message'
-import { explanation, totals, whereAbouts } from '../src/model/states'
+import { explanation, nameOf, totals, whereAbouts } from '../src/model/states'
 import { backoff, polledAt, status } from '../src/model/status'
 import { clicked } from '../src/model/sorting'
 import { arranged, ASCENDING, columns, type Column } from '../src/model/table'
-import { actor, alertOf, countdown, held, verdict, worstState } from '../src/model/verdict'
+import { held, verdict, worstState } from '../src/model/verdict'
 import { finding, group, history, namespace, observation } from './builders'
 
 test('durations have two units at the most', () => {
@@ -25,8 +26,6 @@ test('numbers are told as people read them', () => {
   assert.equal(count(1_234_567), '1,234,567')
   assert.deepEqual([0, 1_023, 1_536, 20 * 1_048_576].map(bytes), ['0 B', '1,023 B', '1.5 KiB', '20 MiB'])
   assert.deepEqual([0, 0.001, 0.5, 0.999, 1, 1.2].map(percent), ['0%', '<1%', '50%', '99%', '100%', '120%'])
-  assert.equal(words('fd_exhaustion_seconds'), 'fd exhaustion')
-  assert.equal(words('unacknowledged_bytes_here'), 'unacknowledged here')
 })
 
 test('a time of another day says which', () => {
@@ -37,13 +36,13 @@ test('a time of another day says which', () => {
 
 test('healthy is said only of what was seen', () => {
   assert.equal(verdict(namespace(), observation()).level, 'ok')
-  const blind = verdict(namespace({ blind: ['syn_backlog'] }), observation())
-  assert.equal(blind.level, 'unknown')
+  const partial = verdict(namespace({ unavailable: ['syn_backlog'] }), observation())
+  assert.equal(partial.level, 'unknown')
   const failure = { netns: 'host', reason: 'permission', message: 'cannot read' }
   assert.equal(verdict(namespace(), observation({ failures: [failure] })).level, 'unknown')
   const never = verdict(namespace({ tcp: null, diagnosed_at: null }), observation())
   assert.equal(never.level, 'unknown')
-  assert.match(never.detail, /Not one poll/)
+  assert.match(never.detail, /^No poll has succeeded yet/)
   const unjudged = verdict(namespace({ findings: null, diagnosed_at: null }), observation())
   assert.deepEqual(
     [unjudged.level, unjudged.headline],
@@ -59,7 +58,7 @@ test('what has not been read for three intervals is not known', () => {
   const old = believed(told, at(64))
   assert.deepEqual([old.tcp, old.ports, old.limits, old.findings, old.ages], [null, null, null, null, null])
   assert.equal(verdict(old, at(64)).level, 'unknown')
-  assert.match(verdict(old, at(64)).detail, /^No poll has succeeded for 1m 3s\./)
+  assert.match(verdict(old, at(64)).detail, /^No poll has succeeded for 1m 3s:/)
   const partly = believed({ ...told, diagnosed_at: 60, tcp: { taken_at: 60, ipv4: {} } }, at(64))
   assert.deepEqual([partly.tcp?.taken_at, partly.ports, partly.findings], [60, null, told.findings])
   const clockSet = believed(namespace({ diagnosed_at: 7_000 }), at(2))
@@ -73,9 +72,9 @@ test('a namespace that is polled less often is believed for longer, and its age 
   assert.equal(dated(told, observation({ taken_at: 6 })), null)
   assert.match(dated(told, observation({ taken_at: 21 })) ?? '', /^These numbers are 20s old: .* about every 30s/)
   const paced = namespace({ beat_seconds: 30, looked_at: 21 })
-  assert.match(dated(paced, observation({ taken_at: 21 })) ?? '', /^What is at rest was counted 20s ago/)
+  assert.match(dated(paced, observation({ taken_at: 21 })) ?? '', /^Sockets at rest were counted 20s ago/)
   const failing = namespace({ looked_at: 11 })
-  assert.match(dated(failing, observation({ taken_at: 11 })) ?? '', /could not be read since/)
+  assert.match(dated(failing, observation({ taken_at: 11 })) ?? '', /reading failed since/)
 })
 
 test('the verdict is as bad as the worst finding', () => {
@@ -88,20 +87,31 @@ test('the verdict is as bad as the worst finding', () => {
 })
 
 test('who must act is the owner only where the owner is to blame', () => {
-  const owner = { name: 'orders', pid: 7, unit: 'orders.service', fds: 9, fd_limit: 10 }
+  const owner = { name: 'python3', pid: 7, unit: 'orders.service', fds: 9, fd_limit: 10 }
   const subject = { direction: 'inbound' as const, port: 80, owner }
-  assert.deepEqual(actor(finding({ subject })), { who: 'orders', besides: ' (pid 7), orders.service' })
-  const innocent = finding({ subject, detector: 'dead_peer' })
-  assert.equal(actor(innocent).who, 'The peers, or the network to them')
-  assert.equal(actor(finding({ subject: { ...subject, owner: null } })).who, 'The application here')
-  assert.equal(verdict(namespace({ findings: [finding({ subject })] }), observation()).blame, 'orders')
+  assert.deepEqual(actorOf(finding({ subject })), { who: 'orders.service', besides: ', python3 (pid 7)' })
+  const plain = { ...subject, owner: { ...owner, unit: null } }
+  assert.deepEqual(actorOf(finding({ subject: plain })), { who: 'python3', besides: ' (pid 7)' })
+  const innocent = finding({ subject, actor: { is_owner: false, text: 'The peers' } })
+  assert.equal(actorOf(innocent).who, 'The peers')
+  assert.equal(actorOf(finding()).who, 'The application here')
+  assert.equal(verdict(namespace({ findings: [finding({ subject })] }), observation()).blame, 'orders.service')
   assert.equal(verdict(namespace({ findings: [innocent] }), observation()).blame, null)
 })
 
-test('what hurts first is told', () => {
-  assert.equal(countdown(finding()), null)
-  assert.equal(countdown(finding({ evidence: { exhaustion_seconds: 90 } }))?.seconds, 90)
-  assert.match(countdown(finding({ evidence: { fd_exhaustion_seconds: 5 } }))?.what ?? '', /descriptor/)
+test('a symptom is below its cause, however many causes are between', () => {
+  const key = (port: number) => ({
+    detector: 'close_wait_leak', netns: 'host', subject: { direction: 'inbound' as const, port, owner: null },
+  })
+  const at = (port: number, cause: number | null) =>
+    finding({ subject: { direction: 'inbound', port, owner: null }, cause: cause === null ? null : key(cause) })
+  const ports = (...findings: ReturnType<typeof at>[]) =>
+    byCause(findings).map(({ finding: one, symptoms }) => [one.subject.port, symptoms.map(each => each.subject.port)])
+  assert.deepEqual(ports(at(1, null), at(2, 1), at(3, 2), at(4, null)), [[1, [2, 3]], [4, []]])
+  assert.deepEqual(ports(at(2, 1)), [[2, []]], 'its cause is not in the list')
+  assert.deepEqual(ports(at(1, 2), at(2, 1)).length, 2, 'a circle')
+  const headline = verdict(namespace({ findings: [at(1, null), at(2, 1)] }), observation()).headline
+  assert.equal(headline, 'An application does not close its connections')
 })
 
 const IDENTITY = { alertname: 'SockmonCloseWaitLeak', netns: 'host', direction: 'inbound', port: '80' }
@@ -116,7 +126,7 @@ const alert = (state: Alert['state'], severity: string, labels = {}): Alert => (
 
 test('a finding knows its alert, which may be of another severity for a while', () => {
   const [waiting, firing] = [alert('pending', 'critical'), alert('firing', 'warning')]
-  const found = finding({ severity: 'critical', alert_labels: IDENTITY })
+  const found = finding({ severity: 'critical', alert: IDENTITY })
   assert.equal(alertOf(found, observation({ alerts: [waiting] })), waiting)
   assert.equal(alertOf(found, observation({ alerts: [waiting, firing] })), firing)
   assert.equal(alertOf(found, observation({ alerts: [alert('resolved', 'critical')] })), null)
@@ -125,38 +135,45 @@ test('a finding knows its alert, which may be of another severity for a while', 
 test('a finding takes no alert of another owner', () => {
   const owner = { owner: 'orders.service' }
   const alerts = [alert('firing', 'warning', { owner: 'another' }), alert('pending', 'warning', owner)]
-  const its = finding({ alert_labels: { ...IDENTITY, ...owner } })
+  const its = finding({ alert: { ...IDENTITY, ...owner } })
   assert.equal(alertOf(its, observation({ alerts })), alerts[1])
-  assert.equal(alertOf(finding({ alert_labels: IDENTITY }), observation({ alerts })), null)
+  assert.equal(alertOf(finding({ alert: IDENTITY }), observation({ alerts })), null)
 })
 
 test('an alert that fires on is held, and the verdict says so', () => {
   const told = observation({ alerts: [alert('firing', 'warning'), alert('resolved', 'critical')] })
   assert.deepEqual(held(namespace(), told), [told.alerts[0]])
-  assert.match(verdict(namespace(), told).detail, /^Well again; 1 alert is held for a while\. /)
-  assert.deepEqual(held(namespace({ findings: [finding({ alert_labels: IDENTITY })] }), told), [])
+  assert.match(verdict(namespace(), told).detail, /^Healthy again; 1 alert still fires for a while\. /)
+  assert.deepEqual(held(namespace({ findings: [finding({ alert: IDENTITY })] }), told), [])
   assert.deepEqual(held(namespace({ findings: null }), told), [])
 })
 
 test('the state with trouble is looked at first', () => {
   assert.equal(worstState(namespace()), 'established')
-  const findings = [finding({ detector: 'orphan_pressure' }), finding({ detector: 'syn_backlog' })]
+  const findings = [finding({ state: null }), finding({ state: 'syn_recv' })]
   assert.equal(worstState(namespace({ findings })), 'syn_recv')
 })
 
-test('evidence is told whatever it holds, and never as an object', () => {
-  const told = lines({
-    oldest_seconds: 63,
-    unread_bytes: 2048,
-    peers: [{ address: '192.0.2.1', sockets: 3 }],
-    per_second: { ListenDrops: 0 },
-    owners: [{}],
-    nothing: {},
-    destination_port: 10_000,
+test('evidence is shown by its unit', () => {
+  const shown = lines({
+    oldest: { value: 63, unit: 'seconds' },
+    unread: { value: 2048, unit: 'bytes' },
+    not_read_to_the_end: { value: 1234, unit: 'sockets' },
+    peers: { parts: [{ name: '192.0.2.1', value: 3, unit: 'sockets' }, { name: '::1', value: 1, unit: 'sockets' }] },
+    counters: { parts: [{ name: 'ListenDrops', value: 0.456, unit: 'per_second' }] },
+    growth: { value: 1.5, unit: 'per_minute' },
+    used: { value: 0.5, unit: 'ratio' },
+    destination: { value: 10_000, unit: 'port' },
+    range: { value: '32768 to 60999', unit: 'text' },
+    nothing: { parts: [] },
   })
   assert.deepEqual(
-    told.map(({ name, text }) => `${name}: ${text}`),
-    ['oldest: 1m 3s', 'unread: 2.0 KiB', 'peers: 192.0.2.1 (3)', 'per second: none', 'destination port: 10000'],
+    shown.map(({ name, text }) => `${name}: ${text}`),
+    [
+      'oldest: 1m 3s', 'unread: 2.0 KiB', 'not read to the end: 1,234', 'peers: 192.0.2.1 (3), ::1 (1)',
+      'counters: ListenDrops 0.46 a second', 'growth: 1.5 a minute', 'used: 50%', 'destination: 10000',
+      'range: 32768 to 60999', 'nothing: none',
+    ],
   )
 })
 
@@ -167,9 +184,16 @@ test('what could not be read is no healthy zero', () => {
 })
 
 test('a gauge has the severity of its finding', () => {
-  const leaking = namespace({ findings: [finding({ detector: 'time_wait_pressure', severity: 'critical' })] })
+  const leaking = namespace({ findings: [finding({ metrics: ['sockmon_time_wait_buckets'], severity: 'critical' })] })
   const told = gauges(leaking).filter(({ severity }) => severity !== null)
-  assert.deepEqual(told.map(({ name, severity }) => [name, severity]), [['TIME-WAIT buckets', 'critical']])
+  assert.deepEqual(told.map(({ name, severity }) => [name, severity]), [['TIME_WAIT table', 'critical']])
+})
+
+test('an accept queue is full when it holds one more than its limit', () => {
+  const full = namespace()
+  full.ports = { ...full.ports!, listeners: [{ port: 80, queue: 1, limit: 1, drops: 0 }, { port: 81, queue: 2, limit: 1, drops: 0 }] }
+  const { ratio, note } = gauges(full).find(({ name }) => name === 'Fullest accept queue')!
+  assert.deepEqual([ratio, note], [1, 'port 81'])
 })
 
 const GROUPS: Group[] = [
@@ -261,16 +285,29 @@ test('history is asked for again after a gap, or when the clock was set', () => 
 
 test('both families are counted together', () => {
   const host = namespace({ tcp: { taken_at: 1, ipv4: { listen: 2 }, ipv6: { listen: 3 } } })
-  assert.deepEqual(totals(host), { listen: 5 })
+  assert.deepEqual([totals(host)?.listen, totals(host)?.close_wait], [5, 0])
 })
 
-test('ages are bars, and old from a minute on', () => {
+test('ages are bars, and old once they are stale', () => {
   const host = namespace({ ages: { close_wait: [1, 2, 4] } })
-  const told = bars(host, observation({ age_bounds_seconds: [30, 60] }))
-  assert.deepEqual(told?.map(({ says }) => says), ['up to 30s: 1', '30s to 1m: 2', 'over 1m: 4'])
-  assert.deepEqual(told?.map(({ old }) => old), [false, false, true])
-  assert.deepEqual(told?.map(({ height }) => height), [0.25, 0.5, 1])
+  const polled = observation({ age_bounds_seconds: [30, 60] })
+  const shown = bars(host, polled)
+  assert.deepEqual(shown?.map(({ says }) => says), ['up to 30s: 1', '30s to 1m: 2', 'over 1m: 4'])
+  assert.deepEqual(shown?.map(({ label }) => label), ['30s', '1m', ''])
+  assert.deepEqual(shown?.map(({ old }) => old), [false, false, true])
+  assert.deepEqual(shown?.map(({ height }) => height), [0.25, 0.5, 1])
+  assert.deepEqual(bars({ ...host, stale_after_seconds: 20 }, polled)?.map(({ old }) => old), [false, true, true])
   assert.equal(bars(namespace({ ages: null }), observation()), null)
+})
+
+test('how many are older than a stale one is known as exactly as the bounds allow', () => {
+  const polled = observation({ age_bounds_seconds: [30, 60] })
+  const of = (stale_after_seconds: number | null) =>
+    older(namespace({ ages: { close_wait: [1, 2, 4] }, stale_after_seconds }), polled, 'close_wait')
+  assert.deepEqual(of(60), { sockets: 4, seconds: 60 })
+  assert.deepEqual(of(20), { sockets: 6, seconds: 30 })
+  assert.equal(of(90), null)
+  assert.equal(of(null), null)
 })
 
 test('data is old after three intervals, and the daemon gone when it does not answer', () => {
@@ -300,6 +337,7 @@ test('tries are ever fewer, and at least two a minute', () => {
 })
 
 test('every state is explained, and has a place of its own', () => {
+  assert.deepEqual(STATES.map(nameOf).slice(-4), ['CLOSE_WAIT', 'LAST_ACK', 'LISTEN', 'CLOSING'])
   const places = STATES.map(state => PLACES[state])
   for (const [at, { x, y }] of places.entries()) {
     const near = places.slice(at + 1).filter(

@@ -26,7 +26,7 @@ _ANNOTATION_LIMIT = 4096
 
 
 def alert_name(detector: str) -> str:
-    """close_wait_leak -> SockmonCloseWaitLeak."""
+    """Of detector a_b it is SockmonAB."""
     return "Sockmon" + "".join(word.capitalize() for word in detector.split("_"))
 
 

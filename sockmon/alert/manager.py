@@ -6,7 +6,7 @@ have a thread of their own.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sockmon.alert.lifecycle import Alert, AlertKey, Alerts, Looked, State, Waits, everywhere, step
@@ -17,19 +17,16 @@ from sockmon.alert.records import RecordError, from_record, to_record
 from sockmon.alert.settings import Alerting
 from sockmon.model.finding import Finding
 from sockmon.model.moment import Moment
-from sockmon.state.file import AnotherBootError, StateError, StateFile
-from sockmon.state.writer import StateWriter
+from sockmon.state.store import StateStore
 
 log = logging.getLogger("sockmon")
 
-Remember = Callable[[], Mapping[str, Any]]  # called by the thread that writes
-
+#: The section of the state that is the alerts'.
+SECTION = "alerts"
 #: Two polls must agree before there is a finding, and a rate needs two polls: what the first polls
 #: after a restart do not find may still be there.
 SETTLING_POLLS = 2
-#: The state is written when an alert changes, and otherwise this often, since ages in it grow.
-SAVE_SECONDS = 30.0
-#: How long a stop waits for messages that are being sent, and for the disk.
+#: How long a stop waits for messages that are being sent.
 _STOP_SECONDS = 0.25
 
 
@@ -48,25 +45,21 @@ class AlertManager:
         self,
         settings: Alerting,
         waits: Mapping[str, Waits],
-        state_file: StateFile | None,
-        now: Moment,
+        state: StateStore,
     ) -> None:
-        """Restore what the state file holds, and start the receivers.
+        """Restore the alerts in the state, and start the receivers.
 
         waits: `for` and `keep_firing_for` by detector.
         """
         #: All alerts, including those resolved recently; replaced as a whole.
         self.alerts: tuple[Alert, ...] = ()
-        #: What an earlier process was given to remember.
-        self.remembered: Mapping[str, Any] = {}
-        self._remember: Remember = lambda: self.remembered
         self._alerts: Alerts = {}
         self._snapshot: AlertSnapshot | None = None
         self._senders: tuple[Sender, ...] = ()
-        self._saved_at = now.monotonic
-        reported = self._restore(state_file, now) if state_file else {}
+        self._state = state
+        reported = self._restore(state.take(SECTION))
+        state.give(SECTION, self._section)
         self._settling = SETTLING_POLLS if self._alerts else 0
-        self._writer = StateWriter(state_file) if state_file else None
         self._configure(settings, waits, reported, {})
 
     def observe(
@@ -76,12 +69,10 @@ class AlertManager:
         interval: float,
         *,
         looked: Looked = everywhere,
-        remember: Remember = dict,
     ) -> None:
         """Take one poll's findings; the next poll is expected after `interval` seconds.
 
-        looked: which detectors could judge in this poll, and in which namespace. remember: returns
-        what is in `remembered` after a restart (JSON).
+        looked: which detectors could judge in this poll, and in which namespace.
         """
         after = step(
             self._alerts,
@@ -95,12 +86,10 @@ class AlertManager:
         self._settling = max(0, self._settling - 1)
         self._alerts = after
         self.alerts = tuple(after.values())
-        self._remember = remember
         self._snapshot = AlertSnapshot(now, interval, self.alerts)
         self._post()
-        if changed or now.monotonic - self._saved_at >= SAVE_SECONDS:
-            self._saved_at = now.monotonic
-            self._save()
+        if changed:
+            self._state.save()
 
     def reconfigure(self, settings: Alerting, waits: Mapping[str, Waits]) -> None:
         """Use other settings from now on; does not wait."""
@@ -115,15 +104,12 @@ class AlertManager:
         return {sender.name: sender.notifications for sender in self._senders}
 
     def close(self) -> None:
-        """Stop; undelivered messages, and the alerts themselves, are kept in the state file."""
+        """Stop. Alerts, and what was not delivered, stay in the state: close that afterwards."""
         deadline = time.monotonic() + _STOP_SECONDS
         for sender in self._senders:
             sender.stop()
         for sender in self._senders:
             sender.join(max(0.0, deadline - time.monotonic()))
-        self._save()
-        if self._writer is not None:
-            self._writer.close(_STOP_SECONDS)
 
     def _configure(
         self,
@@ -140,7 +126,7 @@ class AlertManager:
             senders.append(
                 Sender(
                     receiver,
-                    delivered=self._save,
+                    delivered=self._state.save,
                     predecessor=before.get(receiver.identity),
                     notifications=counts.get(receiver.name, Notifications()),
                 )
@@ -152,55 +138,30 @@ class AlertManager:
             for sender in self._senders:
                 sender.post(self._snapshot)
 
-    def _save(self) -> None:
-        if self._writer is not None:
-            self._writer.write(self._state)
-
-    def _state(self) -> Mapping[str, Any]:
+    def _section(self) -> Mapping[str, Any]:
         """Return what is to be kept over a restart; called in the writer's thread."""
         return {
-            "at": self._saved_at,
             "alerts": [to_record(alert) for alert in self._alerts.values()],
             "reported": {
                 sender.identity: [to_record(alert) for alert in sender.reported.values()]
                 for sender in self._senders
             },
-            "remembered": self._remember(),
         }
 
-    def _restore(self, file: StateFile, now: Moment) -> Mapping[str, Reported]:
-        """Restore alerts and memory; return what each receiver was sent. Logs what fails."""
+    def _restore(self, section: Any | None) -> Mapping[str, Reported]:
+        """Restore alerts; return what each receiver was sent. Logs what fails."""
+        if section is None:
+            return {}
         try:
-            state = file.read()
-            if state is None:
-                return {}
-            alerts, reported, remembered = _revived(state, now)
-        except AnotherBootError as error:
-            log.info("alerts cannot be restored, starting without them: %s", error)
+            alerts = _by_key(section["alerts"])
+            reported = {str(name): _by_key(sent) for name, sent in section["reported"].items()}
+        except (RecordError, KeyError, TypeError, ValueError, AttributeError) as error:
+            why = error if isinstance(error, RecordError) else f"the state is not valid: {error!r}"
+            log.warning("alerts cannot be restored, starting without them: %s", why)
             return {}
-        except (StateError, RecordError) as error:
-            log.warning("alerts cannot be restored, starting without them: %s", error)
-            return {}
-        self._alerts, self.remembered = alerts, remembered
-        self.alerts = tuple(alerts.values())
-        log.info("alerts restored from %s: %d", file.path, len(alerts))
+        self._alerts, self.alerts = alerts, tuple(alerts.values())
+        log.info("alerts restored: %d", len(alerts))
         return reported
-
-
-def _revived(
-    state: Mapping[str, Any], now: Moment
-) -> tuple[Alerts, Mapping[str, Reported], Mapping[str, Any]]:
-    """Return alerts, what each receiver was sent, and what was remembered; or RecordError."""
-    try:
-        if state["at"] > now.monotonic:  # the clock of another time namespace
-            raise RecordError("the state is from later than now")
-        return (
-            _by_key(state["alerts"]),
-            {str(name): _by_key(known) for name, known in state["reported"].items()},
-            dict(state["remembered"]),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RecordError(f"the state is not valid: {error!r}") from error
 
 
 def _states(alerts: Alerts) -> Mapping[AlertKey, tuple[State, Moment]]:

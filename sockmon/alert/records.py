@@ -1,4 +1,4 @@
-"""Alerts as JSON: for the state file and back, and for the page."""
+"""Alerts as JSON for the state file, and back; and counted."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -59,21 +59,6 @@ def from_record(record: Any) -> Alert:
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RecordError(f"not an alert: {error!r}") from error
-
-
-def shown(alerts: Iterable[Alert]) -> list[dict[str, Any]]:
-    """Return what /api/v1/alerts shows: `since` is when the condition was first found (Unix)."""
-    return [
-        {
-            "state": "firing" if alert.firing else alert.state.value,
-            "since": alert.since.wall,
-            "firing_since": None if alert.fired is None else alert.fired.wall,
-            "resolved_at": alert.entered.wall if alert.state is State.RESOLVED else None,
-            "labels": dict(alert.labels),
-            "annotations": dict(alert.annotations),
-        }
-        for alert in alerts
-    ]
 
 
 def counted(alerts: Iterable[Alert]) -> Mapping[tuple[str, str, str], int]:

@@ -1,7 +1,7 @@
 """YAML files as frozen values; every mistake is reported at once, with its line.
 
-The values are dataclasses; pydantic checks them, strictly, and is imported only when a file is
-read.
+The values are dataclasses; pydantic checks them, strictly. It is imported only when a file is
+read, as the YAML parser is.
 """
 
 import json
@@ -9,11 +9,12 @@ import stat
 from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
-from sockmon.config import yaml_document
-from sockmon.config.yaml_document import KeyPath, Problem
 from sockmon.text import did_you_mean
+
+if TYPE_CHECKING:
+    from sockmon.config.yaml_document import KeyPath, Problem
 
 
 class ConfigError(Exception):
@@ -26,7 +27,8 @@ class ConfigError(Exception):
 
 T = TypeVar("T")
 
-Mistake = tuple[KeyPath, str]
+#: The path of a key, and what is wrong with its value.
+Mistake = tuple[tuple[str | int, ...], str]
 
 _FILE_LIMIT = 1 << 20
 _PROBLEMS_REPORTED = 50
@@ -50,24 +52,26 @@ def why_unreadable(error: OSError | ValueError) -> str:
 
 def parse(
     kind: type[T], data: bytes, check: Callable[[T], Iterable[Mistake]] = lambda _: ()
-) -> tuple[T, list[Problem]]:
+) -> tuple[T, "list[Problem]"]:
     """Return the value, and what is wrong with it; if anything is, the value is the defaults.
 
     `check` finds mistakes that types and bounds cannot express; it is called once those are right.
     """
+    from sockmon.config import yaml_document  # noqa: PLC0415 - see the module's docstring
+
     document = yaml_document.read(data)
     problems = list(document.problems)
     value = kind()
     if document.readable:
         value, mistakes = _validate(kind, {} if document.value is None else document.value)
         problems += [
-            Problem(path, message, document.line(path))
+            yaml_document.Problem(path, message, document.line(path))
             for path, message in mistakes or check(value)
         ]
     return value, sorted(problems, key=lambda problem: problem.line)
 
 
-def report(problems: list[Problem], name: str) -> list[str]:
+def report(problems: "list[Problem]", name: str) -> list[str]:
     """Return a line for each mistake in the file called `name`, up to a bound."""
     lines = [f"{name}:{problem}" for problem in problems[:_PROBLEMS_REPORTED]]
     if len(problems) > _PROBLEMS_REPORTED:
@@ -89,7 +93,7 @@ def _validate(kind: type[T], value: object) -> tuple[T, list[Mistake]]:
         ]
 
 
-def _message(root: type, path: KeyPath, kind: str, message: str) -> str:
+def _message(root: type, path: "KeyPath", kind: str, message: str) -> str:
     """Replace the library's words by plainer ones."""
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         keys = _keys(root, path[:-1])
@@ -104,7 +108,7 @@ def _message(root: type, path: KeyPath, kind: str, message: str) -> str:
     return message.removeprefix("Value error, ").replace("Input should be", "expected")
 
 
-def _keys(kind: Any, path: KeyPath) -> list[str]:
+def _keys(kind: Any, path: "KeyPath") -> list[str]:
     """Return the keys that the table at this path may have."""
     for part in path:
         kind = get_type_hints(kind).get(str(part)) if is_dataclass(kind) else None

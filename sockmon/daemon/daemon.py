@@ -36,7 +36,8 @@ from sockmon.model.poll_statistics import Failure
 from sockmon.poll.poller import Poller
 from sockmon.settings import Config, load
 from sockmon.state.file import StateError, StateFile, boot_id
-from sockmon.state.lock import Claim
+from sockmon.state.lock import DirectoryLock
+from sockmon.state.store import StateStore
 from sockmon.web import server
 from sockmon.web.app import create_app
 from sockmon.web.daemon_status import LatestObservation
@@ -49,6 +50,11 @@ log = logging.getLogger("sockmon")
 _WEB_CONFIG_SECONDS = 1.0
 #: Of what begins or ends in one poll, so many are logged one by one: namespaces are many.
 _TROUBLES_LOGGED = 20
+
+#: The section of the state that is the poller's.
+_AGES = "ages"
+#: How long a stop waits for the disk.
+_STOP_SECONDS = 0.25
 
 OpenSource = Callable[[Callable[[], bool]], KernelSource]
 
@@ -74,12 +80,12 @@ def _state_directory(settings: Config) -> Path | None:
     return Path(name) if name else None
 
 
-def _claimed(directory: Path) -> Claim | None:
-    """Claim the directory; one that another daemon has costs a warning, and is left alone."""
+def _locked(directory: Path) -> DirectoryLock | None:
+    """Lock the directory; if another daemon has, that costs a warning, and nothing is saved."""
     try:
-        return Claim(directory)
+        return DirectoryLock(directory)
     except StateError as error:
-        log.warning("alerts and history will not survive a restart: %s", error)
+        log.warning("cannot save alerts and history, a restart will lose them: %s", error)
         return None
 
 
@@ -101,19 +107,19 @@ class Daemon:
         self._monitor = Poller(open_source(self._stopping.is_set), self._settings)
         started = now()
         directory = _state_directory(self._settings)
-        self._claim = _claimed(directory) if directory else None
+        self._lock = _locked(directory) if directory else None
         state_file = history_file = None
-        if directory and self._claim:
+        if directory and self._lock:
             state_file = StateFile(directory / "state", boot_id())
             history_file = HistoryFile(directory / "history", boot_id())
+        self._state = StateStore(state_file, started.monotonic)
         self._alerter = AlertManager(
             self._settings.alerting,
             thresholds_of(self._settings.detect),
-            state_file,
-            started,
+            self._state,
         )
         self._alerting_by = self._settings
-        self._monitor.recall(self._alerter.remembered)
+        self._monitor.recall(self._state.take(_AGES) or {})
         self._historian = Historian(history_file, boottime(started))
         self._board = LatestObservation(
             clock=time.monotonic,
@@ -135,10 +141,11 @@ class Daemon:
                 asyncio.run(self._main(listeners))
         finally:
             self._alerter.close()
+            self._state.close(_STOP_SECONDS)
             self._historian.close()
             self._monitor.close()
-            if self._claim:
-                self._claim.release()
+            if self._lock:
+                self._lock.release()
 
     async def _main(self, listeners: list[socket.socket]) -> None:
         loop = asyncio.get_running_loop()
@@ -207,13 +214,14 @@ class Daemon:
         diagnosed = observation.diagnosed()
         if not self._stopping.is_set():
             alerts = self._alerter.alerts
+            self._state.give(_AGES, self._monitor.remember())
             self._alerter.observe(
                 (finding for found in diagnosed.values() for finding in found.findings),
                 observation.at,
                 observation.interval,
                 looked=partial(observation.looked, diagnosed),
-                remember=self._monitor.remember(),
             )
+            self._state.tick(observation.at.monotonic)
             self._historian.observe(
                 observation,
                 boottime(observation.at),

@@ -17,6 +17,7 @@ from sockmon.detect.detector import (
     Count,
     Detector,
     DetectorThresholds,
+    Level,
     Ratio,
     Rule,
     Seconds,
@@ -52,9 +53,9 @@ _QUEUES_SHOWN = 5
 class Thresholds(DetectorThresholds):
     """When a queue is nearly full, and when nobody empties it."""
 
-    warning_ratio: Ratio = threshold(0.8, "of the queue's limit; dropped connections are critical")
-    stalled_after: Seconds = threshold(30.0, "nobody accepted for so long, while some wait")
-    warning_waiting: Count = threshold(3, "so many connections wait that long")
+    warning_ratio: Ratio = threshold(0.8, "of the queue's limit; drops are critical")
+    stalled_after: Seconds = threshold(30.0, "nothing was accepted for this long")
+    warning_waiting: Count = threshold(3, "and this many connections have waited that long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,10 +363,14 @@ def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, None]:
     return (
         (
             f"{queue}\n>= {thresholds.warning_ratio:g} * ({limit} + 1)\nand {queue} > 0\n"
-            f"or sum without (detector, severity) ({found}) > 0"
+            f"or ignoring (port) sum without (detector, severity) ({found}) > 0"
         ),
         None,
     )
+
+
+def _levels(thresholds: Thresholds) -> dict[str, Level]:
+    return {"sockmon_accept_queue_connections": (thresholds.warning_ratio, None)}
 
 
 DETECTOR = Detector(
@@ -377,6 +382,9 @@ DETECTOR = Detector(
     state=TcpState.LISTEN,
     thresholds=Thresholds,
     find=find,
+    fault="does_not_accept",
+    caused_by=(("same_process", "has_no_descriptors"),),
+    levels=_levels,
     rule=Rule(
         summary="a listener's accept queue fills up or is not emptied",
         explanation=(

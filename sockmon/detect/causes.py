@@ -9,25 +9,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from sockmon.detect.detector import Fault, Link
+from sockmon.detect.registry import BY_NAME
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding, FindingKey
 from sockmon.model.other_end import other_end
 from sockmon.model.states import TcpState
 
-#: By detector: whose findings cause its own, when they are about the other ends.
-_OTHER_END: dict[str, tuple[str, ...]] = {
-    "unsent_data": ("unread_data", "close_wait_leak"),
-    "closing_stalled": ("unread_data", "close_wait_leak"),
-    "fin_wait2_stuck": ("close_wait_leak", "accept_queue"),
-}
-#: By detector: whose findings cause its own, when they are of the same process.
-_SAME_PROCESS: dict[str, tuple[str, ...]] = {
-    "accept_queue": ("descriptor_pressure",),
-}
-#: Of a relay: what it suffers while the application behind it is stuck.
-_RELAY_SUFFERS = ("close_wait_leak", "unread_data", "accept_queue")
-_APPLICATION_STUCK = ("accept_queue", "unread_data", "close_wait_leak")
-_CONNECT, _QUEUE = "connect_stalled", "accept_queue"
+#: The faults with which an application keeps a relay before it waiting.
+_STUCK: frozenset[Fault | None] = frozenset(("does_not_accept", "does_not_read", "does_not_close"))
 
 
 def with_causes(findings: Iterable[Finding], data: DetectorInput) -> tuple[Finding, ...]:
@@ -40,16 +30,23 @@ def _cause(symptom: Finding, found: tuple[Finding, ...], data: DetectorInput) ->
     for other in found:
         if other is symptom:
             continue
-        if other.detector in _OTHER_END.get(symptom.detector, ()) and _faces(symptom, other, data):
-            return other.key
-        if other.detector in _SAME_PROCESS.get(symptom.detector, ()) and _same(symptom, other):
-            return other.key
-        leads = symptom.detector == _CONNECT and other.detector == _QUEUE
-        if leads and _leads_to(symptom, other, data):
+        fault = BY_NAME[other.detector].fault
+        links = (link for link, cause in BY_NAME[symptom.detector].caused_by if cause == fault)
+        if any(_is_linked(link, symptom, other, data) for link in links):
             return other.key
         if _waits_for(symptom, other, data):
             return other.key
     return None
+
+
+def _is_linked(link: Link, symptom: Finding, other: Finding, data: DetectorInput) -> bool:
+    match link:
+        case "other_end":
+            return _faces(symptom, other, data)
+        case "same_process":
+            return _same(symptom, other)
+        case "destination":
+            return _leads_to(symptom, other, data)
 
 
 def _faces(symptom: Finding, other: Finding, data: DetectorInput) -> bool:
@@ -88,7 +85,7 @@ def _waits_for(relay: Finding, application: Finding, data: DetectorInput) -> boo
 
     The relay holds the other ends of the application's stuck connections.
     """
-    if relay.detector not in _RELAY_SUFFERS or application.detector not in _APPLICATION_STUCK:
+    if not {BY_NAME[each.detector].fault for each in (relay, application)} <= _STUCK:
         return False
     if application.rows is None or relay.subject == application.subject:
         return False

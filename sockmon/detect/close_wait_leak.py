@@ -15,6 +15,7 @@ from sockmon.detect.detector import (
     Count,
     Detector,
     DetectorThresholds,
+    Level,
     Ratio,
     Rule,
     Seconds,
@@ -49,15 +50,21 @@ _SHARE_SEEN = 0.2
 class Thresholds(DetectorThresholds):
     """When CLOSE_WAIT sockets are a leak, and when it is critical."""
 
-    stale_after: Seconds = threshold(60.0, "stale: in CLOSE_WAIT and sending nothing this long")
-    warning_sockets: Count = threshold(10, "stale sockets of one direction, port and owner")
-    critical_age: Seconds = threshold(600.0, "critical: still growing, and the oldest is older")
+    stale_after: Seconds = threshold(
+        60.0, "stale: in CLOSE_WAIT for this long, and nothing sent for this long"
+    )
+    warning_sockets: Count = threshold(10, "stale sockets in one group (direction, port, owner)")
+    critical_age: Seconds = threshold(
+        600.0, "critical if the number grows and the oldest is older than this"
+    )
     growth_window: Annotated[Seconds, Le(REMEMBERED_SECONDS)] = threshold(
         300.0, "growth is measured over this window"
     )
-    critical_fd_ratio: Ratio = threshold(0.8, "critical: share of the owner's descriptors in use")
+    critical_fd_ratio: Ratio = threshold(
+        0.8, "critical if this share of the owner's file descriptors is in use"
+    )
     critical_fd_exhaustion: Seconds = threshold(
-        3600.0, "critical: at this growth the descriptors run out sooner"
+        3600.0, "critical if the forecast says they run out sooner than this"
     )
 
     def __post_init__(self) -> None:
@@ -196,15 +203,24 @@ def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, None]:
     return f"{of('sockmon_close_wait_stale_sockets')} >= {thresholds.warning_sockets}", None
 
 
+def _levels(thresholds: Thresholds) -> dict[str, Level]:
+    return {
+        "sockmon_close_wait_stale_sockets": (thresholds.warning_sockets, None),
+        "sockmon_close_wait_oldest_seconds": (thresholds.stale_after, thresholds.critical_age),
+    }
+
+
 DETECTOR = Detector(
     name=NAME,
-    about="an application does not close what its peers have closed",
+    about="an application does not close connections that its peers have closed",
     title="An application does not close its connections",
     actor="The application here",
     owner_acts=True,
     state=TcpState.CLOSE_WAIT,
     thresholds=Thresholds,
     find=find,
+    fault="does_not_close",
+    levels=_levels,
     rule=Rule(
         summary="an application leaks CLOSE_WAIT sockets",
         explanation=(

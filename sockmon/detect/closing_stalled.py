@@ -37,9 +37,9 @@ _RETRANSMIT, _ZERO_WINDOW_PROBE = 1, 4
 class Thresholds(DetectorThresholds):
     """How many of one group may be closing for so long."""
 
-    stalled_after: Seconds = threshold(60.0, "a socket counts after so long in such a state")
-    warning_sockets: Count = threshold(10, "of one direction, port and owner")
-    critical_sockets: Count = threshold(100, "of one direction, port and owner")
+    stalled_after: Seconds = threshold(60.0, "in one of these states for this long")
+    warning_sockets: Count = threshold(10, "in one group")
+    critical_sockets: Count = threshold(100, "in one group")
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
@@ -150,11 +150,12 @@ def _advice(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> tuple[
 
 DETECTOR = Detector(
     name=NAME,
-    about="LAST_ACK, FIN_WAIT1, CLOSING: the peer or the path has gone",
+    about="LAST_ACK, FIN_WAIT1, CLOSING: our FIN is not acknowledged",
     title="Connections cannot finish closing",
     actor="The peers, or the network to them",
     thresholds=Thresholds,
     find=find,
+    caused_by=(("other_end", "does_not_read"), ("other_end", "does_not_close")),
     rule=Rule(
         summary="sockets cannot finish closing",
         explanation=(

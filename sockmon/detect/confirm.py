@@ -28,6 +28,11 @@ class Confirmed:
         """Whether the last poll had findings, those not agreed on included."""
         return bool(self._last)
 
+    @property
+    def undecided(self) -> int:
+        """How many findings of the last poll are new, and wait for the next to agree."""
+        return len(self._last) - len(self.findings)
+
     def seen(self, found: Iterable[Finding], now: float) -> "Confirmed":
         """Add one poll's findings; `findings` of the result are those the poll before had too."""
         found = tuple(found)

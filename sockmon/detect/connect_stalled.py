@@ -1,7 +1,12 @@
-"""Connects that stall: the destination does not answer the SYN."""
+"""Connects that stall or all fail: the destination does not answer the SYN.
+
+Either an attempt lives long enough to be retransmitted, or a short connect timeout ends it before:
+then attempts are seen at every poll, new ones each time, and none becomes a connection.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,17 +14,18 @@ from numpy.typing import NDArray
 from sockmon.detect import evidence
 from sockmon.detect.commands import only, see
 from sockmon.detect.detector import (
-    HYSTERESIS,
     Count,
     Detector,
     DetectorThresholds,
     Rule,
+    Seconds,
     severity,
     threshold,
 )
 from sockmon.detect.evidence import inodes
 from sockmon.detect.syn_retries import seconds_to_connect, seconds_to_give_up
 from sockmon.durations import roughly
+from sockmon.model.connects import Place, place_of
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import (
     Advice,
@@ -32,29 +38,53 @@ from sockmon.model.finding import (
 )
 from sockmon.model.limits import PORTS, TcpSettings
 from sockmon.model.states import TcpState
+from sockmon.model.table import IPAddress
 
 NAME = "connect_stalled"
+
+_POLLS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds(DetectorThresholds):
     """How many connects to one address and port may be unanswered, after how many retransmits."""
 
-    unanswered_retransmits: Count = threshold(2, "a connect counts after so many SYN retransmits")
-    warning_sockets: Count = threshold(5, "to one address and port")
-    critical_sockets: Count = threshold(50, "to one address and port")
+    unanswered_retransmits: Count = threshold(2, "a SYN counts after this many retransmits")
+    warning_sockets: Count = threshold(5, "to one destination and port")
+    critical_sockets: Count = threshold(50, "to one destination and port")
+    failing_for: Seconds = threshold(30.0, "critical if every connect has failed for this long")
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each destination port; its value is that of its worst destination."""
     table = data.table
     calling = np.flatnonzero(table.state == TcpState.SYN_SENT)
-    rows = calling[table.retransmits[calling] >= thresholds.unanswered_retransmits]
+    unanswered = table.retransmits[calling] >= thresholds.unanswered_retransmits
+    failing = _all_fail(data, thresholds, calling)
+    rows = calling[unanswered | failing]
     sockets = np.bincount(table.remote_port[rows], minlength=PORTS)
-    for port in np.flatnonzero(sockets >= HYSTERESIS * thresholds.warning_sockets).tolist():
+    for port in np.flatnonzero(sockets).tolist():
         finding = _judge(data, thresholds, port, rows[table.remote_port[rows] == port])
         if finding is not None:
             yield finding
+
+
+def _all_fail(
+    data: DetectorInput, thresholds: Thresholds, calling: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """Mask over the rows: those to a destination that no attempt has reached for some time."""
+    dead = {
+        place
+        for place, its in data.connects.failing.items()
+        if its.attempts >= thresholds.warning_sockets
+        and (
+            (its.polls >= _POLLS and its.least >= thresholds.warning_sockets)
+            or (its.polls > _POLLS and its.last - its.since >= thresholds.failing_for)
+        )
+    }
+    if not dead:
+        return np.zeros(calling.size, np.bool_)
+    return np.array([place_of(data.table, row) in dead for row in calling.tolist()], np.bool_)
 
 
 def _judge(
@@ -63,28 +93,47 @@ def _judge(
     subject = Subject("outbound", port)
     key = FindingKey(NAME, data.netns, subject)
     address, worst = data.peers(rows, 1)[0]
-    judged = severity(data, key, worst, thresholds.warning_sockets, thresholds.critical_sockets)
+    place = next(p for p in map(partial(place_of, data.table), rows.tolist()) if _is(p, address))
+    failing = data.connects.failing.get(place)
+    all_fail = failing is not None and bool(_all_fail(data, thresholds, rows).any())
+    value = max(worst, thresholds.warning_sockets if all_fail else 0)
+    judged = severity(data, key, value, thresholds.warning_sockets, thresholds.critical_sockets)
     if judged is None:
         return None
+    seconds = failing.last - failing.since if failing else 0.0
+    if all_fail and seconds >= thresholds.failing_for:
+        judged = "critical"
     group, held = data.groups(rows)[0]
     tries = int(data.table.retransmits[rows].max())
+    summary = (
+        f"{address} does not answer at port {port}: {worst} connections wait after up to {tries} "
+        "retransmitted SYNs"
+    )
+    if failing is not None and all_fail:
+        summary = (
+            f"nothing answers at {address} port {port}: every connect fails; {worst} are under "
+            f"way, {failing.attempts} were seen"
+            + (f" in {roughly(seconds)}" if seconds else "")
+            + ", none was established"
+        )
     return Finding(
         detector=NAME,
         severity=judged,
         netns=data.netns,
         subject=subject,
-        value=worst,
+        value=value,
         limit=thresholds.warning_sockets,
-        summary=(
-            f"{address} does not answer at port {port}: {worst} connections wait after up to "
-            f"{tries} retransmitted SYNs"
-        ),
+        summary=summary,
         evidence=_evidence(data, rows),
         advice=_advice(data.limits.settings, port, str(address)),
         group=group,
         inodes=inodes(data.table, held),
         rows=rows,
     )
+
+
+def _is(place: Place, address: IPAddress) -> bool:
+    return place[1][: len(address.packed)] == address.packed
 
 
 def _evidence(data: DetectorInput, rows: NDArray[np.intp]) -> dict[str, Quantity | Breakdown]:
@@ -155,12 +204,13 @@ def _advice(settings: TcpSettings | None, port: int, address: str) -> tuple[Advi
 
 DETECTOR = Detector(
     name=NAME,
-    about="connections that nobody answers",
+    about="connection attempts get no answer",
     title="Nobody answers",
     actor="The destination, or the network to it",
     state=TcpState.SYN_SENT,
     thresholds=Thresholds,
     find=find,
+    caused_by=(("destination", "does_not_accept"),),
     rule=Rule(
         summary="connects get no answer",
         explanation=(

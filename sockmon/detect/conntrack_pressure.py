@@ -7,6 +7,7 @@ from sockmon.detect import evidence
 from sockmon.detect.detector import (
     Detector,
     DetectorThresholds,
+    Level,
     Ratio,
     Rule,
     Series,
@@ -32,8 +33,8 @@ NAME = "conntrack_pressure"
 class Thresholds(DetectorThresholds):
     """Shares of nf_conntrack_max."""
 
-    warning_ratio: Ratio = threshold(0.75, "of nf_conntrack_max")
-    critical_ratio: Ratio = threshold(0.9, "of nf_conntrack_max")
+    warning_ratio: Ratio = threshold(0.75, "of the limit")
+    critical_ratio: Ratio = threshold(0.9, "of the limit")
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
@@ -105,13 +106,18 @@ def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
     return f"{share} >= {thresholds.warning_ratio:g}", f"{share} >= {thresholds.critical_ratio:g}"
 
 
+def _levels(thresholds: Thresholds) -> dict[str, Level]:
+    return {"sockmon_conntrack_entries": (thresholds.warning_ratio, thresholds.critical_ratio)}
+
+
 DETECTOR = Detector(
     name=NAME,
-    about="connection tracking near nf_conntrack_max",
+    about="tracked connections approach nf_conntrack_max",
     title="Connection tracking is nearly full",
     actor="This host's settings",
     thresholds=Thresholds,
     find=find,
+    levels=_levels,
     rule=Rule(
         summary="connection tracking table near nf_conntrack_max",
         explanation=(

@@ -20,6 +20,7 @@ from sockmon.detect.commands import only, see
 from sockmon.detect.detector import (
     HYSTERESIS,
     Count,
+    Counted,
     Detector,
     DetectorThresholds,
     Ratio,
@@ -52,12 +53,12 @@ _OUTAGE_SOCKETS = 3
 class Thresholds(DetectorThresholds):
     """How many of one group may be without an answer, after how many tries."""
 
-    unanswered_retransmits: Count = threshold(5, "a connection counts after so many tries")
-    unanswered_probes: Count = threshold(3, "or after so many keepalive probes")
-    warning_sockets: Count = threshold(5, "of one direction, port and owner")
-    critical_sockets: Count = threshold(50, "of one direction, port and owner")
-    least_share: Ratio = threshold(0.05, "of the group's connections: less is no trouble")
-    outage_share: Ratio = threshold(0.5, "of the group's connections: critical from 3 on")
+    unanswered_retransmits: Count = threshold(5, "a connection counts after this many")
+    unanswered_probes: Count = threshold(3, "or after this many unanswered keepalive probes")
+    warning_sockets: Count = threshold(5, "in one group")
+    critical_sockets: Count = threshold(50, "in one group")
+    least_ratio: Ratio = threshold(0.05, "of the group's connections: less is no trouble")
+    outage_ratio: Ratio = threshold(0.5, "of the group's connections: critical from 3 on")
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
@@ -107,10 +108,10 @@ def _judge(
     data: DetectorInput, thresholds: Thresholds, key: FindingKey, dead: int, total: int
 ) -> Severity | None:
     share = dead / max(total, dead, 1)
-    if share >= thresholds.outage_share * (HYSTERESIS if key in data.past else 1.0):
+    if share >= thresholds.outage_ratio * (HYSTERESIS if key in data.past else 1.0):
         outage = min(_OUTAGE_SOCKETS, thresholds.warning_sockets)
         return severity(data, key, dead, outage, outage)
-    if share < thresholds.least_share * (HYSTERESIS if key in data.past else 1.0):
+    if share < thresholds.least_ratio * (HYSTERESIS if key in data.past else 1.0):
         return None
     return severity(data, key, dead, thresholds.warning_sockets, thresholds.critical_sockets)
 
@@ -167,6 +168,13 @@ def _keepalive(data: DetectorInput, group: Group) -> tuple[int, int]:
     return int(idle.size), int((idle == _KEEPALIVE).sum())
 
 
+def _unguarded(data: DetectorInput, _: Thresholds) -> NDArray[np.intp]:
+    table = data.table
+    return np.flatnonzero(
+        (table.state == TcpState.ESTABLISHED) & (table.timer == 0) & (table.inode != 0)
+    )
+
+
 def _advice(
     data: DetectorInput, group: Group, rows: NDArray[np.intp], holder: str
 ) -> tuple[Advice, ...]:
@@ -218,13 +226,18 @@ def _advice(
 
 DETECTOR = Detector(
     name=NAME,
-    about="ESTABLISHED, but the other end has vanished",
+    about="ESTABLISHED, but the peer does not answer",
     title="Peers have vanished",
     actor="The peers, or the network to them",
     state=TcpState.ESTABLISHED,
     thresholds=Thresholds,
     find=find,
     needs_whole_table=True,
+    counted=Counted(
+        metric="sockmon_idle_sockets_without_keepalive",
+        help="Idle ESTABLISHED sockets without keepalive: nobody would notice their peers' death.",
+        rows=_unguarded,
+    ),
     rule=Rule(
         summary="established connections have dead peers",
         explanation=(

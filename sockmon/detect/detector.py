@@ -1,8 +1,8 @@
 """What a detector is: all that any part of sockmon needs to know of one diagnosis, in one value."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
@@ -37,9 +37,11 @@ class DetectorThresholds:
         "alias_generator": lambda name: name.rstrip("_"),  # `for` is a word of Python
     }
 
-    enabled: bool = threshold(default=True, about="false: never run it")
-    for_: Seconds = threshold(30.0, "the finding lasts this long before its alert fires")
-    keep_firing_for: Seconds = threshold(60.0, "the alert fires this long after the finding ends")
+    enabled: bool = threshold(default=True, about="look for it")
+    for_: Seconds = threshold(30.0, "the finding must last this long before the alert fires")
+    keep_firing_for: Seconds = threshold(
+        60.0, "keep the alert firing this long after the finding is gone"
+    )
 
     def __post_init__(self) -> None:
         """Refuse a critical threshold below its warning; raises ValueError."""
@@ -74,6 +76,33 @@ class Rule:
     host_wide: bool = False
 
 
+#: What can be wrong with an application on this host, and can cause what others suffer.
+Fault = Literal["does_not_accept", "does_not_read", "does_not_close", "has_no_descriptors"]
+#: How the sockets of a finding and those of its cause belong together: the cause has the other
+#: ends, is of the same process, or has the listener that is called.
+Link = Literal["other_end", "same_process", "destination"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """Sockets that a detector counts for a metric by (direction, port), however few they are.
+
+    metric: the family's name; help: a sentence. rows: from one poll's data and thresholds.
+    """
+
+    metric: str
+    help: str
+    rows: Callable[[DetectorInput, Any], NDArray[np.intp]]
+
+
+#: From which value on a series is orange, and from which red; None: never.
+Level = tuple[float | None, float | None]
+
+
+def _no_levels(_: Any) -> Mapping[str, Level]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detector:
     """One diagnosis.
@@ -84,6 +113,9 @@ class Detector:
     thresholds: its part of the configuration. needs: fields of KernelLimits without which it cannot
     judge. needs_whole_table: it judges by sockets at rest too, so it runs only after the whole
     table was read. find: a pure function from one poll's data and thresholds to findings.
+    fault: what its findings say of an application here. caused_by: faults that can cause its
+    findings. counted: its own metric. levels: from thresholds, when a figure on a dashboard is
+    orange or red, by the metric's name; a metric that has a limit is a share of it.
     """
 
     name: str
@@ -97,11 +129,21 @@ class Detector:
     state: TcpState | None = None
     needs: tuple[str, ...] = ()
     needs_whole_table: bool = False
+    fault: Fault | None = None
+    caused_by: tuple[tuple[Link, Fault], ...] = ()
+    counted: Counted | None = None
+    levels: Callable[[Any], Mapping[str, Level]] = _no_levels
 
     @property
     def alert(self) -> str:
-        """The name of its alert: close_wait_leak -> SockmonCloseWaitLeak."""
+        """The name of its alert: of detector a_b it is SockmonAB."""
         return "Sockmon" + "".join(word.capitalize() for word in self.name.split("_"))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics whose figures its findings are about."""
+        counted = () if self.counted is None else (self.counted.metric,)
+        return (*self.levels(self.thresholds()), *counted)
 
 
 class Judged(NamedTuple):

@@ -1,9 +1,8 @@
 """Ephemeral port pressure: towards one destination no port is left, and connect() fails.
 
-A forecast under `critical_exhaustion` counts only from `forecast_ratio` of the ports on. Every
-start is a straight line: connections of which each leaves a TIME_WAIT behind grow for 60 s, at a
-rate that would exhaust the range, and then no more. From half the range on the line is news: what
-levels off below has not been heard of, and what goes on is told before the last port is gone.
+A forecast under `critical_exhaustion` counts only from `forecast_ratio` of the ports on, and only
+for its own destination. What is in TIME_WAIT levels off after 60 s and is not extrapolated
+(model/ports.py).
 """
 
 import math
@@ -19,6 +18,7 @@ from sockmon.detect.detector import (
     HYSTERESIS,
     Detector,
     DetectorThresholds,
+    Level,
     Ratio,
     Rule,
     Seconds,
@@ -41,23 +41,30 @@ from sockmon.model.finding import (
     Subject,
 )
 from sockmon.model.limits import PortRange
-from sockmon.model.ports import Destination, PortUse
+from sockmon.model.ports import BoundBeforeConnect, Destination, PortUse
 from sockmon.model.states import TcpState
 from sockmon.model.table import Column, IPAddress
 
 NAME = "ephemeral_port_pressure"
 
 _WIDEST = "1024 65535"
+_FIRST_UNPRIVILEGED = 1024
+_RESERVED_SHOWN = 50
+_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds(DetectorThresholds):
     """Shares of the usable ports that one destination may take, and what the forecast must say."""
 
-    warning_ratio: Ratio = threshold(0.7, "of the usable ports, towards one destination")
-    critical_ratio: Ratio = threshold(0.9, "of the usable ports, towards one destination")
-    critical_exhaustion: Seconds = threshold(600.0, "critical: the forecast is sooner than this")
-    forecast_ratio: Ratio = threshold(0.5, "the forecast counts from this share of the ports on")
+    warning_ratio: Ratio = threshold(0.7, "of the usable ports")
+    critical_ratio: Ratio = threshold(0.9, "of the usable ports")
+    critical_exhaustion: Seconds = threshold(
+        600.0, "critical if the forecast says the ports run out sooner than this"
+    )
+    forecast_ratio: Ratio = threshold(
+        0.5, "below this share of ports in use, the forecast is ignored"
+    )
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
@@ -69,43 +76,62 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
         return
     if data.ephemeral.bound and not data.ephemeral.usable:
         yield _all_bound(data, thresholds, data.limits.port_range)
-    judged: set[int] = set()
+    for bound in data.ephemeral.bound_before_connect[:1]:
+        yield from _judge_bound(data, thresholds, bound)
+    by_port: dict[int, list[PortUse]] = {}
     for use in data.ephemeral.busiest:
-        if use.destination.port not in judged:
-            judged.add(use.destination.port)
-            yield from _judge(data, thresholds, use)
+        by_port.setdefault(use.destination.port, []).append(use)
+    for uses in by_port.values():
+        yield from _judge(data, thresholds, uses)
 
 
-def _judge(data: DetectorInput, thresholds: Thresholds, use: PortUse) -> Iterator[Finding]:
-    subject = Subject("outbound", use.destination.port)
+def _judge(data: DetectorInput, thresholds: Thresholds, uses: list[PortUse]) -> Iterator[Finding]:
+    """Judge the destinations of one port by the soonest to run out, else by the fullest."""
+    worst = min(uses, key=lambda use: (_left(data, thresholds, use), -use.used))
+    subject = Subject("outbound", worst.destination.port)
     key = FindingKey(NAME, data.netns, subject)
-    ratio = use.used / max(data.ephemeral.usable, 1)
+    usable = max(data.ephemeral.usable, 1)
+    ratio = max(use.used for use in uses) / usable
     judged = severity(data, key, ratio, thresholds.warning_ratio, thresholds.critical_ratio)
-    if judged != "critical" and _runs_out_soon(data, thresholds, key, use):
+    if judged != "critical" and _runs_out_soon(data, thresholds, key, worst):
         judged = "critical"
-    if judged is not None:
-        yield _finding(data, thresholds, use, ratio, judged)
+    if judged is None:
+        return
+    if _left(data, thresholds, worst) == math.inf:
+        worst = max(uses, key=lambda use: use.used)
+    over = [use for use in uses if use.used >= thresholds.warning_ratio * usable]
+    yield _finding(data, thresholds, worst, over, judged)
+
+
+def _left(data: DetectorInput, thresholds: Thresholds, use: PortUse) -> float:
+    """Seconds until the destination has no port left, as far as the forecast counts."""
+    if use.used < HYSTERESIS * thresholds.forecast_ratio * data.ephemeral.usable:
+        return math.inf
+    return data.exhaustion.get(use.destination, math.inf)
 
 
 def _runs_out_soon(
     data: DetectorInput, thresholds: Thresholds, key: FindingKey, use: PortUse
 ) -> bool:
-    if use is not data.ephemeral.busiest[0]:
-        return False  # the forecast is that of the soonest, which is hardly this one
-    past = data.past.get(key)
-    slack = HYSTERESIS if past is not None and past.severity == "critical" else 1.0
+    previous = data.past.get(key)
+    slack = HYSTERESIS if previous is not None and previous.severity == "critical" else 1.0
     enough = use.used >= thresholds.forecast_ratio * data.ephemeral.usable * slack
-    return enough and data.exhaustion_seconds * slack < thresholds.critical_exhaustion
+    return enough and _left(data, thresholds, use) * slack < thresholds.critical_exhaustion
 
 
 def _finding(
-    data: DetectorInput, thresholds: Thresholds, use: PortUse, ratio: float, judged: Severity
+    data: DetectorInput,
+    thresholds: Thresholds,
+    use: PortUse,
+    over: list[PortUse],
+    judged: Severity,
 ) -> Finding:
     to = use.destination
     rows = _holders(data, to)
-    held = rows[data.table.inode[rows] != 0]
-    groups = data.groups(held)
-    seconds_left = _seconds_left(data, use)
+    groups = data.groups(rows[data.table.inode[rows] != 0])
+    left = _left(data, thresholds, use)
+    ratio = use.used / max(data.ephemeral.usable, 1)
+    others = len(over) - (use in over)
     return Finding(
         detector=NAME,
         severity=judged,
@@ -116,13 +142,68 @@ def _finding(
         summary=(
             f"connections from {to.source} to {_endpoint(to.address, to.port)} use "
             f"{percent(ratio)} of the local ports ({use.used} of {data.ephemeral.usable})"
-            + (f", all in about {roughly(seconds_left)}" if seconds_left else "")
+            + (f", all in about {roughly(left)}" if 0 < left < math.inf else "")
+            + (f"; destinations of this port over the threshold: {len(over)}" if others else "")
         ),
-        evidence=_evidence(data, use),
+        evidence=_evidence(data, use, over),
         advice=_advice(data, use),
-        deadline=(None if seconds_left is None else Deadline("local ports run out", seconds_left)),
+        deadline=Deadline("local ports run out", left) if left < math.inf else None,
         group=groups[0][0] if groups else None,
         inodes=inodes(data.table, groups[0][1]) if groups else (),
+        rows=rows,
+    )
+
+
+def _judge_bound(
+    data: DetectorInput, thresholds: Thresholds, bound: BoundBeforeConnect
+) -> Iterator[Finding]:
+    """Judge ports that bind() took before connect(): each is lost for all destinations."""
+    port_range = data.limits.port_range
+    assert port_range is not None
+    key = FindingKey(NAME, data.netns, Subject("outbound"))
+    usable = max(data.ephemeral.usable, 1)
+    ratio = bound.ports / usable
+    judged = severity(data, key, ratio, thresholds.warning_ratio, thresholds.critical_ratio)
+    if judged is None:
+        return
+    table = data.table
+    rows = np.flatnonzero(
+        ~data.directions.is_inbound & (table.state != TcpState.CLOSE) & (table.inode != 0)
+    )
+    rows = rows[_equals(table.local[rows], bound.source)]
+    groups = data.groups(rows)
+    yield Finding(
+        detector=NAME,
+        severity=judged,
+        netns=data.netns,
+        subject=Subject("outbound"),
+        value=ratio,
+        limit=thresholds.warning_ratio,
+        summary=(
+            f"{bound.ports} of {usable} local ports of {bound.source} are held by bind() before "
+            "connect(): each is lost for all destinations"
+        ),
+        evidence={
+            "source": evidence.text(bound.source),
+            "held_by_bind_before_connect": evidence.count(bound.ports),
+            "usable": evidence.count(usable),
+            "range": evidence.text(f"{port_range.low}-{port_range.high}"),
+            "by_state": evidence.states_of(data, rows),
+            "destinations": evidence.peers(data, rows),
+        },
+        advice=(
+            *_widen(data, port_range),
+            Advice(
+                "An application binds to a source address, and only then connects. bind() to port "
+                "0 reserves a port for every destination at once; when all are taken, it fails "
+                "with EADDRINUSE, though no destination is near its limit. Set "
+                "IP_BIND_ADDRESS_NO_PORT before bind(): then connect() chooses the port (nginx "
+                "does so for proxy_bind; HAProxy for source)."
+            ),
+            see("-tanpo", filter_=f"'src {_host(bound.source)}'"),
+        ),
+        group=groups[0][0] if groups else None,
+        inodes=inodes(table, groups[0][1]) if groups else (),
     )
 
 
@@ -144,12 +225,7 @@ def _all_bound(data: DetectorInput, thresholds: Thresholds, port_range: PortRang
             "held_by_bind": evidence.count(ports.bound),
         },
         advice=(
-            Advice(
-                f"net.ipv4.ip_local_port_range is {port_range.low} {port_range.high}, less "
-                f"{ports.reserved} reserved: widen it.",
-                Command(f"sysctl -w net.ipv4.ip_local_port_range='{_WIDEST}'", effect="changes"),
-                "stop",
-            ),
+            *_widen(data, port_range),
             Advice(
                 "Every connect() fails with EADDRNOTAVAIL, and bind() to port 0 with EADDRINUSE. "
                 "An application that binds to a source address before it connects should set "
@@ -166,13 +242,42 @@ def _all_bound(data: DetectorInput, thresholds: Thresholds, port_range: PortRang
     )
 
 
-def _seconds_left(data: DetectorInput, use: PortUse) -> float | None:
-    """Return the forecast, which is that of the soonest: as a rule, of the busiest destination."""
-    finite = data.exhaustion_seconds < math.inf
-    return data.exhaustion_seconds if finite and use is data.ephemeral.busiest[0] else None
+def _widen(data: DetectorInput, port_range: PortRange) -> tuple[Advice, ...]:
+    """Advise to widen the range, with this host's listeners kept out of it."""
+    table = data.table
+    ports = table.local_port[table.state == TcpState.LISTEN]
+    listened = sorted({port for port in ports.tolist() if port >= _FIRST_UNPRIVILEGED})
+    reserved = [*(_span(first, last) for first, last in port_range.reserved)]
+    reserved += [str(port) for port in listened if not _is_reserved(port, port_range)]
+    widen = Command(f"sysctl -w net.ipv4.ip_local_port_range='{_WIDEST}'", effect="changes")
+    text = (
+        f"net.ipv4.ip_local_port_range is {port_range.low} {port_range.high}: widen it, or add a "
+        "source or a destination address."
+    )
+    if not listened or len(reserved) > _RESERVED_SHOWN:
+        return (Advice(text, widen, "stop"),)
+    keep = f"sysctl -w net.ipv4.ip_local_reserved_ports={','.join(reserved)}"
+    return (
+        Advice(
+            "First keep the ports that this host listens on out of the wider range:",
+            Command(keep, effect="changes"),
+            "stop",
+        ),
+        Advice(text, widen, "stop"),
+    )
 
 
-def _evidence(data: DetectorInput, use: PortUse) -> dict[str, Quantity | Breakdown]:
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
+
+
+def _is_reserved(port: int, port_range: PortRange) -> bool:
+    return any(first <= port <= last for first, last in port_range.reserved)
+
+
+def _evidence(
+    data: DetectorInput, use: PortUse, over: list[PortUse]
+) -> dict[str, Quantity | Breakdown]:
     ports, limits = data.ephemeral, data.limits
     found: dict[str, Quantity | Breakdown] = {
         "source": evidence.text(use.destination.source),
@@ -184,6 +289,10 @@ def _evidence(data: DetectorInput, use: PortUse) -> dict[str, Quantity | Breakdo
         "held_by_bind": evidence.count(ports.bound),
         "by_state": evidence.by_state(use.states),
     }
+    if len(over) > 1:
+        found["destinations_over_the_threshold"] = tuple(
+            (str(each.destination.address), evidence.count(each.used)) for each in over[:_SHOWN]
+        )
     if limits.port_range is not None:
         found["range"] = evidence.text(f"{limits.port_range.low}-{limits.port_range.high}")
     if limits.time_wait_reuse is not None:
@@ -195,14 +304,7 @@ def _advice(data: DetectorInput, use: PortUse) -> tuple[Advice, ...]:
     to, ports, port_range = use.destination, data.ephemeral, data.limits.port_range
     assert port_range is not None
     advice = [
-        Advice(
-            f"net.ipv4.ip_local_port_range is {port_range.low} {port_range.high}, less "
-            f"{ports.reserved} reserved and {ports.bound} held by bind(). More: widen it (put "
-            "ports that are listened on into ip_local_reserved_ports first), or add a source or a "
-            "destination address.",
-            Command(f"sysctl -w net.ipv4.ip_local_port_range='{_WIDEST}'", effect="changes"),
-            "stop",
-        ),
+        *_widen(data, port_range),
         Advice(
             f"When all {ports.usable} are in use, connect() to {_endpoint(to.address, to.port)} "
             "fails with EADDRNOTAVAIL. Other destinations still work."
@@ -300,15 +402,28 @@ def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
 
 _FIGURE = "The busiest destination holds {{ $value | humanizePercentage }} of the usable ports."
 
+
+def _levels(thresholds: Thresholds) -> dict[str, Level]:
+    soon = thresholds.critical_exhaustion
+    return {
+        "sockmon_ephemeral_ports_used_by_busiest_destination": (
+            thresholds.warning_ratio,
+            thresholds.critical_ratio,
+        ),
+        "sockmon_ephemeral_ports_exhaustion_seconds": (6 * soon, soon),
+    }
+
+
 DETECTOR = Detector(
     name=NAME,
-    about="the local ports towards one destination run out",
+    about="the ephemeral ports towards one destination run out",
     title="Local ports run out towards one destination",
     actor="The application here that connects",
     owner_acts=True,
     thresholds=Thresholds,
     find=find,
     needs_whole_table=True,
+    levels=_levels,
     rule=Rule(
         summary="ephemeral ports towards one destination run out",
         explanation=(

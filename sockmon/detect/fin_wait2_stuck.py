@@ -35,8 +35,8 @@ NAME = "fin_wait2_stuck"
 class Thresholds(DetectorThresholds):
     """How many of one group may outlive tcp_fin_timeout."""
 
-    warning_sockets: Count = threshold(10, "of one group, older than tcp_fin_timeout")
-    critical_sockets: Count = threshold(100, "of one group, older than tcp_fin_timeout")
+    warning_sockets: Count = threshold(10, "in one group, older than tcp_fin_timeout")
+    critical_sockets: Count = threshold(100, "in one group")
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
@@ -106,13 +106,14 @@ def _advice(group: Group, holder: str, timeout: int) -> tuple[Advice, ...]:
 
 DETECTOR = Detector(
     name=NAME,
-    about="peers never close, against sockets that a process still holds",
+    about="peers never close; a process still holds the sockets",
     title="Peers never close their side",
     actor="The peers",
     state=TcpState.FIN_WAIT2,
     thresholds=Thresholds,
     find=find,
     needs=("settings",),
+    caused_by=(("other_end", "does_not_close"), ("other_end", "does_not_accept")),
     rule=Rule(
         summary="sockets are stuck in FIN_WAIT2",
         explanation=(

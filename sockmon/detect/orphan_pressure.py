@@ -10,6 +10,7 @@ from sockmon.detect.commands import see
 from sockmon.detect.detector import (
     Detector,
     DetectorThresholds,
+    Level,
     Ratio,
     Rule,
     Series,
@@ -32,7 +33,7 @@ class Thresholds(DetectorThresholds):
     """Shares of tcp_max_orphans, a quarter of which is what the kernel begins to punish from."""
 
     warning_ratio: Ratio = threshold(
-        0.25, "of tcp_max_orphans; from here on the kernel resets orphans"
+        0.25, "of tcp_max_orphans; above it the kernel may reset orphans"
     )
     critical_ratio: Ratio = threshold(0.5, "of tcp_max_orphans")
 
@@ -108,14 +109,19 @@ def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
     return f"{share} >= {thresholds.warning_ratio:g}", f"{share} >= {thresholds.critical_ratio:g}"
 
 
+def _levels(thresholds: Thresholds) -> dict[str, Level]:
+    return {"sockmon_orphan_sockets": (thresholds.warning_ratio, thresholds.critical_ratio)}
+
+
 DETECTOR = Detector(
     name=NAME,
-    about="sockets that no process holds any more",
+    about="closed sockets that no process holds",
     title="Sockets without a process pile up",
     actor="The peers, or the network to them",
     thresholds=Thresholds,
     find=find,
     needs=("sockstat",),
+    levels=_levels,
     rule=Rule(
         summary="orphaned sockets near tcp_max_orphans",
         explanation=(

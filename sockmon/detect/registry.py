@@ -17,10 +17,11 @@ from sockmon.detect import (
     syn_backlog,
     tcp_memory_pressure,
     time_wait_pressure,
+    udp_drops,
     unread_data,
     unsent_data,
 )
-from sockmon.detect.detector import Detector, DetectorThresholds
+from sockmon.detect.detector import Detector, DetectorThresholds, Level
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding
 from sockmon.model.limits import KernelLimits
@@ -35,6 +36,7 @@ ALL: tuple[Detector, ...] = (
     accept_queue.DETECTOR,
     unread_data.DETECTOR,
     unsent_data.DETECTOR,
+    udp_drops.DETECTOR,
     closing_stalled.DETECTOR,
     dead_peer.DETECTOR,
     orphan_pressure.DETECTOR,
@@ -60,6 +62,19 @@ Detect = make_dataclass(
 def thresholds_of(detect: Any) -> Mapping[str, DetectorThresholds]:
     """Return each detector's thresholds by its name, from the configuration's `detect`."""
     return {detector.name: getattr(detect, detector.name) for detector in ALL}
+
+
+def stale_after(thresholds: Mapping[str, DetectorThresholds]) -> float:
+    """Return after how many seconds in CLOSE_WAIT a socket is stale, on /metrics and the page."""
+    leak = thresholds[close_wait_leak.NAME]
+    assert isinstance(leak, close_wait_leak.Thresholds)
+    return leak.stale_after
+
+
+def level(metric: str) -> Level:
+    """Return from which value on a metric is a warning, or critical, by default thresholds."""
+    levels = [detector.levels(detector.thresholds()) for detector in ALL]
+    return next(its[metric] for its in levels if metric in its)
 
 
 def unavailable(limits: KernelLimits) -> frozenset[str]:

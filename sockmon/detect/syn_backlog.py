@@ -53,7 +53,7 @@ _ALWAYS_COOKIES = 2
 class Thresholds(DetectorThresholds):
     """Share of a listener's backlog."""
 
-    warning_ratio: Ratio = threshold(0.5, "of the backlog; dropping without cookies is critical")
+    warning_ratio: Ratio = threshold(0.5, "of the backlog; drops without SYN cookies are critical")
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
@@ -87,8 +87,8 @@ def _backlogs(data: DetectorInput) -> Iterator[_Backlog]:
     table = data.table
     half_open = np.flatnonzero(table.state == TcpState.SYN_RECV)
     listening = np.flatnonzero(table.state == TcpState.LISTEN)
-    ports = np.intersect1d(table.local_port[half_open], table.local_port[listening])
-    for port in ports.tolist():
+    ports = {*table.local_port[half_open].tolist()} & {*table.local_port[listening].tolist()}
+    for port in sorted(ports):
         here = half_open[table.local_port[half_open] == port]
         listeners = listening[table.local_port[listening] == port]
         families = (_of_family(data, port, here, listeners, family) for family in (4, 6))
@@ -170,7 +170,7 @@ def _evidence(data: DetectorInput, backlog: _Backlog) -> dict[str, Quantity | Br
         "half_open": evidence.sockets(backlog.half_open.size),
         "backlog": evidence.count(backlog.capacity),
         "listeners": evidence.sockets(backlog.listening.size),
-        "accept_queue": evidence.count(data.table.receive_queue[backlog.listening].sum()),
+        "waiting_for_accept": evidence.count(data.table.receive_queue[backlog.listening].sum()),
         "peers": evidence.peers(data, backlog.half_open),
         "events": evidence.per_second(data.rates, _EVENTS),
     }

@@ -11,6 +11,7 @@ from sockmon.detect.commands import only
 from sockmon.detect.detector import (
     Detector,
     DetectorThresholds,
+    Level,
     Ratio,
     Rule,
     Series,
@@ -36,8 +37,8 @@ _MIB = 1 << 20
 class Thresholds(DetectorThresholds):
     """A share of tcp_mem's second number (pressure), and one of its third (high)."""
 
-    warning_pressure_ratio: Ratio = threshold(1.0, "of tcp_mem's pressure level")
-    critical_high_ratio: Ratio = threshold(0.9, "of tcp_mem's high level")
+    warning_pressure_ratio: Ratio = threshold(1.0, "of the pressure level in tcp_mem")
+    critical_high_ratio: Ratio = threshold(0.9, "of the high level in tcp_mem")
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
@@ -175,15 +176,20 @@ def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
     )
 
 
+def _levels(thresholds: Thresholds) -> dict[str, Level]:
+    return {"sockmon_tcp_memory_bytes": (thresholds.warning_pressure_ratio, None)}
+
+
 DETECTOR = Detector(
     name=NAME,
-    about="the kernel runs short of memory for sockets",
+    about="TCP socket memory approaches its limit",
     title="Memory for TCP runs short",
     actor="Those whose queues are full",
     thresholds=Thresholds,
     find=find,
     needs=("sockstat",),
     needs_whole_table=True,
+    levels=_levels,
     rule=Rule(
         summary="TCP uses more memory than tcp_mem's pressure",
         explanation=(

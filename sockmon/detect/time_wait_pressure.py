@@ -11,6 +11,7 @@ from sockmon.detect.commands import only, see
 from sockmon.detect.detector import (
     Detector,
     DetectorThresholds,
+    Level,
     Ratio,
     Rule,
     Series,
@@ -33,8 +34,8 @@ _PLACES_SHOWN = 5
 class Thresholds(DetectorThresholds):
     """Shares of tcp_max_tw_buckets."""
 
-    warning_ratio: Ratio = threshold(0.8, "of tcp_max_tw_buckets")
-    critical_ratio: Ratio = threshold(0.95, "of tcp_max_tw_buckets; overflow is critical at once")
+    warning_ratio: Ratio = threshold(0.8, "of the limit")
+    critical_ratio: Ratio = threshold(0.95, "of the limit; an overflow is critical at once")
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
@@ -172,9 +173,14 @@ _FIGURE = (
     "{{ else }}The buckets run out.{{ end }}"
 )
 
+
+def _levels(thresholds: Thresholds) -> dict[str, Level]:
+    return {"sockmon_time_wait_buckets": (thresholds.warning_ratio, thresholds.critical_ratio)}
+
+
 DETECTOR = Detector(
     name=NAME,
-    about="TIME_WAIT sockets near tcp_max_tw_buckets",
+    about="TIME_WAIT sockets approach tcp_max_tw_buckets",
     title="TIME_WAIT is near its limit",
     actor="This host: its clients or its settings",
     state=TcpState.TIME_WAIT,
@@ -182,6 +188,7 @@ DETECTOR = Detector(
     find=find,
     needs=("sockstat", "time_wait_limit"),
     needs_whole_table=True,
+    levels=_levels,
     rule=Rule(
         summary="TIME_WAIT sockets near tcp_max_tw_buckets",
         explanation=(

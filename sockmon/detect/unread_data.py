@@ -1,7 +1,7 @@
 """Unread data: an application has accepted connections and does not read what came in on them.
 
 The receive queue of an ESTABLISHED socket holds data and has not become shorter for long. In
-CLOSE_WAIT the same is close_wait_leak's, before accept() it is accept_queue's.
+CLOSE_WAIT the same is a leak; before accept() it is the accept queue that is not emptied.
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from sockmon.detect import evidence
 from sockmon.detect.commands import only, restart, see
 from sockmon.detect.detector import (
     Count,
+    Counted,
     Detector,
     DetectorThresholds,
     Rule,
@@ -37,9 +38,9 @@ NAME = "unread_data"
 class Thresholds(DetectorThresholds):
     """How many connections of one group may hold unread data for how long."""
 
-    stalled_after: Seconds = threshold(60.0, "nothing was read from a connection for so long")
-    warning_sockets: Count = threshold(10, "of one direction, port and owner")
-    critical_sockets: Count = threshold(100, "of one direction, port and owner")
+    stalled_after: Seconds = threshold(60.0, "nothing was read from a connection for this long")
+    warning_sockets: Count = threshold(10, "in one group")
+    critical_sockets: Count = threshold(100, "in one group")
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
@@ -76,6 +77,10 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             rows=part,
             others=callers(data, part),
         )
+
+
+def _rows(data: DetectorInput, thresholds: Thresholds) -> NDArray[np.intp]:
+    return data.queues.rows[unread(data.queues, data.table, data.now, thresholds.stalled_after)]
 
 
 def _of_group(data: DetectorInput, group: Group) -> NDArray[np.intp]:
@@ -116,6 +121,12 @@ DETECTOR = Detector(
     thresholds=Thresholds,
     find=find,
     needs_whole_table=True,
+    fault="does_not_read",
+    counted=Counted(
+        metric="sockmon_unread_sockets",
+        help="ESTABLISHED sockets that nobody has read from for a minute though data waits.",
+        rows=_rows,
+    ),
     rule=Rule(
         summary="an application does not read from its connections",
         explanation=(

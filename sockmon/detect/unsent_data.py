@@ -15,6 +15,7 @@ from sockmon.detect import evidence
 from sockmon.detect.commands import only, see, ss
 from sockmon.detect.detector import (
     Count,
+    Counted,
     Detector,
     DetectorThresholds,
     Rule,
@@ -40,9 +41,9 @@ NAME = "unsent_data"
 class Thresholds(DetectorThresholds):
     """How many connections of one group may hold data that the peer does not take, how long."""
 
-    stalled_after: Seconds = threshold(60.0, "the peer took nothing for so long")
-    warning_sockets: Count = threshold(10, "of one direction, port and owner")
-    critical_sockets: Count = threshold(100, "of one direction, port and owner")
+    stalled_after: Seconds = threshold(60.0, "the peer has taken nothing for this long")
+    warning_sockets: Count = threshold(10, "in one group")
+    critical_sockets: Count = threshold(100, "in one group")
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
@@ -81,6 +82,10 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             rows=part,
             others=((readers, inodes(table, _there(data, part))),) if readers else (),
         )
+
+
+def _rows(data: DetectorInput, thresholds: Thresholds) -> NDArray[np.intp]:
+    return data.queues.rows[unsent(data.queues, data.table, data.now, thresholds.stalled_after)]
 
 
 def _readers_here(data: DetectorInput, rows: NDArray[np.intp]) -> Group | None:
@@ -149,6 +154,12 @@ DETECTOR = Detector(
     thresholds=Thresholds,
     find=find,
     needs_whole_table=True,
+    caused_by=(("other_end", "does_not_read"), ("other_end", "does_not_close")),
+    counted=Counted(
+        metric="sockmon_unsent_sockets",
+        help="ESTABLISHED sockets whose peers have taken nothing for a minute: closed windows.",
+        rows=_rows,
+    ),
     rule=Rule(
         summary="peers do not read, and their windows are closed",
         explanation=(

@@ -110,7 +110,7 @@ def _stalled(limits: Any, _: KernelLimits) -> Trouble:
 
 
 def _leak(netns: NetNs, count: int) -> AbstractContextManager[Held]:
-    return conditions.close_wait_leak(netns, count=count)
+    return conditions.unclosed(netns, count=count)
 
 
 def _half_close(netns: NetNs, count: int) -> AbstractContextManager[Held]:
@@ -126,16 +126,16 @@ def _time_wait(netns: NetNs, count: int) -> AbstractContextManager[Held]:
 
 
 def _syn_sent(netns: NetNs, count: int) -> AbstractContextManager[Held]:
-    return conditions.accept_queue(netns, backlog=1, overflow=count)
+    return conditions.full_queue(netns, backlog=1, overflow=count)
 
 
 def _accept_queue(netns: NetNs, count: int) -> AbstractContextManager[Held]:
-    return conditions.accept_queue(netns, backlog=count - 1, overflow=_OVERFLOW)
+    return conditions.full_queue(netns, backlog=count - 1, overflow=_OVERFLOW)
 
 
 @contextmanager
 def _dead_peer(netns: NetNs, count: int) -> Iterator[Held]:
-    with linked(netns) as link, conditions.dead_peer(link, count=count) as held:
+    with linked(netns) as link, conditions.vanished_peers(link, count=count) as held:
         yield held
 
 

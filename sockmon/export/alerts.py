@@ -1,15 +1,15 @@
-"""Alerts and what was told of them -> Prometheus metric families."""
+"""Alerts, and what was sent of them -> Prometheus metric families."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from prometheus_client.core import CounterMetricFamily as Counter
-from prometheus_client.core import GaugeMetricFamily as Gauge
 from prometheus_client.core import Metric
 
 from sockmon.alert.lifecycle import Alert
 from sockmon.alert.notify.sender import Notifications
 from sockmon.alert.records import counted
+from sockmon.export.families import ALERTS, NOTIFICATIONS, NOTIFICATIONS_FAILED
+from sockmon.export.family import Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +22,10 @@ class AlertingStatus:
 
 def families(status: AlertingStatus) -> Iterator[Metric]:
     """Yield the families that have samples."""
-    alerts = Gauge(
-        "sockmon_alerts",
-        "Alerts that are pending or firing.",
-        labels=["alertname", "severity", "state"],
-    )
+    samples = Samples((ALERTS, NOTIFICATIONS, NOTIFICATIONS_FAILED))
     for labels, count in sorted(counted(status.alerts).items()):
-        alerts.add_metric(list(labels), count)
-    sent = Counter(
-        "sockmon_notifications", "Notifications sent, failed ones included.", labels=["receiver"]
-    )
-    failed = Counter(
-        "sockmon_notifications_failed",
-        "Notifications that their receiver did not take.",
-        labels=["receiver"],
-    )
+        samples.add(ALERTS, labels, count)
     for receiver, notifications in sorted(status.notifications.items()):
-        sent.add_metric([receiver], notifications.total)
-        failed.add_metric([receiver], notifications.failed)
-    return (family for family in (alerts, sent, failed) if family.samples)
+        samples.add(NOTIFICATIONS, (receiver,), notifications.total)
+        samples.add(NOTIFICATIONS_FAILED, (receiver,), notifications.failed)
+    return iter(samples)

@@ -1,22 +1,29 @@
 """Findings -> JSON: what `sockmon doctor --format json` and /api answer."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from sockmon.alert.labels import alert_name, labels_of, runbook_url
 from sockmon.detect.registry import BY_NAME
-from sockmon.model.finding import Breakdown, Finding, FindingKey, Quantity, worst_first
+from sockmon.export import messages
+from sockmon.export.optional import optional
+from sockmon.model.finding import (
+    Breakdown,
+    Command,
+    Deadline,
+    Finding,
+    FindingKey,
+    Quantity,
+    worst_first,
+)
 from sockmon.model.owner import Owner, Process
 
-Json = dict[str, Any]
 
-
-def findings(found: Iterable[Finding]) -> list[Json]:
+def findings(found: Iterable[Finding]) -> list[messages.Finding]:
     """Render findings, worst first."""
     return [_finding(finding) for finding in worst_first(found)]
 
 
-def _finding(finding: Finding) -> Json:
+def _finding(finding: Finding) -> messages.Finding:
     owner = finding.owner
     people = [_process(owner, process) for process in owner.processes] if owner else []
     detector = BY_NAME.get(finding.detector)
@@ -39,21 +46,16 @@ def _finding(finding: Finding) -> Json:
         "limit": finding.limit,
         "summary": finding.summary,
         "critical_because": finding.critical_because,
-        "deadline": finding.deadline
-        and {"what": finding.deadline.what, "seconds": finding.deadline.seconds},
-        "cause": finding.cause and _key(finding.cause),
+        "deadline": optional(finding.deadline, _deadline),
+        "cause": optional(finding.cause, _key),
         "evidence": {name: _evidence(value) for name, value in finding.evidence.items()},
+        "metrics": list(detector.metrics) if detector else [],
         "owners": people,
         "advice": [
             {
                 "purpose": advice.purpose,
                 "text": advice.text,
-                "command": advice.command
-                and {
-                    "line": finding.command_line(advice.command),
-                    "where": advice.command.where,
-                    "effect": advice.command.effect,
-                },
+                "command": _command(finding, advice.command) if advice.command else None,
             }
             for advice in finding.advice
         ],
@@ -62,7 +64,19 @@ def _finding(finding: Finding) -> Json:
     }
 
 
-def _key(key: FindingKey) -> Json:
+def _command(finding: Finding, command: Command) -> messages.Command:
+    return {
+        "line": finding.command_line(command),
+        "where": command.where,
+        "effect": command.effect,
+    }
+
+
+def _deadline(deadline: Deadline) -> messages.Deadline:
+    return {"what": deadline.what, "seconds": deadline.seconds}
+
+
+def _key(key: FindingKey) -> messages.FindingKey:
     return {
         "detector": key.detector,
         "netns": key.netns,
@@ -74,7 +88,7 @@ def _key(key: FindingKey) -> Json:
     }
 
 
-def _evidence(value: Quantity | Breakdown) -> Json:
+def _evidence(value: Quantity | Breakdown) -> messages.Quantity | messages.Breakdown:
     if isinstance(value, Quantity):
         return {"value": value.value, "unit": value.unit}
     return {
@@ -82,7 +96,7 @@ def _evidence(value: Quantity | Breakdown) -> Json:
     }
 
 
-def _process(owner: Owner, process: Process) -> Json:
+def _process(owner: Owner, process: Process) -> messages.Process:
     return {
         "name": process.name.encode(errors="backslashreplace").decode(),
         "pid": process.pid,
@@ -92,7 +106,7 @@ def _process(owner: Owner, process: Process) -> Json:
     }
 
 
-def _unseen(finding: Finding) -> Json | None:
+def _unseen(finding: Finding) -> messages.Process | None:
     """Return an owner of which only the unit is known, or None."""
     if finding.subject.owner is None:
         return None

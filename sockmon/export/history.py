@@ -1,38 +1,14 @@
-"""HistorySnapshot -> what /api/v1/history answers: plain dicts, lists, strings and numbers.
-
-    {
-      "netns": "host",
-      "range": "hour",           the last hour; or "day"
-      "step_seconds": 1.0,       what a row stands for, unless polls are farther apart: in the hour
-                                 one poll, or a minute; in the day a minute, or ten; null where
-                                 there is no history of the namespace
-      "taken_at": 1700003600.0,  the last poll; all times are Unix seconds by its wall clock
-      "times": [...],            of the rows, oldest first: when the first poll in each was
-      "max": {"close_wait": [...], "time_wait_buckets": [...], ...},
-      "min": null,               the same series; null where every row is of one poll
-      "groups": [{"direction": "inbound", "port": 80, "max": {"sockets": [...], ...}, "min": null}],
-      "alert_changes": [{"at": 1700000000.0, "state": "firing", "firing_since": 1700000000.0,
-                         "labels": {...}, "summary": "...", "previous_severity": null}]
-    }
-
-Each series is as long as `times`; history/sample.py names them. null in a series: not known, since
-it could not be read, or nobody polled, or the port was not watched yet; of the forecast, no end in
-sight. Groups come largest first, changes oldest first; `state` is `firing` or `resolved`. Where
-`previous_severity` is not null the alert was firing with that severity until then: this is one
-event, and the end of the previous severity is not listed.
-"""
+"""HistorySnapshot -> what /api/v1/history answers."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sockmon.export import messages
 from sockmon.history.sample import GROUP_SERIES, SERIES, Reading, Watched
 from sockmon.history.snapshot import COARSE, SPANS, Columns, HistorySnapshot, NamespacePast, Range
-
-Json = dict[str, Any]
 
 _NONE = NamespacePast(dict.fromkeys(SPANS, ()), {}, COARSE)
 
@@ -40,7 +16,7 @@ _NONE = NamespacePast(dict.fromkeys(SPANS, ()), {}, COARSE)
 _WHOLE_LIMIT = 2.0**53
 
 
-def history(past: HistorySnapshot, netns: str, span: Range, groups: int) -> Json:
+def history(past: HistorySnapshot, netns: str, span: Range, groups: int) -> messages.History:
     """Render one range of one namespace, with at most so many groups.
 
     One that has no history is one without rows.
@@ -84,11 +60,11 @@ def _sockets_now(namespace: NamespacePast, watched: Watched) -> float:
 
 def _extremes(
     columns: Columns, where: slice, names: Sequence[str], since: float = -math.inf
-) -> Json:
+) -> messages.Extremes:
     """Render the columns that stand there; rows from before `since` were not theirs."""
     known = columns.at >= since
 
-    def named(readings: Reading) -> Json:
+    def named(readings: Reading) -> messages.Series:
         return {
             name: _listed(values, known)
             for name, values in zip(names, readings[:, where].T, strict=True)

@@ -1,21 +1,21 @@
-"""Observation -> what /api/v1/observation answers: plain dicts, lists, strings and numbers."""
+"""Observation and alerts -> what /api/v1/observation and /api/v1/alerts answer."""
 
 import math
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterable, Mapping
 
+from sockmon.alert.lifecycle import Alert, State
+from sockmon.export import messages
 from sockmon.export.findings import findings
+from sockmon.export.optional import optional
 from sockmon.model.counts import PortGroup, StateCounts
-from sockmon.model.limits import KernelLimits
+from sockmon.model.limits import KernelLimits, TcpMemoryLimits
 from sockmon.model.moment import Timed
-from sockmon.model.observation import NamespaceObservation, Observation, Ports
-from sockmon.model.states import TcpState
-
-Json = dict[str, Any]
+from sockmon.model.observation import NamespaceObservation, Observation, OtherNamespaces, Ports
+from sockmon.model.states import StateLabel, TcpState
 
 
-def observation(observed: Observation, netns: str | None = None) -> Json:
-    """Render the whole of it, or of its namespaces one; every part says when it was true (Unix)."""
+def observation(observed: Observation, netns: str | None = None) -> messages.ObservationAnswer:
+    """Render all of it, or one of its namespaces; every part says when it was true."""
     return {
         **poll(observed),
         "failures": failures(observed),
@@ -27,19 +27,28 @@ def observation(observed: Observation, netns: str | None = None) -> Json:
     }
 
 
-def poll(observed: Observation) -> Json:
+def poll(observed: Observation) -> messages.Poll:
     """Render what a poll has one of, however many namespaces there are."""
-    neighbours = observed.neighbours
     return {
         "taken_at": observed.at.wall,
         "interval_seconds": observed.interval,
         "polls": observed.statistics.polls,
         "hints": list(observed.hints),
-        "neighbours": neighbours and asdict(neighbours),
+        "neighbours": optional(observed.neighbours, neighbours),
     }
 
 
-def failures(observed: Observation, netns: str | None = None) -> list[Json]:
+def neighbours(others: OtherNamespaces) -> messages.OtherNamespaces:
+    """Render how many other namespaces there are."""
+    return {
+        "inside": others.inside,
+        "outside": others.outside,
+        "empty": others.empty,
+        "hidden": others.hidden,
+    }
+
+
+def failures(observed: Observation, netns: str | None = None) -> list[messages.Failure]:
     """Render what could not be read in this poll, anywhere or in one namespace."""
     return [
         {"netns": f.netns, "reason": f.reason, "message": f.message}
@@ -48,38 +57,61 @@ def failures(observed: Observation, netns: str | None = None) -> list[Json]:
     ]
 
 
-def namespace(one: NamespaceObservation, observed: Observation) -> Json:
+def alerts(known: Iterable[Alert]) -> list[messages.Alert]:
+    """Render alerts."""
+    return [
+        {
+            "state": _state(alert),
+            "since": alert.since.wall,
+            "firing_since": None if alert.fired is None else alert.fired.wall,
+            "resolved_at": alert.entered.wall if alert.state is State.RESOLVED else None,
+            "labels": dict(alert.labels),
+            "annotations": dict(alert.annotations),
+        }
+        for alert in known
+    ]
+
+
+def _state(alert: Alert) -> messages.AlertState:
+    if alert.firing:
+        return "firing"
+    return "resolved" if alert.state is State.RESOLVED else "pending"
+
+
+def namespace(one: NamespaceObservation, observed: Observation) -> messages.PolledNamespace:
     """Render one of the poll's namespaces."""
     return {
         "netns": one.name,
         "degraded": one.degraded,
         "looked_at": (one.looked_at or observed.at).wall,
         "beat_seconds": max(observed.interval, one.beat),
-        "tcp": one.tcp and _timed(one.tcp, _families(one.tcp.value)),
-        "udp": one.udp and _timed(one.udp, _families(one.udp.value)),
-        "ports": one.ports and _timed(one.ports, _ports(one.ports.value)),
-        "diagnosed_at": one.diagnosis and one.diagnosis.at.wall,
+        "tcp": optional(one.tcp, _families),
+        "udp": optional(one.udp, _families),
+        "ports": optional(one.ports, _ports),
+        "diagnosed_at": one.diagnosis.at.wall if one.diagnosis else None,
         "findings": findings(one.diagnosis.value.findings) if one.diagnosis else None,
-        "limits": one.limits and _timed(one.limits, _limits(one.limits.value)),
+        "limits": optional(one.limits, _limits),
     }
 
 
-def _timed(part: Timed[Any], value: Json) -> Json:
-    return {"taken_at": part.at.wall, **value}
+def _families(families: Timed[Mapping[int, StateCounts]]) -> messages.Families:
+    rendered: messages.Families = {"taken_at": families.at.wall}
+    if 4 in families.value:
+        rendered["ipv4"] = _states(families.value[4])
+    if 6 in families.value:
+        rendered["ipv6"] = _states(families.value[6])
+    return rendered
 
 
-def _families(families: Any) -> Json:
-    return {f"ipv{family}": _states(counts) for family, counts in families.items()}
-
-
-def _states(counts: StateCounts) -> Json:
+def _states(counts: StateCounts) -> dict[StateLabel, int]:
     return {state.label: counts[state] for state in TcpState}
 
 
-def _ports(ports: Ports) -> Json:
-    ephemeral = ports.ephemeral
+def _ports(part: Timed[Ports]) -> messages.Ports:
+    ports, ephemeral = part.value, part.value.ephemeral
     finite = math.isfinite(ports.exhaustion_seconds)
     return {
+        "taken_at": part.at.wall,
         "groups": [_group(group) for group in ports.groups],
         "folded": ports.folded,
         "listeners": [
@@ -110,7 +142,7 @@ def _ports(ports: Ports) -> Json:
     }
 
 
-def _group(group: PortGroup) -> Json:
+def _group(group: PortGroup) -> messages.Group:
     return {
         "direction": group.key.direction,
         "port": group.key.port if group.key.port is not None else "other",
@@ -120,18 +152,23 @@ def _group(group: PortGroup) -> Json:
     }
 
 
-def _limits(limits: KernelLimits) -> Json:
-    stat, memory, ports = limits.sockstat, limits.tcp_memory, limits.port_range
+def _limits(part: Timed[KernelLimits]) -> messages.Limits:
+    limits = part.value
+    stat, ports = limits.sockstat, limits.port_range
     return {
-        "time_wait_buckets": stat and stat.time_wait,
+        "taken_at": part.at.wall,
+        "time_wait_buckets": stat.time_wait if stat else None,
         "time_wait_buckets_limit": limits.time_wait_limit,
-        "orphan_sockets": stat and stat.orphans,
+        "orphan_sockets": stat.orphans if stat else None,
         "orphan_sockets_limit": limits.orphan_limit,
-        "tcp_memory_bytes": stat and stat.memory_bytes,
-        "tcp_memory_limit_bytes": memory
-        and {"low": memory.low, "pressure": memory.pressure, "high": memory.high},
+        "tcp_memory_bytes": stat.memory_bytes if stat else None,
+        "tcp_memory_limit_bytes": optional(limits.tcp_memory, _memory),
         "conntrack_entries": limits.conntrack_entries,
         "conntrack_entries_limit": limits.conntrack_limit,
-        "port_range": ports and [ports.low, ports.high],
+        "port_range": (ports.low, ports.high) if ports else None,
         "tcp_events": dict(limits.events) if limits.events is not None else None,
     }
+
+
+def _memory(memory: TcpMemoryLimits) -> messages.TcpMemoryLimit:
+    return {"low": memory.low, "pressure": memory.pressure, "high": memory.high}

@@ -1,94 +1,64 @@
-"""What the page is told after each poll: all namespaces in a line each, and one of them whole.
+"""What a page is sent after each poll: all namespaces in a line each, and one of them whole.
 
-    "taken_at", "interval_seconds", "polls", "hints", "neighbours"
-                                           as in /api/v1/observation (export/json.py)
-    "host": "web-1", "version": "1.2.3",
-    "age_bounds_seconds": [1, 5, ...],     upper bounds of the ages' buckets; one more is above all
-    "namespaces": [{"netns": "web", "degraded": false, "beat_seconds": 5.0,
-        "counted_at": 1700000000.0, "sockets": 12, "established": 3, "close_wait": 0,
-        "time_wait": 5,                    null, all five, before the first count
-        "diagnosed_at": 1700000000.0, "warnings": 0, "critical": 0,
-        "worst": {"title", "owner"},       null: nothing was found
-        "unseen": 0}],                     what could not be read, and who could not judge
-                                           the daemon's own first, then the worst, then the largest
-    "left_out": 0,                         namespaces that would be too many for that list
-
-And of the one that is looked at:
-
-    "failures": [...],                     of its own, as in /api/v1/observation
-    "alerts": [...],                       as in /api/v1/alerts
-    "alerts_elsewhere": 0,                 those of the others that are pending or firing
-    "namespace": {...,                     as in /api/v1/observation; null: it is not there
-        "findings": [{...}],               as in /api/v1/observation
-        "unavailable": ["syn_backlog"],    detectors that could not judge
-        "hidden_processes": 0,             that could not be looked into for want of privilege
-        "ages": {"close_wait": [3, 0, ...], ...},          sockets by age, a number a bucket
-        "stale_after_seconds": 60.0,       of close_wait_leak, as configured
-        "close_wait_oldest_seconds": 63.2,
-        "close_wait_stale": [{"direction", "port", "owner", "sockets", "unread_bytes"}],
-        "settings": {"fin_timeout": 60, "syn_retries": 6, ...}}
-
-The parts of a namespace that have never been read are null. What is not printable in any text is
-escaped: processes choose their names.
+export/messages.py says what is in it. What is not printable in any text is escaped: processes
+choose their names.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
-from typing import Any
+from typing import TypeVar, cast
 
 from sockmon.alert.lifecycle import Alert
-from sockmon.alert.records import shown
-from sockmon.export import json
+from sockmon.export import json, messages
 from sockmon.export.findings import findings
+from sockmon.export.optional import optional
 from sockmon.model.ages import AGE_BOUNDS
 from sockmon.model.finding import Finding, worst_first
-from sockmon.model.observation import NamespaceObservation, Observation
+from sockmon.model.limits import TcpSettings
+from sockmon.model.observation import Diagnosis, NamespaceObservation, Observation, StaleGroup
 from sockmon.model.states import TcpState
 from sockmon.text import one_line
 
-Json = dict[str, Any]
+T = TypeVar("T")
 
 #: More are not listed: it is some 100 KB then, for every page at every poll.
 LISTED = 500
 
-_COUNTED = (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT, TcpState.TIME_WAIT)
 
-
-def everywhere(observation: Observation, host: str, version: str) -> Json:
-    """Render what all pages are told of one poll."""
+def everywhere(observation: Observation, host: str, version: str) -> messages.Everywhere:
+    """Render what all pages are sent of one poll."""
     there = tuple(_there(observation))
     failures = Counter(failure.netns for failure in observation.failures)
     lines = [_line(one, observation, failures[one.name]) for one in there]
     lines[1:] = sorted(lines[1:], key=_rank)
-    told = {
+    message: messages.Everywhere = {
         **json.poll(observation),
         "host": host,
         "version": version,
-        "age_bounds_seconds": AGE_BOUNDS,
+        "age_bounds_seconds": list(AGE_BOUNDS),
         "namespaces": lines[:LISTED],
         "left_out": max(0, len(lines) - LISTED),
     }
-    return _all_printable(told)
+    return _printable(message)
 
 
-def inside(observation: Observation, alerts: Iterable[Alert], netns: str) -> Json:
-    """Render what a page is told besides that shows this namespace; there need be none such."""
+def inside(observation: Observation, alerts: Iterable[Alert], netns: str) -> messages.Inside:
+    """Render what a page that shows this namespace is sent besides; it need not exist."""
     one = next((one for one in _there(observation) if one.name == netns), None)
-    known = shown(alerts)
+    known = json.alerts(alerts)
     its = [alert for alert in known if alert["labels"].get("netns") == netns]
     current = sum(alert["state"] != "resolved" for alert in known)
-    told = {
+    message: messages.Inside = {
         "failures": json.failures(observation, netns),
         "alerts": its,
         "alerts_elsewhere": current - sum(alert["state"] != "resolved" for alert in its),
-        "namespace": one and {**json.namespace(one, observation), **_more(one)},
+        "namespace": _namespace(one, observation) if one else None,
     }
-    return _all_printable(told)
+    return _printable(message)
 
 
 def _there(observation: Observation) -> Iterator[NamespaceObservation]:
-    """Yield all namespaces, those also that could not be looked into at all."""
+    """Yield all namespaces, including those that could not be opened."""
     yield from observation.namespaces
     known = {one.name for one in observation.namespaces}
     for name in dict.fromkeys(failure.netns for failure in observation.failures):
@@ -96,17 +66,20 @@ def _there(observation: Observation) -> Iterator[NamespaceObservation]:
             yield NamespaceObservation(name)
 
 
-def _line(one: NamespaceObservation, observation: Observation, failures: int) -> Json:
-    diagnosis = one.diagnosis and one.diagnosis.value
+def _line(one: NamespaceObservation, observation: Observation, failures: int) -> messages.Summary:
+    diagnosis = one.diagnosis.value if one.diagnosis else None
     found = worst_first(diagnosis.findings) if diagnosis else []
     critical = sum(finding.severity == "critical" for finding in found)
     return {
         "netns": one.name,
         "degraded": one.degraded,
         "beat_seconds": round(max(observation.interval, one.beat), 3),
-        "counted_at": one.tcp and round(one.tcp.at.wall, 3),
-        **_counts(one),
-        "diagnosed_at": one.diagnosis and round(one.diagnosis.at.wall, 3),
+        "counted_at": round(one.tcp.at.wall, 3) if one.tcp else None,
+        "sockets": _count(one, TcpState),
+        "established": _count(one, (TcpState.ESTABLISHED,)),
+        "close_wait": _count(one, (TcpState.CLOSE_WAIT,)),
+        "time_wait": _count(one, (TcpState.TIME_WAIT,)),
+        "diagnosed_at": round(one.diagnosis.at.wall, 3) if one.diagnosis else None,
         "warnings": len(found) - critical,
         "critical": critical,
         "worst": _worst(found[0]) if found else None,
@@ -114,51 +87,85 @@ def _line(one: NamespaceObservation, observation: Observation, failures: int) ->
     }
 
 
-def _counts(one: NamespaceObservation) -> dict[str, int | None]:
-    """Count sockets, all and in some states, both families together."""
+def _count(one: NamespaceObservation, states: Iterable[TcpState]) -> int | None:
+    """Count sockets in these states, both families together."""
     if one.tcp is None:
-        return dict.fromkeys(("sockets", *(state.label for state in _COUNTED)))
+        return None
     families = one.tcp.value.values()
-    states = {state.label: sum(counts[state] for counts in families) for state in _COUNTED}
-    return {"sockets": sum(map(sum, families)), **states}
+    return sum(counts[state] for state in states for counts in families)
 
 
-def _worst(finding: Finding) -> Json:
-    (told,) = findings([finding])
-    owner = told["subject"]["owner"]
-    return {"title": told["title"], "owner": owner and owner["name"]}
+def _worst(finding: Finding) -> messages.Worst:
+    (rendered,) = findings([finding])
+    owner = rendered["subject"]["owner"] if rendered["actor"]["is_owner"] else None
+    return {"title": rendered["title"], "owner": owner and owner["name"]}
 
 
-def _rank(line: Json) -> tuple[int, int, int]:
+def _rank(line: messages.Summary) -> tuple[int, int, int]:
     return -line["critical"], -line["warnings"], -(line["sockets"] or 0)
 
 
-def _all_printable(told: Json) -> Json:
-    return {key: _printable(value) for key, value in told.items()}
-
-
-def _printable(told: Any) -> Any:
-    match told:
+def _printable(rendered: T) -> T:
+    """Escape every string that is a value; what sockmon itself names is printable."""
+    match rendered:
         case str():
-            return one_line(told)
+            return cast("T", one_line(rendered))
         case dict():
-            return {key: _printable(value) for key, value in told.items()}
+            return cast("T", {key: _printable(value) for key, value in rendered.items()})
         case list() | tuple():
-            return [_printable(value) for value in told]
+            return cast("T", [_printable(value) for value in rendered])
         case _:
-            return told
+            return rendered
 
 
-def _more(namespace: NamespaceObservation) -> Json:
-    diagnosis = namespace.diagnosis and namespace.diagnosis.value
-    settings = namespace.limits and namespace.limits.value.settings
+def _namespace(one: NamespaceObservation, observation: Observation) -> messages.Namespace:
+    diagnosis = one.diagnosis.value if one.diagnosis else None
+    settings = one.limits.value.settings if one.limits else None
     return {
-        "findings": diagnosis and findings(diagnosis.findings),
-        "unavailable": diagnosis and sorted(diagnosis.unavailable),
-        "hidden_processes": diagnosis and diagnosis.hidden_processes,
-        "ages": diagnosis and {state.label: ages for state, ages in diagnosis.ages.items()},
-        "stale_after_seconds": diagnosis and diagnosis.stale_after,
-        "close_wait_oldest_seconds": diagnosis and diagnosis.oldest_close_wait,
-        "close_wait_stale": diagnosis and [asdict(group) for group in diagnosis.stale],
-        "settings": settings and asdict(settings),
+        **json.namespace(one, observation),
+        **(_NOT_DIAGNOSED if diagnosis is None else _diagnosis(diagnosis)),
+        "settings": optional(settings, _settings),
+    }
+
+
+def _diagnosis(diagnosis: Diagnosis) -> messages.Diagnosed:
+    return {
+        "unavailable": sorted(diagnosis.unavailable),
+        "hidden_processes": diagnosis.hidden_processes,
+        "ages": {state.label: list(ages) for state, ages in diagnosis.ages.items()},
+        "stale_after_seconds": diagnosis.stale_after,
+        "close_wait_oldest_seconds": diagnosis.oldest_close_wait,
+        "close_wait_stale": [_stale(group) for group in diagnosis.stale],
+    }
+
+
+_NOT_DIAGNOSED: messages.Diagnosed = {
+    "unavailable": None,
+    "hidden_processes": None,
+    "ages": None,
+    "stale_after_seconds": None,
+    "close_wait_oldest_seconds": None,
+    "close_wait_stale": None,
+}
+
+
+def _stale(group: StaleGroup) -> messages.StaleGroup:
+    return {
+        "direction": group.direction,
+        "port": group.port,
+        "owner": group.owner,
+        "sockets": group.sockets,
+        "unread_bytes": group.unread_bytes,
+    }
+
+
+def _settings(settings: TcpSettings) -> messages.Settings:
+    return {
+        "fin_timeout": settings.fin_timeout,
+        "syn_retries": settings.syn_retries,
+        "syn_linear_timeouts": settings.syn_linear_timeouts,
+        "synack_retries": settings.synack_retries,
+        "max_syn_backlog": settings.max_syn_backlog,
+        "somaxconn": settings.somaxconn,
+        "syncookies": settings.syncookies,
     }

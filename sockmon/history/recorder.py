@@ -65,9 +65,9 @@ def _restored(file: HistoryFile, now: Moment) -> HistorySnapshot | None:
     try:
         past = file.read(now)
     except AnotherVersionError as error:
-        log.info("history begins anew: %s", error)
+        log.info("history cannot be restored, starting without it: %s", error)
     except StateError as error:
-        log.warning("history cannot be restored and begins anew: %s", error)
+        log.warning("history cannot be restored, starting without it: %s", error)
     else:
         return past
     return None

@@ -1,4 +1,4 @@
-"""What the kernel refused, in words an operator can use."""
+"""Errors of reading the kernel: what was asked, why it failed, what to do."""
 
 import errno as errno_numbers
 import os
@@ -6,7 +6,7 @@ from typing import Self
 
 
 class KernelError(Exception):
-    """One question to the kernel failed.
+    """One request to the kernel failed.
 
     `operation` says what was asked, `reason` is a short word from a bounded set (an errno's
     name such as EBUSY, or truncated, malformed, incomplete, ...) that is fit for a metric label,
@@ -33,18 +33,18 @@ class DumpError(KernelError):
 
 
 class ProcError(KernelError):
-    """A file under /proc could not be read, or does not say what it should."""
+    """A file under /proc could not be read, or has unexpected content."""
 
 
 class NamespaceError(KernelError):
     """A network namespace could not be entered, or looked into from outside.
 
-    The reason "gone" says that there is none any more where it was found.
+    The reason "gone" means that it no longer exists where it was found.
     """
 
 
 class HelperError(KernelError):
-    """The privileged helper, which was to look into other namespaces, did not answer as it should.
+    """The privileged helper that enters other namespaces did not answer as it should.
 
-    The reason "gone" says that it had failed a moment before, and was not asked again.
+    The reason "gone" means that it failed earlier in the same poll, and was not asked again.
     """

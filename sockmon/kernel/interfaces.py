@@ -1,19 +1,37 @@
-"""What the rest asks of a kernel source: the protocols."""
+"""The protocols by which the folders of kernel/, and those above, know each other."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
 from sockmon.kernel.errors import KernelError, ProcError
-from sockmon.kernel.netlink.sockdiag import Transport
-from sockmon.kernel.netlink.uapi import Family
+from sockmon.kernel.family import Family
 from sockmon.model.ages import LastHeard
 from sockmon.model.limits import KernelLimits, PortRange
 from sockmon.model.table import SocketTable
 
 
+class Transport(Protocol):
+    """A netlink socket, or a recording of one."""
+
+    def send(self, request: bytes) -> None:
+        """Send one request; raises OSError."""
+        ...
+
+    def receive_into(self, buffer: memoryview) -> tuple[int, bool]:
+        """Receive one datagram: its length, and whether all of it fitted.
+
+        Raises BlockingIOError when there is none, OSError for anything else.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the socket."""
+        ...
+
+
 class NamespaceFiles(Protocol):
-    """What is to be had only inside a namespace, or by whoever enters it."""
+    """What can be opened and read only inside a namespace."""
 
     def open_transport(self) -> Transport:
         """Open a netlink socket there; raises OSError and KernelError."""
@@ -28,12 +46,12 @@ class NamespaceFiles(Protocol):
         ...
 
     def nsenter_prefix(self) -> str:
-        """Return what runs a command inside when put before it; nothing where one is inside."""
+        """Return the prefix that runs a command inside; empty for the caller's own namespace."""
         ...
 
 
 class Source(Protocol):
-    """One namespace as it is asked about; what is dumped is good until the next dump.
+    """One namespace that can be read; a dump's result is valid until the next dump.
 
     degraded: it is seen from outside, so its sockets can be counted and no more.
     """
@@ -43,12 +61,12 @@ class Source(Protocol):
     @property
     def proc(self) -> Path: ...  # noqa: D102 - /proc, or a recording of it
     @property
-    def stop_requested(self) -> Callable[[], bool]: ...  # noqa: D102 - asked amid long reads
+    def stop_requested(self) -> Callable[[], bool]: ...  # noqa: D102 - asked during long reads
     @property
     def degraded(self) -> bool: ...  # noqa: D102 - the class says it
 
     def families(self) -> tuple[Family, ...]:
-        """Return the address families this kernel speaks."""
+        """Return the address families that this kernel supports."""
         ...
 
     def tcp(self, families: tuple[Family, ...]) -> SocketTable:
@@ -56,7 +74,7 @@ class Source(Protocol):
         ...
 
     def passing(self, families: tuple[Family, ...]) -> tuple[SocketTable, LastHeard]:
-        """Return the TCP sockets that are not at rest, and last_heard() of them, at once."""
+        """Return the TCP sockets that are not at rest and their last_heard(), in one dump."""
         ...
 
     def udp(self, families: tuple[Family, ...]) -> SocketTable:
@@ -64,7 +82,10 @@ class Source(Protocol):
         ...
 
     def last_heard(self, families: tuple[Family, ...]) -> LastHeard:
-        """Ask when sockets in CLOSE_WAIT and FIN_WAIT2 last sent and heard; raises KernelError."""
+        """Read when sockets in CLOSE_WAIT and FIN_WAIT2 last sent and received data.
+
+        Raises KernelError.
+        """
         ...
 
     def last_heard_by_port(
@@ -77,7 +98,7 @@ class Source(Protocol):
         ...
 
     def limits(self, known: KernelLimits | None = None) -> tuple[KernelLimits, list[KernelError]]:
-        """Read limits and counters, and what could not be read; `known` ones' settings are kept."""
+        """Read limits and counters, and errors; settings are taken from `known`, if given."""
         ...
 
     def port_range(self) -> PortRange:
@@ -85,9 +106,9 @@ class Source(Protocol):
         ...
 
     def nsenter_prefix(self) -> str:
-        """Return what runs a command inside when put before it; nothing where one is inside."""
+        """Return the prefix that runs a command inside; empty for the caller's own namespace."""
         ...
 
     def close(self) -> None:
-        """Let go of the namespace."""
+        """Close what would keep the namespace alive."""
         ...

@@ -1,4 +1,4 @@
-"""Freed memory stays with the process: each poll needs as much as the one before."""
+"""Keeps freed memory in the process, because the next poll needs as much again."""
 
 import ctypes
 
@@ -8,10 +8,10 @@ _KEPT_BYTES = 64 * 1024 * 1024
 
 
 def disable_malloc_trim() -> None:
-    """Have glibc return less than 64 MiB of freed memory to the kernel (mallopt(3)).
+    """Make glibc keep up to 64 MiB of freed memory instead of returning it (mallopt(3)).
 
-    A large poll's temporary arrays otherwise cost thousands of page faults, poll after poll.
-    With another C library nothing happens.
+    Otherwise a large poll's temporary arrays cost thousands of page faults at every poll.
+    With another C library this does nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

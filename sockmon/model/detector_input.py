@@ -7,14 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.model.ages import NOBODY, Aged
+from sockmon.model.connects import Connects
 from sockmon.model.direction import Direction, Directions
 from sockmon.model.finding import FindingKey, Severity
 from sockmon.model.limits import KernelLimits
 from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenQueue, Stuck
 from sockmon.model.owner import Group, Owner
-from sockmon.model.ports import EphemeralPorts
+from sockmon.model.ports import Destination, EphemeralPorts
 from sockmon.model.queues import NO_QUEUES, Queues
 from sockmon.model.table import IPAddress, SocketTable, address
+from sockmon.model.udp import Udp
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class PreviousFinding:
 class DetectorInput:
     """One namespace at one moment (`now` in monotonic seconds).
 
+    exhaustion: seconds until a destination has no port left, of those that run out within a day.
+    udp_table: None where UDP sockets could not be read.
     whole: sockets at rest are in the table too; if not, queues holds nothing.
     """
 
@@ -49,12 +53,15 @@ class DetectorInput:
     directions: Directions
     listen_queues: tuple[ListenQueue, ...]
     ephemeral: EphemeralPorts
-    exhaustion_seconds: float
+    exhaustion: Mapping[Destination, float]
     limits: KernelLimits
     aged: Aged = NOBODY
     queues: Queues = NO_QUEUES
     stuck: Stuck = NONE_STUCK
+    connects: Connects = field(default_factory=Connects)
     drop_window: DropWindow = field(default_factory=DropWindow)
+    udp: Udp = field(default_factory=Udp)
+    udp_table: SocketTable | None = None
     whole: bool = True
     rates: Rates = Rates()
     owners: Mapping[Group, Owner] = field(default_factory=dict)

@@ -1,10 +1,13 @@
 """Which port a TCP socket is counted under: the one rule behind every per-port figure.
 
-1. Its local port is listened on, or was while sockmon watched and its sockets live: it belongs to
-   that listener.
-2. Else its local port lies outside ip_local_port_range and its remote port inside: its listener
-   has gone; the same as 1.
-3. Else it is a client's: it belongs to the remote port.
+1. Its local port is listened on, or was while sockmon watched and its sockets live: inbound.
+2. Else, both ports being inside ip_local_port_range, the end that several sockets share is the
+   service's: a remote address and port that sockets with different local ports share is outbound, a
+   local port that sockets with different remote ends share is inbound; what more share, decides.
+3. Else its local port lies outside the range and its remote port inside: its listener has gone,
+   inbound. Any other is outbound.
+
+An inbound socket is counted under its local port, an outbound one under its remote port.
 """
 
 from dataclasses import dataclass, field
@@ -71,5 +74,24 @@ def directions(table: SocketTable, listened: Listened, port_range: PortRange) ->
     """Apply the rule to every socket of the table."""
     ephemeral = port_range.inside()
     is_inbound = listened.ports[table.local_port]
-    is_inbound |= ~ephemeral[table.local_port] & ephemeral[table.remote_port]
+    local_inside, remote_inside = ephemeral[table.local_port], ephemeral[table.remote_port]
+    unclear = np.flatnonzero(~is_inbound & local_inside & remote_inside)
+    is_inbound |= ~local_inside & remote_inside
+    if unclear.size:
+        is_inbound[unclear] = _shares_its_local_port(table, unclear)
     return Directions(is_inbound, np.where(is_inbound, table.local_port, table.remote_port))
+
+
+def _shares_its_local_port(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Mask over the rows: those whose local end more sockets share than their remote end."""
+    local, remote = table.local_port[rows], table.remote_port[rows]
+    family = table.family[rows].astype(np.uint32)
+    words = np.column_stack([table.remote[rows], remote.astype(np.uint32), family])
+    _, remote_end = np.unique(words, axis=0, return_inverse=True)
+    remote_end = remote_end.ravel()
+    # Each pair of a local port and a remote end counts once, however many sockets have it.
+    pairs = np.unique(np.column_stack([local.astype(np.int64), remote_end]), axis=0)
+    callers = np.bincount(pairs[:, 1], minlength=int(remote_end.max()) + 1)[remote_end]
+    clients = np.bincount(pairs[:, 0], minlength=PORTS)[local]
+    shared: NDArray[np.bool_] = (clients > 1) & (clients > callers)
+    return shared

@@ -62,9 +62,9 @@ class Diagnosis:
     unavailable: detectors that could not judge in this poll. skipped: those whose turn it was not,
     so that what they found last holds on, and that they found nothing proves nothing.
     hidden_processes: how many could not be looked into for want of privilege. stale_after: seconds
-    after which a CLOSE_WAIT socket is stale. unread, unsent: ESTABLISHED sockets whose queues have
-    not moved for long; idle_without_keepalive: those whose peers may vanish unnoticed. All three
-    of the last whole read.
+    after which a CLOSE_WAIT socket is stale. undecided: how many findings wait for the next poll to
+    agree. udp_drops: datagrams by local port, None: others. counted: by the metric's name, what
+    detectors count by (direction, port); of the last whole read.
     """
 
     findings: tuple[Finding, ...]
@@ -74,9 +74,9 @@ class Diagnosis:
     mended: tuple[tuple[Direction, int, str], ...] = ()
     hidden_processes: int = 0
     stale_after: float = 60.0
-    unread: tuple[PortSockets, ...] = ()
-    unsent: tuple[PortSockets, ...] = ()
-    idle_without_keepalive: tuple[PortSockets, ...] = ()
+    undecided: int = 0
+    udp_drops: Mapping[int | None, int] = field(default_factory=dict)
+    counted: Mapping[str, tuple[PortSockets, ...]] = field(default_factory=dict)
     unavailable: frozenset[str] = frozenset()
     skipped: frozenset[str] = frozenset()
 

@@ -1,8 +1,13 @@
 """Ephemeral ports: how many are left towards each (source, destination, destination port).
 
 connect() needs a unique 4-tuple, so ports run out for each destination alone; ports held by
-bind() are lost for all (net/ipv4/inet_hashtables.c, __inet_hash_connect). A client socket that
-called bind() before connect(), and a range set by IP_LOCAL_PORT_RANGE, cannot be seen in a dump.
+bind() are lost for all (net/ipv4/inet_hashtables.c, __inet_hash_connect). A range set by
+IP_LOCAL_PORT_RANGE cannot be seen in a dump.
+
+A client that called bind() before connect() looks like any other, but for its port: connect() takes
+ports of the parity of the range's first port until that half is full, bind() to port 0 the others
+first (net/ipv4/inet_connection_sock.c, inet_csk_find_open_port()). And a port that connect() chose
+may serve several destinations, one that bind() chose serves one.
 """
 
 import math
@@ -13,15 +18,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.model.direction import Directions, no_ports
-from sockmon.model.limits import PortRange, TimeWaitReuse
+from sockmon.model.limits import PORTS, PortRange, TimeWaitReuse
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import IPAddress, SocketTable, address
 
 TIME_WAIT_MS = 60_000  # TCP_TIMEWAIT_LEN: fixed in the kernel
 
 _TRACKED = 8
+#: More destinations are described if they use this share of the ports.
+_WORTH_DESCRIBING = 0.4
+_DESCRIBED_MOST = 100
 _SAMPLES = 60
 _SAMPLES_NEEDED = 6
+_LAST_SECONDS = 60.0
+_LEAST_WINDOW_MS = 10_000
+#: Fewer ports of the other parity are chance; a half is full when this share of it is used.
+_BOUND_AT_LEAST = 16
+_HALF_FULL = 0.9
 _HORIZON_SECONDS = 86_400.0
 _MIX = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)  # odd 64-bit constants
 
@@ -37,21 +50,40 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class PortUse:
-    """Ports in use towards one destination, by the state of the socket that holds them."""
+    """Ports in use towards one destination, by the state of the socket that holds them.
+
+    level: ports that will be in use when as many leave TIME_WAIT as enter it, at the present rate;
+    no less than used.
+    """
 
     destination: Destination
     used: int
     states: Mapping[TcpState, int]
+    level: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BoundBeforeConnect:
+    """Ports of one source address that bind() chose before connect(): lost for all destinations."""
+
+    source: IPAddress
+    ports: int
 
 
 @dataclass(frozen=True, slots=True)
 class EphemeralPorts:
-    """`usable` = range less `reserved` less `bound`; connect() fails when a use reaches it."""
+    """`usable` = range less `reserved` less `bound`; connect() fails when a use reaches it.
+
+    in_use: distinct ports that connections of this host hold, towards whatever destination.
+    bound_before_connect: by source address, most first.
+    """
 
     usable: int
     reserved: int
     bound: int
     busiest: tuple[PortUse, ...]
+    in_use: int = 0
+    bound_before_connect: tuple[BoundBeforeConnect, ...] = ()
 
     @property
     def used_max(self) -> int:
@@ -72,12 +104,53 @@ def ephemeral_ports(
     usable = choosable & ~bound
     holders = clients[usable[table.local_port[clients]]]
     holders = holders[~reusable(table, holders, reuse)]
+    count = int(usable.sum())
+    in_use = no_ports()
+    in_use[table.local_port[holders]] = True
     return EphemeralPorts(
-        usable=int(usable.sum()),
+        usable=count,
         reserved=port_range.high - port_range.low + 1 - int(choosable.sum()),
         bound=int(bound.sum()),
-        busiest=_busiest(table, holders),
+        busiest=_busiest(table, holders, count),
+        in_use=int(in_use.sum()),
+        bound_before_connect=_bound_before_connect(table, holders, port_range, usable),
     )
+
+
+def _bound_before_connect(
+    table: SocketTable, rows: NDArray[np.intp], port_range: PortRange, usable: NDArray[np.bool_]
+) -> tuple[BoundBeforeConnect, ...]:
+    """Count the ports that must have been chosen by bind(), by source address."""
+    by_connect = np.arange(PORTS) % 2 == port_range.low % 2
+    half = max(1, int((usable & by_connect).sum()))
+    others = rows[~by_connect[table.local_port[rows]]]
+    if others.size < _BOUND_AT_LEAST:  # none, as a rule
+        return ()
+    found = []
+    for source in np.unique(np.column_stack([table.family[others], table.local[others]]), axis=0):
+        mine = rows[
+            (table.family[rows] == source[0]) & (table.local[rows] == source[1:]).all(axis=1)
+        ]
+        ports = table.local_port[mine]
+        _, destination = np.unique(
+            np.column_stack([table.remote[mine], table.remote_port[mine].astype(np.uint32)]),
+            axis=0,
+            return_inverse=True,
+        )
+        destination = destination.ravel()
+        # Towards a destination that has used up its half, connect() takes the others too.
+        chosen = np.bincount(destination[by_connect[ports]], minlength=destination.max() + 1)
+        full = chosen >= _HALF_FULL * half
+        pairs = np.unique(np.column_stack([ports.astype(np.int64), destination]), axis=0)
+        serves = np.bincount(pairs[:, 0], minlength=PORTS)
+        single = (serves[ports] == 1) & ~full[destination]
+        bound = no_ports()
+        bound[ports[single & ~by_connect[ports]]] = True
+        if bound.sum() >= _HALF_FULL * half and not (serves > 1).any():
+            bound[ports[single]] = True  # bind() has gone on to the other half
+        if bound.any():
+            found.append(BoundBeforeConnect(address(int(source[0]), source[1:]), int(bound.sum())))
+    return tuple(sorted(found, key=lambda its: -its.ports))
 
 
 def reusable(
@@ -110,7 +183,7 @@ def _is_loopback(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_
     return found
 
 
-def _busiest(table: SocketTable, rows: NDArray[np.intp]) -> tuple[PortUse, ...]:
+def _busiest(table: SocketTable, rows: NDArray[np.intp], usable: int) -> tuple[PortUse, ...]:
     """Return the destinations with most sockets among the rows."""
     if not rows.size:
         return ()
@@ -118,7 +191,8 @@ def _busiest(table: SocketTable, rows: NDArray[np.intp]) -> tuple[PortUse, ...]:
     ordered = np.sort(mixed)
     starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] ^ np.uint64(1)))
     counts = np.diff(starts, append=ordered.size)
-    top = np.argsort(-counts, kind="stable")[:_TRACKED]
+    many = int((counts >= _WORTH_DESCRIBING * max(usable, 1)).sum())
+    top = np.argsort(-counts, kind="stable")[: min(max(_TRACKED, many), _DESCRIBED_MOST)]
     uses = [_use(table, rows[mixed == ordered[starts[run]]]) for run in top.tolist()]
     return tuple(sorted(uses, key=lambda use: -use.used))
 
@@ -153,14 +227,34 @@ def _use(table: SocketTable, rows: NDArray[np.intp]) -> PortUse:
         ),
         used=int(used.sum()),
         states={state: states[state] for state in TcpState if states[state]},
+        level=_level(table, rows, int(used.sum())),
     )
+
+
+def _level(table: SocketTable, rows: NDArray[np.intp], used: int) -> float:
+    """Return how many ports will be in use once TIME_WAIT has levelled off.
+
+    Each stays 60 s, so there come to be as many as enter in 60 s: as entered in the last half
+    minute, twice; or as fast as since the first of them, which is younger.
+    """
+    waiting = rows[table.state[rows] == TcpState.TIME_WAIT]
+    if not waiting.size:
+        return float(used)
+    ages = np.maximum(TIME_WAIT_MS - table.expires[waiting].astype(np.int64), 1)
+    window = min(max(int(ages.max()), _LEAST_WINDOW_MS), TIME_WAIT_MS // 2)
+    entered = int((ages <= window).sum())
+    return float(max(used, used - waiting.size + entered * TIME_WAIT_MS / window))
 
 
 @dataclass(frozen=True, slots=True)
 class PortForecast:
-    """The last minutes of the busiest destinations: (monotonic seconds, ports used) each."""
+    """The last minutes of the busiest destinations.
+
+    samples: (monotonic seconds, ports used but for those in TIME_WAIT) of each; last: the last use.
+    """
 
     samples: Mapping[Destination, tuple[tuple[float, int], ...]] = field(default_factory=dict)
+    last: Mapping[Destination, PortUse] = field(default_factory=dict)
 
     def seen(self, ports: EphemeralPorts, now: float) -> "PortForecast":
         """Remember one more poll; destinations that are no longer among the busiest are let go."""
@@ -168,25 +262,48 @@ class PortForecast:
             {
                 use.destination: (
                     *self.samples.get(use.destination, ())[-_SAMPLES + 1 :],
-                    (now, use.used),
+                    (now, use.used - use.states.get(TcpState.TIME_WAIT, 0)),
                 )
                 for use in ports.busiest
-            }
+            },
+            {use.destination: use for use in ports.busiest},
         )
 
-    def exhaustion_seconds(self, usable: int) -> float:
-        """Seconds until a destination has no port left at its present rate; inf if none grows."""
-        if usable <= 0:
+    def exhaustion(self, usable: int) -> Mapping[Destination, float]:
+        """Return, for each destination that runs out of ports within a day, in how many seconds.
+
+        What is in TIME_WAIT levels off, so only the rest is extrapolated: by the slope of the
+        whole window, and no faster than that of the last minute.
+        """
+        found = {}
+        for destination, samples in self.samples.items():
+            left = self._seconds_left(destination, samples, usable)
+            if left <= _HORIZON_SECONDS:
+                found[destination] = left
+        return found
+
+    def soonest(self, usable: int) -> float:
+        """Return the least of these; inf if no destination runs out, 0 if nothing is usable."""
+        return min(self.exhaustion(usable).values(), default=math.inf) if usable > 0 else 0.0
+
+    def _seconds_left(
+        self, destination: Destination, samples: tuple[tuple[float, int], ...], usable: int
+    ) -> float:
+        use = self.last[destination]
+        if use.used >= usable:
             return 0.0
-        soonest = math.inf
-        for samples in self.samples.values():
-            used = samples[-1][1]
-            if used >= usable:
-                return 0.0
-            slope = robust_slope(samples) if len(samples) >= _SAMPLES_NEEDED else 0.0
-            if slope > 0:
-                soonest = min(soonest, (usable - used) / slope)
-        return soonest if soonest <= _HORIZON_SECONDS else math.inf
+        waiting = use.states.get(TcpState.TIME_WAIT, 0)
+        level = max(use.level, use.used)
+        entering = max(0.0, level - use.used + waiting) / (TIME_WAIT_MS / 1000)  # a second
+        if len(samples) < _SAMPLES_NEEDED:
+            return math.inf
+        now = samples[-1][0]
+        recent = sum(now - at <= _LAST_SECONDS for at, _ in samples)
+        last_minute = robust_slope(samples[-max(recent, _SAMPLES_NEEDED // 2) :])
+        slope = max(0.0, min(robust_slope(samples), last_minute))
+        if level >= usable:  # TIME_WAIT does not level off in time
+            return (usable - use.used) / max(entering + slope, 1e-9)
+        return (usable - level) / slope if slope > 0 else math.inf
 
 
 def robust_slope(samples: Sequence[tuple[float, float]]) -> float:
@@ -195,4 +312,10 @@ def robust_slope(samples: Sequence[tuple[float, float]]) -> float:
     first, second = np.triu_indices(times.size, 1)
     spans = times[second] - times[first]
     rises = (values[second] - values[first])[spans > 0]
-    return float(np.median(rises / spans[spans > 0])) if rises.size else 0.0
+    return _median(rises / spans[spans > 0]) if rises.size else 0.0
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    """Return what np.median() does; that would load numpy.ma, 1 MB."""
+    middle = (values.size - 1) // 2, values.size // 2
+    return float(np.partition(values, middle)[list(middle)].mean())

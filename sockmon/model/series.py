@@ -2,13 +2,15 @@
 
 The `top` largest groups are shown, with those of `always`. A group stays for ten minutes after it
 has fallen out of rank, and a state it has once shown stays with it, at zero. All others are
-folded into one group a direction.
+folded into one group a direction. So are groups whose port nobody chose: a client's ephemeral port
+must never become a label.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sockmon.model.counts import GroupKey, Groups, PortGroup
 from sockmon.model.direction import DIRECTIONS
@@ -17,6 +19,8 @@ from sockmon.model.states import STATE_SLOTS, TcpState
 KEPT_FOR_SECONDS = 600.0
 #: However fast ranks churn, no more than this many times `top` groups are shown.
 KEPT_TIMES_TOP = 4
+#: So many sockets must share an ephemeral port before it is taken for a service's.
+SHARED_BY = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +46,18 @@ class SeriesMemory:
     shown: dict[GroupKey, Shown] = field(default_factory=dict)
 
     def fold(
-        self, groups: Groups, now: float, top: int, always: Collection[int]
+        self,
+        groups: Groups,
+        now: float,
+        top: int,
+        always: Collection[int],
+        nameless: NDArray[np.bool_] | None = None,
     ) -> tuple[Folded, "SeriesMemory"]:
-        """Choose what is shown of this poll (`now` in monotonic seconds)."""
-        chosen = self._choose(groups, now, top, always)
+        """Choose what is shown of this poll (`now` in monotonic seconds).
+
+        nameless: mask over all ports, those that no group may be shown under.
+        """
+        chosen = self._choose(groups, now, top, always, nameless)
         keys = list(chosen)
         rows = groups.rows(keys)
         memory: dict[GroupKey, Shown] = {}
@@ -63,12 +75,20 @@ class SeriesMemory:
         return Folded(tuple(result), int(rest.sum())), SeriesMemory(memory)
 
     def _choose(
-        self, groups: Groups, now: float, top: int, always: Collection[int]
+        self,
+        groups: Groups,
+        now: float,
+        top: int,
+        always: Collection[int],
+        nameless: NDArray[np.bool_] | None,
     ) -> dict[GroupKey, float]:
         """Return the groups to show, with the time each was last in rank."""
         totals = groups.states.sum(axis=1)
+        if nameless is not None:
+            few = nameless[groups.codes & np.uint32(0xFFFF)] & (totals < SHARED_BY)
+            totals = np.where(few, 0, totals)
         ranked = np.argsort(-totals, kind="stable")[:top].tolist()
-        chosen = {groups.key(row): now for row in ranked}
+        chosen = {groups.key(row): now for row in ranked if totals[row]}
         wanted = [GroupKey(direction, port) for port in always for direction in DIRECTIONS]
         for key, row in zip(wanted, groups.rows(wanted), strict=True):
             if row is not None or key in self.shown:

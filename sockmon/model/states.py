@@ -1,9 +1,22 @@
 """The eleven TCP states (RFC 9293, section 3.3.2) and how three tools spell them."""
 
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, cast
 
 Spelling = Literal["sockmon", "ss", "netstat"]
+StateLabel = Literal[
+    "established",
+    "syn_sent",
+    "syn_recv",
+    "fin_wait1",
+    "fin_wait2",
+    "time_wait",
+    "close",
+    "close_wait",
+    "last_ack",
+    "listen",
+    "closing",
+]
 
 
 class TcpState(IntEnum):
@@ -22,9 +35,9 @@ class TcpState(IntEnum):
     CLOSING = 11
 
     @property
-    def label(self) -> str:
+    def label(self) -> StateLabel:
         """sockmon's and node_exporter's spelling: `close_wait`."""
-        return self.name.lower()
+        return cast("StateLabel", self.name.lower())
 
     def spelled(self, spelling: Spelling) -> str:
         """Return the name as the given tool prints it."""

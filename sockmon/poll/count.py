@@ -1,29 +1,33 @@
-"""`sockmon count`: one poll, counted, as people count by hand with ss or netstat and awk."""
+"""`sockmon count`: one poll, counted, as people count by hand with ss or netstat and awk.
+
+What few calls need (owners, other namespaces) is imported by those that do.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.kernel import owners
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.interfaces import Source
 from sockmon.kernel.netlink.source import KernelSource
-from sockmon.kernel.netns.tracker import NamespaceTracker, OtherNamespace
 from sockmon.model.direction import Directions, Listened, directions
 from sockmon.model.states import STATE_SLOTS, Spelling, TcpState
 from sockmon.model.table import Column, address
 from sockmon.text import one_line
+
+if TYPE_CHECKING:
+    from sockmon.kernel.netns.tracker import OtherNamespace
 
 Value = str | int
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """`groups` holds the keys' values and the count, most first; `hints` what was not seen."""
+    """groups: the keys' values and the count, largest first. hints: what was not seen, and why."""
 
     keys: tuple[str, ...]
     groups: list[tuple[tuple[Value, ...], int]]
@@ -31,21 +35,22 @@ class Counted:
 
     @property
     def total(self) -> int:
-        """Sockets counted."""
+        """All sockets that were counted."""
         return sum(count for _, count in self.groups)
 
 
 Rows = NDArray[np.intp]
 
-#: What a socket has none of: a TIME_WAIT socket's owner, say.
+#: Stands for what a socket does not have, such as the owner of one in TIME_WAIT.
 NONE = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which sockets to count; None for all. `port` is the port of the rule of directions.
+    """Which sockets to count; None for all.
 
-    netns: the one namespace to look into, by its name.
+    port: as in Directions: a socket's local port if it is inbound, else its remote one.
+    netns: the name of the only namespace to read.
     """
 
     state: TcpState | None = None
@@ -64,8 +69,8 @@ def count(
 ) -> Counted:
     """Read the kernel once and count by the keys (of KEYS); raises KernelError.
 
-    everywhere: in all network namespaces of the host, as far as they can be seen. Raises
-    LookupError when the one that is selected is not among them.
+    everywhere: in all network namespaces of the host that can be read. Raises LookupError when the
+    selected one is not among them.
     """
     view = _View(source, keys, selection, spelling)
     if everywhere:
@@ -98,14 +103,14 @@ class _Coded(NamedTuple):
 
 
 class _Key(NamedTuple):
-    """take: what of the chosen rows is kept, while their table is good. code: that, as values."""
+    """take: the column of the chosen rows, copied while their table is valid. code: its values."""
 
     take: Callable[["_Part", Rows], Column]
     code: Callable[["_View", Column], _Coded]
 
 
 class _Part:
-    """One namespace's sockets, good until the next one's are read."""
+    """One namespace's sockets, valid until the next one's are read."""
 
     def __init__(self, source: Source, number: int) -> None:
         self._source = source
@@ -114,7 +119,7 @@ class _Part:
 
     @cached_property
     def directions(self) -> Directions:
-        """The rule, applied in each namespace by itself."""
+        """Each namespace's own: they depend on its listeners and its port range."""
         return directions(self.table, Listened().seen(self.table), self._source.port_range())
 
     def rows(self, selection: Selection, spelling: Spelling) -> Rows:
@@ -132,7 +137,7 @@ class _Part:
 
 
 class _View:
-    """The chosen sockets of all namespaces: of each as much as the keys ask for."""
+    """The columns that the keys need, of the chosen sockets of all namespaces."""
 
     def __init__(
         self, source: KernelSource, keys: tuple[str, ...], selection: Selection, spelling: Spelling
@@ -146,7 +151,7 @@ class _View:
         self._taken: dict[str, list[Column]] = {key: [] for key in keys}
 
     def read(self, source: Source) -> None:
-        """Read one namespace, and keep what is needed of it; raises KernelError."""
+        """Read one namespace, and keep the columns; raises KernelError."""
         part = _Part(source, len(self.names))
         rows = part.rows(self._selection, self.spelling)
         columns = [KEYS[key].take(part, rows) for key in self._taken]
@@ -156,40 +161,39 @@ class _View:
         self.sockets += rows.size
 
     def read_all(self) -> None:
-        """Read the host's namespaces, or the one that is selected.
-
-        What cannot be read of the others costs a hint.
-        """
+        """Read all namespaces, or the selected one. What cannot be read of the others is a hint."""
         wanted = self._selection.netns
         if wanted in (None, self.source.name):
             self.read(self.source)
         if wanted == self.source.name:
             return
-        neighbourhood = NamespaceTracker(self.source)
+        from sockmon.kernel.netns.tracker import NamespaceTracker  # noqa: PLC0415 - see above
+
+        tracker = NamespaceTracker(self.source)
         try:
-            neighbours = [one for one in neighbourhood.look() if wanted in (None, one.name)]
-            if wanted is not None and not neighbours:
+            others = [one for one in tracker.look() if wanted in (None, one.name)]
+            if wanted is not None and not others:
                 raise LookupError(wanted)
-            for neighbour in neighbours:
-                self._read_other(neighbour)
-            self.hints += neighbourhood.unseen()
+            for other in others:
+                self._read_other(other)
+            self.hints += tracker.unseen()
         finally:
-            neighbourhood.close()
+            tracker.close()
 
     def column(self, key: str) -> Column:
-        """Return one key's part of all the sockets, namespace by namespace."""
+        """Return one key's column, of all namespaces in turn."""
         taken = self._taken[key]
         return taken[0] if len(taken) == 1 else np.concatenate(taken)
 
-    def _read_other(self, neighbour: OtherNamespace) -> None:
+    def _read_other(self, other: "OtherNamespace") -> None:
         try:
-            if neighbour.occupied():
-                self.read(neighbour.open())
+            if other.occupied():
+                self.read(other.open())
         except KernelError as error:
-            if error.reason != "gone" and not neighbour.hidden:  # unseen() tells of those
-                self.hints.append(f"netns {neighbour.name}: {error}")
+            if error.reason != "gone" and not other.hidden:  # unseen() reports those
+                self.hints.append(f"netns {other.name}: {error}")
         finally:
-            neighbour.close()
+            other.close()
 
 
 def _by_state(view: _View, states: Column) -> _Coded:
@@ -228,18 +232,22 @@ def _by_peer(_: _View, peers: Column) -> _Coded:
 
 
 def _by_unit(view: _View, cgroup_ids: Column) -> _Coded:
+    from sockmon.kernel import owners  # noqa: PLC0415 - see above
+
     ids, codes = _distinct(cgroup_ids)
     paths = owners.read_cgroup_paths(view.source.proc, [i for i in ids if i])
     return _named(codes, [owners.unit_of(paths[i]) if i in paths else NONE for i in ids])
 
 
 def _by_owner(view: _View, column: Column) -> _Coded:
+    from sockmon.kernel import owners  # noqa: PLC0415 - see above
+
     inodes, codes = _distinct(column)
     found = owners.read_owners(view.source.proc, inodes)
     if found.hidden:
         view.hints.append(
-            f"{found.hidden} processes could not be looked into; what they hold has owner {NONE}: "
-            "seeing it needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+            f"{found.hidden} processes could not be read, so their sockets have owner {NONE}: "
+            "reading them needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
         )
     holders = (found.by_inode.get(inode) for inode in inodes)
     names = [f"{one_line(p.name, owners.NAME_SHOWN)}[{p.pid}]" if p else NONE for p in holders]
@@ -247,7 +255,7 @@ def _by_owner(view: _View, column: Column) -> _Coded:
 
 
 def _named(codes: Rows, names: Sequence[str]) -> _Coded:
-    """Put together what has one name: a process has many inodes."""
+    """Give equal names one code: a process has many inodes."""
     distinct = list(dict.fromkeys(names))
     place = {name: at for at, name in enumerate(distinct)}
     return _Coded(np.array([place[name] for name in names], np.intp)[codes], distinct)
@@ -258,7 +266,7 @@ def _distinct(column: Column) -> tuple[list[int], Rows]:
     return values.tolist(), codes
 
 
-#: What can be counted by.
+#: The keys of --by.
 KEYS: dict[str, _Key] = {
     "state": _Key(lambda part, rows: part.table.state[rows], _by_state),
     "port": _Key(lambda part, rows: part.directions.port[rows], _by_port),

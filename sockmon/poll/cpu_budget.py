@@ -1,202 +1,216 @@
-"""What polling may cost: a share of one core. Pure, but for the account, which remembers.
+"""Which namespaces are polled now, so that polling stays within a share of one core.
 
-What the daemon needs for itself is taken off the budget. The rest goes into two purses: most of it
-for what is troubled, the rest for what is quiet, and what one lane does not need the other gets. A
-poll may be made when its purse holds anything; a dear one leaves a debt, which is paid before the
-next. So over time no more is spent than is earned, nobody waits for ever, and nobody has to guess
-what a poll will cost.
+A token bucket for each of two priorities; tokens are seconds of CPU time. CPU time that the process
+uses for other things (HTTP, looking for namespaces) is taken off first. The high priority gets most
+of the rest, and each gets what the other does not need. A poll may start while its bucket holds any
+tokens, and its cost may leave the bucket in debt: no cost has to be estimated, and over time no
+more is spent than was added.
+
+One rule is above the budget: whatever has waited for MAX_AGE seconds is polled.
 """
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-#: Of what is left of the budget, the part that is first for the troubled.
-TROUBLED_SHARE = 0.8
-#: Of the budget, the part that is for polls however much the daemon needs for itself.
-SURE_SHARE = 0.2
-#: After an idle time no more is earned than in so many intervals.
-_IDLE_INTERVALS = 3
-#: A burst elsewhere is made up for, but never for longer than polls can wait.
-_BEHIND_INTERVALS = 12
-#: No dear poll is made if it would take a minute's cost this far beyond a minute's budget.
-_BURST = 1.1
+#: No data gets older than this for want of a poll, whatever that costs.
+MAX_AGE = 120.0
+#: The part of the budget that is for polls, whatever the process needs for other things; and the
+#: part of that which is for the low priority.
+LEAST_SHARE = 0.2
+#: Of a core: more than this, polls that have waited for MAX_AGE may not take either.
+OVERDUE_SHARE = 0.5
+
 MINUTE = 60.0
+#: No expensive poll starts if it would take the last minute's cost to more than this many minutes'
+#: budgets.
+_MINUTE_LIMIT = 1.1
 
 
-def left_of(income: float, spent: float) -> float:
-    """Return what an income, less what was spent elsewhere, leaves for polls."""
-    return max(income - spent, SURE_SHARE * income)
+class Priority(Enum):
+    """Namespaces in trouble come first; of a large table, sockets in states that mean trouble."""
 
-
-class Lane(Enum):
-    """Who waits where; the troubled come first.
-
-    A namespace is troubled or quiet as a whole. Of a large table, the sockets in states that mean
-    trouble are asked for in the first lane, and everybody in the second.
-    """
-
-    TROUBLED = "troubled"
-    QUIET = "quiet"
+    HIGH = "high"
+    LOW = "low"
 
 
 @dataclass(frozen=True, slots=True)
-class Turn(Generic[T]):
-    """One namespace that wants to be polled. last: the number of its last poll, of all polls."""
+class PollAge:
+    """How long ago a namespace was polled, and how long before that.
+
+    at: monotonic seconds of the last attempt, successful or not, or when waiting began if there was
+    none. gap: seconds between that and the one before. number: counts the attempts of all, so that
+    the lowest has waited longest.
+    """
+
+    at: float
+    number: int
+    gap: float = 0.0
+
+    def polled(self, now: float, number: int) -> "PollAge":
+        """Note an attempt."""
+        return PollAge(now, number, now - self.at)
+
+    def interval(self, now: float) -> float:
+        """Return the seconds between polls: the last gap, or the present one if it is longer."""
+        return min(max(self.gap, now - self.at), MAX_AGE)
+
+    def overdue(self, now: float) -> bool:
+        """Whether it must be polled now, whatever the budget says."""
+        return now - self.at >= MAX_AGE
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate(Generic[T]):
+    """One namespace that waits for a poll."""
 
     whose: T
-    last: int
-    lane: Lane
+    age: PollAge
+    priority: Priority
 
 
 @dataclass(frozen=True, slots=True)
-class Purses:
-    """Seconds of CPU time that each lane may spend; below zero, what it must earn first."""
+class TokenBuckets:
+    """Seconds of CPU time that polls of each priority may use; below zero is debt."""
 
-    troubled: float = 0.0
-    quiet: float = 0.0
+    high: float = 0.0
+    low: float = 0.0
 
-    def earn(self, income: float, spent: float) -> "Purses":
-        """Divide what the budget has earned since the last poll, less what was spent elsewhere.
+    def refill(self, tokens: float, depth: float, most_debt: float = math.inf) -> "TokenBuckets":
+        """Divide new tokens. No bucket holds more than its depth, or owes more than that debt."""
 
-        No more than one income is hoarded: idle times pay for no storm.
-        """
-        left = left_of(income, spent)
-        return Purses(
-            min(self.troubled + TROUBLED_SHARE * left, income),
-            min(self.quiet + (1 - TROUBLED_SHARE) * left, income),
-        )
+        def filled(bucket: float, share: float) -> float:
+            return min(max(bucket, -most_debt) + share * tokens, depth)
 
-    def may_poll(self, lane: Lane) -> bool:
-        """Whether one more namespace of the lane may be polled."""
-        return (self.troubled if lane is Lane.TROUBLED else self.quiet) > 0
+        return TokenBuckets(filled(self.high, 1 - LEAST_SHARE), filled(self.low, LEAST_SHARE))
 
-    def pay(self, seconds: float, lane: Lane) -> "Purses":
+    def has_tokens(self, priority: Priority) -> bool:
+        """Whether a poll of this priority may start."""
+        return (self.high if priority is Priority.HIGH else self.low) > 0
+
+    def spend(self, seconds: float, priority: Priority) -> "TokenBuckets":
         """Take out what a poll has cost."""
-        if lane is Lane.TROUBLED:
-            return Purses(self.troubled - seconds, self.quiet)
-        return Purses(self.troubled, self.quiet - seconds)
+        if priority is Priority.HIGH:
+            return TokenBuckets(self.high - seconds, self.low)
+        return TokenBuckets(self.high, self.low - seconds)
 
-    def hand_over(self, lane: Lane) -> "Purses":
-        """Give what the lane has left, if anything, to the other one."""
-        if not self.may_poll(lane):
+    def lend(self, priority: Priority) -> "TokenBuckets":
+        """Move what this priority has left, if anything, to the other one."""
+        if not self.has_tokens(priority):
             return self
-        both = self.troubled + self.quiet
-        return Purses(0.0, both) if lane is Lane.TROUBLED else Purses(both, 0.0)
+        both = self.high + self.low
+        return TokenBuckets(0.0, both) if priority is Priority.HIGH else TokenBuckets(both, 0.0)
 
 
-def in_turn(turns: Iterable[Turn[T]], lane: Lane) -> tuple[T, ...]:
-    """Return who waits in the lane, longest first."""
-    waiting = sorted((turn for turn in turns if turn.lane is lane), key=lambda turn: turn.last)
-    return tuple(turn.whose for turn in waiting)
+def longest_waiting(candidates: Iterable[Candidate[T]]) -> list[Candidate[T]]:
+    """Return the candidates in the order in which they have waited, longest first."""
+    return sorted(candidates, key=lambda candidate: candidate.age.number)
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """How far apart two reads of the same are.
-
-    at: monotonic seconds of the last try, well or not; gap: seconds since the one before it.
-    number: counts the tries of all.
-    """
-
-    at: float = -math.inf
-    gap: float = 0.0
-    number: int = 0
-
-    def tried(self, now: float, number: int) -> "Beat":
-        """Note a try."""
-        return Beat(now, now - self.at if self.at > -math.inf else 0.0, number)
-
-    def seconds(self, now: float) -> float:
-        """Return how far apart they are now, be it that the next one is still to come."""
-        return max(self.gap, now - self.at if self.at > -math.inf else 0.0)
-
-
-class Account:
-    """Earns what the budget gives, and pays for polls. `cpu`: CPU seconds the process has used.
-
-    All that is used and not paid for as a poll has been used elsewhere, be it amid the polls.
-    """
+class CpuBudget:
+    """Adds tokens as time passes, takes off what the process uses, and decides who is polled."""
 
     def __init__(self) -> None:
-        self._purses = Purses()
-        self._earned_at: float | None = None
-        self._settled: float | None = None  # CPU seconds that are accounted for
-        self._behind = 0.0  # used elsewhere, in a burst, and not made up for yet
-        self._number = 0
+        self._buckets = TokenBuckets()
+        self._cpu: Callable[[], float] = float
+        self._now: float | None = None
+        self._interval = 0.0
         self._share = 0.0
+        self._accounted = 0.0  # CPU seconds of the process that have been taken off or charged
+        self._overhead = 0.0  # CPU seconds that were used for other things and not yet taken off
+        self._charged = 0.0  # CPU seconds of polls since the last refill
+        self._polls = 0
         self._spent: deque[tuple[float, float]] = deque()  # in the last minute: when, CPU seconds
         self._minute = 0.0  # their sum
-        self._kept = 0.0  # of the minute, for a dear poll whose turn it is
+        self._reserved = 0.0  # of the minute, for an expensive poll that will be due
 
-    def number(self) -> int:
-        """Return the next number of a try."""
-        self._number += 1
-        return self._number
+    def next_number(self) -> int:
+        """Return the next number for a PollAge."""
+        self._polls += 1
+        return self._polls
 
-    def earn(self, now: float, interval: float, share: float, cpu: Callable[[], float]) -> float:
-        """Earn `share` of the time since the last call, less what the process used elsewhere.
+    def refill(self, now: float, interval: float, share: float, cpu: Callable[[], float]) -> float:
+        """Add `share` of the time since the last call, less what the process used besides polls.
 
-        Returns what that leaves.
+        cpu: returns the seconds of CPU time that the process has used. Returns the tokens added.
+        What a burst has used is taken off over the next minute at most.
         """
-        since = interval if self._earned_at is None else now - self._earned_at
         used = cpu()
-        spent = 0.0 if self._settled is None else max(0.0, used - self._settled)
-        self._earned_at, self._settled, self._share = now, used, share
-        income = share * min(since, _IDLE_INTERVALS * interval)
-        used_elsewhere = self._behind + spent
-        # What a long time has earned beyond that pays for what was used in it, and for no more.
-        owed = max(0.0, used_elsewhere - (share * since - income))
-        left = owed - min(owed, (1 - SURE_SHARE) * income)
-        self._behind = min(left, _BEHIND_INTERVALS * share * interval)
-        self._note(used_elsewhere - left)
-        self._purses = self._purses.earn(income, owed)
-        return left_of(income, owed)
+        income = share * (interval if self._now is None else now - self._now)
+        overhead = self._overhead + (0.0 if self._now is None else used - self._accounted)
+        taken_off = min(overhead, (1 - LEAST_SHARE) * income)
+        self._overhead = min(overhead - taken_off, share * MINUTE)
+        self._now, self._interval, self._share = now, interval, share
+        self._cpu, self._accounted, self._charged = cpu, used, 0.0
+        self._note(taken_off)
+        tokens = income - taken_off
+        self._buckets = self._buckets.refill(tokens, share * interval, share * MAX_AGE)
+        return tokens
 
-    def may_afford(self, lane: Lane) -> bool:
-        """Whether the lane's purse holds anything."""
-        return self._purses.may_poll(lane)
+    def turns(
+        self, candidates: Iterable[Candidate[T]], stop_requested: Callable[[], bool]
+    ) -> Iterator[Candidate[T]]:
+        """Yield who is to be polled now; the caller polls each by charge() before the next one."""
+        assert self._now is not None
+        waiting = longest_waiting(candidates)
+        overdue = [one for one in waiting if one.age.overdue(self._now)]
+        for one in overdue:
+            if self._charged >= OVERDUE_SHARE * self._interval or stop_requested():
+                return
+            yield one
+        for priority in Priority:
+            for one in waiting:
+                if one.priority is not priority or one.age.overdue(self._now):
+                    continue
+                if not self.allows(priority) or stop_requested():
+                    break
+                yield one
+            self.lend(priority)
 
-    def may_poll(self, lane: Lane) -> bool:
-        """Whether one more poll may be made in the lane."""
-        return self._purses.may_poll(lane) and self.fits(self._kept)
+    def has_tokens(self, priority: Priority) -> bool:
+        """Whether there are tokens for a poll of this priority."""
+        return self._buckets.has_tokens(priority)
 
-    def keep_room(self, cost: float) -> None:
-        """Leave room in the minute for a poll that costs so much; 0: there is none to come."""
-        self._kept = cost
+    def allows(self, priority: Priority) -> bool:
+        """Whether one more poll of this priority may start, with what is reserved left alone."""
+        return self.has_tokens(priority) and self.fits(self._reserved)
 
     def fits(self, cost: float) -> bool:
-        """Whether a poll that costs so much would leave the cost of the minute within bounds."""
-        return self._minute + cost <= _BURST * self._share * MINUTE
+        """Whether a poll of this cost would keep the cost of the last minute within its limit."""
+        return self._minute + cost <= _MINUTE_LIMIT * self._share * MINUTE
 
-    def pay(self, lane: Lane, poll: Callable[[], T], cpu: Callable[[], float]) -> tuple[T, float]:
-        """Make a poll, and pay for it: return what it returned, and what it has cost."""
-        before = cpu()
+    def reserve(self, cost: float) -> None:
+        """Keep room in the minute for one poll of this cost; 0 ends that."""
+        self._reserved = cost
+
+    def charge(self, priority: Priority, poll: Callable[[], T]) -> tuple[T, float]:
+        """Poll and charge what it cost; return what it returned, and the cost in CPU seconds."""
+        before = self._cpu()
         result = poll()
-        cost = cpu() - before
-        self.owe(lane, cost)
+        cost = self._cpu() - before
+        self.spend(priority, cost)
         return result, cost
 
-    def owe(self, lane: Lane, cost: float) -> None:
-        """Pay for a poll that has been made since the last call of earn()."""
-        self._purses = self._purses.pay(cost, lane)
-        if self._settled is not None:
-            self._settled += cost
-            self._note(cost)
+    def spend(self, priority: Priority, cost: float) -> None:
+        """Charge for a poll that was made since the last refill()."""
+        self._buckets = self._buckets.spend(cost, priority)
+        self._accounted += cost
+        self._charged += cost
+        self._note(cost)
 
-    def hand_over(self, lane: Lane) -> None:
-        """Give what the lane has left, if anything, to the other one."""
-        self._purses = self._purses.hand_over(lane)
+    def lend(self, priority: Priority) -> None:
+        """Move what this priority has left, if anything, to the other one."""
+        self._buckets = self._buckets.lend(priority)
 
     def _note(self, cost: float) -> None:
         """Remember what was spent in the last minute."""
-        assert self._earned_at is not None
-        self._spent.append((self._earned_at, cost))
+        assert self._now is not None
+        self._spent.append((self._now, cost))
         self._minute += cost
-        while self._earned_at - self._spent[0][0] >= MINUTE:
+        while self._now - self._spent[0][0] >= MINUTE:
             self._minute -= self._spent.popleft()[1]

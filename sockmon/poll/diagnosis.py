@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.detect import close_wait_leak, unread_data, unsent_data
 from sockmon.detect.causes import with_causes
 from sockmon.detect.confirm import Confirmed
 from sockmon.detect.detector import Detector, DetectorThresholds
-from sockmon.detect.registry import ALL, OF_PART, diagnose, unavailable
+from sockmon.detect.registry import ALL, OF_PART, diagnose, stale_after, unavailable
 from sockmon.kernel.owners import OwnerFinder
 from sockmon.model import close_wait
-from sockmon.model import queues as queue_places
 from sockmon.model.ages import NOBODY, Aged, LastHeard, count_by_age
+from sockmon.model.connects import Connects
 from sockmon.model.detector_input import DetectorInput, Rates
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Finding
@@ -33,35 +32,34 @@ from sockmon.model.states import TcpState
 _STALE_GROUPS_SHOWN = 50
 _PORTS_SHOWN = 20
 #: Seconds over which dropped connections are counted.
-_DROPS_WINDOW = 300.0
+DROPS_WINDOW = 300.0
 _ORDER = {detector.name: place for place, detector in enumerate(ALL)}
 _WHOLE_TABLE = frozenset(detector.name for detector in ALL if detector.needs_whole_table)
 
 
-def _stale_after(thresholds: Mapping[str, DetectorThresholds]) -> float:
-    leak = thresholds[close_wait_leak.NAME]
-    assert isinstance(leak, close_wait_leak.Thresholds)
-    return leak.stale_after
-
-
-def _queues_shown(
+def _counted(
     data: DetectorInput, thresholds: Mapping[str, DetectorThresholds]
 ) -> Mapping[str, tuple[PortSockets, ...]]:
-    """Count by (direction, port) the sockets whose queues stand still, and the unguarded ones."""
-    queues, table = data.queues, data.table
-    reading, sending = thresholds[unread_data.NAME], thresholds[unsent_data.NAME]
-    assert isinstance(reading, unread_data.Thresholds)
-    assert isinstance(sending, unsent_data.Thresholds)
-    unread = queues.rows[queue_places.unread(queues, table, data.now, reading.stalled_after)]
-    unsent = queues.rows[queue_places.unsent(queues, table, data.now, sending.stalled_after)]
-    unguarded = np.flatnonzero(
-        (table.state == TcpState.ESTABLISHED) & (table.timer == 0) & (table.inode != 0)
-    )
+    """Count by (direction, port) what detectors count, by the metric's name."""
     return {
-        "unread": _by_port(data, unread),
-        "unsent": _by_port(data, unsent),
-        "idle_without_keepalive": _by_port(data, unguarded),
+        counted.metric: _by_port(data, counted.rows(data, thresholds[detector.name]))
+        for detector in ALL
+        if (counted := detector.counted) is not None
     }
+
+
+def _udp_drops(data: DetectorInput) -> Mapping[int | None, int]:
+    """Return dropped datagrams by local port; None: of ports that nobody chose, or too many."""
+    totals = data.udp.drops.totals
+    port_range = data.limits.port_range
+    low, high = (port_range.low, port_range.high) if port_range else (0, -1)
+    found: dict[int | None, int] = {}
+    for port, dropped in sorted(totals.items(), key=lambda item: -item[1]):
+        if dropped:
+            named = not low <= port <= high and len(found) < _PORTS_SHOWN
+            key = port if named else None
+            found[key] = found.get(key, 0) + dropped
+    return found
 
 
 def _by_port(data: DetectorInput, rows: NDArray[np.intp]) -> tuple[PortSockets, ...]:
@@ -116,8 +114,9 @@ class DiagnosisState:
         self._owners = owners
         self._aged: Aged = NOBODY
         self._queues = NO_QUEUES
-        self._queues_shown: Mapping[str, tuple[PortSockets, ...]] = {}
+        self._counted: Mapping[str, tuple[PortSockets, ...]] = {}
         self._stuck = NONE_STUCK
+        self._connects = Connects()
         self._drop_window = DropWindow()
         self._counters: _Counters | None = None
         self._confirmed = Confirmed()
@@ -160,6 +159,7 @@ class DiagnosisState:
         if whole:
             self._queues = self._queues.seen(data.table, heard, now)
         self._stuck = self._stuck.seen(data.table, now)
+        self._connects = self._connects.seen(data.table, now, whole=whole)
         self._drop_window = self._drops_seen(counters)
         data = replace(
             data,
@@ -167,6 +167,7 @@ class DiagnosisState:
             queues=self._queues if whole else NO_QUEUES,
             stuck=self._stuck,
             drop_window=self._drop_window,
+            connects=self._connects,
             whole=whole,
             owners=self._known_owners,
             rates=self._counters.rates(counters) if self._counters else Rates(),
@@ -189,9 +190,9 @@ class DiagnosisState:
         waiting = self._aged.of_state(TcpState.CLOSE_WAIT)
         oldest = now - self._aged.since[waiting].min() if waiting.size else 0.0
         if whole:
-            self._queues_shown = _queues_shown(data, thresholds)
-        stale_after = _stale_after(thresholds)
-        stale = tuple(self._stale_groups(data, owners, stale_after))
+            self._counted = _counted(data, thresholds)
+        stale_seconds = stale_after(thresholds)
+        stale = tuple(self._stale_groups(data, owners, stale_seconds))
         self._stale = self._stale.seen(stale, now)
         return Diagnosis(
             findings=tuple(sorted(findings, key=lambda finding: _ORDER[finding.detector])),
@@ -200,8 +201,10 @@ class DiagnosisState:
             mended=self._stale.mended,
             oldest_close_wait=float(oldest),
             hidden_processes=self._owners.hidden,
-            stale_after=stale_after,
-            **self._queues_shown,
+            stale_after=stale_seconds,
+            undecided=self._confirmed.undecided + self._confirmed_whole.undecided,
+            counted=self._counted,
+            udp_drops=_udp_drops(data),
             unavailable=unavailable(data.limits),
             skipped=frozenset() if whole else _WHOLE_TABLE,
         )
@@ -219,7 +222,7 @@ class DiagnosisState:
                 for port, total in counters.drops.items()
                 if port in before.drops
             }
-        return self._drop_window.seen(counters.at, dropped, max(0, overflows), _DROPS_WINDOW)
+        return self._drop_window.seen(counters.at, dropped, max(0, overflows), DROPS_WINDOW)
 
     def _with_owners(
         self,
@@ -248,10 +251,10 @@ class DiagnosisState:
         return tuple(replace(finding, rows=None) for finding in linked), owners
 
     def _stale_groups(
-        self, data: DetectorInput, owners: Mapping[Group, Owner], stale_after: float
+        self, data: DetectorInput, owners: Mapping[Group, Owner], seconds: float
     ) -> Iterable[StaleGroup]:
         """Name the stale groups by their unit, which costs nothing, unless more is known."""
-        rows = data.aged.rows[close_wait.stale(data.aged, data.now, stale_after)]
+        rows = data.aged.rows[close_wait.stale(data.aged, data.now, seconds)]
         groups = data.groups(rows)[:_STALE_GROUPS_SHOWN]
         units = self._owners.name_units({group.cgroup_id for group, _ in groups})
         for group, part in groups:

@@ -9,8 +9,8 @@ import numpy as np
 
 from sockmon.detect.registry import thresholds_of
 from sockmon.kernel.errors import KernelError
+from sockmon.kernel.family import Family
 from sockmon.kernel.interfaces import Source
-from sockmon.kernel.netlink.uapi import Family
 from sockmon.kernel.owners import OwnerFinder
 from sockmon.model import counts
 from sockmon.model.ages import NOTHING_HEARD, LastHeard
@@ -25,7 +25,8 @@ from sockmon.model.queues import worth_asking
 from sockmon.model.resting import Resting
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import SocketTable
-from sockmon.poll.diagnosis import DiagnosisState
+from sockmon.model.udp import Udp
+from sockmon.poll.diagnosis import DROPS_WINDOW, DiagnosisState
 from sockmon.poll.port_tracker import PortTracker
 from sockmon.settings import Config
 
@@ -58,6 +59,7 @@ class NamespacePoller:
         self._ports = PortTracker(source.name, paced=paced)
         self._whole_failed = False
         self._is_first = True
+        self._udp = Udp()
 
     @property
     def name(self) -> str:
@@ -118,6 +120,8 @@ class NamespacePoller:
         resting = None if whole else self._ports.resting
         tcp, heard = self._dump(attempt, asked, part=resting is not None)
         udp = attempt(lambda: source.udp(asked))
+        if udp is not None:
+            self._udp = self._udp.seen(udp, now.monotonic, DROPS_WINDOW)
         before = self._observation
         self._observation = replace(
             before,
@@ -139,7 +143,7 @@ class NamespacePoller:
             self._observation = replace(self._observation, ports=Timed(ports, read_at))
             if heard is not None and not source.degraded:
                 diagnosis = self._diagnostician.diagnose(
-                    data,
+                    replace(data, udp=self._udp, udp_table=udp),
                     heard,
                     self._ports.drops,
                     thresholds_of(config.detect),

@@ -1,4 +1,4 @@
-"""The polls of the host's other namespaces: who there is, whose turn it is, what it may cost."""
+"""Polls the host's other namespaces: finds them, and polls those whose turn it is."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -14,13 +14,13 @@ from sockmon.model.names import HOST
 from sockmon.model.observation import NamespaceObservation, OtherNamespaces
 from sockmon.model.poll_statistics import Failure
 from sockmon.model.series import KEPT_FOR_SECONDS
-from sockmon.poll.cpu_budget import Account, Beat, Lane, Turn, in_turn
+from sockmon.poll.cpu_budget import Candidate, CpuBudget, PollAge, Priority
 from sockmon.poll.namespace_poller import NamespacePoller, failure
-from sockmon.poll.shown_namespaces import Candidate, shown_namespaces
+from sockmon.poll.shown_namespaces import SeriesCandidate, shown_namespaces
 from sockmon.settings import Config
 
-#: Of the budget, what looks around may take: where namespaces are thousands, they are not at every
-#: poll, and a namespace that has ended is held so long.
+#: The part of the budget that looking for namespaces may use. Where there are thousands, that is
+#: not done at every poll, and a namespace that has ended is held until the next time.
 _LOOK_SHARE = 0.5
 
 
@@ -28,18 +28,18 @@ _LOOK_SHARE = 0.5
 class _Followed:
     """A namespace that has, or lately had, sockets."""
 
-    monitor: NamespacePoller
+    poller: NamespacePoller
     occupied_at: float
-    beat: Beat = field(default_factory=Beat)
+    age: PollAge
 
     @property
-    def lane(self) -> Lane:
-        return Lane.TROUBLED if self.monitor.troubled else Lane.QUIET
+    def priority(self) -> Priority:
+        return Priority.HIGH if self.poller.troubled else Priority.LOW
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """Who is there, with whether they have sockets, None if that is unknown. unseen: see Round."""
+    """The namespaces found, and whether they have sockets (None: unknown). unseen: see Others."""
 
     occupied: Mapping[OtherNamespace, bool | None] = field(default_factory=dict)
     unseen: frozenset[str] | None = None
@@ -47,8 +47,8 @@ class _Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    """What one round has brought to light."""
+class Others:
+    """The other namespaces' part of an Observation."""
 
     namespaces: tuple[NamespaceObservation, ...]
     failures: tuple[Failure, ...]
@@ -57,8 +57,8 @@ class Round:
     hints: tuple[str, ...]
 
 
-class Rounds:
-    """Polls the other namespaces again and again, within the budget.
+class OtherNamespacesPoller:
+    """Polls the other namespaces, within the budget.
 
     A namespace without sockets costs a read of its sockstat, and has no series. One that loses its
     sockets is polled, without dumps, until its series have come down to zero and ended.
@@ -67,20 +67,16 @@ class Rounds:
     def __init__(
         self,
         host: KernelSource,
+        tracker: NamespaceTracker,
         remembered: Mapping[str, Any],
-        account: Account,
-        helper: str | None = None,
+        budget: CpuBudget,
     ) -> None:
-        """remembered: by name, what an earlier process of this boot knew of namespaces.
-
-        helper: see NamespaceTracker.
-        """
-        self.helper = helper
-        self._neighbourhood = NamespaceTracker(host, helper)
+        """remembered: by name, what an earlier process of this boot knew of namespaces."""
+        self._tracker = tracker
         self._there: tuple[OtherNamespace, ...] = ()
         self._followed: dict[OtherNamespace, _Followed] = {}
         self._remembered = dict(remembered)
-        self._account = account
+        self._budget = budget
         self._look = _Look()
         self._look_due = -math.inf
         self._shown: frozenset[str] = frozenset()
@@ -88,16 +84,16 @@ class Rounds:
 
     @property
     def helper_cpu(self) -> float:
-        """Seconds of CPU time that the helper has spent on it so far."""
-        return self._neighbourhood.cpu
+        """Seconds of CPU time that the helper has used so far."""
+        return self._tracker.cpu
 
-    def longest_waiting(self, lane: Lane) -> float:
-        """Return the number of the last try of who waits longest in the lane; inf: nobody does."""
-        there = (its for its in self._followed.values() if its.lane is lane)
-        return min((its.beat.number for its in there), default=math.inf)
+    def longest_waiting(self, priority: Priority) -> float:
+        """Return the lowest PollAge.number of this priority; infinity if there is none."""
+        there = (its for its in self._followed.values() if its.priority is priority)
+        return min((its.age.number for its in there), default=math.inf)
 
-    def poll(self, now: Moment, config: Config, cpu: Callable[[], float]) -> Round:
-        """Poll those whose turn it is; cpu: seconds of CPU time that the process has used."""
+    def poll(self, now: Moment, config: Config, cpu: Callable[[], float]) -> Others:
+        """Poll those whose turn it is; cpu: returns the CPU seconds that the process has used."""
         if now.monotonic >= self._look_due:
             before = cpu()
             self._look = self._look_around(now)
@@ -106,44 +102,39 @@ class Rounds:
             )
         occupied, failures = self._look.occupied, list(self._look.failures)
         config = replace(config, ports=replace(config.ports, top=config.ports.top_per_namespace))
-        turns = [
-            Turn(one, its.beat.number, its.lane)
-            for one, its in self._followed.items()
-            if occupied[one] is not None
-        ]
+        candidates = []
         for one, its in self._followed.items():
             if occupied[one] is None:
-                its.beat = its.beat.tried(now.monotonic, self._account.number())
-        for lane in Lane:
-            for one in in_turn(turns, lane):
-                if not self._account.may_poll(lane) or self._stop_requested():
-                    break
-                poll = partial(self._poll_one, one, now, config, empty=not occupied[one])
-                failed, _ = self._account.pay(lane, poll, cpu)
-                failures += failed
-            self._account.hand_over(lane)
-        return Round(
+                its.age = its.age.polled(now.monotonic, self._budget.next_number())
+            else:
+                candidates.append(Candidate(one, its.age, its.priority))
+        for candidate in self._budget.turns(candidates, self._stop_requested):
+            one = candidate.whose
+            poll = partial(self._poll_one, one, now, config, empty=not occupied[one])
+            failed, _ = self._budget.charge(candidate.priority, poll)
+            failures += failed
+        return Others(
             tuple(self._observations(now, config.poll.top_namespaces)),
             tuple(failures),
             self._count(),
             self._look.unseen,
-            self._neighbourhood.unseen(),
+            self._tracker.unseen(),
         )
 
     def remember(self) -> Mapping[str, Callable[[], Mapping[str, Any]]]:
-        """Return by name what makes a record of what is to survive a restart, JSON-ready."""
+        """Return by name functions that make a record of what is kept over a restart, for JSON."""
         waiting = {name: (lambda r=record: r) for name, record in self._remembered.items()}
-        return waiting | {one.name: f.monitor.remember() for one, f in self._followed.items()}
+        return waiting | {one.name: f.poller.remember() for one, f in self._followed.items()}
 
     def close(self) -> None:
-        """Let go of all namespaces."""
-        self._neighbourhood.close()
+        """Release all namespaces."""
+        self._tracker.close()
 
     def _look_around(self, now: Moment) -> _Look:
-        """Find out who is there, and who of them has sockets."""
+        """Find the namespaces, and which of them have sockets."""
         failures: list[Failure] = []
         try:
-            self._there = self._neighbourhood.look()
+            self._there = self._tracker.look()
         except KernelError as error:
             return _Look(dict.fromkeys(self._there), None, (failure(HOST, error),))
         names = {one.name for one in self._there}
@@ -157,23 +148,24 @@ class Rounds:
         return _Look(occupied, unseen, tuple(failures))
 
     def _follow(self, now: Moment, failures: list[Failure]) -> dict[OtherNamespace, bool | None]:
-        """Take up who has sockets, and forget who has gone or has long had none."""
+        """Follow those that have sockets, and forget those that ended or have long had none."""
         occupied = {one: _occupied(one, failures) for one in self._there}
         self._followed = {one: its for one, its in self._followed.items() if one in occupied}
         for one, has_sockets in occupied.items():
             if has_sockets and one not in self._followed:
                 try:
-                    monitor = NamespacePoller(one.open())
+                    poller = NamespacePoller(one.open())
                 except KernelError as error:
-                    failures += _worth_telling([failure(one.name, error)])
+                    failures += _without_ended([failure(one.name, error)])
                     continue
-                monitor.recall(self._remembered.pop(one.name, {}))
-                self._followed[one] = _Followed(monitor, now.monotonic)
+                poller.recall(self._remembered.pop(one.name, {}))
+                age = PollAge(now.monotonic, self._budget.next_number())  # behind those that wait
+                self._followed[one] = _Followed(poller, now.monotonic, age)
             if has_sockets is not False and one in self._followed:  # unknown is not empty
                 self._followed[one].occupied_at = now.monotonic
         for one, its in tuple(self._followed.items()):
             if now.monotonic - its.occupied_at > KEPT_FOR_SECONDS:
-                its.monitor.close()
+                its.poller.close()
                 del self._followed[one]
         return occupied
 
@@ -181,26 +173,26 @@ class Rounds:
         self, one: OtherNamespace, now: Moment, config: Config, *, empty: bool
     ) -> list[Failure]:
         its = self._followed[one]
-        its.beat = its.beat.tried(now.monotonic, self._account.number())
-        _, failures = its.monitor.poll(now, config, empty=empty)
-        return _worth_telling(failures)
+        its.age = its.age.polled(now.monotonic, self._budget.next_number())
+        _, failures = its.poller.poll(now, config, empty=empty)
+        return _without_ended(failures)
 
     def _observations(self, now: Moment, top: int) -> Iterator[NamespaceObservation]:
         candidates = [
-            Candidate(its.monitor.name, its.monitor.troubled, _sockets(its.monitor.observation))
+            SeriesCandidate(its.poller.name, its.poller.troubled, _sockets(its.poller.observation))
             for its in self._followed.values()
         ]
         self._shown = shown_namespaces(candidates, self._shown, top)
         for its in self._followed.values():
             yield replace(
-                its.monitor.observation,
-                beat=its.beat.seconds(now.monotonic),
-                folded=its.monitor.name not in self._shown,
+                its.poller.observation,
+                beat=its.age.interval(now.monotonic),
+                folded=its.poller.name not in self._shown,
             )
 
     def _count(self) -> OtherNamespaces:
         hidden = sum(one.hidden for one in self._there)
-        outside = sum(its.monitor.observation.degraded for its in self._followed.values())
+        outside = sum(its.poller.observation.degraded for its in self._followed.values())
         inside = len(self._followed) - outside
         return OtherNamespaces(
             inside, outside, len(self._there) - hidden - inside - outside, hidden
@@ -212,7 +204,7 @@ def _occupied(one: OtherNamespace, failures: list[Failure]) -> bool | None:
     try:
         return one.occupied()
     except KernelError as error:
-        failures += _worth_telling([failure(one.name, error)])
+        failures += _without_ended([failure(one.name, error)])
         return None
 
 
@@ -221,6 +213,6 @@ def _sockets(namespace: NamespaceObservation) -> int:
     return sum(map(sum, families))
 
 
-def _worth_telling(failures: list[Failure]) -> list[Failure]:
-    """Leave out that one has ended, or only its first process: the next look tells which."""
+def _without_ended(failures: list[Failure]) -> list[Failure]:
+    """Leave out that a namespace, or its first process, has ended: the next look shows which."""
     return [failed for failed in failures if failed.reason != "gone"]

@@ -1,8 +1,8 @@
-"""The polls of the daemon's own namespace, which is paced when its table is large.
+"""Polls the daemon's own namespace. When its table is large, polls keep to the CPU budget.
 
-A small table is read whole at every poll. Of a large one the sockets in states that mean trouble
-are read at every poll, and everybody when the budget has a turn for that; what was at rest then is
-taken to be so still.
+A small table is read whole at every poll. Of a large one, the sockets in states that mean trouble
+are read at every poll, and all sockets in turn with the other namespaces; in between, the counts of
+sockets at rest (established, TIME_WAIT) are those of the last whole read.
 """
 
 from collections.abc import Callable
@@ -13,78 +13,69 @@ from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.moment import Moment
 from sockmon.model.observation import NamespaceObservation
 from sockmon.model.poll_statistics import Failure
-from sockmon.poll.cpu_budget import MINUTE, Account, Beat, Lane
+from sockmon.poll.cpu_budget import LEAST_SHARE, MINUTE, CpuBudget, PollAge, Priority
 from sockmon.poll.namespace_poller import NamespacePoller
 from sockmon.settings import Config
 
-#: Of what is left of the budget, what is for reading a large table in part whatever others owe.
-OWN_SHARE = 0.3
 
-
-class Host:
+class OwnNamespacePoller:
     """Polls the namespace that the daemon is in, within the budget."""
 
-    def __init__(self, source: KernelSource, account: Account) -> None:
-        self.monitor = NamespacePoller(source, paced=True)
-        self._account = account
-        self._whole = Beat()
-        self._read = 0  # the number of the last read, whole or in part
-        self._due: float | None = None  # since when it waits for room in the minute
+    def __init__(self, source: KernelSource, budget: CpuBudget) -> None:
+        self.poller = NamespacePoller(source, paced=True)
+        self._budget = budget
+        self._whole: PollAge | None = None
+        self._last_read = 0  # the number of the last read, whole or in part
         self._cost = 0.0  # of the last whole read, in seconds of CPU time
-        self._own = 0.0  # of OWN_SHARE, what is left
+        self._own_tokens = 0.0  # for reads in part, whatever other namespaces owe
 
     def poll(
         self,
         now: Moment,
         config: Config,
         cpu: Callable[[], float],
-        longest_waiting: Callable[[Lane], float],
+        longest_waiting: Callable[[Priority], float],
     ) -> tuple[NamespaceObservation, list[Failure]]:
-        """Poll once, whole or in part, or not at all if even a part is too dear for now.
+        """Poll, whole or in part; not at all if the budget does not even allow a part.
 
-        longest_waiting: the number of the last try of whoever else waits for a turn in a lane.
+        longest_waiting: returns the lowest PollAge.number of the other namespaces of a priority.
         """
-        account, budget = self._account, config.poll
-        left = account.earn(now.monotonic, budget.interval, budget.cpu_budget, cpu)
-        self._own = min(self._own + OWN_SHARE * left, left)
-        if not self.monitor.large:
+        budget, poll = self._budget, config.poll
+        tokens = budget.refill(now.monotonic, poll.interval, poll.cpu_budget, cpu)
+        self._own_tokens = min(self._own_tokens + LEAST_SHARE * tokens, tokens)
+        if self._whole is None or not self.poller.large:
             return self._poll_small(now, config, cpu)
-        its_turn = self._whole.number <= longest_waiting(Lane.QUIET)
-        affordable = its_turn and account.may_afford(Lane.QUIET)
-        whole = affordable and (account.fits(self._cost) or self._waits_too_long(now))
-        account.keep_room(self._cost if self._due is not None and not whole else 0.0)
-        lane = Lane.QUIET if whole else Lane.TROUBLED
+        whole = self._whole.overdue(now.monotonic) or (
+            self._whole.number <= longest_waiting(Priority.LOW)
+            and budget.has_tokens(Priority.LOW)
+            and budget.fits(self._cost)
+        )
+        waits = now.monotonic - self._whole.at >= MINUTE and not whole
+        budget.reserve(self._cost if waits else 0.0)
+        priority = Priority.LOW if whole else Priority.HIGH
+        in_turn = budget.allows(priority) and self._last_read <= longest_waiting(priority)
         failures: list[Failure] = []
-        common = account.may_poll(lane) and self._read <= longest_waiting(lane)
-        if whole or common or self._own > 0:
-            read = partial(self.monitor.poll, now, config, whole=whole)
-            (_, failures), cost = account.pay(lane, read, cpu)
+        if whole or in_turn or self._own_tokens > 0:
+            read = partial(self.poller.poll, now, config, whole=whole)
+            (_, failures), cost = budget.charge(priority, read)
+            self._last_read = budget.next_number()
             if whole:
-                self._note_whole(now, cost)
-            else:
-                self._read = account.number()
-                self._own -= 0.0 if common else cost
-        beat = self._whole.seconds(now.monotonic)
-        return replace(self.monitor.observation, beat=beat), failures
-
-    def _waits_too_long(self, now: Moment) -> bool:
-        """Whether a minute in which others have left room was not enough for a whole read."""
-        if self._due is None and now.monotonic - self._whole.at >= MINUTE:
-            self._due = now.monotonic
-        return self._due is not None and now.monotonic - self._due >= MINUTE
+                self._whole, self._cost = self._whole.polled(now.monotonic, self._last_read), cost
+            elif not in_turn:
+                self._own_tokens -= cost
+        return replace(self.poller.observation, beat=self._whole.interval(now.monotonic)), failures
 
     def _poll_small(
         self, now: Moment, config: Config, cpu: Callable[[], float]
     ) -> tuple[NamespaceObservation, list[Failure]]:
-        """Read it whole: it is not worth pacing, and among what the daemon needs for itself."""
+        """Read it whole. The cost counts as one of the other things that the process needs."""
+        self._budget.reserve(0.0)
         before = cpu()
-        polled = self.monitor.poll(now, config)
-        self._note_whole(now, cpu() - before)
-        if self.monitor.large:  # it has become so
-            self._account.owe(Lane.QUIET, self._cost)
+        polled = self.poller.poll(now, config)
+        self._cost = cpu() - before
+        self._last_read = self._budget.next_number()
+        age = self._whole or PollAge(now.monotonic, 0)
+        self._whole = age.polled(now.monotonic, self._last_read)
+        if self.poller.large:  # since this poll
+            self._budget.spend(Priority.LOW, self._cost)
         return polled
-
-    def _note_whole(self, now: Moment, cost: float) -> None:
-        self._read = self._account.number()
-        self._whole = self._whole.tried(now.monotonic, self._read)
-        self._due, self._cost = None, cost

@@ -3,17 +3,20 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.moment import Moment
 from sockmon.model.names import HOST
 from sockmon.model.observation import Observation
 from sockmon.model.poll_statistics import PollStatistics
-from sockmon.poll.cpu_budget import Account, Lane
-from sockmon.poll.other_namespaces import Round, Rounds
-from sockmon.poll.own_namespace import Host
+from sockmon.poll.cpu_budget import CpuBudget, Priority
+from sockmon.poll.own_namespace import OwnNamespacePoller
 from sockmon.settings import Config
+
+if TYPE_CHECKING:
+    from sockmon.kernel.netns.access import Look
+    from sockmon.poll.other_namespaces import OtherNamespacesPoller, Others
 
 
 def uncounted() -> float:
@@ -21,37 +24,40 @@ def uncounted() -> float:
     return 0.0
 
 
-def _nobody(lane: Lane) -> float:  # noqa: ARG001 - the signature is longest_waiting()'s
+def _none_waiting(priority: Priority) -> float:  # noqa: ARG001 - the signature is longest_waiting()'s
     return inf
 
 
 class Poller:
-    """Polls one kernel, again and again: its own namespace and, if wanted, all others."""
+    """Polls one kernel: the daemon's own namespace and, if configured, all others."""
 
-    def __init__(self, source: KernelSource, config: Config) -> None:
+    def __init__(self, source: KernelSource, config: Config, look: "Look | None" = None) -> None:
+        """look: see NamespaceTracker."""
         self.config = config
         self._source = source
-        self._account = Account()
-        self._host = Host(source, self._account)
-        self._rounds: Rounds | None = None
+        self._look = look
+        self._budget = CpuBudget()
+        self._own = OwnNamespacePoller(source, self._budget)
+        self._others: OtherNamespacesPoller | None = None
+        self._helper: str | None = None
         self._remembered: Mapping[str, Any] = {}
         self._statistics = PollStatistics()
 
     def poll(
         self, clock: Callable[[], Moment], cpu: Callable[[], float] = uncounted
     ) -> Observation:
-        """Read the kernel once. Never raises for what the kernel refuses: that is a Failure.
+        """Read the kernel once. What the kernel refuses is a Failure, not an exception.
 
-        cpu: seconds of CPU time that the process has used, to keep poll.cpu_budget by.
+        cpu: returns the CPU seconds that the process has used, for poll.cpu_budget.
         """
         config = self.config
         begun = clock()
-        waiting = _nobody if self._rounds is None else self._rounds.longest_waiting
         cpu = partial(self._with_helper, cpu)
-        host, failed = self._host.poll(begun, config, cpu, waiting)
-        others = self._others(begun, config, cpu)
-        self._account.hand_over(Lane.TROUBLED)
-        namespaces = (host, *(others.namespaces if others else ()))
+        longest_waiting = self._others.longest_waiting if self._others else _none_waiting
+        own, failed = self._own.poll(begun, config, cpu, longest_waiting)
+        others = self._poll_others(begun, config, cpu)
+        self._budget.lend(Priority.HIGH)
+        namespaces = (own, *(others.namespaces if others else ()))
         failures = (*failed, *(others.failures if others else ()))
         seconds = clock().monotonic - begun.monotonic
         shown = {namespace.name for namespace in namespaces if not namespace.folded}
@@ -68,44 +74,51 @@ class Poller:
         )
 
     def _with_helper(self, cpu: Callable[[], float]) -> float:
-        """Return the CPU time that counts: the helper works for sockmon too."""
-        return cpu() + (0.0 if self._rounds is None else self._rounds.helper_cpu)
+        """Return the CPU time that counts: the helper's belongs to it."""
+        return cpu() + (self._others.helper_cpu if self._others else 0.0)
 
-    def _others(self, begun: Moment, config: Config, cpu: Callable[[], float]) -> Round | None:
-        """Poll the other namespaces, as far as they are wanted and the budget allows."""
-        wanted = config.poll.namespaces == "all"
-        rounds = self._rounds
-        if rounds is not None and not (wanted and rounds.helper == config.poll.netns_helper_socket):
-            self._remembered = {name: record() for name, record in rounds.remember().items()}
-            rounds.close()
-            self._rounds = None
+    def _poll_others(
+        self, begun: Moment, config: Config, cpu: Callable[[], float]
+    ) -> "Others | None":
+        """Poll the other namespaces, as far as they are configured and the budget allows."""
+        wanted, helper = config.poll.namespaces == "all", config.poll.netns_helper_socket
+        others = self._others
+        if others is not None and not (wanted and helper == self._helper):
+            self._remembered = {name: record() for name, record in others.remember().items()}
+            others.close()
+            self._others = None
         if not wanted:
             return None
-        if self._rounds is None:
-            self._rounds = Rounds(
-                self._source, self._remembered, self._account, config.poll.netns_helper_socket
+        if self._others is None:
+            # Loaded only where they are polled: 0.5 MB.
+            from sockmon.kernel.netns.tracker import NamespaceTracker  # noqa: PLC0415
+            from sockmon.poll.other_namespaces import OtherNamespacesPoller  # noqa: PLC0415
+
+            tracker = NamespaceTracker(self._source, helper, self._look)
+            self._others = OtherNamespacesPoller(
+                self._source, tracker, self._remembered, self._budget
             )
-            self._remembered = {}
-        return self._rounds.poll(begun, config, cpu)
+            self._helper, self._remembered = helper, {}
+        return self._others.poll(begun, config, cpu)
 
     def remember(self) -> Callable[[], Mapping[str, Any]]:
-        """Return what makes a record of what is to survive a restart, JSON-ready, by namespace.
+        """Return a function that makes a record, by namespace, of what is kept over a restart.
 
-        The record is large, and wanted only now and then, by the thread that writes it.
+        The record is for JSON. It is large and rarely written, so the writing thread makes it.
         """
-        records = {HOST: self._host.monitor.remember()}
-        if self._rounds is not None:
-            records.update(self._rounds.remember())
+        records = {HOST: self._own.poller.remember()}
+        if self._others is not None:
+            records.update(self._others.remember())
         return lambda: {name: record() for name, record in records.items()}
 
     def recall(self, remembered: Mapping[str, Any]) -> None:
-        """Take up what remember()'s record was in an earlier process of this boot."""
+        """Take over a record that remember() made in an earlier process of this boot."""
         self._remembered = {name: record for name, record in remembered.items() if name != HOST}
         if HOST in remembered:
-            self._host.monitor.recall(remembered[HOST])
+            self._own.poller.recall(remembered[HOST])
 
     def close(self) -> None:
-        """Let go of all namespaces."""
-        self._host.monitor.close()
-        if self._rounds is not None:
-            self._rounds.close()
+        """Release all namespaces."""
+        self._own.poller.close()
+        if self._others is not None:
+            self._others.close()

@@ -33,6 +33,8 @@ class PortTracker:
         self._paced = paced
         self._listened = Listened()
         self._series = SeriesMemory()
+        self._listened_last: frozenset[int] = frozenset()
+        self._steady = self._listened_last  # listened on in this poll and the one before
         self._forecast = PortForecast()
 
     def seen(
@@ -63,28 +65,37 @@ class PortTracker:
                 self.resting = Timed(Resting.of(table, by_direction, groups, ephemeral), at)
         else:
             groups, ephemeral = resting.value.groups_with(groups), resting.value.ephemeral
-        sight = DetectorInput(
+        data = DetectorInput(
             netns=self._netns,
             now=now,
             table=table,
             directions=by_direction,
             listen_queues=listen_queues(listening),
             ephemeral=ephemeral,
-            exhaustion_seconds=self._forecast.exhaustion_seconds(ephemeral.usable),
+            exhaustion=self._forecast.exhaustion(ephemeral.usable),
             limits=limits,
         )
-        return sight, self._displayed(groups, sight, config)
+        listened_now = frozenset(listening.local_port.tolist())
+        self._steady = listened_now & self._listened_last
+        self._listened_last = listened_now
+        return data, self._displayed(groups, data, config, port_range)
 
-    def _displayed(self, groups: Groups, sight: DetectorInput, config: PortsConfig) -> Ports:
-        folded, self._series = self._series.fold(groups, sight.now, config.top, config.always_shown)
+    def _displayed(
+        self, groups: Groups, data: DetectorInput, config: PortsConfig, port_range: PortRange
+    ) -> Ports:
+        nameless = port_range.inside()
+        nameless[list(self._steady)] = False
+        folded, self._series = self._series.fold(
+            groups, data.now, config.top, config.always_shown, nameless
+        )
         shown = {group.key.port for group in folded.groups if group.key.direction == "inbound"}
         # A queue that fills is shown however few sockets its port has.
-        shown |= {queue.port for queue in sight.listen_queues if 2 * queue.length > queue.limit}
+        shown |= {queue.port for queue in data.listen_queues if 2 * queue.length > queue.limit}
         return Ports(
             groups=folded.groups,
             folded=folded.folded,
-            listen_queues=tuple(q for q in sight.listen_queues if q.port in shown),
+            listen_queues=tuple(q for q in data.listen_queues if q.port in shown),
             listen_drops={p: n for p, n in self.drops.totals.items() if p in shown},
-            ephemeral=sight.ephemeral,
-            exhaustion_seconds=sight.exhaustion_seconds,
+            ephemeral=data.ephemeral,
+            exhaustion_seconds=self._forecast.soonest(data.ephemeral.usable),
         )

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A namespace that wants series of its own."""
+class SeriesCandidate:
+    """A namespace that may get series of its own."""
 
     name: str
     troubled: bool
@@ -14,9 +14,9 @@ class Candidate:
 
 
 def shown_namespaces(
-    candidates: Iterable[Candidate], before: Collection[str], top: int
+    candidates: Iterable[SeriesCandidate], before: Collection[str], top: int
 ) -> frozenset[str]:
-    """Choose no more than `top`: the troubled, then those shown before, then the largest."""
+    """Choose at most `top`: those in trouble, then those shown before, then the largest."""
     ranked = sorted(
         candidates, key=lambda one: (not one.troubled, one.name not in before, -one.sockets)
     )

@@ -1,1 +1,1 @@
-"""What outlives the process."""
+"""What outlives the process: files, their lock, the thread that writes them."""

@@ -1,13 +1,13 @@
-"""Files that outlive the process: replaced as a whole, read as a whole or not at all.
+"""Files that outlive the process: written as a whole, read as a whole or not at all.
 
-One line of header, then the body:
+One header line, then the body:
 
     sockmon-state 1 BOOT_ID SHA256
     {...}
 
-Monotonic times mean nothing after a boot, so the boot's id is part of the header; the digest is
-that of everything else, so that a torn or changed file is told from a whole one. What cannot be
-read is as if it were not there: the reader starts afresh.
+Monotonic times mean nothing after a boot, so the header has the boot's id. It also has the digest
+of boot id and body, by which a torn or changed file is recognised. A file that cannot be used is
+treated as missing.
 """
 
 import contextlib
@@ -37,20 +37,20 @@ class StateError(Exception):
 
 
 class AnotherBootError(StateError):
-    """The state is whole, and tells of times that were before this boot."""
+    """The state is intact, but was written before the last boot."""
 
 
 class AnotherVersionError(StateError):
-    """The file is of a version of sockmon that wrote it in another way."""
+    """The file was written by a version of sockmon with another format."""
 
 
 def boot_id() -> str:
-    """Return what names this boot of this kernel."""
+    """Return the id of this boot (random(4), boot_id)."""
     return _BOOT_ID.read_text().strip()
 
 
 class WholeFile:
-    """One such file, of whatever `kind` of body."""
+    """One such file; `kind` names its content in the header."""
 
     def __init__(self, path: Path, kind: str, version: int, boot: str) -> None:
         self.path = path
@@ -97,7 +97,7 @@ class WholeFile:
             _sync_directory(self.path.parent)
         except OSError as error:
             with contextlib.suppress(OSError):
-                new.unlink()  # half of it is of no use, and on a full disk in the others' way
+                new.unlink()  # incomplete, and it takes space on a full disk
             raise self._failed("cannot write it", error) from error
 
     def _failed(self, operation: str, error: OSError) -> StateError:
@@ -105,7 +105,7 @@ class WholeFile:
 
 
 class StateFile:
-    """A state: JSON, which holds for one boot."""
+    """A state: JSON that is valid during one boot."""
 
     def __init__(self, path: Path, boot: str) -> None:
         self.path = path
@@ -132,7 +132,7 @@ def _digest(boot: bytes, body: bytes) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    # A pipe put in its place would make a plain open() wait for ever.
+    # Without O_NONBLOCK, open() would never return for a pipe put in its place.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "not a regular file")

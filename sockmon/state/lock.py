@@ -8,13 +8,13 @@ from pathlib import Path
 from sockmon.state.file import StateError
 
 
-class Claim:
-    """A directory that is one process's to write in, until that process ends."""
+class DirectoryLock:
+    """Keeps a state directory for one process, until that process ends."""
 
     def __init__(self, directory: Path) -> None:
-        """Take it; raises StateError if another process has it.
+        """Lock it; raises StateError if another process has.
 
-        One that cannot be written to is nobody's: the writes will say so, and when that is over.
+        A directory that cannot be written to is not locked: the writes will fail and say why.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         self._descriptor: int | None = None
@@ -28,7 +28,7 @@ class Claim:
             raise StateError(f"{directory}: another sockmon uses it") from error
 
     def release(self) -> None:
-        """Let others have it."""
+        """Unlock it."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

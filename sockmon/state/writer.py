@@ -1,4 +1,4 @@
-"""A thread that saves the latest value, so that a slow disk delays nobody."""
+"""A thread that saves the latest value: a slow disk delays nothing else."""
 
 import logging
 import threading
@@ -22,10 +22,13 @@ class Writable(Protocol[T_contra]):
 
 
 class StateWriter(Generic[T_contra]):
-    """Writes to a file in a thread of its own, the latest alone: a slow disk delays nobody."""
+    """Writes the latest value to a file, in a thread of its own.
 
-    def __init__(self, file: Writable[T_contra], what: str = "alerts") -> None:
-        """Write to `file`; `what` is in it, for the log."""
+    No failure ends the thread: it is logged once, and the next value is written all the same.
+    """
+
+    def __init__(self, file: Writable[T_contra], what: str) -> None:
+        """Write to `file`; `what` names its content in the log."""
         self._file = file
         self._what = what
         self._changed = threading.Condition()
@@ -36,13 +39,13 @@ class StateWriter(Generic[T_contra]):
         self._thread.start()
 
     def write(self, value: Callable[[], T_contra]) -> None:
-        """Have what `value` then returns written soon."""
+        """Have what `value` returns written soon; the thread calls it."""
         with self._changed:
             self._wanted = value
             self._changed.notify()
 
     def close(self, timeout: float) -> None:
-        """Write what is still wanted, and end; leave it if the disk takes longer than this."""
+        """Write what is not written yet, and end; give up if the disk takes longer than this."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -55,16 +58,27 @@ class StateWriter(Generic[T_contra]):
                 wanted, self._wanted = self._wanted, None
             if wanted is None:
                 return
-            self._write(wanted())
+            self._write(wanted)
 
-    def _write(self, value: T_contra) -> None:
+    def _write(self, value: Callable[[], T_contra]) -> None:
         try:
-            self._file.write(value)
+            self._file.write(value())
         except StateError as error:
-            if not self._failing:
-                log.warning("%s would not survive a restart: %s", self._what, error)
-            self._failing = True
+            self._failed(error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours, and no reason to stop saving
+            self._failed(error, traceback=True)
         else:
             if self._failing:
-                log.info("%s would survive a restart again: %s", self._what, self._file.path)
+                log.info("saving %s works again: %s", self._what, self._file.path)
             self._failing = False
+
+    def _failed(self, error: Exception, *, traceback: bool = False) -> None:
+        if not self._failing:
+            reason = f"{self._file.path}: {error!r}" if traceback else str(error)
+            log.warning(
+                "cannot save %s, which a restart would lose: %s",
+                self._what,
+                reason,
+                exc_info=traceback,
+            )
+        self._failing = True

@@ -13,8 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from sockmon.alert.records import shown
-from sockmon.export import alerts, json, metrics
+from sockmon.export import alerts, json, messages, metrics
 from sockmon.web import assets
 from sockmon.web.daemon_status import NO_POLL_YET, NO_SUCH_NAMESPACE, LatestObservation
 from sockmon.web.events import EventsEndpoint
@@ -123,6 +122,6 @@ def _observation(latest: LatestObservation) -> Callable[[Request], Response]:
 
 def _alerts(latest: LatestObservation) -> Callable[[Request], Response]:
     async def endpoint(_: Request) -> Response:
-        return JSONResponse({"alerts": shown(latest.alerting.alerts)})
+        return JSONResponse(messages.AlertsAnswer(alerts=json.alerts(latest.alerting.alerts)))
 
     return endpoint  # type: ignore[return-value]

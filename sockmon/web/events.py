@@ -1,9 +1,8 @@
 """/api/v1/events: server-sent events, for as long as a page listens.
 
-    event: observation      at the beginning and after each poll; export/page.py says what it holds:
-                            a line for each namespace, and all of the one that `netns` names
-    event: beat             after each of these, and every 5 s: {"age_seconds", "interval_seconds"},
-                            the age of the last poll (null before the first), and the poll interval
+    event: observation      at the beginning and after each poll: messages.Observation, in which
+                            `namespace` is the one that the parameter `netns` names
+    event: beat             after each of these, and every 5 s: messages.Beat
 
 An event is rendered once for all clients that look at the same namespace, and only if there is one;
 the part about all namespaces is rendered once for everyone. A client that reads slowly is sent the
@@ -20,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from sockmon.export import page
+from sockmon.export import messages, page
 from sockmon.web.daemon_status import LatestObservation
 
 #: Clients that may listen at a time: few enough to leave connections for everything else.
@@ -103,9 +102,11 @@ class EventsEndpoint:
         return self._rendered[name]
 
     def _beat(self) -> bytes:
-        observation = self._latest.observation
-        age = observation and round(self._latest.clock() - observation.at.monotonic, 3)
-        beat = {"age_seconds": age, "interval_seconds": self._latest.interval}
+        observation, now = self._latest.observation, self._latest.clock()
+        beat: messages.Beat = {
+            "age_seconds": round(now - observation.at.monotonic, 3) if observation else None,
+            "interval_seconds": self._latest.interval,
+        }
         return _event("beat", _json(beat))
 
 

@@ -32,7 +32,7 @@ def _alone(make: Callable[[NetNs], AbstractContextManager[Held]]) -> Iterator[Ho
 
 @contextmanager
 def _dead_peer() -> Iterator[Host]:
-    with linked() as link, experiments.dead_peer(link, count=12):
+    with linked() as link, experiments.vanished_peers(link, count=12):
         yield Host({"client": link.client, "server": link.server})
 
 
@@ -91,7 +91,7 @@ HOSTS: Mapping[str, HostMaker] = {
     "busy": _busy,
     "two-destinations": _two_destinations,
     "watched": _watched,
-    "leak": partial(_alone, partial(experiments.close_wait_leak, count=12)),
+    "leak": partial(_alone, partial(experiments.unclosed, count=12)),
     "leaking-process": _leaking_process,
     "orderly-close": partial(_alone, partial(experiments.orderly_close, count=12)),
     "server-closes-first": partial(

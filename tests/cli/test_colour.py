@@ -12,6 +12,7 @@ from pathlib import Path
 import pyte
 import pytest
 
+from tests.lab import PATIENCE
 from tests.recorded import MIXED, QUIET
 
 _PROGRAM = """\
@@ -35,7 +36,12 @@ def environment(said: Mapping[str, str]) -> dict[str, str]:
 def in_pipe(*arguments: str, recording: Path = MIXED, said: Mapping[str, str] = _NOTHING) -> str:
     command = [sys.executable, "-c", _PROGRAM, str(recording), *arguments]
     ended = subprocess.run(
-        command, stdout=subprocess.PIPE, env=environment(said), text=True, check=False, timeout=60
+        command,
+        stdout=subprocess.PIPE,
+        env=environment(said),
+        text=True,
+        check=False,
+        timeout=PATIENCE,
     )
     return ended.stdout
 
@@ -64,7 +70,7 @@ def on_terminal(
             stdout=slave,
             env=environment(said),
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
         )
     finally:
         os.close(slave)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import PATIENCE
+
 
 def sockmon(*arguments: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
     """The exit status, and what went to standard error."""
@@ -16,7 +18,7 @@ def sockmon(*arguments: str, environment: dict[str, str] | None = None) -> tuple
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
         env={**os.environ, **(environment or {})},
     )
     return done.returncode, done.stderr

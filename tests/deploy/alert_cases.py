@@ -97,6 +97,23 @@ def _shares(
     return case("warning", shares[0], says[0]), case("critical", shares[1], says[1])
 
 
+def _still(alert: str, metric: str, text: str) -> tuple[Case, Case]:
+    """Connections whose queues stand still, of one direction and port."""
+    port = {"direction": "inbound", "port": "80"}
+    series = f'{metric}{{{_NETNS},direction="inbound",port="80"}}'
+
+    def case(severity: str, least: int) -> Case:
+        return Case(
+            alert=alert,
+            severity=severity,
+            series={series: (0, least, least - 1)},
+            says=f"{text}: {least} connections, inbound port 80.",
+            labels={**_IN_NETNS, **port},
+        )
+
+    return case("warning", 10), case("critical", 100)
+
+
 _STALE = f'{_NETNS},direction="inbound",port="80",owner="nginx.service"'
 _QUEUE = f'{_NETNS},port="80"'
 _PORTS = "The busiest destination holds {} of the usable ports."
@@ -161,13 +178,26 @@ CASES: tuple[Case, ...] = (
         alert="SockmonAcceptQueue",
         severity="warning",
         series={
-            f"sockmon_accept_queue_connections{{{_QUEUE}}}": (0, 102, 101),
+            f"sockmon_accept_queue_connections{{{_QUEUE}}}": (0, 103, 102),
             f"sockmon_accept_queue_limit{{{_QUEUE}}}": (127, 127, 127),
         },
-        says="Waiting: 102 connections to port 80.",
+        says="Waiting: 103 connections to port 80.",
         labels={**_IN_NETNS, "port": "80"},
     ),
-    _found("SockmonAcceptQueue", "accept_queue")[1],
+    Case(
+        alert="SockmonAcceptQueue",
+        severity="warning",
+        series={
+            f"sockmon_accept_queue_connections{{{_QUEUE}}}": (0, 103, 102),
+            f"sockmon_accept_queue_limit{{{_QUEUE}}}": (127, 127, 127),
+            f'sockmon_findings{{{_NETNS},detector="accept_queue",severity="warning"}}': (0, 1, 0),
+        },
+        says="Waiting: 103 connections to port 80.",  # and no second alert for the finding
+        labels={**_IN_NETNS, "port": "80"},
+    ),
+    *_found("SockmonAcceptQueue", "accept_queue"),
+    *_still("SockmonUnreadData", "sockmon_unread_sockets", "Not read"),
+    *_still("SockmonUnsentData", "sockmon_unsent_sockets", "Not taken"),
     *_found("SockmonClosingStalled", "closing_stalled"),
     *_found("SockmonDeadPeer", "dead_peer"),
     *_shares(

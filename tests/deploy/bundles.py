@@ -35,7 +35,7 @@ def changed(bundle: Path, directory: Path, version: str, mistake: str = "") -> P
             for line in lines
         )
     )
-    with (source / "sockmon" / "daemon.py").open("a") as module:
+    with (source / "sockmon" / "daemon" / "daemon.py").open("a") as module:
         module.write(mistake)
     made = directory / "bundle"
     shutil.copytree(bundle, made)

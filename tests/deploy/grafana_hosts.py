@@ -20,7 +20,7 @@ def troubles(netns: NetNs) -> Iterator[PortExhaustion]:
         stack.enter_context(experiments.process_killed(netns, count=LEAKED))
         stack.enter_context(states.time_wait(netns, count=5))
         stack.enter_context(states.last_ack(netns, count=3))
-        stack.enter_context(experiments.accept_queue(netns))
+        stack.enter_context(experiments.full_queue(netns))
         yield stack.enter_context(experiments.port_exhaustion(netns, ports=60))
 
 
@@ -49,7 +49,7 @@ def containers() -> Iterator[Mapping[str, NetNs]]:
     """Three namespaces by the names they will have: one leaks, the others are well."""
     with ExitStack() as stack:
         made = {name: stack.enter_context(NetNs()) for name in ("blue", "green", "grey")}
-        stack.enter_context(experiments.close_wait_leak(made["blue"], count=LEAKED_IN_BLUE))
+        stack.enter_context(experiments.unclosed(made["blue"], count=LEAKED_IN_BLUE))
         stack.enter_context(states.established(made["green"], count=3))
         stack.enter_context(states.listen(made["grey"]))
         yield made

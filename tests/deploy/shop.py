@@ -31,7 +31,7 @@ def shop(machine: Machine) -> Iterator[None]:
 def wait_until_seen(machine: Machine) -> None:
     """Return when sockmon shows what listens inside."""
     labels = {"netns": UNIT, "protocol": "tcp", "state": "listen"}
-    eventually(lambda: value(machine, "sockmon_sockets", **labels) == 1, within=30)
+    eventually(lambda: value(machine, "sockmon_sockets", **labels) == 1)
 
 
 def enable(machine: Machine, drop_in: str) -> None:

@@ -178,14 +178,14 @@ def test_from_a_bare_server_and_back(server: Server) -> None:
     assert server.play("--check").changed > 0
     assert server.machine.run("sh", "-c", files).stdout == before
 
-    config = {"ports": {"always": [443]}, "poll": {"interval": "1s"}}
+    config = {"ports": {"always_shown": [443]}, "poll": {"interval": "1s"}}
     wanted: dict[str, Any] = {"sockmon_config": config, "sockmon_namespaces": "all"}
     with shop.shop(server.machine):
         assert server.play(**wanted).changed > 0
         shop.wait_until_seen(server.machine)
     assert server.machine.show("sockmon", "ActiveState") == "active"
     assert server.machine.show("sockmon", "UnitFileState") == "enabled"
-    helper = {"namespaces": "all", "helper": "/run/sockmon-netns/socket"}
+    helper = {"namespaces": "all", "netns_helper_socket": "/run/sockmon-netns/socket"}
     assert yaml.safe_load(server.file(CONFIG).read_text()) == {
         **config,
         "poll": {"interval": "1s", **helper},

@@ -20,7 +20,7 @@ import pytest
 from sockmon import __version__
 from tests.conftest import MACHINE, REPOSITORY, component
 from tests.deploy.kustomize import HOST, container, pod
-from tests.lab import NetNs, eventually
+from tests.lab import PATIENCE, NetNs, eventually
 from tests.running import PORT, RunningDaemon
 
 CONTAINER = REPOSITORY / "deploy" / "container"
@@ -124,7 +124,7 @@ def running(netns: NetNs, image: Image, log_file: Path) -> Iterator[RunningDaemo
         process = netns.call(subprocess.Popen[bytes], command, stdout=log, stderr=log)
     daemon = RunningDaemon(netns, process, log_file)
     try:
-        eventually(lambda: is_ready(daemon), within=20)
+        eventually(lambda: is_ready(daemon))
         yield daemon
     finally:
         process.kill()  # and with it, all of its PID namespace
@@ -174,5 +174,5 @@ def test_what_it_builds_runs_without_privilege_and_writes_only_its_state(tmp_pat
             assert f"NSpid:\t{first}\t1\n" in Path(f"/proc/{first}/status").read_text()
             # The first process of a PID namespace gets only the signals that it handles.
             os.kill(first, signal.SIGTERM)
-            assert daemon.process.wait(timeout=10) == 0
+            assert daemon.process.wait(timeout=PATIENCE) == 0
             assert "cannot write" not in daemon.log()

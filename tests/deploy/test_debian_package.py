@@ -51,7 +51,7 @@ class TestInstalled:
     def test_it_runs_and_starts_with_the_server(self, installed: Machine) -> None:
         assert installed.show("sockmon", "ActiveState") == "active"
         assert installed.show("sockmon", "UnitFileState") == "enabled"
-        eventually(lambda: is_ready(installed), within=20)
+        eventually(lambda: is_ready(installed))
 
     def test_the_helper_waits_to_be_enabled(self, installed: Machine) -> None:
         assert installed.show("sockmon-netns.socket", "UnitFileState") == "disabled"
@@ -168,7 +168,7 @@ def test_removed_it_leaves_configuration_and_state_and_purged_nothing(deb: Path)
         assert machine.run("ss", "-Hltn").stdout == ""
 
         machine.run("dpkg", "--install", f"/debs/{deb.name}")
-        eventually(lambda: is_ready(machine), within=20)
+        eventually(lambda: is_ready(machine))
         assert config.read_text().endswith("# edited\n")
 
         machine.run("dpkg", "--purge", "sockmon")
@@ -182,7 +182,7 @@ def test_a_port_in_use_is_told_and_the_package_is_installed(deb: Path) -> None:
     with booted({deb.parent: "/debs"}) as machine:
         squat = ("python3", "-m", "http.server", "--bind", "127.0.0.1", "10776")
         machine.run("systemd-run", "--unit=squatter", *squat)
-        eventually(lambda: machine.run("ss", "-Hltn").stdout, within=20)
+        eventually(lambda: machine.run("ss", "-Hltn").stdout)
 
         told = machine.run("dpkg", "--install", f"/debs/{deb.name}").stderr
         assert "sockmon: installed, but it does not run: see journalctl -u sockmon" in told
@@ -192,7 +192,7 @@ def test_a_port_in_use_is_told_and_the_package_is_installed(deb: Path) -> None:
 
         machine.run("systemctl", "stop", "squatter")
         machine.run("systemctl", "start", "sockmon")
-        eventually(lambda: is_ready(machine), within=20)
+        eventually(lambda: is_ready(machine))
 
 
 def in_an_image(script: str, deb: Path) -> subprocess.CompletedProcess[str]:

@@ -46,10 +46,10 @@ BY_ITS_NODE = "host-19"  # the one whose configuration does not name it
 def trouble(kind: str, netns: NetNs) -> AbstractContextManager[Any]:
     match kind:
         case "SockmonCloseWaitLeak":
-            return experiments.close_wait_leak(netns, count=12)
+            return experiments.unclosed(netns, count=12)
         case "SockmonAcceptQueue":
             # Without drops: SYNs are sent again ever more seldom, and "critical" came and went.
-            return experiments.accept_queue(netns, overflow=0)
+            return experiments.full_queue(netns, overflow=0)
         case "SockmonConnectStalled":
             return states.syn_sent(netns, count=55)  # critical from 50 on
         case _:
@@ -157,12 +157,11 @@ def test_a_fleet_from_trouble_to_its_end(watched: Watched) -> None:
 
 def one_message_a_trouble(watched: Watched) -> None:
     for kind in TROUBLES:
-        eventually(lambda k=kind: watched.messages(k), within=30)  # type: ignore[misc]
+        eventually(lambda k=kind: watched.messages(k))  # type: ignore[misc]
         # The rules have found it too, and are muted: the daemons know more.
         eventually(
             lambda k=kind: watched.inhibited(k, "prometheus"),  # type: ignore[misc]
             until=lambda muted, k=kind: set(muted) == set(names(k)),  # type: ignore[misc]
-            within=30,
         )
     for kind in TROUBLES:
         (message,) = watched.messages(kind)
@@ -193,7 +192,7 @@ def what_is_recorded_is_what_the_daemons_say(watched: Watched) -> None:
             for counts in (recorded, said())
         )
 
-    recorded, _ = eventually(compared, until=lambda both: both[0] == both[1], within=20)
+    recorded, _ = eventually(compared, until=lambda both: both[0] == both[1])
     assert recorded["protocol=tcp state=close_wait"] == 12 * len(TROUBLES[LEAK])
     assert watched.record("cluster_job:up:sum") == {"": 20}
     findings = watched.record("cluster_job_detector_severity:sockmon_findings:count")
@@ -211,17 +210,16 @@ def hosts_that_fall_silent_are_told_of_and_mute_themselves_alone(watched: Watche
     gone = sorted(["host-05", BY_ITS_NODE])
     for name in gone:
         assert watched.daemons[name].stop() == 0
-    message = eventually(lambda: watched.messages(DOWN), within=30)[0]
+    message = eventually(lambda: watched.messages(DOWN))[0]
     assert message["receiver"] == "page"
     eventually(
         lambda: [
             alert["labels"]["instance"] for m in watched.messages(DOWN) for alert in m["alerts"]
         ],
         until=lambda told: set(told) == set(gone),
-        within=20,
     )
     # Its leak runs out unheard: nobody is told that it ended, and the others' goes on.
-    eventually(lambda: leaking(watched), until=lambda left: left == names(LEAK)[:4], within=30)
+    eventually(lambda: leaking(watched), until=lambda left: left == names(LEAK)[:4])
     assert len(watched.messages(LEAK)) == 1
     assert watched.messages(LEAK, "resolved") == []
     assert watched.record("cluster_job:up:sum") == {"": 18}
@@ -238,11 +236,10 @@ def leaking(watched: Watched) -> list[str]:
 def what_is_mended_is_told_as_ended(watched: Watched) -> None:
     watched.troubles.close()
     for kind in TROUBLES:
-        eventually(lambda k=kind: watched.messages(k, "resolved"), within=40)  # type: ignore[misc]
+        eventually(lambda k=kind: watched.messages(k, "resolved"))  # type: ignore[misc]
     eventually(
         lambda: {alert["labels"]["alertname"] for alert in watched.alertmanager.alerts()},
         until=lambda left: left == {DOWN},
-        within=20,
     )
     for kind in TROUBLES:
         assert len(watched.messages(kind, "resolved")) == 1, kind

@@ -179,7 +179,7 @@ def test_every_query_returns_data(server: Prometheus) -> None:
         waiting[:] = [query for query in waiting if not query.values(server)]
         return [f"{query.where}: {query.expression}" for query in waiting]
 
-    eventually(empty, until=lambda left: left == [], within=40)
+    eventually(empty, until=lambda left: left == [])
 
     def wrong() -> list[str]:
         blue: Values = {**names, "instance": HOSTS[0], "netns": ["blue"]}
@@ -191,12 +191,10 @@ def test_every_query_returns_data(server: Prometheus) -> None:
             if query.where in numbers and (values := query.values(server)) != numbers[query.where]
         ]
 
-    eventually(wrong, until=lambda left: left == [], within=20)
+    eventually(wrong, until=lambda left: left == [])
     for table, worst in WORST.items():
         expected = {(HOSTS[0], netns): severity for netns, severity in worst.items()}
-        eventually(
-            partial(verdicts, server, all_queries(names), table), until=expected.__eq__, within=20
-        )
+        eventually(partial(verdicts, server, all_queries(names), table), until=expected.__eq__)
     assert shown_of_a_host_that_is_down(server, names) == {
         "sockmon-host: sockmon A",
         "sockmon-host: Alerts A",
@@ -268,7 +266,6 @@ def variables(server: Prometheus) -> dict[str, list[str]]:
         offered[name] = eventually(
             partial(_label_values, server, name, series),
             until=OFFERED[name].issubset,
-            within=20,
         )
         chosen[name] = offered[name] if variable["multi"] else offered[name][0]
     return offered

@@ -78,11 +78,11 @@ def status_from_afar(link: Link, path: str) -> int:
 def test_state_is_kept_and_nothing_else_is_written(tmp_path: Path) -> None:
     with (
         NetNs() as netns,
-        experiments.close_wait_leak(netns, count=12),
+        experiments.unclosed(netns, count=12),
         running_pod(netns, HOST, tmp_path) as daemon,
     ):
         pid = daemon.process.pid
-        eventually(Path(f"/proc/{pid}/root/var/lib/sockmon/state").exists, within=20)
+        eventually(Path(f"/proc/{pid}/root/var/lib/sockmon/state").exists)
         status = status_of(pid)
         assert status["Uid"].split() == ["65532"] * 4
         assert (status["CapEff"], status["CapBnd"]) == ("0" * 16, "0" * 16)
@@ -104,7 +104,7 @@ def test_owners_are_named_as_far_as_the_overlay_goes(
         experiments.process_killed(netns, count=12) as leaking,
         running_pod(netns, directory, tmp_path) as daemon,
     ):
-        (leak,) = eventually(lambda: findings(daemon), until=bool, within=30)
+        (leak,) = eventually(lambda: findings(daemon), until=bool)
         owner = leak["subject"]["owner"]
         assert owner["unit"] == (unit.name if unit_known else None)
         assert owner["pid"] == (leaking.process.pid if process_known else None)
@@ -147,7 +147,7 @@ def test_a_pods_leak_is_named_and_the_helper_alone_has_the_privilege(
         running_helper(node, directory, tmp_path, among) as helper,
         running_pod(node, directory, tmp_path, among) as daemon,
     ):
-        (leak,) = eventually(lambda: findings(daemon), until=bool, within=30)
+        (leak,) = eventually(lambda: findings(daemon), until=bool)
         assert leak["netns"] == sandbox[:12]
         assert leak["subject"]["owner"]["unit"] == sandbox[:12]
         assert capabilities(child_of(helper.pid)) == {"SYS_ADMIN", "SYS_PTRACE"}
@@ -156,10 +156,10 @@ def test_a_pods_leak_is_named_and_the_helper_alone_has_the_privilege(
 
         # A container that was killed leaves its socket behind, and is started again.
         helper.kill()
-        eventually(lambda: sum(daemon.samples("sockmon_poll_errors_total").values()), within=20)
+        eventually(lambda: sum(daemon.samples("sockmon_poll_errors_total").values()))
         again = time.time()
         with running_helper(node, directory, tmp_path, among):
-            eventually(lambda: polled_at(daemon, sandbox[:12]) > again, within=20)
+            eventually(lambda: polled_at(daemon, sandbox[:12]) > again)
 
 
 def polled_at(daemon: RunningDaemon, netns: str) -> float:
@@ -230,7 +230,7 @@ def test_prometheus_calls_the_host_by_its_nodes_name(tmp_path: Path) -> None:
         prometheus(netns, tmp_path, yaml.safe_dump(config)) as server,
     ):
         up = eventually(
-            lambda: server.query("up"), until=lambda seen: list(seen.values()) == [1, 1], within=30
+            lambda: server.query("up"), until=lambda seen: list(seen.values()) == [1, 1]
         )
         assert sorted((json.loads(of)["job"], json.loads(of)["instance"]) for of in up) == [
             ("sockmon", "node-1"),
@@ -241,7 +241,7 @@ def test_prometheus_calls_the_host_by_its_nodes_name(tmp_path: Path) -> None:
 def test_the_daemons_alerts_bear_the_nodes_name(tmp_path: Path) -> None:
     with (
         NetNs() as netns,
-        experiments.close_wait_leak(netns, count=12),
+        experiments.unclosed(netns, count=12),
         running_pod(netns, HOST, tmp_path) as daemon,
     ):
 
@@ -249,5 +249,5 @@ def test_the_daemons_alerts_bear_the_nodes_name(tmp_path: Path) -> None:
             found: list[dict[str, Any]] = json.loads(daemon.get("/api/v1/alerts").body)["alerts"]
             return found
 
-        (alert,) = eventually(alerts, within=20)
+        (alert,) = eventually(alerts)
         assert alert["labels"]["instance"] == "node-1"

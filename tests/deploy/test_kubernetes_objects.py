@@ -123,7 +123,7 @@ def test_the_namespaces_overlay_configures_what_host_does_and_namespaces() -> No
         for word in container(NAMESPACES, HELPER)["args"]
         if word.startswith("--socket=")
     )
-    assert namespaces == {**host, "poll": {"namespaces": "all", "helper": socket}}
+    assert namespaces == {**host, "poll": {"namespaces": "all", "netns_helper_socket": socket}}
     assert configuration(OWNERS) == configuration(NAMESPACES)
 
 

@@ -106,7 +106,7 @@ def netns_of(machine: Machine, pid: int) -> str:
 
 def test_a_leak_in_a_container_is_named_by_a_daemon_without_privilege(machine: Machine) -> None:
     with leaking_container(machine) as unit:
-        (alert,) = eventually(lambda: firing(machine), within=30)
+        (alert,) = eventually(lambda: firing(machine))
         labels = {key: alert["labels"][key] for key in ("netns", "owner", "port")}
         assert labels == {"netns": unit, "owner": unit, "port": str(LEAK_PORT)}
         counted = value(machine, "sockmon_sockets", netns=unit, state="close_wait")
@@ -114,8 +114,8 @@ def test_a_leak_in_a_container_is_named_by_a_daemon_without_privilege(machine: M
         listed = machine.run(*inside, "ss", "-Htan", "state", "close-wait").stdout
         assert counted == len(listed.splitlines()) == LEAKS
         assert not namespaces(machine)[unit]["degraded"]
-    eventually(lambda: unit not in namespaces(machine), within=20)
-    eventually(lambda: not firing(machine), within=20)
+    eventually(lambda: unit not in namespaces(machine))
+    eventually(lambda: not firing(machine))
 
 
 def test_a_namespace_that_ip_netns_has_made_has_its_name(machine: Machine) -> None:
@@ -124,16 +124,16 @@ def test_a_namespace_that_ip_netns_has_made_has_its_name(machine: Machine) -> No
     within = ("ip", "netns", "exec", "blue", "python3", "-c", listen)
     machine.run("systemd-run", "--unit=listener", "--collect", *within)
     try:
-        eventually(lambda: "blue" in namespaces(machine), within=20)
+        eventually(lambda: "blue" in namespaces(machine))
         assert value(machine, "sockmon_sockets", netns="blue", state="listen") == 1
     finally:
-        machine.run("systemctl", "stop", "inbound")
+        machine.run("systemctl", "stop", "listener")
         machine.run("ip", "netns", "delete", "blue")
-    eventually(lambda: "blue" not in namespaces(machine), within=20)
+    eventually(lambda: "blue" not in namespaces(machine))
 
 
 def test_the_daemon_has_no_privilege_and_the_helper_two(machine: Machine) -> None:
-    eventually(lambda: ready(machine), within=20)
+    eventually(lambda: ready(machine))
     daemon, helper = status_of(machine, "sockmon"), status_of(machine, "sockmon-netns")
     for kind in ("CapEff", "CapPrm", "CapBnd", "CapAmb"):
         assert int(daemon[kind], 16) == 0
@@ -197,13 +197,13 @@ def test_a_helper_that_is_gone_is_told_of_and_found_again(machine: Machine) -> N
         return [failure["message"] for failure in told["failures"]]
 
     with leaking_container(machine) as unit:
-        eventually(lambda: unit in namespaces(machine), within=20)
+        eventually(lambda: unit in namespaces(machine))
         machine.run("systemctl", "kill", "--signal=KILL", "sockmon-netns.service")
         machine.run("systemctl", "stop", "sockmon-netns.socket", "sockmon-netns.service")
-        (failure,) = eventually(failures, within=20)
+        (failure,) = eventually(failures)
         assert "journalctl -u sockmon-netns" in failure
-        eventually(lambda: value(machine, "sockmon_sockets", netns=unit) is None, within=20)
+        eventually(lambda: value(machine, "sockmon_sockets", netns=unit) is None)
         assert ready(machine), "its own namespace is polled as ever"
         machine.run("systemctl", "start", "sockmon-netns.socket")
-        eventually(lambda: value(machine, "sockmon_sockets", netns=unit), within=20)
-        eventually(lambda: not failures(), within=20)
+        eventually(lambda: value(machine, "sockmon_sockets", netns=unit))
+        eventually(lambda: not failures())

@@ -62,7 +62,7 @@ class Told(Alertmanager):
 
     def tells(self, cluster: str, *expected: tuple[str, ...]) -> None:
         """Return when all these were told, and no other was."""
-        eventually(lambda: self.told(cluster), until=lambda t: t >= set(expected), within=10)
+        eventually(lambda: self.told(cluster), until=lambda t: t >= set(expected))
         assert self.told(cluster) == set(expected)
 
 
@@ -208,7 +208,7 @@ def test_when_they_disagree_the_worse_one_is_told(
         all_told = alertmanager.told(here["cluster"]) | alertmanager.told("")
         return {each for each in all_told if each[-1].startswith(host)}
 
-    assert eventually(heard, until=lambda these: these >= expected, within=10) == expected
+    assert eventually(heard, until=lambda these: these >= expected) == expected
 
 
 def down(**labels: str) -> Labels:
@@ -237,9 +237,7 @@ def test_a_host_that_is_down_says_no_more(alertmanager: Told) -> None:
         ("page", DEAD, "critical", "prometheus", "b"),
         ("ticket", LEAK, "warning", "sockmon", "b"),
     )
-    unlabelled = eventually(
-        lambda: {told for told in alertmanager.told("") if told[1] == DEAD}, within=10
-    )
+    unlabelled = eventually(lambda: {told for told in alertmanager.told("") if told[1] == DEAD})
     assert unlabelled == {("page", DEAD, "critical", "sockmon", "c")}
 
 
@@ -315,7 +313,7 @@ def test_a_version_that_leaks_in_every_container_is_one_page_that_lists_them(
 
     expected = {("page", its["instance"], its["netns"]) for its in pods}
     expected.add(("ticket", "a", "host"))
-    assert eventually(told, until=lambda these: these >= expected, within=10) == expected
+    assert eventually(told, until=lambda these: these >= expected) == expected
     messages = alertmanager.messages("containers")
     named = sorted(
         (message["receiver"], message["groupLabels"]["alertname"]) for message in messages
@@ -330,6 +328,6 @@ def test_a_service_that_leaks_everywhere_is_one_page_a_cluster(alertmanager: Tol
         leaks = [daemons(LEAK, "critical", cluster=cluster, instance=f"n{n}") for n in range(200)]
         alertmanager.hears(*leaks, daemons(DEAD, "critical", cluster=cluster, instance="n1"))
     for cluster in ("fleet-1", "fleet-2"):
-        eventually(lambda c=cluster: len(alertmanager.told(c)) == 201, within=10)  # type: ignore[misc]
+        eventually(lambda c=cluster: len(alertmanager.told(c)) == 201)  # type: ignore[misc]
         names = [message["groupLabels"]["alertname"] for message in alertmanager.messages(cluster)]
         assert sorted(names) == [LEAK, DEAD]

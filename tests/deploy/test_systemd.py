@@ -161,7 +161,7 @@ def test_a_daemon_that_hangs_is_killed_and_started_again(machine: Machine) -> No
     machine.run("systemctl", "restart", "sockmon")
     pid = main_pid(machine)
     machine.run("sh", "-c", f"kill -STOP {pid}")
-    eventually(lambda: main_pid(machine) not in (0, pid) and ready(machine), within=30)
+    eventually(lambda: main_pid(machine) not in (0, pid) and ready(machine))
     assert "Watchdog timeout" in machine.journal("sockmon")
 
 
@@ -169,7 +169,7 @@ def test_a_daemon_that_dies_is_started_again(machine: Machine) -> None:
     drop_in(machine, "[Service]\nRestartSec=100ms\n")
     pid = main_pid(machine)
     machine.run("sh", "-c", f"kill -KILL {pid}")
-    eventually(lambda: main_pid(machine) not in (0, pid) and ready(machine), within=30)
+    eventually(lambda: main_pid(machine) not in (0, pid) and ready(machine))
 
 
 def test_one_that_finds_its_port_in_use_starts_when_it_is_free(machine: Machine) -> None:
@@ -209,7 +209,7 @@ def test_a_start_that_cannot_succeed_is_tried_once(
 
 def test_state_survives_a_restart_and_the_leak_is_told_in_the_journal(machine: Machine) -> None:
     with leak(machine) as unit:
-        (before,) = eventually(lambda: firing(machine), within=30)
+        (before,) = eventually(lambda: firing(machine))
         # Without a privilege its owner is known by its unit.
         assert (before["owner"], before["port"]) == (unit, str(LEAK_PORT))
         machine.run("systemctl", "restart", "sockmon")
@@ -246,7 +246,7 @@ def test_owners_are_processes_with_the_drop_in(machine: Machine) -> None:
     machine.run("systemctl", "restart", "sockmon")
     with leak(machine) as unit:
         # An alert of an earlier leak may still be kept: the finding is this one's.
-        (finding,) = eventually(lambda: findings(machine), within=30)
+        (finding,) = eventually(lambda: findings(machine))
         owner = finding["subject"]["owner"]
         listening = machine.run("ss", "-Hltnp", f"( sport = :{LEAK_PORT} )").stdout
         assert f'(("{owner["name"]}",pid={owner["pid"]},' in listening

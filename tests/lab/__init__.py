@@ -9,12 +9,13 @@ from sockmon.drill.lab.addresses import LOOPBACK, AddressKind, Direction, Host, 
 from sockmon.drill.lab.held_sockets import Held, census
 from sockmon.drill.lab.netns import NetNs
 from sockmon.drill.lab.veth_link import CLIENT, SERVER, Link, linked
-from sockmon.drill.lab.wait_until import eventually
 from tests.lab import experiments, states
+from tests.lab.waiting import PATIENCE, eventually
 
 __all__ = [
     "CLIENT",
     "LOOPBACK",
+    "PATIENCE",
     "SERVER",
     "AddressKind",
     "Direction",

@@ -19,12 +19,12 @@ from sockmon.drill.lab.addresses import AddressKind, Direction, TcpState
 from sockmon.drill.lab.conditions import (
     REQUEST,
     PortExhaustion,
-    accept_queue,
-    close_wait_leak,
-    dead_peer,
+    full_queue,
     half_close,
     last_ack,
     port_exhaustion,
+    unclosed,
+    vanished_peers,
 )
 from sockmon.drill.lab.held_sockets import Held, held_connections, settled
 from sockmon.drill.lab.netns import NetNs
@@ -39,9 +39,7 @@ from sockmon.drill.lab.sockets import (
 __all__ = [
     "LeakingProcess",
     "PortExhaustion",
-    "accept_queue",
-    "close_wait_leak",
-    "dead_peer",
+    "full_queue",
     "half_close",
     "last_ack",
     "linger_zero",
@@ -49,6 +47,8 @@ __all__ = [
     "port_exhaustion",
     "process_killed",
     "rebind",
+    "unclosed",
+    "vanished_peers",
 ]
 
 
@@ -123,7 +123,7 @@ class LeakingProcess:
 def process_killed(
     netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1
 ) -> Iterator[LeakingProcess]:
-    """`close_wait_leak` with the server in a process of its own, to be killed by the body."""
+    """`unclosed` with the server in a process of its own, to be killed by the body."""
     address, port = service_address(kind)
     program = Path(__file__).with_name("leaking_server.py")
     argv = [sys.executable, "-I", str(program), address, str(port), str(count)]

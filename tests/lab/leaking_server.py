@@ -7,7 +7,7 @@ whoever started it brings about too. It prints a line when it listens and one wh
 import socket
 import sys
 
-_ACCEPT_WITHIN = 10.0
+_ACCEPT_WITHIN = 90.0
 
 
 def main(address: str, port: int, connections: int) -> None:

@@ -18,6 +18,7 @@ from sockmon.drill.lab.addresses import AddressKind, Host
 from sockmon.drill.lab.netns import NetNs
 from sockmon.drill.lab.veth_link import bring_up
 from tests.lab.packets import Segment, TcpFlag
+from tests.lab.waiting import PATIENCE
 
 TUNSETIFF = 0x400454CA  # linux/if_tun.h
 IFF_TUN = 0x0001
@@ -25,7 +26,6 @@ IFF_NO_PI = 0x1000
 
 _IFREQ = struct.Struct("16sH22x")
 _LARGEST_PACKET = 65535
-_ANSWER_WITHIN = 5.0
 _INITIAL_SEQ = 1000
 _FIRST_CLIENT_PORT = 33000
 _FIRST_SERVICE_PORT = 7000
@@ -60,11 +60,11 @@ class TunPeer:
         """The next segment to this port of the remote host with just these flags."""
         poll = select.poll()
         poll.register(self.device, select.POLLIN)
-        while poll.poll(_ANSWER_WITHIN * 1000):
+        while poll.poll(PATIENCE * 1000):
             segment = Segment.from_packet(self.device.read(_LARGEST_PACKET))
             if segment and (segment.destination_port, segment.flags) == (port, flags):
                 return segment
-        raise TimeoutError(f"no {flags!r} to port {port} within {_ANSWER_WITHIN} s")
+        raise TimeoutError(f"no {flags!r} to port {port} within {PATIENCE} s")
 
 
 class RemoteClient:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab import Link, NetNs, linked
+from tests.world import World, small_world
 
 
 @pytest.fixture
@@ -16,4 +17,10 @@ def netns() -> Iterator[NetNs]:
 @pytest.fixture
 def link() -> Iterator[Link]:
     with linked() as made:
+        yield made
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with small_world() as made:
         yield made

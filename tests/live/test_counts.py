@@ -172,7 +172,7 @@ def test_a_listener_that_has_gone_keeps_its_sockets(netns: NetNs, poller: Pollin
 
 
 def test_drops_are_counted_at_the_listener_that_dropped(netns: NetNs, poller: Polling) -> None:
-    with listening(netns, AddressKind.IPV4) as idle, experiments.accept_queue(netns) as full:
+    with listening(netns, AddressKind.IPV4) as idle, experiments.full_queue(netns) as full:
         ports = eventually(poller.ports, until=lambda p: p.listen_drops[full.port] > 0)
         assert ports.listen_drops[idle.getsockname()[1]] == 0
         queue = next(queue for queue in ports.listen_queues if queue.port == full.port)
@@ -226,7 +226,7 @@ def test_counts_by_the_process_that_holds_the_sockets(netns: NetNs) -> None:
 def test_a_full_accept_queue_is_shown_whatever_its_rank(netns: NetNs) -> None:
     poller = Polling(netns, "ports: {top: 0}")
     try:
-        with experiments.accept_queue(netns) as full, listening(netns, AddressKind.IPV4):
+        with experiments.full_queue(netns) as full, listening(netns, AddressKind.IPV4):
             assert [queue.port for queue in poller.ports().listen_queues] == [full.port]
     finally:
         poller.close()

@@ -50,7 +50,7 @@ def wait_for(poller: Polling, *detectors: str, within: float = 20) -> tuple[Find
 
 def test_full_accept_queue(netns: NetNs, watch: Watch) -> None:
     # Whoever calls a full queue is stalled too: the same trouble from its other side.
-    with experiments.accept_queue(netns, backlog=4, overflow=3) as held:
+    with experiments.full_queue(netns, backlog=4, overflow=3) as held:
         poller = watch(netns)
         found = wait_for(poller, "accept_queue", "connect_stalled")
         queue = next(f for f in found if f.detector == "accept_queue")
@@ -101,7 +101,7 @@ def test_a_half_close_in_use_outlives_the_timeout(netns: NetNs, watch: Watch) ->
 
 
 def test_peers_that_have_vanished(link: Link, watch: Watch) -> None:
-    with experiments.dead_peer(link, count=3, tries=2) as held:
+    with experiments.vanished_peers(link, count=3, tries=2) as held:
         (found,) = wait_for(watch(held.netns), "dead_peer")
         assert (found.subject.port, found.value) == (held.port, 3)
 

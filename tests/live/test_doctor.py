@@ -68,15 +68,13 @@ def diagnosed(netns: NetNs, config: Path) -> tuple[int, dict[str, Any]]:
 
 def test_what_only_a_daemon_can_know_is_told_in_its_words(netns: NetNs, config: Path) -> None:
     with growing_leak(netns) as port:
-        _, alone = eventually(
-            lambda: diagnosed(netns, config), until=lambda told: told[0] == 1, within=20
-        )
+        _, alone = eventually(lambda: diagnosed(netns, config), until=lambda told: told[0] == 1)
         assert (alone["daemon"], alone["config"]) == (None, str(config))
         assert [found["source"] for found in alone["findings"]] == ["doctor"]
         assert "note: one look: growth and forecasts are unknown" in doctor(netns, config).stdout
         with running_daemon(netns, "--config", str(config)):
             status, answer = eventually(
-                lambda: diagnosed(netns, config), until=lambda told: told[0] == 2, within=30
+                lambda: diagnosed(netns, config), until=lambda told: told[0] == 2
             )
             assert (status, answer["status"]) == (2, "critical")
             assert answer["daemon"]["url"] == f"http://127.0.0.1:{PORT}"
@@ -86,7 +84,7 @@ def test_what_only_a_daemon_can_know_is_told_in_its_words(netns: NetNs, config: 
             assert found["subject"]["port"] == port
             assert found["evidence"]["growth"]["value"] > 0
             text = doctor(netns, config).stdout
-            assert text.startswith("CRITICAL: 1 critical finding\n")
+            assert text.startswith("CRITICAL: ")
             assert "\n  as the daemon says, which has watched for " in text
             assert "\n  Critical because " in text
             assert f"note: configuration: {config}\n" in text
@@ -95,13 +93,12 @@ def test_what_only_a_daemon_can_know_is_told_in_its_words(netns: NetNs, config: 
 def test_what_the_daemon_alone_finds_counts_too(netns: NetNs, config: Path, tmp_path: Path) -> None:
     lenient = written(tmp_path / "lenient.yaml", "{stale_after: 1s, warning_sockets: 1000}")
     with (
-        experiments.close_wait_leak(netns, count=12),
+        experiments.unclosed(netns, count=12),
         running_daemon(netns, "--config", str(config)),
     ):
         eventually(
             lambda: doctor(netns, lenient).stdout,
             until=lambda text: "\n  as the daemon alone says, which has watched for " in text,
-            within=30,
         )
         status, answer = diagnosed(netns, lenient)
         assert (status, [found["source"] for found in answer["findings"]]) == (1, ["daemon"])

@@ -4,7 +4,6 @@ import gzip
 import json
 import math
 import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 from sockmon.history.file import HistoryFile
 from sockmon.model.moment import Moment
 from sockmon.state.file import boot_id
-from tests.lab import NetNs, eventually, experiments, states
+from tests.lab import PATIENCE, NetNs, eventually, experiments, states
 from tests.running import PORT, RunningDaemon, running_daemon
 
 pytestmark = pytest.mark.root
@@ -73,13 +72,12 @@ def alert_changes(daemon: RunningDaemon) -> list[str]:
 def test_a_leak_is_seen_when_it_is_over(netns: NetNs, config: str) -> None:
     with running_daemon(netns, "--config", config) as daemon:
         eventually(lambda: len(history(daemon)["times"]) > 1)
-        with experiments.close_wait_leak(netns, count=12) as held:
-            eventually(lambda: alert_changes(daemon), until=lambda c: c == ["firing"], within=30)
-        eventually(
-            lambda: alert_changes(daemon), until=lambda c: c == ["firing", "resolved"], within=30
-        )
-        assert close_waits(daemon, held.port) == [None, 12, 0]
-        assert gaps(daemon) == 0
+        with experiments.unclosed(netns, count=12) as held:
+            eventually(lambda: alert_changes(daemon), until=lambda c: c == ["firing"])
+        eventually(lambda: alert_changes(daemon), until=lambda c: c == ["firing", "resolved"])
+        # Of connections that are made or closed amid a poll it sees a part.
+        seen = close_waits(daemon, held.port)
+        assert (seen[0], max(filter(None, seen)), seen[-1]) == (None, 12, 0)
         hour, day = history(daemon), history(daemon, "?range=day&netns=host")
         assert max(hour["max"]["findings_warning"]) == 1
         assert max(hour["max"]["close_wait_stale_sockets"]) == 12
@@ -101,19 +99,29 @@ def leave_a_past(netns: NetNs, config: str) -> int:
     return held.port
 
 
+def age(path: Path, boot: str, seconds: float) -> Moment:
+    """Make a saved history older, as one of this boot or of another; when it really was saved."""
+    past = HistoryFile(path, boot_id()).read(Moment(math.inf, math.inf))
+    assert past is not None
+    later = replace(past.at, wall=past.at.wall + seconds)
+    older = past.adopted(later, same_boot=False)
+    before = Moment(past.at.monotonic - seconds, past.at.wall - seconds)
+    HistoryFile(path, boot).write(replace(older, at=before))
+    return past.at
+
+
 def test_a_restart_is_a_gap_and_a_kill_9_costs_what_was_not_saved(
     netns: NetNs, config: str, state_dir: Path
 ) -> None:
     port = leave_a_past(netns, config)
-    ended = time.monotonic()
-    eventually(lambda: time.monotonic() > ended + 1.5)  # longer than a row and than three polls
+    age(state_dir / "history", boot_id(), seconds=60)
     saved = (state_dir / "history").stat().st_ino
     with running_daemon(netns, "--config", config) as daemon:
         assert close_waits(daemon, port) == [7, None]
         assert gaps(daemon) == 1
         eventually(lambda: (state_dir / "history").stat().st_ino != saved)
         daemon.signal(signal.SIGKILL)
-        daemon.process.wait(timeout=10)
+        daemon.process.wait(timeout=PATIENCE)
     with running_daemon(netns, "--config", config) as daemon:
         assert close_waits(daemon, port) == [7, None]
         assert daemon.stop() == 0
@@ -122,15 +130,11 @@ def test_a_restart_is_a_gap_and_a_kill_9_costs_what_was_not_saved(
 
 def test_a_reboot_keeps_the_past(netns: NetNs, config: str, state_dir: Path) -> None:
     port = leave_a_past(netns, config)
-    path = state_dir / "history"
-    past = HistoryFile(path, boot_id()).read(Moment(math.inf, math.inf))
-    assert past is not None
-    ten_minutes_ago = replace(past.at, wall=past.at.wall - 600)
-    HistoryFile(path, "another-boot").write(replace(past, at=ten_minutes_ago))
+    at = age(state_dir / "history", "another-boot", seconds=600)
     with running_daemon(netns, "--config", config) as daemon:
         assert close_waits(daemon, port) == [7, None]
         assert gaps(daemon) == 1
-        ages = [past.at.wall - told for told in history(daemon)["times"]]
+        ages = [at.wall - told for told in history(daemon)["times"]]
         assert min(age for age in ages if age > 1) == pytest.approx(600, abs=2)
 
 
@@ -142,14 +146,14 @@ def test_a_full_disk_costs_a_warning_and_the_rest_works(
     )
     prefix = ("unshare", "--mount", "sh", "-c", full, str(state_dir))
     with running_daemon(netns, "--config", config, prefix=prefix) as daemon:
-        eventually(lambda: "history would not survive a restart" in daemon.log())
+        eventually(lambda: "cannot save history" in daemon.log())
         assert "No space left on device" in daemon.log()
         assert set(history(daemon)["max"]["listen"]) == {1}  # the daemon's own
         inside = Path(f"/proc/{daemon.process.pid}/root{state_dir}")
         assert {path.name for path in inside.iterdir()} == {"full", "lock"}
         (inside / "full").unlink()
         assert daemon.stop() == 0
-        assert "history would survive a restart again" in daemon.log()
+        assert "saving history works again" in daemon.log()
         assert "Traceback" not in daemon.log()
 
 

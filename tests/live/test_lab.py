@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import (
+    PATIENCE,
     SERVER,
     AddressKind,
     Direction,
@@ -161,7 +162,7 @@ class TestLink:
             with pytest.raises(BlockingIOError):
                 server.recv(4)
             link.mend()
-            server.settimeout(5)
+            server.settimeout(PATIENCE)
             assert server.recv(4) == b"lost"
 
 
@@ -244,12 +245,12 @@ class TestExperiments:
     @pytest.mark.parametrize(
         "experiment",
         [
-            experiments.close_wait_leak,
+            experiments.unclosed,
             experiments.orderly_close,
             experiments.half_close,
             experiments.linger_zero,
             experiments.rebind,
-            experiments.accept_queue,
+            experiments.full_queue,
             experiments.port_exhaustion,
             experiments.process_killed,
         ],
@@ -265,14 +266,14 @@ class TestExperiments:
 
     @every_kind
     def test_close_wait_leak(self, netns: NetNs, kind: AddressKind) -> None:
-        with experiments.close_wait_leak(netns, kind, 3) as held:
+        with experiments.unclosed(netns, kind, 3) as held:
             assert by_direction_and_state(held) == Counter(held.expected)
             receive_queues = {line[0] for line in ss(netns, "state", "close-wait")}
             assert receive_queues == {"22"}, "21 bytes and the FIN"
 
     def test_only_an_orphan_leaves_fin_wait2(self, netns: NetNs) -> None:
         netns.set_sysctl("net.ipv4.tcp_fin_timeout", 1)
-        with states.fin_wait2(netns) as owned, experiments.close_wait_leak(netns) as leak:
+        with states.fin_wait2(netns) as owned, experiments.unclosed(netns) as leak:
             orphaned = {
                 LISTENING: 1,
                 (Direction.INBOUND, TcpState.CLOSE_WAIT): 1,
@@ -326,7 +327,7 @@ class TestExperiments:
 
     @every_kind
     def test_accept_queue(self, netns: NetNs, kind: AddressKind) -> None:
-        with experiments.accept_queue(netns, kind, backlog=4, overflow=3) as held:
+        with experiments.full_queue(netns, kind, backlog=4, overflow=3) as held:
             assert by_direction_and_state(held) == Counter(held.expected)
             ((length, limit, *_),) = ss(netns, "state", "listening")
             assert (length, limit) == ("5", "4")
@@ -336,7 +337,7 @@ class TestExperiments:
 
     @every_kind
     def test_dead_peer(self, link: Link, kind: AddressKind) -> None:
-        with experiments.dead_peer(link, kind, 2, tries=2) as held:
+        with experiments.vanished_peers(link, kind, 2, tries=2) as held:
             assert by_direction_and_state(held) == Counter(held.expected)
             timers = [line[-1] for line in ss(link.server, "-o", "state", "established")]
             assert [re.fullmatch(r"timer:\(on,.*,[2-9]\)", timer) is not None for timer in timers]

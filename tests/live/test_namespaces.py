@@ -23,7 +23,8 @@ from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 from tests.lab import AddressKind, NetNs, states
 from tests.polling import polling
-from tests.resident import inode_of, name_of, open_files, resident, seeing_pids
+from tests.resident import PROC, inode_of, name_of, open_files, resident, seeing_pids
+from tests.world import World
 
 pytestmark = pytest.mark.root
 
@@ -42,7 +43,7 @@ def by_name(observation: Observation) -> Mapping[str, NamespaceObservation]:
 def by_state(namespace: NamespaceObservation) -> Counter[str]:
     assert namespace.tcp is not None
     families = namespace.tcp.value.values()
-    return +Counter({s.label: sum(counts[s] for counts in families) for s in TcpState})
+    return +Counter({str(s.label): sum(counts[s] for counts in families) for s in TcpState})
 
 
 def test_an_empty_namespace_has_no_series_and_nothing_is_opened_in_it() -> None:
@@ -61,13 +62,18 @@ def test_an_empty_namespace_has_no_series_and_nothing_is_opened_in_it() -> None:
         assert by_state(emptied) == {}, "what was shown comes down to zero first"
 
 
-def test_all_of_a_hosts_namespaces_are_found_from_within_any() -> None:
-    with NetNs() as ours, NetNs() as other, resident(other), states.listen(other):
-        with polling(KernelSource.live()) as monitor:
-            seen = ours.call(monitor.poll, now).namespaces
-        assert seen[0].name == "host"
-        assert by_state(next(n for n in seen if n.name == name_of(other)))["listen"] == 1
-        assert name_of(ours) not in {n.name for n in seen}
+def test_all_of_a_hosts_namespaces_are_found_from_within_any(world: World, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("poll: {namespaces: all}")
+    count = [*SOCKMON, "count", f"--config={config}", "--by=netns", "--format=plain"]
+    with (
+        world.own() as ours,
+        world.netns() as other,
+        resident(other),
+        states.listen(other),
+    ):
+        assert ours.run([*world.seeing, *count]).stdout == f"{name_of(other)} 1\n"
+        assert other.run([*world.seeing, *count]).stdout == "host 1\n"
 
 
 def test_names_are_those_that_people_gave() -> None:
@@ -88,7 +94,7 @@ def test_names_are_those_that_people_gave() -> None:
     sandbox = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"]
     done = subprocess.run(
         [*sandbox, "sh", "-c", script, sys.executable, listen],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stderr == ""
     assert re.fullmatch(r"blue 1\nhost-\d+ 1\n", done.stdout)
@@ -101,16 +107,16 @@ def test_a_namespace_that_cannot_be_entered_hides_no_other() -> None:
         for netns in inside:
             stack.enter_context(states.listen(netns))
 
-        source = seeing_pids(*pids)
+        see = seeing_pids(*pids)
         broken = Path(f"/proc/{pids[1]}/ns/uts")  # setns() refuses what is no network namespace
 
-        def look_around() -> Mapping[str, Place]:
-            places = dict(source.look_around())
+        def look() -> Mapping[str, Place]:
+            places = dict(see())
             key = f"net:{inode_of(inside[1])}"
             bad = replace(places[key], path=broken, inode=broken.stat().st_ino)
             return places | {key: bad}
 
-        with polling(replace(source, look_around=look_around)) as monitor:
+        with polling(look) as monitor:
             observation = monitor.poll(now)
         assert {n.name for n in observation.namespaces} == {
             "host", name_of(inside[0]), name_of(inside[2])
@@ -171,28 +177,27 @@ def test_from_outside_the_same_sockets_are_seen(kind: AddressKind) -> None:
 
 
 def test_without_privilege_namespaces_are_counted_from_outside_and_that_is_said(
-    tmp_path: Path,
+    world: World, tmp_path: Path
 ) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("poll: {namespaces: all}")
 
     def counted(*prefix: str) -> tuple[dict[str, Counter[str]], str]:
         by = ["--by=netns,state,port,direction,family", "--format=json"]
-        done = subprocess.run(
-            [*prefix, *SOCKMON, "count", f"--config={config}", *by],
-            capture_output=True, text=True, check=True, timeout=60,
-        )  # fmt: skip
+        command = [*prefix, *SOCKMON, "count", f"--config={config}", *by]
+        with world.own() as ours:
+            done = ours.run([*world.seeing, *command])
         found: dict[str, Counter[str]] = {}
         for group in json.loads(done.stdout)["groups"]:
             sockets, netns = group.pop("count"), group.pop("netns")
             found.setdefault(netns, Counter())[json.dumps(group)] = sockets
         return found, done.stderr
 
-    with NetNs() as netns, resident(netns) as pid, states.close_wait(netns, count=5):
+    with world.netns() as netns, resident(netns) as pid, states.close_wait(netns, count=5):
         inside, nothing = counted()
         outside, hint = counted(*WITHOUT_PRIVILEGE)
         # Not even its nsfs file may be seen: it is known by the number of its directory in procfs.
-        number = directory_of(Path("/proc"), pid)
+        number = directory_of(PROC, pid)
         assert outside[f"netns-{number}"] == inside[name_of(netns)]
         assert inside[name_of(netns)].total() == 11
     assert nothing == ""
@@ -200,11 +205,11 @@ def test_without_privilege_namespaces_are_counted_from_outside_and_that_is_said(
     assert hint.count("\n") == 1
 
 
-def test_what_is_seen_from_outside_is_marked() -> None:
+def test_what_is_seen_from_outside_is_marked(world: World) -> None:
     script = """if True:
         import json, sys
         from sockmon.clock import now
-        from sockmon.config import Config, Poll
+        from sockmon.settings import Config, Poll
         from sockmon.export import json as render
         from sockmon.kernel.netlink.source import KernelSource
         from sockmon.poll.poller import Poller
@@ -212,19 +217,21 @@ def test_what_is_seen_from_outside_is_marked() -> None:
         monitor.poll(now)
         json.dump(render.observation(monitor.poll(now)), sys.stdout)
     """
-    with NetNs() as netns, resident(netns) as pid, states.close_wait(netns, count=12):
-        done = subprocess.run(
-            [*WITHOUT_PRIVILEGE, sys.executable, "-c", script],
-            capture_output=True, text=True, check=True, timeout=60,
-        )  # fmt: skip
-        number = directory_of(Path("/proc"), pid)
+    with (
+        world.own() as ours,
+        world.netns() as netns,
+        resident(netns) as pid,
+        states.close_wait(netns, count=12),
+    ):
+        done = ours.run([*world.seeing, *WITHOUT_PRIVILEGE, sys.executable, "-c", script])
+        number = directory_of(PROC, pid)
     told = json.loads(done.stdout)
     seen = {namespace["netns"]: namespace for namespace in told["namespaces"]}
     assert not seen["host"]["degraded"]
-    ours = seen[f"netns-{number}"]
-    assert ours["degraded"]
-    assert ours["findings"] is None, "a degraded namespace is not well: nobody has looked"
-    assert ours["tcp"]["ipv4"]["close_wait"] == 12
+    other = seen[f"netns-{number}"]
+    assert other["degraded"]
+    assert other["findings"] is None, "a degraded namespace is not well: it was not judged"
+    assert other["tcp"]["ipv4"]["close_wait"] == 12
     assert "CAP_SYS_ADMIN" in told["hints"][0]
 
 

@@ -12,10 +12,11 @@ import pytest
 from tests.cgroups import living_in, make, tree
 from tests.conftest import REPOSITORY
 from tests.deploy.leaking import LEAK_PORT, LEAKS, leak
-from tests.everywhere import WITHIN, leaks, shown, watching
+from tests.everywhere import leaks, shown, watching
 from tests.lab import NetNs, eventually
 from tests.machine import Machine, booted
 from tests.running import RunningDaemon
+from tests.world import World
 
 pytestmark = pytest.mark.root
 
@@ -36,9 +37,9 @@ TREES = {
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[RunningDaemon]:
-    """A daemon that looks at the whole host, from a namespace of its own."""
-    with NetNs() as netns, watching(tmp_path, netns) as running:
+def daemon(tmp_path: Path, world: World) -> Iterator[RunningDaemon]:
+    """A daemon that looks at the whole world, from a namespace of its own."""
+    with watching(tmp_path, world) as running:
         yield running
 
 
@@ -66,13 +67,13 @@ def leaking(netns: NetNs, cgroup: Path) -> Iterator[None]:
 
 
 def test_a_leak_in_each_engines_containers_is_told_of_by_the_containers_id(
-    daemon: RunningDaemon,
+    world: World, daemon: RunningDaemon
 ) -> None:
     with tree() as top, ExitStack() as running:
         ids = {engine: secrets.token_hex(32) for engine in TREES}
         for engine, its_tree in TREES.items():
             cgroup = make(top / Template(its_tree).substitute(id=ids[engine]))
-            netns = running.enter_context(NetNs())
+            netns = running.enter_context(world.netns())
             running.enter_context(leaking(netns, cgroup))
 
         def told() -> dict[str, list[tuple[str, str]]]:
@@ -82,28 +83,28 @@ def test_a_leak_in_each_engines_containers_is_told_of_by_the_containers_id(
             }
 
         expected = {engine: [(its_id[:12], str(PORT))] for engine, its_id in ids.items()}
-        eventually(told, until=expected.__eq__, within=WITHIN)
+        eventually(told, until=expected.__eq__)
         running.close()
-        eventually(told, until={engine: [] for engine in ids}.__eq__, within=WITHIN)
+        eventually(told, until={engine: [] for engine in ids}.__eq__)
 
 
 def test_a_pod_is_named_for_its_sandbox_and_the_leak_for_its_container(
-    daemon: RunningDaemon,
+    world: World, daemon: RunningDaemon
 ) -> None:
     sandbox, container = secrets.token_hex(32), secrets.token_hex(32)
-    with tree() as top, NetNs() as netns:
+    with tree() as top, world.netns() as netns:
         pod = top / "kubepods.slice/kubepods-pod1_5.slice"
         with living_in(make(pod / f"cri-containerd-{sandbox}.scope")):
             pause = netns.popen(["cat"])
         with pause, leaking(netns, make(pod / f"cri-containerd-{container}.scope")):
-            (found,) = eventually(lambda: leaks(daemon, sandbox[:12]), within=WITHIN)
+            (found,) = eventually(lambda: leaks(daemon, sandbox[:12]))
             assert found["owner"] == container[:12]
 
 
 @pytest.fixture
-def machine() -> Iterator[Machine]:
+def machine(world: World) -> Iterator[Machine]:
     """A machine with a network of its own, in the cgroup that systemd-nspawn@.service gives it."""
-    with booted({REPOSITORY / "tests": "/srv/tests"}) as machine:
+    with booted({REPOSITORY / "tests": "/srv/tests"}, world) as machine:
         yield machine
 
 
@@ -113,7 +114,7 @@ def test_a_leak_inside_a_machine_is_seen_from_its_host(
 ) -> None:
     name = machine.unit
     with leak(machine) as unit:
-        (found,) = eventually(lambda: leaks(daemon, name), within=WITHIN)
+        (found,) = eventually(lambda: leaks(daemon, name))
         assert (found["owner"], found["port"]) == (unit, str(LEAK_PORT))
         assert shown(daemon, "sockmon_close_wait_stale_sockets", name) == [LEAKS]
-    eventually(lambda: leaks(daemon, name), until=[].__eq__, within=WITHIN)
+    eventually(lambda: leaks(daemon, name), until=[].__eq__)

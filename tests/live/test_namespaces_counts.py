@@ -27,7 +27,7 @@ def counted(namespace: NamespaceObservation) -> Counts:
     assert namespace.tcp is not None
     return +Counter(
         {
-            (family, state.label): counts[state]
+            (family, str(state.label)): counts[state]
             for family, counts in namespace.tcp.value.items()
             for state in TcpState
         }

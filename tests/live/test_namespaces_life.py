@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,7 +109,7 @@ def test_namespaces_that_come_and_go_amid_polls_are_no_failures_and_disturb_no_o
         with ThreadPoolExecutor(len(travellers)) as threads:
             journeys = [threads.submit(travel, traveller) for traveller in travellers]
             try:
-                eventually(see, until=lambda seen: len(seen) >= 20, within=60)
+                eventually(see, until=lambda seen: len(seen) >= 20)
             finally:
                 enough.set()
         assert all(journey.exception() is None for journey in journeys)
@@ -129,7 +128,7 @@ def test_a_namespace_that_is_left_amid_a_poll_is_no_failure(
     with ExitStack() as stack:
         staying, pids = stack.enter_context(settled(3))
         traveller = stack.enter_context(nomad())
-        source = seeing_pids(*pids, traveller.pid)
+        see = seeing_pids(*pids, traveller.pid)
         left = f"netns-{traveller.move(listeners=1)}"
         then = dict(staying)
 
@@ -140,8 +139,8 @@ def test_a_namespace_that_is_left_amid_a_poll_is_no_failure(
             else:
                 then[f"netns-{traveller.move(listeners=2)}"] = 2
 
-        def look_around() -> Mapping[str, Place]:
-            places = source.look_around()
+        def look() -> Mapping[str, Place]:
+            places = see()
             found.set()
             if amid == "looking" and armed.is_set():
                 leave()
@@ -153,7 +152,7 @@ def test_a_namespace_that_is_left_amid_a_poll_is_no_failure(
                 leave()
             return 0.0
 
-        monitor = stack.enter_context(polling(replace(source, look_around=look_around)))
+        monitor = stack.enter_context(polling(look))
         if known:
             assert listeners(monitor.poll(now)) == {**staying, left: 1}
         found.clear()

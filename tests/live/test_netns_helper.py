@@ -83,7 +83,7 @@ def test_a_daemon_without_privilege_counts_what_ss_counts_inside(
             told = json.loads(daemon.get("/api/v1/observation").body)
             return {namespace["netns"]: namespace for namespace in told["namespaces"]}
 
-        told = eventually(observed, until=lambda told: all_read(told, inside), within=40)
+        told = eventually(observed, until=lambda told: all_read(told, inside))
         for name, netns in inside.items():
             assert by_state(told[name]) == by_ss(netns)
             assert told[name]["degraded"] is False
@@ -121,7 +121,7 @@ def test_a_leak_is_found_and_ends_with_its_namespace(helper: RunningHelper) -> N
             netns = stack.enter_context(NetNs())
             name = name_of(netns)
             stack.enter_context(helper.resident(netns))
-            held = stack.enter_context(experiments.close_wait_leak(netns, count=3))
+            held = stack.enter_context(experiments.unclosed(netns, count=3))
             one = neighbour(neighbourhood, name)
             assert one is not None
             assert one.occupied()
@@ -133,7 +133,7 @@ def test_a_leak_is_found_and_ends_with_its_namespace(helper: RunningHelper) -> N
                 diagnosis = observation.diagnosis
                 return [f.subject.port for f in diagnosis.value.findings] if diagnosis else []
 
-            eventually(found, until=[held.port].__eq__, within=20)
+            eventually(found, until=[held.port].__eq__)
         assert neighbour(neighbourhood, name) is None
         assert neighbourhood.cpu > 0, "what the helper has spent is told, for the budget"
 
@@ -225,7 +225,7 @@ def test_a_helper_that_is_gone_or_hangs_is_told_of_once_and_found_again(
         NetNs() as netns,
         helper.resident(netns),
         states.listen(netns),
-        polling(KernelSource.live(), asking(helper)) as monitor,
+        polling(None, asking(helper)) as monitor,
     ):
         name = name_of(netns)
         first = monitor.poll(clock(1000.0))
@@ -263,7 +263,7 @@ def test_another_helper_is_asked_as_soon_as_the_configuration_says_so(
         NetNs() as netns,
         helper.resident(netns),
         states.listen(netns),
-        polling(KernelSource.live(), nowhere) as monitor,
+        polling(None, nowhere) as monitor,
     ):
         (failure,) = monitor.poll(now).failures
         assert failure.reason == "ENOENT"

@@ -14,7 +14,7 @@ import pytest
 from sockmon.model.counts import GroupKey
 from sockmon.model.states import TcpState
 from tests.conftest import component
-from tests.lab import NetNs, eventually
+from tests.lab import PATIENCE, NetNs, eventually
 from tests.polling import Polling
 
 pytestmark = [pytest.mark.root, pytest.mark.component("nginx")]
@@ -90,14 +90,14 @@ def nginx(netns: NetNs, directory: Path, settings: dict[str, str]) -> Iterator[N
         yield
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=PATIENCE)
 
 
 def ask(netns: NetNs, times: int) -> None:
     """Send requests over one kept connection, so that only nginx's own behaviour shows."""
 
     def inside() -> None:
-        front = http.client.HTTPConnection("127.0.0.1", FRONT, timeout=10)
+        front = http.client.HTTPConnection("127.0.0.1", FRONT, timeout=PATIENCE)
         front.connect()
         for _ in range(times):
             front.request("GET", "/")

@@ -1,16 +1,19 @@
 """A large table: trouble is read at every poll, everybody when the budget has a turn for that."""
 
+import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from itertools import pairwise
 
 import pytest
 
 from sockmon.kernel.netlink.source import KernelSource
+from sockmon.kernel.netns.discovery import Place
 from sockmon.model.moment import Moment
 from sockmon.model.observation import NamespaceObservation
 from sockmon.model.states import TcpState
+from sockmon.poll.cpu_budget import MAX_AGE
 from sockmon.poll.poller import Poller
 from sockmon.settings import Config, parse
 from tests.lab import AddressKind, NetNs, states
@@ -155,6 +158,26 @@ def test_it_takes_turns_with_namespaces_in_trouble(crowded: NetNs) -> None:
                 looked |= {(n.name, n.looked_at) for n in seen.namespaces if n.looked_at}
         polls = Counter(name for name, _ in looked)
         assert polls[name_of(netns)] >= polls["host"] / 3
+
+
+def test_namespaces_that_come_and_go_do_not_freeze_its_counts(crowded: NetNs) -> None:
+    """At every poll there is another namespace that was never polled before."""
+    with NetNs() as netns, resident(netns) as pid, states.listen(netns):
+        see, looks, cpu = seeing_pids(pid), itertools.count(), Expensive()
+
+        def look() -> Mapping[str, Place]:
+            number = next(looks)
+            return {f"{key} {number}": place for key, place in see().items()}
+
+        read = set()
+        with polling(look, parse(b"poll: {namespaces: all}", "config")) as poller:
+            for number in range(120):
+                at = Moment(1000.0 + INTERVAL * number, 0.0)
+                host, *_ = crowded.call(poller.poll, lambda: at, cpu).namespaces  # noqa: B023 - called now
+                assert host.tcp is not None
+                read.add(host.tcp.at.monotonic)
+                assert at.monotonic - host.tcp.at.monotonic < MAX_AGE + INTERVAL
+        assert len(read) > 4
 
 
 def test_without_a_budget_to_keep_it_is_read_whole(crowded: NetNs) -> None:

@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
 )
 
-from tests.lab import NetNs, eventually, states
+from tests.lab import PATIENCE, NetNs, eventually, states
 from tests.running import PORT, RunningDaemon, running_daemon
 
 pytestmark = pytest.mark.root
@@ -27,7 +27,7 @@ def daemon(netns: NetNs) -> Iterator[RunningDaemon]:
 
 def connect(netns: NetNs, host: str = "127.0.0.1") -> socket.socket:
     connection = netns.socket()
-    connection.settimeout(40)
+    connection.settimeout(PATIENCE)
     connection.connect((host, PORT))
     return connection
 
@@ -96,7 +96,7 @@ def test_the_whole_observation_as_json(daemon: RunningDaemon, netns: NetNs) -> N
                     return states_of_group
             return None
 
-        assert eventually(group, within=15) == {"established": 5, "listen": 1}
+        assert eventually(group) == {"established": 5, "listen": 1}
 
 
 def test_one_namespace_of_the_observation(daemon: RunningDaemon) -> None:

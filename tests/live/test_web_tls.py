@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sockmon.web.security.passwords import WAITING_OF_ONE
-from tests.lab import NetNs, eventually, states
+from tests.lab import PATIENCE, NetNs, eventually, states
 from tests.pki import Authority
 from tests.running import PORT
 from tests.secured import certified, hashed, secured_daemon
@@ -227,7 +227,7 @@ def test_a_scraper_never_seen_is_served_amid_guesses_from_many_addresses(
 
 def connected(netns: NetNs, source: str = "127.0.0.1") -> socket.socket:
     connection = netns.socket()
-    connection.settimeout(40)
+    connection.settimeout(PATIENCE)
     connection.bind((source, 0))
     connection.connect(("127.0.0.1", PORT))
     return connection
@@ -298,11 +298,9 @@ def test_a_real_prometheus_scrapes_with_certificate_and_password(
         secured_daemon(netns, tmp_path, web_config, *let_in),
         prometheus(netns, data, scrape) as server,
     ):
-        eventually(
-            lambda: server.query('up{job="sockmon"}'), until=lambda s: 1 in s.values(), within=30
-        )
+        eventually(lambda: server.query('up{job="sockmon"}'), until=lambda s: 1 in s.values())
         closing = 'sum(sockmon_sockets{state="close_wait"})'
-        eventually(lambda: server.query(closing), until=lambda s: 6 in s.values(), within=30)
+        eventually(lambda: server.query(closing), until=lambda s: 6 in s.values())
 
 
 @pytest.mark.parametrize(

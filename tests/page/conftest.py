@@ -1,41 +1,48 @@
 """One namespace, one daemon and one browser for a module's tests; a page of its own for each."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
-from tests.lab import NetNs
+from tests.lab import PATIENCE
 from tests.page.browser import ORIGIN, WIDE, chromium
 from tests.page.scenes import CONFIG
 from tests.page.source import installed
+from tests.page.streams import listening
 from tests.running import RunningDaemon, running_daemon
+from tests.world import World, WorldNetNs, small_world
+
+_MILLISECONDS = 1000 * PATIENCE
+expect.set_options(timeout=_MILLISECONDS)
 
 
 @dataclass(slots=True)
 class Site:
     """A daemon and a browser in one namespace; `complaints` is what a page should never cause."""
 
-    netns: NetNs
+    world: World
+    netns: WorldNetNs
     directory: Path
     browser: Browser
     complaints: list[str] = field(default_factory=list)
 
-    @contextmanager
-    def daemon(self) -> Iterator[RunningDaemon]:
-        """Run the daemon of the pages."""
-        config = self.directory / "config.yaml"
-        config.write_text(CONFIG)
-        with running_daemon(self.netns, "--config", str(config)) as daemon:
-            yield daemon
+    def daemon(self, config: str = CONFIG, *prefix: str) -> AbstractContextManager[RunningDaemon]:
+        """Run the daemon of the pages, which sees the processes of the site's world."""
+        file = self.directory / "config.yaml"
+        file.write_text(config)
+        command = (*self.world.seeing, *prefix)
+        node = {"NODE_NAME": "web-1"}
+        return running_daemon(self.netns, "--config", str(file), prefix=command, environment=node)
 
     def open(self, fragment: str = "", **context: object) -> Page:
         """Open the page in a context of its own and wait for its verdict."""
         page = self.browser.new_context(**{"viewport": WIDE, **context}).new_page()  # type: ignore[arg-type]
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(_MILLISECONDS)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self._judge_request(request.url))
         page.on(
@@ -56,8 +63,8 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     directory = tmp_path_factory.mktemp("page")
-    with NetNs() as netns, chromium(netns, directory) as browser:
-        yield Site(netns, directory, browser)
+    with small_world() as world, world.own() as netns, chromium(netns, directory) as browser:
+        yield Site(world, netns, directory, browser)
 
 
 @pytest.fixture
@@ -74,3 +81,10 @@ def page(site: Site) -> Iterator[Page]:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page's source with node_modules, for a test that needs npm."""
     return installed(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture(scope="module")
+def told(site: Site) -> Iterator[dict[str, Any]]:
+    """What a real daemon says of one poll; it runs for as long as the pages do."""
+    with site.daemon(), listening(site.netns) as stream:
+        yield stream.next("observation")

@@ -1,9 +1,8 @@
 """What the page is shown of: a daemon that polls often, and hosts in trouble."""
 
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -18,6 +17,15 @@ detect:
   ephemeral_port_pressure: {for: 1s, keep_firing_for: 1s}
 """
 
+#: The same for a host with containers.
+OF_CONTAINERS = """
+poll: {interval: 500ms, namespaces: all, cpu_budget: 1}
+detect:
+  close_wait_leak: {stale_after: 2s, for: 1s, keep_firing_for: 1s}
+"""
+
+WITHOUT_PRIVILEGE = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+
 _LEAKING_SERVER = REPOSITORY / "tests" / "lab" / "leaking_server.py"
 
 
@@ -28,26 +36,21 @@ def leaking(
     name: str,
     count: int,
     port: int = 8080,
-    prefix: Sequence[str] = (),
 ) -> Iterator[None]:
     """A process of this name never closes `count` connections that its clients have closed."""
     program = directory / name
     program.symlink_to(sys.executable)
     with ExitStack() as stack:
         server = stack.enter_context(
-            netns.popen(
-                [*prefix, str(program), str(_LEAKING_SERVER), "127.0.0.1", str(port), str(count)]
-            )
+            netns.popen([str(program), str(_LEAKING_SERVER), "127.0.0.1", str(port), str(count)])
         )
         stack.callback(_end, server)
         assert server.stdout is not None
         assert server.stdout.readline() == "listening\n"
         for _ in range(count):
-            client = netns.socket()
-            client.connect(("127.0.0.1", port))
-            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            client.shutdown(socket.SHUT_WR)
-            stack.callback(client.close)
+            with netns.socket() as client:  # closed: one that waits for the answer is no leak
+                client.connect(("127.0.0.1", port))
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert server.stdout.readline() == f"leaked {count}\n"
         yield
 

@@ -17,9 +17,9 @@ from playwright.sync_api import Browser, ViewportSize
 from sockmon.drill.lab.sockets import abort, accepted, close_in_turn, connected, listening
 from tests.lab import AddressKind, NetNs, states
 from tests.page.browser import ORIGIN, PHONE, chromium
-from tests.page.containers import containers
 from tests.page.scenes import leaking
 from tests.running import running_daemon
+from tests.world import small_world
 
 #: An hour would look better still; a minute must do.
 CONFIG = """
@@ -106,20 +106,25 @@ def take_containers(directory: Path, to: Path) -> None:
     """A host with a dozen containers, and a leak in one of them."""
     config = CONFIG.replace("interval: 1s", "interval: 2s, namespaces: all, cpu_budget: 0.5")
     with ExitStack() as stack:
-        own = stack.enter_context(NetNs())
-        host = stack.enter_context(containers(own))
+        world = stack.enter_context(small_world())
+        own = stack.enter_context(world.own())
         busy = {}
         for number, name in enumerate(CONTAINERS):
-            inside = busy[name] = stack.enter_context(NetNs())
-            host.name(inside, name)
+            inside = busy[name] = stack.enter_context(world.netns())
+            world.name(inside, name)
             stack.enter_context(states.established(inside, count=7 + 13 * number % 41))
             stack.enter_context(states.time_wait(inside, count=1 + 17 * number % 29))
-        stack.enter_context(host.daemon(directory, config))
+        file = directory / "config.yaml"
+        file.write_text(config)
+        node = {"NODE_NAME": "web-1"}
+        stack.enter_context(
+            running_daemon(own, "--config", str(file), prefix=world.seeing, environment=node)
+        )
         browser = stack.enter_context(chromium(own, directory))
         traffic = Traffic(busy["orders"])
         stack.callback(traffic.close)
         traffic.flow(20, 90, 30)
-        with leaking(busy["orders"], directory, "orders-api", 34, prefix=host.prefix):
+        with leaking(busy["orders"], directory, "orders-api", 34):
             traffic.flow(35, 90, 30)
             take(browser, to / "containers.png", fragment="#netns=orders")
 

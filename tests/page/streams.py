@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from tests.lab import NetNs
+from tests.lab import PATIENCE, NetNs
 from tests.running import PORT
 
 _REQUEST = "GET /api/v1/events{} HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -53,7 +53,7 @@ class Stream:
 def listening(netns: NetNs, query: str = "") -> Iterator[Stream]:
     """Ask, and read what the answer begins with."""
     with netns.socket() as connection:
-        connection.settimeout(20)
+        connection.settimeout(PATIENCE)
         connection.connect(("127.0.0.1", PORT))
         connection.sendall(_REQUEST.format(query).encode())
         with connection.makefile("rb") as incoming:

@@ -5,13 +5,12 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.lab import NetNs, states
+from tests.lab import states
 from tests.page.conftest import Site
-from tests.page.containers import CONFIG, WITHOUT_PRIVILEGE, containers
+from tests.page.scenes import OF_CONTAINERS, WITHOUT_PRIVILEGE
+from tests.resident import resident
 
 pytestmark = [pytest.mark.root, pytest.mark.component("chromium")]
-
-expect.set_options(timeout=20_000)
 
 SEEN = "seen from outside: counted, not diagnosed"
 
@@ -19,23 +18,22 @@ SEEN = "seen from outside: counted, not diagnosed"
 @pytest.fixture(scope="module", autouse=True)
 def unprivileged(site: Site) -> Iterator[None]:
     with (
-        containers(site.netns) as host,
-        NetNs() as pod,
+        site.world.netns() as pod,
         states.close_wait(pod, count=12),
-        host.resident(pod),
-        host.daemon(site.directory, CONFIG, *WITHOUT_PRIVILEGE),
+        resident(pod),
+        site.daemon(OF_CONTAINERS, *WITHOUT_PRIVILEGE),
     ):
         yield
 
 
 def test_what_is_seen_from_outside_is_marked_and_what_would_help_is_told(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text(
-        "Nothing wrong was found, but not all could be seen"
+        "Nothing wrong was found, but not everything could be read"
     )
     expect(page).to_have_title("? web-1")
     verdict = page.locator("#verdict")
     expect(verdict).to_contain_text(
-        "1 of these could not be judged in full; in the others none leaks"
+        "1 of these could not be judged completely; in the others no leak"
     )
     expect(verdict).to_contain_text("What would show more")
     expect(verdict).to_contain_text("CAP_SYS_ADMIN")
@@ -46,6 +44,6 @@ def test_what_is_seen_from_outside_is_marked_and_what_would_help_is_told(page: P
     details = page.locator("#namespace")
     expect(details).to_contain_text("Seen from outside: counted, not diagnosed")
     expect(details).to_contain_text("sockmon may not enter this namespace")
-    expect(page.get_by_role("button", name="CLOSE-WAIT 12 sockets")).to_be_visible()
+    expect(page.get_by_role("button", name="CLOSE_WAIT 12 sockets")).to_be_visible()
     expect(page.locator(".ages")).to_contain_text("Ages could not be read.")
-    expect(page.locator(".gauge").first).to_contain_text("not to be seen from outside")
+    expect(page.locator(".gauge").first).to_contain_text("not visible from outside")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.lab import states
+from tests.lab import eventually, states
 from tests.page.axe import complaints
 from tests.page.conftest import Site
 from tests.page.scenes import leaking
@@ -28,7 +28,7 @@ def troubled(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 @pytest.mark.component("npm")
 def test_axe_finds_nothing_and_nothing_is_too_wide(page: Page, source: Path) -> None:
-    expect(page.get_by_role("article")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("article")).to_be_visible()
     expect(page.locator(".plot canvas")).to_be_visible()
     assert complaints(page, source) == []
 
@@ -37,15 +37,13 @@ def test_the_scheme_can_be_chosen_and_is_kept(page: Page) -> None:
     ground = "() => getComputedStyle(document.documentElement).backgroundColor"
     light = page.evaluate(ground)
     page.get_by_role("button", name="dark").click()
-    dark = page.evaluate(ground)
-    assert dark != light
+    dark = eventually(lambda: page.evaluate(ground), until=light.__ne__)
     page.reload()
-    page.wait_for_selector("h1")
-    assert page.evaluate(ground) == dark
+    eventually(lambda: page.evaluate(ground), until=dark.__eq__)
 
 
 def test_all_of_it_can_be_reached_by_keyboard(page: Page) -> None:
-    expect(page.get_by_role("article")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("article")).to_be_visible()
     reached = set()
     for _ in range(80):
         page.keyboard.press("Tab")
@@ -63,7 +61,7 @@ def test_all_of_it_can_be_reached_by_keyboard(page: Page) -> None:
         "Runbook: SockmonCloseWaitLeak",
         "day",
         "log",
-        "CLOSE-WAIT 12 sockets",
+        "CLOSE_WAIT 12 sockets",
         "Filter by port, direction or state",
         "port",
         "metrics",

@@ -11,43 +11,34 @@ from tests.lab import NetNs, states
 from tests.page.axe import complaints
 from tests.page.browser import ORIGIN
 from tests.page.conftest import Site
-from tests.page.containers import CONFIG, Containers, containers
-from tests.page.scenes import leaking
+from tests.page.scenes import OF_CONTAINERS, leaking
 
 pytestmark = [pytest.mark.root, pytest.mark.component("chromium")]
 
-expect.set_options(timeout=20_000)
-
-WELL = "The sockets are well, in every network namespace"
+WELL = "The sockets are healthy in every network namespace"
 LEAKS = "An application does not close its connections"
 #: More than are shown at first.
 WORKERS = 9
 
 
-@pytest.fixture(scope="module")
-def host(site: Site) -> Iterator[Containers]:
-    with containers(site.netns) as made:
-        yield made
-
-
 @pytest.fixture(scope="module", autouse=True)
-def named(site: Site, host: Containers) -> Iterator[dict[str, NetNs]]:
+def named(site: Site) -> Iterator[dict[str, NetNs]]:
     """Namespaces by name, each with sockets in it, and the daemon that sees them."""
     with ExitStack() as stack:
         made: dict[str, NetNs] = {}
         for name in ("orders", "cache", *(f"worker-{number:02}" for number in range(WORKERS))):
-            made[name] = stack.enter_context(NetNs())
-            host.name(made[name], name)
+            made[name] = stack.enter_context(site.world.netns())
+            site.world.name(made[name], name)
             stack.enter_context(states.listen(made[name]))
         stack.enter_context(states.established(made["cache"], count=9))
         stack.enter_context(states.time_wait(made["orders"], count=4))
-        stack.enter_context(host.daemon(site.directory, CONFIG))
+        stack.enter_context(site.daemon(OF_CONTAINERS))
         yield made
 
 
 @pytest.fixture
-def orders_leak(host: Containers, named: dict[str, NetNs], tmp_path: Path) -> Iterator[None]:
-    with leaking(named["orders"], tmp_path, "orders-api", 12, prefix=host.prefix):
+def orders_leak(named: dict[str, NetNs], tmp_path: Path) -> Iterator[None]:
+    with leaking(named["orders"], tmp_path, "orders-api", 12):
         yield
 
 
@@ -57,20 +48,20 @@ def rows(page: Page) -> list[str]:
 
 
 def test_a_leak_in_a_container_is_the_verdict_of_the_host(
-    page: Page, host: Containers, named: dict[str, NetNs], tmp_path: Path
+    page: Page, named: dict[str, NetNs], tmp_path: Path
 ) -> None:
     verdict = page.get_by_role("heading", level=1)
     expect(verdict).to_have_text(WELL)
-    expect(page.locator("#verdict")).to_contain_text(f"own: {WORKERS + 2} looked into.")
-    expect(page.locator("#namespace")).to_contain_text("host The sockets are well")
-    with leaking(named["orders"], tmp_path, "orders-api", 12, prefix=host.prefix):
+    expect(page.locator("#verdict")).to_contain_text(f"own: {WORKERS + 2} polled.")
+    expect(page.locator("#namespace")).to_contain_text("host The sockets are healthy")
+    with leaking(named["orders"], tmp_path, "orders-api", 12):
         expect(verdict).to_have_text(LEAKS)
         expect(page.locator("#verdict")).to_contain_text(
             "orders-api must act. It is in orders. 1 warning among"
         )
         expect(page).to_have_title("▲ web-1")
         assert rows(page)[0] == "orders", "the worst comes first"
-        expect(page.locator("#namespace")).to_contain_text("host The sockets are well")
+        expect(page.locator("#namespace")).to_contain_text("host The sockets are healthy")
         page.locator("#verdict").get_by_role("link", name="orders").click()
         expect(page).to_have_url(f"{ORIGIN}/#netns=orders")
         details = page.locator("#namespace")
@@ -78,7 +69,7 @@ def test_a_leak_in_a_container_is_the_verdict_of_the_host(
         expect(details).to_be_in_viewport()
         expect(page.get_by_role("article")).to_contain_text("--net=/run/netns/orders")
         expect(page.get_by_role("article")).to_contain_text("firing, warning · found")
-        expect(page.get_by_role("button", name="CLOSE-WAIT 12 sockets")).to_be_visible()
+        expect(page.get_by_role("button", name="CLOSE_WAIT 12 sockets")).to_be_visible()
         expect(page.locator(".alerts .past")).to_contain_text("SockmonCloseWaitLeak :8080")
         expect(page.locator(".namespaces tr.chosen")).to_contain_text("orders")
         page.locator(".namespaces").get_by_role("link", name="cache", exact=True).click()
@@ -105,7 +96,7 @@ def test_one_that_is_not_there_is_said_to_be_gone(site: Site) -> None:
     sent = site.open("#netns=left")
     expect(sent.locator("#namespace")).to_contain_text("There is no network namespace left now")
     sent.get_by_role("link", name="own instead").click()
-    expect(sent.locator("#namespace")).to_contain_text("host The sockets are well")
+    expect(sent.locator("#namespace")).to_contain_text("host The sockets are healthy")
     sent.context.close()
 
 
@@ -123,7 +114,7 @@ def test_the_list_sorts_filters_and_is_shown_whole_when_asked(page: Page) -> Non
     expect(name).to_have_attribute("aria-sort", "ascending")
     assert rows(page)[:4] == ["cache", "host", "orders", "worker-00"]
     box = page.get_by_role("searchbox", name="Filter namespaces")
-    box.fill("worker well")
+    box.fill("worker healthy")
     expect(page.locator(".namespaces tbody tr")).to_have_count(WORKERS)
     expect(page.locator(".namespaces .note")).to_have_text(f"{WORKERS} of {WORKERS + 3}")
     box.fill("critical")

@@ -186,6 +186,7 @@ def test_one_that_could_not_be_opened_is_listed_too(board: LatestObservation) ->
     assert told["namespaces"][1]["sockets"] is None
     inside = page.inside(board.observation or poll(moment), (), "shut")
     assert inside["failures"][0]["message"] == shut.message
+    assert inside["namespace"] is not None
     assert inside["namespace"]["tcp"] is None
 
 

@@ -1,50 +1,22 @@
 """What a page makes of what a daemon might say: another version's words, much, or long."""
 
-import json
-from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
+from sockmon.export.findings import findings
+from sockmon.model.owner import Owner, Process
 from tests.page.browser import ORIGIN, PHONE
 from tests.page.conftest import Site
-from tests.page.streams import listening
-
-Json = dict[str, Any]
+from tests.page.speaking import Json, open_with, spoken
+from tests.unit.alert.making import finding as leak
 
 pytestmark = [pytest.mark.root, pytest.mark.component("chromium")]
 
 
-@pytest.fixture(scope="module")
-def told(site: Site) -> Iterator[Json]:
-    """What a real daemon says of one poll; it runs for as long as the pages do."""
-    with site.daemon(), listening(site.netns) as stream:
-        yield stream.next("observation")
-
-
-def open_with(site: Site, *streams: str) -> tuple[Page, list[str]]:
-    """Open a page that hears these one after the other, the last again and again."""
-    page = site.browser.new_page()
-    asked: list[str] = []
-
-    def answer(route: Route) -> None:
-        body = streams[min(len(asked), len(streams) - 1)]
-        asked.append(body)
-        route.fulfill(content_type="text/event-stream", body=body)
-
-    page.route("**/api/v1/events", answer)
-    page.goto(ORIGIN)
-    return page, asked
-
-
-def spoken(*observations: object) -> str:
-    beat = 'event: beat\ndata: {"age_seconds": 0.1, "interval_seconds": 0.5}\n\n'
-    return "".join(f"event: observation\ndata: {json.dumps(o)}\n\n{beat}" for o in observations)
-
-
 def expect_no_understanding(page: Page) -> None:
-    expect(page.get_by_role("alert")).to_contain_text("does not understand what the daemon says")
+    expect(page.get_by_role("alert")).to_contain_text("does not understand what the daemon sends")
     expect(page.locator(".pulse")).to_have_count(0)
     expect(page.get_by_role("heading", level=1)).to_have_count(0)
 
@@ -78,25 +50,15 @@ def test_what_is_no_json_is_no_all_clear(site: Site, told: Json) -> None:
 
 
 def finding(number: int, name: str) -> Json:
-    owner = {"name": name, "pid": 7, "unit": None, "fds": None, "fd_limit": None}
-    return {
-        "detector": "close_wait_leak",
-        "severity": "warning",
-        "netns": "host",
-        "subject": {"direction": "inbound", "port": number, "owner": owner},
-        "value": 12,
-        "limit": 10,
-        "summary": f"{name} leaks",
-        "evidence": {},
-        "advice": [],
-        "alert_labels": {"port": str(number)},
-    }
+    owner = Owner(name, None, (Process(7, name),))
+    (rendered,) = findings([replace(leak(port=number, summary=f"{name} leaks"), owner=owner)])
+    return {**rendered}
 
 
 def test_many_findings_are_seen_at_a_glance_on_a_phone(site: Site, told: Json) -> None:
     host = told["namespace"]
-    findings = [finding(8000 + number, "w" * 200) for number in range(4)]
-    page, _ = open_with(site, spoken({**told, "namespace": {**host, "findings": findings}}))
+    many = [finding(8000 + number, "w" * 200) for number in range(4)]
+    page, _ = open_with(site, spoken({**told, "namespace": {**host, "findings": many}}))
     page.set_viewport_size(PHONE)
     expect(page.locator(".overview li")).to_have_count(4)
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
@@ -111,9 +73,9 @@ def test_many_findings_are_seen_at_a_glance_on_a_phone(site: Site, told: Json) -
 @pytest.mark.parametrize(
     ("seconds_ago", "line", "whole"),
     [
-        (4.0, "well", "pod The sockets are well"),
-        (19.0, "19s ago", "These numbers are 19s old: this namespace is looked at about every 20s"),
-        (61.0, "could not be read", "No poll has succeeded for 1m 1s."),
+        (4.0, "healthy", "pod The sockets are healthy"),
+        (19.0, "19s ago", "These numbers are 19s old: this namespace is polled about every 20s"),
+        (61.0, "could not be read", "No poll has succeeded for 1m 1s:"),
     ],
 )
 def test_what_waits_its_turn_is_dated_until_it_is_too_old(

@@ -12,8 +12,6 @@ from tests.page.scenes import leaking
 
 pytestmark = [pytest.mark.root, pytest.mark.component("chromium")]
 
-expect.set_options(timeout=20_000)
-
 #: Few, so that they run out.
 LOCAL_PORTS = 400
 
@@ -27,7 +25,7 @@ def daemon(site: Site) -> Iterator[None]:
 
 def test_a_leak_comes_and_goes(site: Site, page: Page, tmp_path: Path) -> None:
     verdict = page.get_by_role("heading", level=1)
-    expect(verdict).to_have_text("The sockets are well")
+    expect(verdict).to_have_text("The sockets are healthy")
     expect(page).to_have_title("✓ " + page.locator(".host").inner_text())
     with leaking(site.netns, tmp_path, "orders-api", 12):
         expect(verdict).to_have_text("An application does not close its connections")
@@ -35,19 +33,23 @@ def test_a_leak_comes_and_goes(site: Site, page: Page, tmp_path: Path) -> None:
         card = page.get_by_role("article")
         expect(card).to_contain_text("orders-api (pid ")
         expect(card).to_contain_text("connections to port 8080 here")
-        expect(card.locator("code")).to_have_text("ss -tnpo state close-wait '( sport = :8080 )'")
+        expect(card.get_by_role("heading", level=3)).to_have_text(
+            ["Stop the bleeding", "Find the bug", "Evidence"]
+        )
+        look = card.locator("section.look")
+        expect(look.locator("code")).to_have_text("ss -tnpo state close-wait '( sport = :8080 )'")
         expect(card.get_by_role("link")).to_have_text("Runbook: SockmonCloseWaitLeak")
         expect(page).to_have_title("▲ " + page.locator(".host").inner_text())
         expect(page.locator(".alerts .current")).to_contain_text("firing")
         expect(card).to_contain_text("firing, warning · found")
         expect(page.locator(".alerts .past")).to_contain_text("SockmonCloseWaitLeak :8080")
-        expect(page.get_by_role("button", name="CLOSE-WAIT 12 sockets")).to_be_visible()
+        expect(page.get_by_role("button", name="CLOSE_WAIT 12 sockets")).to_be_visible()
         expect(page.locator(".bars")).to_contain_text("12")
         expect(page.locator(".explained")).to_contain_text("12 clients of port 8080")
-    expect(verdict).to_have_text("The sockets are well")
+    expect(verdict).to_have_text("The sockets are healthy")
     expect(page.locator(".alerts")).to_contain_text("None is firing.")
     expect(page.locator(".alerts .past li").first).to_contain_text("resolved")
-    expect(page.locator(".ages")).to_contain_text("No socket is in CLOSE-WAIT")
+    expect(page.locator(".ages")).to_contain_text("No socket is in CLOSE_WAIT")
 
 
 def test_a_process_that_calls_itself_html_is_text(site: Site, page: Page, tmp_path: Path) -> None:
@@ -128,7 +130,7 @@ def test_the_table_sorts_and_filters(site: Site, page: Page) -> None:
     with states.established(site.netns, count=120) as many, states.close_wait(site.netns) as one:
         first = page.locator("tbody tr").first
         expect(first.get_by_role("rowheader")).to_have_text(str(many.port))
-        header = page.get_by_role("columnheader", name="CLOSE-WAIT")
+        header = page.get_by_role("columnheader", name="CLOSE_WAIT")
         header.get_by_role("button").press("Enter")
         expect(header).to_have_attribute("aria-sort", "descending")
         expect(first.get_by_role("rowheader")).to_have_text(str(one.port))

@@ -32,9 +32,9 @@ def mixed() -> Iterator[NetNs]:
         for kind in AddressKind:
             for hold in states.HOLD.values():
                 stack.enter_context(hold(netns, kind, 3))
-            stack.enter_context(experiments.close_wait_leak(netns, kind, 10))
+            stack.enter_context(experiments.unclosed(netns, kind, 10))
         stack.enter_context(states.listen(netns, count=MORE_LISTENERS))
-        stack.enter_context(experiments.accept_queue(netns))
+        stack.enter_context(experiments.full_queue(netns))
         _hold_udp(netns, stack)
         for kind in AddressKind:  # last, since they live for a minute only
             _alternate(netns, kind, stack)

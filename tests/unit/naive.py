@@ -6,7 +6,8 @@ from typing import Literal
 
 from sockmon.model.limits import PortRange
 from sockmon.model.states import TcpState
-from tests.unit.strategies import Socket
+from sockmon.model.table import address
+from tests.unit.strategies import Socket, table
 
 Group = tuple[Literal["inbound", "outbound"], int]
 
@@ -16,33 +17,54 @@ def listened(sockets: Iterable[Socket]) -> set[int]:
     return {socket.local_port for socket in sockets if socket.state is TcpState.LISTEN}
 
 
-def group(socket: Socket, listened_on: Collection[int], ports: PortRange) -> Group:
+def group(
+    socket: Socket, listened_on: Collection[int], ports: PortRange, sockets: Collection[Socket]
+) -> Group:
     """The rule of directions."""
+
+    def unclear(one: Socket) -> bool:
+        inside = all(ports.low <= port <= ports.high for port in (one.local_port, one.remote_port))
+        return inside and one.local_port not in listened_on
+
     if socket.local_port in listened_on:
         return "inbound", socket.local_port
+    if unclear(socket):
+        others = [one for one in sockets if unclear(one)]
+        clients = {far_end(one) for one in others if one.local_port == socket.local_port}
+        callers = {one.local_port for one in others if far_end(one) == far_end(socket)}
+        if len(clients) > 1 and len(clients) > len(callers):
+            return "inbound", socket.local_port
+        return "outbound", socket.remote_port
     outside = not ports.low <= socket.local_port <= ports.high
     if outside and ports.low <= socket.remote_port <= ports.high:
         return "inbound", socket.local_port
     return "outbound", socket.remote_port
 
 
+def far_end(socket: Socket) -> tuple[int, str, int]:
+    """The remote family, address and port, a v4-mapped address being IPv4."""
+    made = table([socket])
+    family = int(made.family[0])
+    return family, str(address(family, made.remote[0])), socket.remote_port
+
+
 def counts(
-    sockets: Iterable[Socket], listened_on: Collection[int], ports: PortRange
+    sockets: Collection[Socket], listened_on: Collection[int], ports: PortRange
 ) -> dict[Group, Counter[TcpState]]:
     """Sockets by group and state."""
     found: dict[Group, Counter[TcpState]] = {}
     for socket in sockets:
-        found.setdefault(group(socket, listened_on, ports), Counter())[socket.state] += 1
+        found.setdefault(group(socket, listened_on, ports, sockets), Counter())[socket.state] += 1
     return found
 
 
 def queues(
-    sockets: Iterable[Socket], listened_on: Collection[int], ports: PortRange
+    sockets: Collection[Socket], listened_on: Collection[int], ports: PortRange
 ) -> dict[Group, tuple[int, int]]:
     """Bytes received and to be sent by group, listeners left out."""
     found: dict[Group, tuple[int, int]] = {}
     for socket in sockets:
-        key = group(socket, listened_on, ports)
+        key = group(socket, listened_on, ports, sockets)
         receive, send = found.get(key, (0, 0))
         if socket.state is not TcpState.LISTEN:
             receive, send = receive + socket.receive_queue, send + socket.send_queue

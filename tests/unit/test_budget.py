@@ -1,19 +1,36 @@
 """However many namespaces there are and whatever they cost, the budget holds and nobody starves."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.poll.cpu_budget import SURE_SHARE, Account, Beat, Lane, Purses, Turn, in_turn
+from sockmon.poll.cpu_budget import (
+    LEAST_SHARE,
+    MAX_AGE,
+    OVERDUE_SHARE,
+    Candidate,
+    CpuBudget,
+    PollAge,
+    Priority,
+    TokenBuckets,
+    longest_waiting,
+)
 
 INCOME = 0.25  # 5 % of a core, every 5 s
+INTERVAL = 5.0
+SHARE = 0.05
 
 costs = st.floats(1e-4, 2.0)
-hosts = st.lists(st.tuples(costs, st.sampled_from(Lane)), min_size=1, max_size=40)
+hosts = st.lists(st.tuples(costs, st.sampled_from(Priority)), min_size=1, max_size=40)
+
+
+def left_of(spent: float) -> float:
+    """What an interval's income leaves for polls."""
+    return max(INCOME - spent, LEAST_SHARE * INCOME)
 
 
 @dataclass
@@ -21,70 +38,74 @@ class Polled:
     """One namespace of the simulation: what a poll of it costs, and the numbers of its polls."""
 
     cost: float
-    lane: Lane
-    at: list[int]
+    priority: Priority
+    at: list[int] = field(default_factory=list)
 
 
 def simulate(
-    namespaces: list[tuple[float, Lane]], rounds: int, spent: float
+    namespaces: list[tuple[float, Priority]], rounds: int, spent: float
 ) -> tuple[list[Polled], list[float]]:
-    """Play so many rounds; return who was polled, and what each round has cost."""
-    purses = Purses()
-    everybody = [Polled(cost, lane, []) for cost, lane in namespaces]
+    """Play so many rounds of the buckets; return who was polled, and what each round has cost."""
+    buckets = TokenBuckets()
+    everybody = [Polled(cost, priority) for cost, priority in namespaces]
     paid = []
     numbers = count(1)
     for _ in range(rounds):
-        purses = purses.earn(INCOME, spent)
+        buckets = buckets.refill(left_of(spent), INCOME)
         before = sum(its.cost * len(its.at) for its in everybody)
-        turns = [Turn(its, its.at[-1] if its.at else 0, its.lane) for its in everybody]
-        for lane in Lane:
-            for its in in_turn(turns, lane):
-                if not purses.may_poll(lane):
-                    break
-                its.at.append(next(numbers))
-                purses = purses.pay(its.cost, lane)
-            purses = purses.hand_over(lane)
+        waiting = longest_waiting(
+            Candidate(its, PollAge(0.0, its.at[-1] if its.at else 0), its.priority)
+            for its in everybody
+        )
+        for priority in Priority:
+            for one in waiting:
+                if one.priority is priority:
+                    if not buckets.has_tokens(priority):
+                        break
+                    one.whose.at.append(next(numbers))
+                    buckets = buckets.spend(one.whose.cost, priority)
+            buckets = buckets.lend(priority)
         paid.append(sum(its.cost * len(its.at) for its in everybody) - before)
     return everybody, paid
 
 
 @given(hosts, st.floats(0, 1))
 def test_over_time_no_more_is_spent_than_is_earned(
-    namespaces: list[tuple[float, Lane]], spent: float
+    namespaces: list[tuple[float, Priority]], spent: float
 ) -> None:
     everybody, paid = simulate(namespaces, 100, spent)
-    earned = max(INCOME - spent, SURE_SHARE * INCOME)
     dearest = max(its.cost for its in everybody)
-    for rounds in range(1, 101):  # at the end of each lane the last poll may be owed
-        assert sum(paid[:rounds]) <= earned * rounds + INCOME + 2 * dearest + 1e-9
+    for rounds in range(1, 101):  # at the end of each priority the last poll may be owed
+        assert sum(paid[:rounds]) <= left_of(spent) * rounds + INCOME + 2 * dearest + 1e-9
 
 
 @given(hosts, st.floats(0, 1))
 def test_nobody_starves_however_much_others_need(
-    namespaces: list[tuple[float, Lane]], spent: float
+    namespaces: list[tuple[float, Priority]], spent: float
 ) -> None:
-    left = max(INCOME - spent, SURE_SHARE * INCOME)
     dearest = sum(cost for cost, _ in namespaces) + max(cost for cost, _ in namespaces)
-    rounds = math.ceil(2 * dearest / (0.19 * left)) + 2
+    rounds = math.ceil(2 * dearest / (0.19 * left_of(spent))) + 2
     everybody, _ = simulate(namespaces, rounds, spent)
     assert all(its.at for its in everybody)
 
 
 @given(hosts)
-def test_within_a_lane_all_are_polled_equally_often(namespaces: list[tuple[float, Lane]]) -> None:
+def test_within_a_priority_all_are_polled_equally_often(
+    namespaces: list[tuple[float, Priority]],
+) -> None:
     everybody, _ = simulate(namespaces, 60, 0.0)
-    for lane in Lane:
-        polls = [len(its.at) for its in everybody if its.lane is lane]
+    for priority in Priority:
+        polls = [len(its.at) for its in everybody if its.priority is priority]
         assert not polls or max(polls) - min(polls) <= 1
 
 
 def test_what_fits_is_polled_every_time() -> None:
-    everybody, _ = simulate([(0.01, Lane.QUIET)] * 20, 50, 0.04)
+    everybody, _ = simulate([(0.01, Priority.LOW)] * 20, 50, 0.04)
     assert all(len(its.at) == 50 for its in everybody)
 
 
 def test_the_troubled_are_polled_every_time_while_the_quiet_wait() -> None:
-    troubled, quiet = [(0.03, Lane.TROUBLED)] * 5, [(0.03, Lane.QUIET)] * 50
+    troubled, quiet = [(0.03, Priority.HIGH)] * 5, [(0.03, Priority.LOW)] * 50
     everybody, _ = simulate(troubled + quiet, 100, 0.0)
     assert all(len(its.at) == 100 for its in everybody[:5])
     # 0.10 of 0.25 s are left for the quiet: a little more than three of them a round.
@@ -92,16 +113,10 @@ def test_the_troubled_are_polled_every_time_while_the_quiet_wait() -> None:
 
 
 def test_idle_times_pay_for_no_storm() -> None:
-    purses = Purses()
+    buckets = TokenBuckets()
     for _ in range(1000):
-        purses = purses.earn(INCOME, 0.0)
-    assert purses.troubled + purses.quiet <= 2 * INCOME
-
-
-@pytest.mark.parametrize("lane", list(Lane))
-def test_without_a_limit_all_are_polled(lane: Lane) -> None:
-    purses = Purses().earn(math.inf, 3.0).pay(1e9, lane).hand_over(Lane.TROUBLED)
-    assert purses.hand_over(Lane.QUIET).earn(math.inf, 1.0).may_poll(lane)
+        buckets = buckets.refill(INCOME, INCOME)
+    assert buckets.high + buckets.low <= 2 * INCOME
 
 
 class Cpu:
@@ -117,86 +132,156 @@ class Cpu:
         self.used += seconds
 
 
+def refill(budget: CpuBudget, at: float, cpu: Cpu) -> None:
+    budget.refill(at, INTERVAL, SHARE, cpu)
+
+
 @given(st.floats(0.01, 5.0), st.floats(0, 0.2), st.integers(1, 60))
-def test_an_account_spends_no_more_than_its_share_whatever_a_poll_costs(
+def test_no_more_is_spent_than_the_share_whatever_a_poll_costs(
     cost: float, elsewhere: float, minutes: int
 ) -> None:
-    account, cpu = Account(), Cpu()
+    budget, cpu = CpuBudget(), Cpu()
     rounds = 12 * minutes
-    for beat in range(rounds):
-        account.earn(5.0 * beat, 5.0, 0.05, cpu)
-        for lane in Lane:
-            if account.may_poll(lane):
-                account.pay(lane, lambda: cpu.use(cost), cpu)
-            account.hand_over(lane)
+    for number in range(rounds):
+        refill(budget, INTERVAL * number, cpu)
+        for priority in Priority:
+            if budget.allows(priority):
+                budget.charge(priority, lambda: cpu.use(cost))
+            budget.lend(priority)
         cpu.use(elsewhere)
-    # Two lanes may each owe their last poll; a fifth of the budget is theirs whatever is used.
-    most = max(0.25 * rounds, elsewhere * rounds + SURE_SHARE * 0.25 * rounds)
-    assert cpu.used <= most + 0.25 + 2 * cost + elsewhere
+    # Two priorities may each owe their last poll; a fifth of the budget is theirs in any case.
+    most = max(INCOME * rounds, elsewhere * rounds + LEAST_SHARE * INCOME * rounds)
+    assert cpu.used <= most + INCOME + 2 * cost + elsewhere
 
 
 def test_a_burst_elsewhere_is_made_up_for() -> None:
-    account, cpu = Account(), Cpu()
-    for beat in range(240):
-        account.earn(5.0 * beat, 5.0, 0.05, cpu)
-        if beat % 3 == 0:
+    budget, cpu = CpuBudget(), Cpu()
+    for number in range(240):
+        refill(budget, INTERVAL * number, cpu)
+        if number % 3 == 0:
             cpu.use(0.5)  # two answers to Prometheus, which no single interval's income pays for
-        while account.may_poll(Lane.QUIET):
-            account.pay(Lane.QUIET, lambda: cpu.use(0.02), cpu)
-        account.hand_over(Lane.QUIET)
-        while account.may_poll(Lane.TROUBLED):
-            account.pay(Lane.TROUBLED, lambda: cpu.use(0.02), cpu)
-    assert cpu.used <= 0.05 * 5.0 * 240 + 1.0
+        for priority in (Priority.LOW, Priority.HIGH):
+            while budget.allows(priority):
+                budget.charge(priority, lambda: cpu.use(0.02))
+            budget.lend(priority)
+    assert cpu.used <= SHARE * INTERVAL * 240 + 1.0
 
 
 def test_what_is_used_amid_polls_and_for_none_of_them_counts() -> None:
-    account, cpu = Account(), Cpu()
-    for beat in range(240):
-        account.earn(5.0 * beat, 5.0, 0.05, cpu)
-        cpu.use(0.15)  # looking who there is
-        for lane in Lane:
-            while account.may_poll(lane):
-                account.pay(lane, lambda: cpu.use(0.01), cpu)
-            account.hand_over(lane)
-    assert cpu.used <= 0.05 * 5.0 * 240 + 0.5
+    budget, cpu = CpuBudget(), Cpu()
+    for number in range(240):
+        refill(budget, INTERVAL * number, cpu)
+        cpu.use(0.15)  # looking for namespaces
+        for priority in Priority:
+            while budget.allows(priority):
+                budget.charge(priority, lambda: cpu.use(0.01))
+            budget.lend(priority)
+    assert cpu.used <= SHARE * INTERVAL * 240 + 0.5
 
 
-def test_room_is_kept_for_a_dear_poll() -> None:
-    account, cpu = Account(), Cpu()
-    account.earn(0.0, 5.0, 0.05, cpu)
-    account.pay(Lane.TROUBLED, lambda: cpu.use(0.1), cpu)
-    assert account.may_poll(Lane.TROUBLED)
-    account.keep_room(3.25)
-    assert not account.may_poll(Lane.TROUBLED)
-    account.keep_room(0.0)
-    assert account.may_poll(Lane.TROUBLED)
+def test_room_is_reserved_for_an_expensive_poll() -> None:
+    budget, cpu = CpuBudget(), Cpu()
+    refill(budget, 0.0, cpu)
+    budget.charge(Priority.HIGH, lambda: cpu.use(0.1))
+    assert budget.allows(Priority.HIGH)
+    budget.reserve(3.25)
+    assert not budget.allows(Priority.HIGH)
+    budget.reserve(0.0)
+    assert budget.allows(Priority.HIGH)
 
 
-def test_the_time_asleep_is_not_saved_up() -> None:
-    account, cpu = Account(), Cpu()
-    account.earn(0.0, 5.0, 0.05, cpu)
-    account.pay(Lane.TROUBLED, lambda: cpu.use(1.0), cpu)
-    account.earn(100_000.0, 5.0, 0.05, cpu)
-    assert not account.may_poll(Lane.TROUBLED), "three intervals' income do not pay for it"
+def test_an_idle_time_saves_up_one_interval_for_each_priority_and_no_more() -> None:
+    budget, cpu = CpuBudget(), Cpu()
+    refill(budget, 0.0, cpu)
+    budget.charge(Priority.HIGH, lambda: cpu.use(1.0))
+    refill(budget, 100_000.0, cpu)
+    for priority in Priority:
+        while budget.allows(priority):
+            budget.charge(priority, lambda: cpu.use(0.01))
+    assert cpu.used == pytest.approx(1.0 + 2 * INCOME, abs=0.03)
 
 
-def test_a_beat_is_what_lies_between_two_tries_or_has_passed_since() -> None:
-    never = Beat()
-    assert never.seconds(100.0) == 0.0
-    first = never.tried(100.0, 1)
-    assert [first.seconds(now) for now in (100.0, 107.0)] == [0.0, 7.0]
-    second = first.tried(130.0, 2)
-    assert [second.seconds(now) for now in (130.0, 140.0, 190.0)] == [30.0, 30.0, 60.0]
+def test_debts_are_forgotten_after_the_longest_wait() -> None:
+    budget, cpu = CpuBudget(), Cpu()
+    refill(budget, 0.0, cpu)
+    budget.charge(Priority.LOW, lambda: cpu.use(1000.0))  # overdue polls of very many namespaces
+    at = 0.0
+    while not budget.allows(Priority.LOW):
+        at += INTERVAL
+        refill(budget, at, cpu)
+        budget.lend(Priority.HIGH)
+    assert at <= MAX_AGE + INTERVAL
 
 
-def test_a_dear_poll_waits_until_a_minute_has_room_for_it() -> None:
-    account, cpu = Account(), Cpu()
-    account.earn(0.0, 5.0, 0.05, cpu)
-    assert account.fits(1.7)
-    account.pay(Lane.QUIET, lambda: cpu.use(1.7), cpu)
+def test_the_time_between_polls_is_the_last_gap_or_what_has_passed_since() -> None:
+    first = PollAge(70.0, 0).polled(100.0, 1)
+    assert [first.interval(now) for now in (100.0, 107.0, 140.0)] == [30.0, 30.0, 40.0]
+    second = first.polled(130.0, 2)
+    assert [second.interval(now) for now in (130.0, 140.0, 190.0)] == [30.0, 30.0, 60.0]
+    assert second.interval(1e6) == MAX_AGE, "so that what is much older is withdrawn"
+
+
+def test_an_expensive_poll_waits_until_a_minute_has_room_for_it() -> None:
+    budget, cpu = CpuBudget(), Cpu()
+    refill(budget, 0.0, cpu)
+    assert budget.fits(1.7)
+    budget.charge(Priority.LOW, lambda: cpu.use(1.7))
     fits = []
     for at in range(5, 70, 5):
         cpu.use(0.05)  # elsewhere, which counts too
-        account.earn(float(at), 5.0, 0.05, cpu)
-        fits.append(account.fits(1.7))
+        refill(budget, float(at), cpu)
+        fits.append(budget.fits(1.7))
     assert fits == [False] * 11 + [True] * 2, "3.3 s a minute at the most"
+
+
+@dataclass(eq=False)
+class Waiting:
+    """One namespace of a simulated host."""
+
+    cost: float
+    priority: Priority
+    age: PollAge
+    oldest: float = 0.0
+
+
+def play(namespaces: list[Waiting], seconds: float, newcomers: int = 0) -> Cpu:
+    """Poll by turns() as time passes, beside so many namespaces an interval that end at once."""
+    budget, cpu = CpuBudget(), Cpu()
+    at = 0.0
+    while at < seconds:
+        refill(budget, at, cpu)
+        new = [
+            Waiting(0.05, Priority.LOW, PollAge(at, budget.next_number())) for _ in range(newcomers)
+        ]
+        waiting = [Candidate(its, its.age, its.priority) for its in [*namespaces, *new]]
+        for turn in budget.turns(waiting, lambda: False):
+            budget.charge(turn.priority, lambda cost=turn.whose.cost: cpu.use(cost))  # type: ignore[misc]
+            turn.whose.age = turn.whose.age.polled(at, budget.next_number())
+        for its in namespaces:
+            its.oldest = max(its.oldest, at - its.age.at)
+        at += INTERVAL
+    return cpu
+
+
+@given(hosts)
+def test_nothing_is_older_than_the_bound(namespaces: list[tuple[float, Priority]]) -> None:
+    """40 of 2 s each need two thirds of a core: more than OVERDUE_SHARE allows."""
+    total = sum(cost for cost, _ in namespaces)
+    ours = [Waiting(cost, priority, PollAge(0.0, 0)) for cost, priority in namespaces]
+    cpu = play(ours, 900.0)
+    catching_up = total / OVERDUE_SHARE
+    assert max(its.oldest for its in ours) <= MAX_AGE + catching_up + INTERVAL
+    assert cpu.used <= SHARE * 900 + total * (900 / MAX_AGE) + 2 * total + INCOME
+
+
+def test_namespaces_that_come_and_go_keep_nobody_from_being_polled() -> None:
+    ours = [Waiting(0.05, Priority.LOW, PollAge(0.0, 0)) for _ in range(10)]
+    play(ours, 900.0, newcomers=50)
+    assert max(its.oldest for its in ours) <= 60.0
+
+
+def test_when_even_the_bound_cannot_be_kept_half_a_core_is_the_most() -> None:
+    ours = [Waiting(0.1, Priority.LOW, PollAge(0.0, 0)) for _ in range(2000)]
+    cpu = play(ours, 900.0)
+    assert cpu.used <= (OVERDUE_SHARE + 0.03) * 900
+    assert max(its.oldest for its in ours) <= 2000 * 0.1 / OVERDUE_SHARE + MAX_AGE

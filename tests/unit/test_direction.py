@@ -82,7 +82,7 @@ class TestTheRule:
         memory = Listened().seen(table(map(listener, earlier))).seen(made)
         in_use = {socket.local_port for socket in sockets}
         remembered = naive.listened(sockets) | earlier & in_use
-        expected = [naive.group(socket, remembered, ports) for socket in sockets]
+        expected = [naive.group(socket, remembered, ports, sockets) for socket in sockets]
         assert as_groups(directions(made, memory, ports)) == expected
 
 

@@ -29,7 +29,8 @@ from tests.lab import eventually
 from tests.unit.polls import at, everything, poll, saw
 
 BOOT = "f2ab0d41-4d0d-4b3b-9a4c-3a4dd4b1a8a5"
-WARNING = "WARNING: history cannot be restored and begins anew: {}"
+WARNING = "WARNING: history cannot be restored, starting without it: {}"
+INFO = WARNING.replace("WARNING", "INFO")
 CHANGE = AlertChange(
     1e9, "firing", 1e9, {"alertname": "SockmonAcceptQueue"}, "x\ny\udcff", "warning"
 )
@@ -210,7 +211,7 @@ class TestHistorian:
         [
             (
                 b"sockmon-history 0 BOOT DIGEST\n",
-                "INFO: history begins anew: {}: of another version of sockmon",
+                f"{INFO}: of another version of sockmon",
             ),
             (b"sockmon-history 2 torn", f"{WARNING}: not a history of ours"),
             (b"sockmon-state 1 BOOT DIGEST\n", f"{WARNING}: not a history of ours"),

@@ -31,7 +31,7 @@ from tests.unit import golden
 from tests.unit.golden import GOLDEN, NOW, observe, registry, render
 
 INTERVAL = 5.0
-STATES = {state.label for state in TcpState}
+STATES: set[str] = {state.label for state in TcpState}
 both_recordings = pytest.mark.parametrize("recording", [MIXED, QUIET], ids=lambda path: path.name)
 
 Samples = dict[str, list[tuple[dict[str, str], float]]]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from sockmon.export import json as export
-from sockmon.kernel.netlink.uapi import Family, Protocol
+from sockmon.kernel.family import Family
+from sockmon.kernel.netlink.uapi import Protocol
 from sockmon.model.moment import Moment
 from sockmon.model.observation import NamespaceObservation, Observation
 from sockmon.poll.poller import Poller
@@ -313,7 +314,9 @@ class TestAsJson:
         }
 
     def test_names_the_busiest_destinations(self) -> None:
-        told = export.observation(observe(MIXED))["namespaces"][0]["ports"]["ephemeral"]
+        ports = export.observation(observe(MIXED))["namespaces"][0]["ports"]
+        assert ports is not None
+        told = ports["ephemeral"]
         first = told["busiest"][0]
         assert (first["source"], first["destination"]) == ("127.0.0.1", "127.0.0.1")
         assert first["used"] == sum(first["states"].values()) > 400
@@ -338,6 +341,7 @@ class TestAsJson:
 
     def test_of_other_groups_says_other(self) -> None:
         groups = export.observation(observe(MIXED, Config(ports=Ports(top=1))))["namespaces"][0]
+        assert groups["ports"] is not None
         assert "other" in {group["port"] for group in groups["ports"]["groups"]}
 
 

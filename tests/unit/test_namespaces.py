@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from sockmon.export import json as render
 from sockmon.history.store import History
-from sockmon.kernel.netlink.uapi import Family
+from sockmon.kernel.family import Family
 from sockmon.kernel.netns.discovery import parse_cgroup
 from sockmon.kernel.netns.procfs_source import parse_sockets
 from sockmon.kernel.netns.tracker import called, inhabitant
 from sockmon.kernel.procfs import parse_occupied
 from sockmon.model.observation import Observation, OtherNamespaces
-from sockmon.poll.shown_namespaces import Candidate, shown_namespaces
+from sockmon.poll.shown_namespaces import SeriesCandidate, shown_namespaces
 from tests.unit.polls import at, everything, poll, rows_of, saw
 from tests.unit.test_metrics import by_state, samples
 
@@ -124,14 +124,14 @@ def test_a_line_that_is_no_socket_is_no_zero() -> None:
 
 
 candidates = st.lists(
-    st.builds(Candidate, st.text("abc", max_size=3), st.booleans(), st.integers(0, 9)),
+    st.builds(SeriesCandidate, st.text("abc", max_size=3), st.booleans(), st.integers(0, 9)),
     unique_by=lambda one: one.name,
 )
 
 
 @each(candidates, st.sets(st.text("abc", max_size=3)), st.integers(0, 10))
 def test_no_more_than_top_namespaces_have_series(
-    found: list[Candidate], before: set[str], top: int
+    found: list[SeriesCandidate], before: set[str], top: int
 ) -> None:
     shown = shown_namespaces(found, before, top)
     assert len(shown) == min(top, len(found))

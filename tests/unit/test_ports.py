@@ -68,7 +68,8 @@ class TestPortsInUse:
         (found,) = use(
             clients(2) + clients(3, 40002, state=TcpState.TIME_WAIT, timer=3, expires=60_000)
         ).busiest
-        assert found == PortUse(destination(), 5, {TcpState.ESTABLISHED: 2, TcpState.TIME_WAIT: 3})
+        states = {TcpState.ESTABLISHED: 2, TcpState.TIME_WAIT: 3}
+        assert found == PortUse(destination(), 5, states, level=2 + 6 * 3)  # 3 in ten seconds
 
     def test_of_ipv6_and_ipv4_are_apart(self) -> None:
         sixth = clients(3, family=6, local="fd00::1", remote="fd00::2")
@@ -128,7 +129,7 @@ class TestPortsInUse:
         for first, last in ports.reserved:
             choosable -= set(range(first, last + 1))
         listened = naive.listened(sockets)
-        served = [s for s in sockets if naive.group(s, listened, ports)[0] == "inbound"]
+        served = [s for s in sockets if naive.group(s, listened, ports, sockets)[0] == "inbound"]
         bound = {s.local_port for s in served} | {
             s.local_port for s in sockets if s.state is TcpState.CLOSE
         }
@@ -262,7 +263,7 @@ def forecast(*uses: int, interval: float = 5.0, usable: int = 1000, target: str 
     memory = PortForecast()
     for poll, used in enumerate(uses):
         memory = memory.seen(ports_used((target, used)), 1000 + poll * interval)
-    return memory.exhaustion_seconds(usable)
+    return memory.soonest(usable)
 
 
 def ports_used(*uses: tuple[str, int]) -> EphemeralPorts:
@@ -279,7 +280,7 @@ class TestForecast:
         assert forecast(*[500] * 20) == math.inf
         assert forecast(*range(900, 100, -10)) == math.inf
         assert forecast(*[500, 501, 500, 499] * 5) == math.inf
-        assert PortForecast().exhaustion_seconds(1000) == math.inf
+        assert PortForecast().soonest(1000) == math.inf
 
     def test_is_nothing_when_no_port_is_left(self) -> None:
         assert forecast(1000) == 0
@@ -292,7 +293,7 @@ class TestForecast:
         everything = use([], PortRange(40000, 40009, ((40000, 40009),)))
         memory = PortForecast().seen(everything, 1000.0)
         assert everything.usable == 0
-        assert memory.exhaustion_seconds(everything.usable) == 0
+        assert memory.soonest(everything.usable) == 0
 
     @pytest.mark.parametrize("at", [0, 5, 18, 19])
     def test_is_not_turned_by_one_burst(self, at: int) -> None:
@@ -319,16 +320,16 @@ class TestForecast:
         for poll in range(10):
             both = ports_used(("10.0.0.8", 500 + poll), ("10.0.0.9", 100 + 50 * poll))
             memory = memory.seen(both, 5.0 * poll)
-        assert memory.exhaustion_seconds(1000) == pytest.approx((1000 - 550) / 10)
+        assert memory.soonest(1000) == pytest.approx((1000 - 550) / 10)
 
     def test_forgets_destinations_that_are_no_longer_busy(self) -> None:
         memory = PortForecast()
         for poll in range(10):
             memory = memory.seen(ports_used(("10.0.0.8", 100 * poll)), 5.0 * poll)
-        assert memory.exhaustion_seconds(1000) < math.inf
+        assert memory.soonest(1000) < math.inf
         memory = memory.seen(ports_used(("10.0.0.9", 1)), 50.0)
         assert memory.samples.keys() == {destination(target="10.0.0.9")}
-        assert memory.exhaustion_seconds(1000) == math.inf
+        assert memory.soonest(1000) == math.inf
 
     def test_remembers_no_more_than_sixty_polls(self) -> None:
         memory = PortForecast()

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from sockmon.kernel.errors import DumpError
+from sockmon.kernel.family import Family
 from sockmon.kernel.netlink.replay import datagrams, record, replay
 from sockmon.kernel.netlink.sockdiag import SockDiag
 from sockmon.kernel.netlink.source import KernelSource
-from sockmon.kernel.netlink.uapi import Family, Protocol
+from sockmon.kernel.netlink.uapi import Protocol
 from sockmon.kernel.netlink.wire import DumpRequest
 from tests import forge
 from tests.lab import NetNs, states

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from sockmon.kernel.errors import DumpError
+from sockmon.kernel.family import Family
+from sockmon.kernel.interfaces import Transport
 from sockmon.kernel.netlink import uapi
 from sockmon.kernel.netlink.replay import ReplayTransport, replay
 from sockmon.kernel.netlink.rows import RowBuffer, Rows
-from sockmon.kernel.netlink.sockdiag import NetlinkTransport, SockDiag, Transport
-from sockmon.kernel.netlink.uapi import Family, Protocol
+from sockmon.kernel.netlink.sockdiag import NetlinkTransport, SockDiag
+from sockmon.kernel.netlink.uapi import Protocol
 from sockmon.kernel.netlink.wire import DumpRequest
 from tests import forge
 from tests.recorded import MIXED, QUIET

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.export.diagnosis import families
-from sockmon.model.moment import Moment, Timed
-from sockmon.model.observation import Diagnosis, NamespaceObservation, Observation, StaleGroup
+from sockmon.export import diagnosis as render
+from sockmon.export.families import ALL
+from sockmon.export.family import Samples
+from sockmon.model.observation import Diagnosis, StaleGroup
 from sockmon.model.series import KEPT_FOR_SECONDS
 from sockmon.model.stale import MENDED_GROUPS_KEPT, Label, StaleMemory
 
@@ -43,14 +44,14 @@ def test_owners_that_change_all_the_time_are_bounded_and_the_latest_kept() -> No
 
 
 def test_a_mended_group_is_shown_at_zero_beside_what_still_leaks() -> None:
-    at = Moment(1.0, 1.0)
     mended: tuple[Label, ...] = (("inbound", 80, "old"), ("inbound", 443, "gone"))
     stale = (StaleGroup("inbound", 80, "new", 12, 240),)
     diagnosis = Diagnosis((), {}, stale, 61.0, mended)
-    namespace = NamespaceObservation("host", diagnosis=Timed(diagnosis, at))
+    samples = Samples(ALL)
+    render.add(samples, "host", diagnosis)
     shown = {
         (sample.name, *sample.labels.values()): sample.value
-        for family in families(Observation(at, 5.0, (namespace,)), 1.0)
+        for family in samples
         for sample in family.samples
         if "close_wait" in sample.name
     }

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockmon.state.file import AnotherBootError, StateError, StateFile, boot_id
+from sockmon.state.store import SAVE_SECONDS, StateStore
 from sockmon.state.writer import StateWriter
 from tests.lab import eventually
 from tests.unit.users import as_nobody
@@ -165,7 +166,7 @@ def test_a_disk_that_stays_full_is_one_warning(
 ) -> None:
     caplog.set_level("INFO")
     file.path.parent.chmod(0o700)
-    writer = StateWriter(StateFile(file.path.parent / "missing" / "state", BOOT))
+    writer = StateWriter(StateFile(file.path.parent / "missing" / "state", BOOT), "alerts")
     for number in range(3):
         writes: list[int] = []
         writer.write(lambda n=number, seen=writes: seen.append(n) or {"n": n})  # type: ignore[misc]
@@ -178,11 +179,90 @@ def test_a_disk_that_stays_full_is_one_warning(
 
 
 def test_a_stop_writes_what_is_wanted(file: StateFile) -> None:
-    writer = StateWriter(file)
+    writer = StateWriter(file, "alerts")
     for number in range(100):
         writer.write(lambda n=number: {"n": n})  # type: ignore[misc]
     writer.close(5)
     assert file.read() == {"n": 99}
+
+
+def test_the_thread_that_saves_survives_every_mistake(
+    file: StateFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    writer = StateWriter(file, "alerts")
+
+    def failing(error: Exception) -> dict[str, int]:
+        raise error
+
+    for error in (MemoryError(), OverflowError("too large"), KeyError("x")):
+        tried: list[int] = []
+        writer.write(lambda e=error, seen=tried: seen.append(1) or failing(e))  # type: ignore[misc]
+        eventually(lambda seen=tried: seen)  # type: ignore[misc]
+    writer.write(lambda: {"n": 1})
+    writer.close(5)
+    assert file.read() == {"n": 1}
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert "cannot save alerts" in caplog.messages[0]
+    assert "MemoryError" in caplog.text
+
+
+class TestSections:
+    def test_each_is_given_back_by_its_name(self, file: StateFile) -> None:
+        store = StateStore(file, 10.0)
+        assert store.take("ages") is None
+        store.give("ages", lambda: {"host": [1, 2.5]})
+        store.give("alerts", lambda: ["a"])
+        store.close(5)
+        again = StateStore(file, 20.0)
+        assert again.take("ages") == {"host": [1, 2.5]}
+        assert again.take("alerts") == ["a"]
+        again.close(5)
+
+    def test_one_that_nobody_has_given_yet_is_kept(self, file: StateFile) -> None:
+        file.write({"at": 0.0, "sections": {"ages": {"host": 1}, "alerts": []}})
+        store = StateStore(file, 10.0)
+        store.give("alerts", lambda: ["new"])
+        store.close(5)
+        state = file.read()
+        assert state is not None
+        assert state["sections"] == {"ages": {"host": 1}, "alerts": ["new"]}
+
+    def test_they_are_saved_now_and_then(self, file: StateFile) -> None:
+        store = StateStore(file, 0.0)
+        store.give("ages", lambda: 1)
+        for second in range(0, int(SAVE_SECONDS), 5):
+            store.tick(float(second))
+        assert not file.path.exists()
+        store.tick(SAVE_SECONDS)
+        eventually(file.path.exists)
+        store.close(5)
+
+    @pytest.mark.parametrize(
+        ("state", "says"),
+        [
+            ({"at": 1e9, "sections": {}}, "from later than now"),
+            ({"at": 0.0}, "is not valid"),
+            ({"at": None, "sections": {}}, "is not valid"),
+            ({"at": 0.0, "sections": 7}, "is not valid"),
+        ],
+    )
+    def test_a_state_that_cannot_be_used_costs_one_warning(
+        self, file: StateFile, caplog: pytest.LogCaptureFixture, state: dict[str, Any], says: str
+    ) -> None:
+        file.write(state)
+        store = StateStore(file, 10.0)
+        assert store.take("ages") is None
+        store.close(5)
+        (warning,) = caplog.messages
+        assert says in warning
+
+    def test_without_a_file_nothing_is_kept(self) -> None:
+        store = StateStore(None, 0.0)
+        store.give("ages", lambda: 1)
+        store.save()
+        store.tick(100.0)
+        store.close(5)
 
 
 WRITES_FOR_EVER = """
@@ -203,7 +283,6 @@ def test_a_killed_writer_leaves_a_whole_state(file: StateFile) -> None:
         before = file.path.stat().st_ino if file.path.exists() else 0
         eventually(
             lambda was=before: file.path.exists() and file.path.stat().st_ino != was,  # type: ignore[misc]
-            within=20,
         )
         time.sleep(pause)
         process.kill()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.kernel.netlink.uapi import Family
+from sockmon.kernel.family import Family
 from sockmon.model.table import SocketTable, address
 from tests import forge
 from tests.forge import Message

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from pyroute2.netlink.diag import inet_diag_msg
 
 from sockmon.kernel.errors import DumpError
+from sockmon.kernel.family import Family
 from sockmon.kernel.netlink.rows import INFO_FIELDS, RowBuffer, Rows
-from sockmon.kernel.netlink.uapi import Family, Protocol
+from sockmon.kernel.netlink.uapi import Protocol
 from sockmon.kernel.netlink.wire import Decoder, DumpRequest, decode
 from tests import forge
 from tests.forge import Message

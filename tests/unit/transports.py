@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sockmon.kernel.family import Family
+from sockmon.kernel.interfaces import Transport
 from sockmon.kernel.netlink.replay import ReplayTransport
-from sockmon.kernel.netlink.sockdiag import Transport
 from sockmon.kernel.netlink.source import KernelSource
-from sockmon.kernel.netlink.uapi import Family, Protocol
+from sockmon.kernel.netlink.uapi import Protocol
 from tests import forge
 from tests.forge import Message
 

@@ -1,29 +1,29 @@
-/** The histogram of CLOSE_WAIT's ages. */
+/** How long sockets have been in their state. */
 
 import { count, duration } from './format'
-import type { Namespace, Observation } from './message'
+import type { Namespace, Observation, State } from './message'
 
 export interface Bar {
+  /** The upper bound; '' if there is none. */
   label: string
   says: string
   sockets: number
   /** 0 to 1 of the tallest. */
   height: number
-  /** Older than a healthy one ever is. */
+  /** All of them are stale. */
   old: boolean
 }
 
-/** detect.close_wait_leak.stale_after, unless it is configured otherwise. */
-const OLD_SECONDS = 60
-
+/** The histogram of CLOSE_WAIT's ages; null: not known. */
 export function bars(namespace: Namespace, observation: Observation): Bar[] | null {
   const counts = namespace.ages?.close_wait
   if (!counts) return null
   const bounds = observation.age_bounds_seconds
+  const stale = namespace.stale_after_seconds ?? Infinity
   const tallest = Math.max(1, ...counts)
   return counts.map((sockets, at) => {
     const [from, to] = [bounds[at - 1], bounds[at]]
-    const label = to === undefined ? `>${duration(from ?? 0)}` : duration(to)
+    const label = to === undefined ? '' : duration(to)
     const range =
       to === undefined
         ? `over ${duration(from ?? 0)}`
@@ -35,7 +35,20 @@ export function bars(namespace: Namespace, observation: Observation): Bar[] | nu
       says: `${range}: ${count(sockets)}`,
       sockets,
       height: sockets / tallest,
-      old: (from ?? 0) >= OLD_SECONDS,
+      old: (from ?? 0) >= stale,
     }
   })
+}
+
+/** How many sockets of a state are older than a CLOSE_WAIT socket may become, as exactly as is known. */
+export function older(
+  namespace: Namespace,
+  observation: Observation,
+  state: State,
+): { sockets: number; seconds: number } | null {
+  const counts = namespace.ages?.[state]
+  const from = observation.age_bounds_seconds.findIndex(bound => bound >= (namespace.stale_after_seconds ?? Infinity))
+  const seconds = observation.age_bounds_seconds[from]
+  if (!counts || seconds === undefined) return null
+  return { sockets: counts.slice(from + 1).reduce((sum, n) => sum + n, 0), seconds }
 }

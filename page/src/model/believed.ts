@@ -1,13 +1,13 @@
-/** What of a namespace may still be shown: the daemon tells the last that it could read, however old. */
+/** Which parts of a namespace may still be shown: the daemon sends the last that it could read, however old. */
 
 import { duration } from './format'
 import type { Namespace, Observation } from './message'
 import { OLD_AFTER_INTERVALS } from './status'
 
-/** Whether what was read then is too old to be believed, of a namespace with this beat. */
+/** Whether what was read at `at` is too old to be shown, with `beat` seconds between polls. */
 export function isOld(at: number, beat: number, observation: Observation): boolean {
   const patience = OLD_AFTER_INTERVALS * Math.max(observation.interval_seconds, beat)
-  // Either way: what seems to come is from before the clock was set.
+  // In either direction: a time in the future is from before the clock was set.
   return Math.abs(observation.taken_at - at) > patience
 }
 
@@ -26,26 +26,27 @@ export function believed(namespace: Namespace, observation: Observation): Namesp
   }
 }
 
-/** What a diagnosis tells, when there is none. */
+/** The parts of a diagnosis when there is none. */
 const UNKNOWN = {
   findings: null,
-  blind: null,
+  unavailable: null,
   hidden_processes: null,
   ages: null,
   close_wait_oldest_seconds: null,
   close_wait_stale: null,
+  stale_after_seconds: null,
 }
 
-/** What to say of counts that are older than an interval, and why they are; null: they are not. */
+/** Why counts are older than an interval, as a sentence; null: they are not. */
 export function dated(namespace: Namespace, observation: Observation): string | null {
   const { tcp, beat_seconds, looked_at } = namespace
   const { taken_at, interval_seconds } = observation
   const age = tcp === null ? 0 : taken_at - tcp.taken_at
   if (age <= interval_seconds) return null
   const beat = `about every ${duration(beat_seconds)}, to keep within poll.cpu_budget`
-  if (looked_at < taken_at) return `These numbers are ${duration(age)} old: this namespace is looked at ${beat}.`
+  if (looked_at < taken_at) return `These numbers are ${duration(age)} old: this namespace is polled ${beat}.`
   if (beat_seconds > interval_seconds) {
-    return `What is at rest was counted ${duration(age)} ago: so large a table is read whole ${beat}. What may mean trouble is read at every poll.`
+    return `Sockets at rest were counted ${duration(age)} ago: so large a table is read completely ${beat}. States that can mean trouble are read at every poll.`
   }
-  return `These numbers are ${duration(age)} old: they could not be read since.`
+  return `These numbers are ${duration(age)} old: reading failed since then.`
 }

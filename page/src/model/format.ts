@@ -1,9 +1,14 @@
-/** Numbers, times and bytes as people read them; English, whatever the browser's language. */
+/** Numbers, times and bytes as people read them; in English, whatever the browser's language is. */
 
 const WHOLE = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 })
 const SHORT = new Intl.NumberFormat('en-US', { notation: 'compact', maximumFractionDigits: 1 })
 
+const DECIMAL = new Intl.NumberFormat('en-US', { maximumFractionDigits: 2 })
+
 export const count = (n: number): string => WHOLE.format(n)
+
+/** A rate: at most two decimals. */
+export const decimal = (n: number): string => DECIMAL.format(n)
 
 /** 12,345 -> 12.3K, for where there is little room. */
 export const shortCount = (n: number): string => (n < 10_000 ? count(n) : SHORT.format(n))
@@ -18,14 +23,14 @@ export function duration(seconds: number): string {
   const units: [string, number][] = [['d', 86_400], ['h', 3_600], ['m', 60], ['s', 1]]
   const first = units.findIndex(([, size]) => whole >= size)
   if (first < 0) return '0s'
-  const told: string[] = []
+  const parts: string[] = []
   let left = whole
   for (const [unit, size] of units.slice(first, first + 2)) {
     const n = Math.floor(left / size)
     left -= n * size
-    if (n > 0) told.push(`${n}${unit}`)
+    if (n > 0) parts.push(`${n}${unit}`)
   }
-  return told.join(' ')
+  return parts.join(' ')
 }
 
 export function bytes(n: number): string {
@@ -55,7 +60,3 @@ export function clock(at: number, now: number): string {
   const time = CLOCK.format(then)
   return then.toDateString() === today.toDateString() ? time : `${DAY.format(then)} ${time}`
 }
-
-/** fd_exhaustion_seconds -> fd exhaustion: what the value's unit says need not be said. */
-export const words = (key: string): string =>
-  key.replace(/_(seconds|bytes)(_here)?$/, '$2').replaceAll('_', ' ')

@@ -1,4 +1,4 @@
-/** The plot's columns: what /api/v1/history told, and what each poll has added since. */
+/** The plot's columns: what /api/v1/history answered, and what each poll has added since. */
 
 import {
   STATES,

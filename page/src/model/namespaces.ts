@@ -1,6 +1,6 @@
 /** The list of namespaces: sorted, filtered, cut; and the one that an address names. */
 
-import { rank, type Told } from './host'
+import { rank, type Listed } from './host'
 import { wordsOf, type Order } from './sorting'
 
 export type Column = 'netns' | 'verdict' | 'sockets' | 'established' | 'close_wait' | 'time_wait' | 'age'
@@ -11,11 +11,11 @@ export const ASCENDING: readonly Column[] = ['netns']
 export const SHOWN = 10
 
 /** Those that match every word, by name or verdict, sorted; what is not known comes last. */
-export function arranged(all: Told[], words: string, { column, descending }: Order<Column>): Told[] {
+export function arranged(all: Listed[], words: string, { column, descending }: Order<Column>): Listed[] {
   const wanted = wordsOf(words)
   const sign = descending ? -1 : 1
   return all
-    .filter(told => wanted.every(word => text(told).includes(word)))
+    .filter(listed => wanted.every(word => text(listed).includes(word)))
     .sort((a, b) => {
       const [x, y] = [value(a, column), value(b, column)]
       if (x === null || y === null) return Number(x === null) - Number(y === null)
@@ -23,16 +23,16 @@ export function arranged(all: Told[], words: string, { column, descending }: Ord
     })
 }
 
-/** The first of them, and the one that is looked at. */
-export const cut = (found: Told[], chosen: string): Told[] =>
+/** The first of them, and the one that is chosen. */
+export const cut = (found: Listed[], chosen: string): Listed[] =>
   found.filter(({ line }, at) => at < SHOWN || line.netns === chosen)
 
-const sockets = ({ line }: Told): number => line.sockets ?? 0
+const sockets = ({ line }: Listed): number => line.sockets ?? 0
 
-const text = ({ line, level, says, blame }: Told): string =>
+const text = ({ line, level, says, blame }: Listed): string =>
   `${line.netns} ${level} ${says} ${blame ?? ''}`.toLowerCase()
 
-function value({ line, level, age }: Told, column: Column): number | string | null {
+function value({ line, level, age }: Listed, column: Column): number | string | null {
   switch (column) {
     case 'netns':
       return line.netns

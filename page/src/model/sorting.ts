@@ -1,4 +1,4 @@
-/** How a table is sorted and filtered by whoever looks at it. */
+/** How a table is sorted and filtered by its reader. */
 
 export interface Order<Column extends string> {
   column: Column

@@ -1,4 +1,4 @@
-/** Is what the page shows still true? */
+/** Whether what the page shows is current. */
 
 import { duration } from './format'
 
@@ -6,25 +6,25 @@ export type Link =
   /** again: after it was lost. */
   | { phase: 'connecting'; again: boolean }
   | { phase: 'live' }
-  /** refused: the daemon answered, and would not let us listen. */
+  /** refused: the daemon answered, with an error. */
   | { phase: 'lost'; retryAt: number; refused: boolean }
   | { phase: 'paused' }
 
 export interface Status {
   kind: 'live' | 'waiting' | 'old' | 'gone' | 'paused'
   text: string
-  /** What changes each second: nothing to be read out each time. */
+  /** Changes each second: screen readers do not announce it. */
   counting: string
 }
 
-/** As the daemon has it: STALE_AFTER_INTERVALS. */
+/** The same as the daemon's STALE_AFTER_INTERVALS. */
 export const OLD_AFTER_INTERVALS = 3
-/** What the way from the daemon may take. */
+/** How long a message from the daemon may take. */
 const SLACK_SECONDS = 2
 
 /**
- * When the poll that is shown was, as `now` counts; null: there is none yet. The first beat after an
- * observation tells it; those that follow may make it older, and never younger.
+ * When the poll that is shown was, on the clock of `now`; null: there is none yet. The first beat after
+ * an observation says when; later beats may make it older, but never younger.
  */
 export function polledAt(known: number | null, isFirst: boolean, age: number | null, now: number): number | null {
   if (age === null) return known
@@ -40,7 +40,7 @@ export function status(link: Link, age: number | null, interval: number, now: nu
     const wait = link.phase === 'lost' ? Math.ceil(link.retryAt - now) : 0
     const again = wait > 0 ? `Trying again in ${duration(wait)}.` : 'Trying again.'
     const why = link.phase === 'lost' && link.refused
-      ? 'sockmon does not let this page listen: too many are open, or it wants a login.'
+      ? 'sockmon refuses live updates to this page: too many pages are open, or it requires a login.'
       : 'The daemon does not answer.'
     return { kind: 'gone', text: why, counting: old + again }
   }
@@ -49,10 +49,10 @@ export function status(link: Link, age: number | null, interval: number, now: nu
   if (age > OLD_AFTER_INTERVALS * interval + SLACK_SECONDS) {
     return { kind: 'old', text: 'No poll has ended for a while.', counting: `What you see is ${duration(age)} old.` }
   }
-  if (link.phase === 'connecting') return { kind: 'waiting', text: 'Coming back.', counting: old }
+  if (link.phase === 'connecting') return { kind: 'waiting', text: 'Reconnecting.', counting: old }
   return { kind: 'live', text: '', counting: `polled ${duration(age)} ago, every ${duration(interval)}` }
 }
 
-/** Seconds until the next try: 1, 2, 4 ... 30, spread so that pages do not come all at once. */
+/** Seconds until the next try: 1, 2, 4 ... 30, randomized so that pages do not reconnect all at once. */
 export const backoff = (tries: number, random: number): number =>
   Math.min(30, 2 ** tries) * (0.75 + random / 2)

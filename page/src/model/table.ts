@@ -16,7 +16,7 @@ export const total = (group: Group): number =>
 
 /**
  * Keep the groups that match every word: a direction, the beginning of a port, or a state that it has
- * (close_wait, CLOSE-WAIT, time); then sort them. What is not told one by one stays last.
+ * (close_wait, CLOSE-WAIT, time); then sort them. Those counted together stay last.
  */
 export function arranged(groups: Group[], words: string, order: Order<Column>): Group[] {
   const wanted = wordsOf(words.replaceAll('-', '_'))

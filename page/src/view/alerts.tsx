@@ -5,7 +5,7 @@ import { held } from '../model/verdict'
 
 const SHOWN = 12
 
-/** changes: null until the daemon has told them. */
+/** changes: null until the history is loaded. */
 export function Alerts(props: {
   namespace: Namespace
   observation: Observation
@@ -28,8 +28,8 @@ export function Alerts(props: {
       {observation.alerts_elsewhere > 0 ? (
         <p class="note">{plural(observation.alerts_elsewhere, 'alert')} in other namespaces.</p>
       ) : null}
-      <h3>What has been</h3>
-      {changes === null ? <p class="empty">History is on its way.</p>
+      <h3>History</h3>
+      {changes === null ? <p class="empty">Loading the history.</p>
       : changes.length === 0 ? <p class="empty">Nothing has fired{isOfMany(observation) ? ' here' : ''} since this history began.</p> : (
         <ol class="past">
           {changes.slice(-SHOWN).reverse().map(change => (
@@ -57,7 +57,7 @@ function Current({ alert, now, isHeld }: { alert: Alert; now: number; isHeld: bo
       <span class="badge">{alert.state}</span>
       <span>
         <a href={annotations['runbook_url'] ?? ''} rel="noreferrer"><Name labels={labels} /></a>{' '}
-        <span class="note">{labels['severity']} · for {duration(now - alert.since)}{isHeld ? ' · held for a while: no longer found' : ''}</span>
+        <span class="note">{labels['severity']} · for {duration(now - alert.since)}{isHeld ? ' · no longer found, still firing for a while' : ''}</span>
       </span>
     </li>
   )

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact'
 
-/** What must be known before anything else is read; the children are not read out each time. */
+/** What must be known first. Screen readers do not announce changes of the children. */
 export function Banner(props: { title: string; text: string; children?: ComponentChildren }) {
   return (
     <div class="banner">

@@ -1,9 +1,9 @@
 import { EDGES, END, NODE, PLACES, SIZE } from '../model/diagram'
 import { shortCount } from '../model/format'
 import { STATES, type Namespace, type State } from '../model/message'
-import { explanation, totals } from '../model/states'
+import { nameOf, totals } from '../model/states'
 
-/** In the order in which a reader meets them. */
+/** In reading order, for the keyboard. */
 const READ = [...STATES].sort((a, b) => PLACES[a].y - PLACES[b].y || PLACES[a].x - PLACES[b].x)
 
 export function Diagram(props: {
@@ -15,7 +15,7 @@ export function Diagram(props: {
   const counts = totals(namespace)
   return (
     <section class="card diagram" aria-labelledby="diagram">
-      <h2 id="diagram">Where the sockets are in TCP’s life</h2>
+      <h2 id="diagram">Sockets by TCP state</h2>
       <svg viewBox={`0 0 ${SIZE.width} ${SIZE.height}`} role="group" aria-labelledby="diagram">
         <defs>
           <marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">
@@ -41,7 +41,7 @@ export function Diagram(props: {
 function Node(props: { state: State; n: number | null; chosen: boolean; choose: (state: State) => void }) {
   const { state, n, chosen, choose } = props
   const { x, y } = PLACES[state]
-  const { name } = explanation(state, null)
+  const name = nameOf(state)
   const { width, height } = NODE
   return (
     <g

@@ -1,18 +1,19 @@
+import { older } from '../model/ages'
 import { count, duration, plural } from '../model/format'
 import type { Namespace, Observation, State } from '../model/message'
-import { explanation, totals, whereAbouts } from '../model/states'
+import { explanation, nameOf, totals, whereAbouts } from '../model/states'
 
 export function Explained(props: { state: State; namespace: Namespace; observation: Observation }) {
   const { state, namespace, observation } = props
-  const told = explanation(state, namespace.settings)
+  const explained = explanation(state, namespace.settings)
   const here = totals(namespace)?.[state]
   return (
     <section class="card explained" aria-labelledby="state" data-state={state}>
-      <h2 id="state"><span class={`swatch ${state}`} />{told.name}</h2>
-      <p class="means">{told.means}</p>
+      <h2 id="state"><span class={`swatch ${state}`} />{nameOf(state)}</h2>
+      <p class="means">{explained.means}</p>
       <dl>
-        <div><dt>Whose move it is</dt><dd><strong>{told.mover}.</strong> {told.next}</dd></div>
-        <div><dt>If there are many</dt><dd>{told.many}</dd></div>
+        <div><dt>Who acts next</dt><dd><strong>{explained.mover}.</strong> {explained.next}</dd></div>
+        <div><dt>If there are many</dt><dd>{explained.many}</dd></div>
         <div>
           <dt>Here</dt>
           <dd>
@@ -30,12 +31,8 @@ export function Explained(props: { state: State; namespace: Namespace; observati
   )
 }
 
-/** How many are older than a minute, where ages are known. */
+/** How many are old, where ages are known. */
 function old(namespace: Namespace, observation: Observation, state: State): string {
-  const ages = namespace.ages?.[state]
-  if (!ages) return ''
-  const from = observation.age_bounds_seconds.indexOf(60)
-  if (from < 0) return ''
-  const n = ages.slice(from + 1).reduce((sum, sockets) => sum + sockets, 0)
-  return n > 0 ? `${count(n)} for more than ${duration(60)}.` : ''
+  const some = older(namespace, observation, state)
+  return some === null || some.sockets === 0 ? '' : `${count(some.sockets)} for more than ${duration(some.seconds)}.`
 }

@@ -5,7 +5,7 @@ import type { Namespace } from '../model/message'
 export function Gauges({ namespace }: { namespace: Namespace }) {
   return (
     <section class="card gauges" aria-labelledby="limits">
-      <h2 id="limits">What has a limit</h2>
+      <h2 id="limits">Limits</h2>
       {gauges(namespace).map(gauge => <Meter key={gauge.name} gauge={gauge} />)}
     </section>
   )

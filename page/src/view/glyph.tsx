@@ -7,7 +7,7 @@ const PATHS: Record<Level, string> = {
   unknown: 'M8.5 9a3.5 3.5 0 1 1 5 3.2c-1 .6-1.5 1.2-1.5 2.3M12 18v1',
 }
 
-/** A verdict at a glance: told apart by its form too. */
+/** A verdict at a glance: by shape as well as colour. */
 export function Glyph({ level }: { level: Level }) {
   return <svg class="glyph" viewBox="0 0 24 24" aria-hidden="true"><path d={PATHS[level]} /></svg>
 }

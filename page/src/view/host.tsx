@@ -1,5 +1,5 @@
 import { count } from '../model/format'
-import { hostVerdict, neighbourhood, troubled, type Told } from '../model/host'
+import { hostVerdict, neighbourhood, troubled, type Listed } from '../model/host'
 import type { Observation } from '../model/message'
 import { linkTo } from '../model/namespaces'
 import { Glyph } from './glyph'
@@ -8,12 +8,12 @@ import { goToDetails } from './going'
 /** More are in the list below. */
 const NAMED = 5
 
-/** The verdict of all namespaces together; who is in trouble is a way to the details. */
-export function Host({ all, observation }: { all: Told[]; observation: Observation }) {
+/** The verdict on all namespaces together; those in trouble are links to their details. */
+export function Host({ all, observation }: { all: Listed[]; observation: Observation }) {
   const said = hostVerdict(all, observation)
   const bad = troubled(all)
   const around = neighbourhood(observation.neighbours)
-  const way = (netns: string) => <a href={linkTo(netns)} onClick={goToDetails}><bdi>{netns}</bdi></a>
+  const link = (netns: string) => <a href={linkTo(netns)} onClick={goToDetails}><bdi>{netns}</bdi></a>
   return (
     <section id="verdict" class={`verdict ${said.level}`} aria-labelledby="headline" tabIndex={-1}>
       <div class="saying">
@@ -22,7 +22,7 @@ export function Host({ all, observation }: { all: Told[]; observation: Observati
           <div role="status"><h1 id="headline">{said.headline}</h1></div>
           <p>
             {said.blame === null ? null : <><bdi>{said.blame}</bdi> must act. </>}
-            {said.where === null ? null : <>It is in {way(said.where)}. </>}
+            {said.where === null ? null : <>It is in {link(said.where)}. </>}
             {said.detail}
           </p>
         </div>
@@ -32,7 +32,7 @@ export function Host({ all, observation }: { all: Told[]; observation: Observati
           {bad.slice(0, NAMED).map(({ line, level, says, blame }) => (
             <li key={line.netns}>
               <span class={`line ${level}`}>
-                <span class="badge">{level}</span> {way(line.netns)} · {says}
+                <span class="badge">{level}</span> {link(line.netns)} · {says}
                 {blame === null ? null : <> · <bdi>{blame}</bdi></>}
               </span>
             </li>

@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks'
 import { count, duration, plural } from '../model/format'
-import type { Told } from '../model/host'
+import type { Listed } from '../model/host'
 import type { Observation } from '../model/message'
 import { arranged, ASCENDING, cut, linkTo, SHOWN, type Column } from '../model/namespaces'
 import type { Order } from '../model/sorting'
@@ -15,23 +15,23 @@ const HEADINGS: [Column, string][] = [
   ['verdict', 'verdict'],
   ['sockets', 'sockets'],
   ['established', 'ESTABLISHED'],
-  ['close_wait', 'CLOSE-WAIT'],
-  ['time_wait', 'TIME-WAIT'],
+  ['close_wait', 'CLOSE_WAIT'],
+  ['time_wait', 'TIME_WAIT'],
   ['age', 'counted'],
 ]
 
-const LEVELS: Record<Level, string> = { ok: 'well', warning: 'warning', critical: 'critical', unknown: 'not known' }
+const LEVELS: Record<Level, string> = { ok: 'healthy', warning: 'warning', critical: 'critical', unknown: 'not known' }
 
-/** Every namespace in a line; each leads to its details. */
+/** Every namespace in a line, which links to its details. */
 export function Namespaces(props: {
-  all: Told[]
+  all: Listed[]
   observation: Observation
   chosen: string
 }) {
   const { all, observation, chosen } = props
-  const [words, filter] = useState('')
-  const [order, sort] = useState<Order<Column>>({ column: 'verdict', descending: true })
-  const [whole, show] = useState(false)
+  const [words, setWords] = useState('')
+  const [order, setOrder] = useState<Order<Column>>({ column: 'verdict', descending: true })
+  const [whole, setWhole] = useState(false)
   const found = arranged(all, words, order)
   const rows = whole ? found : cut(found, chosen)
   return (
@@ -41,7 +41,7 @@ export function Namespaces(props: {
         <Filter
           label="Filter namespaces by name or verdict"
           placeholder="name, critical, not known"
-          {...{ words, filter }}
+          {...{ words, setWords }}
           found={found.length}
           all={all.length}
         />
@@ -54,7 +54,7 @@ export function Namespaces(props: {
                 {HEADINGS.map(([column, text]) => (
                   <Heading
                     key={column}
-                    {...{ column, text, order, sort }}
+                    {...{ column, text, order, setOrder }}
                     ascending={ASCENDING}
                     isText={column === 'verdict'}
                   />
@@ -62,28 +62,28 @@ export function Namespaces(props: {
               </tr>
             </thead>
             <tbody>
-              {rows.map(told => (
-                <Row key={told.line.netns} told={told} observation={observation} isChosen={told.line.netns === chosen} />
+              {rows.map(listed => (
+                <Row key={listed.line.netns} listed={listed} observation={observation} isChosen={listed.line.netns === chosen} />
               ))}
             </tbody>
           </table>
         </div>
       )}
       {found.length > SHOWN ? (
-        <button type="button" class="more" aria-expanded={whole} onClick={() => show(!whole)}>
+        <button type="button" class="more" aria-expanded={whole} onClick={() => setWhole(!whole)}>
           {whole ? `Show the first ${SHOWN}` : `Show all ${count(found.length)}`}
         </button>
       ) : null}
       {observation.left_out > 0 ? (
-        <p class="note">{plural(observation.left_out, 'more namespace')}, without trouble and smaller, {observation.left_out === 1 ? 'is' : 'are'} not listed.</p>
+        <p class="note">{plural(observation.left_out, 'more namespace')}, smaller and without findings, {observation.left_out === 1 ? 'is' : 'are'} not listed.</p>
       ) : null}
     </section>
   )
 }
 
-function Row(props: { told: Told; observation: Observation; isChosen: boolean }) {
-  const { told, observation, isChosen } = props
-  const { line, level, says, blame, age } = told
+function Row(props: { listed: Listed; observation: Observation; isChosen: boolean }) {
+  const { listed, observation, isChosen } = props
+  const { line, level, says, blame, age } = listed
   const counts: [string, number | null][] = [
     ['total', line.sockets],
     ['established', line.established],

@@ -22,7 +22,7 @@ import { Verdict } from './verdict'
 
 const MARKS: Record<Level, string> = { ok: '✓', warning: '▲', critical: '✕', unknown: '?' }
 
-/** The page, or why there is none: what cannot be drawn must not be taken for what is. */
+/** The page, or why there is none: a page that cannot be drawn must not look healthy. */
 export function Page() {
   const [broken] = useErrorBoundary(error => {
     console.warn(error)
@@ -33,39 +33,39 @@ export function Page() {
     <>
       <header><span class="wordmark">sockmon</span></header>
       <main>
-        <Banner title="Not understood." text="This page does not understand what the daemon says: reload it." />
+        <Banner title="Not understood." text="This page does not understand what the daemon sends: reload it." />
       </main>
     </>
   )
 }
 
 function Live() {
-  const [observation, observed] = useState<Observation | null>(null)
-  const [interval, everySeconds] = useState(5)
-  const [polled, dated] = useState<number | null>(null)
-  const [link, linked] = useState<Link>({ phase: 'connecting', again: false })
-  const [wrong, misunderstood] = useState<Error | null>(null)
+  const [observation, setObservation] = useState<Observation | null>(null)
+  const [every, setEvery] = useState(5)
+  const [polled, setPolled] = useState<number | null>(null)
+  const [link, setLink] = useState<Link>({ phase: 'connecting', again: false })
+  const [wrong, setWrong] = useState<Error | null>(null)
   const chosen = useChosen()
-  const [state, look] = useState<State | null>(null)
-  const [changes, changed] = useState<AlertChange[] | null>(null)
+  const [state, setState] = useState<State | null>(null)
+  const [changes, setChanges] = useState<AlertChange[] | null>(null)
   const now = useSeconds()
 
   const undated = useRef(false)
   useEffect(() => {
-    look(null)
+    setState(null)
     const listener = {
-      observed: (told: Observation) => {
-        observed(told)
+      observed: (received: Observation) => {
+        setObservation(received)
         undated.current = true
       },
-      misunderstood,
+      misunderstood: setWrong,
       beat: ({ age_seconds, interval_seconds }: Beat, at: number) => {
         const isFirst = undated.current
         undated.current = false
-        dated(known => polledAt(known, isFirst, age_seconds, at))
-        everySeconds(interval_seconds)
+        setPolled(known => polledAt(known, isFirst, age_seconds, at))
+        setEvery(interval_seconds)
       },
-      link: linked,
+      link: setLink,
     }
     return listen(listener, chosen)
   }, [chosen])
@@ -79,7 +79,7 @@ function Live() {
   const many = observation !== null && isOfMany(observation)
   const said = observation && namespace ? verdict(namespace, observation) : null
   const level = many ? hostVerdict(all, observation).level : said?.level
-  const how = status(link, polled === null ? null : now - polled, interval, now)
+  const how = status(link, polled === null ? null : now - polled, every, now)
   const shown = state ?? (namespace ? worstState(namespace) : 'established')
 
   useEffect(() => {
@@ -89,7 +89,7 @@ function Live() {
 
   const isThere = observation !== null
   useEffect(() => {
-    if (isThere && namedIn(location.hash) !== null) show(DETAILS) // to whoever was sent here
+    if (isThere && namedIn(location.hash) !== null) show(DETAILS) // the address is a link to a namespace
   }, [isThere])
 
   return (
@@ -113,9 +113,9 @@ function Live() {
         {observation && namespace && said ? (
           <>
             <Verdict said={said} namespace={namespace} observation={observation} isOne={many} />
-            <Past key={namespace.netns} namespace={namespace} observation={observation} changed={changed} />
+            <Past key={namespace.netns} namespace={namespace} observation={observation} changed={setChanges} />
             <Gauges namespace={namespace} />
-            <Diagram namespace={namespace} chosen={shown} choose={look} />
+            <Diagram namespace={namespace} chosen={shown} choose={setState} />
             <div class="stack">
               <Explained state={shown} namespace={namespace} observation={observation} />
               <Ages namespace={namespace} observation={observation} />
@@ -146,18 +146,18 @@ function Absent({ netns, own }: { netns: string; own: string }) {
   return (
     <section id={DETAILS} class="card" aria-labelledby="absent" tabIndex={-1}>
       <h2 id="absent">There is no network namespace <bdi class="netns">{netns}</bdi> now</h2>
-      <p>It has ended, or has no sockets. <a href={linkTo(own)}>Look at the host’s own instead.</a></p>
+      <p>It has ended, or has no sockets. <a href={linkTo(own)}>Show the host’s own instead.</a></p>
     </section>
   )
 }
 
-/** The namespace that the address names, which may be followed, sent and kept; null: the host's own. */
+/** The namespace that the address names; null: the host's own. */
 function useChosen(): string | null {
-  const [chosen, choose] = useState(namedIn(location.hash))
+  const [chosen, setChosen] = useState(namedIn(location.hash))
   useEffect(() => {
     const follow = (): void => {
       const named = namedIn(location.hash)
-      if (named !== null || location.hash === '') choose(named)
+      if (named !== null || location.hash === '') setChosen(named)
     }
     addEventListener('hashchange', follow)
     return () => removeEventListener('hashchange', follow)
@@ -165,11 +165,11 @@ function useChosen(): string | null {
   return chosen
 }
 
-/** The seconds that `seconds()` counts, each second; not while nobody looks. */
+/** The seconds that `seconds()` counts, once a second; not while the page is hidden. */
 function useSeconds(): number {
-  const [now, tick] = useState(seconds)
+  const [now, setNow] = useState(seconds)
   useEffect(() => {
-    const timer = setInterval(() => document.hidden || tick(seconds()), 1000)
+    const timer = setInterval(() => document.hidden || setNow(seconds()), 1000)
     return () => clearInterval(timer)
   }, [])
   return Math.max(now, seconds())

@@ -10,25 +10,25 @@ import {
   type Range,
   type State,
 } from '../model/message'
-import { explanation } from '../model/states'
+import { nameOf } from '../model/states'
 import { Plot } from './plot'
 
-/** What a row stands for where the past is whole; a poll may be shorter. */
+/** Seconds that a row stands for where history is complete; a poll may be shorter. */
 const FINEST: Record<Range, number> = { hour: 1, day: 60 }
-/** What moves little, and would flatten what does. */
+/** They change little, and would flatten those that do. */
 const HIDDEN_AT_FIRST: State[] = ['listen', 'close']
 
 export function Past(props: {
   namespace: Namespace
   observation: Observation
-  /** Called with what the daemon's history tells of alerts. */
+  /** Called with the alerts of the daemon's history. */
   changed: (changes: AlertChange[]) => void
 }) {
   const { namespace, observation, changed } = props
-  const [range, choose] = useState<Range>('hour')
-  const [logarithmic, scale] = useState(false)
-  const [hidden, hide] = useState<ReadonlySet<State>>(new Set(HIDDEN_AT_FIRST))
-  const [pointed, point] = useState<number | null>(null)
+  const [range, setRange] = useState<Range>('hour')
+  const [logarithmic, setLogarithmic] = useState(false)
+  const [hidden, setHidden] = useState<ReadonlySet<State>>(new Set(HIDDEN_AT_FIRST))
+  const [pointed, setPointed] = useState<number | null>(null)
   const { columns, changes } = usePast(namespace, observation, range, changed)
   const at = pointed === null ? -1 : pointed
   const when = columns?.times.at(at)
@@ -39,20 +39,20 @@ export function Past(props: {
         <fieldset class="choice">
           <legend class="unseen">Range</legend>
           {(['hour', 'day'] as const).map(each => (
-            <button type="button" key={each} aria-pressed={each === range} onClick={() => choose(each)}>{each}</button>
+            <button type="button" key={each} aria-pressed={each === range} onClick={() => setRange(each)}>{each}</button>
           ))}
         </fieldset>
         <fieldset class="choice">
           <legend class="unseen">Scale</legend>
-          <button type="button" aria-pressed={!logarithmic} onClick={() => scale(false)}>linear</button>
-          <button type="button" aria-pressed={logarithmic} onClick={() => scale(true)}>log</button>
+          <button type="button" aria-pressed={!logarithmic} onClick={() => setLogarithmic(false)}>linear</button>
+          <button type="button" aria-pressed={logarithmic} onClick={() => setLogarithmic(true)}>log</button>
         </fieldset>
         <span class="note when">{pointed !== null && when ? clock(when, observation.taken_at) : ''}</span>
       </div>
       {columns === null ? (
-        <p class="empty plot">History is on its way.</p>
+        <p class="empty plot">Loading the history.</p>
       ) : (
-        <Plot columns={columns} changes={changes} hidden={hidden} logarithmic={logarithmic} point={point} />
+        <Plot columns={columns} changes={changes} hidden={hidden} logarithmic={logarithmic} point={setPointed} />
       )}
       {columns === null ? null : <Note step={columns.step} range={range} />}
       <ul class="legend">
@@ -65,12 +65,12 @@ export function Past(props: {
               onClick={() => {
                 const next = new Set(hidden)
                 if (!next.delete(state)) next.add(state)
-                hide(next)
+                setHidden(next)
               }}
             >
               <span class={`swatch ${state}`} />
-              {explanation(state, null).name}
-              <span class="n">{told(columns?.states[state].at(at))}</span>
+              {nameOf(state)}
+              <span class="n">{shown(columns?.states[state].at(at))}</span>
             </button>
           </li>
         ))}
@@ -79,13 +79,13 @@ export function Past(props: {
   )
 }
 
-/** How much is remembered, where it is not each poll of the hour, or each minute of the day. */
+/** How exact history is, where it does not have each poll of the hour, or each minute of the day. */
 function Note({ step, range }: { step: number | null; range: Range }) {
   if (step === null) {
     return (
       <p class="note">
-        No history is kept of this namespace: the memory for it is bounded, and others come first:
-        the host’s own, those in trouble, those known longest. What is plotted begins with this page.
+        No history is kept of this namespace, because the memory for history is full. The plot
+        starts when you opened this page.
       </p>
     )
   }
@@ -93,23 +93,23 @@ function Note({ step, range }: { step: number | null; range: Range }) {
   return (
     <p class="note">
       {range === 'hour'
-        ? 'By the minute, with the highest of each: where there are many namespaces, every poll is remembered from trouble on.'
-        : 'By ten minutes, with the highest of each: where there are many namespaces, a day of all is remembered so.'}
+        ? 'One value a minute, the highest. With many namespaces, every poll is kept only from the first finding on.'
+        : 'One value every ten minutes, the highest, because there are many namespaces.'}
     </p>
   )
 }
 
-const told = (n: number | null | undefined): string => (n == null ? '–' : count(n))
+const shown = (n: number | null | undefined): string => (n == null ? '–' : count(n))
 
-/** History as the daemon keeps it, and what each poll adds; asked for anew when there was a gap. */
+/** History as the daemon keeps it, and what each poll adds; fetched again after a gap. */
 function usePast(
   namespace: Namespace,
   observation: Observation,
   range: Range,
   changed: (changes: AlertChange[]) => void,
 ) {
-  const [history, know] = useState<{ columns: Columns; changes: AlertChange[]; range: Range } | null>(null)
-  const [asked, ask] = useState(0)
+  const [history, setHistory] = useState<{ columns: Columns; changes: AlertChange[]; range: Range } | null>(null)
+  const [asked, setAsked] = useState(0)
   const waiting = useRef(false)
 
   useEffect(() => {
@@ -118,10 +118,10 @@ function usePast(
     const query = `range=${range}&netns=${encodeURIComponent(namespace.netns)}`
     fetch(`/api/v1/history?${query}`, { signal: request.signal })
       .then(answer => (answer.ok ? (answer.json() as Promise<History>) : null))
-      .then(told => {
-        if (told === null) return
-        const changes = told.alert_changes.filter(({ labels }) => labels['netns'] === namespace.netns)
-        know({ columns: columnsOf(told), changes, range })
+      .then(received => {
+        if (received === null) return
+        const changes = received.alert_changes.filter(({ labels }) => labels['netns'] === namespace.netns)
+        setHistory({ columns: columnsOf(received), changes, range })
         changed(changes)
       })
       .catch(() => undefined) // the stream says that the daemon is gone
@@ -133,15 +133,15 @@ function usePast(
 
   useEffect(() => {
     if (history?.range !== range || isBehind(history.columns, namespace, observation, range)) {
-      if (!waiting.current) ask(n => n + 1) // an answer that is slow to come is waited for
+      if (!waiting.current) setAsked(n => n + 1) // an answer that is slow to come is waited for
     } else if (range === 'hour') {
-      know({ ...history, columns: appended(history.columns, namespace, observation, range) })
+      setHistory({ ...history, columns: appended(history.columns, namespace, observation, range) })
     }
   }, [observation])
 
   const alerts = JSON.stringify(observation.alerts.map(({ state, labels }) => [state, labels]))
   useEffect(() => {
-    if (history !== null) ask(n => n + 1)
+    if (history !== null) setAsked(n => n + 1)
   }, [alerts])
 
   return history?.range === range ? history : { columns: null, changes: [] }

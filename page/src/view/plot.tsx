@@ -3,11 +3,11 @@ import uPlot from 'uplot'
 import { shortCount } from '../model/format'
 import type { Columns } from '../model/history'
 import { STATES, type AlertChange, type State } from '../model/message'
-import { explanation } from '../model/states'
+import { nameOf } from '../model/states'
 
 const HEIGHT = 260
 
-/** Told apart without colour too: states of one hue have lines of different kinds. */
+/** States of one hue have lines of different kinds, so that colour is not the only difference. */
 const DASHES: Partial<Record<State, number[]>> = {
   syn_recv: [6, 3],
   fin_wait1: [6, 3],
@@ -100,7 +100,7 @@ function options(
     series: [
       {},
       ...STATES.map(state => ({
-        label: explanation(state, null).name,
+        label: nameOf(state),
         stroke: colour(element, `--${state}`),
         width: state === 'close_wait' ? 2.5 : 1.75,
         show: !hidden.has(state),
@@ -161,10 +161,10 @@ function colour(element: HTMLElement, variable: string): string {
 
 /** Changes whenever colours do. */
 function useScheme(): number {
-  const [scheme, changed] = useState(0)
+  const [scheme, setScheme] = useState(0)
   useEffect(() => {
     const dark = matchMedia('(prefers-color-scheme: dark)')
-    const again = (): void => changed(n => n + 1)
+    const again = (): void => setScheme(n => n + 1)
     dark.addEventListener('change', again)
     addEventListener('themechange', again)
     return () => {

@@ -1,10 +1,10 @@
 import { count } from '../model/format'
 import { clicked, type Order } from '../model/sorting'
 
-/** What is said and done at the head of a table that can be sorted. */
+/** How a table is sorted, and how to change that. */
 export interface Sorting<Column extends string> {
   order: Order<Column>
-  sort: (order: Order<Column>) => void
+  setOrder: (order: Order<Column>) => void
   ascending: readonly Column[]
 }
 
@@ -12,14 +12,14 @@ export interface Sorting<Column extends string> {
 export function Heading<Column extends string>(
   props: Sorting<Column> & { column: Column; text: string; isText: boolean },
 ) {
-  const { column, text, isText, order, sort, ascending } = props
+  const { column, text, isText, order, setOrder, ascending } = props
   return (
     <th
       scope="col"
       class={isText ? 'text' : ''}
       aria-sort={order.column === column ? (order.descending ? 'descending' : 'ascending') : 'none'}
     >
-      <button type="button" onClick={() => sort(clicked(order, column, ascending))}>{text}</button>
+      <button type="button" onClick={() => setOrder(clicked(order, column, ascending))}>{text}</button>
     </th>
   )
 }
@@ -29,11 +29,11 @@ export function Filter(props: {
   label: string
   placeholder: string
   words: string
-  filter: (words: string) => void
+  setWords: (words: string) => void
   found: number
   all: number
 }) {
-  const { label, placeholder, words, filter, found, all } = props
+  const { label, placeholder, words, setWords, found, all } = props
   return (
     <>
       <input
@@ -41,7 +41,7 @@ export function Filter(props: {
         placeholder={placeholder}
         aria-label={label}
         value={words}
-        onInput={event => filter(event.currentTarget.value)}
+        onInput={event => setWords(event.currentTarget.value)}
       />
       <span class="note" role="status">{words ? `${count(found)} of ${count(all)}` : ''}</span>
     </>

@@ -2,19 +2,19 @@ import { useState } from 'preact/hooks'
 import { bytes, count, plural } from '../model/format'
 import type { Group, Namespace } from '../model/message'
 import type { Order } from '../model/sorting'
-import { explanation } from '../model/states'
+import { nameOf } from '../model/states'
 import { arranged, ASCENDING, columns, total, type Column } from '../model/table'
 import { Filter, Heading } from './sorting'
 
 export function StateTable({ namespace }: { namespace: Namespace }) {
-  const [words, filter] = useState('')
-  const [order, sort] = useState<Order<Column>>({ column: 'total', descending: true })
+  const [words, setWords] = useState('')
+  const [order, setOrder] = useState<Order<Column>>({ column: 'total', descending: true })
   const ports = namespace.ports
   const groups = ports?.groups ?? []
   const states = columns(groups)
   const rows = arranged(groups, words, order)
   const heading = (column: Column, text: string) => (
-    <Heading {...{ column, text, order, sort }} ascending={ASCENDING} isText={column === 'direction'} />
+    <Heading {...{ column, text, order, setOrder }} ascending={ASCENDING} isText={column === 'direction'} />
   )
   return (
     <section class="card ports" aria-labelledby="ports">
@@ -23,7 +23,7 @@ export function StateTable({ namespace }: { namespace: Namespace }) {
         <Filter
           label="Filter by port, direction or state"
           placeholder="443, inbound, close_wait"
-          {...{ words, filter }}
+          {...{ words, setWords }}
           found={rows.length}
           all={groups.length}
         />
@@ -40,7 +40,7 @@ export function StateTable({ namespace }: { namespace: Namespace }) {
                 {heading('port', 'port')}
                 {heading('direction', 'direction')}
                 {heading('total', 'total')}
-                {states.map(state => heading(state, explanation(state, null).name))}
+                {states.map(state => heading(state, nameOf(state)))}
                 {heading('receive', 'unread')}
                 {heading('send', 'unsent')}
               </tr>
@@ -69,9 +69,9 @@ export function StateTable({ namespace }: { namespace: Namespace }) {
 }
 
 const folded = (n: number, groups: Group[]): string =>
-  `${plural(n, 'smaller group')} ${n === 1 ? 'is' : 'are'} told together as “other”, beside the ${count(groups.length)} largest.`
+  `${plural(n, 'smaller group')} ${n === 1 ? 'is' : 'are'} counted together as “other”, besides the ${count(groups.length)} largest.`
 
-/** A zero is quiet: a dot to the eye, a number to a screen reader. */
+/** A zero is shown as a dot; screen readers get the number. */
 export function Cell({ n, text, kind }: { n: number; text: (n: number) => string; kind: string }) {
   if (n === 0) return <td class="zero"><span class="unseen">0</span></td>
   return <td class={kind}>{text(n)}</td>

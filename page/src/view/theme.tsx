@@ -20,12 +20,12 @@ export function applyTheme(theme: Theme): void {
   try {
     localStorage.setItem(KEY, theme)
   } catch {
-    // It holds for this visit, then.
+    // Then it is kept for this visit only.
   }
 }
 
 export function ThemeChoice() {
-  const [chosen, choose] = useState(savedTheme)
+  const [chosen, setChosen] = useState(savedTheme)
   return (
     <fieldset class="choice">
       <legend class="unseen">Colours</legend>
@@ -36,7 +36,7 @@ export function ThemeChoice() {
           aria-pressed={theme === chosen}
           onClick={() => {
             applyTheme(theme)
-            choose(theme)
+            setChosen(theme)
             dispatchEvent(new Event('themechange'))
           }}
         >

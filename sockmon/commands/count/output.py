@@ -1,7 +1,5 @@
 """Prints what `sockmon count` has counted, for people or for programs."""
 
-import csv
-import json
 from typing import IO, Literal, get_args
 
 from sockmon.commands.colour import Paint, plain
@@ -20,6 +18,8 @@ def write(
 ) -> None:
     """Print in one of the formats; `taken_at` in Unix seconds. Only the table has colours."""
     if form == "json":
+        import json  # noqa: PLC0415 - loaded by those who want it
+
         groups = [
             {**dict(zip(counted.keys, values, strict=True)), "count": n}
             for values, n in counted.groups
@@ -28,6 +28,8 @@ def write(
         json.dump(answer, out, indent=2)
         out.write("\n")
     elif form == "csv":
+        import csv  # noqa: PLC0415 - as above
+
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow([*counted.keys, "count"])
         writer.writerows([*values, n] for values, n in counted.groups)

@@ -3,20 +3,23 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 from textwrap import wrap
-from typing import IO, Any
+from typing import IO, Literal
 
 from sockmon.alert.labels import alert_name, runbook_url
 from sockmon.client.local_daemon import Says, Watch, joined, nobody
 from sockmon.commands.colour import Paint, Style, plain
-from sockmon.commands.doctor.summary import vital_signs
+from sockmon.commands.doctor.summary import reservation, vital_signs
 from sockmon.config.fields import ListenAddress
 from sockmon.detect.finding_text import sentences
 from sockmon.durations import roughly
-from sockmon.export import findings as render
+from sockmon.export import messages
+from sockmon.export.findings import findings
+from sockmon.export.json import neighbours
+from sockmon.export.optional import optional
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.kernel.netns.tracker import NamespaceTracker
@@ -26,13 +29,12 @@ from sockmon.model.names import HOST
 from sockmon.model.observation import Observation, OtherNamespaces
 from sockmon.poll.poller import Poller
 from sockmon.settings import Config
+from sockmon.text import one_line
 
 #: Two polls must agree.
 BETWEEN_POLLS_SECONDS = 1.0
 
 _WIDTH = 92
-#: So many namespaces are named in the verdict.
-_NAMES_SHOWN = 3
 
 
 class Status(IntEnum):
@@ -43,6 +45,13 @@ class Status(IntEnum):
     CRITICAL = 2
     UNKNOWN = 3
 
+
+_STATUSES: Mapping[Status, Literal["ok", "warning", "critical", "unknown"]] = {
+    Status.OK: "ok",
+    Status.WARNING: "warning",
+    Status.CRITICAL: "critical",
+    Status.UNKNOWN: "unknown",
+}
 
 _INKS: Mapping[Status, Style] = {
     Status.OK: "well",
@@ -91,7 +100,7 @@ def examine(
     file: Path | None = None,
     note: str | None = None,
 ) -> Diagnosed:
-    """Poll everything twice, a second apart; then ask the host's daemon, which has watched longer.
+    """Poll twice or three times, a second apart; then ask the daemon, which has watched longer.
 
     file: where the configuration is from, None for the built-in defaults; note: why it is those.
     """
@@ -101,6 +110,9 @@ def examine(
         first = monitor.poll(clock)
         pause(BETWEEN_POLLS_SECONDS)
         observation = monitor.poll(clock)
+        if any(n.diagnosis.value.undecided for n in observation.namespaces if n.diagnosis):
+            pause(BETWEEN_POLLS_SECONDS)  # what only the last poll found, one more may confirm
+            observation = monitor.poll(clock)
     finally:
         monitor.close()
     diagnoses = [n.diagnosis.value for n in observation.namespaces if n.diagnosis]
@@ -168,23 +180,26 @@ def _about_watch(watch: Watch | None) -> str:
 
 def write_json(diagnosed: Diagnosed, out: IO[str]) -> None:
     """Print the whole of it for a program."""
-    watch, others = diagnosed.watch, diagnosed.observation.neighbours
-    answer: dict[str, Any] = {
-        "status": diagnosed.status.name.lower(),
+    answer: messages.DoctorAnswer = {
+        "status": _STATUSES[diagnosed.status],
         "taken_at": diagnosed.observation.at.wall,
         "findings": [
             {**shown, "source": "daemon" if finding.key in diagnosed.says else "doctor"}
             for finding in diagnosed.findings
-            for shown in render.findings([finding])
+            for shown in findings([finding])
         ],
         "config": str(diagnosed.config) if diagnosed.config else None,
-        "namespaces": others and asdict(others),
-        "daemon": watch and {"url": watch.url, "watched_seconds": watch.seconds},
+        "namespaces": optional(diagnosed.observation.neighbours, neighbours),
+        "daemon": optional(diagnosed.watch, _asked),
     }
     if diagnosed.failures:
         answer["failures"] = list(diagnosed.failures)
     json.dump(answer, out, indent=2)
     out.write("\n")
+
+
+def _asked(watch: Watch) -> messages.AskedDaemon:
+    return {"url": watch.url, "watched_seconds": watch.seconds}
 
 
 def write_text(diagnosed: Diagnosed, out: IO[str], paint: Paint = plain) -> None:
@@ -195,7 +210,10 @@ def write_text(diagnosed: Diagnosed, out: IO[str], paint: Paint = plain) -> None
         out.write(f"  {paint('could not read', 'unknown')}: {failure}\n")
     for finding in diagnosed.findings:
         out.write("\n")
-        _write_finding(finding, _whose(diagnosed, finding), out, paint)
+        if _is_symptom(finding, diagnosed.findings):
+            _write_symptom(finding, out, paint)
+        else:
+            _write_finding(finding, _whose(diagnosed, finding), out, paint)
     if not diagnosed.findings:
         for line in vital_signs(diagnosed.observation.namespaces):
             out.write(f"  {line}\n")
@@ -205,24 +223,27 @@ def write_text(diagnosed: Diagnosed, out: IO[str], paint: Paint = plain) -> None
 
 
 def _verdict(diagnosed: Diagnosed) -> str:
+    """Return the first line: the worst finding, until when, and how many more there are."""
     if diagnosed.findings:
-        critical = sum(finding.severity == "critical" for finding in diagnosed.findings)
-        warnings = len(diagnosed.findings) - critical
-        parts = [f"{critical} critical"] * bool(critical) + [f"{warnings} warning"] * bool(warnings)
-        noun = "finding" if len(diagnosed.findings) == 1 else "findings"
-        return f"{', '.join(parts)} {noun}{_where(diagnosed.findings)}"
+        worst, *others = diagnosed.findings
+        more = sum(not _is_symptom(each, diagnosed.findings) for each in others)
+        until = worst.deadline
+        parts = [
+            "" if worst.netns == HOST else f"netns {worst.netns}: ",
+            worst.summary,
+            f"; {until.what} in {roughly(until.seconds)}" if until and until.seconds else "",
+            f"; {more} more" if more else "",
+        ]
+        return one_line("".join(parts))
     if diagnosed.status is Status.UNKNOWN:
         return "this host's sockets could not be read in full"
-    return "this host's TCP sockets are well"
+    but = reservation(diagnosed.observation.namespaces)
+    return f"no finding, but {but}" if but else "this host's TCP sockets are well"
 
 
-def _where(findings: Iterable[Finding]) -> str:
-    """Name the namespaces in trouble, the worst first, unless that is the host's own alone."""
-    names = list(dict.fromkeys(finding.netns for finding in findings))
-    if names == [HOST]:
-        return ""
-    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return f", in netns {', '.join(names[:_NAMES_SHOWN])}{more}"
+def _is_symptom(finding: Finding, among: Iterable[Finding]) -> bool:
+    """Whether another of the findings causes it."""
+    return any(finding.cause == other.key for other in among)
 
 
 def _whose(diagnosed: Diagnosed, finding: Finding) -> str:
@@ -232,6 +253,13 @@ def _whose(diagnosed: Diagnosed, finding: Finding) -> str:
         return ""
     alone = " alone" if says == "alone" else ""
     return f"  as the daemon{alone} says, which has watched for {roughly(watch.seconds)}\n"
+
+
+def _write_symptom(finding: Finding, out: IO[str], paint: Paint) -> None:
+    """Print only what it is: what to do is said of its cause, directly above."""
+    heading, summary, *_ = sentences(finding)
+    out.write(f"  because of this, also {paint(heading.text, finding.severity)}\n")
+    out.write(f"    {summary.text}\n")
 
 
 def _write_finding(finding: Finding, whose: str, out: IO[str], paint: Paint) -> None:

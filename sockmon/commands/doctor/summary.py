@@ -1,6 +1,6 @@
 """What is well, in figures, so that the reader sees that somebody looked."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from sockmon.durations import roughly
@@ -9,7 +9,9 @@ from sockmon.model.observation import NamespaceObservation
 from sockmon.model.states import TcpState
 
 T = TypeVar("T")
-Measure = Callable[[NamespaceObservation], tuple[float, str] | None]
+
+#: Fewer sockets in CLOSE_WAIT are never worth a word in the verdict.
+_WORTH_SAYING = 5
 
 
 def vital_signs(namespaces: Iterable[NamespaceObservation]) -> Iterator[str]:
@@ -17,11 +19,25 @@ def vital_signs(namespaces: Iterable[NamespaceObservation]) -> Iterator[str]:
     seen = [namespace for namespace in namespaces if namespace.tcp is not None]
     if seen:
         yield _sockets(seen)
-    for measure in (_time_wait, _ephemeral, _accept_queue):
+    for measure in (_time_wait, _ephemeral, _accept_queue, _drops, _unguarded):
         found = [(*told, n.name) for n in seen if (told := measure(n)) is not None]
         if found:
             _, text, netns = max(found, key=lambda it: it[0])
             yield text + _at(netns)
+
+
+def reservation(namespaces: Iterable[NamespaceObservation]) -> str | None:
+    """Say what a verdict without a finding must not hide: many in CLOSE_WAIT, or dropped."""
+    namespaces = list(namespaces)
+    dropped = max((d for n in namespaces if (d := _drops(n))), default=None)
+    if dropped and dropped[0] >= _WORTH_SAYING:
+        return dropped[1]
+    families = [counts for n in namespaces if n.tcp for counts in n.tcp.value.values()]
+    total = sum(map(sum, families))
+    waiting = sum(counts[TcpState.CLOSE_WAIT] for counts in families)
+    if waiting < _WORTH_SAYING or 2 * waiting < total:
+        return None
+    return f"{waiting:,} of {total:,} TCP sockets are in CLOSE_WAIT"
 
 
 def _sockets(seen: list[NamespaceObservation]) -> str:
@@ -29,7 +45,7 @@ def _sockets(seen: list[NamespaceObservation]) -> str:
     total = sum(map(sum, families))
     waiting = sum(counts[TcpState.CLOSE_WAIT] for counts in families)
     where = f" in {len(seen)} network namespaces" if len(seen) > 1 else ""
-    text = f"{total:,} TCP sockets{where}, {waiting:,} of them in close_wait"
+    text = f"{total:,} TCP sockets{where}, {waiting:,} of them in CLOSE_WAIT"
     if not waiting:
         return text
     oldest = [(n.diagnosis.value.oldest_close_wait, n.name) for n in seen if n.diagnosis]
@@ -57,6 +73,34 @@ def _ephemeral(namespace: NamespaceObservation) -> tuple[float, str] | None:
     ports = namespace.ports.value.ephemeral
     text = f"{ports.used_max:,} of {ports.usable:,} ephemeral ports towards the busiest destination"
     return ports.used_max / max(1, ports.usable), text
+
+
+def _drops(namespace: NamespaceObservation) -> tuple[float, str] | None:
+    """Say which port has dropped most since it listens, as far as the kernel's overflows agree."""
+    limits = namespace.limits.value if namespace.limits else None
+    overflows = (limits.events or {}).get("ListenOverflows", 0) if limits else 0
+    drops = namespace.ports.value.listen_drops if namespace.ports else {}
+    port = max(drops, key=drops.__getitem__, default=None)
+    if port is None or not min(drops[port], overflows):
+        return None
+    dropped = min(drops[port], overflows)
+    return float(dropped), f"{dropped:,} connections dropped at port {port} since it listens"
+
+
+def _unguarded(namespace: NamespaceObservation) -> tuple[float, str] | None:
+    """Say where dead peers would not be noticed."""
+    counted = namespace.diagnosis.value.counted if namespace.diagnosis else {}
+    groups = counted.get("sockmon_idle_sockets_without_keepalive", ())
+    if not groups or groups[0].sockets < _WORTH_SAYING:
+        return None
+    most = groups[0]
+    return (
+        float(most.sockets),
+        (
+            f"{most.sockets:,} idle connections of {most.direction} port {most.port or 'other'} "
+            "have no keepalive: if their peers are gone, nothing here would notice"
+        ),
+    )
 
 
 def _accept_queue(namespace: NamespaceObservation) -> tuple[float, str] | None:

@@ -40,9 +40,7 @@ _ROUNDS = 20
 
 
 @contextmanager
-def close_wait_leak(
-    netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1
-) -> Iterator[Held]:
+def unclosed(netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1) -> Iterator[Held]:
     """The client sends 21 bytes and closes; the server never reads nor closes.
 
     The client's orphan leaves FIN_WAIT2 after tcp_fin_timeout; CLOSE_WAIT never ends.
@@ -202,7 +200,7 @@ def ports_exhausted(netns: NetNs, count: int = 10) -> Iterator[Held]:
 
 
 @contextmanager
-def accept_queue(
+def full_queue(
     netns: NetNs, kind: AddressKind = AddressKind.IPV4, backlog: int = 4, overflow: int = 3
 ) -> Iterator[Held]:
     """A listener that never accepts: its queue is full, and the kernel drops `overflow` more SYNs.
@@ -237,7 +235,7 @@ def accept_queue(
 
 
 @contextmanager
-def dead_peer(
+def vanished_peers(
     link: Link, kind: AddressKind = AddressKind.IPV4, count: int = 1, *, tries: int = 1
 ) -> Iterator[Held]:
     """The client's host dies, the server sends: ESTABLISHED, with at least `tries` retransmits.

@@ -1,7 +1,7 @@
 """Recorded kernels: a directory of dumps and /proc files that stands in for the real one.
 
-Tests, the golden /metrics and, one day, bug reports are fed by it; everything above the netlink
-socket is the real code. A recording holds
+Tests and the golden /metrics read recordings; everything above the netlink socket is the real
+code. A recording holds
 
     dumps/tcp-ipv4-3bfe-0   the datagrams answering one request (protocol, family, states in hex,
                             extensions in hex), each behind its length as 4 bytes little-endian
@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sockmon.kernel import procfs
-from sockmon.kernel.netlink.sockdiag import NetlinkTransport, Transport
+from sockmon.kernel.family import Family
+from sockmon.kernel.interfaces import Transport
+from sockmon.kernel.netlink.sockdiag import NetlinkTransport
 from sockmon.kernel.netlink.source import KernelSource
-from sockmon.kernel.netlink.uapi import NLMSG_HEADER_BYTES, Family, Protocol
+from sockmon.kernel.netlink.uapi import NLMSG_HEADER_BYTES, Protocol
 
 _LENGTH = struct.Struct("<I")
 _SEQUENCE_AT = 8
@@ -64,7 +66,7 @@ class ReplayTransport:
         self._answer: deque[bytes] = deque()
 
     def send(self, request: bytes) -> None:
-        """Find the recorded answer; raises FileNotFoundError when that was never asked."""
+        """Find the recorded answer; raises FileNotFoundError when there is none to this request."""
         recorded = (self._directory / "dumps" / _name(request)).read_bytes()
         sequence = request[_SEQUENCE_AT : _SEQUENCE_AT + 4]
         self._answer.extend(_with_sequence(chunk, sequence) for chunk in datagrams(recorded))
@@ -79,12 +81,12 @@ class ReplayTransport:
         return length, length == len(chunk)
 
     def close(self) -> None:
-        """Forget what has not been received."""
+        """Drop what has not been received."""
         self._answer.clear()
 
 
 class _RecordingTransport:
-    """The kernel, with everything it answers written down."""
+    """The kernel, with all its answers written to files."""
 
     def __init__(self, directory: Path) -> None:
         self._kernel: Transport = NetlinkTransport()
@@ -113,7 +115,7 @@ def _name(request: bytes) -> str:
 
 
 def _with_sequence(chunk: bytes, sequence: bytes) -> bytes:
-    """Put the request's sequence number into every message, as the kernel would have."""
+    """Put the request's sequence number into every message, as the kernel does."""
     answer = bytearray(chunk)
     at = 0
     while at + NLMSG_HEADER_BYTES <= len(answer):

@@ -4,12 +4,12 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.kernel.errors import DumpError
+from sockmon.kernel.interfaces import Transport
 from sockmon.kernel.netlink import uapi
 from sockmon.kernel.netlink.rows import RowBuffer, Rows
 from sockmon.kernel.netlink.wire import Decoder, DumpRequest
@@ -21,30 +21,11 @@ _MSG_TRUNC = int(socket.MSG_TRUNC)  # as an IntFlag it would cost more than the 
 _BATCH_BYTES = 16 * 1024 * 1024
 
 
-class Transport(Protocol):
-    """A netlink socket, or a recording of one."""
-
-    def send(self, request: bytes) -> None:
-        """Send one request; raises OSError."""
-        ...
-
-    def receive_into(self, buffer: memoryview) -> tuple[int, bool]:
-        """Receive one datagram: its length, and whether all of it fitted.
-
-        Raises BlockingIOError when there is none, OSError for anything else.
-        """
-        ...
-
-    def close(self) -> None:
-        """Release the socket."""
-        ...
-
-
 class NetlinkTransport:
     """The kernel itself, in the network namespace of the thread that opens it."""
 
     def __init__(self, opened: socket.socket | None = None) -> None:
-        """opened: another transport's socket, opened elsewhere; else one is opened here."""
+        """opened: a netlink socket that was opened elsewhere; without it one is opened here."""
         if opened is not None:
             opened.settimeout(0)
             self._socket = opened
@@ -53,18 +34,18 @@ class NetlinkTransport:
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, uapi.NETLINK_SOCK_DIAG
         )
         try:
-            # The kernel makes the next datagram of a dump while the last one is received, so
+            # The kernel fills the next datagram of a dump while the last one is received, so
             # there is never anything to wait for, and nothing can hang.
             self._socket.settimeout(0)
             self._socket.bind((0, 0))
-            # Connected to the kernel (port id 0): what any other process sends is refused.
+            # Connected to the kernel (port id 0): datagrams of other processes are refused.
             self._socket.connect((0, 0))
         except OSError:
             self._socket.close()
             raise
 
     def fileno(self) -> int:
-        """Return the socket's descriptor, which another process may be given."""
+        """Return the socket's descriptor."""
         return self._socket.fileno()
 
     def send(self, request: bytes) -> None:
@@ -72,7 +53,7 @@ class NetlinkTransport:
         self._socket.send(request)
 
     def receive_into(self, buffer: memoryview) -> tuple[int, bool]:
-        """Receive from the kernel; MSG_TRUNC makes it tell a datagram's whole length."""
+        """Receive from the kernel; MSG_TRUNC makes it return the datagram's full length."""
         length = self._socket.recv_into(buffer, 0, _MSG_TRUNC)
         return length, length <= len(buffer)
 
@@ -82,7 +63,7 @@ class NetlinkTransport:
 
 
 def receiving_room() -> NDArray[np.uint32]:
-    """Return room for a batch of datagrams. Untouched pages cost a small host nothing."""
+    """Return a buffer for a batch of datagrams. Pages that are never used cost no memory."""
     return np.empty((_BATCH_BYTES + _DATAGRAM_ROOM) // 4, np.uint32)
 
 
@@ -98,7 +79,7 @@ class SockDiag:
         stop_requested: Callable[[], bool] = lambda: False,
         room: NDArray[np.uint32] | None = None,
     ) -> None:
-        """room: what datagrams are received into, from receiving_room(); it may be shared."""
+        """room: the buffer to receive into, from receiving_room(); it may be shared."""
         self._open_transport = open_transport
         self._stop_requested = stop_requested
         self._transport: Transport | None = None
@@ -108,8 +89,8 @@ class SockDiag:
     def dump(self, *requests: DumpRequest, into: RowBuffer | None = None) -> Rows:
         """Return every socket that the requests name, in a buffer that is cleared for them.
 
-        What can be a passing fault (EBUSY, ENOBUFS, EINTR, a broken reply) is tried once more
-        on a new socket. Raises DumpError; a part of a dump is never returned.
+        After a failure that may be temporary (EBUSY, ENOBUFS, EINTR, a broken reply) the request is
+        sent once more on a new socket. Raises DumpError; a partial dump is never returned.
         """
         buffer = RowBuffer() if into is None else into
         buffer.truncate()

@@ -1,8 +1,7 @@
-"""One network namespace as sockmon asks about it: its dumps, and its files under /proc."""
+"""One network namespace: dumps of its sockets, and its files under /proc."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,8 @@ from numpy.typing import NDArray
 
 from sockmon.kernel import procfs
 from sockmon.kernel.errors import KernelError, ProcError
-from sockmon.kernel.interfaces import NamespaceFiles
+from sockmon.kernel.family import Family
+from sockmon.kernel.interfaces import NamespaceFiles, Transport
 from sockmon.kernel.netlink import uapi
 from sockmon.kernel.netlink.rows import (
     ACK_RECEIVED,
@@ -24,24 +24,22 @@ from sockmon.kernel.netlink.rows import (
     RowBuffer,
     Rows,
 )
-from sockmon.kernel.netlink.sockdiag import NetlinkTransport, SockDiag, Transport, receiving_room
-from sockmon.kernel.netlink.uapi import Attribute, Family
+from sockmon.kernel.netlink.sockdiag import NetlinkTransport, SockDiag, receiving_room
+from sockmon.kernel.netlink.uapi import Attribute
 from sockmon.kernel.netlink.wire import DumpRequest
-from sockmon.kernel.netns import discovery
-from sockmon.kernel.netns.discovery import Place
 from sockmon.model.ages import LastHeard
 from sockmon.model.limits import KernelLimits, PortRange
 from sockmon.model.names import HOST
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 
-#: Of sockets in these states it tells something that tcp_info says when they last heard and sent.
+#: States in which the times of tcp_info (last data sent and received) are of use.
 _HEARD_IN = (TcpState.CLOSE_WAIT, TcpState.FIN_WAIT2)
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
-    """The namespace of whoever asks, or a recording of it."""
+class OwnFiles:
+    """The calling thread's namespace, or a recording of one."""
 
     proc: Path
     open_transport: Callable[[], Transport] = NetlinkTransport
@@ -55,13 +53,13 @@ class Here:
         return procfs.read_port_range(self.proc)
 
     def nsenter_prefix(self) -> str:
-        """Return nothing: one is inside."""
+        """Return nothing: the caller is inside."""
         return ""
 
 
 @dataclass(frozen=True, slots=True)
 class Buffers:
-    """Memory that dumps are read into. All namespaces share it: they are polled in turn."""
+    """Memory that dumps are read into. All namespaces share it: they are polled one by one."""
 
     room: NDArray[np.uint32] = field(default_factory=receiving_room)
     tcp: RowBuffer = field(default_factory=RowBuffer)
@@ -72,68 +70,63 @@ class Buffers:
 
 @dataclass(frozen=True, slots=True)
 class KernelSource:
-    """Where one namespace's facts come from: the kernel itself, or a recording of one.
+    """One namespace of the kernel, or a recording of one.
 
-    look_around: where there are other namespaces; a recording knows of none. one_walk: both
-    families of TCP are asked for at once; a recording has them one by one.
+    is_live: it is the kernel, and not a recording. Both families of TCP are then dumped in one walk
+    over the table; a recording has a dump for each.
     """
 
     diag: SockDiag
     proc: Path
-    inside: NamespaceFiles
+    files: NamespaceFiles
     name: str = HOST
     stop_requested: Callable[[], bool] = lambda: False
-    look_around: Callable[[], Mapping[str, Place]] = dict
-    one_walk: bool = False
+    is_live: bool = False
     buffers: Buffers = field(default_factory=Buffers, repr=False, compare=False)
     degraded: bool = field(default=False, init=False)
 
     @staticmethod
     def live(stop_requested: Callable[[], bool] = lambda: False) -> "KernelSource":
-        """The namespace of the calling thread."""
-        proc = Path("/proc")
-        look_around = partial(discovery.scan, proc)
-        source = KernelSource.over(NetlinkTransport, proc, stop_requested, look_around)
-        return replace(source, one_walk=True)
+        """Return the calling thread's namespace."""
+        source = KernelSource.over(NetlinkTransport, Path("/proc"), stop_requested)
+        return replace(source, is_live=True)
 
     @staticmethod
     def over(
         open_transport: Callable[[], Transport],
         proc: Path,
         stop_requested: Callable[[], bool] = lambda: False,
-        look_around: Callable[[], Mapping[str, Place]] = dict,
     ) -> "KernelSource":
-        """A kernel behind any transport and any copy of /proc."""
+        """Return a kernel behind any transport and any copy of /proc."""
         buffers = Buffers()
         diag = SockDiag(open_transport, stop_requested, buffers.room)
         return KernelSource(
             diag,
             proc,
-            Here(proc, open_transport),
+            OwnFiles(proc, open_transport),
             stop_requested=stop_requested,
-            look_around=look_around,
             buffers=buffers,
         )
 
-    def neighbour(self, name: str, inside: NamespaceFiles) -> "KernelSource":
-        """The same kernel in another namespace, read into the same memory."""
-        diag = SockDiag(inside.open_transport, self.stop_requested, self.buffers.room)
+    def of_namespace(self, name: str, files: NamespaceFiles) -> "KernelSource":
+        """Return another namespace of the same kernel, read into the same memory."""
+        diag = SockDiag(files.open_transport, self.stop_requested, self.buffers.room)
         return KernelSource(
             diag,
             self.proc,
-            inside,
+            files,
             name,
             self.stop_requested,
-            one_walk=self.one_walk,
+            is_live=self.is_live,
             buffers=self.buffers,
         )
 
     def families(self) -> tuple[Family, ...]:
-        """Return the address families this kernel speaks."""
+        """Return the address families that this kernel supports."""
         return tuple(Family) if procfs.has_ipv6(self.proc) else (Family.IPV4,)
 
     def tcp(self, families: tuple[Family, ...]) -> SocketTable:
-        """Dump all TCP sockets into a table that is good until the next call; raises DumpError."""
+        """Dump all TCP sockets into a table that is valid until the next call; raises DumpError."""
         states = uapi.ALL_STATES & ~uapi.LISTENING
         others = [_asking(family, states) for family in self._asked(families)]
         requests = (*_listeners(families), *others)
@@ -142,7 +135,7 @@ class KernelSource:
     def passing(self, families: tuple[Family, ...]) -> tuple[SocketTable, LastHeard]:
         """Dump the TCP sockets that are not at rest, with tcp_info; raises DumpError.
 
-        Each dump walks over all sockets there are, at rest or not: so there is one, not two.
+        Every dump walks over the whole table, so one dump brings both.
         """
         states = uapi.PASSING & ~uapi.LISTENING
         others = [_asking(family, states, Attribute.INFO) for family in self._asked(families)]
@@ -151,9 +144,10 @@ class KernelSource:
         return _table(rows), heard
 
     def last_heard(self, families: tuple[Family, ...]) -> LastHeard:
-        """Ask when sockets in CLOSE_WAIT and FIN_WAIT2 last sent and heard; raises DumpError.
+        """Read when sockets in CLOSE_WAIT and FIN_WAIT2 last sent and received data.
 
-        tcp_info takes the socket lock and triples the bytes, so only these states are asked.
+        tcp_info takes the socket lock and triples the bytes, so only these states are dumped.
+        Raises DumpError.
         """
         states = sum(1 << state for state in _HEARD_IN)
         requests = [_asking(family, states, Attribute.INFO) for family in self._asked(families)]
@@ -178,29 +172,30 @@ class KernelSource:
         return _last_heard(self.diag.dump(*requests, into=self.buffers.info))
 
     def udp(self, families: tuple[Family, ...]) -> SocketTable:
-        """Dump all UDP sockets, good until the next call; raises DumpError."""
-        requests = [DumpRequest(uapi.Protocol.UDP, family) for family in families]
+        """Dump all UDP sockets, valid until the next call; raises DumpError."""
+        drops = Attribute.SKMEMINFO.request_bit
+        requests = [DumpRequest(uapi.Protocol.UDP, family, extensions=drops) for family in families]
         return _table(self.diag.dump(*requests, into=self.buffers.udp))
 
     def limits(self, known: KernelLimits | None = None) -> tuple[KernelLimits, list[KernelError]]:
-        """Read limits and counters, and what could not be read; `known` ones' settings are kept."""
+        """Read limits and counters, and errors; settings are taken from `known`, if given."""
         try:
-            limits, errors = self.inside.limits(known)
+            limits, errors = self.files.limits(known)
         except KernelError as error:
             return KernelLimits(), [error]
         return limits, [*errors]
 
     def port_range(self) -> PortRange:
         """Read the ports that connect() may choose from; raises KernelError."""
-        return self.inside.port_range()
+        return self.files.port_range()
 
     def nsenter_prefix(self) -> str:
-        """Return what runs a command inside when put before it; nothing where one is inside."""
-        return self.inside.nsenter_prefix()
+        """Return the prefix that runs a command inside; empty for the caller's own namespace."""
+        return self.files.nsenter_prefix()
 
     def _asked(self, families: tuple[Family, ...]) -> tuple[Family | None, ...]:
-        """Return what to ask for one by one: all families at once, if the kernel is a live one."""
-        return (None,) if self.one_walk and len(families) == len(Family) else families
+        """Return the families to dump one after the other; None stands for all in one walk."""
+        return (None,) if self.is_live and len(families) == len(Family) else families
 
     def close(self) -> None:
         """Close the netlink socket, which would keep the namespace alive."""
@@ -219,18 +214,18 @@ def _asking(family: Family | None, states: int, *extensions: Attribute) -> DumpR
 
 
 def _listeners(families: tuple[Family, ...]) -> list[DumpRequest]:
-    """Ask for listeners apart.
+    """Ask for listeners by themselves.
 
-    The kernel keeps them apart, so it costs nothing, and only of them is SKMEMINFO wanted, which
-    costs a socket lock and bytes.
+    The kernel has a table of its own for them, so this costs nothing more. Only listeners are asked
+    for SKMEMINFO, which takes the socket lock and adds bytes.
     """
     return [_asking(family, uapi.LISTENING, Attribute.SKMEMINFO) for family in families]
 
 
 def _last_heard(rows: Rows, of: NDArray[np.bool_] | None = None) -> LastHeard:
-    """Take tcp_info's times out of rows, of some or of all that have it."""
+    """Return tcp_info's times of the rows that have it, or of those that are also in `of`."""
     has_info = rows.fields[INFO_PRESENT.name] != 0
-    told = np.flatnonzero(has_info if of is None else has_info & of)
+    chosen = np.flatnonzero(has_info if of is None else has_info & of)
     fields = (DATA_SENT, ACK_RECEIVED, DATA_RECEIVED)
-    times = [rows.fields[field.name][told] for field in fields]
-    return LastHeard.of(rows.messages["cookie"][told], *times)
+    times = [rows.fields[field.name][chosen] for field in fields]
+    return LastHeard.of(rows.messages["cookie"][chosen], *times)

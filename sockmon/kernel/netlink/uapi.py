@@ -53,13 +53,6 @@ class Protocol(IntEnum):
     UDP = 17
 
 
-class Family(IntEnum):
-    """AF_INET and AF_INET6; AF_UNSPEC is refused by inet_diag, so each is asked for by name."""
-
-    IPV4 = 2
-    IPV6 = 10
-
-
 #: struct inet_diag_msg: 72 bytes; ports and addresses in network byte order.
 INET_DIAG_MSG = np.dtype(
     [

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.kernel.errors import DumpError
+from sockmon.kernel.family import Family
 from sockmon.kernel.netlink import uapi
 from sockmon.kernel.netlink.rows import RowBuffer, Rows
-from sockmon.kernel.netlink.uapi import Family, Protocol
+from sockmon.kernel.netlink.uapi import Protocol
 from sockmon.model.states import TcpState
 
 Words = NDArray[np.uint32]

@@ -1,5 +1,5 @@
-"""How the host's other namespaces are looked for and looked into: by this process itself here,
-or by a privileged helper (helper/client.py)."""
+"""How the host's other namespaces are found and entered: by this process, which is here, or by a
+privileged helper (helper/client.py)."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -15,19 +15,22 @@ from sockmon.model.limits import KernelLimits, PortRange
 
 T = TypeVar("T")
 
+#: Returns the namespaces other than the calling thread's, by key; raises KernelError.
+Look = Callable[[], Mapping[str, Place]]
+
 
 class Access(Protocol):
-    """Who looks for namespaces and into them. All of it raises KernelError."""
+    """Finds namespaces and reads inside them; raises KernelError, but for unseen() and close()."""
 
     @property
-    def cpu(self) -> float: ...  # noqa: D102 - seconds that other processes have spent on it
+    def cpu(self) -> float: ...  # noqa: D102 - seconds of CPU time that other processes have used for it
 
     def look(self) -> Mapping[str, Place]:
-        """Return by key where there are namespaces other than the daemon's."""
+        """Return the namespaces other than the daemon's, by key."""
         ...
 
     def occupied(self, place: Place) -> bool | None:
-        """Whether there are sockets inside, None if it is not to be known."""
+        """Whether there are sockets inside, None if that cannot be known."""
         ...
 
     def cgroup(self, place: Place) -> str:
@@ -49,21 +52,21 @@ class Access(Protocol):
         ...
 
     def unseen(self, outside: int, hidden: int) -> tuple[str, ...]:
-        """Say what it would take to see in full those seen from outside, and those hidden."""
+        """Say what is needed to see in full those seen from outside, and those hidden."""
         ...
 
     def close(self) -> None:
-        """Let go of whatever is held."""
+        """Release what is held."""
         ...
 
 
 class OwnAccess:
-    """Whatever this process may do by itself: enter with privilege, else see from outside."""
+    """What this process may do itself: enter with privileges, else read from outside."""
 
     cpu = 0.0
 
-    def __init__(self, look: Callable[[], Mapping[str, Place]], proc: Path) -> None:
-        """look: places.scan, or a part of it. proc: /proc."""
+    def __init__(self, look: Look, proc: Path) -> None:
+        """look: discovery.scan, or a part of it. proc: /proc."""
         self.look = look
         self._proc = proc
 
@@ -96,20 +99,20 @@ class OwnAccess:
         return _inside(place, partial(procfs.read_port_range, self._proc))
 
     def unseen(self, outside: int, hidden: int) -> tuple[str, ...]:
-        """Say which privilege is wanting, if any is."""
-        told = []
+        """Say which privileges are missing, if any are."""
+        hints = []
         if outside or hidden:
-            told.append(
+            hints.append(
                 f"{outside} network namespaces are seen from outside, so their sockets are counted "
                 f"but not diagnosed, and {hidden} not at all: root, or CAP_SYS_ADMIN and "
-                "CAP_SYS_PTRACE, would let sockmon enter them"
+                "CAP_SYS_PTRACE, lets sockmon enter them"
             )
         if not processes_visible(self._proc):
-            told.append(
+            hints.append(
                 "other users' processes are hidden (ProtectProc= or hidepid=), and with them their "
-                "network namespaces: CAP_SYS_PTRACE would show them"
+                "network namespaces: CAP_SYS_PTRACE shows them"
             )
-        return tuple(told)
+        return tuple(hints)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -1,13 +1,14 @@
-"""Where there are network namespaces, and who is in them: asked of /proc and of /run/netns.
+"""Finds network namespaces, in /proc and in /run/netns, and the processes in them.
 
-Processes are in one network namespace when their /proc/PID/net/sockstat is one file: each
-namespace has a directory of its own in procfs, and anybody may stat() it (fs/proc/proc_net.c).
-setns() wants the nsfs file: /proc/PID/ns/net, or a bind mount of it such as `ip netns add` makes.
-Its inode is the number of `net:[4026531833]`. Seeing that of another user's process takes
+Processes are in one network namespace when their /proc/PID/net/sockstat is the same file: each
+namespace has a directory of its own in procfs, and everybody may stat() it (fs/proc/proc_net.c).
+setns() needs the nsfs file: /proc/PID/ns/net, or a bind mount of it such as `ip netns add` makes.
+Its inode is the number in `net:[4026531833]`. Reading that of another user's process needs
 CAP_SYS_PTRACE, but one process of each namespace is enough.
 
-A namespace lives as long as a process, a bind mount or a socket holds it. What neither a process
-nor a name holds is not listed: whoever has a socket inside must then close it, or keep it alive.
+A namespace lives as long as a process, a bind mount or a socket holds it. One that neither a
+process nor a name holds is not found: a netlink socket of sockmon's inside must then be closed,
+because it would keep the namespace alive.
 """
 
 import os
@@ -29,9 +30,9 @@ _NSFS = re.compile(r"net:\[(\d+)\]")
 class Place:
     """Where a namespace was found.
 
-    path: its nsfs file. inode: that file's, None if it may not be seen. pid: the process with the
-    lowest PID inside, and directory: the inode of its net/sockstat in procfs; both are None if a
-    name alone holds the namespace. given: its name, if a file under /run/netns is it.
+    path: its nsfs file. inode: that file's, None without the privilege to read it. pid: the process
+    with the lowest PID inside, and directory: the inode of its net/sockstat in procfs; both are
+    None if only a name holds the namespace. given: its name, if it has a file under /run/netns.
     """
 
     path: Path
@@ -42,7 +43,7 @@ class Place:
 
     @property
     def key(self) -> str:
-        """What tells it from all others that live now."""
+        """Identifies it among all namespaces that live now."""
         return f"procfs:{self.directory}" if self.inode is None else f"net:{self.inode}"
 
     @property
@@ -52,7 +53,7 @@ class Place:
 
     @property
     def nsenter_prefix(self) -> str:
-        """What runs a command inside when put before it."""
+        """The prefix that runs a command inside."""
         return f"nsenter --net={shlex.quote(str(self.path))}"
 
 
@@ -62,9 +63,9 @@ def directory_of(proc: Path, pid: int | str) -> int:
 
 
 def scan(proc: Path, directories: Iterable[Path] = NAMED) -> Mapping[str, Place]:
-    """Return by key where there are namespaces other than the calling thread's own.
+    """Return the namespaces other than the calling thread's own, by key.
 
-    What ends while it is looked at is left out. Raises ProcError.
+    What ends during the scan is left out. Raises ProcError.
     """
     try:
         return _scan(proc, directories)
@@ -77,11 +78,13 @@ def own_inode(proc: Path) -> int:
     try:
         return os.stat(proc / "thread-self/ns/net").st_ino
     except OSError as error:
-        raise ProcError.from_errno("look for one's own namespace", error.errno or 0) from error
+        raise ProcError.from_errno(
+            "look for the daemon's own network namespace", error.errno or 0
+        ) from error
 
 
 def processes_visible(proc: Path) -> bool:
-    """Whether other users' processes may be seen in /proc, by the one that is always there."""
+    """Whether other users' processes are visible in /proc: PID 1, which always exists, is tried."""
     try:
         directory_of(proc, 1)
     except OSError:
@@ -124,7 +127,7 @@ def _scan(proc: Path, directories: Iterable[Path]) -> Mapping[str, Place]:
 
 
 def _members(proc: Path) -> dict[int, int]:
-    """Return the lowest PID in each namespace but ours, by the namespace's inode in procfs."""
+    """Return the lowest PID in each other namespace, by the namespace's inode in procfs."""
     own = directory_of(proc, "thread-self")
     found: dict[int, int] = {}
     for pid in sorted(int(name) for name in os.listdir(proc) if name.isdigit()):
@@ -137,7 +140,7 @@ def _members(proc: Path) -> dict[int, int]:
 
 
 def _given(directories: Iterable[Path], nsfs: int) -> dict[int, tuple[str, Path]]:
-    """Return names by the inode of what they name; a name that is not mounted names nothing."""
+    """Return names and paths by nsfs inode; a file that is no mounted namespace is left out."""
     named: dict[int, tuple[str, Path]] = {}
     for directory in directories:
         try:

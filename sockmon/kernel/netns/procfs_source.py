@@ -1,7 +1,7 @@
 """A network namespace seen from outside: /proc/PID/net, which anybody may read.
 
-What the kernel lists there has no cookies, cgroups or drops, so there is no telling one socket
-from another over time: sockets can be counted by state and port, and that is all.
+What the kernel lists there has no cookies, cgroups or drops, so a socket cannot be recognised at
+the next poll: sockets can be counted by state and port, and that is all.
 """
 
 import errno
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from sockmon.kernel import procfs
 from sockmon.kernel.errors import KernelError, NamespaceError, ProcError
+from sockmon.kernel.family import Family
 from sockmon.kernel.netlink import uapi
-from sockmon.kernel.netlink.uapi import Family
 from sockmon.kernel.netns.discovery import Place, directory_of
 from sockmon.model.ages import NOTHING_HEARD, LastHeard
 from sockmon.model.limits import KernelLimits, PortRange
@@ -25,17 +25,17 @@ from sockmon.model.table import SocketTable
 
 T = TypeVar("T")
 
-#: What reading below /proc/PID answers when the process has ended.
+#: Errors of reading below /proc/PID when the process has ended.
 _GONE = {errno.errorcode[n] for n in (errno.ENOENT, errno.ESRCH, errno.EINVAL, errno.ENXIO)}
-_MILLISECONDS_A_TICK = 10  # jiffies are told as USER_HZ, 100 a second
+_MILLISECONDS_A_TICK = 10  # the kernel reports jiffies as USER_HZ, 100 a second
 
 
 @dataclass(frozen=True, slots=True)
 class OutsideSource:
-    """One namespace's facts as far as they are told outside of it.
+    """What can be read of one namespace from outside.
 
-    place: where it was found last, with a process inside. ip_local_port_range cannot be seen; the
-    daemon's own is taken for it, which decides only whose port is whose where a listener has gone.
+    place: where it was found last, with a process inside. Its ip_local_port_range cannot be read,
+    so the daemon's own is used. That only matters for the direction of sockets without a listener.
     """
 
     name: str
@@ -45,7 +45,7 @@ class OutsideSource:
     degraded: bool = field(default=True, init=False)
 
     def families(self) -> tuple[Family, ...]:
-        """Return the address families this kernel speaks."""
+        """Return the address families that this kernel supports."""
         return tuple(Family) if procfs.has_ipv6(self.proc) else (Family.IPV4,)
 
     def tcp(self, families: tuple[Family, ...]) -> SocketTable:
@@ -62,7 +62,7 @@ class OutsideSource:
         return self._table("udp", families)
 
     def last_heard(self, families: tuple[Family, ...]) -> LastHeard:  # noqa: ARG002 - Source's
-        """Return nothing: nobody outside is told."""
+        """Return nothing: tcp_info is not available from outside."""
         return NOTHING_HEARD
 
     def last_heard_by_port(
@@ -74,7 +74,7 @@ class OutsideSource:
         return NOTHING_HEARD
 
     def limits(self, known: KernelLimits | None = None) -> tuple[KernelLimits, list[KernelError]]:
-        """Read the levels and counters that can be seen, and what could not be read."""
+        """Read the levels and counters that are visible, and errors."""
 
         def read(task: str) -> KernelLimits:
             return KernelLimits(
@@ -93,7 +93,7 @@ class OutsideSource:
         return procfs.read_port_range(self.proc)
 
     def nsenter_prefix(self) -> str:
-        """Return what runs a command inside when put before it."""
+        """Return the prefix that runs a command inside."""
         return self.place().nsenter_prefix
 
     def close(self) -> None:
@@ -112,7 +112,7 @@ class OutsideSource:
 
 
 def visible(proc: Path, place: Place) -> bool:
-    """Whether the process by which it was found is to be seen in this /proc, and is there still."""
+    """Whether the process by which it was found is visible in this /proc, and still inside."""
     try:
         return place.pid is not None and directory_of(proc, place.pid) == place.directory
     except OSError:
@@ -125,9 +125,9 @@ def occupied(proc: Path, place: Place) -> bool:
 
 
 def below(proc: Path, place: Place, read: Callable[[str], T]) -> T:
-    """Read below a process that is inside, and was to the end: else it is another's story.
+    """Read below /proc/PID of a process inside, and check afterwards that it still was inside.
 
-    Raises NamespaceError with the reason "gone" if it was not, and whatever `read` raises.
+    Raises NamespaceError with the reason "gone" if it was not, and what `read` raises.
     """
     try:
         result = read(str(place.pid))

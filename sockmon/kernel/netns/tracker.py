@@ -1,17 +1,18 @@
-"""The host's other network namespaces: named for people, entered, followed as they come and go."""
+"""The host's other network namespaces: named, entered, tracked as they come and go."""
 
 import errno
 import math
 import re
 import resource
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import TypeVar
 
 from sockmon.kernel.errors import KernelError, NamespaceError, ProcError
-from sockmon.kernel.interfaces import Source
-from sockmon.kernel.netlink.sockdiag import Transport
+from sockmon.kernel.interfaces import Source, Transport
 from sockmon.kernel.netlink.source import KernelSource
-from sockmon.kernel.netns.access import Access, OwnAccess
+from sockmon.kernel.netns import discovery
+from sockmon.kernel.netns.access import Access, Look, OwnAccess
 from sockmon.kernel.netns.discovery import Place
 from sockmon.kernel.netns.helper.client import HelperAccess
 from sockmon.kernel.netns.procfs_source import OutsideSource, visible
@@ -22,30 +23,30 @@ from sockmon.text import label
 
 T = TypeVar("T")
 
-#: Names that engines make up (CNI's, podman's, CRI-O's, Docker's), and their own tools never show.
-_MADE_UP = re.compile(r"(cni-|netns-)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{12}")
+#: Names that engines generate (CNI, podman, CRI-O, Docker) and that their own tools never show.
+_GENERATED = re.compile(r"(cni-|netns-)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{12}")
 
-#: Of the descriptors that the process may have, so many are not for namespaces, but for reading
-#: /proc and for HTTP: a quarter, and no more than this.
-_SPARED = 256
+#: A quarter of the descriptors that the process may have, and at most this many, are kept from
+#: namespaces: they are for /proc and for HTTP.
+_KEPT_DESCRIPTORS = 256
 
 _RESERVED = frozenset({HOST, OTHER})
 _DENIED = frozenset({"EPERM", "EACCES"})
 
 
 def inhabitant(cgroup: str) -> str | None:
-    """Name who lives in a namespace by its first process's cgroup; None if that says nothing.
+    """Return the unit or container of a namespace's first process; None if the cgroup names none.
 
-    In a machine with an init of its own the machine is meant: its first process's cgroup is
-    /machine.slice/systemd-nspawn@web.service/payload/init.scope, say.
+    A machine with an init of its own is named by its own unit: its first process's cgroup is, for
+    example, /machine.slice/systemd-nspawn@web.service/payload/init.scope.
     """
     outside = cgroup.removesuffix("/init.scope")
     return unit_of(outside) if outside.strip("/") else None
 
 
 def called(given: str | None, cgroup: str) -> str | None:
-    """Return what people call a namespace: as somebody named it, or by who lives in it."""
-    if given is None or _MADE_UP.fullmatch(given):
+    """Return a namespace's name: as somebody named it, else its inhabitant's."""
+    if given is None or _GENERATED.fullmatch(given):
         return inhabitant(cgroup) or given
     return given
 
@@ -53,7 +54,7 @@ def called(given: str | None, cgroup: str) -> str | None:
 class OtherNamespace:
     """One other namespace, for as long as it lives.
 
-    place: where it was found last; the process by which it was found may end before it does.
+    place: where it was found last; the process by which it was found may end earlier than it.
     """
 
     def __init__(self, name: str, place: Place, host: KernelSource, access: Access) -> None:
@@ -66,7 +67,7 @@ class OtherNamespace:
         self._may_enter = place.inode is not None
 
     def open(self) -> Source:
-        """Return how it is asked: from inside if that is allowed, else from outside.
+        """Return its source: inside if sockmon may enter it, else as seen from outside.
 
         Raises KernelError when it has gone, or cannot be seen at all.
         """
@@ -77,12 +78,12 @@ class OtherNamespace:
                 if error.reason not in _DENIED or not self.degraded:
                     raise
             else:
-                self._inside = self._host.neighbour(self.name, self)
+                self._inside = self._host.of_namespace(self.name, self)
         return self._inside or self._outside
 
     @property
     def hidden(self) -> bool:
-        """Whether nothing of it can be seen: it may not be entered, and shows no process here."""
+        """Whether nothing of it can be read: neither inside, nor below a process in this /proc."""
         return not self._may_enter and not visible(self._host.proc, self.place)
 
     @property
@@ -93,31 +94,31 @@ class OtherNamespace:
     def occupied(self) -> bool | None:
         """Whether it has sockets, by its sockstat; None if it is hidden. Raises KernelError."""
         try:
-            return None if self.hidden else self._entering(self._access.occupied)
+            return None if self.hidden else self._enter_to(self._access.occupied)
         except KernelError:
             if self.hidden:
                 return None
             raise
 
     def is_at(self, place: Place) -> bool:
-        """Whether this is it: inodes are given to other namespaces once it has died.
+        """Whether `place` is this namespace. Its inode is given to another one after its death.
 
-        It has not as long as its netlink socket is open, or the same process is in it.
+        It is alive as long as its netlink socket is open, or the same process is in it.
         """
         held = self._inside is not None and self._inside.diag.is_open
         return held or (place.pid, place.path) == (self.place.pid, self.place.path)
 
     def close(self) -> None:
-        """Let go of it: nothing of sockmon's keeps it alive."""
+        """Close the netlink socket inside, which would keep it alive."""
         if self._inside is not None:
             self._inside.close()
 
     def open_transport(self) -> Transport:
         """Open a netlink socket inside; raises KernelError.
 
-        Too many of them would leave the daemon none for anything else, its own namespace included.
+        Beyond a limit it is refused: the daemon needs descriptors for its own namespace too.
         """
-        transport = self._entering(self._access.open_transport)
+        transport = self._enter_to(self._access.open_transport)
         if transport.fileno() >= _descriptors_for_namespaces():  # the lowest free is given first
             transport.close()
             operation, hint = "keeping a netlink socket", "raise LimitNOFILE="
@@ -126,18 +127,18 @@ class OtherNamespace:
 
     def limits(self, known: KernelLimits | None) -> tuple[KernelLimits, list[ProcError]]:
         """Read as procfs.read_limits() does, inside; raises KernelError."""
-        return self._entering(lambda place: self._access.limits(place, known))
+        return self._enter_to(lambda place: self._access.limits(place, known))
 
     def port_range(self) -> PortRange:
         """Read as procfs.read_port_range() does, inside; raises KernelError."""
-        return self._entering(self._access.port_range)
+        return self._enter_to(self._access.port_range)
 
     def nsenter_prefix(self) -> str:
-        """Return what runs a command inside when put before it."""
+        """Return the prefix that runs a command inside."""
         return self.place.nsenter_prefix
 
-    def _entering(self, ask: Callable[[Place], T]) -> T:
-        """Ask what may take entering, and note it if that is not allowed."""
+    def _enter_to(self, ask: Callable[[Place], T]) -> T:
+        """Do what may need entering, and remember it if that is not allowed."""
         try:
             return ask(self.place)
         except NamespaceError as error:
@@ -149,57 +150,65 @@ def _descriptors_for_namespaces() -> float:
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most == resource.RLIM_INFINITY:
         return math.inf
-    return most - min(most // 4, _SPARED)
+    return most - min(most // 4, _KEPT_DESCRIPTORS)
 
 
 class NamespaceTracker:
-    """Follows the host's other namespaces. For one thread."""
+    """Tracks the host's other namespaces. For one thread."""
 
-    def __init__(self, host: KernelSource, helper: str | None = None) -> None:
-        """helper: the socket of the privileged helper to ask; else this process does it itself."""
+    def __init__(
+        self, host: KernelSource, helper: str | None = None, look: Look | None = None
+    ) -> None:
+        """helper: the socket of the privileged helper to ask; without it this process enters.
+
+        look: finds namespaces, if there is no helper; by default discovery.scan() on a live
+        kernel, and nothing in a recording, which has no namespaces.
+        """
         self._host = host
+        if look is None:
+            look = partial(discovery.scan, host.proc) if host.is_live else dict
         self._access: Access = (
-            OwnAccess(host.look_around, host.proc) if helper is None else HelperAccess(helper)
+            OwnAccess(look, host.proc) if helper is None else HelperAccess(helper)
         )
         self._known: dict[str, OtherNamespace] = {}
 
     @property
     def cpu(self) -> float:
-        """Seconds of CPU time that the helper has spent for it, which is in no clock of ours."""
+        """Seconds of CPU time that the helper has used, which this process's clock leaves out."""
         return self._access.cpu
 
     def look(self) -> tuple[OtherNamespace, ...]:
-        """Return those that there are now, and let go of the others; raises KernelError."""
+        """Return those that exist now, and release the others; raises KernelError."""
         try:
             return self._follow(self._access.look())
         except KernelError:
-            # Who cannot see which have ended must hold none.
-            for neighbour in self._known.values():
-                neighbour.close()
+            # Which have ended is unknown, so none may be kept alive.
+            for namespace in self._known.values():
+                namespace.close()
             raise
 
     def unseen(self) -> tuple[str, ...]:
-        """Say what was not seen in full at the last look, and what would show it."""
-        outside = sum(neighbour.degraded for neighbour in self._known.values())
-        hidden = sum(neighbour.hidden for neighbour in self._known.values())
+        """Say what was not seen in full at the last look, and what is needed to see it."""
+        outside = sum(namespace.degraded for namespace in self._known.values())
+        hidden = sum(namespace.hidden for namespace in self._known.values())
         return self._access.unseen(outside, hidden)
 
     def close(self) -> None:
-        """Let go of all."""
-        for neighbour in self._known.values():
-            neighbour.close()
+        """Release all."""
+        for namespace in self._known.values():
+            namespace.close()
         self._known = {}
         self._access.close()
 
     def _follow(self, places: Mapping[str, Place]) -> tuple[OtherNamespace, ...]:
-        for key, neighbour in tuple(self._known.items()):
+        for key, namespace in tuple(self._known.items()):
             place = places.get(key)
-            if place is None or not neighbour.is_at(place):
-                neighbour.close()
+            if place is None or not namespace.is_at(place):
+                namespace.close()
                 del self._known[key]
             else:
-                neighbour.place = place
-        taken = {neighbour.name for neighbour in self._known.values()}
+                namespace.place = place
+        taken = {namespace.name for namespace in self._known.values()}
         for key, place in places.items():
             if key not in self._known:
                 name = self._name(place, taken)

@@ -16,8 +16,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-import bcrypt
-
 #: Passwords waiting to be checked: in total, and of one client.
 WAITING, WAITING_OF_ONE = 64, 4
 #: Passwords known to be right.
@@ -85,10 +83,16 @@ class _Turns:
             return job
 
 
-class Passwords:
-    """Checks passwords; `matches(password, hash)` is bcrypt's own function."""
+def _matches(password: bytes, hashed: bytes) -> bool:
+    import bcrypt  # noqa: PLC0415 - a daemon without passwords never loads it
 
-    def __init__(self, matches: Callable[[bytes, bytes], bool] = bcrypt.checkpw) -> None:
+    return bcrypt.checkpw(password, hashed)
+
+
+class Passwords:
+    """Checks passwords; `matches(password, hash)` is bcrypt.checkpw()."""
+
+    def __init__(self, matches: Callable[[bytes, bytes], bool] = _matches) -> None:
         self._matches = matches
         self._secret = secrets.token_bytes(32)
         self._right: dict[bytes, None] = {}

@@ -14,6 +14,7 @@ from sockmon.alert.manager import AlertManager
 from sockmon.alert.settings import Alerting, WebhookSettings
 from sockmon.clock import now
 from sockmon.state.file import StateFile, boot_id
+from sockmon.state.store import StateStore
 from tests.unit.alert.making import DETECTOR, finding
 
 FOR = 1.0
@@ -25,8 +26,7 @@ def main() -> None:
     alerter = AlertManager(
         Alerting(webhook=WebhookSettings(urls=(url,))),
         {DETECTOR: FixedWaits(FOR, 0.0)},
-        StateFile(path, boot_id()),
-        now(),
+        StateStore(StateFile(path, boot_id()), now().monotonic),
     )
     polls = 0
     while True:

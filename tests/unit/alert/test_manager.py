@@ -19,10 +19,12 @@ import pytest
 from sockmon.alert.lifecycle import FixedWaits, State
 from sockmon.alert.manager import AlertManager
 from sockmon.alert.notify.sender import LONGEST_PAUSE, Notifications, pause_after
-from sockmon.alert.records import counted, shown
+from sockmon.alert.records import counted
 from sockmon.alert.settings import Alerting, Authorization, WebhookSettings
+from sockmon.export import json as render
 from sockmon.model.finding import Finding, Severity
 from sockmon.state.file import StateFile
+from sockmon.state.store import StateStore
 from tests.lab import eventually
 from tests.unit.alert.driver import FOR
 from tests.unit.alert.hooks import Hook, hook
@@ -43,19 +45,20 @@ class Stage:
 
     path: Path
     waits: FixedWaits = field(default_factory=lambda: FixedWaits(0.0, 0.0))
-    managers: list[AlertManager] = field(default_factory=list)
+    managers: list[tuple[AlertManager, StateStore]] = field(default_factory=list)
 
     def start(self, settings: Alerting, seconds: float = 0.0, boot: str = BOOT) -> AlertManager:
         self.stop()
-        manager = AlertManager(
-            settings, {DETECTOR: self.waits}, StateFile(self.path, boot), at(seconds)
-        )
-        self.managers.append(manager)
+        store = StateStore(StateFile(self.path, boot), at(seconds).monotonic)
+        manager = AlertManager(settings, {DETECTOR: self.waits}, store)
+        self.managers.append((manager, store))
         return manager
 
     def stop(self) -> None:
         while self.managers:
-            self.managers.pop().close()
+            manager, store = self.managers.pop()
+            manager.close()
+            store.close(5)
 
 
 @pytest.fixture
@@ -91,7 +94,8 @@ def test_one_that_does_not_want_the_end_is_not_told(stage: Stage) -> None:
             """Poll, and say of each receiver whether it is on record as told."""
             poll(manager, next(moments), *findings)
             state = StateFile(stage.path, BOOT).read()
-            return [bool(told) for told in state["reported"].values()] if state else []
+            reported = state["sections"]["alerts"]["reported"] if state else {}
+            return [bool(sent) for sent in reported.values()]
 
         # Only what is on record can be forgotten: what came and went before was never told.
         eventually(lambda: remembered(finding()), until=lambda told: bool(told) and all(told))
@@ -212,20 +216,8 @@ def test_what_ended_while_it_was_away_is_told_as_ended(stage: Stage) -> None:
         assert told == [("firing", "80"), ("resolved", "80")]
 
 
-def test_what_is_to_be_remembered_is_given_back(stage: Stage) -> None:
-    manager = stage.start(Alerting())
-    assert manager.remembered == {}
-    manager.observe([], at(0), 5.0, remember=lambda: {"ages": [[1, 2.5]]})
-    assert stage.start(Alerting(), 5).remembered == {"ages": [[1, 2.5]]}
-
-
-def test_what_is_remembered_is_saved_now_and_then(stage: Stage) -> None:
-    manager = stage.start(Alerting())
-    for second in range(0, 29, 5):
-        manager.observe([], at(second), 5.0, remember=partial(dict, at=second))
-    assert not stage.path.exists()
-    manager.observe([], at(30), 5.0, remember=lambda: {"at": 30})
-    eventually(stage.path.exists)
+def write_section(path: Path, section: object) -> None:
+    StateFile(path, BOOT).write({"at": 0, "sections": {"alerts": section}})
 
 
 def only_warning(caplog: pytest.LogCaptureFixture) -> str:
@@ -239,14 +231,9 @@ def only_warning(caplog: pytest.LogCaptureFixture) -> str:
         (lambda path: path.write_bytes(path.read_bytes()[:-1]), "damaged"),
         (lambda path: path.write_text("{}"), "not a state of ours"),
         (lambda path: (path.unlink(), path.mkdir()), "Is a directory"),
-        (lambda path: StateFile(path, BOOT).write({"at": 1e9}), "from later than now"),
-        (lambda path: StateFile(path, BOOT).write({"at": 0}), "is not valid"),
-        (
-            lambda path: StateFile(path, BOOT).write(
-                {"at": 0, "alerts": [{}], "reported": {}, "remembered": {}}
-            ),
-            "not an alert",
-        ),
+        (lambda path: write_section(path, {}), "is not valid"),
+        (lambda path: write_section(path, []), "is not valid"),
+        (lambda path: write_section(path, {"alerts": [{}], "reported": {}}), "not an alert"),
     ],
 )
 def test_a_state_that_cannot_be_used_costs_one_warning(
@@ -258,7 +245,7 @@ def test_a_state_that_cannot_be_used_costs_one_warning(
     caplog.clear()
     manager = stage.start(Alerting(), 10)
     assert says in only_warning(caplog)
-    assert (manager.alerts, manager.remembered) == ((), {})
+    assert manager.alerts == ()
     poll(manager, 10)
     assert manager.alerts == ()
 
@@ -269,13 +256,13 @@ def test_another_boots_state_is_not_worth_a_warning(
     caplog.set_level(logging.INFO)
     stage.start(Alerting()).observe([], at(0), 5.0)
     manager = stage.start(Alerting(), 10, boot="8fd1f7a0-0000-0000-0000-000000000000")
-    assert manager.remembered == {}
+    assert manager.alerts == ()
     assert "starting without them" in caplog.messages[-1]
     assert all(record.levelno < logging.WARNING for record in caplog.records)
 
 
 def test_without_a_state_file_it_works_too() -> None:
-    manager = AlertManager(Alerting(), AT_ONCE, None, at(0))
+    manager = AlertManager(Alerting(), AT_ONCE, StateStore(None, 0.0))
     poll(manager, 0, finding())
     assert [alert.state for alert in manager.alerts] == [State.FIRING]
     manager.close()
@@ -415,7 +402,7 @@ def test_the_page_and_the_metrics(stage: Stage) -> None:
         ("SockmonCloseWaitLeak", "critical", "firing"): 1,
         ("SockmonCloseWaitLeak", "warning", "pending"): 1,
     }
-    first, second = shown(manager.alerts)
+    first, second = render.alerts(manager.alerts)
     assert (first["state"], first["since"], first["firing_since"]) == (
         "firing",
         at(0).wall,
@@ -423,7 +410,7 @@ def test_the_page_and_the_metrics(stage: Stage) -> None:
     )
     assert (second["state"], second["labels"]["port"]) == ("pending", "81")
     poll(manager, 31)
-    (gone,) = shown(manager.alerts)
+    (gone,) = render.alerts(manager.alerts)
     assert (gone["state"], gone["resolved_at"]) == ("resolved", at(31).wall)
     assert counted(manager.alerts) == {}
 

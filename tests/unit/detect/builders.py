@@ -20,9 +20,10 @@ from sockmon.model.limits import (
     TcpSettings,
     TimeWaitReuse,
 )
-from sockmon.model.listeners import listen_queues, listeners
+from sockmon.model.listeners import NONE_STUCK, listen_queues, listeners
 from sockmon.model.owner import Group, Owner, Process
 from sockmon.model.ports import ephemeral_ports
+from sockmon.model.queues import NO_QUEUES
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 from tests.unit import strategies
@@ -160,6 +161,10 @@ def sight(
     table = table_of(made)
     port_range = limits.port_range or PortRange(32768, 60999)
     by_direction = directions(table, Listened().seen(table), port_range)
+    ephemeral = ephemeral_ports(table, by_direction, port_range, limits.time_wait_reuse)
+    left = others.pop("exhaustion_seconds", float("inf"))
+    began = NOW - others.pop("waited", 0.0)
+    queues = NO_QUEUES.seen(table, NOTHING_HEARD, began).seen(table, NOTHING_HEARD, NOW)
     return DetectorInput(
         netns="host",
         now=NOW,
@@ -167,12 +172,20 @@ def sight(
         directions=by_direction,
         aged=_aged(table, made),
         listen_queues=listen_queues(listeners(table)),
-        ephemeral=ephemeral_ports(table, by_direction, port_range, limits.time_wait_reuse),
-        exhaustion_seconds=others.pop("exhaustion_seconds", float("inf")),
+        ephemeral=ephemeral,
+        exhaustion={use.destination: left for use in ephemeral.busiest},
         limits=limits,
+        queues=queues,
+        stuck=NONE_STUCK.seen(table, began).seen(table, NOW),
         rates=Rates(events or {}, drops or {}),
         **others,
     )
+
+
+def becomes(before: DetectorInput, after: DetectorInput) -> DetectorInput:
+    """The second, its queues having been those of the first, with the same cookies, before."""
+    queues = before.queues.seen(after.table, NOTHING_HEARD, after.now)
+    return replace(after, queues=queues)
 
 
 def owned(before: DetectorInput, label: str = "shop.service") -> DetectorInput:

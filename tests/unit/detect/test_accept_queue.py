@@ -1,4 +1,4 @@
-"""Accept queues that fill, and those that run over."""
+"""Accept queues that nobody empties, that fill, and that overflow."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,9 +7,13 @@ import pytest
 
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Subject
+from sockmon.model.listeners import DropWindow
+from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     CGROUP,
+    NOW,
     UNKNOWN,
+    accepted,
     advises,
     commands,
     facts,
@@ -28,53 +32,108 @@ def waiting(length: int, limit: int = 100, **others: Any) -> DetectorInput:
     return sight([listening(queue=length, limit=limit)], **others)
 
 
+def dropped(*ages: float, port: int = 443, each: int = 60) -> DropWindow:
+    """What polls so many seconds ago saw dropped."""
+    return DropWindow(tuple((NOW - age, {port: each}) for age in ages), NOW - 300)
+
+
 def test_its_limit_and_hysteresis() -> None:
-    assert JUDGE.all(waiting(79)) == []
-    finding = JUDGE.one(waiting(80))
+    assert JUDGE.all(waiting(80)) == []
+    finding = JUDGE.one(waiting(81))
     assert finding.severity == "warning"
     assert JUDGE.severity(remembering(waiting(73), finding, "warning")) == "warning"
     assert JUDGE.severity(remembering(waiting(71), finding, "warning")) is None
 
 
-def test_the_kernel_takes_one_more_than_the_limit() -> None:
-    assert JUDGE.one(waiting(101)).value == 1.01
+def test_the_kernel_has_room_for_one_more_than_the_limit() -> None:
+    assert JUDGE.one(waiting(101)).value == 1.0
+    assert JUDGE.one(waiting(100)).value == 100 / 101
 
 
-def test_a_limit_of_zero_does_not_divide() -> None:
+def test_one_that_waits_in_a_queue_of_one_is_no_trouble() -> None:
+    assert JUDGE.all(waiting(1, 1)) == []
     assert JUDGE.all(waiting(0, 0)) == []
-    assert JUDGE.severity(waiting(1, 0)) == "warning"
 
 
-class TestDropsAreCritical:
-    def test_of_the_port(self) -> None:
-        assert JUDGE.severity(waiting(90, drops={443: 0.2})) == "critical"
+class TestNobodyAccepts:
+    """Judged by time without progress, however short the queue is."""
 
-    def test_of_all_ports_where_the_ports_own_are_unknown(self) -> None:
-        assert JUDGE.severity(waiting(90, events={"ListenOverflows": 0.2})) == "critical"
+    def stuck(self, connections: int, **others: Any) -> DetectorInput:
+        socks = [listening(queue=connections, limit=511)]
+        socks += accepted(TcpState.ESTABLISHED, inode=0).times(connections)
+        return owned(sight(socks, **others))
 
-    def test_until_the_queue_has_room_however_seldom_clients_try_again(self) -> None:
-        finding = JUDGE.one(waiting(101, drops={443: 0.2}))
-        assert JUDGE.severity(remembering(waiting(101), finding, "critical")) == "critical"
-        assert JUDGE.severity(remembering(waiting(100), finding, "critical")) == "warning"
-        assert JUDGE.severity(remembering(waiting(101), finding, "warning")) == "warning"
+    def test_for_thirty_seconds(self) -> None:
+        found = JUDGE.one(self.stuck(5, waited=30.0))
+        assert found.severity == "critical"
+        assert found.summary == (
+            "shop.service does not accept on port 443: 5 connections wait, none was accepted for "
+            "30s"
+        )
+        assert JUDGE.all(self.stuck(5, waited=29.0)) == []
+        assert JUDGE.all(self.stuck(2, waited=90.0)) == []
+
+    def test_counts_the_clients_that_have_given_up(self) -> None:
+        socks = [listening(queue=30, limit=511)]
+        socks += accepted(TcpState.CLOSE_WAIT, inode=0).times(30)
+        found = JUDGE.one(owned(sight(socks, waited=100.0)))
+        assert found.summary.endswith("; the clients of 30 have given up")
+
+    def test_a_queue_as_long_as_before_with_other_connections_moves(self) -> None:
+        seen = self.stuck(5, waited=100.0)
+        young = replace(seen.queues, waits_since=seen.queues.waits_since + 99.0)
+        assert JUDGE.all(replace(seen, queues=young)) == []
+
+    def test_a_queue_that_becomes_shorter_moves(self) -> None:
+        seen = self.stuck(5, waited=100.0)
+        shorter = replace(seen.stuck, since=seen.stuck.since + 99.0)
+        assert JUDGE.all(replace(seen, stuck=shorter)) == []
+
+    def test_one_of_several_queues(self) -> None:
+        socks = [listening(inode=1, queue=9, limit=511), listening(inode=2, limit=511)]
+        socks += accepted(TcpState.ESTABLISHED, inode=0).times(9)
+        found = JUDGE.one(owned(sight(socks, waited=100.0)))
+        assert (found.severity, found.inodes) == ("warning", (1,))
+        assert found.summary == (
+            "1 of 2 queues of port 443 is not emptied by shop.service: 9 connections wait, the "
+            "first for 1m40s; about 50 % of new connections get no answer"
+        )
+
+    def test_is_known_at_the_first_look_by_the_connections_themselves(self) -> None:
+        seen = self.stuck(5)
+        old = replace(seen.queues, waits_since=seen.queues.waits_since - 100.0)
+        assert JUDGE.severity(replace(seen, queues=old)) == "critical"
+
+    def test_holds_while_only_part_of_the_table_is_read(self) -> None:
+        seen = self.stuck(5, waited=100.0)
+        finding = JUDGE.one(seen)
+        part = remembering(replace(seen, whole=False), finding, "critical")
+        assert JUDGE.severity(part) == "critical"
+        assert JUDGE.all(replace(part, past={})) != []
+
+
+class TestDrops:
+    def test_of_a_full_queue_are_critical(self) -> None:
+        assert JUDGE.severity(waiting(101, drop_window=dropped(0.0))) == "critical"
+        assert JUDGE.severity(waiting(101, drop_window=dropped(200.0))) == "critical"
+        assert JUDGE.severity(waiting(90, drop_window=dropped(200.0))) == "warning"
 
     def test_but_not_another_ports(self) -> None:
-        events, drops = {"ListenOverflows": 9.0}, {443: 0.0, 80: 9.0}
-        assert JUDGE.severity(waiting(90, events=events, drops=drops)) == "warning"
+        assert JUDGE.severity(waiting(101, drop_window=dropped(0.0, port=80))) == "warning"
 
-    def test_even_when_the_queue_fills_between_polls_only(self) -> None:
-        seen = waiting(0, events={"ListenOverflows": 3.0}, drops={443: 3.0})
-        assert JUDGE.severity(seen) == "critical"
+    def test_in_bursts_are_a_warning_though_the_queue_is_empty_between(self) -> None:
+        found = JUDGE.one(owned(waiting(0, drop_window=dropped(40.0, 20.0))))
+        assert found.severity == "warning"
+        assert found.summary == (
+            "port 443 of shop.service dropped 120 connections in the last 5m, in bursts: its queue "
+            "has room for 101, and is not full between them"
+        )
 
-    def test_but_drops_for_other_reasons_are_no_full_queue(self) -> None:
-        assert JUDGE.all(waiting(0, drops={443: 3.0})) == []
-        assert JUDGE.all(waiting(0, events={"ListenOverflows": 0.0}, drops={443: 3.0})) == []
-
-    def test_and_nothing_known_is_not_dropping(self) -> None:
-        assert JUDGE.severity(sight([listening(queue=90, limit=100)], UNKNOWN)) == "warning"
+    def test_in_one_burst_are_no_trouble(self) -> None:
+        assert JUDGE.all(waiting(0, drop_window=dropped(20.0))) == []
 
 
-def test_each_port_is_judged_by_its_fullest_listener() -> None:
+def test_each_owners_queues_of_a_port_are_judged_apart() -> None:
     seen = owned(
         sight(
             [
@@ -89,19 +148,21 @@ def test_each_port_is_judged_by_its_fullest_listener() -> None:
     assert (group_of(found).cgroup_id, found.inodes) == (2, (2,))
 
 
-def test_it_tells_depth_limit_drops_and_owner() -> None:
-    seen = owned(waiting(101, drops={443: 1.25}, events={"ListenOverflows": 1.25, "TW": 3.0}))
+def test_it_says_depth_limit_drops_and_owner() -> None:
+    seen = owned(waiting(101, drop_window=dropped(0.0), events={"ListenOverflows": 1.25}))
     found = JUDGE.one(seen)
-    assert (found.value, found.limit) == (1.01, 0.8)
+    assert (found.value, found.limit) == (1.0, 0.8)
     assert found.summary == (
-        "101 connections to port 443 wait for shop.service to accept them: 101 % of the queue's "
-        "100; more are dropped"
+        "101 connections to port 443 wait for shop.service to accept them: 100 % of the queue's "
+        "room (101); more are dropped"
     )
     assert facts(found) == {
         "queue": "101 count",
         "queue_limit": "100 count",
+        "dropped": "60 sockets",
+        "dropped_within": "300.0 seconds",
+        "polls_with_drops": "1 count",
         "events": {"ListenOverflows": "1.25 per_second"},
-        "drops": "1.25 per_second",
         "somaxconn": "4096 count",
     }
     assert group_of(found) == ("inbound", 443, CGROUP)
@@ -120,13 +181,6 @@ def test_advice_knows_who_set_the_limit(limit: int, told: str) -> None:
 
 
 def test_advice_without_the_setting_names_both() -> None:
-    seen = waiting(100)
-    found = JUDGE.one(replace(seen, limits=UNKNOWN))
+    found = JUDGE.one(replace(waiting(100), limits=UNKNOWN))
     assert advises(found, "lesser of listen()'s backlog and net.core.somaxconn")
     assert facts(found) == {"queue": "100 count", "queue_limit": "100 count", "events": {}}
-
-
-def test_a_queue_whose_listener_has_gone_is_told_without_an_owner() -> None:
-    seen = waiting(100)
-    found = JUDGE.one(replace(seen, listen_queues=(replace(seen.listen_queues[0], length=99),)))
-    assert (found.group, found.inodes, found.subject.owner) == (None, (), None)

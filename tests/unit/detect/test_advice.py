@@ -39,6 +39,9 @@ def everything_at_once() -> tuple[Finding, ...]:
             for more in ({}, v6):
                 socks += accepted(state, **others, **more).times(200)
                 socks += Sock(state, **others, **more).times(200)
+    socks += [listening(8085), listening(8086)]
+    socks += accepted(TcpState.ESTABLISHED, 8085, receive_queue=21).times(20)
+    socks += accepted(TcpState.ESTABLISHED, 8086, send_queue=9, timer=4).times(20)
     limits = replace(
         LIMITS,
         sockstat=Sockstat(9, 16_000, 16_000, 590_000_000),
@@ -46,7 +49,9 @@ def everything_at_once() -> tuple[Finding, ...]:
         port_range=PortRange(40000, 40199),
         settings=replace(SETTINGS, syncookies=0),
     )
-    found = diagnose(sight(socks, limits), {each.name: each.thresholds() for each in ALL})
+    found = diagnose(
+        sight(socks, limits, waited=100.0), {each.name: each.thresholds() for each in ALL}
+    )
     assert {finding.detector for finding in found} == {detector.name for detector in ALL}
     return found
 

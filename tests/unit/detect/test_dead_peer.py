@@ -29,8 +29,10 @@ JUDGE = judge("dead_peer")
 DEAD = Sock(timer=1, retransmits=5, send_queue=700)
 
 
-def dead(count: float, **others: Any) -> DetectorInput:
-    return sight(replace(DEAD, **others).times(int(count)))
+def dead(count: float, alive: float | None = None, **others: Any) -> DetectorInput:
+    """So many dead ones, a quarter of the group unless said otherwise."""
+    well = Sock(local_port=50_000).times(int(3 * count if alive is None else alive))
+    return sight(replace(DEAD, **others).times(int(count)) + well)
 
 
 def test_its_limits() -> None:
@@ -44,6 +46,31 @@ def test_its_hysteresis() -> None:
     has_hysteresis(wider, dead, (10, 9, 8), (100, 90, 89))
 
 
+class TestShare:
+    def test_a_few_of_many_are_a_normal_day(self) -> None:
+        assert JUDGE.all(dead(60, alive=2940)) == []
+        assert JUDGE.severity(dead(60, alive=1000)) == "critical"
+
+    def test_all_of_a_few_are_an_outage(self) -> None:
+        found = JUDGE.one(dead(4, alive=0))
+        assert found.severity == "critical"
+        assert found.summary.startswith("4 of 4 established connections")
+        assert JUDGE.all(dead(2, alive=0)) == []
+        assert JUDGE.severity(dead(3, alive=3)) == "critical"
+        assert JUDGE.all(dead(3, alive=4)) == []
+
+
+class TestKeepalive:
+    def test_probes_without_an_answer_are_enough(self) -> None:
+        silent = {"timer": 2, "send_queue": 0, "retransmits": 3}
+        found = JUDGE.one(dead(20, alive=0, **silent))
+        assert found.summary == (
+            "20 of 20 established connections made to port 443 are dead: their peers have not "
+            "answered up to 3 keepalive probes"
+        )
+        assert JUDGE.all(dead(20, alive=0, timer=2, send_queue=0, retransmits=2)) == []
+
+
 def test_probes_without_an_answer_count_too() -> None:
     assert value(JUDGE.one(dead(5, timer=4)), "probing") == 5
 
@@ -53,19 +80,18 @@ def test_probes_without_an_answer_count_too() -> None:
     [
         {"retransmits": 4},  # a lossy path
         {"timer": 4, "retransmits": 1},  # its window is closed, and it answers probes
-        {"timer": 2, "send_queue": 0},  # keepalive probes: nothing is owed to it
+        {"timer": 2, "send_queue": 0, "retransmits": 2},  # a probe or two may be lost
         {"timer": 0},
         {"send_queue": 0},
-        {"state": TcpState.CLOSE_WAIT},
         {"state": TcpState.SYN_SENT},
     ],
 )
 def test_what_may_be_alive_is_no_finding(alive: dict[str, Any]) -> None:
-    assert JUDGE.all(dead(500, **alive)) == []
+    assert JUDGE.all(dead(500, alive=0, **alive)) == []
 
 
 def test_it_needs_no_limit_of_the_host() -> None:
-    assert JUDGE.severity(sight(DEAD.times(5), UNKNOWN)) == "warning"
+    assert JUDGE.severity(sight(DEAD.times(5), UNKNOWN)) == "critical"
 
 
 def test_it_tells_peers_tries_and_keepalive() -> None:
@@ -89,6 +115,7 @@ def test_it_tells_peers_tries_and_keepalive() -> None:
         "peers": {"10.0.0.2": "7 sockets"},
         "most_retransmits": "9 count",
         "retransmitting": "5 sockets",
+        "keepalive_unanswered": "0 sockets",
         "probing": "2 sockets",
         "unacknowledged": "3502 bytes",
         "observed": "0.0 seconds",

@@ -101,18 +101,20 @@ class TestTheForecast:
             seen = remembering(uses(used, exhaustion_seconds=seconds), finding, "critical")
             assert JUDGE.severity(seen) == expected, (used, seconds)
 
-    def test_is_that_of_the_busiest_alone(self) -> None:
+    def test_belongs_to_its_own_destination(self) -> None:
         socks = Sock(remote_port=8080).times(60) + Sock(remote_port=9090).times(55)
-        found = JUDGE.one(sight(socks, HUNDRED, exhaustion_seconds=60.0))
-        assert found.subject.port == 8080
+        seen = sight(socks, HUNDRED, exhaustion_seconds=60.0)
+        only = {to: left for to, left in seen.exhaustion.items() if to.port == 9090}
+        found = JUDGE.one(replace(seen, exhaustion=only))
+        assert (found.subject.port, found.severity) == (9090, "critical")
 
-    def test_is_told_of_the_busiest_alone(self) -> None:
-        socks = Sock(remote_port=8080).times(80) + Sock(remote_port=9090).times(75)
-        found = JUDGE.all(sight(socks, HUNDRED, exhaustion_seconds=60.0))
-        assert {each.subject.port: each.deadline is not None for each in found} == {
-            8080: True,
-            9090: False,
-        }
+    def test_of_the_soonest_makes_it_the_worst_of_its_port(self) -> None:
+        socks = Sock(remote="10.0.0.8").times(80) + Sock(remote="10.0.0.9").times(75)
+        seen = sight(socks, HUNDRED, exhaustion_seconds=60.0)
+        only = {to: left for to, left in seen.exhaustion.items() if str(to.address) == "10.0.0.9"}
+        found = JUDGE.one(replace(seen, exhaustion=only))
+        assert value(found, "destination") == "10.0.0.9"
+        assert found.summary.endswith("; destinations of this port over the threshold: 2")
 
     @pytest.mark.parametrize(("seconds", "told"), [(math.inf, None), (90.4, 90.4), (0.0, 0.0)])
     def test_is_a_deadline_when_there_is_one(self, seconds: float, told: float | None) -> None:
@@ -177,10 +179,12 @@ class TestEvidence:
             "EADDRNOTAVAIL",
             "Most are in TIME_WAIT",
             "tcp_tw_reuse is 2 (loopback only)",
-            "ip_local_port_range is 40000 40099, less 10 reserved and 1 held by bind()",
+            "ip_local_port_range is 40000 40099: widen it",
+            "keep the ports that this host listens on out of the wider range",
         ):
             assert advises(found, text), text
         assert commands(found) == [
+            "sysctl -w net.ipv4.ip_local_reserved_ports=40090-40099,40089",
             "sysctl -w net.ipv4.ip_local_port_range='1024 65535'",
             "ss -tanpo 'src 10.0.0.1 and dst 10.9.9.9:443'",
         ]

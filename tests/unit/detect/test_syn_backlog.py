@@ -159,7 +159,7 @@ def test_it_tells_rates_peers_and_settings() -> None:
         "half_open": "60 sockets",
         "backlog": "100 count",
         "listeners": "1 sockets",
-        "accept_queue": "3 count",
+        "waiting_for_accept": "3 count",
         "peers": {"10.0.0.2": "60 sockets"},
         "events": {
             "TCPReqQFullDoCookies": "4.0 per_second",

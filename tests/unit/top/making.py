@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 #: One instant: the reader's monotonic clock, and everybody's wall clock.
 NOW = Moment(5_000.0, 1_700_000_000.0)
-LABELS = [state.label for state in TcpState]
+LABELS = [str(state.label) for state in TcpState]
 
 
 def states(**counts: int) -> Json:

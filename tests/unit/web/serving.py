@@ -16,9 +16,9 @@ from sockmon.config.fields import ListenAddress
 from sockmon.web.security.access import KNOWN_CLIENT
 from sockmon.web.security.policy import NO_DEMANDS, Policy
 from sockmon.web.server import BOUNDS, Bounds, WebServer, listen
+from tests.lab import PATIENCE
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-PATIENCE = 20.0
 SOON, LATE = 0.5, 60.0
 FOR_REQUESTS = Bounds(request_seconds=SOON, response_seconds=LATE)  # a client that says nothing
 FOR_ANSWERS = Bounds(request_seconds=LATE, response_seconds=SOON)  # a client that takes nothing

@@ -16,11 +16,10 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from sockmon.web.server import Bounds, bounds_for
-from tests.lab import eventually
+from tests.lab import PATIENCE, eventually
 from tests.unit.web.serving import (
     FOR_ANSWERS,
     FOR_REQUESTS,
-    PATIENCE,
     REQUEST,
     TICK,
     Application,
@@ -56,7 +55,7 @@ def test_a_stream_ends_when_its_client_stops_reading() -> None:
 def test_an_answer_that_nobody_takes_is_cut() -> None:
     with serving(Application(bytes(50 << 20)), FOR_ANSWERS) as server, server.connect() as client:
         client.sendall(REQUEST)
-        eventually(lambda: server.connections() == 0, within=PATIENCE)
+        eventually(lambda: server.connections() == 0)
 
 
 def test_a_mistake_of_ours_is_logged_and_strangers_nonsense_is_not(

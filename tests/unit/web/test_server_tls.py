@@ -12,12 +12,11 @@ from sockmon.web.security import tls
 from sockmon.web.security.policy import NO_DEMANDS, Policy
 from sockmon.web.security.web_config import TlsServerConfig, WebConfig
 from sockmon.web.server import Bounds
-from tests.lab import eventually
+from tests.lab import PATIENCE, eventually
 from tests.pki import Authority
 from tests.unit.web.serving import (
     FOR_ANSWERS,
     FOR_REQUESTS,
-    PATIENCE,
     REQUEST,
     Application,
     answer,
@@ -133,7 +132,7 @@ def test_who_never_ends_the_handshake_is_closed_and_keeps_nobody_waiting(
             assert answer(connection) == b"answered"
         for connection in held:
             assert b"answered" not in read_to_the_end(connection)
-        eventually(lambda: server.connections() == 0, within=PATIENCE)
+        eventually(lambda: server.connections() == 0)
 
 
 def test_who_ends_the_handshake_and_says_nothing_is_closed(
@@ -142,7 +141,7 @@ def test_who_ends_the_handshake_and_says_nothing_is_closed(
     with serving(Application(), FOR_REQUESTS, encrypted()) as server:
         with server.connect_tls(trusting) as connection:
             assert read_to_the_end(connection) == b""
-        eventually(lambda: server.connections() == 0, within=PATIENCE)
+        eventually(lambda: server.connections() == 0)
 
 
 def test_who_does_not_read_inside_tls_is_cut(
@@ -155,7 +154,7 @@ def test_who_does_not_read_inside_tls_is_cut(
     ):
         connection.sendall(asking("/flood"))
         assert application.ended.wait(PATIENCE)
-        eventually(lambda: server.connections() == 0, within=PATIENCE)
+        eventually(lambda: server.connections() == 0)
 
 
 def test_handshakes_that_hold_every_connection_make_room(

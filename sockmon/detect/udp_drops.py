@@ -1,0 +1,172 @@
+"""UDP drops: datagrams arrive faster than their application reads them, or it does not read at all.
+
+The kernel drops a datagram when the socket's receive buffer is full, and tells nobody
+(net/core/sock.c, sock_queue_rcv_skb_reason(); counted in sk_drops).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sockmon.detect import evidence
+from sockmon.detect.commands import restart
+from sockmon.detect.detector import (
+    Count,
+    Detector,
+    DetectorThresholds,
+    Rule,
+    Seconds,
+    Series,
+    threshold,
+)
+from sockmon.detect.evidence import inodes, shown_size, who
+from sockmon.durations import roughly
+from sockmon.model.detector_input import DetectorInput
+from sockmon.model.finding import (
+    Advice,
+    Breakdown,
+    Command,
+    Finding,
+    Quantity,
+    Severity,
+    Subject,
+)
+from sockmon.model.owner import Group, Owner
+from sockmon.model.table import SocketTable
+
+NAME = "udp_drops"
+
+_BURSTS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds(DetectorThresholds):
+    """How many datagrams may be dropped at one port, and how long a queue may stand still."""
+
+    warning_datagrams: Count = threshold(10, "dropped at one port in the last 5 minutes")
+    critical_datagrams: Count = threshold(1000, "dropped at one port in the last 5 minutes")
+    stalled_after: Seconds = threshold(10.0, "nothing was read for so long, and some were dropped")
+
+
+def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
+    """Yield a finding for each local port that drops datagrams."""
+    table = data.udp_table
+    if table is None:
+        return
+    queues, window = data.udp.queues, data.udp.window
+    watched = data.now - (data.now if window.began is None else window.began)
+    still = queues.rows[data.now - queues.since >= min(thresholds.stalled_after, watched)]
+    still = still[table.drops[still] > 0] if watched else still[:0]
+    ports = {port for _, dropped in window.polls for port in dropped}
+    for port in sorted(ports | set(table.local_port[still].tolist())):
+        finding = _judge(data, thresholds, table, port, still[table.local_port[still] == port])
+        if finding is not None:
+            yield finding
+
+
+def _judge(
+    data: DetectorInput,
+    thresholds: Thresholds,
+    table: SocketTable,
+    port: int,
+    still: NDArray[np.intp],
+) -> Finding | None:
+    recent = data.udp.window.at(port, data.now)
+    often = recent.polls >= _BURSTS and recent.connections >= thresholds.warning_datagrams
+    if not (often or still.size):
+        return None
+    judged: Severity = "warning"
+    if recent.connections >= thresholds.critical_datagrams:
+        judged = "critical"
+    rows = still if still.size else np.flatnonzero(table.local_port == port)
+    group = Group("inbound", port, int(table.cgroup_id[rows[0]]))
+    owner = data.owners.get(group)
+    unread = int(table.receive_queue[rows].astype(np.int64).sum())
+    total = int(table.drops[rows].sum())
+    if still.size:
+        summary = (
+            f"{who(owner)} does not read UDP port {port}: {shown_size(unread)} wait, and "
+            f"{total:,} datagrams were dropped"
+        )
+    else:
+        summary = (
+            f"UDP port {port} of {who(owner)} dropped {recent.connections:,} datagrams in the last "
+            f"{roughly(recent.seconds)}"
+        )
+    return Finding(
+        detector=NAME,
+        severity=judged,
+        netns=data.netns,
+        subject=Subject("inbound", port, data.owner_label(group)),
+        value=max(recent.connections, thresholds.warning_datagrams),
+        limit=thresholds.warning_datagrams,
+        summary=summary,
+        evidence=_evidence(unread, total, recent.connections, recent.polls),
+        advice=_advice(port, owner, is_still=bool(still.size)),
+        group=group,
+        inodes=inodes(table, rows),
+    )
+
+
+def _evidence(unread: int, total: int, recent: int, polls: int) -> dict[str, Quantity | Breakdown]:
+    return {
+        "unread": evidence.size(unread),
+        "dropped_in_the_window": evidence.count(recent),
+        "polls_with_drops": evidence.count(polls),
+        "dropped_since_the_socket_was_made": evidence.count(total),
+    }
+
+
+def _advice(port: int, owner: Owner | None, *, is_still: bool) -> tuple[Advice, ...]:
+    stuck = (
+        restart(owner),
+        Advice(
+            f"{who(owner)} does not read this socket: it is stuck, or has forgotten it. A stack "
+            "trace of it says which."
+        ),
+    )
+    slow = (
+        Advice(
+            "Datagrams come faster than they are read, perhaps in bursts. Read in larger batches "
+            "(recvmmsg) or with more threads (SO_REUSEPORT); for bursts, ask for a larger buffer "
+            "(SO_RCVBUF, up to net.core.rmem_max).",
+            Command("sysctl net.core.rmem_max net.core.rmem_default"),
+        ),
+    )
+    return (
+        *(stuck if is_still else slow),
+        Advice(
+            "See the queue (r), its limit (rb) and the drops (d) in skmem:",
+            Command(f"ss -unlpm '( sport = :{port} )'"),
+            "look",
+        ),
+        Advice("How many in all?", Command("nstat -az UdpRcvbufErrors UdpInErrors"), "look"),
+    )
+
+
+def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
+    rose = f"increase({of('sockmon_udp_drops_total')}[5m])"
+    return f"{rose} >= {thresholds.warning_datagrams}", f"{rose} >= {thresholds.critical_datagrams}"
+
+
+DETECTOR = Detector(
+    name=NAME,
+    about="datagrams are dropped because nobody reads them in time",
+    title="Datagrams are dropped",
+    actor="The application here",
+    owner_acts=True,
+    thresholds=Thresholds,
+    find=find,
+    rule=Rule(
+        summary="UDP datagrams are dropped",
+        explanation=(
+            "The receive buffer of a UDP socket is full when datagrams arrive: the application "
+            "does not read, or not fast enough."
+        ),
+        warning="Dropped in 5 minutes: {{ $value | humanize }} at port {{ $labels.port }}.",
+        critical="Dropped in 5 minutes: {{ $value | humanize }} at port {{ $labels.port }}.",
+        expressions=_expressions,
+    ),
+)

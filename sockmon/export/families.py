@@ -1,0 +1,340 @@
+"""All families on /metrics, and what their labels mean: the one place where they are declared.
+
+No address, cookie, inode, PID or client's own port is ever a label value.
+"""
+
+from collections.abc import Mapping
+
+from sockmon.detect import registry
+from sockmon.export.family import Family
+from sockmon.model.ages import AGE_BOUNDS, AGED_STATES
+from sockmon.model.finding import SEVERITIES
+from sockmon.model.limits import TCP_EVENTS as EVENTS
+from sockmon.model.poll_statistics import DURATION_BUCKETS
+from sockmon.model.stale import MENDED_GROUPS_KEPT
+
+#: Words of `series` -> what they mean.
+TERMS: Mapping[str, str] = {
+    "per namespace": "For the daemon's own network namespace and, with `poll.namespaces: all`, for "
+    "at most `poll.top_namespaces` others",
+    "per group": "For each (direction, port) with series of its own, per namespace: the largest "
+    "(`ports.top` of them in the daemon's own namespace, `ports.top_per_namespace` in others) and "
+    "those of `ports.always_shown`. One that is no longer among them stays ten minutes; there are "
+    "never more than 4 times as many. All others are in `other`, one per direction",
+}
+
+#: Label -> what it means, and its values.
+LABELS: Mapping[str, str] = {
+    "netns": "Network namespace: `host` is the daemon's own; `other` stands for those without "
+    "series of their own",
+    "protocol": "`tcp` or `udp`",
+    "family": "`ipv4` or `ipv6`",
+    "state": "TCP state, as in `sockmon count`: `established`, `syn_sent`, `syn_recv`, "
+    "`fin_wait1`, `fin_wait2`, `time_wait`, `close`, `close_wait`, `last_ack`, `listen`, "
+    "`closing`. UDP has `established` (connected) and `close`. Of `sockmon_alerts`: `pending` or "
+    "`firing`",
+    "direction": "`inbound`: connections that came in. `outbound`: connections that this host made",
+    "port": "The service's port: the local one if inbound, the remote one if outbound; `other` "
+    "stands for those without series of their own",
+    "owner": "systemd unit, container id or process name, at most 128 characters",
+    "level": "`low`, `pressure` or `high`, the three values of tcp_mem",
+    "event": "The kernel's own name of a TcpExt counter",
+    "detector": "Name of a diagnosis, as under `detect` in the configuration",
+    "severity": "`warning` or `critical`",
+    "older_than": "Seconds, one of a fixed set; a socket is counted under each that it is older "
+    "than",
+    "reason": "Why a read failed: an errno's name, or a word such as `truncated`",
+    "visibility": "`inside`: polled. `outside`: counted only, not entered. `empty`: without "
+    "sockets. `hidden`: not visible to the daemon",
+    "version": "sockmon's version",
+    "python": "Python's version",
+    "alertname": "Name of an alert, such as `SockmonCloseWaitLeak`: one per detector",
+    "receiver": "`log`, `alertmanager-N` or `webhook-N`, N counted from 0",
+    "le": "Upper bound of a histogram's bucket, in seconds",
+}
+
+_DETECTORS = len(registry.ALL)
+_NAMESPACE = "1 per namespace"
+_GROUP = "1 per group"
+_STATES_OF_GROUP = "1 to 11 per group: a state that it has once had stays"
+_STALE = (
+    "1 per owner and port with stale sockets, at most 50 per namespace; and, at 0, at most "
+    f"{MENDED_GROUPS_KEPT} that had some in the last ten minutes"
+)
+_QUEUES = "At most 22 per namespace: the largest 20 groups, and 1 `other` per direction"
+_LISTENERS = "1 per inbound group, and per port whose queue is more than half full"
+
+SOCKETS = Family(
+    "sockmon_sockets",
+    "sockets",
+    "Sockets by protocol, address family and state; a v4-mapped socket is ipv4.",
+    ("netns", "protocol", "family", "state"),
+    "26 per namespace, and 26 for `other`",
+)
+PORT_SOCKETS = Family(
+    "sockmon_port_sockets",
+    "sockets",
+    "TCP sockets by the port they belong to: a listener's own, or the remote one.",
+    ("netns", "protocol", "direction", "port", "state"),
+    _STATES_OF_GROUP,
+)
+PORT_RECEIVE_QUEUE = Family(
+    "sockmon_port_receive_queue_bytes",
+    "bytes",
+    "Bytes that applications have not read yet.",
+    ("netns", "protocol", "direction", "port"),
+    _GROUP,
+)
+PORT_SEND_QUEUE = Family(
+    "sockmon_port_send_queue_bytes",
+    "bytes",
+    "Bytes that peers have not acknowledged yet.",
+    ("netns", "protocol", "direction", "port"),
+    _GROUP,
+)
+ACCEPT_QUEUE_CONNECTIONS = Family(
+    "sockmon_accept_queue_connections",
+    "connections",
+    "Connections waiting for accept(), at the port's fullest listener.",
+    ("netns", "port"),
+    _LISTENERS,
+)
+ACCEPT_QUEUE_LIMIT = Family(
+    "sockmon_accept_queue_limit",
+    "connections",
+    "Connections that the same listener's accept queue may hold.",
+    ("netns", "port"),
+    _LISTENERS,
+)
+ACCEPT_QUEUE_DROPS = Family(
+    "sockmon_accept_queue_drops",
+    "connections",
+    "Connections that the kernel dropped at the port's listeners.",
+    ("netns", "port"),
+    _LISTENERS,
+    "counter",
+)
+UDP_DROPS = Family(
+    "sockmon_udp_drops",
+    "datagrams",
+    "Datagrams that the kernel dropped because the receive buffer of their UDP socket was full.",
+    ("netns", "port"),
+    _LISTENERS,
+    "counter",
+)
+EPHEMERAL_PORTS_USABLE = Family(
+    "sockmon_ephemeral_ports_usable",
+    "ports",
+    "Ports that connect() can choose from: the range less reserved and bound ones.",
+    ("netns",),
+    _NAMESPACE,
+)
+EPHEMERAL_PORTS_USED = Family(
+    "sockmon_ephemeral_ports_used_by_busiest_destination",
+    "ports",
+    "Usable ports in use towards the destination (source, address, port) that uses most.",
+    ("netns",),
+    _NAMESPACE,
+)
+EPHEMERAL_PORTS_HELD = Family(
+    "sockmon_ephemeral_ports_held_by_bind",
+    "ports",
+    "Ports of the range held by bind(), lost for every destination.",
+    ("netns",),
+    _NAMESPACE,
+)
+EPHEMERAL_PORTS_EXHAUSTION = Family(
+    "sockmon_ephemeral_ports_exhaustion_seconds",
+    "seconds",
+    "Forecast until a destination has no port left; +Inf when use is not growing.",
+    ("netns",),
+    _NAMESPACE,
+)
+PORT_GROUPS_AGGREGATED = Family(
+    "sockmon_port_groups_aggregated",
+    "groups",
+    'Groups of (direction, port) inside port="other".',
+    ("netns",),
+    _NAMESPACE,
+)
+TIME_WAIT_BUCKETS = Family(
+    "sockmon_time_wait_buckets",
+    "sockets",
+    "TIME_WAIT and orphaned FIN_WAIT2 sockets, which share tcp_max_tw_buckets; by sockstat.",
+    ("netns",),
+    _NAMESPACE,
+)
+TIME_WAIT_BUCKETS_LIMIT = Family(
+    "sockmon_time_wait_buckets_limit", "sockets", "tcp_max_tw_buckets.", ("netns",), _NAMESPACE
+)
+ORPHAN_SOCKETS = Family(
+    "sockmon_orphan_sockets", "sockets", "Sockets that no process holds any more, on the host."
+)
+ORPHAN_SOCKETS_LIMIT = Family("sockmon_orphan_sockets_limit", "sockets", "tcp_max_orphans.")
+TCP_MEMORY = Family(
+    "sockmon_tcp_memory_bytes", "bytes", "Memory that TCP sockets use, on the whole host."
+)
+TCP_MEMORY_LIMIT = Family("sockmon_tcp_memory_limit_bytes", "bytes", "tcp_mem.", ("level",), "3")
+CONNTRACK_ENTRIES = Family(
+    "sockmon_conntrack_entries", "connections", "Tracked connections.", ("netns",), _NAMESPACE
+)
+CONNTRACK_ENTRIES_LIMIT = Family(
+    "sockmon_conntrack_entries_limit", "connections", "nf_conntrack_max.", ("netns",), _NAMESPACE
+)
+TCP_EVENTS = Family(
+    "sockmon_tcp_events",
+    "events",
+    "The kernel's TcpExt counters, by their own names.",
+    ("netns", "event"),
+    f"{len(EVENTS)} per namespace",
+    "counter",
+)
+AGED_SOCKETS = Family(
+    "sockmon_aged_sockets",
+    "sockets",
+    "Sockets that have been for more than older_than seconds in a state that a healthy one "
+    "leaves soon.",
+    ("netns", "state", "older_than"),
+    f"{len(AGED_STATES) * len(AGE_BOUNDS)} per namespace: {len(AGED_STATES)} states, "
+    f"{len(AGE_BOUNDS)} ages",
+)
+CLOSE_WAIT_STALE = Family(
+    "sockmon_close_wait_stale_sockets",
+    "sockets",
+    "CLOSE_WAIT sockets that the application should have closed.",
+    ("netns", "direction", "port", "owner"),
+    _STALE,
+)
+CLOSE_WAIT_OLDEST = Family(
+    "sockmon_close_wait_oldest_seconds",
+    "seconds",
+    "Age of the oldest CLOSE_WAIT socket; 0 when there is none.",
+    ("netns",),
+    _NAMESPACE,
+)
+CLOSE_WAIT_UNREAD = Family(
+    "sockmon_close_wait_unread_bytes",
+    "bytes",
+    "Bytes received and never read, in stale CLOSE_WAIT sockets.",
+    ("netns", "direction", "port"),
+    _STALE,
+)
+#: What detectors count themselves.
+COUNTED = tuple(
+    Family(
+        detector.counted.metric,
+        "sockets",
+        detector.counted.help,
+        ("netns", "direction", "port"),
+        _QUEUES,
+    )
+    for detector in registry.ALL
+    if detector.counted is not None
+)
+FINDINGS = Family(
+    "sockmon_findings",
+    "findings",
+    "Findings of the last poll; a detector that could not judge has no sample.",
+    ("netns", "detector", "severity"),
+    f"{_DETECTORS * len(SEVERITIES)} per namespace: {_DETECTORS} detectors, "
+    f"{len(SEVERITIES)} severities",
+)
+POLLS = Family("sockmon_polls", "polls", "Polls, failed ones included.", kind="counter")
+POLL_ERRORS = Family(
+    "sockmon_poll_errors",
+    "errors",
+    "Reads that the kernel refused or that could not be trusted.",
+    ("netns", "reason"),
+    "1 per reason seen, per namespace and for `other`",
+    "counter",
+)
+POLL_DURATION = Family(
+    "sockmon_poll_duration_seconds",
+    "seconds",
+    "How long a whole poll took.",
+    ("le",),
+    f"{len(DURATION_BUCKETS) + 3}: {len(DURATION_BUCKETS) + 1} buckets, `_count` and `_sum`",
+    "histogram",
+)
+POLL_LAST_SUCCESS = Family(
+    "sockmon_poll_last_success_timestamp_seconds",
+    "seconds",
+    "When the namespace's TCP sockets were last read in full.",
+    ("netns",),
+    _NAMESPACE,
+)
+NAMESPACES = Family(
+    "sockmon_namespaces",
+    "namespaces",
+    "Network namespaces other than the daemon's own, by what is seen of them.",
+    ("visibility",),
+    "4, with `poll.namespaces: all`",
+)
+NAMESPACES_AGGREGATED = Family(
+    "sockmon_namespaces_aggregated",
+    "namespaces",
+    'Network namespaces inside netns="other".',
+    (),
+    "1, with `poll.namespaces: all`",
+)
+BUILD_INFO = Family("sockmon_build_info", "1", "What is running.", ("version", "python"))
+RELOAD_SUCCESSFUL = Family(
+    "sockmon_config_last_reload_successful",
+    "0 or 1",
+    "Whether the last reading of the configuration succeeded.",
+)
+RELOAD_SUCCEEDED_AT = Family(
+    "sockmon_config_last_reload_success_timestamp_seconds",
+    "seconds",
+    "When the configuration in use was read.",
+)
+ALERTS = Family(
+    "sockmon_alerts",
+    "alerts",
+    "Alerts that are pending or firing.",
+    ("alertname", "severity", "state"),
+    f"At most {_DETECTORS * len(SEVERITIES) * 2}: only those that there are",
+)
+NOTIFICATIONS = Family(
+    "sockmon_notifications",
+    "notifications",
+    "Notifications sent, failed ones included.",
+    ("receiver",),
+    "1 per receiver",
+    "counter",
+)
+NOTIFICATIONS_FAILED = Family(
+    "sockmon_notifications_failed",
+    "notifications",
+    "Notifications that their receiver did not accept.",
+    ("receiver",),
+    "1 per receiver",
+    "counter",
+)
+
+#: In the order in which they are declared.
+ALL: tuple[Family, ...] = tuple(
+    family
+    for declared in list(globals().values())
+    for family in (declared if declared is COUNTED else (declared,))
+    if isinstance(family, Family)
+)
+
+#: What prometheus_client itself exports of the daemon's process.
+PROCESS = (
+    Family("process_virtual_memory_bytes", "bytes", "Virtual memory size in bytes."),
+    Family("process_resident_memory_bytes", "bytes", "Resident memory size in bytes."),
+    Family(
+        "process_start_time_seconds",
+        "seconds",
+        "Start time of the process since unix epoch in seconds.",
+    ),
+    Family(
+        "process_cpu_seconds",
+        "seconds",
+        "Total user and system CPU time spent in seconds.",
+        kind="counter",
+    ),
+    Family("process_open_fds", "descriptors", "Number of open file descriptors."),
+    Family("process_max_fds", "descriptors", "Maximum number of open file descriptors."),
+)

@@ -1,0 +1,97 @@
+"""Queues that nobody moves are found, named by whom they wait for, and told apart."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from sockmon.model.finding import Finding
+from tests.lab import AddressKind, NetNs, eventually, queues
+from tests.polling import Polling
+
+pytestmark = pytest.mark.root
+
+QUICK = """
+detect:
+  accept_queue: {stalled_after: 1s}
+  unread_data: {stalled_after: 1s, warning_sockets: 3}
+  unsent_data: {stalled_after: 1s, warning_sockets: 3}
+  dead_peer: {unanswered_probes: 2}
+  close_wait_leak: {stale_after: 1s, warning_sockets: 2}
+"""
+every_kind = pytest.mark.parametrize("kind", list(AddressKind))
+
+Wait = Callable[..., tuple[Finding, ...]]
+
+
+@contextmanager
+def polled(netns: NetNs) -> Iterator[Wait]:
+    """Wait for findings of just these detectors."""
+    with ExitStack() as stack:
+        poller = Polling(netns, QUICK)
+        stack.callback(poller.close)
+
+        def wait(*detectors: str) -> tuple[Finding, ...]:
+            return eventually(
+                poller.findings, until=lambda found: {f.detector for f in found} == set(detectors)
+            )
+
+        yield wait
+
+
+@every_kind
+def test_a_server_that_accepts_nobody(netns: NetNs, kind: AddressKind) -> None:
+    with queues.unaccepted(netns, kind, 5, gone=False) as port, polled(netns) as wait:
+        (found,) = wait("accept_queue")
+        assert (found.subject.direction, found.subject.port) == ("inbound", port)
+        assert found.severity == "critical"
+        assert f"does not accept on port {port}: 5 connections wait" in found.summary
+        assert found.owner is not None
+        assert found.owner.processes
+
+
+@every_kind
+def test_clients_that_nobody_accepted_and_that_gave_up_are_no_leak(
+    netns: NetNs, kind: AddressKind
+) -> None:
+    with queues.unaccepted(netns, kind, 5, gone=True), polled(netns) as wait:
+        (found,) = wait("accept_queue")
+        assert found.summary.endswith("the clients of 5 have given up")
+
+
+@pytest.mark.parametrize("kind", [AddressKind.IPV4, AddressKind.IPV6])
+def test_one_of_several_queues_of_a_port(netns: NetNs, kind: AddressKind) -> None:
+    with queues.one_of_several_hangs(netns, kind, 5) as port, polled(netns) as wait:
+        (found,) = wait("accept_queue")
+        assert found.severity == "warning"
+        assert f"1 of 2 queues of port {port} is not emptied by" in found.summary
+
+
+@every_kind
+def test_requests_that_nobody_reads(netns: NetNs, kind: AddressKind) -> None:
+    with queues.unread(netns, kind, 4) as made, polled(netns) as wait:
+        (found,) = wait("unread_data")
+        assert (found.subject.direction, found.subject.port) == ("inbound", made.port)
+        assert found.value == 4
+
+
+@every_kind
+def test_peers_that_do_not_read_are_the_cause_of_what_waits_for_them(
+    netns: NetNs, kind: AddressKind
+) -> None:
+    with queues.closed_windows(netns, kind, 3) as made, polled(netns) as wait:
+        found = {finding.detector: finding for finding in wait("unread_data", "unsent_data")}
+        unread, unsent = found["unread_data"], found["unsent_data"]
+        assert (unread.subject.direction, unread.subject.port) == ("outbound", made.port)
+        assert (unsent.subject.direction, unsent.subject.port) == ("inbound", made.port)
+        assert unsent.cause == unread.key
+        assert unread.cause is None
+
+
+@every_kind
+def test_keepalive_that_nobody_answers(netns: NetNs, kind: AddressKind) -> None:
+    with queues.keepalive_unanswered(netns, kind, 4), polled(netns) as wait:
+        (found,) = wait("dead_peer")
+        assert found.severity == "critical"
+        assert "4 of 4 established connections" in found.summary
+        assert "keepalive probes" in found.summary

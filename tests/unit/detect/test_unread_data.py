@@ -1,0 +1,82 @@
+"""Data that came in and that nobody reads."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sockmon.model.detector_input import DetectorInput
+from sockmon.model.finding import Subject
+from sockmon.model.states import TcpState
+from tests.unit.detect.builders import (
+    CGROUP,
+    UNKNOWN,
+    accepted,
+    advises,
+    becomes,
+    commands,
+    facts,
+    group_of,
+    has_hysteresis,
+    judge,
+    owned,
+    sight,
+)
+
+JUDGE = judge("unread_data")
+UNREAD = accepted(TcpState.ESTABLISHED, receive_queue=100)
+
+
+def unread(count: float, waited: float = 60.0, **others: Any) -> DetectorInput:
+    return sight(replace(UNREAD, **others).times(int(count)), waited=waited)
+
+
+def test_its_limits_and_hysteresis() -> None:
+    has_hysteresis(JUDGE, unread, (10, 9, 8), (100, 90, 89))
+
+
+@pytest.mark.parametrize(
+    "no_trouble",
+    [
+        {"waited": 59.9},
+        {"receive_queue": 0},
+        {"inode": 0},  # waits to be accepted
+        {"state": TcpState.CLOSE_WAIT},
+        {"state": TcpState.FIN_WAIT2},
+    ],
+)
+def test_what_is_no_finding(no_trouble: dict[str, Any]) -> None:
+    assert JUDGE.all(unread(500, **no_trouble)) == []
+
+
+def test_a_queue_that_becomes_shorter_is_read() -> None:
+    before = unread(500, receive_queue=101)
+    assert JUDGE.all(becomes(before, unread(500))) == []
+    assert JUDGE.severity(becomes(before, unread(500, receive_queue=102))) == "critical"
+
+
+def test_it_needs_no_limit_of_the_host() -> None:
+    assert JUDGE.severity(sight(UNREAD.times(10), UNKNOWN, waited=60.0)) == "warning"
+
+
+def test_it_tells_who_how_much_and_for_how_long() -> None:
+    socks = [*UNREAD.times(13), *accepted(TcpState.ESTABLISHED, remote="10.7.7.7").times(3)]
+    found = JUDGE.one(owned(sight(socks, waited=125.0)))
+    assert found.subject == Subject("inbound", 443, "shop.service")
+    assert (found.value, found.limit) == (13, 10)
+    assert found.summary == (
+        "shop.service has not read from 13 connections accepted on port 443 for 2m5s: 1.3 KiB wait"
+    )
+    assert facts(found) == {
+        "longest": "125.0 seconds",
+        "unread": "1300 bytes",
+        "connections_of_the_group": "16 sockets",
+        "peers": {"10.0.0.2": "13 sockets"},
+    }
+    assert group_of(found) == ("inbound", 443, CGROUP)
+    assert len(found.inodes) == 13
+    assert advises(found, "shop.service has these connections and does not read")
+    assert commands(found) == [
+        "systemctl restart shop.service",
+        "ss -tnpom state established '( sport = :443 )'",
+    ]
