@@ -29,12 +29,14 @@ def watching(directory: Path, world: World, config: str = CONFIG) -> Iterator[Ru
 
 
 def leaks(daemon: RunningDaemon, netns: str) -> list[dict[str, str]]:
-    """The labels of the alerts that fire for a namespace, of that name."""
+    """The labels of the leaks' alerts that fire for a namespace of that name."""
     alerts = json.loads(daemon.get("/api/v1/alerts").body)["alerts"]
     return [
         alert["labels"]
         for alert in alerts
-        if alert["state"] == "firing" and alert["labels"].get("netns") == netns
+        if alert["state"] == "firing"
+        and alert["labels"]["alertname"] == "SockmonCloseWaitLeak"
+        and alert["labels"].get("netns") == netns
     ]
 
 

@@ -116,7 +116,11 @@ def _start(binds: Mapping[Path, str], world: World | None) -> tuple[subprocess.P
             command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
         )
 
-    process = world.call(start) if world else start()
+    if world is None:
+        process = start()
+    else:
+        with world.own() as netns:
+            process = netns.call(start)
     os.close(terminal)
     return process, control
 

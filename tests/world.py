@@ -9,7 +9,6 @@ import ctypes
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,16 +46,6 @@ class World:
         """
         where = (netns or self.host).path
         return (*self.seeing, f"--pid=/proc/{self.init}/ns/pid", f"--net={where}")
-
-    def call(self, function: Callable[[], T]) -> T:
-        """Call `function`; the processes that it starts, and not itself, are in the world."""
-
-        def inside() -> T:
-            self.enter_for_children()
-            return function()
-
-        with ThreadPoolExecutor(max_workers=1) as thread:
-            return thread.submit(inside).result()
 
     def enter_for_children(self) -> None:
         """Let the processes that the calling thread starts from now on be in the world."""

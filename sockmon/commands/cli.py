@@ -1,4 +1,4 @@
-"""The command line: parses it, runs the command, and reports a mistake in one clear line."""
+"""The command line: parses it, runs a command, and prints each mistake as one clear line."""
 
 import argparse
 import contextlib
@@ -45,7 +45,7 @@ def _columns() -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Leaves it to main() how to report a mistake, and names the nearest correct word."""
+    """Leaves it to main() how to print a mistake, and names the nearest correct word."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{self.prog}: {message} (see {self.prog} --help)")

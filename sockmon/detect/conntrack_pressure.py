@@ -76,7 +76,8 @@ def _advice(most: int) -> tuple[Advice, ...]:
         Advice(
             "Double the table (an entry takes about 300 bytes), and "
             "net.netfilter.nf_conntrack_buckets with it.",
-            Command(f"sysctl -w net.netfilter.nf_conntrack_max={2 * most}", effect="changes"),
+            # Of the whole host: read-only in other network namespaces.
+            Command(f"sysctl -w net.netfilter.nf_conntrack_max={2 * most}", "here", "changes"),
             "stop",
         ),
         Advice(

@@ -44,7 +44,7 @@ def test_whoever_is_not_of_its_users_is_refused() -> None:
         assert access.look() is not None
         access.close()
         told = [line for line in helper.log() if f" of user {NOBODY}: that user may not" in line]
-    assert len(told) < 30, "ten in each minute"
+    assert len(told) < 30, "ten a minute, and this may have begun in one and ended in the next"
     assert any(line.endswith("more of this kind are not logged in this minute") for line in told)
 
 
@@ -86,7 +86,9 @@ def test_garbage_costs_its_sender_the_connection_and_nobody_else(
         assert bad.recv(1) == b""
         good.send(Request(Ask.LOOK, 5).encode())
         assert json.loads(good.recv(1 << 20))["number"] == 5
-    (line,) = eventually(lambda: [line for line in helper.log() if "closed the connection" in line])
+    (line,) = eventually(
+        lambda: [line for line in helper.log() if "closed the connection of" in line]
+    )
     assert "of user 0" in line
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sockmon.detect.detector import Detector, DetectorThresholds
-from sockmon.detect.registry import BY_NAME
+from sockmon.detect.registry import ALL, BY_NAME, Detect, diagnose, thresholds_of
 from sockmon.model.ages import NOBODY, NOTHING_HEARD, Aged
 from sockmon.model.detector_input import DetectorInput, PreviousFinding, Rates
 from sockmon.model.direction import Listened, directions
@@ -290,3 +290,29 @@ def facts(finding: Finding) -> dict[str, str | dict[str, str]]:
         else {part: f"{each.value} {each.unit}" for part, each in its}
         for name, its in finding.evidence.items()
     }
+
+
+def everything_at_once(*, owners: bool = False) -> tuple[Finding, ...]:
+    """A finding of every detector, over both families and directions; owners: they are known."""
+    others: dict[str, Any] = {"age": 9999.0, "retransmits": 9, "timer": 1, "send_queue": 9}
+    v6: dict[str, Any] = {"family": 6, "local": "fd00::1", "remote": "fd00::2"}
+    socks = [listening(queue=200)]
+    for state in TcpState:
+        if state not in (TcpState.LISTEN, TcpState.CLOSE):
+            for more in ({}, v6):
+                socks += accepted(state, **others, **more).times(200)
+                socks += Sock(state, **others, **more).times(200)
+    socks += [listening(8085), listening(8086)]
+    socks += accepted(TcpState.ESTABLISHED, 8085, receive_queue=21).times(20)
+    socks += accepted(TcpState.ESTABLISHED, 8086, send_queue=9, timer=4).times(20)
+    limits = replace(
+        LIMITS,
+        sockstat=Sockstat(9, 16_000, 16_000, 590_000_000),
+        conntrack_entries=65_000,
+        port_range=PortRange(40000, 40199),
+        settings=replace(SETTINGS, syncookies=0),
+    )
+    seen = sight(socks, limits, waited=100.0)
+    found = diagnose(owned(seen) if owners else seen, thresholds_of(Detect()))
+    assert {finding.detector for finding in found} == {detector.name for detector in ALL}
+    return found

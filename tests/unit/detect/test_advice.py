@@ -2,58 +2,22 @@
 
 import inspect
 import subprocess
-from dataclasses import fields, replace
+from dataclasses import fields
 from importlib import import_module
 from io import StringIO
-from typing import Any
 
 import pytest
 
 from sockmon.commands.doctor.doctor import Diagnosed, write_text
-from sockmon.detect.registry import ALL, diagnose
-from sockmon.model.finding import Finding
-from sockmon.model.limits import PortRange, Sockstat
+from sockmon.detect.registry import ALL
 from sockmon.model.moment import Moment
 from sockmon.model.observation import NamespaceObservation, Observation
-from sockmon.model.states import TcpState
 from tests.conftest import component
 from tests.unit.detect.builders import (
-    LIMITS,
-    SETTINGS,
-    Sock,
-    accepted,
     commands,
-    listening,
-    sight,
+    everything_at_once,
     texts,
 )
-
-
-def everything_at_once() -> tuple[Finding, ...]:
-    """A finding of every detector, over both families and directions."""
-    others: dict[str, Any] = {"age": 9999.0, "retransmits": 9, "timer": 1, "send_queue": 9}
-    v6: dict[str, Any] = {"family": 6, "local": "fd00::1", "remote": "fd00::2"}
-    socks = [listening(queue=200)]
-    for state in TcpState:
-        if state not in (TcpState.LISTEN, TcpState.CLOSE):
-            for more in ({}, v6):
-                socks += accepted(state, **others, **more).times(200)
-                socks += Sock(state, **others, **more).times(200)
-    socks += [listening(8085), listening(8086)]
-    socks += accepted(TcpState.ESTABLISHED, 8085, receive_queue=21).times(20)
-    socks += accepted(TcpState.ESTABLISHED, 8086, send_queue=9, timer=4).times(20)
-    limits = replace(
-        LIMITS,
-        sockstat=Sockstat(9, 16_000, 16_000, 590_000_000),
-        conntrack_entries=65_000,
-        port_range=PortRange(40000, 40199),
-        settings=replace(SETTINGS, syncookies=0),
-    )
-    found = diagnose(
-        sight(socks, limits, waited=100.0), {each.name: each.thresholds() for each in ALL}
-    )
-    assert {finding.detector for finding in found} == {detector.name for detector in ALL}
-    return found
 
 
 def ss_commands() -> list[str]:

@@ -41,7 +41,7 @@ def test_it_tells_how_full_and_whose() -> None:
     }
     assert found.summary == "the conntrack table is 76 % full (760 of 1000 entries)"
     assert found.advice[0].command == Command(
-        "sysctl -w net.netfilter.nf_conntrack_max=2000", effect="changes"
+        "sysctl -w net.netfilter.nf_conntrack_max=2000", "here", "changes"
     )
 
 

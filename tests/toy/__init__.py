@@ -1,0 +1,1 @@
+"""sockmon with one detector more: `python -m tests.toy RECORDING ARGUMENTS...`."""
