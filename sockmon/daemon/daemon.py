@@ -113,7 +113,7 @@ class Daemon:
             state_file = StateFile(directory / "state", boot_id())
             history_file = HistoryFile(directory / "history", boot_id())
         self._state = StateStore(state_file, started.monotonic)
-        self._alerter = AlertManager(
+        self._alert_manager = AlertManager(
             self._settings.alerting,
             thresholds_of(self._settings.detect),
             self._state,
@@ -121,7 +121,7 @@ class Daemon:
         self._alerting_by = self._settings
         self._monitor.recall(self._state.take(_AGES) or {})
         self._historian = Historian(history_file, boottime(started))
-        self._board = LatestObservation(
+        self._latest = LatestObservation(
             clock=time.monotonic,
             build=Build(__version__, platform.python_version()),
             reload=Reload(successful=True, succeeded_at=started.wall),
@@ -129,6 +129,7 @@ class Daemon:
             interval=self._settings.poll.interval,
             host=self._settings.alerting.labels.get("instance", ""),
             past=self._historian.past,
+            alerting=_status_of(self._alert_manager),
         )
         self._rescheduled = asyncio.Event()
         self._failing: frozenset[Failure] = frozenset()
@@ -140,7 +141,7 @@ class Daemon:
             with server.listening(self._settings.web.listen_address) as listeners:
                 asyncio.run(self._main(listeners))
         finally:
-            self._alerter.close()
+            self._alert_manager.close()
             self._state.close(_STOP_SECONDS)
             self._historian.close()
             self._monitor.close()
@@ -153,7 +154,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
-        web = server.WebServer(create_app(self._board, self._policy), self._policy)
+        web = server.WebServer(create_app(self._latest, self._policy), self._policy)
         with ThreadPoolExecutor(1, "poll") as polling:
             tasks = [
                 asyncio.create_task(web.run_on(listeners)),
@@ -192,13 +193,12 @@ class Daemon:
             observation = await loop.run_in_executor(polling, self._poll)
             if self._stopping.is_set():
                 return  # cut short: it says nothing about the kernel
-            alerting = AlertingStatus(self._alerter.alerts, self._alerter.notifications())
-            self._board.post(observation, alerting)
+            self._latest.post(observation, _status_of(self._alert_manager))
             self._log_troubles(observation)
             if not ready:
                 systemd.notify("READY=1", "STATUS=polling")
                 ready = True
-            due = next_beat(begun, self._board.interval, time.monotonic())
+            due = next_beat(begun, self._latest.interval, time.monotonic())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._rescheduled.wait(), due - time.monotonic())
                 self._rescheduled.clear()
@@ -208,14 +208,14 @@ class Daemon:
         """Poll, and let the alerts know: all that the polling thread does."""
         settings = self._settings
         if settings is not self._alerting_by:
-            self._alerter.reconfigure(settings.alerting, thresholds_of(settings.detect))
+            self._alert_manager.reconfigure(settings.alerting, thresholds_of(settings.detect))
             self._alerting_by = settings
         observation = self._monitor.poll(now, time.process_time)
         diagnosed = observation.diagnosed()
         if not self._stopping.is_set():
-            alerts = self._alerter.alerts
+            alerts = self._alert_manager.alerts
             self._state.give(_AGES, self._monitor.remember())
-            self._alerter.observe(
+            self._alert_manager.observe(
                 (finding for found in diagnosed.values() for finding in found.findings),
                 observation.at,
                 observation.interval,
@@ -225,14 +225,14 @@ class Daemon:
             self._historian.observe(
                 observation,
                 boottime(observation.at),
-                changes(alerts, self._alerter.alerts),
+                changes(alerts, self._alert_manager.alerts),
             )
         return observation
 
     async def _watchdog(self, timeout: float) -> None:
         """Tell the service manager that polls end; when they no longer do, say nothing."""
         while True:
-            if self._board.why_unhealthy() is None:
+            if self._latest.why_unhealthy() is None:
                 systemd.notify("WATCHDOG=1")
             await asyncio.sleep(timeout / 3)
 
@@ -265,11 +265,11 @@ class Daemon:
             if settings.web != self._started_with.web:
                 log.warning("web.listen_address changes at the next start")
             if settings.poll != self._settings.poll:
-                self._board.interval = settings.poll.interval
+                self._latest.interval = settings.poll.interval
                 self._rescheduled.set()
             if settings.state_dir != self._started_with.state_dir:
                 log.warning("state_dir changes at the next start")
-            known = len(self._alerter.alerts)
+            known = len(self._alert_manager.alerts)
             if known and settings.alerting.labels != self._settings.alerting.labels:
                 log.warning("alerting.labels: alerts keep theirs until they end: %d", known)
             self._settings = self._monitor.config = settings
@@ -304,9 +304,13 @@ class Daemon:
                 log.error("%s", problem)
             log.error("%s not reloaded; the old one stays in force", what)
         if self._not_reloaded:
-            self._board.reload = replace(self._board.reload, successful=False)
+            self._latest.reload = replace(self._latest.reload, successful=False)
         else:
-            self._board.reload = Reload(successful=True, succeeded_at=time.time())
+            self._latest.reload = Reload(successful=True, succeeded_at=time.time())
+
+
+def _status_of(manager: AlertManager) -> AlertingStatus:
+    return AlertingStatus(manager.alerts, manager.notifications())
 
 
 def _log_some(level: int, lines: Sequence[str]) -> None:

@@ -235,7 +235,9 @@ def test_what_cannot_be_meant_is_one_line(
 def test_without_privilege_it_says_what_it_needs(netns: NetNs, name: str) -> None:
     refused = drill(netns, name, prefix=NO_PRIVILEGE)
     assert refused.status == 2
-    assert refused.complaint.startswith(f"sockmon: {name} makes a network namespace, which needs root")
+    assert refused.complaint.startswith(
+        f"sockmon: {name} makes a network namespace, which needs root"
+    )
     assert refused.complaint.count("\n") == 1
 
 
@@ -248,7 +250,8 @@ def test_the_way_without_privilege_that_it_names_works(netns: NetNs, config: Pat
 def test_without_a_daemon_there_is_nothing_to_watch(netns: NetNs) -> None:
     refused = drill(netns, "close-wait", "--expect-alert")
     assert (refused.status, refused.said) == (1, "")
-    told = f"sockmon: no daemon to watch at http://127.0.0.1:{PORT}: cannot connect: Connection refused\n"
+    where = f"http://127.0.0.1:{PORT}"
+    told = f"sockmon: no daemon to watch at {where}: cannot connect: Connection refused\n"
     assert refused.complaint == told
 
 
@@ -256,7 +259,10 @@ def test_without_a_daemon_there_are_sockets_to_look_at(netns: NetNs) -> None:
     ended = drill(netns, "close-wait", "--hold", 0.5)
     assert ended.status == 0, ended.complaint
     assert "daemon: none at" in ended.said
-    assert "after about 1m40s (1m until the detector finds it + two polls of 5s + 30s of `for`)" in ended.said
+    assert (
+        "after about 1m40s (1m until the detector finds it + two polls of 5s + 30s of `for`)"
+        in ended.said
+    )
     assert sockets(netns) == []
 
 
@@ -270,7 +276,10 @@ def test_a_daemon_that_goes_away_is_a_failure(
         assert daemon.stop() == 0
         running.end()
     assert running.status == 1
-    assert running.complaint == "sockmon: the daemon no longer answers: cannot connect: Connection refused\n"
+    assert (
+        running.complaint
+        == "sockmon: the daemon no longer answers: cannot connect: Connection refused\n"
+    )
     assert sockets(netns) == []
 
 

@@ -23,7 +23,7 @@ FOR = 1.0
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     path, url = Path(sys.argv[1]), sys.argv[2]
-    alerter = AlertManager(
+    manager = AlertManager(
         Alerting(webhook=WebhookSettings(urls=(url,))),
         {DETECTOR: FixedWaits(FOR, 0.0)},
         StateStore(StateFile(path, boot_id()), now().monotonic),
@@ -31,7 +31,7 @@ def main() -> None:
     polls = 0
     while True:
         found = polls > 0 and path.with_name("found").exists()
-        alerter.observe([finding()] if found else [], now(), 0.02)
+        manager.observe([finding()] if found else [], now(), 0.02)
         polls += 1
         sys.stdout.write(f"{polls}\n")
         sys.stdout.flush()
