@@ -21,7 +21,26 @@ def component(name: str) -> str | None:
     return shutil.which(name, path=f"{unpacked}:{os.environ.get('PATH', '')}")
 
 
+#: The files whose tests take longest, longest first: a run would otherwise wait for them at its end.
+LONGEST = (
+    "deploy/test_ansible.py",
+    "live/test_drill.py",
+    "deploy/test_debian_package.py",
+    "deploy/test_container.py",
+    "deploy/test_install.py",
+    "deploy/test_systemd.py",
+    "deploy/test_fleet.py",
+    "live/test_commands_namespaces.py",
+    "deploy/test_netns_helper.py",
+    "live/test_namespaces_kept.py",
+    "live/test_web_tls.py",
+    "live/test_web.py",
+    "deploy/test_grafana_queries.py",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_turn)
     for item in items:
         if item.get_closest_marker("root") and os.geteuid() != 0:
             _leave_out(item, "needs root, to make network namespaces")
@@ -30,6 +49,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 _leave_out(item, f"needs {marker.args[0]}: see tests/install-components")
         if item.get_closest_marker("machine") and not MACHINE.exists():
             _leave_out(item, "needs a machine to boot: see tests/install-components")
+
+
+def _turn(item: pytest.Item) -> int:
+    file = str(item.path.relative_to(REPOSITORY / "tests"))
+    return LONGEST.index(file) if file in LONGEST else len(LONGEST)
 
 
 def _leave_out(item: pytest.Item, reason: str) -> None:

@@ -33,7 +33,9 @@ class Polling:
     def __init__(self, netns: NetNs, config: str = "") -> None:
         self._netns = netns
         self._monitor = Poller(
-            KernelSource.live(), parse(config.encode(), "config") if config else Config()
+            KernelSource.live(),
+            parse(config.encode(), "config") if config else Config(),
+            patient=True,
         )
 
     def poll(self) -> Observation:

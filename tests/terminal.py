@@ -88,13 +88,15 @@ class Terminal:
 
         return eventually(self.lines, until=on_it)
 
-    def row(self, *begin: str) -> list[str]:
-        """The cells of the first line that begins so, its mark left out."""
-        for line in self.lines():
-            cells = line.replace("!", " ").split()
-            if cells[: len(begin)] == list(begin):
-                return cells
-        return []
+    def shows_row(self, *cells: str) -> list[str]:
+        """Wait for a line that begins with these cells, its mark left out; return all of them."""
+
+        def row() -> list[str]:
+            self._must_live()
+            rows = (line.replace("!", " ").split() for line in self.lines())
+            return next((row for row in rows if row[: len(cells)] == list(cells)), [])
+
+        return eventually(row)
 
     def colours(self) -> set[str]:
         """The colours in use, but for the terminal's own."""

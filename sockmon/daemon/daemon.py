@@ -1,4 +1,4 @@
-"""The daemon: the only loop. Owns the clock, the signals and the service manager."""
+"""The daemon: the main loop, with the clock, the signals and the service manager."""
 
 import asyncio
 import contextlib
@@ -23,12 +23,12 @@ from sockmon.clock import boottime, now
 from sockmon.config.fields import ListenAddress
 from sockmon.config.load import ConfigError
 from sockmon.daemon import systemd
-from sockmon.daemon.schedule import next_beat
+from sockmon.daemon.schedule import next_poll
 from sockmon.detect.registry import thresholds_of
 from sockmon.export.alerts import AlertingStatus
 from sockmon.export.metrics import Build, Reload
 from sockmon.history.file import HistoryFile
-from sockmon.history.recorder import Historian
+from sockmon.history.recorder import HistoryRecorder
 from sockmon.kernel.memory import disable_malloc_trim
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.observation import Observation
@@ -46,9 +46,9 @@ from sockmon.web.security.policy import NO_DEMANDS, Policy, PolicyFile
 
 log = logging.getLogger("sockmon")
 
-#: How often a change of the web configuration, or of its certificates, is looked for.
+#: How often the web configuration and its certificates are checked for changes.
 _WEB_CONFIG_SECONDS = 1.0
-#: Of what begins or ends in one poll, so many are logged one by one: namespaces are many.
+#: At most this many failures that begin or end in one poll get a line each.
 _TROUBLES_LOGGED = 20
 
 #: The section of the state that is the poller's.
@@ -90,7 +90,7 @@ def _locked(directory: Path) -> DirectoryLock | None:
 
 
 class Daemon:
-    """Polls in a thread of its own, serves from the event loop, stops on request."""
+    """Polls in a thread of its own, serves from the event loop, stops when asked to."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Daemon:
         self._web_config = None if web_config is None else PolicyFile(web_config)
         self._not_reloaded: set[str] = set()
         self._stopping = threading.Event()
-        self._monitor = Poller(open_source(self._stopping.is_set), self._settings)
+        self._poller = Poller(open_source(self._stopping.is_set), self._settings)
         started = now()
         directory = _state_directory(self._settings)
         self._lock = _locked(directory) if directory else None
@@ -113,14 +113,14 @@ class Daemon:
             state_file = StateFile(directory / "state", boot_id())
             history_file = HistoryFile(directory / "history", boot_id())
         self._state = StateStore(state_file, started.monotonic)
-        self._alert_manager = AlertManager(
+        self._alerts = AlertManager(
             self._settings.alerting,
             thresholds_of(self._settings.detect),
             self._state,
         )
         self._alerting_by = self._settings
-        self._monitor.recall(self._state.take(_AGES) or {})
-        self._historian = Historian(history_file, boottime(started))
+        self._poller.recall(self._state.take(_AGES) or {})
+        self._history = HistoryRecorder(history_file, boottime(started))
         self._latest = LatestObservation(
             clock=time.monotonic,
             build=Build(__version__, platform.python_version()),
@@ -128,8 +128,8 @@ class Daemon:
             started_at=started.monotonic,
             interval=self._settings.poll.interval,
             host=self._settings.alerting.labels.get("instance", ""),
-            past=self._historian.past,
-            alerting=_status_of(self._alert_manager),
+            past=self._history.past,
+            alerting=AlertingStatus(self._alerts.alerts, self._alerts.notifications()),
         )
         self._rescheduled = asyncio.Event()
         self._failing: frozenset[Failure] = frozenset()
@@ -141,10 +141,10 @@ class Daemon:
             with server.listening(self._settings.web.listen_address) as listeners:
                 asyncio.run(self._main(listeners))
         finally:
-            self._alert_manager.close()
+            self._alerts.close()
             self._state.close(_STOP_SECONDS)
-            self._historian.close()
-            self._monitor.close()
+            self._history.close()
+            self._poller.close()
             if self._lock:
                 self._lock.release()
 
@@ -158,7 +158,7 @@ class Daemon:
         with ThreadPoolExecutor(1, "poll") as polling:
             tasks = [
                 asyncio.create_task(web.run_on(listeners)),
-                asyncio.create_task(self._poll_for_ever(polling)),
+                asyncio.create_task(self._poll_repeatedly(polling)),
             ]
             watchdog_seconds = systemd.watchdog_seconds()
             if watchdog_seconds is not None:
@@ -183,61 +183,62 @@ class Daemon:
                 task.cancel()
             await asyncio.gather(stopped, *tasks, return_exceptions=True)
             for task in done - {stopped}:
-                task.result()  # a task that ended by itself died of a mistake: let it be seen
+                task.result()  # a task that ended by itself failed: raise what it raised
 
-    async def _poll_for_ever(self, polling: ThreadPoolExecutor) -> None:
+    async def _poll_repeatedly(self, polling: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
         begun = time.monotonic()
         ready = False
         while True:
             observation = await loop.run_in_executor(polling, self._poll)
             if self._stopping.is_set():
-                return  # cut short: it says nothing about the kernel
-            self._latest.post(observation, _status_of(self._alert_manager))
+                return  # it was interrupted, so it is not complete
+            alerting = AlertingStatus(self._alerts.alerts, self._alerts.notifications())
+            self._latest.post(observation, alerting)
             self._log_troubles(observation)
             if not ready:
                 systemd.notify("READY=1", "STATUS=polling")
                 ready = True
-            due = next_beat(begun, self._latest.interval, time.monotonic())
+            due = next_poll(begun, self._latest.interval, time.monotonic())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._rescheduled.wait(), due - time.monotonic())
                 self._rescheduled.clear()
                 begun = time.monotonic()
 
     def _poll(self) -> Observation:
-        """Poll, and let the alerts know: all that the polling thread does."""
+        """Poll, and update alerts and history: all that the polling thread does."""
         settings = self._settings
         if settings is not self._alerting_by:
-            self._alert_manager.reconfigure(settings.alerting, thresholds_of(settings.detect))
+            self._alerts.reconfigure(settings.alerting, thresholds_of(settings.detect))
             self._alerting_by = settings
-        observation = self._monitor.poll(now, time.process_time)
+        observation = self._poller.poll(now, time.process_time)
         diagnosed = observation.diagnosed()
         if not self._stopping.is_set():
-            alerts = self._alert_manager.alerts
-            self._state.give(_AGES, self._monitor.remember())
-            self._alert_manager.observe(
+            alerts = self._alerts.alerts
+            self._state.give(_AGES, self._poller.remember())
+            self._alerts.observe(
                 (finding for found in diagnosed.values() for finding in found.findings),
                 observation.at,
                 observation.interval,
                 looked=partial(observation.looked, diagnosed),
             )
             self._state.tick(observation.at.monotonic)
-            self._historian.observe(
+            self._history.observe(
                 observation,
                 boottime(observation.at),
-                changes(alerts, self._alert_manager.alerts),
+                changes(alerts, self._alerts.alerts),
             )
         return observation
 
     async def _watchdog(self, timeout: float) -> None:
-        """Tell the service manager that polls end; when they no longer do, say nothing."""
+        """Notify the service manager as long as polls are completed in time."""
         while True:
             if self._latest.why_unhealthy() is None:
                 systemd.notify("WATCHDOG=1")
             await asyncio.sleep(timeout / 3)
 
     def _log_troubles(self, observation: Observation) -> None:
-        """Log what begins and what ends, not every poll's repetition of it; hints once."""
+        """Log failures when they begin and when they end, not at every poll; hints once."""
         if observation.hints and not self._hinted:
             log.warning("%s", "; ".join(observation.hints))
             self._hinted = True
@@ -255,7 +256,7 @@ class Daemon:
         self._failing = failing
 
     def _reload(self) -> None:
-        """Read the configuration again; a bad one changes nothing but a metric and the log."""
+        """Read the configuration again; mistakes in it are logged, and nothing changes."""
         systemd.reloading()
         try:
             settings = self._load()
@@ -269,15 +270,15 @@ class Daemon:
                 self._rescheduled.set()
             if settings.state_dir != self._started_with.state_dir:
                 log.warning("state_dir changes at the next start")
-            known = len(self._alert_manager.alerts)
+            known = len(self._alerts.alerts)
             if known and settings.alerting.labels != self._settings.alerting.labels:
                 log.warning("alerting.labels: alerts keep theirs until they end: %d", known)
-            self._settings = self._monitor.config = settings
+            self._settings = self._poller.config = settings
             self._note_reload("configuration")
         systemd.notify("READY=1")
 
     def _policy(self) -> Policy:
-        """Return what is demanded of HTTP clients now."""
+        """Return what HTTP clients need now."""
         return NO_DEMANDS if self._web_config is None else self._web_config.policy
 
     async def _follow(self, web_config: PolicyFile, *, exposed: bool) -> None:
@@ -294,7 +295,7 @@ class Daemon:
                     _warn_of(web_config.policy, exposed=exposed)
 
     def _note_reload(self, what: str, error: ConfigError | None = None) -> None:
-        """Tell the log and /metrics how reading a configuration again has ended."""
+        """Report in the log and in /metrics how reading a configuration again went."""
         if error is None:
             self._not_reloaded.discard(what)
             log.info("%s reloaded", what)
@@ -302,15 +303,11 @@ class Daemon:
             self._not_reloaded.add(what)
             for problem in error.problems:
                 log.error("%s", problem)
-            log.error("%s not reloaded; the old one stays in force", what)
+            log.error("%s not reloaded; the previous one stays in use", what)
         if self._not_reloaded:
             self._latest.reload = replace(self._latest.reload, successful=False)
         else:
             self._latest.reload = Reload(successful=True, succeeded_at=time.time())
-
-
-def _status_of(manager: AlertManager) -> AlertingStatus:
-    return AlertingStatus(manager.alerts, manager.notifications())
 
 
 def _log_some(level: int, lines: Sequence[str]) -> None:

@@ -17,14 +17,14 @@ _SYSLOG_PRIORITY = {
 
 
 class LineFormatter(logging.Formatter):
-    """One line each; journald gets a priority (sd-daemon(3)) and adds the time itself."""
+    """One line for each record. journald gets a priority (sd-daemon(3)) and adds the time."""
 
     def __init__(self, *, journald: bool) -> None:
         super().__init__("%(levelname)s %(message)s")
         self._journald = journald
 
     def format(self, record: logging.LogRecord) -> str:
-        """Keep what others chose (names, paths) from writing lines of its own."""
+        """Keep names and paths, which others chose, from starting new lines."""
         line = one_line(record.getMessage())
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)

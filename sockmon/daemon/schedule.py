@@ -3,11 +3,10 @@
 import math
 
 
-def next_beat(begun: float, interval: float, now: float) -> float:
-    """Return the first beat after `now` of those every `interval` seconds since `begun`.
+def next_poll(begun: float, interval: float, now: float) -> float:
+    """Return the first time after `now` that is a multiple of `interval` seconds after `begun`.
 
-    Beats are multiples of the interval, so they never drift; those a long poll has missed are
-    left out, so they never pile up.
+    So polls never drift, and those that a long poll has missed are left out.
     """
-    beat = begun + (math.floor((now - begun) / interval) + 1) * interval
-    return beat if beat > now else beat + interval
+    due = begun + (math.floor((now - begun) / interval) + 1) * interval
+    return due if due > now else due + interval

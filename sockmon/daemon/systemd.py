@@ -1,4 +1,4 @@
-"""What systemd wants to hear: sd_notify(3) and sd_watchdog_enabled(3)."""
+"""Notifications to systemd: sd_notify(3) and sd_watchdog_enabled(3)."""
 
 import os
 import socket
@@ -6,7 +6,7 @@ import time
 
 
 def notify(*lines: str) -> None:
-    """Tell the service manager, if there is one; that it does not listen is no error of ours."""
+    """Notify the service manager, if there is one. A failure to do so is ignored."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
@@ -21,12 +21,12 @@ def notify(*lines: str) -> None:
 
 
 def reloading() -> None:
-    """Say that a reload begins; READY=1 ends it (Type=notify-reload wants the monotonic time)."""
+    """Notify that a reload begins; READY=1 ends it (Type=notify-reload needs the time)."""
     notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 
 def watchdog_seconds() -> float | None:
-    """Return the watchdog's timeout when the service manager set one for this process."""
+    """Return the watchdog's timeout if the service manager has set one for this process."""
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     microseconds = os.environ.get("WATCHDOG_USEC", "")

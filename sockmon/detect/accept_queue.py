@@ -134,7 +134,8 @@ def _queues_of(data: DetectorInput, port: int) -> Iterator[_Queues]:
     for group, rows in groups:
         its = waits
         if len(groups) > 1:  # what was not accepted is in the cgroup of its listener
-            its = waits[table.cgroup_id[data.queues.rows[waits]] == group.cgroup_id]
+            waiting = data.queues.rows[waits]
+            its = waits[np.isin(waiting, data.belonging(waiting, group, rows))]
         length, limit = _lengths(data, rows)
         yield _Queues(
             group=group,

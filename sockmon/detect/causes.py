@@ -12,6 +12,7 @@ import numpy as np
 from sockmon.detect.detector import Fault, Link
 from sockmon.detect.registry import BY_NAME
 from sockmon.model.detector_input import DetectorInput
+from sockmon.model.distinct import distinct_rows
 from sockmon.model.finding import Finding, FindingKey
 from sockmon.model.other_end import other_end
 from sockmon.model.states import TcpState
@@ -74,7 +75,7 @@ def _leads_to(symptom: Finding, queue: Finding, data: DetectorInput) -> bool:
     own = np.flatnonzero(table.state == TcpState.LISTEN)
     own = own[table.local_port[own] == queue.subject.port]
     here = np.concatenate([table.local[table.state != TcpState.LISTEN], table.local[own]])
-    words = np.unique(np.ascontiguousarray(here), axis=0)
+    words = distinct_rows(np.ascontiguousarray(here))
     remote = table.remote[symptom.rows]
     is_here = (remote[:, None, :] == words[None, :, :]).all(axis=2).any(axis=1)
     return 2 * int(is_here.sum()) >= symptom.rows.size

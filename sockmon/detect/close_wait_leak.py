@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from annotated_types import Le
@@ -23,7 +23,7 @@ from sockmon.detect.detector import (
     severity,
     threshold,
 )
-from sockmon.detect.evidence import inodes, percent, place, who
+from sockmon.detect.evidence import inodes, percent, place, places, who
 from sockmon.durations import roughly
 from sockmon.model import close_wait
 from sockmon.model.detector_input import DetectorInput
@@ -37,13 +37,18 @@ from sockmon.model.finding import (
     Severity,
     Subject,
 )
+from sockmon.model.growth import growing
 from sockmon.model.owner import Group, Owner
-from sockmon.model.ports import robust_slope
 from sockmon.model.states import TcpState
 
 NAME = "close_wait_leak"
 
+#: Growth is known from this share of the window on.
 _SHARE_SEEN = 0.2
+#: A pool that has so many more connections at rest than before is none, if it still grows.
+_POOL_GROWTH = 3
+#: A port of the ephemeral range is a service's if so many connections share it.
+_SHARED_BY = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,86 +81,217 @@ class Thresholds(DetectorThresholds):
             raise ValueError("stale_after is longer than critical_age")
 
 
+class _Leak(NamedTuple):
+    """Sockets that are judged as one; pool: they may be a client's idle connections."""
+
+    group: Group
+    rows: NDArray[np.intp]
+    enough: bool
+    pool: bool = False
+
+
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
-    """Yield a finding for each group with enough stale sockets."""
-    places = close_wait.stale(data.aged, data.now, thresholds.stale_after)
-    since = dict(
-        zip(data.aged.rows[places].tolist(), data.aged.since[places].tolist(), strict=True)
-    )
-    for group, rows in data.groups(data.aged.rows[places]):
-        oldest = data.now - min(since[row] for row in rows.tolist())
-        finding = _judge(data, thresholds, group, rows, oldest)
-        if finding is not None:
+    """Yield a finding for each group with enough stale sockets, and notes about what is none."""
+    since = dict(zip(data.aged.rows.tolist(), data.aged.since.tolist(), strict=True))
+    stale = close_wait.stale(data.aged, data.table, data.now, thresholds.stale_after)
+    told: set[FindingKey] = set()
+    for leak in _leaks(data, thresholds, data.aged.rows[stale.leaked]):
+        if leak.enough:
+            oldest = data.now - min(since[row] for row in leak.rows.tolist())
+            finding = _judge(data, thresholds, leak, oldest)
+            told.add(finding.key)
             yield finding
+    for group, rows in data.groups(data.aged.rows[stale.answer_due]):
+        if rows.size >= thresholds.warning_sockets and _key(data, group) not in told:
+            longest = data.now - min(since[row] for row in rows.tolist())
+            yield _awaited(data, thresholds, group, rows, longest)
 
 
-def _judge(
-    data: DetectorInput,
-    thresholds: Thresholds,
-    group: Group,
-    rows: NDArray[np.intp],
-    oldest: float,
-) -> Finding | None:
-    owner = data.owners.get(group)
+def stale_groups(
+    data: DetectorInput, thresholds: Thresholds
+) -> list[tuple[Group, NDArray[np.intp]]]:
+    """Return the stale sockets by group, largest first; port None: one of several ports each.
+
+    No port that a client or a server took for one connection is a group.
+    """
+    stale = close_wait.stale(data.aged, data.table, data.now, thresholds.stale_after)
+    leaks = _leaks(data, thresholds, data.aged.rows[stale.leaked])
+    groups: dict[Group, list[NDArray[np.intp]]] = {}
+    for leak in leaks:
+        group, port = leak.group, leak.group.port
+        if leak.pool or (not leak.enough and _pool(data, thresholds, group, leak.rows)):
+            continue
+        passing = port is not None and not leak.enough and _passing(data, port, leak.rows)
+        groups.setdefault(_of_many(group) if passing else group, []).append(leak.rows)
+    joined = [(group, np.concatenate(parts)) for group, parts in groups.items()]
+    return sorted(joined, key=lambda item: -item[1].size)
+
+
+def _leaks(data: DetectorInput, thresholds: Thresholds, rows: NDArray[np.intp]) -> list[_Leak]:
+    """Divide the rows by port and owner, and what is too little of a port by owner only."""
+    leaks, small = [], dict[Group, list[tuple[Group, NDArray[np.intp]]]]()
+    for group, part in data.groups(rows):
+        if _enough(data, thresholds, group, int(part.size)):
+            leaks.append(_Leak(group, part, enough=True, pool=_pool(data, thresholds, group, part)))
+        else:
+            small.setdefault(_of_many(group), []).append((group, part))
+    for many, groups in small.items():
+        leaked = [_lost(data, group, part) for group, part in groups]
+        lost = np.concatenate(leaked)
+        if len(groups) > 1 and _enough(data, thresholds, many, int(lost.size)):
+            leaks.append(_Leak(many, lost, enough=True))
+        else:
+            lost = lost[:0]
+        for group, part in groups:
+            kept = part[~np.isin(part, lost)]
+            leaks += [_Leak(group, kept, enough=False)] * bool(kept.size)
+    return leaks
+
+
+def _of_many(group: Group) -> Group:
+    return group._replace(port=None, address=None)
+
+
+def _key(data: DetectorInput, group: Group) -> FindingKey:
     subject = Subject(group.direction, group.port, data.owner_label(group))
-    key = FindingKey(NAME, data.netns, subject)
-    sockets = int(rows.size)
-    if severity(data, key, sockets, thresholds.warning_sockets, np.inf) is None:
-        return None
+    return FindingKey(NAME, data.netns, subject)
+
+
+def _enough(data: DetectorInput, thresholds: Thresholds, group: Group, sockets: int) -> bool:
+    warning = thresholds.warning_sockets
+    return severity(data, _key(data, group), sockets, warning, np.inf) is not None
+
+
+def _pool(
+    data: DetectorInput, thresholds: Thresholds, group: Group, rows: NDArray[np.intp]
+) -> bool:
+    """Whether they may be a client's idle connections: at rest, and no more than before.
+
+    Where growth is not known yet, they may.
+    """
+    if group.direction == "inbound" or not close_wait.at_rest(data.table, rows).all():
+        return False
+    key = _key(data, group)
+    previous = data.past.get(key)
+    least = min((value for _, value in previous.samples), default=0.0) if previous else np.inf
+    risen = rows.size - least >= _POOL_GROWTH
+    return not (risen and _growth(data, key, int(rows.size), thresholds.growth_window))
+
+
+def _lost(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Leave out what a pool may keep: several connections at rest to one place."""
+    if group.direction == "inbound" or rows.size == 1:
+        return rows
+    table = data.table
+    places = np.column_stack([table.remote[rows], table.remote_port[rows].astype(np.uint32)])
+    _, which, counts = np.unique(places, axis=0, return_inverse=True, return_counts=True)
+    pooled = close_wait.at_rest(table, rows) & (counts[which.ravel()] > 1)
+    lost: NDArray[np.intp] = rows[~pooled]
+    return lost
+
+
+def _passing(data: DetectorInput, port: int, rows: NDArray[np.intp]) -> bool:
+    """Whether a port was taken for a connection or two, as a client's and FTP's data ports are."""
+    port_range = data.limits.port_range
+    return rows.size < _SHARED_BY and port_range is not None and bool(port_range.inside()[port])
+
+
+def _judge(data: DetectorInput, thresholds: Thresholds, leak: _Leak, oldest: float) -> Finding:
+    group, rows = leak.group, leak.rows
+    owner, key, sockets = data.owners.get(group), _key(data, group), int(rows.size)
     growth = _growth(data, key, sockets, thresholds.growth_window)
-    use = _descriptors(owner)
-    seconds_left = (use[1] - use[0]) / growth if use and growth else None
+    fullest = _fullest(owner)
+    seconds_left = _seconds_left(fullest)
     reasons = []
     if seconds_left is not None and seconds_left < thresholds.critical_fd_exhaustion:
         reasons.append(f"its descriptors run out in about {roughly(seconds_left)}")
-    if use and use[0] >= thresholds.critical_fd_ratio * use[1]:
-        reasons.append(f"{percent(use[0] / use[1])} of its descriptors are in use")
+    if fullest and fullest[0] >= thresholds.critical_fd_ratio * fullest[1]:
+        reasons.append(f"{percent(fullest[0] / fullest[1])} of its descriptors are in use")
     if growth and oldest > thresholds.critical_age:
         reasons.append(f"it still grows, and the oldest is {roughly(oldest)} old")
     judged: Severity = "critical" if reasons else "warning"
+    where = places(data, group, rows)
     return Finding(
         detector=NAME,
         severity=judged,
         netns=data.netns,
-        subject=subject,
+        subject=key.subject,
         value=sockets,
         limit=thresholds.warning_sockets,
         summary=(
-            f"{who(owner)} has not closed {sockets} connections that its peers have closed "
-            f"({place(group)}; the oldest {roughly(oldest)} ago)"
+            f"{who(owner)} keeps {sockets} connections that its peers have closed ({where}; the "
+            f"oldest {roughly(oldest)} ago): a pool at rest, no harm unless it grows. Make its "
+            "idle timeout shorter than the servers'"
+            if leak.pool
+            else f"{who(owner)} has not closed {sockets} connections that its peers have closed "
+            f"({where}; the oldest {roughly(oldest)} ago)"
         ),
         evidence=_evidence(data, rows, oldest, growth),
         advice=_advice(data, group, rows, owner),
         critical_because="; ".join(reasons) or None,
         deadline=None if seconds_left is None else Deadline("descriptors run out", seconds_left),
+        note=leak.pool,
         group=group,
         inodes=inodes(data.table, rows),
         rows=rows,
     )
 
 
+def _awaited(
+    data: DetectorInput,
+    thresholds: Thresholds,
+    group: Group,
+    rows: NDArray[np.intp],
+    longest: float,
+) -> Finding:
+    """Note a half-close in use: the other ends, on this host, wait for an answer."""
+    return Finding(
+        detector=NAME,
+        severity="warning",
+        netns=data.netns,
+        subject=_key(data, group).subject,
+        value=int(rows.size),
+        limit=thresholds.warning_sockets,
+        summary=(
+            f"{rows.size} clients on this host have sent all they want to send and wait for "
+            f"{who(data.owners.get(group))} to answer ({place(group)}; the longest for "
+            f"{roughly(longest)}): no leak"
+        ),
+        evidence={},
+        advice=(),
+        note=True,
+        group=group,
+        inodes=inodes(data.table, rows),
+    )
+
+
 def _growth(data: DetectorInput, key: FindingKey, sockets: int, window: float) -> float | None:
     """Sockets per second over the window; None until a fifth of it has been seen.
 
-    A burst becomes stale within seconds, and would look like growth without end.
+    A burst becomes stale within seconds, and would look like growth without end. What has levelled
+    off in the last minute grows no more.
     """
     previous = data.past.get(key)
     if previous is None:
         return None
-    samples = tuple(s for s in previous.samples if data.now - s[0] <= window)
-    if not samples or data.now - samples[0][0] < _SHARE_SEEN * window:
-        return None
-    return max(0.0, robust_slope((*samples, (data.now, sockets))))
+    return growing((*previous.samples, (data.now, sockets)), data.now, window, _SHARE_SEEN * window)
 
 
-def _descriptors(owner: Owner | None) -> tuple[int, int] | None:
-    """Descriptors used and their limit, of the process nearest to its limit."""
+def _fullest(owner: Owner | None) -> tuple[int, int, float | None] | None:
+    """Descriptors used, their limit and growth, of the process nearest to its limit."""
     uses = [
-        (process.fds, process.fd_limit)
+        (process.fds, process.fd_limit, process.growth)
         for process in (owner.processes if owner else ())
         if process.fds is not None and process.fd_limit
     ]
     return max(uses, key=lambda use: use[0] / use[1]) if uses else None
+
+
+def _seconds_left(fullest: tuple[int, int, float | None] | None) -> float | None:
+    """Seconds until that process has no descriptor left, by its own growth."""
+    if fullest is None or not fullest[2]:
+        return None
+    return max(0.0, fullest[1] - fullest[0]) / fullest[2]
 
 
 def _evidence(
@@ -167,6 +303,9 @@ def _evidence(
         "not_read_to_the_end": evidence.sockets(_not_read(data, rows)),
         "peers": evidence.peers(data, rows),
     }
+    shared = data.owners.shared(data.table.inode[rows])
+    if shared:
+        found["held_by_several_processes"] = evidence.sockets(shared)
     if growth is not None:
         found["growth"] = Quantity(round(growth * 60, 2), "per_minute")
     return found
@@ -190,12 +329,25 @@ def _advice(
             "All were read to the end of file and kept: look for a connection pool or a cache "
             "that never evicts, or a response that is never closed."
         )
+    until = "the kernel keeps CLOSE_WAIT until then."
+    multipath = int(data.table.multipath[rows].sum())
+    if multipath:
+        until = (
+            f"{multipath} are MPTCP connections, which their peers reset about a minute after "
+            "closing them (net.mptcp.close_timeout); from then on no table lists them, but their "
+            "descriptors stay in use."
+        )
+    filter_ = only(group.direction, group.port)
+    shared = data.owners.shared(data.table.inode[rows])
+    if shared:
+        bug += (
+            f" {shared} are held by several processes, such as a parent and its children: the "
+            "kernel keeps a socket until all of them have closed it."
+        )
     return (
         restart(owner),
-        Advice(
-            f"{who(owner)} must close these sockets: the kernel keeps CLOSE_WAIT until then. {bug}"
-        ),
-        see("-tnpo", TcpState.CLOSE_WAIT, filter_=only(group.direction, group.port)),
+        Advice(f"{who(owner)} must close these sockets: {until} {bug}"),
+        see("-tnpo", TcpState.CLOSE_WAIT, filter_=filter_, mptcp=multipath > 0),
     )
 
 

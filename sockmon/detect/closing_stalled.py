@@ -144,7 +144,9 @@ def _advice(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> tuple[
                 "TCP_USER_TIMEOUT."
             )
         )
-    advice.append(see("-tnpo", *_STATES, filter_=only(group.direction, group.port)))
+    filter_ = only(group.direction, group.port)
+    mptcp = bool(data.table.multipath[rows].any())
+    advice.append(see("-tnpo", *_STATES, filter_=filter_, mptcp=mptcp))
     return tuple(advice)
 
 

@@ -1,18 +1,24 @@
 """The commands that advice gives: where each runs, and whether it changes something."""
 
 import shlex
+from collections.abc import Iterable
 
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Advice, Command
-from sockmon.model.owner import Owner
+from sockmon.model.owner import Owner, Process
 from sockmon.model.states import TcpState
 from sockmon.text import is_container_id, one_line
 
 _LOOK_AT_NONE = "Find out which process it is: run sockmon doctor as root."
 
 
-def only(direction: Direction, port: int) -> str:
-    """Return the ss filter for the sockets of a (direction, port), quoted for a shell."""
+def only(direction: Direction, port: int | None) -> str:
+    """Return the ss filter for the sockets of a (direction, port), quoted for a shell.
+
+    Empty for several ports.
+    """
+    if port is None:
+        return ""
     return f"'( {'sport' if direction == 'inbound' else 'dport'} = :{port} )'"
 
 
@@ -29,8 +35,10 @@ def _filter_name(state: TcpState) -> str:
     return "listening" if state is TcpState.LISTEN else state.spelled("ss").lower()
 
 
-def see(options: str, *states: TcpState, filter_: str = "") -> Advice:
-    """Advise to list the sockets that a finding is about."""
+def see(options: str, *states: TcpState, filter_: str = "", mptcp: bool = False) -> Advice:
+    """Advise to list the sockets that a finding is about; mptcp: some are MPTCP connections."""
+    if mptcp:  # which ss lists only if asked; -t lists their subflows
+        options = options.replace("-t", "-tM", 1)
     return Advice("List the sockets:", Command(ss(options, *states, filter_=filter_)), "look")
 
 
@@ -44,17 +52,31 @@ def restart(owner: Owner | None) -> Advice:
     if owner is None or not (owner.unit or owner.processes):
         return Advice(_LOOK_AT_NONE, Command("sockmon doctor", "here"), "stop")
     lost = "It loses its other connections too."
-    if owner.unit is not None and owner.unit.endswith(".service"):
-        return Advice(
-            f"Restart {owner.label}. {lost}",
-            Command(f"systemctl restart {shlex.quote(owner.unit)}", "here", "changes"),
-            "stop",
-        )
-    if owner.unit is not None and is_container_id(owner.unit):
-        return Advice(f"Restart container {owner.unit}. {lost}", None, "stop")
-    if not owner.processes:
-        return Advice(f"Restart {owner.label}. {lost}", None, "stop")
-    pids = ", ".join(str(process.pid) for process in owner.processes)
-    noun = "PID" if len(owner.processes) == 1 else "PIDs"
-    name = one_line(owner.processes[0].name)
-    return Advice(f"Restart {name}, {noun} {pids}. {lost}", None, "stop")
+    unit, command = owner.unit, None
+    elsewhere = [process for process in owner.processes if process.unit != unit]
+    if unit is None:
+        if len(owner.processes) + owner.more > 1:
+            lost = "They lose their other connections too."
+        return Advice(f"Restart {_named(owner.processes, owner.more)}. {lost}", None, "stop")
+    if unit.endswith(".service"):
+        command = Command(f"systemctl restart {shlex.quote(unit)}", "here", "changes")
+    what = f"container {unit}" if is_container_id(unit) else one_line(unit)
+    if elsewhere:
+        lost = f"End {_named(elsewhere, 0)} too: they hold the same sockets. {lost}"
+    return Advice(f"Restart {what}. {lost}", command, "stop")
+
+
+def _named(processes: Iterable[Process], more: int) -> str:
+    """Name processes with their PIDs: "python3 orders.py, PIDs 10 and 11, and sleep, PID 12"."""
+    pids: dict[str, list[str]] = {}
+    for process in processes:
+        pids.setdefault(one_line(process.name), []).append(str(process.pid))
+    named = [
+        f"{name}, {'PID' if len(its) == 1 else 'PIDs'} {_listed(its)}" for name, its in pids.items()
+    ]
+    named += [f"{more} others"] * bool(more)
+    return ", and ".join(named)
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]

@@ -68,7 +68,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     for group, part in data.groups(rows):
         subject = Subject(group.direction, group.port, data.owner_label(group))
         key = FindingKey(NAME, data.netns, subject)
-        total = int(_of_group(data, group).size)
+        total = int(_of_group(data, group, part).size)
         judged = _judge(data, thresholds, key, int(part.size), total)
         if judged is None:
             continue
@@ -128,15 +128,10 @@ def _summary(data: DetectorInput, group: Group, rows: NDArray[np.intp], total: i
     )
 
 
-def _of_group(data: DetectorInput, group: Group) -> NDArray[np.intp]:
-    """Return the rows of all open connections of the group."""
-    table, directions = data.table, data.directions
-    return np.flatnonzero(
-        ((table.state == TcpState.ESTABLISHED) | (table.state == TcpState.CLOSE_WAIT))
-        & (directions.port == group.port)
-        & (directions.is_inbound == (group.direction == "inbound"))
-        & (table.cgroup_id == group.cgroup_id)
-    )
+def _of_group(data: DetectorInput, group: Group, some: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the rows of all open connections of the group, of which `some` are given."""
+    open_ = np.isin(data.table.state, (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT))
+    return data.belonging(np.flatnonzero(open_ & (data.directions.port == group.port)), group, some)
 
 
 def _evidence(
@@ -144,7 +139,7 @@ def _evidence(
 ) -> dict[str, Quantity | Breakdown]:
     table = data.table
     previous = data.past.get(key)
-    idle, with_keepalive = _keepalive(data, group)
+    idle, with_keepalive = _keepalive(data, group, rows)
     return {
         "peers": evidence.peers(data, rows),
         "most_retransmits": evidence.count(table.retransmits[rows].max()),
@@ -158,12 +153,12 @@ def _evidence(
     }
 
 
-def _keepalive(data: DetectorInput, group: Group) -> tuple[int, int]:
+def _keepalive(data: DetectorInput, group: Group, some: NDArray[np.intp]) -> tuple[int, int]:
     """Return how many of the group's connections are idle, and how many of these have keepalive.
 
     A busy one shows another timer.
     """
-    rows = _of_group(data, group)
+    rows = _of_group(data, group, some)
     idle = data.table.timer[rows[data.table.send_queue[rows] == 0]]
     return int(idle.size), int((idle == _KEEPALIVE).sum())
 
@@ -211,7 +206,7 @@ def _advice(
             "Keepalive does not help while data is unacknowledged."
         ),
     ]
-    idle, with_keepalive = _keepalive(data, group)
+    idle, with_keepalive = _keepalive(data, group, rows)
     if idle > with_keepalive:
         advice.append(
             Advice(
@@ -220,7 +215,8 @@ def _advice(
             )
         )
     filter_ = only(group.direction, group.port)
-    advice.append(see("-tnpoi", TcpState.ESTABLISHED, filter_=filter_))
+    mptcp = bool(data.table.multipath[rows].any())
+    advice.append(see("-tnpoi", TcpState.ESTABLISHED, filter_=filter_, mptcp=mptcp))
     return tuple(advice)
 
 

@@ -11,6 +11,7 @@ from sockmon.model.other_end import other_end
 from sockmon.model.owner import Group, Owner
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
+from sockmon.text import one_line
 
 
 def seconds(value: float) -> Quantity:
@@ -38,9 +39,9 @@ def text(value: object) -> Quantity:
     return Quantity(str(value), "text")
 
 
-def shown_size(size_: int) -> str:
+def shown_size(value: float) -> str:
     """612 B, 2.5 KiB, 1.2 GiB."""
-    value, units = float(size_), ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
+    units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
     while value >= 1024 and len(units) > 1:
         value, units = value / 1024, units[1:]
     return (
@@ -54,17 +55,30 @@ def percent(ratio: float) -> str:
 
 
 def who(owner: Owner | None) -> str:
-    """Name the holder of a group's sockets, as the subject of a sentence."""
+    """Name the holder of a group's sockets in full, as the subject of a sentence."""
     if owner is None or not (owner.unit or owner.processes):
         return "an unknown process"
-    return owner.label
+    return one_line(owner.name)
 
 
 def place(group: Group) -> str:
     """Say what the group's sockets are to this host."""
+    port = "several ports" if group.port is None else f"port {group.port}"
+    if group.direction == "outbound":
+        return f"made to {port}"
+    return f"accepted on {port}" + (f" of {group.address}" if group.address else "")
+
+
+def places(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> str:
+    """Say the same, and of a group of several ports how many, and whose they are."""
+    if group.port is not None:
+        return place(group)
+    ports = np.unique(data.directions.port[rows]).size
     if group.direction == "inbound":
-        return f"accepted on port {group.port}"
-    return f"made to port {group.port}"
+        return f"accepted on {ports} ports"
+    peers = data.peers(rows, 2)
+    whose = str(peers[0][0]) if len(peers) == 1 else "several addresses"
+    return f"made to {ports} ports of {whose}"
 
 
 def inodes(table: SocketTable, rows: NDArray[np.intp]) -> tuple[int, ...]:

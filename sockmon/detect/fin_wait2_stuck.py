@@ -1,7 +1,9 @@
 """FIN_WAIT2 with an owner: this side has ended its half, and the peer never ends the other.
 
 tcp_fin_timeout ends only those that no process holds. They have no inode: as time-wait sockets, or
-as orphans where tcp_fin_timeout is over 60 s. One that still receives data is a half-close in use.
+as orphans where tcp_fin_timeout is over 60 s. One that still receives data is a half-close in use;
+so is one whose other end, on this host, has read the end of file and is held: its answer may take
+any time.
 """
 
 from collections.abc import Iterator
@@ -25,8 +27,10 @@ from sockmon.durations import roughly
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Advice, Breakdown, Command, Finding, Quantity
+from sockmon.model.other_end import other_end
 from sockmon.model.owner import Group
 from sockmon.model.states import TcpState
+from sockmon.model.table import SocketTable
 
 NAME = "fin_wait2_stuck"
 
@@ -50,6 +54,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     old = data.now - aged.since[places] > timeout
     silent = data.now - aged.received_at[places] > timeout
     places = places[held & old & silent]
+    places = places[~_answer_due(data.table, aged.rows[places])]
     since = dict(zip(aged.rows[places].tolist(), aged.since[places].tolist(), strict=True))
     most = thresholds.warning_sockets, thresholds.critical_sockets
     for group, rows, subject, _, judged in judge_groups(data, NAME, aged.rows[places], *most):
@@ -72,6 +77,16 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             inodes=inodes(data.table, rows),
             rows=rows,
         )
+
+
+def _answer_due(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Whether the other end, on this host, knows that the peer has ended, and is still held."""
+    ends = other_end(table, rows)
+    if not ends.size:
+        return np.zeros(0, np.bool_)
+    knows = (table.state[ends] == TcpState.CLOSE_WAIT) & (table.receive_queue[ends] == 0)
+    due: NDArray[np.bool_] = (ends >= 0) & knows & (table.inode[ends] != 0)
+    return due
 
 
 def _evidence(

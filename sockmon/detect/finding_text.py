@@ -1,5 +1,6 @@
 """A finding as lines of text: what, why, what to do, evidence."""
 
+import math
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -92,7 +93,7 @@ def _quantity(quantity: Quantity) -> str:
         return one_line(value)
     if unit == "seconds" and 0 <= value < _BEYOND_CLOCKS:
         return roughly(value) if round(value) else "now"
-    if unit == "bytes":
+    if unit == "bytes" and math.isfinite(value):
         return shown_size(int(value))
     if unit == "ratio":
         return f"{100 * value:.0f} %"

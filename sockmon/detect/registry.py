@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field, make_dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sockmon.detect import (
     accept_queue,
     close_wait_leak,
@@ -11,6 +14,7 @@ from sockmon.detect import (
     connect_stalled,
     conntrack_pressure,
     dead_peer,
+    descriptor_pressure,
     ephemeral_port_pressure,
     fin_wait2_stuck,
     orphan_pressure,
@@ -25,6 +29,7 @@ from sockmon.detect.detector import Detector, DetectorThresholds, Level
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding
 from sockmon.model.limits import KernelLimits
+from sockmon.model.owner import Group
 
 ALL: tuple[Detector, ...] = (
     close_wait_leak.DETECTOR,
@@ -39,6 +44,7 @@ ALL: tuple[Detector, ...] = (
     udp_drops.DETECTOR,
     closing_stalled.DETECTOR,
     dead_peer.DETECTOR,
+    descriptor_pressure.DETECTOR,
     orphan_pressure.DETECTOR,
     tcp_memory_pressure.DETECTOR,
     conntrack_pressure.DETECTOR,
@@ -66,9 +72,20 @@ def thresholds_of(detect: Any) -> Mapping[str, DetectorThresholds]:
 
 def stale_after(thresholds: Mapping[str, DetectorThresholds]) -> float:
     """Return after how many seconds in CLOSE_WAIT a socket is stale, on /metrics and the page."""
+    return _of_leaks(thresholds).stale_after
+
+
+def stale_groups(
+    data: DetectorInput, thresholds: Mapping[str, DetectorThresholds]
+) -> list[tuple[Group, NDArray[np.intp]]]:
+    """Return the stale sockets in CLOSE_WAIT by group, the largest first."""
+    return close_wait_leak.stale_groups(data, _of_leaks(thresholds))
+
+
+def _of_leaks(thresholds: Mapping[str, DetectorThresholds]) -> close_wait_leak.Thresholds:
     leak = thresholds[close_wait_leak.NAME]
     assert isinstance(leak, close_wait_leak.Thresholds)
-    return leak.stale_after
+    return leak
 
 
 def level(metric: str) -> Level:

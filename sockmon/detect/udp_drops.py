@@ -18,7 +18,6 @@ from sockmon.detect.detector import (
     DetectorThresholds,
     Rule,
     Seconds,
-    Series,
     threshold,
 )
 from sockmon.detect.evidence import inodes, shown_size, who
@@ -47,7 +46,9 @@ class Thresholds(DetectorThresholds):
 
     warning_datagrams: Count = threshold(10, "dropped at one port in the last 5 minutes")
     critical_datagrams: Count = threshold(1000, "dropped at one port in the last 5 minutes")
-    stalled_after: Seconds = threshold(10.0, "nothing was read for so long, and some were dropped")
+    stalled_after: Seconds = threshold(
+        10.0, "nothing was read for this long, and drops are counted"
+    )
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
@@ -81,7 +82,7 @@ def _judge(
     if recent.connections >= thresholds.critical_datagrams:
         judged = "critical"
     rows = still if still.size else np.flatnonzero(table.local_port == port)
-    group = Group("inbound", port, int(table.cgroup_id[rows[0]]))
+    group = Group("inbound", port, int(data.owners.numbers(table, rows[:1])[0]))
     owner = data.owners.get(group)
     unread = int(table.receive_queue[rows].astype(np.int64).sum())
     total = int(table.drops[rows].sum())
@@ -146,11 +147,6 @@ def _advice(port: int, owner: Owner | None, *, is_still: bool) -> tuple[Advice, 
     )
 
 
-def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
-    rose = f"increase({of('sockmon_udp_drops_total')}[5m])"
-    return f"{rose} >= {thresholds.warning_datagrams}", f"{rose} >= {thresholds.critical_datagrams}"
-
-
 DETECTOR = Detector(
     name=NAME,
     about="datagrams are dropped because nobody reads them in time",
@@ -165,8 +161,5 @@ DETECTOR = Detector(
             "The receive buffer of a UDP socket is full when datagrams arrive: the application "
             "does not read, or not fast enough."
         ),
-        warning="Dropped in 5 minutes: {{ $value | humanize }} at port {{ $labels.port }}.",
-        critical="Dropped in 5 minutes: {{ $value | humanize }} at port {{ $labels.port }}.",
-        expressions=_expressions,
     ),
 )

@@ -68,10 +68,10 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             evidence={
                 "longest": evidence.seconds(longest),
                 "unread": evidence.size(waiting),
-                "connections_of_the_group": evidence.sockets(_of_group(data, group).size),
+                "connections_of_the_group": evidence.sockets(_of_group(data, group, part).size),
                 "peers": evidence.peers(data, part),
             },
-            advice=_advice(group, owner),
+            advice=_advice(group, owner, mptcp=bool(table.multipath[part].any())),
             group=group,
             inodes=inodes(table, part),
             rows=part,
@@ -83,17 +83,15 @@ def _rows(data: DetectorInput, thresholds: Thresholds) -> NDArray[np.intp]:
     return data.queues.rows[unread(data.queues, data.table, data.now, thresholds.stalled_after)]
 
 
-def _of_group(data: DetectorInput, group: Group) -> NDArray[np.intp]:
-    """Return the rows of all established connections of the group."""
-    return np.flatnonzero(
-        (data.table.state == TcpState.ESTABLISHED)
-        & (data.directions.port == group.port)
-        & (data.directions.is_inbound == (group.direction == "inbound"))
-        & (data.table.cgroup_id == group.cgroup_id)
-    )
+def _of_group(data: DetectorInput, group: Group, some: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the rows of all established connections of the group, of which `some` are given."""
+    is_open = data.table.state == TcpState.ESTABLISHED
+    at_port = np.flatnonzero(is_open & (data.directions.port == group.port))
+    return data.belonging(at_port, group, some)
 
 
-def _advice(group: Group, owner: Owner | None) -> tuple[Advice, ...]:
+def _advice(group: Group, owner: Owner | None, *, mptcp: bool) -> tuple[Advice, ...]:
+    filter_ = only(group.direction, group.port)
     return (
         restart(owner),
         Advice(
@@ -102,7 +100,7 @@ def _advice(group: Group, owner: Owner | None) -> tuple[Advice, ...]:
             "else, such as a slow consumer behind it. A stack trace of it says which (gdb, jstack, "
             "py-spy, a goroutine dump)."
         ),
-        see("-tnpom", TcpState.ESTABLISHED, filter_=only(group.direction, group.port)),
+        see("-tnpom", TcpState.ESTABLISHED, filter_=filter_, mptcp=mptcp),
     )
 
 

@@ -136,7 +136,12 @@ def _advice(
             f"{holder} should bound how much it keeps for a slow reader and how long it waits for "
             "one (a write time-out, a limit for output buffers, TCP_USER_TIMEOUT), and then close."
         ),
-        see("-tnpom", TcpState.ESTABLISHED, filter_=only(group.direction, group.port)),
+        see(
+            "-tnpom",
+            TcpState.ESTABLISHED,
+            filter_=only(group.direction, group.port),
+            mptcp=bool(data.table.multipath[rows].any()),
+        ),
     )
 
 

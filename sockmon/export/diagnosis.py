@@ -8,6 +8,8 @@ from sockmon.export.families import (
     CLOSE_WAIT_UNREAD,
     COUNTED,
     FINDINGS,
+    OWNER_DESCRIPTORS,
+    OWNER_DESCRIPTORS_LIMIT,
     UDP_DROPS,
 )
 from sockmon.export.family import Samples
@@ -28,9 +30,11 @@ def add(samples: Samples, netns: str, diagnosis: Diagnosis) -> None:
     _add_stale(samples, netns, diagnosis)
     for family in COUNTED:
         for group in diagnosis.counted.get(family.name, ()):
-            label = OTHER if group.port is None else str(group.port)
-            samples.add(family, (netns, group.direction, label), group.sockets)
-    for port, dropped in diagnosis.udp_drops.items():
+            samples.add(family, (netns, group.direction, _port(group.port)), group.sockets)
+    for owner in diagnosis.descriptors:
+        samples.add(OWNER_DESCRIPTORS, (netns, owner.owner), owner.used)
+        samples.add(OWNER_DESCRIPTORS_LIMIT, (netns, owner.owner), owner.limit)
+    for port, dropped in diagnosis.dropped_datagrams.items():
         samples.add(UDP_DROPS, (netns, OTHER if port is None else str(port)), dropped)
     for detector in ALL:
         for severity in SEVERITIES:
@@ -47,14 +51,18 @@ def _add_stale(samples: Samples, netns: str, diagnosis: Diagnosis) -> None:
     sockets: dict[tuple[str, str, str], int] = {}
     unread: dict[tuple[str, str], int] = {}
     for group in diagnosis.stale:
-        port = group.direction, str(group.port)
+        port = group.direction, _port(group.port)
         sockets[*port, group.owner] = sockets.get((*port, group.owner), 0) + group.sockets
         unread[port] = unread.get(port, 0) + group.unread_bytes
     for direction, number, owner in diagnosis.mended:
-        port = direction, str(number)
+        port = direction, _port(number)
         sockets.setdefault((*port, owner), 0)
         unread.setdefault(port, 0)
     for labels, count in sockets.items():
         samples.add(CLOSE_WAIT_STALE, (netns, *labels), count)
     for port, count in unread.items():
         samples.add(CLOSE_WAIT_UNREAD, (netns, *port), count)
+
+
+def _port(port: int | None) -> str:
+    return OTHER if port is None else str(port)

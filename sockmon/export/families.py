@@ -27,7 +27,8 @@ TERMS: Mapping[str, str] = {
 LABELS: Mapping[str, str] = {
     "netns": "Network namespace: `host` is the daemon's own; `other` stands for those without "
     "series of their own",
-    "protocol": "`tcp` or `udp`",
+    "protocol": "`tcp` or `udp`. An MPTCP connection is one of `tcp`, and its subflows are not "
+    "counted",
     "family": "`ipv4` or `ipv6`",
     "state": "TCP state, as in `sockmon count`: `established`, `syn_sent`, `syn_recv`, "
     "`fin_wait1`, `fin_wait2`, `time_wait`, `close`, `close_wait`, `last_ack`, `listen`, "
@@ -36,7 +37,8 @@ LABELS: Mapping[str, str] = {
     "direction": "`inbound`: connections that came in. `outbound`: connections that this host made",
     "port": "The service's port: the local one if inbound, the remote one if outbound; `other` "
     "stands for those without series of their own",
-    "owner": "systemd unit, container id or process name, at most 128 characters",
+    "owner": "systemd unit, container id or program, at most 128 characters; `@` and a local "
+    "address follow where services on one port are told apart by it",
     "level": "`low`, `pressure` or `high`, the three values of tcp_mem",
     "event": "The kernel's own name of a TcpExt counter",
     "detector": "Name of a diagnosis, as under `detect` in the configuration",
@@ -61,6 +63,7 @@ _STALE = (
     "1 per owner and port with stale sockets, at most 50 per namespace; and, at 0, at most "
     f"{MENDED_GROUPS_KEPT} that had some in the last ten minutes"
 )
+_OWNERS = "At most 50 per namespace: those nearest to their limits"
 _QUEUES = "At most 22 per namespace: the largest 20 groups, and 1 `other` per direction"
 _LISTENERS = "1 per inbound group, and per port whose queue is more than half full"
 
@@ -230,6 +233,21 @@ COUNTED = tuple(
     )
     for detector in registry.ALL
     if detector.counted is not None
+)
+OWNER_DESCRIPTORS = Family(
+    "sockmon_owner_descriptors",
+    "descriptors",
+    "File descriptors in use by that process of an owner which is nearest to its limit; of owners "
+    "that findings name, and of those over half of their limit.",
+    ("netns", "owner"),
+    _OWNERS,
+)
+OWNER_DESCRIPTORS_LIMIT = Family(
+    "sockmon_owner_descriptors_limit",
+    "descriptors",
+    "The same process's soft limit of file descriptors.",
+    ("netns", "owner"),
+    _OWNERS,
 )
 FINDINGS = Family(
     "sockmon_findings",

@@ -389,7 +389,8 @@ class StaleGroup(TypedDict):
     """CLOSE_WAIT sockets of one group that the application should have closed."""
 
     direction: Direction
-    port: int
+    port: int | Literal["other"]
+    """`other` stands for several ports, each with few of them."""
     owner: str
     sockets: int
     unread_bytes: int

@@ -152,7 +152,7 @@ _NOT_DIAGNOSED: messages.Diagnosed = {
 def _stale(group: StaleGroup) -> messages.StaleGroup:
     return {
         "direction": group.direction,
-        "port": group.port,
+        "port": "other" if group.port is None else group.port,
         "owner": group.owner,
         "sockets": group.sockets,
         "unread_bytes": group.unread_bytes,

@@ -1,4 +1,4 @@
-"""Keeps the daemon's history: each poll's reading in memory, all of it on disk once a minute."""
+"""Keeps the daemon's history: in memory at each poll, on disk once a minute."""
 
 import logging
 import math
@@ -15,19 +15,19 @@ from sockmon.state.writer import StateWriter
 
 log = logging.getLogger("sockmon")
 
-#: What a kill -9 may cost.
+#: How often history is written: what a kill -9 loses.
 SAVE_SECONDS = 60.0
 #: How long a stop waits for the disk.
 _STOP_SECONDS = 1.0
 
 
-class Historian:
-    """`observe` and, after the last of them, `close` are for one thread; `past` is for any."""
+class HistoryRecorder:
+    """`observe` and then `close` are for one thread; `past` is for any."""
 
     def __init__(self, file: HistoryFile | None, now: Moment) -> None:
-        """Go on from what `file` holds. now: its monotonic seconds count suspends, here and below.
+        """Continue what `file` holds; one that cannot be used costs a line in the log.
 
-        Costs a warning at most.
+        now: its monotonic seconds include suspended time, here and below.
         """
         self._lock = threading.Lock()
         self._history = History(_restored(file, now) if file else None)
@@ -45,12 +45,12 @@ class Historian:
             self._save()
 
     def past(self) -> HistorySnapshot | None:
-        """Return all that is kept, as it will not change; None before the first poll."""
+        """Return all that is kept, as an immutable value; None before the first poll."""
         with self._lock:
             return self._history.past()
 
     def close(self) -> None:
-        """Write once more, and end; leave it if the disk is slow."""
+        """Write once more, and end; give up if the disk takes too long."""
         self._save()
         if self._writer is not None:
             self._writer.close(_STOP_SECONDS)

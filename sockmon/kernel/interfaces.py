@@ -45,6 +45,10 @@ class NamespaceFiles(Protocol):
         """Read as procfs.read_port_range() does; raises KernelError."""
         ...
 
+    def number(self) -> int | None:
+        """Return the namespace's number in procfs, as processes there have it; None: not known."""
+        ...
+
     def nsenter_prefix(self) -> str:
         """Return the prefix that runs a command inside; empty for the caller's own namespace."""
         ...
@@ -97,12 +101,20 @@ class Source(Protocol):
         """
         ...
 
+    def take_errors(self) -> list[KernelError]:
+        """Return the errors of optional parts of tcp() and passing() since the last call."""
+        ...
+
     def limits(self, known: KernelLimits | None = None) -> tuple[KernelLimits, list[KernelError]]:
         """Read limits and counters, and errors; settings are taken from `known`, if given."""
         ...
 
     def port_range(self) -> PortRange:
         """Read the ports that connect() may choose from; raises KernelError."""
+        ...
+
+    def number(self) -> int | None:
+        """Return the namespace's number in procfs, as processes there have it; None: not known."""
         ...
 
     def nsenter_prefix(self) -> str:

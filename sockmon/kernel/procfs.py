@@ -24,7 +24,7 @@ from sockmon.model.limits import (
 
 T = TypeVar("T")
 
-#: Everything below /proc that read_limits() and has_ipv6() read; what is absent is left out.
+#: Everything below /proc that read_limits(), has_ipv6() and has_mptcp() look at, if it is there.
 FILES = (
     "thread-self/net/sockstat",
     "thread-self/net/sockstat6",
@@ -44,6 +44,7 @@ FILES = (
     "sys/net/ipv4/tcp_max_syn_backlog",
     "sys/net/ipv4/tcp_syncookies",
     "sys/net/core/somaxconn",
+    "sys/net/mptcp/enabled",
     "sys/net/netfilter/nf_conntrack_count",
     "sys/net/netfilter/nf_conntrack_max",
 )
@@ -93,6 +94,22 @@ def parse_sockstat(text: str) -> Sockstat:
                 memory_bytes=fields["mem"] * _PAGE_BYTES,
             )
     raise ValueError("no line 'TCP:'")
+
+
+def parse_sockstat_sum(text: str) -> tuple[int, int]:
+    """Parse sockstat and sockstat6, one after the other: TCP sockets allocated, and in use.
+
+    `alloc` counts those of the whole host and of both families; `inuse` is the namespace's own,
+    of IPv4 in the line `TCP:`, of IPv6 in `TCP6:`. Raises ValueError.
+    """
+    alloc = in_use = 0
+    for line in text.splitlines():
+        name, *words = line.split()
+        if name in {"TCP:", "TCP6:"}:
+            fields = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+            alloc += fields.get("alloc", 0)
+            in_use += fields.get("inuse", 0)
+    return alloc, in_use
 
 
 def read_events(proc: Path, task: str = _OWN) -> dict[str, int]:
@@ -193,8 +210,17 @@ def read_conntrack_limit(proc: Path) -> int | None:
 
 def has_ipv6(proc: Path) -> bool:
     """Whether this kernel speaks IPv6 at all (ipv6.disable=1 removes sockstat6)."""
+    return _is_present(proc / _OWN / "net/sockstat6")
+
+
+def has_mptcp(proc: Path) -> bool:
+    """Whether this kernel has MPTCP, whatever its sysctl net.mptcp.enabled says."""
+    return _is_present(proc / "sys/net/mptcp/enabled")
+
+
+def _is_present(path: Path) -> bool:
     try:
-        (proc / _OWN / "net/sockstat6").stat()
+        path.stat()
     except FileNotFoundError:
         return False
     except OSError:

@@ -1,26 +1,78 @@
 """CLOSE_WAIT sockets that the application should have closed.
 
 The peer has said that it will send no more, and this end neither closes nor sends. One that still
-sends is a half-close in use, and no leak.
+sends is a half-close in use, and no leak; neither is one whose other end, on this host, is held by
+a process: that waits for an answer. One that nobody holds (inode 0) was not accepted yet.
+
+An MPTCP connection whose peer has closed lasts a minute: then the peer resets it (Linux: its sysctl
+net.mptcp.close_timeout), no table lists it any more, and its descriptor stays. So it is stale
+sooner.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.model.ages import Aged
+from sockmon.model.other_end import other_end
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 
+#: An MPTCP connection is stale after so many seconds at the latest.
+MPTCP_STALE_AFTER = 30.0
 
-def stale(aged: Aged, now: float, stale_after: float) -> NDArray[np.intp]:
-    """Return the places in `aged` of those older, and silent for longer, than so many seconds."""
+Places = NDArray[np.intp]
+
+#: Unread bytes of a TLS close alert, the shortest and the longest.
+_TLS_ALERT = (24, 31)
+
+
+class Stale(NamedTuple):
+    """Places in the ages: of sockets that should be closed, and of those that a peer waits for."""
+
+    leaked: Places
+    answer_due: Places
+
+
+def stale(aged: Aged, table: SocketTable, now: float, stale_after: float) -> Stale:
+    """Return those older, and silent for longer, than so many seconds."""
+    places = held(aged, table)
+    sooner = min(stale_after, MPTCP_STALE_AFTER)
+    after = np.where(table.multipath[aged.rows[places]], sooner, stale_after)
+    old = now - aged.since[places] >= after
+    silent = now - aged.sent_at[places] >= after
+    places = places[old & silent]
+    ends = other_end(table, aged.rows[places])
+    awaited = (
+        (ends >= 0) & (table.state[ends] == TcpState.FIN_WAIT2) & (table.inode[ends] != 0)
+        if ends.size
+        else np.zeros(0, np.bool_)
+    )
+    return Stale(places[~awaited], places[awaited])
+
+
+def held(aged: Aged, table: SocketTable) -> Places:
+    """Return the places of all that a process holds."""
     places = aged.of_state(TcpState.CLOSE_WAIT)
-    old = now - aged.since[places] >= stale_after
-    silent = now - aged.sent_at[places] >= stale_after
-    return places[old & silent]
+    kept: Places = places[table.inode[aged.rows[places]] != 0]
+    return kept
 
 
 def unread_bytes(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.int64]:
     """Return what each CLOSE_WAIT socket has received and not read: the queue less the FIN."""
     queue = table.receive_queue[rows].astype(np.int64)
     return np.maximum(queue - 1, 0)
+
+
+def at_rest(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Whether nothing is unread but the FIN, or the FIN and one TLS close alert.
+
+    So is a client's idle connection that the server has closed: it is noticed at its next use. An
+    application that has read the end of file (receive queue 0) knows, and should have closed.
+    """
+    unread = unread_bytes(table, rows)
+    shortest, longest = _TLS_ALERT
+    alert = (unread >= shortest) & (unread <= longest)
+    rests: NDArray[np.bool_] = (table.receive_queue[rows] > 0) & ((unread == 0) | alert)
+    return rests

@@ -1,22 +1,31 @@
 """Everything one namespace's poll gives the detectors to judge by."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.model.ages import NOBODY, Aged
 from sockmon.model.connects import Connects
+from sockmon.model.descriptors import Descriptors
 from sockmon.model.direction import Direction, Directions
 from sockmon.model.finding import FindingKey, Severity
 from sockmon.model.limits import KernelLimits
 from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenQueue, Stuck
-from sockmon.model.owner import Group, Owner
+from sockmon.model.owner import PROCESSES_NAMED, UNKNOWN, Group, Owners
 from sockmon.model.ports import Destination, EphemeralPorts
 from sockmon.model.queues import NO_QUEUES, Queues
+from sockmon.model.states import TcpState
 from sockmon.model.table import IPAddress, SocketTable, address
 from sockmon.model.udp import Udp
+from sockmon.text import label
+
+Rows = NDArray[np.intp]
+
+#: Local addresses by which services are told apart.
+_ANY, _LOCALHOST = "any", "localhost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,34 +73,111 @@ class DetectorInput:
     udp_table: SocketTable | None = None
     whole: bool = True
     rates: Rates = Rates()
-    owners: Mapping[Group, Owner] = field(default_factory=dict)
+    owners: Owners = field(default_factory=Owners)
+    descriptors: tuple[Descriptors, ...] = ()
     past: Mapping[FindingKey, PreviousFinding] = field(default_factory=dict)
 
     def groups(self, rows: NDArray[np.intp]) -> list[tuple[Group, NDArray[np.intp]]]:
-        """Divide rows of the table by (direction, port, cgroup), largest group first."""
+        """Divide rows of the table by (direction, port, owner), largest group first.
+
+        Where several local addresses are listened on at a port and no unit holds the sockets, each
+        address is a service of its own.
+        """
         if not rows.size:
             return []
+        inbound, port = self.directions.is_inbound[rows], self.directions.port[rows]
+        numbers = self.owners.numbers(self.table, rows)
+        services = self._services(rows, numbers)
         keys = np.column_stack(
-            [
-                self.directions.is_inbound[rows].astype(np.uint64),
-                self.directions.port[rows].astype(np.uint64),
-                self.table.cgroup_id[rows].astype(np.uint64),
-            ]
+            [inbound.astype(np.int64), port.astype(np.int64), numbers, services.place]
         )
         distinct, which = np.unique(keys, axis=0, return_inverse=True)
         which = which.ravel()
         order = np.argsort(which, kind="stable")
         parts = np.split(rows[order], np.flatnonzero(np.diff(which[order])) + 1)
         groups = [
-            (Group(_direction(is_inbound), port, cgroup_id), part)
-            for (is_inbound, port, cgroup_id), part in zip(distinct.tolist(), parts, strict=True)
+            (Group(_direction(is_inbound), port, owner, services.names[place]), part)
+            for (is_inbound, port, owner, place), part in zip(distinct.tolist(), parts, strict=True)
         ]
         return sorted(groups, key=lambda item: -item[1].size)
 
+    def belonging(self, rows: Rows, group: Group, some: Rows) -> Rows:
+        """Return those of the rows that are of the group, of whose rows `some` are given.
+
+        Whose a socket is that nobody asked about, its cgroup says, as far as anything does.
+        """
+        table, directions = self.table, self.directions
+        near = (directions.is_inbound[rows] == (group.direction == "inbound")) & np.isin(
+            table.cgroup_id[rows], np.unique(table.cgroup_id[some])
+        )
+        if group.port is not None:
+            near &= directions.port[rows] == group.port
+        rows = rows[near]
+        numbers = self.owners.numbers(table, rows)
+        mine = (numbers == group.owner) | (numbers == UNKNOWN)
+        if group.address is not None:
+            services = self._services(rows, np.full(rows.size, group.owner))
+            mine &= np.array(services.names, object)[services.place] == group.address
+        chosen: Rows = rows[mine]
+        return chosen
+
+    def with_groups(self, rows: Rows) -> "DetectorInput":
+        """Return the same, with the owners of the groups of these rows by process."""
+        held: dict[Group, list[Rows]] = {}
+        for group, part in self.groups(rows):
+            for each in (group, group._replace(port=None, address=None)):
+                held.setdefault(each, []).append(part)
+        by_group = {}
+        for group, parts in held.items():
+            processes = self.owners.processes(self.table.inode[np.concatenate(parts)])
+            owner = self.owners.get(group)
+            if processes and owner is not None:
+                by_group[group] = replace(
+                    owner,
+                    processes=processes[:PROCESSES_NAMED],
+                    more=max(0, len(processes) - PROCESSES_NAMED),
+                )
+        return replace(self, owners=replace(self.owners, by_group=by_group))
+
+    def _services(self, rows: Rows, numbers: NDArray[np.int64]) -> "_Services":
+        """Tell services on one port apart by the address that they listen on."""
+        place = np.zeros(rows.size, np.int64)
+        names: list[str | None] = [None]
+        programs = [n for n, owner in enumerate(self.owners.known, 1) if owner.unit is None]
+        apart = self.directions.is_inbound[rows] & np.isin(numbers, programs)
+        listened = self._listened(np.unique(self.directions.port[rows[apart]]))
+        apart &= np.isin(self.directions.port[rows], list(listened))
+        for at in np.flatnonzero(apart).tolist():
+            local = self._local(int(rows[at]))
+            if local in listened[int(self.directions.port[rows[at]])]:
+                if local not in names:
+                    names.append(local)
+                place[at] = names.index(local)
+        return _Services(place, names)
+
+    def _listened(self, ports: NDArray[np.integer]) -> dict[int, set[str]]:
+        """Return the addresses listened on at those of the ports that have several."""
+        table = self.table
+        found: dict[int, set[str]] = {}
+        if ports.size:
+            rows = np.flatnonzero(table.state == TcpState.LISTEN)
+            for row in rows[np.isin(table.local_port[rows], ports)].tolist():
+                found.setdefault(int(table.local_port[row]), set()).add(self._local(row))
+        return {port: names - {_ANY} for port, names in found.items() if len(names) > 1}
+
+    def _local(self, row: int) -> str:
+        """Name a row's local address; those of the loopback interface's own name are one."""
+        local = address(int(self.table.family[row]), self.table.local[row])
+        if local.is_unspecified:
+            return _ANY
+        return _LOCALHOST if str(local) in {"127.0.0.1", "::1"} else str(local)
+
     def owner_label(self, group: Group) -> str | None:
-        """Return the owner's label, once it has been looked up."""
+        """Return the label of the group's owner, once it has been looked up."""
         owner = self.owners.get(group)
-        return owner.label if owner else None
+        if owner is None:
+            return None
+        return owner.label if group.address is None else label(f"{owner.label}@{group.address}")
 
     def peers(self, rows: NDArray[np.intp], most: int = 5) -> list[tuple[IPAddress, int]]:
         """Return the remote addresses with most of the rows, and how many each has."""
@@ -101,6 +187,13 @@ class DetectorInput:
         distinct, counts = np.unique(words, axis=0, return_counts=True)
         top = np.argsort(-counts, kind="stable")[:most].tolist()
         return [(address(int(distinct[at][0]), distinct[at][1:]), int(counts[at])) for at in top]
+
+
+class _Services(NamedTuple):
+    """Which service each row is of: a place among the names; the first, None, stands for most."""
+
+    place: NDArray[np.int64]
+    names: list[str | None]
 
 
 def _direction(is_inbound: int) -> Direction:

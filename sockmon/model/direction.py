@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sockmon.model.distinct import distinct_rows
 from sockmon.model.limits import PORTS, PortRange
 from sockmon.model.states import TcpState
 from sockmon.model.table import Column, SocketTable
@@ -90,7 +91,7 @@ def _shares_its_local_port(table: SocketTable, rows: NDArray[np.intp]) -> NDArra
     _, remote_end = np.unique(words, axis=0, return_inverse=True)
     remote_end = remote_end.ravel()
     # Each pair of a local port and a remote end counts once, however many sockets have it.
-    pairs = np.unique(np.column_stack([local.astype(np.int64), remote_end]), axis=0)
+    pairs = distinct_rows(np.column_stack([local.astype(np.int64), remote_end]))
     callers = np.bincount(pairs[:, 1], minlength=int(remote_end.max()) + 1)[remote_end]
     clients = np.bincount(pairs[:, 0], minlength=PORTS)[local]
     shared: NDArray[np.bool_] = (clients > 1) & (clients > callers)

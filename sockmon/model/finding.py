@@ -94,7 +94,8 @@ class Finding:
     value, limit: in the detector's own unit: sockets, or a ratio of 0 to 1.
     critical_because: a clause that explains the severity where the summary does not.
     owner: who holds the sockets, where that is known. deadline: when something fails.
-    cause: the finding that causes this one. entry: what runs a command inside the finding's
+    cause: the finding that causes this one. note: it is no trouble, but worth a line in doctor's
+    answer: no alert. entry: what runs a command inside the finding's
     namespace when put before it; empty in the daemon's own.
     group, inodes: whose processes are worth finding out, and by which sockets; others: the same of
     other groups that it names. rows: of the poll's table, while that is judged. None are shown.
@@ -113,6 +114,7 @@ class Finding:
     critical_because: str | None = None
     deadline: Deadline | None = None
     cause: FindingKey | None = None
+    note: bool = False
     entry: str = ""
     group: Group | None = field(default=None, compare=False, repr=False)
     inodes: tuple[int, ...] = field(default=(), compare=False, repr=False)

@@ -35,13 +35,25 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class StaleGroup:
-    """CLOSE_WAIT sockets of one group that the application should have closed."""
+    """CLOSE_WAIT sockets of one group that the application should have closed.
+
+    port: None stands for several ports, each with few of them.
+    """
 
     direction: Direction
-    port: int
+    port: int | None
     owner: str
     sockets: int
     unread_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerDescriptors:
+    """File descriptors in use of an owner's process nearest to its limit, and that limit."""
+
+    owner: str
+    used: int
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +71,13 @@ class Diagnosis:
 
     stale: largest groups first, bounded; mended: (direction, port, owner) of groups that were
     among them some minutes ago and are no more. oldest_close_wait in seconds, 0 when there is none.
+    notes: what is no trouble, but worth a line in doctor's answer. descriptors: of owners that
+    findings name, and of those over half of their limit.
     unavailable: detectors that could not judge in this poll. skipped: those whose turn it was not,
     so that what they found last holds on, and that they found nothing proves nothing.
     hidden_processes: how many could not be looked into for want of privilege. stale_after: seconds
     after which a CLOSE_WAIT socket is stale. undecided: how many findings wait for the next poll to
-    agree. udp_drops: datagrams by local port, None: others. counted: by the metric's name, what
+    agree. dropped_datagrams: by local port, None: others. counted: by the metric's name, what
     detectors count by (direction, port); of the last whole read.
     """
 
@@ -71,11 +85,13 @@ class Diagnosis:
     ages: Mapping[TcpState, tuple[int, ...]]
     stale: tuple[StaleGroup, ...]
     oldest_close_wait: float
-    mended: tuple[tuple[Direction, int, str], ...] = ()
+    notes: tuple[Finding, ...] = ()
+    descriptors: tuple[OwnerDescriptors, ...] = ()
+    mended: tuple[tuple[Direction, int | None, str], ...] = ()
     hidden_processes: int = 0
     stale_after: float = 60.0
     undecided: int = 0
-    udp_drops: Mapping[int | None, int] = field(default_factory=dict)
+    dropped_datagrams: Mapping[int | None, int] = field(default_factory=dict)
     counted: Mapping[str, tuple[PortSockets, ...]] = field(default_factory=dict)
     unavailable: frozenset[str] = frozenset()
     skipped: frozenset[str] = frozenset()

@@ -25,14 +25,19 @@ def other_end(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.intp]:
     far = np.zeros(1 << 16, np.bool_)
     far[table.local_port[rows]] = True
     candidates = np.flatnonzero(wanted[table.local_port] & far[table.remote_port])
-    ends = _keys(table, candidates, "local", "remote")
-    order = np.argsort(ends, kind="stable")
+    here = ends(table, candidates)
+    order = np.argsort(here, kind="stable")
     mirrored = _keys(table, rows, "remote", "local")
     if not candidates.size:
         return np.full(rows.size, -1, np.intp)
-    at = np.minimum(np.searchsorted(ends[order], mirrored), candidates.size - 1)
+    at = np.minimum(np.searchsorted(here[order], mirrored), candidates.size - 1)
     found = candidates[order[at]]
-    return np.where(ends[order[at]] == mirrored, found, -1)
+    return np.where(here[order[at]] == mirrored, found, -1)
+
+
+def ends(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[Any]:
+    """Return the addresses and ports of both ends of each row, as one value to compare and sort."""
+    return _keys(table, rows, "local", "remote")
 
 
 def _keys(table: SocketTable, rows: NDArray[np.intp], near: str, far: str) -> NDArray[Any]:

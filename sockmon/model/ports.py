@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.model.direction import Directions, no_ports
+from sockmon.model.distinct import distinct_rows
 from sockmon.model.limits import PORTS, PortRange, TimeWaitReuse
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import IPAddress, SocketTable, address
@@ -127,7 +128,7 @@ def _bound_before_connect(
     if others.size < _BOUND_AT_LEAST:  # none, as a rule
         return ()
     found = []
-    for source in np.unique(np.column_stack([table.family[others], table.local[others]]), axis=0):
+    for source in distinct_rows(np.column_stack([table.family[others], table.local[others]])):
         mine = rows[
             (table.family[rows] == source[0]) & (table.local[rows] == source[1:]).all(axis=1)
         ]
@@ -141,7 +142,7 @@ def _bound_before_connect(
         # Towards a destination that has used up its half, connect() takes the others too.
         chosen = np.bincount(destination[by_connect[ports]], minlength=destination.max() + 1)
         full = chosen >= _HALF_FULL * half
-        pairs = np.unique(np.column_stack([ports.astype(np.int64), destination]), axis=0)
+        pairs = distinct_rows(np.column_stack([ports.astype(np.int64), destination]))
         serves = np.bincount(pairs[:, 0], minlength=PORTS)
         single = (serves[ports] == 1) & ~full[destination]
         bound = no_ports()

@@ -10,7 +10,7 @@ from sockmon.model.series import KEPT_FOR_SECONDS
 #: However fast owners change, no more than so many groups are remembered beside the present ones.
 MENDED_GROUPS_KEPT = 100
 
-Label = tuple[Direction, int, str]
+Label = tuple[Direction, int | None, str]
 
 
 @dataclass(frozen=True, slots=True)

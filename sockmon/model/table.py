@@ -1,7 +1,7 @@
 """SocketTable: one namespace's sockets at one moment, as columns."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ class SocketTable:
     uid, inode   uint32  0 in TIME_WAIT and for half-open connections
     cgroup_id    uint64  of the cgroup v2 directory; 0 where the kernel sends none
     drops        uint64  at a listener, connections dropped there; 0 if not asked for
+    multipath    bool    an MPTCP connection (mptcp.py); its receive queue counts memory, not bytes
     """
 
     state: Column
@@ -50,6 +51,7 @@ class SocketTable:
     inode: Column
     cgroup_id: Column
     drops: Column
+    multipath: Column
 
     def __len__(self) -> int:
         return len(self.state)
@@ -57,6 +59,14 @@ class SocketTable:
     def select(self, rows: Column) -> "SocketTable":
         """Return the rows of an index or a boolean mask."""
         return SocketTable(*(getattr(self, name)[rows] for name in self.__slots__))
+
+    def rows_of(self, inodes: Collection[int]) -> NDArray[np.intp]:
+        """Return the rows of these inodes, as far as they are here."""
+        wanted = np.array(sorted(inodes), np.uint32)
+        if not wanted.size:
+            return np.empty(0, np.intp)
+        at = np.minimum(np.searchsorted(wanted, self.inode), wanted.size - 1)
+        return np.flatnonzero(wanted[at] == self.inode)
 
     @staticmethod
     def concatenate(tables: Sequence["SocketTable"]) -> "SocketTable":
@@ -66,10 +76,11 @@ class SocketTable:
 
     @staticmethod
     def from_messages(
-        messages: NDArray[np.void], cgroup_id: Column, drops: Column
+        messages: NDArray[np.void], cgroup_id: Column, drops: Column, *, multipath: bool = False
     ) -> "SocketTable":
         """Build the table from struct inet_diag_msg rows in the order in which they came.
 
+        multipath: they are MPTCP connections.
         The rows become the table's own: its addresses are put right in place.
         A dump is no snapshot: a socket that moved meanwhile can come twice, with one cookie.
         Its last row is the truth.
@@ -102,6 +113,7 @@ class SocketTable:
             inode=messages["inode"],
             cgroup_id=cgroup_id,
             drops=drops,
+            multipath=np.full(len(messages), multipath),
         )
 
 

@@ -232,25 +232,25 @@ def _by_peer(_: _View, peers: Column) -> _Coded:
 
 
 def _by_unit(view: _View, cgroup_ids: Column) -> _Coded:
-    from sockmon.kernel import owners  # noqa: PLC0415 - see above
+    from sockmon.kernel.cgroups import read_cgroup_paths, unit_of  # noqa: PLC0415 - see above
 
     ids, codes = _distinct(cgroup_ids)
-    paths = owners.read_cgroup_paths(view.source.proc, [i for i in ids if i])
-    return _named(codes, [owners.unit_of(paths[i]) if i in paths else NONE for i in ids])
+    paths = read_cgroup_paths(view.source.proc, [i for i in ids if i])
+    return _named(codes, [unit_of(paths[i]) if i in paths else NONE for i in ids])
 
 
 def _by_owner(view: _View, column: Column) -> _Coded:
-    from sockmon.kernel import owners  # noqa: PLC0415 - see above
+    from sockmon.kernel.owners import read_owners  # noqa: PLC0415 - see above
 
     inodes, codes = _distinct(column)
-    found = owners.read_owners(view.source.proc, inodes)
+    found = read_owners(view.source.proc, inodes)
     if found.hidden:
         view.hints.append(
             f"{found.hidden} processes could not be read, so their sockets have owner {NONE}: "
             "reading them needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
         )
-    holders = (found.by_inode.get(inode) for inode in inodes)
-    names = [f"{one_line(p.name, owners.NAME_SHOWN)}[{p.pid}]" if p else NONE for p in holders]
+    holders = (found.holders.get(inode) for inode in inodes)
+    names = [f"{one_line(held[0].name)}[{held[0].pid}]" if held else NONE for held in holders]
     return _named(codes, names)
 
 

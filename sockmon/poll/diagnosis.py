@@ -14,23 +14,28 @@ from numpy.typing import NDArray
 from sockmon.detect.causes import with_causes
 from sockmon.detect.confirm import Confirmed
 from sockmon.detect.detector import Detector, DetectorThresholds
-from sockmon.detect.registry import ALL, OF_PART, diagnose, stale_after, unavailable
-from sockmon.kernel.owners import OwnerFinder
+from sockmon.detect.registry import ALL, OF_PART, diagnose, stale_after, stale_groups, unavailable
 from sockmon.model import close_wait
 from sockmon.model.ages import NOBODY, Aged, LastHeard, count_by_age
 from sockmon.model.connects import Connects
+from sockmon.model.descriptors import Descriptors
 from sockmon.model.detector_input import DetectorInput, Rates
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Finding
 from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenDrops
-from sockmon.model.observation import Diagnosis, PortSockets, StaleGroup
-from sockmon.model.owner import Group, Owner
+from sockmon.model.names import HOST
+from sockmon.model.observation import Diagnosis, OwnerDescriptors, PortSockets, StaleGroup
+from sockmon.model.owner import UNKNOWN, Owner, Owners, Process
 from sockmon.model.queues import NO_QUEUES
 from sockmon.model.stale import StaleMemory
 from sockmon.model.states import TcpState
+from sockmon.poll.owners import OwnerFinder
 
 _STALE_GROUPS_SHOWN = 50
 _PORTS_SHOWN = 20
+_OWNERS_SHOWN = 50
+#: Owners over this share of their descriptors have series, whatever the findings.
+_DESCRIPTORS_SHOWN_FROM = 0.5
 #: Seconds over which dropped connections are counted.
 DROPS_WINDOW = 300.0
 _ORDER = {detector.name: place for place, detector in enumerate(ALL)}
@@ -48,7 +53,7 @@ def _counted(
     }
 
 
-def _udp_drops(data: DetectorInput) -> Mapping[int | None, int]:
+def _dropped_datagrams(data: DetectorInput) -> Mapping[int | None, int]:
     """Return dropped datagrams by local port; None: of ports that nobody chose, or too many."""
     totals = data.udp.drops.totals
     port_range = data.limits.port_range
@@ -60,6 +65,28 @@ def _udp_drops(data: DetectorInput) -> Mapping[int | None, int]:
             key = port if named else None
             found[key] = found.get(key, 0) + dropped
     return found
+
+
+def _descriptors_shown(
+    followed: Iterable[Descriptors], findings: Iterable[Finding]
+) -> tuple[OwnerDescriptors, ...]:
+    """Return the use of those owners' descriptors that findings name, or that is over half."""
+    shown: dict[str, tuple[float, OwnerDescriptors]] = {}
+
+    def add(owner: str, process: Process, least: float) -> None:
+        if process.fds is not None and process.fd_limit:
+            ratio = process.fds / process.fd_limit
+            if ratio >= least and (owner not in shown or shown[owner][0] < ratio):
+                shown[owner] = ratio, OwnerDescriptors(owner, process.fds, process.fd_limit)
+
+    named = [finding.owner for finding in findings if finding.owner and not finding.note]
+    for owner in named:
+        for process in owner.processes:
+            add(owner.label, process, 0.0)
+    for use in followed:
+        add(Owner.of((use.process,)).label, use.process, _DESCRIPTORS_SHOWN_FROM)
+    largest = sorted(shown.values(), key=lambda item: -item[0])[:_OWNERS_SHOWN]
+    return tuple(owner for _, owner in largest)
 
 
 def _by_port(data: DetectorInput, rows: NDArray[np.intp]) -> tuple[PortSockets, ...]:
@@ -121,14 +148,14 @@ class DiagnosisState:
         self._counters: _Counters | None = None
         self._confirmed = Confirmed()
         self._confirmed_whole = Confirmed()  # of the detectors that judge whole tables alone
-        # The past is kept by owner, so judging begins with the owners known last.
-        self._known_owners: Mapping[Group, Owner] = {}
+        self._withheld = False  # whether a finding waits for its owner's name
         self._stale = StaleMemory()
 
     @property
     def suspects(self) -> bool:
         """Whether the last poll found something, agreed on or not, or sockets in CLOSE_WAIT."""
         found = self._confirmed.found or self._confirmed_whole.found
+        found = found or self._withheld
         return found or bool(self._aged.of_state(TcpState.CLOSE_WAIT).size)
 
     def remember(self) -> Callable[[], Mapping[str, Any]]:
@@ -169,42 +196,42 @@ class DiagnosisState:
             drop_window=self._drop_window,
             connects=self._connects,
             whole=whole,
-            owners=self._known_owners,
+            owners=self._owners.coarse(),
+            descriptors=self._owners.descriptors(
+                data.table, now, whole=whole, others=data.netns == HOST
+            ),
             rates=self._counters.rates(counters) if self._counters else Rates(),
             past={**self._confirmed.past, **self._confirmed_whole.past},
         )
         self._counters = counters
-        found, owners = self._with_owners(data, ALL if whole else OF_PART, thresholds)
+        found, data = self._with_owners(data, ALL if whole else OF_PART, thresholds)
         self._confirmed = self._confirmed.seen(
             (f for f in found if f.detector not in _WHOLE_TABLE), now
         )
         if whole:
             needs_whole_table = (finding for finding in found if finding.detector in _WHOLE_TABLE)
             self._confirmed_whole = self._confirmed_whole.seen(needs_whole_table, now)
-        else:
-            held = {finding.group for finding in self._confirmed_whole.findings}
-            before = {group: o for group, o in self._known_owners.items() if group in held}
-            owners = {**before, **owners}
-        self._known_owners = owners
         findings = (*self._confirmed.findings, *self._confirmed_whole.findings)
-        waiting = self._aged.of_state(TcpState.CLOSE_WAIT)
+        ordered = sorted(findings, key=lambda finding: _ORDER[finding.detector])
+        waiting = close_wait.held(self._aged, data.table)
         oldest = now - self._aged.since[waiting].min() if waiting.size else 0.0
         if whole:
             self._counted = _counted(data, thresholds)
-        stale_seconds = stale_after(thresholds)
-        stale = tuple(self._stale_groups(data, owners, stale_seconds))
+        stale = tuple(_stale_shown(data, thresholds))
         self._stale = self._stale.seen(stale, now)
         return Diagnosis(
-            findings=tuple(sorted(findings, key=lambda finding: _ORDER[finding.detector])),
+            findings=tuple(finding for finding in ordered if not finding.note),
+            notes=tuple(finding for finding in ordered if finding.note),
+            descriptors=_descriptors_shown(data.descriptors, findings),
             ages=count_by_age(self._aged, now),
             stale=stale,
             mended=self._stale.mended,
             oldest_close_wait=float(oldest),
             hidden_processes=self._owners.hidden,
-            stale_after=stale_seconds,
+            stale_after=stale_after(thresholds),
             undecided=self._confirmed.undecided + self._confirmed_whole.undecided,
             counted=self._counted,
-            udp_drops=_udp_drops(data),
+            dropped_datagrams=_dropped_datagrams(data),
             unavailable=unavailable(data.limits),
             skipped=frozenset() if whole else _WHOLE_TABLE,
         )
@@ -229,40 +256,58 @@ class DiagnosisState:
         data: DetectorInput,
         detectors: tuple[Detector, ...],
         thresholds: Mapping[str, DetectorThresholds],
-    ) -> tuple[tuple[Finding, ...], Mapping[Group, Owner]]:
-        """Judge, and again if it turns out who holds the sockets that the findings name."""
-        found = diagnose(data, thresholds, detectors)
-        inodes: dict[Group, set[int]] = {}
-        for finding in found:
-            if finding.group is not None:
-                inodes.setdefault(finding.group, set()).update(finding.inodes)
-            for group, its in finding.others:
-                inodes.setdefault(group, set()).update(its)
-        owners = self._owners.find(inodes, data.now)
-        judged = found
-        if owners != data.owners:
-            judged = diagnose(replace(data, owners=owners), thresholds, detectors)
-        owned = tuple(
-            replace(finding, owner=owners.get(finding.group)) if finding.group else finding
-            for finding in judged
-        )
-        linked = with_causes(owned, replace(data, owners=owners))
-        # Rows are of this poll's table, whose memory the next one takes.
-        return tuple(replace(finding, rows=None) for finding in linked), owners
+    ) -> tuple[tuple[Finding, ...], DetectorInput]:
+        """Judge by cgroup, then by the processes that hold the sockets of what was found.
 
-    def _stale_groups(
-        self, data: DetectorInput, owners: Mapping[Group, Owner], seconds: float
-    ) -> Iterable[StaleGroup]:
-        """Name the stale groups by their unit, which costs nothing, unless more is known."""
-        rows = data.aged.rows[close_wait.stale(data.aged, data.now, seconds)]
-        groups = data.groups(rows)[:_STALE_GROUPS_SHOWN]
-        units = self._owners.name_units({group.cgroup_id for group, _ in groups})
-        for group, part in groups:
-            known = owners.get(group)
-            yield StaleGroup(
-                group.direction,
-                group.port,
-                known.label if known else units.get(group.cgroup_id) or "unknown",
-                int(part.size),
-                int(close_wait.unread_bytes(data.table, part).sum()),
-            )
+        Several owners without a unit are one at first, so that no group is too small to be asked
+        about. A finding whose owner is being looked up is withheld: it would be another one later.
+        """
+        found = diagnose(data, thresholds, detectors)
+        before = (*self._confirmed.findings, *self._confirmed_whole.findings)
+        inodes: set[int] = set()
+        for finding in (*found, *before):
+            inodes.update(finding.inodes)
+            for _, its in finding.others:
+                inodes.update(its)
+        rows = data.table.rows_of(inodes)
+        ids = set(data.table.cgroup_id[rows].tolist()) | self._stale_cgroups(data)
+        if data.udp_table is not None:
+            ids.update(data.udp_table.cgroup_id[data.udp_table.rows_of(inodes)].tolist())
+        data = replace(data, owners=self._owners.find(inodes, ids, data.now)).with_groups(rows)
+        if inodes or ids:
+            found = diagnose(data, thresholds, detectors)
+        owned = tuple(
+            replace(finding, owner=data.owners.get(finding.group)) if finding.group else finding
+            for finding in found
+        )
+        known = [finding for finding in owned if not _is_pending(finding, data.owners)]
+        self._withheld = len(known) < len(owned)
+        notes = [finding for finding in known if finding.note]
+        linked = (*with_causes([f for f in known if not f.note], data), *notes)
+        # Rows are of this poll's table, whose memory the next one takes.
+        return tuple(replace(finding, rows=None) for finding in linked), data
+
+    def _stale_cgroups(self, data: DetectorInput) -> set[int]:
+        """Return the cgroups of sockets in CLOSE_WAIT: the metrics name their units."""
+        rows = data.aged.rows[data.aged.of_state(TcpState.CLOSE_WAIT)]
+        return set(np.unique(data.table.cgroup_id[rows]).tolist())
+
+
+def _stale_shown(
+    data: DetectorInput, thresholds: Mapping[str, DetectorThresholds]
+) -> Iterable[StaleGroup]:
+    for group, rows in stale_groups(data, thresholds)[:_STALE_GROUPS_SHOWN]:
+        yield StaleGroup(
+            group.direction,
+            group.port,
+            data.owner_label(group) or "unknown",
+            int(rows.size),
+            int(close_wait.unread_bytes(data.table, rows).sum()),
+        )
+
+
+def _is_pending(finding: Finding, owners: Owners) -> bool:
+    """Whether it is not known yet, and soon will be, who holds a finding's sockets."""
+    if finding.group is None or finding.group.owner != UNKNOWN:
+        return False
+    return not owners.pending.isdisjoint(finding.inodes)

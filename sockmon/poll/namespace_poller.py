@@ -10,8 +10,8 @@ import numpy as np
 from sockmon.detect.registry import thresholds_of
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.family import Family
+from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.interfaces import Source
-from sockmon.kernel.owners import OwnerFinder
 from sockmon.model import counts
 from sockmon.model.ages import NOTHING_HEARD, LastHeard
 from sockmon.model.counts import StateCounts
@@ -27,6 +27,7 @@ from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import SocketTable
 from sockmon.model.udp import Udp
 from sockmon.poll.diagnosis import DROPS_WINDOW, DiagnosisState
+from sockmon.poll.owners import OwnerFinder
 from sockmon.poll.port_tracker import PortTracker
 from sockmon.settings import Config
 
@@ -50,11 +51,12 @@ _PORTS_ASKED = 8
 class NamespacePoller:
     """Polls one network namespace, and remembers what the next poll builds on."""
 
-    def __init__(self, source: Source, *, paced: bool = False) -> None:
+    def __init__(self, source: Source, inspector: Inspector, *, paced: bool = False) -> None:
         """paced: its table may be read in part when it is large."""
         self._source = source
         self._observation = NamespaceObservation(source.name, degraded=source.degraded)
-        self._diagnostician = DiagnosisState(OwnerFinder(source.proc, source.stop_requested))
+        self._owners = OwnerFinder(inspector, source.number)
+        self._diagnostician = DiagnosisState(self._owners)
         self._settings: Timed[KernelLimits] | None = None
         self._ports = PortTracker(source.name, paced=paced)
         self._whole_failed = False
@@ -92,6 +94,7 @@ class NamespacePoller:
     def close(self) -> None:
         """Let go of the namespace."""
         self._source.close()
+        self._owners.close()
 
     def poll(
         self, now: Moment, config: Config, *, empty: bool = False, whole: bool = True
@@ -119,6 +122,7 @@ class NamespacePoller:
         asked = () if empty else families
         resting = None if whole else self._ports.resting
         tcp, heard = self._dump(attempt, asked, part=resting is not None)
+        failures += [failure(source.name, error) for error in source.take_errors()]
         udp = attempt(lambda: source.udp(asked))
         if udp is not None:
             self._udp = self._udp.seen(udp, now.monotonic, DROPS_WINDOW)

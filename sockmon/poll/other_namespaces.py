@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from sockmon.kernel.errors import KernelError
+from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.kernel.netns.tracker import NamespaceTracker, OtherNamespace
 from sockmon.model.moment import Moment
@@ -67,11 +68,13 @@ class OtherNamespacesPoller:
     def __init__(
         self,
         host: KernelSource,
+        inspector: Inspector,
         tracker: NamespaceTracker,
         remembered: Mapping[str, Any],
         budget: CpuBudget,
     ) -> None:
         """remembered: by name, what an earlier process of this boot knew of namespaces."""
+        self._inspector = inspector
         self._tracker = tracker
         self._there: tuple[OtherNamespace, ...] = ()
         self._followed: dict[OtherNamespace, _Followed] = {}
@@ -154,7 +157,7 @@ class OtherNamespacesPoller:
         for one, has_sockets in occupied.items():
             if has_sockets and one not in self._followed:
                 try:
-                    poller = NamespacePoller(one.open())
+                    poller = NamespacePoller(one.open(), self._inspector)
                 except KernelError as error:
                     failures += _without_ended([failure(one.name, error)])
                     continue

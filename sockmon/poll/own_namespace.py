@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.moment import Moment
 from sockmon.model.observation import NamespaceObservation
@@ -21,8 +22,8 @@ from sockmon.settings import Config
 class OwnNamespacePoller:
     """Polls the namespace that the daemon is in, within the budget."""
 
-    def __init__(self, source: KernelSource, budget: CpuBudget) -> None:
-        self.poller = NamespacePoller(source, paced=True)
+    def __init__(self, source: KernelSource, inspector: Inspector, budget: CpuBudget) -> None:
+        self.poller = NamespacePoller(source, inspector, paced=True)
         self._budget = budget
         self._whole: PollAge | None = None
         self._last_read = 0  # the number of the last read, whole or in part

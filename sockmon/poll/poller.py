@@ -5,6 +5,7 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.moment import Moment
 from sockmon.model.names import HOST
@@ -31,13 +32,21 @@ def _none_waiting(priority: Priority) -> float:  # noqa: ARG001 - the signature 
 class Poller:
     """Polls one kernel: the daemon's own namespace and, if configured, all others."""
 
-    def __init__(self, source: KernelSource, config: Config, look: "Look | None" = None) -> None:
-        """look: see NamespaceTracker."""
+    def __init__(
+        self,
+        source: KernelSource,
+        config: Config,
+        look: "Look | None" = None,
+        *,
+        patient: bool = False,
+    ) -> None:
+        """look: see NamespaceTracker. patient: each poll waits for the owners of what it found."""
         self.config = config
+        self._inspector = Inspector(source.proc, source.stop_requested, patient=patient)
         self._source = source
         self._look = look
         self._budget = CpuBudget()
-        self._own = OwnNamespacePoller(source, self._budget)
+        self._own = OwnNamespacePoller(source, self._inspector, self._budget)
         self._others: OtherNamespacesPoller | None = None
         self._helper: str | None = None
         self._remembered: Mapping[str, Any] = {}
@@ -96,7 +105,7 @@ class Poller:
 
             tracker = NamespaceTracker(self._source, helper, self._look)
             self._others = OtherNamespacesPoller(
-                self._source, tracker, self._remembered, self._budget
+                self._source, self._inspector, tracker, self._remembered, self._budget
             )
             self._helper, self._remembered = helper, {}
         return self._others.poll(begun, config, cpu)
@@ -122,3 +131,4 @@ class Poller:
         self._own.poller.close()
         if self._others is not None:
             self._others.close()
+        self._inspector.close()

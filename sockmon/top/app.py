@@ -1,157 +1,174 @@
-"""The view in a terminal: textual brings keys, sizes and a screen; what is drawn is pure."""
+"""The view in a terminal: the feed and the keys fill textual's widgets from an Overview."""
 
 import asyncio
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from types import FrameType
+from typing import ClassVar
 
-from rich.segment import Segment
-from rich.style import Style
-from textual import events
+from rich.text import Text
+from textual import on
 from textual.app import App, ComposeResult
-from textual.geometry import Region
-from textual.message import Message
-from textual.strip import Strip
-from textual.widget import Widget
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Grid, Horizontal, Vertical, VerticalScroll
+from textual.filter import LineFilter
+from textual.widgets import ContentSwitcher, DataTable, Footer, Input, OptionList, Static
 
 from sockmon.client.snapshot import FetchError
-from sockmon.top import keys
+from sockmon.top.choice import ViewState
 from sockmon.top.kernel_source import Source
-from sockmon.top.keys import Layout, ViewState
-from sockmon.top.lines import ASCII, Line, Size, Span, TextStyle, ascii_only
+from sockmon.top.keys import KEYS
+from sockmon.top.lines import Line
+from sockmon.top.look import CSS, HEIGHTS, THEME, WIDTHS, AsciiFilter
+from sockmon.top.overview import LIFE, Overview
+from sockmon.top.pages import page
 from sockmon.top.refresh import Feed, News
-from sockmon.top.scene import Scene, Sighting
+from sockmon.top.scene import Scene
+from sockmon.top.table import number
 from sockmon.top.terminal import Terminal
-from sockmon.top.view import frame
+from sockmon.top.widgets import Filter, Findings, Rows, States, put
 
-#: The sixteen colours of which every terminal has its own shades, on its own ground.
-_COLOURS: Mapping[TextStyle, Style] = {
-    "plain": Style(),
-    "faint": Style(dim=True),
-    "bold": Style(bold=True),
-    "title": Style(color="cyan"),
-    "key": Style(color="cyan", bold=True),
-    "well": Style(color="green"),
-    "warning": Style(color="yellow", bold=True),
-    "critical": Style(color="red", bold=True),
-    "unknown": Style(color="magenta", bold=True),
-}
-_BANNERS: Mapping[TextStyle, Style] = {
-    "key": Style(color="black", bgcolor="cyan"),
-    "well": Style(color="black", bgcolor="green", bold=True),
-    "warning": Style(color="black", bgcolor="yellow", bold=True),
-    "critical": Style(color="bright_white", bgcolor="red", bold=True),
-    "unknown": Style(color="bright_white", bgcolor="magenta", bold=True),
-}
-_WITHOUT_COLOURS: Mapping[TextStyle, Style] = {
-    ink: Style(bold=style.bold, dim=style.dim) for ink, style in _COLOURS.items()
-}
 _TICK_SECONDS = 1.0
 #: A terminal that takes no output must not keep us from ending.
 _END_WITHIN_SECONDS = 2
 
 
-class Heard(Message):
-    """What the feed's thread has to tell."""
-
-    def __init__(self, news: News) -> None:
-        super().__init__()
-        self.news = news
-
-
-class Screenful(Widget, can_focus=True):
-    """Lines, of which only those that changed are written to the terminal."""
-
-    DEFAULT_CSS = "Screenful { width: 1fr; height: 1fr; background: ansi_default; }"
-
-    def __init__(self, *, colours: bool) -> None:
-        super().__init__()
-        self._colours = colours
-        self._lines: tuple[Line, ...] = ()
-
-    def show(self, lines: tuple[Line, ...]) -> None:
-        """Show these instead."""
-        before, self._lines = self._lines, lines
-        changed = [y for y, line in enumerate(lines) if y >= len(before) or before[y] != line]
-        if changed:
-            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
-
-    def render_line(self, y: int) -> Strip:
-        """Draw one line (textual's protocol)."""
-        line = self._lines[y] if y < len(self._lines) else ()
-        strip = Strip(Segment(span.text, self._style(span)) for span in line)
-        return strip.adjust_cell_length(self.size.width)
-
-    def _style(self, span: Span) -> Style:
-        if not self._colours:
-            return _WITHOUT_COLOURS[span.ink] + Style(reverse=span.banner)
-        return (_BANNERS if span.banner else _COLOURS)[span.ink]
-
-
 class Top(App[int]):
-    """Connects the feed and the keys with the view."""
+    """Connects the feed and the keys with the widgets."""
 
-    TITLE = "sockmon top"
-    CSS = "Screen { background: ansi_default; }"
+    CSS = CSS
+    HORIZONTAL_BREAKPOINTS = WIDTHS
+    VERTICAL_BREAKPOINTS = HEIGHTS
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
+    # Those with priority act before the next key goes to a widget.
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit", "quit"),
+        Binding("ctrl+c,ctrl+q", "quit", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", show=False, priority=True),
+        Binding("tab", "focus_next", show=False, priority=True),
+        Binding("slash", "filter", "filter", priority=True),
+        *(
+            Binding(key.names, f"press({at})", key.label, show=bool(key.label), priority=True)
+            for at, key in enumerate(KEYS)
+        ),
+        Binding("plus,equals_sign", "interval(1)", "slower", priority=True),
+        Binding("minus", "interval(-1)", "faster", priority=True),
+    ]
 
     def __init__(self, source: Source, interval: float | None, terminal: Terminal) -> None:
+        if not terminal.colours:
+            os.environ["NO_COLOR"] = "1"
         super().__init__(ansi_color=True)
+        self.register_theme(THEME)
+        self.theme = THEME.name
         self.animation_level = "none"
         self._terminal = terminal
         self._scene = Scene(source.where, interval)
         self._state = ViewState()
-        self._layout = Layout()
-        self._screenful = Screenful(colours=terminal.colours)
-        self._feed = Feed(source, interval, self._hear)
+        self._shown = self._overview()
+        self._feed = Feed(source, interval, partial(self.call_later, self._take))
+        self._offered: list[bool] = []
         self._loop_here: asyncio.AbstractEventLoop | None = None
 
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What every line passes through (textual's protocol)."""
+        filters = super().get_line_filters()
+        return filters if self._terminal.unicode else [*filters, AsciiFilter()]
+
     def compose(self) -> ComposeResult:
-        """Nothing but lines."""
-        yield self._screenful
+        """From top to bottom."""
+        self._states = {state: States() for state in LIFE}
+        yield Static(id="verdict")
+        with Horizontal(id="status"):
+            yield Static(id="where")
+            yield Static(id="when")
+        with ContentSwitcher(initial="overview"):
+            with Vertical(id="overview"):
+                yield Static(id="notes")
+                yield Findings(id="findings", markup=False)
+                with Container(id="body"):
+                    with Vertical(id="states-pane"):
+                        yield Static(id="words")
+                        with Grid(id="states"):
+                            for widgets in self._states.values():
+                                yield widgets.text
+                                yield widgets.past
+                        yield Static(id="limits")
+                    with Vertical(id="table-pane"):
+                        yield Static(id="table-notes")
+                        yield Rows()
+            with VerticalScroll(id="page"):
+                yield Static(id="text")
+        yield Filter()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         """Begin."""
         self._loop_here = asyncio.get_running_loop()
+        self.screen.set_class(not self._terminal.unicode, "-ascii")
+        self.query_one(Rows).focus()
         self._feed.start()
         self.set_interval(_TICK_SECONDS, self._tick)
+        self._draw()
 
     def on_unmount(self) -> None:
         """End."""
         self._feed.stop()
 
-    def on_heard(self, message: Heard) -> None:
-        """Take up what a look has brought."""
-        news = message.news
-        if isinstance(news, Sighting):
-            self._scene = self._scene.saw(news)
-        elif isinstance(news, FetchError):
-            self._scene = self._scene.lost(str(news))
-        else:
-            raise news
-        self._draw()
-
-    def on_key(self, event: events.Key) -> None:
-        """Change what is shown; no key is left to textual."""
-        event.stop()
-        event.prevent_default()
-        if event.key == "ctrl+z":
-            self.action_suspend_process()
-            return
-        key = event.character if event.is_printable and event.character else event.key
-        self._become(keys.press(self._state, key, self._scene, self._layout))
-
-    def on_paste(self, event: events.Paste) -> None:
-        """Take pasted text for typed."""
-        event.stop()
-        self._become(keys.typed(self._state, event.text))
-
     def on_resize(self) -> None:
         """Draw for the new size."""
         self.call_after_refresh(self._draw)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer a key where it does something (textual's protocol)."""
+        if action in ("press", "filter", "interval", "focus_next") and self._is_typing:
+            return False
+        if action == "press":
+            return KEYS[int(str(parameters[0]))].offered(self._state, self._shown)
+        return action != "filter" or self._state.page is None
+
+    def action_press(self, at: int) -> None:
+        """Change what a key changes."""
+        by, netns = self._state.by, self._state.netns
+        self._become(KEYS[at].change(self._state, self._shown))
+        if self._state.by != by:
+            self.query_one(Rows).move_cursor(row=0)
+        elif by == "netns" and self._state.netns not in (netns, None):
+            self.query_one(Rows).point_at((str(self._state.netns),))
+
+    def action_interval(self, step: int) -> None:
+        """Look more or less often."""
+        seconds = (self._scene.asked or self._scene.interval) * 2.0**step
+        seconds = min(3600.0, max(0.1, seconds))
+        self._scene = replace(self._scene, asked=seconds)
+        self._feed.every(seconds)
+        self._draw()
+
+    def action_filter(self) -> None:
+        """Let the filter be typed."""
+        self.query_one(Filter).begin(self._state.filter)
+
+    @on(Input.Changed)
+    def filter_typed(self, event: Input.Changed) -> None:
+        """Filter by what is typed so far."""
+        self._become(replace(self._state, filter=event.value))
+
+    @on(DataTable.RowSelected)
+    def row_entered(self) -> None:
+        """Open the row that the cursor is on."""
+        key = self.query_one(Rows).key
+        if key is not None:
+            self._become(self._state.entered(key))
+
+    @on(OptionList.OptionSelected)
+    def finding_entered(self, event: OptionList.OptionSelected) -> None:
+        """Open a finding."""
+        self._become(replace(self._state, page=self._shown.found[event.option_index]))
 
     def end_soon(self, status: int) -> None:
         """End with this exit status; may be called at any moment."""
@@ -159,45 +176,99 @@ class Top(App[int]):
             raise SystemExit(status)
         self._loop_here.call_soon_threadsafe(self.exit, status)
 
-    def _hear(self, news: News) -> None:
-        """Pass on what the feed's thread delivers."""
-        self.post_message(Heard(news))
+    @property
+    def _is_typing(self) -> bool:
+        return isinstance(self.focused, Filter)
+
+    def _take(self, news: News) -> None:
+        """Take up what a look has brought."""
+        if isinstance(news, FetchError):
+            self._scene = self._scene.lost(str(news))
+        elif isinstance(news, BaseException):
+            raise news
+        else:
+            self._scene = self._scene.saw(news)
+        self._draw()
 
     def _become(self, state: ViewState) -> None:
-        self._state = state
-        if state.quit:
-            self.exit(0)
-            return
+        before, self._state = self._state, state
         self._feed.group_by(state.by)
         self._draw()
+        if before.page == state.page:
+            return
+        covering = self.query_one("#page", VerticalScroll)
+        covering.scroll_home(animate=False)
+        self.query_one(ContentSwitcher).current = "page" if state.page else "overview"
+        self.screen.set_focus(covering if state.page else self.query_one(Rows))
 
     def _tick(self) -> None:
         """Let ages grow, where any is shown."""
         if self._state.held is not None or not self._scene.is_live(time.monotonic()):
             self._draw()
 
+    def _overview(self) -> Overview:
+        return Overview(self._scene, self._state, time.monotonic(), self.size.width)
+
     def _draw(self) -> None:
-        size = Size(self.size.width, self.size.height)
-        drawn = frame(self._scene, self._state, size, time.monotonic(), self._terminal.glyphs)
-        self._layout = drawn.layout
-        lines = drawn.lines
-        if self._terminal.glyphs is ASCII:
-            lines = tuple(map(ascii_only, lines))
-        self._screenful.show(lines)
+        self._shown = shown = self._overview()
+        self._static("#verdict", [Line(shown.verdict.text)])
+        self.query_one("#verdict").set_classes(shown.verdict.style)
+        self._static("#where", [shown.where])
+        self._static("#when", [shown.when])
+        self._static("#notes", shown.notes)
+        self.query_one("#overview").set_class(not shown.live, "-stale")
+        findings = self.query_one(Findings)
+        findings.display = bool(shown.findings)
+        findings.show(shown, self.size)
+        self._draw_states(shown)
+        self._static("#table-notes", shown.table_notes)
+        self.query_one(Rows).show(shown.table)
+        title, lines = page(shown, self.size.width - 3)
+        self._static("#text", lines)
+        titles = {
+            "#findings": shown.findings_title,
+            "#states-pane": shown.states_title,
+            "#table-pane": shown.table_title,
+            "#page": title,
+        }
+        for selector, text in titles.items():
+            self.query_one(selector).border_title = Text(f" {text} ")
+        offered = [self._is_typing, *(key.offered(self._state, shown) for key in KEYS)]
+        if offered != self._offered:
+            self._offered = offered
+            self.refresh_bindings()
+
+    def _draw_states(self, shown: Overview) -> None:
+        occurring = {line.state: line for line in shown.states}
+        limits = tuple(shown.limits)
+        self.query_one("#states-pane").display = bool(occurring or limits)
+        for state, widgets in self._states.items():
+            widgets.show(occurring.get(state))
+        ranked = sorted(occurring.values(), key=lambda line: -line.sockets)
+        words = (Line(f"{number(line.sockets)} {line.state.name}") for line in ranked)
+        put(self.query_one("#words", Static), words, "  ")
+        between = "\n" if self.screen.has_class("-wide") else "   "
+        put(self.query_one("#limits", Static), limits, between)
+
+    def _static(self, selector: str, lines: Iterable[Line]) -> None:
+        """Show lines; none take no room."""
+        widget = self.query_one(selector, Static)
+        put(widget, lines)
+        widget.display = bool(widget.content)
 
 
 def run(source: Source, interval: float | None, terminal: Terminal) -> int:
     """Show the view until its reader quits, or a signal ends it; returns the exit status."""
     app = Top(source, interval, terminal)
 
-    def end(number: int, _: FrameType | None) -> None:
+    def end(sent: int, _: FrameType | None) -> None:
         signal.alarm(_END_WITHIN_SECONDS)
-        app.end_soon(128 + number)
+        app.end_soon(128 + sent)
 
     for name in ("COLUMNS", "LINES"):
-        os.environ.pop(name, None)  # they would count more than the terminal's size, for ever
+        os.environ.pop(name, None)  # textual would prefer them to the terminal's size
     # Not the event loop's own handlers: it may be waiting for the terminal to take what it wrote.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, end)
     status = app.run(mouse=False)
     return (app.return_code or 0) if status is None else status

@@ -50,6 +50,9 @@ class Daemon:
         since = self._since(snapshot, received)
         return Sighting(snapshot, _grouped(snapshot, by), since=since, past=past)
 
+    def every(self, seconds: float) -> None:
+        """Nothing: the daemon has its own interval."""
+
     def stop(self) -> None:
         """Let a look end by itself: it is bounded, and harms nobody."""
 

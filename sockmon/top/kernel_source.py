@@ -39,6 +39,9 @@ class Source(Protocol):
     def look(self, by: By) -> Sighting:
         """Look once, and group by something; raises FetchError."""
 
+    def every(self, seconds: float) -> None:
+        """Expect a look every so many seconds; another thread may be looking."""
+
     def stop(self) -> None:
         """Cut a look short that another thread is taking: what it brings is not wanted."""
 
@@ -64,17 +67,21 @@ class Kernel:
             top_per_namespace=max(config.ports.top_per_namespace, _PORTS_ELSEWHERE),
         )
         self._config = replace(config, ports=ports)
-        hurried = replace(config.poll, cpu_budget=_FIRST_BUDGET)
-        self._monitor = Poller(self._source, replace(self._config, poll=hurried))
+        self._interval = config.poll.interval
+        self._all_read = False
+        self._monitor = Poller(self._source, self._config)
 
     def look(self, by: By) -> Sighting:
         """Poll; what the kernel refuses is among the snapshot's failures.
 
         The budget is for looks, which have a thread of their own: drawing is not counted.
         """
+        poll = replace(self._config.poll, interval=self._interval)
+        if not self._all_read:
+            poll = replace(poll, cpu_budget=_FIRST_BUDGET)
+        self._monitor.config = replace(self._config, poll=poll)
         observation = self._monitor.poll(now, time.thread_time)
-        if all(namespace.tcp for namespace in observation.namespaces):
-            self._monitor.config = self._config
+        self._all_read |= all(namespace.tcp for namespace in observation.namespaces)
         snapshot = read(json.observation(observation), now())
         hints = _hints(observation)
         told = grouped(snapshot, by)
@@ -82,6 +89,10 @@ class Kernel:
             return Sighting(snapshot, told, hints)
         counted, more = self._count(by, alone=not several(snapshot))
         return Sighting(snapshot, counted, (*hints, *more))
+
+    def every(self, seconds: float) -> None:
+        """Poll at this interval from the next look on."""
+        self._interval = seconds
 
     def stop(self) -> None:
         """Cut a poll short."""

@@ -1,167 +1,246 @@
-"""The view at rest: findings, states, limits and the table, one over the other."""
+"""Scene and ViewState -> all that the view shows, as values. Knows neither kernel nor terminal."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, NamedTuple
 
-from sockmon.client.snapshot import Part
-from sockmon.model.finding import Finding
+from sockmon.client.snapshot import Level, Part
+from sockmon.model.finding import Finding, FindingKey
 from sockmon.model.moment import Timed
 from sockmon.model.observation import STALE_AFTER_INTERVALS
-from sockmon.top import panels
+from sockmon.model.states import TcpState
+from sockmon.text import one_line
+from sockmon.top.choice import ViewState
 from sockmon.top.grouping import grouped, only, several
-from sockmon.top.keys import Frame, Layout, ViewState
-from sockmon.top.lines import Glyphs, Line, Size, Span, fitted, heading, wrapped
-from sockmon.top.scene import By, Grouped, Scene, Sighting, shortly
-from sockmon.top.table import Table
-from sockmon.top.trend import Trend
+from sockmon.top.lines import Line
+from sockmon.top.scene import Grouped, Scene, placed, shortly, verdict
+from sockmon.top.table import NOTHING, Table, holder, number, table
+from sockmon.top.trend import Since, bars
 
-_TITLES: Mapping[By, str] = {
-    "port": "PORTS",
-    "netns": "NAMESPACES",
-    "owner": "OWNERS",
-    "peer": "PEERS",
-}
-#: Below so many lines there is no room for headings.
-_TIGHT = 16
-#: The table keeps that many lines: its heading, its head and three rows.
-_TABLE_LINES = 5
-#: With so many rows in view, there is room to tell of limits too.
-_ROWS_ENOUGH = 5
-#: By namespace the table tells states too: below so many lines, the others tell them in few.
-_ROOM_FOR_BOTH = 20
-_IN_WORDS = 2
+_TITLES = {"port": "PORTS", "netns": "NAMESPACES", "owner": "OWNERS", "peer": "PEERS"}
+#: In the order of a connection's life.
+LIFE = (
+    TcpState.LISTEN,
+    TcpState.SYN_SENT,
+    TcpState.SYN_RECV,
+    TcpState.ESTABLISHED,
+    TcpState.FIN_WAIT1,
+    TcpState.FIN_WAIT2,
+    TcpState.CLOSE_WAIT,
+    TcpState.LAST_ACK,
+    TcpState.CLOSING,
+    TcpState.TIME_WAIT,
+    TcpState.CLOSE,
+)
+#: A sparkline's values: more than cells, so that each cell has one at least.
+_BARS = 240
+_FULL_ENOUGH = 0.7  # of a limit, to be marked
+
+
+class StateLine(NamedTuple):
+    """A state that occurs, its sockets, and its past (see trend.bars)."""
+
+    state: TcpState
+    sockets: int
+    bars: tuple[float, ...]
 
 
 class Overview:
-    """One frame's body: findings first; the table takes what the others leave."""
+    """What there is to see at one moment; all texts are printable.
 
-    def __init__(
-        self, shown: Scene, sighting: Sighting, state: ViewState, size: Size, glyphs: Glyphs
-    ) -> None:
-        self._shown, self._sighting, self._state = shown, sighting, state
-        self._width, self._height, self._glyphs = size.width, size.height, glyphs
-        self._all, self._chosen = sighting.snapshot, state.netns
-        self._snapshot = self._all if state.netns is None else self._all.only(state.netns)
-        self._found = self._snapshot.findings.value if self._snapshot.findings else ()
-        self._tight = size.height < _TIGHT
-        self._lines: list[Line] = []
+    scene: what is known by now; shown: what is shown, which differs while frozen. live: it may
+    be taken for the present. findings: of the chosen namespace, or of all. rows: of the table,
+    before any filter; None until they have been asked for.
+    """
 
-    def frame(self) -> Frame:
-        """Put everything together, from top to bottom."""
-        self._lines += self._notes()
-        self._findings()
-        self._states()
-        layout = self._table()
-        return Frame(tuple(self._lines), layout)
+    def __init__(self, scene: Scene, state: ViewState, now: float, width: int) -> None:
+        """Take the moment in monotonic seconds, and the width that bounds names in the table."""
+        self.scene, self.state, self._now, self._width = scene, state, now, width
+        self.shown = state.held or scene
+        self.live = state.held is not None or scene.is_live(now)
+        self._all = self.shown.sighting.snapshot if self.shown.sighting else None
+        self._snapshot = self._all
+        if self._all is not None and state.netns is not None:
+            self._snapshot = self._all.only(state.netns)
+        told = self._snapshot.findings if self._snapshot else None
+        self.findings: tuple[Finding, ...] = told.value if told else ()
+        self.rows = self._grouped()
 
     @property
-    def _left(self) -> int:
-        """Lines that nobody has taken yet, but for those that the table keeps."""
-        return self._height - len(self._lines) - _TABLE_LINES
+    def found(self) -> tuple[FindingKey, ...]:
+        """The findings, as numbered."""
+        return tuple(finding.key for finding in self.findings)
 
-    def _heading(self, title: str, hint: str = "") -> list[Line]:
-        """A rule with a title, unless lines are scarce."""
-        return [] if self._tight else [heading(title, hint, self._width, self._glyphs)]
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns by which the table can be sorted."""
+        return tuple(column.name for column in self.table.columns if column.name)
 
-    def _notes(self) -> list[Line]:
+    @property
+    def verdict(self) -> Line:
+        """The first line of the screen."""
+        told = verdict(self.scene, self._now)
+        held = self.state.held
+        if held is None or held.sighting is None:
+            return Line(one_line(f"{told.word}  {told.text}"), told.level)
+        then = verdict(held, held.sighting.snapshot.at.monotonic)
+        age = shortly(held.age(self._now))
+        return Line(one_line(f"FROZEN {age} ago  {then.word} {then.text}"), then.level)
+
+    @property
+    def where(self) -> Line:
+        """Whose sockets these are, and how often they are looked at."""
+        text = f"{self.shown.where}, every {self.shown.interval:g} s"
+        if self.state.netns is not None:
+            text = f"{self.state.netns} on {text}"
+        elif self._all and several(self._all):
+            text += f", {self._all.netns} namespaces"
+        return Line(one_line(text))
+
+    @property
+    def when(self) -> Line:
+        """How many sockets, and as of when; while frozen, how it is now."""
+        if self._snapshot is None:
+            return Line("")
+        told = verdict(self.scene, self._now)
+        words = [f"now {told.word}"] if self.state.held else []
+        if self._snapshot.states is not None:
+            words.append(f"{sum(self._snapshot.states.value):,} sockets")
+        clock = datetime.fromtimestamp(self._snapshot.at.wall, UTC).astimezone()
+        is_present = self.live and self.state.held is None
+        words.append(f"{'' if is_present else 'as of '}{clock:%H:%M:%S}")
+        return Line("  ".join(words), told.level if self.state.held else "plain")
+
+    @property
+    def notes(self) -> Iterator[Line]:
         """What could not be seen."""
-        most = max(0, min(3, self._height // 6))
-        notes = [Span(f" could not read: {f}", "unknown") for f in self._snapshot.failures]
-        if self._chosen is not None and not self._snapshot.parts:
-            notes.append(Span(f" netns {self._chosen} is not there", "unknown"))
-        hints = [*self._snapshot.hints]
-        if self._found or self._state.by == "owner":
-            hints += self._sighting.hints
-        lines = [fitted([note], self._width) for note in notes]
-        for hint in () if self._found and self._tight else hints:
-            # Beside what is wrong, what is not known can be short.
-            whole = wrapped(hint, self._width - 1, "faint")
-            short = [fitted([Span(f" {hint}", "faint")], self._width)]
-            lines += short if self._found else [(Span(" "), *line) for line in whole]
-        return lines[:most]
-
-    def _findings(self) -> None:
-        if not self._found:
+        if self._snapshot is None or self.shown.sighting is None:
             return
-        its = [p.findings for p in self._parts if p.findings and p.findings.value]
-        self._lines += self._heading(
-            f"FINDINGS {len(self._found)}{self._old(its)}",
-            "what to do: press its number",
-        )
-        room = max(1, min(self._left // 2, self._height // 3))
-        at = self._snapshot.at.monotonic
-        alone = self._chosen is not None
-        self._lines += panels.findings(self._shown, self._found, self._width, room, at, alone=alone)
+        for failure in self._snapshot.failures:
+            yield Line(one_line(f"could not read: {failure}"), "unknown")
+        if self.state.netns is not None and not self._snapshot.parts:
+            yield Line(one_line(f"netns {self.state.netns} is not there"), "unknown")
+        of_owners = bool(self.findings) or self.state.by == "owner"
+        for hint in (*self._snapshot.hints, *(self.shown.sighting.hints if of_owners else ())):
+            yield Line(one_line(hint), "faint")
 
-    def _states(self) -> None:
-        # The past is that of all namespaces together.
-        part, trend = self._snapshot.states, Trend() if self._chosen else self._shown.trend
-        if part is None:
+    @property
+    def findings_title(self) -> str:
+        """How many, and how old if they are."""
+        times = [p.findings for p in self._parts if p.findings and p.findings.value]
+        return f"FINDINGS {len(self.findings)}{self._old(times)}"
+
+    def head(self, finding: Finding) -> Line:
+        """What, where, who and for how long."""
+        subject = finding.subject
+        where = "" if subject.port is None else f"{subject.direction} {subject.port}"
+        what = finding.detector if self.state.netns else placed(finding.detector, finding.netns)
+        words = finding.severity, what, where, holder(finding)
+        text = " ".join(one_line(word) for word in (*words, self.lasting(finding)) if word)
+        return Line(text, finding.severity)
+
+    def lasting(self, finding: Finding) -> str:
+        """For how long a finding has been there: at least, if it was there from the first look."""
+        now = self._snapshot.at.monotonic if self._snapshot else self._now
+        since = self.shown.trend.since.get(finding.key, Since(now))
+        return f"for {shortly(now - since.at)}{'+' if since.or_before else ''}"
+
+    @property
+    def states_title(self) -> str:
+        """How much of the past the sparklines show."""
+        window = "" if self.state.netns else f", last {shortly(self.shown.trend.window)}"
+        return f"STATES{self._old(part.states for part in self._parts)}{window}"
+
+    @property
+    def states(self) -> Iterator[StateLine]:
+        """The states that occur, or did in the time shown; the past is of all namespaces."""
+        counted = self._snapshot.states if self._snapshot else None
+        if counted is None:
             return
-        room = self._left - (not self._tight)
-        if room < 1:
-            return
-        if self._state.by == "netns" and self._left < _ROOM_FOR_BOTH:
-            room = min(room, _IN_WORDS)
-        old = self._old(part.states for part in self._parts)
-        hint = f"last {shortly(trend.window)}" if trend.samples and room > _IN_WORDS else ""
-        self._lines += self._heading(f"STATES{old}", hint)
-        self._lines += panels.states(
-            part.value, trend, self._shown.interval, self._width, room, self._glyphs
-        )
-        if self._left > _ROWS_ENOUGH:
-            alone = self._chosen is not None
-            self._lines.append(panels.limits(self._snapshot.levels, self._width, alone=alone))
+        past = () if self.state.netns else self.shown.trend.peaks(_BARS, self.shown.interval)
+        for state in LIFE:
+            drawn = bars(past, state)
+            if counted.value[state] or drawn:
+                yield StateLine(state, counted.value[state], drawn)
 
-    def _table(self) -> Layout:
-        by = self._state.by
-        found = tuple(finding.key for finding in self._found)
-        rows = self._grouped()
-        if rows is None:
-            wait = "thaw it to" if self._state.held else "asking the kernel, to"
-            self._lines += self._heading(_TITLES[by])
-            self._lines.append(fitted([Span(f" {wait} group by {by} ...", "bold")], self._width))
-            return Layout(namespaces=self._namespaces(), findings=found)
-        table = Table(rows, self._blaming(), self._state, self._width)
-        body: list[Line] = [table.head(self._glyphs)]
-        if rows.note:
-            body += wrapped(f" {rows.note}", self._width, "faint", " ")[:3]
-        room = max(0, self._height - len(self._lines) - len(body) - (not self._tight))
-        last = max(0, len(table.rows) - room)
-        first = min(self._state.offset, last)
-        for row in table.rows[first : first + room]:
-            body.append(table.line(row, self._glyphs))
-        if not table.rows and (table.hidden or not rows.note):
-            body.append(fitted([Span(self._why_empty(table), "bold")], self._width))
-        scrolled = f"rows {first + 1} to {first + room} of {len(table.rows)}" if last else ""
-        self._lines += self._heading(self._title(table), scrolled)
-        self._lines += body
-        return Layout(
-            columns=table.columns,
-            namespaces=self._namespaces(table),
-            findings=found,
-            page=max(1, room),
-            last=last,
-        )
+    @property
+    def limits(self) -> Iterator[Line]:
+        """What has a limit, the fullest first."""
+        levels = self._snapshot.levels if self._snapshot else ()
+        for level in sorted(levels, key=_fullness, reverse=True):
+            name = level.name if self.state.netns else placed(level.name, level.netns)
+            text = f"{name} {number(level.used)}/{number(level.limit)}"
+            yield Line(one_line(text), "warning" if _fullness(level) >= _FULL_ENOUGH else "plain")
 
-    def _title(self, table: Table) -> str:
-        by = self._state.by
+    @cached_property
+    def table(self) -> Table:
+        """The rows that match the filter; among namespaces, the findings of all mark them."""
+        if self.rows is None:
+            return NOTHING
+        everywhere = self._all.findings if self._all else None
+        marking = self.findings
+        if self.state.by == "netns" and everywhere is not None:
+            marking = everywhere.value
+        return table(self.rows, marking, self.state, self._width)
+
+    @property
+    def table_title(self) -> str:
+        """How many rows, and how old if they are."""
+        by, shown = self.state.by, self.table
+        rows = str(shown.matching)
+        if self.state.filter:
+            rows += f" of {shown.present}, filter {self.state.filter!r}"
+        if len(shown.rows) < shown.matching:
+            rows += f", the first {len(shown.rows)} shown"
         old = self._old(part.ports for part in self._parts) if by == "port" else ""
-        shown = len(table.rows)
-        of = f" of {shown + table.hidden}" if self._state.filter else ""
-        return f"{_TITLES[by]} {shown}{of}{old}"
+        return one_line(f"{_TITLES[by]} {rows}{old}")
 
-    def _why_empty(self, table: Table) -> str:
-        if table.hidden:
-            return f" none of {table.hidden} rows matches {self._state.filter!r}"
-        return " no sockets"
+    @property
+    def table_notes(self) -> Iterator[Line]:
+        """What is not among the rows, or why there are none."""
+        if self._all is None:
+            return
+        if self.rows is None:
+            wait = "press space to go on and" if self.state.held else "asking the kernel, to"
+            yield Line(f"{wait} group by {self.state.by} ...", "bold")
+            return
+        if self.rows.note:
+            yield Line(one_line(self.rows.note), "faint")
+        if self.table.present and not self.table.matching:
+            text = f"none of {self.table.present} rows matches {self.state.filter!r}"
+            yield Line(one_line(text), "bold")
+        elif not self.table.present and not self.rows.note:
+            yield Line("no sockets", "bold")
+
+    @cached_property
+    def namespaces(self) -> tuple[str, ...]:
+        """What can be chosen: as the table has them, or those in trouble and the largest."""
+        if self._all is None or not several(self._all):
+            return ()
+        if self.state.by == "netns":
+            return tuple(row.key[0] for row in self.table.rows)
+        found = self._all.findings.value if self._all.findings else ()
+        largest = sorted(self._all.parts, key=_sockets, reverse=True)
+        return tuple(dict.fromkeys((*(f.netns for f in found), *(p.netns for p in largest))))
 
     @property
     def _parts(self) -> tuple[Part, ...]:
-        return self._snapshot.parts
+        return self._snapshot.parts if self._snapshot else ()
+
+    def _grouped(self) -> Grouped | None:
+        by, seen = self.state.by, self.shown.sighting
+        if seen is None:
+            return None
+        rows = grouped(seen.snapshot, by) or (seen.grouped if seen.grouped.by == by else None)
+        if rows is None or self.state.netns is None or by == "netns":
+            return rows
+        return only(rows, self.state.netns)
 
     def _old(self, parts: Iterable[Timed[Any] | None]) -> str:
         """Say so when what is shown was not read in this poll, or some of it long before."""
+        if self._snapshot is None:
+            return ""
         ages = [round(self._snapshot.age(part)) for part in parts if part is not None]
         if len(ages) == 1 and ages[0]:
             return f" as they were {shortly(ages[0])} ago"
@@ -170,30 +249,10 @@ class Overview:
             return f", some as they were {shortly(max(ages))} ago"
         return ""
 
-    def _grouped(self) -> Grouped | None:
-        """Return the rows; None until they have been asked for."""
-        by, asked = self._state.by, self._sighting.grouped
-        rows = grouped(self._all, by) or (asked if asked.by == by else None)
-        if rows is None or self._chosen is None or by == "netns":
-            return rows
-        return only(rows, self._chosen)
 
-    def _blaming(self) -> Iterable[Finding]:
-        """The findings that mark rows: among namespaces, those of all."""
-        everywhere = self._all.findings
-        if self._state.by == "netns" and everywhere is not None:
-            return everywhere.value
-        return self._found
+def _sockets(part: Part) -> int:
+    return sum(part.states.value) if part.states else -1
 
-    def _namespaces(self, table: Table | None = None) -> tuple[str, ...]:
-        """Return what can be chosen: as the table has them, or those in trouble and the largest."""
-        if not several(self._all):
-            return ()
-        if table is not None and self._state.by == "netns":
-            return tuple(row.cells[0] for row in table.rows)
-        troubled = (
-            [finding.netns for finding in self._all.findings.value] if self._all.findings else []
-        )
-        sizes = {p.netns: sum(p.states.value) for p in self._all.parts if p.states}
-        largest = sorted(sizes, key=lambda name: -sizes[name])
-        return tuple(dict.fromkeys((*troubled, *largest)))
+
+def _fullness(level: Level) -> float:
+    return level.used / level.limit if level.limit else float(level.used > 0)

@@ -1,29 +1,37 @@
-"""What covers the table when asked for: one finding whole, and the help."""
+"""What covers the overview when asked for: one finding whole, one row, and the help."""
 
+import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from textwrap import wrap
 
 from sockmon.alert.labels import alert_name, runbook_url
 from sockmon.detect.finding_text import sentences
 from sockmon.model.finding import Finding
-from sockmon.top.keys import Frame, Layout, ViewState
-from sockmon.top.lines import Glyphs, Line, Size, Span, TextStyle, fitted, heading
-from sockmon.top.panels import lasting
-from sockmon.top.scene import Scene, Sighting
+from sockmon.model.names import HOST
+from sockmon.text import one_line
+from sockmon.top.choice import RowKey
+from sockmon.top.keys import SORT_KEYS
+from sockmon.top.lines import Line, TextStyle
+from sockmon.top.overview import Overview
+from sockmon.top.scene import shortly
+from sockmon.top.table import STATE_COLUMNS, findings_by_row, number
 
 #: The keys by what they do.
 HELP = (
-    ("1-9", "show a finding whole: what to do, and what it is known by"),
-    ("n p", "there: the next finding, the previous one (also right, left)"),
+    ("1-9", "show a finding whole: what to do, and its evidence"),
+    ("tab", "move between the findings and the table"),
+    ("up down", "move the cursor (also page up, page down, home, end)"),
+    ("enter", "open what the cursor is on: a finding, a row; a namespace: its ports"),
     ("esc", "back; over the table: drop the filter, then the choice of a namespace"),
     ("g", "group by port, by network namespace, by owner, by peer"),
-    ("n p", "over the table: the next namespace alone, the previous one; enter: its ports"),
+    ("n p", "the next network namespace only, the previous one; in a finding: the next finding"),
     ("/", "filter: rows that contain every word; enter keeps it, esc does not"),
-    ("s S", "sort by the next column, the previous one (also right, left)"),
+    (" ".join(SORT_KEYS), f"sort by {', '.join(SORT_KEYS.values())}"),
+    ("s S", "sort by the next column, the previous one"),
     ("r", "reverse the order"),
+    ("left right", "scroll to the columns that do not fit"),
+    ("+ -", "look less often, more often"),
     ("space", "freeze what is shown; again: go on"),
-    ("up down", "scroll (also page up, page down, home, end)"),
     ("q", "quit (also ctrl+c)"),
 )
 _NOTES = (
@@ -35,13 +43,16 @@ _NOTES = (
     "Other network namespaces than the host's own take poll.namespaces: all, or --namespaces all.",
     (
         "Rows with ? are of a namespace seen from outside: counted, not diagnosed. AGE: how long "
-        "before the last poll a namespace was read, when not in that."
+        "before the last poll a namespace was read, when not in that poll."
     ),
-    "A sparkline runs from the least to the most that a state had in the time shown.",
+    (
+        "Only states in which there are sockets have a column. A sparkline runs from the least "
+        "to the most that a state had in the time shown; it is blank where nothing is known."
+    ),
     "for 2m+: the finding is older than this view.",
-    "owner -: the kernel alone holds it (TIME_WAIT), or the process is hidden from this user.",
+    "owner -: only the kernel holds it (TIME_WAIT), or the process is hidden from this user.",
 )
-_INKS: dict[str, TextStyle] = {
+_STYLES: dict[str, TextStyle] = {
     "summary": "bold",
     "purpose": "bold",
     "advice": "plain",
@@ -50,64 +61,86 @@ _INKS: dict[str, TextStyle] = {
 }
 
 
-def finding_page(
-    shown: Scene, sighting: Sighting, state: ViewState, room: Size, glyphs: Glyphs
-) -> Frame:
-    """Tell the whole of the finding that is read, wherever it stands by now."""
-    part = sighting.snapshot.findings
-    found = {finding.key: finding for finding in (part.value if part else ())}
-    layout = Layout(findings=tuple(found))
-    finding = found.get(state.reading) if state.reading else None
-    if finding is None:
-        gone = [fitted([Span(" This finding has gone.", "bold")], room.width)]
-        return _page("FINDING", gone, state, room, glyphs, layout)
-    title = f"FINDING {layout.findings.index(finding.key) + 1} of {len(found)}"
-    told = _told(finding, lasting(shown, finding, sighting.snapshot.at.monotonic), room.width)
-    return _page(title, list(told), state, room, glyphs, layout)
+def page(shown: Overview, width: int) -> tuple[str, Iterator[Line]]:
+    """Return the title and the lines of what is open, if anything is."""
+    what = shown.state.page
+    if what is None:
+        return "", iter(())
+    if what == "help":
+        return "HELP", _help(width)
+    if isinstance(what, RowKey):
+        return "DETAILS", _row(shown, what, width)
+    for number_, finding in enumerate(shown.findings, start=1):
+        if finding.key == what:
+            title = f"FINDING {number_} of {len(shown.findings)}"
+            return title, _finding(shown, finding, width)
+    return "FINDING", iter([Line("This finding has gone.", "bold")])
 
 
-def help_page(state: ViewState, room: Size, glyphs: Glyphs) -> Frame:
-    """Tell what the keys do, and how to read what is shown."""
-    lines: list[Line] = []
+def _finding(shown: Overview, finding: Finding, width: int) -> Iterator[Line]:
+    heading, *others = sentences(finding)
+    yield Line(f"{heading.text}, {shown.lasting(finding)}", finding.severity)
+    for sentence in others:
+        if sentence.kind == "command":
+            yield Line(sentence.lead + sentence.text, _STYLES[sentence.kind])
+        else:
+            yield from _wrapped(sentence.text, width, sentence.lead, _STYLES[sentence.kind])
+    yield Line("")
+    yield Line(runbook_url(alert_name(finding.detector)), "key")
+
+
+def _row(shown: Overview, key: RowKey, width: int) -> Iterator[Line]:
+    """One row whole: its names, its sockets by state, what is wrong with it, where to look on."""
+    rows = shown.rows
+    row = next((row for row in rows.rows if row.cells == key.cells), None) if rows else None
+    if rows is None or row is None:
+        yield Line("This row has gone.", "bold")
+        return
+    for name, cell in zip(rows.columns, row.cells, strict=True):
+        yield from _wrapped(cell, width, f"{name.ljust(12)}", "bold")
+    yield Line("")
+    yield Line(f"{'sockets'.ljust(12)}{number(row.total):>9}")
+    for each in STATE_COLUMNS:
+        if row.states[each]:
+            share = f"{row.states[each] / row.total:.0%}"
+            yield Line(f"{each.name.ljust(12)}{number(row.states[each]):>9}{share:>6}")
+    if row.degraded:
+        yield Line("seen from outside: counted, not diagnosed", "unknown")
+    if row.age:
+        yield Line(f"as it was {shortly(row.age)} ago", "faint")
+    for finding in findings_by_row(rows, shown.findings).get(row.cells, ()):
+        yield Line("")
+        yield from _finding(shown, finding, width)
+    yield Line("")
+    yield Line("more of it, in a shell on that host:")
+    yield Line(f"  {_command(rows.columns, row.cells, shown)}", "key")
+
+
+def _command(columns: Sequence[str], cells: Sequence[str], shown: Overview) -> str:
+    named = dict(zip(columns, cells, strict=True))
+    state = shown.state
+    netns = named.get("NETNS") or state.netns
+    words = ["sockmon", "count"]
+    if netns is not None and netns != HOST:
+        words += ["--netns", shlex.quote(one_line(netns))]
+    if named.get("PORT", "other") != "other":
+        words += ["--port", named["PORT"]]
+    by = {"port": "direction,owner,peer", "owner": "owner,port", "peer": "peer,port"}
+    words += ["--by", f"{by.get(state.by, 'port')},state"]
+    return " ".join(words)
+
+
+def _help(width: int) -> Iterator[Line]:
     for keys, text in HELP:
-        lead = f" {keys.ljust(9)}"
-        first, *others = _rows(text, lead, room.width)
-        rows = [(Span(lead, "key"), Span(first[len(lead) :])), *((Span(row),) for row in others)]
-        lines += [fitted(row, room.width) for row in rows]
+        yield from _wrapped(text, width, keys.ljust(13), "plain")
     for note in _NOTES:
-        lines += [(), *(fitted([Span(row)], room.width) for row in _rows(note, " ", room.width))]
-    return _page("HELP", lines, state, room, glyphs, Layout())
+        yield Line("")
+        yield from _wrapped(note, width, "", "plain")
 
 
-def _told(finding: Finding, since: str, width: int) -> Iterator[Line]:
-    """What to do comes before what it is known by."""
-    told = list(sentences(finding))
-    for sentence in told:
-        if sentence.kind == "heading":
-            yield fitted([Span(f" {sentence.text}", finding.severity), Span(f", {since}")], width)
-    for sentence in told:
-        if sentence.kind != "heading":
-            for row in _rows(sentence.text, sentence.lead, width):
-                yield fitted([Span(row, _INKS[sentence.kind])], width)
-    yield ()
-    for row in _rows(runbook_url(alert_name(finding.detector)), " ", width):
-        yield fitted([Span(row, "key")], width)
-
-
-def _rows(text: str, lead: str, width: int) -> list[str]:
-    return wrap(
-        text, max(width, len(lead) + 8), initial_indent=lead, subsequent_indent=" " * len(lead),
-        break_on_hyphens=False,
+def _wrapped(text: str, width: int, lead: str, style: TextStyle) -> Iterator[Line]:
+    rows = wrap(
+        one_line(text), max(width, len(lead) + 8), initial_indent=lead,
+        subsequent_indent=" " * len(lead), break_on_hyphens=False, break_long_words=False,
     )  # fmt: skip
-
-
-def _page(
-    title: str, lines: Sequence[Line], state: ViewState, room: Size, glyphs: Glyphs, layout: Layout
-) -> Frame:
-    """Show as many lines as there is room for, from where the reader has scrolled to."""
-    height = max(1, room.height - 1)
-    last = max(0, len(lines) - height)
-    first = min(state.page_offset, last)
-    hint = f"lines {first + 1} to {first + height} of {len(lines)}" if last else ""
-    rule = heading(title, hint, room.width, glyphs)
-    return Frame((rule, *lines[first : first + height]), replace(layout, page=height, last=last))
+    return (Line(row, style) for row in rows)

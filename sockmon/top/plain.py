@@ -3,16 +3,20 @@
 import queue
 import sys
 import time
+from collections.abc import Iterator
+from itertools import islice
 
 from sockmon.client.snapshot import FetchError
+from sockmon.text import one_line
+from sockmon.top.choice import ViewState
 from sockmon.top.kernel_source import Source
-from sockmon.top.keys import ViewState
-from sockmon.top.lines import ASCII, Size, ascii_only, plain_text
+from sockmon.top.lines import to_ascii
+from sockmon.top.overview import Overview
 from sockmon.top.refresh import Feed, News
-from sockmon.top.scene import Scene, Sighting
-from sockmon.top.view import frame
+from sockmon.top.scene import Scene
+from sockmon.top.table import as_text, number
 
-_SIZE = Size(79, 24)
+_WIDTH, _HEIGHT = 79, 23
 
 
 def run(source: Source, interval: float | None) -> int:
@@ -22,13 +26,36 @@ def run(source: Source, interval: float | None) -> int:
     Feed(source, interval, heard.put).start()
     while True:
         news = heard.get()
-        if isinstance(news, Sighting):
-            scene = scene.saw(news)
-        elif isinstance(news, FetchError):
+        if isinstance(news, FetchError):
             scene = scene.lost(str(news))
-        else:
+        elif isinstance(news, BaseException):
             raise news
-        drawn = frame(scene, ViewState(), _SIZE, time.monotonic(), ASCII)
-        lines = [plain_text(ascii_only(line)) for line in drawn.lines[:-1]]
-        sys.stdout.write("\n".join([*lines, ""]).rstrip("\n") + "\n\n")
+        else:
+            scene = scene.saw(news)
+        shown = Overview(scene, ViewState(), time.monotonic(), _WIDTH)
+        sys.stdout.write("\n".join([*frame(shown), "", ""]))
         sys.stdout.flush()
+
+
+def frame(shown: Overview) -> list[str]:
+    """Write the overview in ASCII lines, none longer than the terminal is wide."""
+    lines = [line.rstrip() for line in map(to_ascii, _lines(shown))]
+    return [line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}~" for line in lines][:_HEIGHT]
+
+
+def _lines(shown: Overview) -> Iterator[str]:
+    yield shown.verdict.text
+    yield f"{shown.where.text}  {shown.when.text}"
+    yield from (note.text for note in islice(shown.notes, 3))
+    for finding in shown.findings[:3]:
+        yield from (shown.head(finding).text, f"   {one_line(finding.summary)}")
+    if len(shown.findings) > 3:
+        yield f"and {len(shown.findings) - 3} more findings"
+    told = [f"{line.state.name.ljust(12)}{number(line.sockets):>8}" for line in shown.states]
+    if told:
+        yield f"-- {shown.states_title}"
+        yield from ("   ".join(told[at : at + 3]) for at in range(0, len(told), 3))
+        yield "   ".join(line.text for line in shown.limits)
+    yield f"-- {shown.table_title}"
+    yield from (note.text for note in shown.table_notes)
+    yield from as_text(shown.table, _WIDTH)

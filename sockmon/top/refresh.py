@@ -1,5 +1,6 @@
 """Looking again and again, in a thread of its own: no look holds up a key."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ class Feed:
     """Delivers what every look brings, from its own thread: a mistake of ours too."""
 
     def __init__(
-        self, source: Source, interval: float | None, deliver: Callable[[News], None]
+        self, source: Source, interval: float | None, deliver: Callable[[News], object]
     ) -> None:
         """Look every `interval` seconds; None: as often as the source has something new."""
         self._source, self._asked, self._deliver = source, interval, deliver
@@ -38,6 +39,12 @@ class Feed:
             self._by = by
             self._wanted.set()
 
+    def every(self, seconds: float) -> None:
+        """Look every so many seconds from now on."""
+        self._asked = seconds
+        self._source.every(seconds)
+        self._wanted.set()
+
     def stop(self) -> None:
         """Deliver nothing any more."""
         self._stopping.set()
@@ -46,15 +53,15 @@ class Feed:
 
     def _run(self) -> None:
         try:
-            self._look_for_ever()
+            self._look_until_stopped()
         except BaseException as error:  # noqa: BLE001 - without looks the view would be a still
             self._tell(error)
         finally:
             self._source.close()
 
-    def _look_for_ever(self) -> None:
-        interval = self._asked or SHORTEST_INTERVAL
-        pause = min(interval, SHORTEST_INTERVAL)  # two polls must agree: the second comes soon
+    def _look_until_stopped(self) -> None:
+        own = SHORTEST_INTERVAL
+        longest = SHORTEST_INTERVAL  # two polls must agree: the second comes soon
         while not self._stopping.is_set():
             begun = time.monotonic()
             self._wanted.clear()
@@ -64,9 +71,10 @@ class Feed:
                 self._tell(error)
             else:
                 self._tell(sighting)
-                interval = self._asked or max(SHORTEST_INTERVAL, sighting.snapshot.interval)
+                own = max(SHORTEST_INTERVAL, sighting.snapshot.interval)
+            pause = min(longest, self._asked or own)
             self._wanted.wait(max(_SHORTEST_PAUSE_SECONDS, begun + pause - time.monotonic()))
-            pause = interval
+            longest = math.inf
 
     def _tell(self, news: News) -> None:
         if not self._stopping.is_set():

@@ -2,141 +2,129 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from rich.cells import cell_len
 
 from sockmon.client.snapshot import Row
-from sockmon.model.finding import SEVERITIES, Finding, Severity
+from sockmon.model.finding import Finding
 from sockmon.model.states import TcpState
 from sockmon.text import one_line
-from sockmon.top.keys import TOTAL, ViewState
-from sockmon.top.lines import Glyphs, Line, Span, TextStyle, cut_amid, fitted, left, right
+from sockmon.top.choice import TOTAL, ViewState
+from sockmon.top.lines import TextStyle, cut
 from sockmon.top.scene import Grouped, shortly
 
-OTHER = "OTHER"
 AGE = "AGE"
+ZERO = "·"
 
-#: States as columns, the most telling first: as many as fit, the rest is OTHER.
-_STATES = {
-    "CLOSE_WAIT": TcpState.CLOSE_WAIT,
-    "ESTAB": TcpState.ESTABLISHED,
-    "TIME_WAIT": TcpState.TIME_WAIT,
-    "FIN_WAIT2": TcpState.FIN_WAIT2,
-    "SYN_SENT": TcpState.SYN_SENT,
-    "SYN_RECV": TcpState.SYN_RECV,
-    "LAST_ACK": TcpState.LAST_ACK,
-    "FIN_WAIT1": TcpState.FIN_WAIT1,
-    "CLOSING": TcpState.CLOSING,
-    "LISTEN": TcpState.LISTEN,
-    "CLOSE": TcpState.CLOSE,
-}
+#: States as columns, the most telling first.
+STATE_COLUMNS = (
+    TcpState.CLOSE_WAIT,
+    TcpState.ESTABLISHED,
+    TcpState.TIME_WAIT,
+    TcpState.FIN_WAIT2,
+    TcpState.SYN_SENT,
+    TcpState.SYN_RECV,
+    TcpState.LAST_ACK,
+    TcpState.FIN_WAIT1,
+    TcpState.CLOSING,
+    TcpState.LISTEN,
+    TcpState.CLOSE,
+)
+#: The table shows no more than the first so many rows: a filter or another order finds the rest.
+MOST_ROWS = 500
 _NUMBER = 7  # cells of 999,999
-_MARK = 3
-_FIXED = {"PORT": 5, "DIRECTION": 9}
-_KEY_LEAST = 8
-_NETNS_LEAST, _NETNS_MOST = 12, 16  # beside other names; cells of netns-4026531840
-_ROOMY = 64
-_KEY_SHARE = 0.45  # of the width, at most, for a column that has no width of its own
-_MARKS: Mapping[TextStyle, str] = {"warning": " ! ", "critical": "!! ", "unknown": " ? "}
+_NAME_LEAST = 12
+_NAME_SHARE = 0.4  # of the width, at most, for the names
+_PORT_AND_DIRECTION = 16
+_MARKS: Mapping[TextStyle, str] = {"warning": "!", "critical": "!!", "unknown": "?"}
 
 
-class _Column(NamedTuple):
-    """One column: its name, its width without the gap behind it, and the state it counts."""
+class Column(NamedTuple):
+    """A column; `width` has room for its label and its cells."""
 
     name: str
+    label: str
     width: int
-    state: TcpState | None = None
+    is_number: bool
 
 
-class _Blame(NamedTuple):
-    """What the findings say of one row."""
+class TableRow(NamedTuple):
+    """One row: the cells of its `key` name it, `cells` has a text for each column."""
 
-    severity: Severity
-    owners: str
+    key: tuple[str, ...]
+    cells: tuple[str, ...]
+    style: TextStyle
 
 
+@dataclass(frozen=True, slots=True)
 class Table:
-    """Rows chosen, sorted and laid out for a width; `hidden` ones do not match the filter."""
+    """Rows that match the filter, in order. `matching` is how many of `present` do."""
 
-    def __init__(
-        self, grouped: Grouped, findings: Iterable[Finding], state: ViewState, width: int
-    ) -> None:
-        self._width = width
-        self._blamed = _blamed(grouped, findings)
-        words = state.filter.lower().split()
-        present = [row for row in grouped.rows if row.total]
-        self.rows = [row for row in present if self._matches(row, words)]
-        self.hidden = len(present) - len(self.rows)
-        self._chosen = state.netns if grouped.by == "netns" else None
-        self._keys = _key_columns(grouped.columns, self.rows, width)
-        room = width - _MARK - sum(key.width + 1 for key in self._keys)
-        self._counts = _count_columns(room, with_age=grouped.by == "netns" and width >= _ROOMY)
-        self.sort = state.sort if state.sort in self.columns else TOTAL
-        self.descending = (self.sort not in grouped.columns) != state.reverse
-        self._sort()
+    columns: tuple[Column, ...]
+    rows: tuple[TableRow, ...]
+    matching: int
+    present: int
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the columns, by any of which it can be sorted."""
-        return tuple(column.name for column in (*self._keys, *self._counts))
 
-    def head(self, glyphs: Glyphs) -> Line:
-        """Return the line of the columns' names; an arrow is at the one sorted by."""
-        arrow = glyphs.down if self.descending else glyphs.up
-        spans = [Span(" " * _MARK)]
-        for column in (*self._keys, *self._counts):
-            if column.name != self.sort:
-                spans += [Span(_placed(column, column.name), "title"), Span(" ")]
-            else:
-                text = f"{arrow}{column.name}" if _is_number(column) else f"{column.name}{arrow}"
-                spans += [Span(_placed(column, text), "key"), Span(" ")]
-        return fitted(spans, self._width)
+NOTHING = Table((), (), 0, 0)
 
-    def line(self, row: Row, glyphs: Glyphs) -> Line:
-        """Return one row's line."""
-        blame = self._blamed.get(row.cells)
-        ink: TextStyle = blame.severity if blame else "unknown" if row.degraded else "plain"
-        chosen = row.cells[0] == self._chosen
-        mark = _MARKS.get(ink, " " * _MARK)
-        spans = [Span(f">{mark.strip():2}" if chosen else mark, ink)]
-        for column, cell in zip(self._keys, row.cells, strict=True):
-            spans += [Span(_placed(column, cell), ink), Span(" ")]
-        for column in self._counts:
-            count = self._count(row, column)
-            shown = shortly(count) if column.name == AGE else number(count)
-            text = shown if count else glyphs.zero
-            spans += [Span(_placed(column, text), "plain" if count else "faint"), Span(" ")]
-        line = fitted(spans, self._width)
-        if not chosen:
-            return line
-        ground: TextStyle = "key" if ink == "plain" else ink
-        return tuple(Span(span.text, ground, banner=True) for span in line)
 
-    def _matches(self, row: Row, words: Iterable[str]) -> bool:
-        blame = self._blamed.get(row.cells)
-        texts = [text.lower() for text in (*row.cells, blame.owners if blame else "")]
-        return all(any(word in text for text in texts) for word in words)
+def table(grouped: Grouped, findings: Iterable[Finding], state: ViewState, width: int) -> Table:
+    """Choose, sort and write the rows for a terminal of this width."""
+    about = findings_by_row(grouped, findings)
+    present = [row for row in grouped.rows if row.total]
+    words = state.filter.lower().split()
+    matching = [row for row in present if _matches(row, about.get(row.cells, ()), words)]
+    counted = _counted(grouped, present, state.sort)
+    sort = state.sort if state.sort in (*grouped.columns, *counted) else TOTAL
+    descending = (sort not in grouped.columns) != state.reverse
+    rows = _in_order(matching, grouped.columns, sort, descending=descending)[:MOST_ROWS]
+    arrow = "▼" if descending else "▲"
+    beside = _PORT_AND_DIRECTION if len(grouped.columns) > 1 else 0
+    longest = max(_NAME_LEAST, int(width * _NAME_SHARE) - beside)
+    written = [_written(row, about.get(row.cells, ()), counted, longest) for row in rows]
+    columns = [Column("", "", 2, is_number=False)]
+    for at, name in enumerate((*grouped.columns, *counted), start=1):
+        label = f"{name}{arrow if name == sort else ''}"
+        is_number = name in counted
+        cells = max((cell_len(row.cells[at]) for row in written), default=0)
+        wanted = max(len(label), _NUMBER if is_number else cells)
+        columns.append(Column(name, label, wanted, is_number))
+    return Table(tuple(columns), tuple(written), len(matching), len(present))
 
-    def _sort(self) -> None:
-        """By the chosen column; equals by their names, and what was folded together last."""
-        self.rows.sort(key=lambda row: tuple(map(_natural, row.cells)))
-        if self.sort in (key.name for key in self._keys):
-            at = self.columns.index(self.sort)
-            self.rows.sort(key=lambda row: _natural(row.cells[at]), reverse=self.descending)
-        else:
-            (column,) = (column for column in self._counts if column.name == self.sort)
-            self.rows.sort(key=lambda row: self._count(row, column), reverse=self.descending)
-        self.rows.sort(key=lambda row: row.cells[0] == "other")
 
-    def _count(self, row: Row, column: _Column) -> int:
-        if column.name == AGE:
-            return round(row.age)
-        if column.state is not None:
-            return row.states[column.state]
-        if column.name == TOTAL:
-            return row.total
-        return row.total - sum(row.states[c.state] for c in self._counts if c.state is not None)
+def findings_by_row(
+    grouped: Grouped, findings: Iterable[Finding]
+) -> dict[tuple[str, ...], tuple[Finding, ...]]:
+    """Say which findings are about which row, in their order."""
+    about: dict[tuple[str, ...], tuple[Finding, ...]] = {}
+    for finding in findings:
+        subject = finding.subject
+        rows: list[tuple[str, ...]] = []
+        if grouped.by == "port" and subject.port is not None:
+            cells = str(subject.port), str(subject.direction), finding.netns
+            rows = [cells[: len(grouped.columns)]]
+        elif grouped.by == "netns":
+            rows = [(finding.netns,)]
+        elif grouped.by == "owner":
+            rows = [(name,) for name in _processes(finding)]
+        for row in rows:
+            about[row] = (*about.get(row, ()), finding)
+    return about
+
+
+def as_text(shown: Table, width: int) -> list[str]:
+    """Write the table in lines, for a terminal on which nothing moves."""
+    lines = []
+    for cells in (tuple(column.label for column in shown.columns), *(r.cells for r in shown.rows)):
+        line = ""
+        for column, cell in zip(shown.columns, cells, strict=True):
+            blank = " " * (column.width - cell_len(cell))
+            line += f"{blank}{cell} " if column.is_number else f"{cell}{blank} "
+        lines.append(line[:width].rstrip())
+    return lines
 
 
 def number(count: int) -> str:
@@ -150,71 +138,57 @@ def holder(finding: Finding) -> str:
     if owner is None:
         return ""
     if not owner.processes:
-        return owner.unit or owner.label
-    first, *others = owner.processes
-    more = f" +{len(others)}" if others else ""
-    return f"{first.name}[{first.pid}]{more}"
+        return one_line(owner.unit or owner.label)
+    first, *others = _processes(finding)
+    return f"{first} +{len(others)}" if others else first
 
 
-def _blamed(grouped: Grouped, findings: Iterable[Finding]) -> dict[tuple[str, ...], _Blame]:
-    """What is said of which row; the worst, if there is more than one finding."""
-    blamed: dict[tuple[str, ...], _Blame] = {}
-    for finding in sorted(findings, key=lambda f: SEVERITIES.index(f.severity)):
-        people = finding.owner.processes if finding.owner else ()
-        names = [f"{one_line(process.name)}[{process.pid}]" for process in people]
-        blame = _Blame(finding.severity, " ".join([*names, holder(finding)]))
-        if grouped.by == "port" and finding.subject.port is not None:
-            cells = str(finding.subject.port), str(finding.subject.direction), finding.netns
-            blamed[cells[: len(grouped.columns)]] = blame
-        elif grouped.by == "netns":
-            blamed[(finding.netns,)] = blame
-        elif grouped.by == "owner":
-            blamed.update({(name,): blame for name in names})
-    return blamed
+def _processes(finding: Finding) -> list[str]:
+    people = finding.owner.processes if finding.owner else ()
+    return [f"{one_line(process.name)}[{process.pid}]" for process in people]
 
 
-def _key_columns(names: Sequence[str], rows: Sequence[Row], width: int) -> list[_Column]:
-    columns = []
-    for at, name in enumerate(names):
-        longest = max((cell_len(one_line(row.cells[at])) for row in rows), default=0)
-        most = int(width * _KEY_SHARE)
-        if name == "NETNS" and len(names) > 1:
-            most = _NETNS_MOST if width >= _ROOMY else _NETNS_LEAST
-        columns.append(_Column(name, _FIXED.get(name) or max(_KEY_LEAST, min(longest, most))))
-    return columns
+def _matches(row: Row, about: Sequence[Finding], words: Iterable[str]) -> bool:
+    texts = [*row.cells, *(name for f in about for name in (*_processes(f), holder(f)))]
+    return all(any(word in text.lower() for text in texts) for word in words)
 
 
-def _count_columns(room: int, *, with_age: bool) -> list[_Column]:
-    """TOTAL, and as many states as there is room for; OTHER if not all, and some fit beside it."""
-    total, other = _Column(TOTAL, _NUMBER), _Column(OTHER, _NUMBER)
-    first = [_Column(AGE, _NUMBER), total] if with_age else [total]
-    states = [_Column(name, max(len(name) + 1, _NUMBER), state) for name, state in _STATES.items()]
-    room -= sum(column.width + 1 for column in first)
-    beside = _fitting(states, room - other.width - 1)
-    every = _fitting(states, room)
-    if len(every) == len(states) or len(beside) < 2:
-        return [*first, *every]
-    return [*first, *beside, other]
+def _counted(grouped: Grouped, rows: Iterable[Row], sort: str) -> tuple[str, ...]:
+    """The columns with numbers: of states, those that occur and the one it is sorted by."""
+    occurring = [sum(counts) for counts in zip(*(row.states for row in rows), strict=True)]
+    states = [s.name for s in STATE_COLUMNS if s.name == sort or (occurring and occurring[s])]
+    age = [AGE] if grouped.by == "netns" else []
+    return (*age, TOTAL, *states)
 
 
-def _fitting(columns: Iterable[_Column], room: int) -> list[_Column]:
-    fitting: list[_Column] = []
-    for column in columns:
-        room -= column.width + 1
-        if room < 0:
-            break
-        fitting.append(column)
-    return fitting
+def _in_order(
+    rows: Iterable[Row], names: Sequence[str], sort: str, *, descending: bool
+) -> list[Row]:
+    """By the chosen column; equals by their names, and what was folded together last."""
+    ordered = sorted(rows, key=lambda row: tuple(map(_natural, row.cells)))
+    if sort in names:
+        at = names.index(sort)
+        ordered.sort(key=lambda row: _natural(row.cells[at]), reverse=descending)
+    else:
+        ordered.sort(key=lambda row: _count(row, sort), reverse=descending)
+    return sorted(ordered, key=lambda row: row.cells[0] == "other")
 
 
-def _placed(column: _Column, text: str) -> str:
-    if _is_number(column):
-        return right(text, column.width)
-    return left(cut_amid(text, column.width) if column.name == "NETNS" else text, column.width)
+def _count(row: Row, column: str) -> int:
+    if column == AGE:
+        return round(row.age)
+    return row.total if column == TOTAL else row.states[TcpState[column]]
 
 
-def _is_number(column: _Column) -> bool:
-    return column.name not in ("DIRECTION", "NETNS", "OWNER", "PEER")
+def _written(row: Row, about: Sequence[Finding], counted: Iterable[str], longest: int) -> TableRow:
+    style: TextStyle = "unknown" if row.degraded else "plain"
+    if about:
+        style = "critical" if any(f.severity == "critical" for f in about) else "warning"
+    cells = [_MARKS.get(style, ""), *(cut(cell, longest) for cell in row.cells)]
+    for column in counted:
+        count = _count(row, column)
+        cells.append((shortly(count) if column == AGE else number(count)) if count else ZERO)
+    return TableRow(row.cells, tuple(cells), style)
 
 
 def _natural(text: str) -> tuple[tuple[bool, int, str], ...]:

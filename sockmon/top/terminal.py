@@ -5,8 +5,6 @@ import os
 import sys
 from dataclasses import dataclass
 
-from sockmon.top.lines import ASCII, UNICODE, Glyphs
-
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
@@ -14,18 +12,16 @@ class Terminal:
 
     moves: bool
     colours: bool
-    glyphs: Glyphs
+    unicode: bool
 
 
 def find_out() -> Terminal:
     """Ask the environment and terminfo(5)."""
     colours, moves = _capabilities()
-    speaks_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     # The consoles that have no colours, and Linux's own, have no block elements either.
-    has_blocks = speaks_utf8 and colours and os.environ.get("TERM") != "linux"
-    return Terminal(
-        moves, colours and not os.environ.get("NO_COLOR"), UNICODE if has_blocks else ASCII
-    )
+    has_blocks = utf8 and colours and os.environ.get("TERM") != "linux"
+    return Terminal(moves, colours and not os.environ.get("NO_COLOR"), has_blocks)
 
 
 def _capabilities() -> tuple[bool, bool]:

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ from sockmon.client.snapshot import Snapshot
 from sockmon.model.counts import StateCounts
 from sockmon.model.finding import FindingKey
 from sockmon.model.observation import STALE_AFTER_INTERVALS
+from sockmon.model.states import TcpState
 
 #: What sparklines can span, in seconds: the shortest that holds what is remembered.
 WINDOWS = (60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
@@ -83,6 +84,29 @@ class Trend:
             read = [counts for _, counts in self.samples[first:beyond] if counts is not None]
             parts.append(tuple(map(max, zip(*read, strict=True))) if read else None)
         return tuple(parts)
+
+
+def bars(peaks: Sequence[StateCounts | None], state: TcpState) -> tuple[float, ...]:
+    """Return the heights of a state's sparkline; NaN where nothing is known.
+
+    The first two are the ends of its scale, beyond all others: the whole height is at least a
+    quarter of the most, so that a ripple looks like one.
+    """
+    known = [counts[state] for counts in peaks if counts is not None]
+    least, most = min(known, default=0), max(known, default=0)
+    if not most:
+        return ()
+    height = max(most - least, most / 4)
+    ends = least - 0.01 * height, least + 1.01 * height
+    return (*ends, *(math.nan if counts is None else counts[state] for counts in peaks))
+
+
+def highest(lowest: float, beyond: float, values: Sequence[float]) -> float:
+    """The highest of some of a sparkline's heights, to be drawn as one.
+
+    What is not known is below the scale, which begins at `lowest`, so it is not drawn.
+    """
+    return max((each for each in values if lowest < each < beyond), default=lowest - 2**60)
 
 
 def _time(sample: Sample) -> float:

@@ -198,8 +198,20 @@ CASES: tuple[Case, ...] = (
     *_found("SockmonAcceptQueue", "accept_queue"),
     *_still("SockmonUnreadData", "sockmon_unread_sockets", "Not read"),
     *_still("SockmonUnsentData", "sockmon_unsent_sockets", "Not taken"),
+    *_found("SockmonUdpDrops", "udp_drops"),
     *_found("SockmonClosingStalled", "closing_stalled"),
     *_found("SockmonDeadPeer", "dead_peer"),
+    *(
+        replace(case, labels={**case.labels, "owner": "shop"})
+        for case in _shares(
+            "SockmonDescriptorPressure",
+            f'sockmon_owner_descriptors{{{_NETNS},owner="shop"}}',
+            f'sockmon_owner_descriptors_limit{{{_NETNS},owner="shop"}}',
+            (0.8, 0.95),
+            ("shop uses 80% of its descriptors.", "shop uses 95% of its descriptors."),
+        )
+    ),
+    *_found("SockmonDescriptorPressure", "descriptor_pressure"),
     *_shares(
         "SockmonOrphanPressure",
         f"sockmon_orphan_sockets{{{_HOST}}}",

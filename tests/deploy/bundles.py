@@ -8,12 +8,11 @@ from pathlib import Path
 from tests.conftest import REPOSITORY
 
 
-def unpacked(wheels: Path, directory: Path) -> Path:
+def unpacked(wheels: Path, directory: Path) -> None:
     """Make the bundle, and unpack it as an operator does."""
     subprocess.run([REPOSITORY / "deploy" / "make-bundle", wheels, directory], check=True)
     (archive,) = directory.glob("sockmon-*.tar.gz")
     subprocess.run(["tar", "-xf", archive, "-C", directory], check=True)
-    return directory / archive.name.removesuffix(".tar.gz")
 
 
 def changed(bundle: Path, directory: Path, version: str, mistake: str = "") -> Path:

@@ -1,6 +1,5 @@
-"""The Debian package, made once for all tests of a run, and others that differ from it a little."""
+"""The Debian package, and others that differ from it a little."""
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -16,24 +15,17 @@ BIN = Path(sys.executable).parent
 QUICKLY = {**os.environ, "DPKG_DEB_COMPRESSOR_TYPE": "gzip", "DPKG_DEB_COMPRESSOR_LEVEL": "1"}
 
 
-def package(wheels: Path) -> Path:
-    """The package of these wheels, in a directory of its own beside them."""
-    directory = wheels.parent / "debian"
-    directory.mkdir(exist_ok=True)
-    with (directory / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not list(directory.glob("*.deb")):
-            made = subprocess.run(
-                [MAKE_DEB, BIN, wheels, directory],
-                capture_output=True,
-                text=True,
-                check=False,
-                env=QUICKLY,
-            )
-            assert made.returncode == 0, made.stdout + made.stderr
-            assert made.stderr == ""
-        (deb,) = directory.glob("*.deb")
-    return deb
+def package(wheels: Path, directory: Path) -> None:
+    """Make the package of these wheels in a directory."""
+    made = subprocess.run(
+        [MAKE_DEB, BIN, wheels, directory],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=QUICKLY,
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert made.stderr == ""
 
 
 def as_version(deb: Path, version: str, directory: Path, config: str | None = None) -> Path:

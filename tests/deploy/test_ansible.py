@@ -17,7 +17,6 @@ import yaml
 
 from tests.conftest import REPOSITORY
 from tests.deploy import shop
-from tests.deploy.debian import package
 from tests.machine import Machine, booted
 
 DIRECTION = REPOSITORY / "deploy" / "ansible"
@@ -123,11 +122,11 @@ def on_a_server(test: Callable[[Server], None]) -> Callable[[Server], None]:
     """What a test that boots a server and installs the package there needs."""
     for marker in (pytest.mark.root, pytest.mark.machine, pytest.mark.component("dpkg-shlibdeps")):
         test = marker(test)
-    return pytest.mark.timeout(300)(test)
+    return test
 
 
 @pytest.fixture(scope="module")
-def binds(wheels: Path) -> dict[Path, str]:
+def binds(deb: Path) -> dict[Path, str]:
     """Ansible, the role and the package, as a server sees them."""
     ansible = importlib.util.find_spec("ansible")
     assert ansible is not None
@@ -135,7 +134,7 @@ def binds(wheels: Path) -> dict[Path, str]:
     return {
         Path(ansible.origin).parents[1]: "/ansible",
         DIRECTION: "/role",
-        package(wheels): "/debs/sockmon.deb",
+        deb: "/debs/sockmon.deb",
     }
 
 

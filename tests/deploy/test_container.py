@@ -143,7 +143,6 @@ def is_ready(daemon: RunningDaemon) -> bool:
 @pytest.mark.machine
 @pytest.mark.component("buildah")
 @pytest.mark.component("kustomize")
-@pytest.mark.timeout(300)
 def test_what_it_builds_runs_without_privilege_and_writes_only_its_state(tmp_path: Path) -> None:
     with built() as image, NetNs() as netns:
         told = image.config

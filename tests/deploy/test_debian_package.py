@@ -11,13 +11,13 @@ import pytest
 
 from tests.conftest import MACHINE
 from tests.deploy import shop
-from tests.deploy.debian import BIN, MAKE_DEB, QUICKLY, as_version, package
+from tests.deploy.debian import BIN, MAKE_DEB, QUICKLY, as_version
 from tests.lab import eventually
 from tests.machine import Machine, booted
 
 pytestmark = pytest.mark.component("dpkg-shlibdeps")
 
-on_a_server = [pytest.mark.root, pytest.mark.machine, pytest.mark.timeout(300)]
+on_a_server = [pytest.mark.root, pytest.mark.machine]
 
 READY = "http://127.0.0.1:10776/-/ready"
 CONFIG = "/etc/sockmon/sockmon.yaml"
@@ -26,11 +26,6 @@ CONFIG = "/etc/sockmon/sockmon.yaml"
 KEEP = ("--force-confdef", "--force-confold")
 
 ALL_FILES = "find / -xdev -not -path '/tmp/*' -not -path '/var/log/journal/*' | sort"
-
-
-@pytest.fixture(scope="module")
-def deb(wheels: Path) -> Path:
-    return package(wheels)
 
 
 @pytest.fixture(scope="module")

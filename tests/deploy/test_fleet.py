@@ -28,7 +28,6 @@ pytestmark = [
     pytest.mark.root,
     pytest.mark.component("prometheus"),
     pytest.mark.component("prometheus-alertmanager"),
-    pytest.mark.timeout(240),
 ]
 
 LEAK, QUEUE = "SockmonCloseWaitLeak", "SockmonAcceptQueue"

@@ -15,7 +15,7 @@ from tests.deploy.serving import listens, ready, value
 from tests.lab import eventually
 from tests.machine import Machine, booted
 
-pytestmark = [pytest.mark.root, pytest.mark.machine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.root, pytest.mark.machine]
 
 RELEASE = "/opt/sockmon/current"
 INSTALLED = f"{RELEASE}/deploy/install.sh"

@@ -11,7 +11,7 @@ from tests.deploy.serving import listens
 from tests.lab import eventually
 from tests.machine import Machine, booted
 
-pytestmark = [pytest.mark.root, pytest.mark.machine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.root, pytest.mark.machine]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from tests.deploy.serving import alerts, get, ready, value
 from tests.lab import eventually
 from tests.machine import Machine, booted
 
-pytestmark = [pytest.mark.root, pytest.mark.machine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.root, pytest.mark.machine]
 
 UNITS = "/usr/local/lib/systemd/system"
 DROP_IN = "/etc/systemd/system/sockmon.service.d/namespaces.conf"

@@ -17,7 +17,7 @@ from tests.deploy.serving import get, ready, value
 from tests.lab import eventually
 from tests.machine import Machine, booted
 
-pytestmark = [pytest.mark.root, pytest.mark.machine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.root, pytest.mark.machine]
 
 TEMPLATE = REPOSITORY / "deploy" / "sockmon.yaml"
 OWNERS = "/srv/bundle/systemd/sockmon.service.d/owners.conf.example"

@@ -9,7 +9,7 @@ from sockmon.drill.lab.addresses import LOOPBACK, AddressKind, Direction, Host, 
 from sockmon.drill.lab.held_sockets import Held, census
 from sockmon.drill.lab.netns import NetNs
 from sockmon.drill.lab.veth_link import CLIENT, SERVER, Link, linked
-from tests.lab import experiments, states
+from tests.lab import experiments, mptcp, states
 from tests.lab.waiting import PATIENCE, eventually
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "eventually",
     "experiments",
     "linked",
+    "mptcp",
     "states",
 ]

@@ -176,21 +176,23 @@ class TestTop:
     ) -> None:
         argv = host.sockmon("top", "--config", everywhere)
         with Terminal.running(host.netns, argv, size) as top:
-            lines = top.shows("WARNING")
+            lines = top.shows("WARNING", "1 warning shop: close_wait_leak")
             assert lines[0].startswith(" WARNING  shop: python has not cl")
-            assert any(re.match(r"1 .*\bshop\b", line) for line in lines)
             self.keys_go_through_namespaces(top, size)
 
     def keys_go_through_namespaces(self, top: Terminal, size: tuple[int, int]) -> None:
         top.press("g", "r")
-        top.shows("NETNS", "▲TOTAL")
+        top.shows("NETNS", "TOTAL▲")
         top.press("r", "n")
-        chosen = top.shows(" shop on ", ">!", "▼TOTAL")
+        chosen = top.shows(" shop on ", "!  shop", "TOTAL▼")
         assert "34 sockets" in chosen[1]
         top.press("\r")
-        ports = top.shows("PORT ", "DIRECTION", " ! ", "inbound")
+        ports = top.shows("PORT ", "DIRECTION", "!  ", "inbound")
         assert "NETNS" not in "\n".join(ports)
-        assert any(line.split()[:3:2] == ["!", "inbound"] for line in ports)
+        eventually(
+            lambda: [line.split()[:3:2] for line in top.lines()],
+            until=lambda rows: ["!", "inbound"] in rows,
+        )
         top.press("n")
         top.shows(" pod-03 on ")
         top.press(ESCAPE)
@@ -231,8 +233,7 @@ class TestTop:
         with Terminal.running(host.netns, argv, (100, 30)) as top:
             top.shows("UNKNOWN", "CAP_SYS_ADMIN")
             top.press("g")
-            lines = top.shows("NAMESPACES")
-            assert any(line.startswith(" ? ") for line in lines)
+            top.shows("NAMESPACES", "\n?  ")
 
 
 def test_a_namespace_that_ends_while_it_is_looked_at_is_said_to_be_gone(everywhere: str) -> None:

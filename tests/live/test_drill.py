@@ -18,7 +18,7 @@ from tests.lab import PATIENCE, NetNs, eventually, states
 from tests.running import PORT, RunningDaemon, running_daemon
 from tests.servers import Alertmanager, hook_in
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.root
 
 #: Polls often, and waits for little; what a drill needs to be over in seconds.
 LIMITS = """
@@ -250,9 +250,10 @@ def test_the_way_without_privilege_that_it_names_works(netns: NetNs, config: Pat
 def test_without_a_daemon_there_is_nothing_to_watch(netns: NetNs) -> None:
     refused = drill(netns, "close-wait", "--expect-alert")
     assert (refused.status, refused.said) == (1, "")
-    where = f"http://127.0.0.1:{PORT}"
-    told = f"sockmon: no daemon to watch at {where}: cannot connect: Connection refused\n"
-    assert refused.complaint == told
+    assert refused.complaint == (
+        f"sockmon: no daemon to watch at http://127.0.0.1:{PORT}: cannot connect: Connection "
+        "refused\n"
+    )
 
 
 def test_without_a_daemon_there_are_sockets_to_look_at(netns: NetNs) -> None:

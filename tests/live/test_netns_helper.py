@@ -15,6 +15,7 @@ import pytest
 
 from sockmon.clock import now
 from sockmon.kernel.errors import HelperError, NamespaceError
+from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.kernel.netns.helper.client import HelperAccess
 from sockmon.kernel.netns.tracker import NamespaceTracker, OtherNamespace
@@ -125,7 +126,7 @@ def test_a_leak_is_found_and_ends_with_its_namespace(helper: RunningHelper) -> N
             one = neighbour(neighbourhood, name)
             assert one is not None
             assert one.occupied()
-            monitor = NamespacePoller(one.open())
+            monitor = NamespacePoller(one.open(), Inspector(Path("/proc")))
 
             def found() -> list[int | None]:
                 observation, failures = monitor.poll(now(), config)

@@ -143,7 +143,7 @@ def test_certificates_and_users_change_without_a_restart(
         eventually(lambda: daemon.value("sockmon_config_last_reload_successful") == 0)
         log = daemon.log()
         assert f"{daemon.web_config}:1: basic_auth_users.ops: expected a bcrypt hash" in log
-        assert "web configuration not reloaded; the old one stays in force" in log
+        assert "web configuration not reloaded; the previous one stays in use" in log
         assert daemon.curl("/metrics", *trust).status == 401
 
         daemon.web_config.write_text(after)

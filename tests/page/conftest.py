@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.lab import PATIENCE
+from tests.once import once_a_run
 from tests.page.browser import ORIGIN, WIDE, chromium
 from tests.page.scenes import CONFIG
 from tests.page.source import installed
@@ -80,7 +81,7 @@ def page(site: Site) -> Iterator[Page]:
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page's source with node_modules, for a test that needs npm."""
-    return installed(tmp_path_factory.mktemp("source"))
+    return once_a_run(tmp_path_factory, "source", installed) / "page"
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,11 @@ from tests.lab import PATIENCE
 _SOURCE = REPOSITORY / "page"
 
 
-def installed(directory: Path) -> Path:
-    """Copy the source into the directory, and install there what it needs; returns where."""
+def installed(directory: Path) -> None:
+    """Copy the source into the directory, as `page`, and install there what it needs."""
     copy = directory / "page"
     shutil.copytree(_SOURCE, copy, ignore=shutil.ignore_patterns("node_modules"))
     npm(copy, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-    return copy
 
 
 def npm(directory: Path, *arguments: str) -> None:

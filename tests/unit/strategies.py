@@ -69,6 +69,7 @@ def table(sockets: Iterable[Socket]) -> SocketTable:
         inode=np.zeros(len(rows), np.uint32),
         cgroup_id=np.zeros(len(rows), np.uint64),
         drops=numbers("drops", np.uint64),
+        multipath=np.zeros(len(rows), np.bool_),
     )
 
 

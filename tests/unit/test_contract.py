@@ -30,6 +30,7 @@ from sockmon.model.observation import (
     NamespaceObservation,
     Observation,
     OtherNamespaces,
+    OwnerDescriptors,
     PortSockets,
     StaleGroup,
 )
@@ -76,7 +77,8 @@ def with_everything() -> Observation:
         own.diagnosis.value,
         stale=(StaleGroup("inbound", 80, "nginx.service", 7, 10),),
         counted={family.name: (PortSockets("inbound", 80, 3),) for family in families.COUNTED},
-        udp_drops={53: 3},
+        dropped_datagrams={53: 3},
+        descriptors=(OwnerDescriptors("nginx.service", 7, 10),),
     )
     own = replace(
         own,

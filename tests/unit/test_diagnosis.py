@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from sockmon.detect.registry import Detect, thresholds_of
-from sockmon.kernel.owners import OwnerFinder
+from sockmon.kernel.inspector import Inspector
 from sockmon.model.ages import NOTHING_HEARD
 from sockmon.model.listeners import ListenDrops
 from sockmon.model.states import RESTING_STATES, TcpState
 from sockmon.poll.diagnosis import DiagnosisState
+from sockmon.poll.owners import OwnerFinder
 from tests.unit.detect.builders import NOW, Sock, sight
 
 LIMITS = thresholds_of(Detect())
@@ -21,7 +22,7 @@ class Polls:
     """A diagnostician, shown poll after poll what it sees, five seconds apart."""
 
     def __init__(self) -> None:
-        self._diagnostician = DiagnosisState(OwnerFinder(Path("/nowhere")))
+        self._diagnostician = DiagnosisState(OwnerFinder(Inspector(Path("/nowhere")), lambda: None))
         self._now = NOW
         self._unasked: frozenset[str] = frozenset()
 

@@ -94,7 +94,7 @@ class TestAllotted:
         assert kept
 
 
-#: Namespaces that fill the memory without ever having their turn.
+#: Namespaces that fill the memory without ever being polled.
 CROWD = tuple(
     NamespaceObservation(f"one{number}", looked_at=at(-1)) for number in range(MEMORY // 100_000)
 )
@@ -102,7 +102,7 @@ CROWD = tuple(
 
 @pytest.mark.parametrize(
     ("depth", "crowd", "found"),
-    [(FULL, (), ()), (NEAR, CROWD[:120], (finding(),)), (COARSE, CROWD[:120], ())],
+    [(FULL, (), ()), (NEAR, CROWD[:20], (finding(),)), (COARSE, CROWD[:70], ())],
     ids=["full", "near", "coarse"],
 )
 def test_no_past_takes_more_than_is_reckoned(

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sockmon.history.file import HistoryFile
-from sockmon.history.recorder import SAVE_SECONDS, Historian
+from sockmon.history.recorder import SAVE_SECONDS, HistoryRecorder
 from sockmon.history.snapshot import (
     COARSE,
     NEAR,
@@ -163,10 +163,10 @@ def test_a_body_that_is_not_whole_is_an_error(
         file.read(at(0))
 
 
-class TestHistorian:
+class TestHistoryRecorder:
     """The daemon's: at most a minute is lost, and nothing else ever fails for it."""
 
-    def saw(self, historian: Historian, *times: float) -> None:
+    def saw(self, historian: HistoryRecorder, *times: float) -> None:
         for seconds in times:
             moment = at(seconds)
             historian.observe(poll(moment, everything(moment)), moment)
@@ -176,7 +176,7 @@ class TestHistorian:
         return len(read.namespaces["host"].rows["hour"]) if read else 0
 
     def test_writes_at_once_and_then_once_a_minute(self, file: HistoryFile) -> None:
-        historian = Historian(file, at(0))
+        historian = HistoryRecorder(file, at(0))
         self.saw(historian, 0)
         eventually(lambda: self.rows(file) == 1)
         written = file.path.stat().st_mtime_ns
@@ -186,24 +186,24 @@ class TestHistorian:
         eventually(lambda: self.rows(file) == SAVE_SECONDS / 5 + 1)
 
     def test_a_stop_writes_the_rest_and_a_start_goes_on(self, file: HistoryFile) -> None:
-        historian = Historian(file, at(0))
+        historian = HistoryRecorder(file, at(0))
         self.saw(historian, 0, 5, 10)
         historian.close()
-        again = Historian(file, at(12))
+        again = HistoryRecorder(file, at(12))
         self.saw(again, 15)
         past = again.past()
         assert past is not None
         assert [row.at - 1000 for row in past.namespaces["host"].rows["hour"]] == [0, 5, 10, 15]
 
     def test_without_a_file_it_works_too(self) -> None:
-        historian = Historian(None, at(0))
+        historian = HistoryRecorder(None, at(0))
         assert historian.past() is None
         self.saw(historian, 0, 100)
         historian.close()
         assert historian.past() is not None
 
     def test_a_stop_before_the_first_poll_writes_nothing(self, file: HistoryFile) -> None:
-        Historian(file, at(0)).close()
+        HistoryRecorder(file, at(0)).close()
         assert not file.path.exists()
 
     @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ class TestHistorian:
     ) -> None:
         caplog.set_level(logging.INFO)
         file.path.write_bytes(content)
-        historian = Historian(file, at(0))
+        historian = HistoryRecorder(file, at(0))
         (record,) = caplog.records
         assert f"{record.levelname}: {record.message}" == line.format(file.path)
         self.saw(historian, 0)

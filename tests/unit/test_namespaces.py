@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from sockmon.export import json as render
 from sockmon.history.store import History
+from sockmon.kernel.cgroups import parse_cgroup
 from sockmon.kernel.family import Family
-from sockmon.kernel.netns.discovery import parse_cgroup
 from sockmon.kernel.netns.procfs_source import parse_sockets
 from sockmon.kernel.netns.tracker import called, inhabitant
 from sockmon.kernel.procfs import parse_occupied

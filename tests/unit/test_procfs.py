@@ -59,6 +59,7 @@ WHOLE = {
     "sys/net/ipv4/tcp_max_syn_backlog": "512\n",
     "sys/net/ipv4/tcp_syncookies": "1\n",
     "sys/net/core/somaxconn": "4096\n",
+    "sys/net/mptcp/enabled": "1\n",
     "sys/net/netfilter/nf_conntrack_count": "17\n",
     "sys/net/netfilter/nf_conntrack_max": "262144\n",
 }
@@ -377,6 +378,11 @@ class TestReading:
         assert procfs.has_ipv6(proc)
         (proc / "thread-self/net/sockstat6").unlink()
         assert not procfs.has_ipv6(proc)
+
+    def test_a_kernel_that_has_no_mptcp_says_so_by_a_missing_file(self, proc: Path) -> None:
+        assert procfs.has_mptcp(proc)
+        (proc / "sys/net/mptcp/enabled").unlink()
+        assert not procfs.has_mptcp(proc)
 
     def test_a_file_that_may_not_be_seen_is_no_word_against_ipv6(self, proc: Path) -> None:
         """Else its sockets would be missing, and nothing would say so."""

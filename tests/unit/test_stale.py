@@ -46,7 +46,7 @@ def test_owners_that_change_all_the_time_are_bounded_and_the_latest_kept() -> No
 def test_a_mended_group_is_shown_at_zero_beside_what_still_leaks() -> None:
     mended: tuple[Label, ...] = (("inbound", 80, "old"), ("inbound", 443, "gone"))
     stale = (StaleGroup("inbound", 80, "new", 12, 240),)
-    diagnosis = Diagnosis((), {}, stale, 61.0, mended)
+    diagnosis = Diagnosis((), {}, stale, 61.0, mended=mended)
     samples = Samples(ALL)
     render.add(samples, "host", diagnosis)
     shown = {

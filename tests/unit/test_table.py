@@ -78,6 +78,7 @@ def test_every_column_holds_its_own_field() -> None:
         "inode": 77,
         "cgroup_id": 2**40,
         "drops": 31,
+        "multipath": 0,
     }
 
 

@@ -101,8 +101,14 @@ class ScriptedTransport:
 class ForgedKernel:
     """A kernel with just these sockets, which answers every request with those that it names."""
 
-    def __init__(self, tcp: Sequence[Message] = (), udp: Sequence[Message] = ()) -> None:
-        self.sockets = {Protocol.TCP: tcp, Protocol.UDP: udp}
+    def __init__(
+        self,
+        tcp: Sequence[Message] = (),
+        udp: Sequence[Message] = (),
+        mptcp: Sequence[Message] = (),
+    ) -> None:
+        self.sockets = {Protocol.TCP: tcp, Protocol.UDP: udp, Protocol.MPTCP: mptcp}
+        self.refused: dict[Protocol, int] = {}  # with this errno, at the end of an empty dump
         self.requests: list[bytes] = []
 
     def source(self, proc: Path) -> KernelSource:
@@ -117,14 +123,22 @@ class _ForgedTransport:
 
     def send(self, request: bytes) -> None:
         self._kernel.requests.append(request)
-        family, protocol, _, _, states = struct.unpack_from("=BBBBI", request, 16)
+        family, number, _, _, states = struct.unpack_from("=BBBBI", request, 16)
+        if not number:
+            (number,) = struct.unpack_from("=I", request, len(request) - 4)
+        protocol = Protocol(number)
+        refused = self._kernel.refused.get(protocol, 0)
         chosen = [
             socket
-            for socket in self._kernel.sockets[Protocol(protocol)]
+            for socket in self._kernel.sockets[protocol]
+            if not refused
             if socket.field("family") == family and states >> socket.field("state") & 1
         ]
         sequence = int.from_bytes(request[8:12], "little")
-        for answer in ([forge.join(socket) for socket in chosen], [forge.join(forge.done())]):
+        for answer in (
+            [forge.join(socket) for socket in chosen],
+            [forge.join(forge.done(-refused))],
+        ):
             self._left.extend(forge.with_sequence(datagram, sequence) for datagram in answer)
 
     def receive_into(self, buffer: memoryview) -> tuple[int, bool]:

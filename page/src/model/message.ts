@@ -344,7 +344,8 @@ export type Severity = 'warning' | 'critical'
 /** CLOSE_WAIT sockets of one group that the application should have closed. */
 export interface StaleGroup {
   direction: Direction
-  port: number
+  /** `other` stands for several ports, each with few of them. */
+  port: number | 'other'
   owner: string
   sockets: number
   unread_bytes: number

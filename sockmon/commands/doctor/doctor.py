@@ -105,7 +105,7 @@ def examine(
     file: where the configuration is from, None for the built-in defaults; note: why it is those.
     """
     unhurried = replace(config.poll, cpu_budget=math.inf)
-    monitor = Poller(source, replace(config, poll=unhurried))
+    monitor = Poller(source, replace(config, poll=unhurried), patient=True)
     try:
         first = monitor.poll(clock)
         pause(BETWEEN_POLLS_SECONDS)
@@ -115,13 +115,15 @@ def examine(
             observation = monitor.poll(clock)
     finally:
         monitor.close()
-    diagnoses = [n.diagnosis.value for n in observation.namespaces if n.diagnosis]
+    seen = [(n, n.diagnosis.value) for n in observation.namespaces if n.diagnosis]
+    diagnoses = [diagnosis for _, diagnosis in seen]
     own = [finding for diagnosis in diagnoses for finding in diagnosis.findings]
     watch = ask(config.web.listen_address)
     findings, says = joined(own, watch) if watch else (own, {})
     notes = (
+        *(f"{_in(n.name)}{note.summary}" for n, d in seen for note in d.notes),
         _about_namespaces(observation.neighbours) or _passed_by(source),
-        _about_owners(sum(diagnosis.hidden_processes for diagnosis in diagnoses)),
+        _about_owners(max((d.hidden_processes for d in diagnoses), default=0)),
         _about_watch(watch),
         f"configuration: {file}" if file else note,
     )
@@ -138,6 +140,10 @@ def examine(
         says,
         file,
     )
+
+
+def _in(netns: str) -> str:
+    return "" if netns == HOST else f"netns {netns}: "
 
 
 def _about_owners(hidden: int) -> str | None:

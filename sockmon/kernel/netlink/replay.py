@@ -23,6 +23,7 @@ from sockmon.kernel.netlink.uapi import NLMSG_HEADER_BYTES, Protocol
 _LENGTH = struct.Struct("<I")
 _SEQUENCE_AT = 8
 _REQUEST_BODY = struct.Struct("=BBBBI")
+_PROTOCOL = struct.Struct("=I")  # at the end of a request whose protocol has more than 8 bits
 
 
 def replay(directory: Path) -> KernelSource:
@@ -110,6 +111,8 @@ class _RecordingTransport:
 
 def _name(request: bytes) -> str:
     family, protocol, extensions, _, states = _REQUEST_BODY.unpack_from(request, NLMSG_HEADER_BYTES)
+    if not protocol:
+        (protocol,) = _PROTOCOL.unpack_from(request, len(request) - _PROTOCOL.size)
     names = Protocol(protocol).name.lower(), Family(family).name.lower()
     return f"{names[0]}-{names[1]}-{states:x}-{extensions:x}"
 

@@ -32,6 +32,17 @@ DATA_SENT = AttributeField("data_sent_ms", Attribute.INFO, 44, 1)
 DATA_RECEIVED = AttributeField("data_received_ms", Attribute.INFO, 52, 1)
 ACK_RECEIVED = AttributeField("ack_received_ms", Attribute.INFO, 56, 1)
 
+#: Of an MPTCP connection, struct mptcp_info has the same times, from kernel 6.10 on. Before them
+#: stands the number of its subflows, which is not 0.
+MPTCP_FIELDS = (
+    CGROUP_ID,
+    DROPS,
+    AttributeField(INFO_PRESENT.name, Attribute.INFO, 80, 2),
+    AttributeField(DATA_SENT.name, Attribute.INFO, 84, 1),
+    AttributeField(DATA_RECEIVED.name, Attribute.INFO, 88, 1),
+    AttributeField(ACK_RECEIVED.name, Attribute.INFO, 92, 1),
+)
+
 #: What every dump is decoded for.
 FIELDS = (CGROUP_ID, DROPS)
 #: What the second dump, of sockets in telling states, is decoded for.

@@ -51,6 +51,11 @@ class Protocol(IntEnum):
 
     TCP = 6
     UDP = 17
+    MPTCP = 262
+
+
+#: The attribute of a request with a protocol of more than 8 bits.
+REQ_PROTOCOL = 3
 
 
 #: struct inet_diag_msg: 72 bytes; ports and addresses in network byte order.

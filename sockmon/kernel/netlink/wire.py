@@ -30,6 +30,8 @@ _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, seque
 _REQUEST = struct.Struct("=BBBBI")  # struct inet_diag_req_v2, without its
 _SOCKET_ID = struct.Struct(">HH44x")  # struct inet_diag_sockid
 _OLD_REQUEST = struct.Struct("=BBBB48xII")  # struct inet_diag_req
+_PROTOCOL_ATTRIBUTE = struct.Struct("=HHI")
+_LARGEST_IN_REQUEST = 255  # sdiag_protocol has 8 bits
 _ERRNO = struct.Struct("=i")
 
 _WORD = 4
@@ -59,13 +61,22 @@ class DumpRequest(NamedTuple):
     remote_port: int = 0
 
     def encode(self, sequence: int) -> bytes:
-        """Return the netlink message: 72 or 76 bytes."""
+        """Return the netlink message: 72 to 80 bytes.
+
+        A protocol of more than 8 bits is in an attribute. To a kernel that does not know it (before
+        5.9) this is a request for protocol 0, which it refuses with ENOENT.
+        """
         if self.family is None:
             # net/ipv4/inet_diag.c, inet_diag_dump_compat(): whatever family is named, all are told.
             body = _OLD_REQUEST.pack(0, 0, 0, self.extensions, self.states, 0)
         else:
-            body = _REQUEST.pack(self.family, self.protocol, self.extensions, 0, self.states)
+            large = self.protocol > _LARGEST_IN_REQUEST
+            protocol = 0 if large else self.protocol
+            body = _REQUEST.pack(self.family, protocol, self.extensions, 0, self.states)
             body += _SOCKET_ID.pack(self.local_port, self.remote_port)
+            if large:
+                size = _PROTOCOL_ATTRIBUTE.size
+                body += _PROTOCOL_ATTRIBUTE.pack(size, uapi.REQ_PROTOCOL, self.protocol)
         flags = uapi.NLM_F_REQUEST | uapi.NLM_F_DUMP
         length = _HEADER.size + len(body)
         return _HEADER.pack(length, self.kind, flags, sequence, 0) + body
@@ -311,5 +322,7 @@ def _payload(words: Words, heads: Index, length: int) -> Words:
 
 def _hint(number: int) -> str:
     if number == errno.ENOENT:
-        return "the kernel module that lists them is missing (modprobe tcp_diag udp_diag)"
+        return (
+            "the kernel module that lists them is missing (modprobe tcp_diag udp_diag mptcp_diag)"
+        )
     return ""

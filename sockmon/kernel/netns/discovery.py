@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sockmon.kernel.cgroups import parse_cgroup
 from sockmon.kernel.errors import ProcError
 
 #: Where `ip netns add` and container engines keep their bind mounts.
@@ -98,17 +99,6 @@ def read_cgroup(proc: Path, pid: int) -> str:
         return parse_cgroup((proc / str(pid) / "cgroup").read_text("utf-8", "backslashreplace"))
     except OSError:
         return "/"
-
-
-def parse_cgroup(text: str) -> str:
-    """Parse /proc/PID/cgroup: the path in cgroup v2, else in systemd's own hierarchy, else "/"."""
-    paths = {}
-    for line in text.splitlines():
-        _, _, controllers_and_path = line.partition(":")
-        controllers, _, path = controllers_and_path.partition(":")
-        paths[controllers] = path
-    found = (paths.get(controllers) or "/" for controllers in ("", "name=systemd"))
-    return next((path for path in found if path != "/"), "/")
 
 
 def _scan(proc: Path, directories: Iterable[Path]) -> Mapping[str, Place]:

@@ -73,6 +73,10 @@ class OutsideSource:
         """Return nothing, as above."""
         return NOTHING_HEARD
 
+    def take_errors(self) -> list[KernelError]:
+        """Return nothing: there are no optional parts."""
+        return []
+
     def limits(self, known: KernelLimits | None = None) -> tuple[KernelLimits, list[KernelError]]:
         """Read the levels and counters that are visible, and errors."""
 
@@ -91,6 +95,10 @@ class OutsideSource:
     def port_range(self) -> PortRange:
         """Read the ports that connect() may choose from in the daemon's own namespace."""
         return procfs.read_port_range(self.proc)
+
+    def number(self) -> int | None:
+        """Return the namespace's number in procfs, as processes there have it."""
+        return self.place().directory
 
     def nsenter_prefix(self) -> str:
         """Return the prefix that runs a command inside."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import TypeVar
 
+from sockmon.kernel.cgroups import unit_of
 from sockmon.kernel.errors import KernelError, NamespaceError, ProcError
 from sockmon.kernel.interfaces import Source, Transport
 from sockmon.kernel.netlink.source import KernelSource
@@ -16,7 +17,6 @@ from sockmon.kernel.netns.access import Access, Look, OwnAccess
 from sockmon.kernel.netns.discovery import Place
 from sockmon.kernel.netns.helper.client import HelperAccess
 from sockmon.kernel.netns.procfs_source import OutsideSource, visible
-from sockmon.kernel.owners import unit_of
 from sockmon.model.limits import KernelLimits, PortRange
 from sockmon.model.names import HOST, OTHER
 from sockmon.text import label
@@ -132,6 +132,10 @@ class OtherNamespace:
     def port_range(self) -> PortRange:
         """Read as procfs.read_port_range() does, inside; raises KernelError."""
         return self._enter_to(self._access.port_range)
+
+    def number(self) -> int | None:
+        """Return its number in procfs, as processes there have it; None if there are none."""
+        return self.place.directory
 
     def nsenter_prefix(self) -> str:
         """Return the prefix that runs a command inside."""

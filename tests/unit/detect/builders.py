@@ -9,6 +9,7 @@ import numpy as np
 from sockmon.detect.detector import Detector, DetectorThresholds
 from sockmon.detect.registry import ALL, BY_NAME, Detect, diagnose, thresholds_of
 from sockmon.model.ages import NOBODY, NOTHING_HEARD, Aged
+from sockmon.model.descriptors import Descriptors
 from sockmon.model.detector_input import DetectorInput, PreviousFinding, Rates
 from sockmon.model.direction import Listened, directions
 from sockmon.model.finding import Finding, Quantity, Severity
@@ -21,11 +22,12 @@ from sockmon.model.limits import (
     TimeWaitReuse,
 )
 from sockmon.model.listeners import NONE_STUCK, listen_queues, listeners
-from sockmon.model.owner import Group, Owner, Process
+from sockmon.model.owner import Group, Owners, Process
 from sockmon.model.ports import ephemeral_ports
 from sockmon.model.queues import NO_QUEUES
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
+from sockmon.model.udp import Udp
 from tests.unit import strategies
 
 NOW = 10_000.0
@@ -79,6 +81,7 @@ class Sock:
     age: float = 0.0
     received: float = float("inf")  # seconds since data came in
     silent: float | None = None  # as long as its age unless said otherwise
+    multipath: bool = False
 
     def times(self, count: int, **others: Any) -> list["Sock"]:
         """So many of them, with ports and inodes of their own."""
@@ -132,6 +135,7 @@ def table_of(socks: Sequence[Sock]) -> SocketTable:
         retransmits=np.array([sock.retransmits for sock in socks], np.uint8),
         inode=np.array([sock.inode for sock in socks], np.uint32),
         cgroup_id=np.array([sock.cgroup_id for sock in socks], np.uint64),
+        multipath=np.array([sock.multipath for sock in socks], np.bool_),
     )
 
 
@@ -188,11 +192,26 @@ def becomes(before: DetectorInput, after: DetectorInput) -> DetectorInput:
     return replace(after, queues=queues)
 
 
-def owned(before: DetectorInput, label: str = "shop.service") -> DetectorInput:
-    """The same, with the one owner of every group looked up."""
-    groups = {group for group, _ in before.groups(np.arange(len(before.table)))}
-    owner = Owner(label, label, (Process(4711, "shop", fds=10, fd_limit=1024),))
-    return replace(before, owners=dict.fromkeys(groups, owner))
+SHOP = Process(4711, "shop", fds=10, fd_limit=1024, unit="shop.service")
+
+
+def owned(before: DetectorInput, *holders: Process) -> DetectorInput:
+    """The same, with the holders of all sockets looked up: one process, unless others are given."""
+    processes = holders or (SHOP,)
+    inodes = {inode: processes for inode in before.table.inode.tolist() if inode}
+    units = dict.fromkeys(before.table.cgroup_id.tolist(), processes[0].unit)
+    return looked_up(before, inodes, units)
+
+
+def looked_up(
+    before: DetectorInput,
+    holders: Mapping[int, tuple[Process, ...]],
+    units: Mapping[int, str | None] | None = None,
+) -> DetectorInput:
+    """The same, with the holders of some sockets, by inode, and the units of some cgroups."""
+    owners = Owners.of(holders, units or {})
+    rows = np.arange(len(before.table), dtype=np.intp)
+    return replace(before, owners=owners).with_groups(rows)
 
 
 def remembering(
@@ -312,7 +331,11 @@ def everything_at_once(*, owners: bool = False) -> tuple[Finding, ...]:
         port_range=PortRange(40000, 40199),
         settings=replace(SETTINGS, syncookies=0),
     )
-    seen = sight(socks, limits, waited=100.0)
+    deaf = table_of([Sock(TcpState.CLOSE, 514, 0, receive_queue=900, drops=7)])
+    udp = Udp().seen(deaf, NOW - 100, 300.0).seen(deaf, NOW, 300.0)
+    seen = sight(socks, limits, waited=100.0, udp=udp, udp_table=deaf)
+    used = Descriptors(Process(7, "shop", 100, 101), {"TCP sockets": 90}, seen.table.inode, 30)
+    seen = replace(seen, descriptors=(used,))
     found = diagnose(owned(seen) if owners else seen, thresholds_of(Detect()))
     assert {finding.detector for finding in found} == {detector.name for detector in ALL}
     return found

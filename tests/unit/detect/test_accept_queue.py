@@ -10,7 +10,6 @@ from sockmon.model.finding import Subject
 from sockmon.model.listeners import DropWindow
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
-    CGROUP,
     NOW,
     UNKNOWN,
     accepted,
@@ -20,6 +19,7 @@ from tests.unit.detect.builders import (
     group_of,
     judge,
     listening,
+    looked_up,
     owned,
     remembering,
     sight,
@@ -134,18 +134,15 @@ class TestDrops:
 
 
 def test_each_owners_queues_of_a_port_are_judged_apart() -> None:
-    seen = owned(
-        sight(
-            [
-                listening(80, 10, 100, cgroup_id=1, inode=1),
-                listening(80, 95, 100, cgroup_id=2, inode=2),
-                listening(443, 5, 100, cgroup_id=3, inode=3),
-            ]
-        )
-    )
-    found = JUDGE.one(seen)
+    listeners = [
+        listening(80, 10, 100, cgroup_id=1, inode=1),
+        listening(80, 95, 100, cgroup_id=2, inode=2),
+        listening(443, 5, 100, cgroup_id=3, inode=3),
+    ]
+    units = {1: "one.service", 2: "shop.service", 3: "three.service"}
+    found = JUDGE.one(looked_up(sight(listeners), {}, units))
     assert found.subject == Subject("inbound", 80, "shop.service")
-    assert (group_of(found).cgroup_id, found.inodes) == (2, (2,))
+    assert found.inodes == (2,)
 
 
 def test_it_says_depth_limit_drops_and_owner() -> None:
@@ -165,7 +162,7 @@ def test_it_says_depth_limit_drops_and_owner() -> None:
         "events": {"ListenOverflows": "1.25 per_second"},
         "somaxconn": "4096 count",
     }
-    assert group_of(found) == ("inbound", 443, CGROUP)
+    assert group_of(found)[:2] == ("inbound", 443)
     assert commands(found) == [
         "ss -tlnp '( sport = :443 )'",
         "nstat -az TcpExtListenOverflows TcpExtListenDrops",

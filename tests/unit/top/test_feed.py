@@ -31,6 +31,9 @@ class Scripted:
         self.stopped.wait(10)
         return SIGHTING
 
+    def every(self, seconds: float) -> None:
+        self.interval = seconds
+
     def stop(self) -> None:
         self.stopped.set()
 
@@ -82,6 +85,17 @@ def test_another_grouping_does_not_wait_for_the_interval(started: list[Running])
     running.feed.group_by("peer")
     running.hears()
     assert running.source.asked == ["port", "port", "peer"]
+
+
+def test_another_interval_counts_at_once(started: list[Running]) -> None:
+    running = Running(*[SIGHTING] * 4, interval=3600.0)
+    started.append(running)
+    running.hears()
+    running.hears()
+    running.feed.every(0.1)
+    running.hears()
+    running.hears()
+    assert running.source.interval == 0.1
 
 
 def test_a_mistake_of_ours_is_told(started: list[Running]) -> None:

@@ -4,165 +4,110 @@ from dataclasses import replace
 
 import pytest
 
-from sockmon.top.keys import Layout, ViewState, press, typed
+from sockmon.top.choice import TOTAL, RowKey, ViewState
+from sockmon.top.keys import KEYS, SORT_KEYS
+from sockmon.top.scene import Scene
 from tests.unit.top import making
+from tests.unit.top.looking import see
 
-SCENE = making.scene()
-FOUND = making.found(
+BAD = making.scene(
     making.snapshot(making.namespace(findings=[making.finding(), making.finding(port=80)]))
 )
-LAYOUT = Layout(
-    columns=("PORT", "DIRECTION", "TOTAL", "ESTAB"),
-    findings=tuple(finding.key for finding in FOUND),
-    page=5,
-    last=12,
+#: In the order of the keys: the one in trouble, then the largest.
+NAMESPACES = ("shop", "host", "web")
+MANY = making.scene(
+    making.snapshot(
+        making.namespace(),
+        making.namespace(netns="web"),
+        making.namespace(netns="shop", findings=[making.finding(netns="shop")]),
+    )
 )
-OF_MANY = replace(LAYOUT, namespaces=("shop", "host", "web"))
-START = ViewState()
 
 
-def after(*keys: str, state: ViewState = START, layout: Layout = LAYOUT) -> ViewState:
-    for key in keys:
-        state = press(state, key, SCENE, layout)
-    return state
+def after(*keys: str, state: ViewState | None = None, scene: Scene = BAD) -> ViewState:
+    return see(scene, *keys, state=state).state
 
 
 def test_grouping_goes_round() -> None:
     assert [after(*"g" * n).by for n in range(4)] == ["port", "owner", "peer", "port"]
-    by = [after(*"g" * n, layout=OF_MANY).by for n in range(5)]
+    by = [after(*"g" * n, scene=MANY).by for n in range(5)]
     assert by == ["port", "netns", "owner", "peer", "port"]
 
 
 def test_namespaces_are_gone_through_and_back_to_all() -> None:
-    chosen = [after(*"n" * n, layout=OF_MANY).netns for n in range(5)]
-    assert chosen == [None, "shop", "host", "web", None]
-    assert after("p", layout=OF_MANY).netns == "web"
-    assert after("n").netns is None, "there is but one"
-    assert after("n", "g", "s", layout=OF_MANY).netns == "shop"
+    chosen = [after(*"n" * n, scene=MANY).netns for n in range(5)]
+    assert chosen == [None, *NAMESPACES, None]
+    assert after("p", scene=MANY).netns == "web"
+    assert after("n").netns is None, "there is only one"
+    assert after("n", "g", "s", scene=MANY).netns == "shop"
 
 
-def test_one_that_has_gone_gives_way_to_all() -> None:
-    assert after("n", state=ViewState(netns="gone"), layout=OF_MANY).netns is None
-
-
-def test_the_chosen_row_stays_in_view() -> None:
-    by_netns = ViewState(by="netns")
-    many = replace(OF_MANY, namespaces=tuple(f"pod-{n}" for n in range(20)), page=5)
-    assert after(*"n" * 5, state=by_netns, layout=many).offset == 0
-    assert after(*"n" * 6, state=by_netns, layout=many).offset == 1
-    assert after("p", state=by_netns, layout=many).offset == 15
-    assert after("p", *"p" * 6, state=by_netns, layout=many).offset == 13
+def test_one_that_has_gone_is_replaced_by_all() -> None:
+    assert after("n", state=ViewState(netns="gone"), scene=MANY).netns is None
 
 
 def test_escape_takes_back_the_filter_then_the_namespace() -> None:
-    narrowed = after("n", "/", *"80", "enter", layout=OF_MANY)
-    once = after("escape", state=narrowed, layout=OF_MANY)
+    narrowed = ViewState(filter="80", netns="shop")
+    once = after("escape", state=narrowed, scene=MANY)
     assert (once.filter, once.netns) == ("", "shop")
-    assert after("escape", state=once, layout=OF_MANY).netns is None
+    assert after("escape", state=once, scene=MANY).netns is None
 
 
-def test_enter_looks_into_the_chosen_namespace() -> None:
-    entered = after("g", "n", "enter", layout=OF_MANY)
-    assert (entered.by, entered.netns, entered.reading) == ("port", "shop", None)
-    assert after("g", "enter", layout=OF_MANY).reading == LAYOUT.findings[0]
+def test_a_row_that_is_entered() -> None:
+    entered = ViewState(by="netns", filter="sh").entered(("shop",))
+    assert (entered.by, entered.netns, entered.filter) == ("port", "shop", "")
+    assert ViewState().entered(("80", "inbound")).page == RowKey("port", ("80", "inbound"))
 
 
 def test_sorting_goes_through_the_columns_that_are_shown() -> None:
-    assert [after(*"s" * n).sort for n in range(3)] == ["TOTAL", "ESTAB", "PORT"]
+    assert see(BAD).columns == ("PORT", "DIRECTION", "TOTAL", "ESTABLISHED", "LISTEN")
+    assert [after(*"s" * n).sort for n in range(4)] == ["TOTAL", "ESTABLISHED", "LISTEN", "PORT"]
     assert after("S").sort == "DIRECTION"
-    assert after("left") == after("S")
-    assert after("right", "r").reverse
+    assert after("r").reverse
     assert not after("r", "s").reverse
 
 
-def test_a_column_that_has_gone_is_no_trap() -> None:
-    assert press(ViewState(sort="NETNS"), "s", SCENE, LAYOUT).sort == "DIRECTION"
+def test_a_column_that_has_gone_does_not_stop_sorting() -> None:
+    assert after("s", state=ViewState(sort="NETNS")).sort == "DIRECTION"
 
 
-@pytest.mark.parametrize(
-    ("keys", "offset"),
-    [
-        (["down"], 1),
-        (["down", "down", "up"], 1),
-        (["up"], 0),
-        (["pagedown"], 5),
-        (["pagedown"] * 9, 12),
-        (["end", "up"], 11),
-        (["end", "pageup"], 7),
-        (["end", "home"], 0),
-        (["down", "s"], 0),
-        (["down", "g"], 0),
-    ],
-)
-def test_scrolling_stays_within_what_there_is(keys: list[str], offset: int) -> None:
-    assert after(*keys).offset == offset
-
-
-def test_scrolling_begins_where_rows_are_left_when_there_are_fewer() -> None:
-    assert press(ViewState(offset=99), "up", SCENE, LAYOUT).offset == 11
-
-
-def test_a_filter_is_typed_kept_undone_and_dropped() -> None:
-    typing = after("/", *"quit 1?")
-    assert (typing.filter, typing.typing, typing.quit, typing.help) == (
-        "quit 1?",
-        True,
-        False,
-        False,
-    )
-    kept = after("enter", state=typing)
-    assert (kept.filter, kept.typing) == ("quit 1?", False)
-    undone = after("/", *"x", "escape", state=kept)
-    assert (undone.filter, undone.typing) == ("quit 1?", False)
-    assert after("/", "backspace", "enter", state=kept).filter == "quit 1"
-    assert after("/", "ctrl+u", "enter", state=kept).filter == ""
-    assert after("escape", state=kept).filter == ""
-
-
-def test_pasted_text_is_for_the_filter_alone_printable_and_bounded() -> None:
-    assert typed(START, "qqq") == START
-    assert typed(after("/"), "a\x1b[31m\nb").filter == "a\\x1b[31m\\nb"
-    assert len(typed(after("/"), "x" * 10_000).filter) == 60
+@pytest.mark.parametrize("key", SORT_KEYS)
+def test_a_letter_sorts_by_its_state_even_while_that_does_not_occur(key: str) -> None:
+    shown = see(BAD, "s", "r", key)
+    assert (shown.state.sort, shown.state.reverse) == (SORT_KEYS[key], False)
+    assert any(column.label == f"{SORT_KEYS[key]}▼" for column in shown.table.columns)
 
 
 def test_freezing_holds_the_scene() -> None:
-    frozen = after(" ")
-    assert frozen.held is SCENE
-    assert after(" ", state=frozen).held is None
+    frozen = after("space")
+    assert frozen.held is BAD
+    assert after("space", state=frozen).held is None
 
 
 def test_findings_are_read_by_number_and_one_after_the_other() -> None:
-    first, second = LAYOUT.findings
-    assert after("1").reading == first
-    assert after("enter").reading == first
-    assert after("2").reading == second
-    assert after("3").reading is None
-    assert after("2", "n").reading == first
-    assert after("1", "p").reading == second
-    assert after("1", "down", "n").page_offset == 0
-    assert after("1", "escape").reading is None
+    first, second = see(BAD).found
+    assert after("1").page == first
+    assert after("2").page == second
+    assert after("3").page is None
+    assert after("2", "n").page == first
+    assert after("1", "p").page == second
+    assert after("1", "escape").page is None
 
 
-def test_the_help_covers_what_is_read_and_gives_it_back() -> None:
-    helped = after("1", "?")
-    assert helped.help
-    assert helped.reading is not None
-    assert after("?", state=helped) == after("1")
-    assert not after("h", "escape").on_page
-    assert after("?", "n") == after("?")
+def test_the_help_covers_whatever_is_shown() -> None:
+    assert after("1", "question_mark").page == "help"
+    assert after("h", "h").page is None
+    assert after("h", "n").page == see(BAD).found[0]
 
 
-def test_a_page_has_an_offset_of_its_own() -> None:
-    read = after("down", "1", "pagedown")
-    assert (read.offset, read.page_offset) == (1, 5)
-    assert after("escape", state=read).offset == 1
+@pytest.mark.parametrize("page", ["help", see(BAD).found[0]])
+def test_under_a_page_the_table_stays_as_it_is(page: object) -> None:
+    state = ViewState(page=page)  # type: ignore[arg-type]
+    assert after("g", "s", "S", "r", *SORT_KEYS, state=state) == state
 
 
-@pytest.mark.parametrize("keys", [["q"], ["ctrl+c"], ["1", "q"], ["?", "q"], ["/", "ctrl+c"]])
-def test_there_is_always_a_way_out(keys: list[str]) -> None:
-    assert after(*keys).quit
-
-
-@pytest.mark.parametrize("key", ["x", "f12", "tab", "\u00e9"])
-def test_other_keys_do_nothing(key: str) -> None:
-    assert after(key) == START
+def test_no_key_has_two_meanings_and_each_column_key_sorts_by_another() -> None:
+    names = [name for key in KEYS for name in key.names.split(",") if key.label or name != "1"]
+    assert len(names) == len(set(names))
+    assert len(set(SORT_KEYS.values())) == len(SORT_KEYS)
+    assert replace(ViewState(sort="x"), reverse=True).sorted_by(TOTAL) == ViewState()

@@ -3,11 +3,10 @@
 import pytest
 
 from sockmon.client.snapshot import Row
-from sockmon.model.states import TcpState
-from sockmon.top.keys import ViewState
-from sockmon.top.lines import UNICODE, plain_text
+from sockmon.top.choice import ViewState
 from sockmon.top.scene import By, Grouped
-from sockmon.top.table import Table, number
+from sockmon.top.table import MOST_ROWS, Table, as_text, number
+from sockmon.top.table import table as table_of
 from tests.unit.top import making
 
 
@@ -29,11 +28,11 @@ PORTS = Grouped(
 
 
 def table(grouped: Grouped = PORTS, width: int = 80, **chosen: object) -> Table:
-    return Table(grouped, (), ViewState(**chosen), width)  # type: ignore[arg-type]
+    return table_of(grouped, (), ViewState(**chosen), width)  # type: ignore[arg-type]
 
 
 def names(of: Table) -> list[str]:
-    return [" ".join(row.cells) for row in of.rows]
+    return [" ".join(row.key) for row in of.rows]
 
 
 def test_most_sockets_come_first_the_folded_last_and_none_not_at_all() -> None:
@@ -48,8 +47,7 @@ def test_most_sockets_come_first_the_folded_last_and_none_not_at_all() -> None:
         ("PORT", "443 inbound"),
         ("DIRECTION", "443 inbound"),
         ("CLOSE_WAIT", "443 outbound"),
-        ("ESTAB", "8080 inbound"),
-        ("OTHER", "443 inbound"),
+        ("ESTABLISHED", "8080 inbound"),
         ("a column that has gone", "443 inbound"),
     ],
 )
@@ -65,24 +63,25 @@ def test_names_sort_as_people_count() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 200])
-def test_every_socket_is_in_some_column(width: int) -> None:
-    of = table(width=width)
-    if "OTHER" not in of.columns and width < 100:
-        return  # so narrow that only TOTAL tells of all
-    head = plain_text(of.head(UNICODE)).replace("▼", " ").split()
+def test_every_socket_is_in_some_column_and_only_states_that_occur_have_one() -> None:
+    of = table()
+    names = [column.name for column in of.columns]
+    assert names == [
+        "", "PORT", "DIRECTION", "TOTAL", "CLOSE_WAIT", "ESTABLISHED", "TIME_WAIT", "CLOSING",
+        "LISTEN",
+    ]  # fmt: skip
     for row in of.rows:
-        cells = plain_text(of.line(row, UNICODE)).replace("·", "0").split()
-        told = dict(zip(head, cells, strict=True))
-        rest = sum(int(told[name]) for name in head[3:])
-        assert int(told["TOTAL"]) == row.total == rest
+        told = dict(zip(names, row.cells, strict=True))
+        counts = [int(cell.replace("·", "0")) for cell in row.cells[4:]]
+        assert int(told["TOTAL"]) == sum(counts)
 
 
-def test_the_wider_the_more_states() -> None:
-    assert table(width=40).columns == ("PORT", "DIRECTION", "TOTAL", "CLOSE_WAIT")
-    assert len(table(width=80).columns) == 8
-    assert set(TcpState) == set(range(1, 12))
-    assert len(table(width=200).columns) == 3 + len(TcpState)
+def test_a_table_of_many_rows_shows_the_first() -> None:
+    many = rows(*(((str(port), "inbound"), {"listen": port}) for port in range(1, 1000)))
+    of = table(Grouped("port", ("PORT", "DIRECTION"), many))
+    assert (len(of.rows), of.matching) == (MOST_ROWS, 999)
+    assert of.rows[0].key == ("999", "inbound")
+    assert table(Grouped("port", ("PORT", "DIRECTION"), many), filter="7").rows[-1].key[0] == "7"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +96,7 @@ def test_the_wider_the_more_states() -> None:
 def test_a_filter_wants_every_word_somewhere(words: str, left: list[str]) -> None:
     of = table(filter=words)
     assert names(of) == left
-    assert of.hidden == 4 - len(left)
+    assert (of.matching, of.present) == (len(left), 4)
 
 
 @pytest.mark.parametrize(
@@ -110,17 +109,15 @@ def test_a_finding_marks_the_row_it_is_about_by_its_worst(
     found = [making.finding("critical", port=443), making.finding("warning", port=443)]
     findings = making.found(making.snapshot(making.namespace(findings=found)))
     grouped = Grouped(by, columns, rows((cells, {"listen": 1})))
-    of = Table(grouped, findings, ViewState(), 80)
-    assert plain_text(of.line(of.rows[0], UNICODE)).startswith("!! ")
+    (row,) = table_of(grouped, findings, ViewState(), 80).rows
+    assert (row.cells[0], row.style) == ("!!", "critical")
 
 
 def test_names_that_are_alike_are_cut_where_they_are() -> None:
     names = ("netns-4026531840", "netns-4026531841")
     found = rows(*((("443", "inbound", name), {"listen": 1}) for name in names))
     of = table(Grouped("port", ("PORT", "DIRECTION", "NETNS"), found), width=40)
-    lines = [plain_text(of.line(row, UNICODE)) for row in of.rows]
-    assert "net…26531840" in lines[0]
-    assert "net…26531841" in lines[1]
+    assert [row.cells[3] for row in of.rows] == ["net…26531840", "net…26531841"]
 
 
 def test_namespaces_are_marked_by_what_is_known_of_them() -> None:
@@ -132,12 +129,11 @@ def test_namespaces_are_marked_by_what_is_known_of_them() -> None:
         Row(("seen from outside",), counts, degraded=True),
         Row(("waiting",), counts, age=95.0),
     )
-    of = Table(Grouped("netns", ("NETNS",), kinds), findings, ViewState(by="netns"), 80)
-    lines = {row.cells[0]: plain_text(of.line(row, UNICODE)) for row in of.rows}
-    assert lines["shop"].startswith("!! shop")
-    assert lines["seen from outside"].startswith(" ? seen from outside")
-    assert lines["waiting"].split()[:3] == ["waiting", "1m35s", "7"]
-    assert lines["shop"].split()[:4] == ["!!", "shop", "·", "7"]
+    of = table_of(Grouped("netns", ("NETNS",), kinds), findings, ViewState(by="netns"), 80)
+    told = {row.key[0]: row.cells for row in of.rows}
+    assert told["shop"] == ("!!", "shop", "·", "7", "7")
+    assert told["seen from outside"][0] == "?"
+    assert told["waiting"][1:4] == ("waiting", "1m35s", "7")
 
 
 def test_namespaces_sort_by_age() -> None:
@@ -147,17 +143,18 @@ def test_namespaces_sort_by_age() -> None:
     assert names(of) == ["b", "a", "c"]
 
 
-def test_the_chosen_namespace_is_pointed_at() -> None:
-    found = rows((("shop",), {"listen": 1}), (("web",), {"listen": 1}))
-    of = table(Grouped("netns", ("NETNS",), found), by="netns", netns="web")
-    assert [plain_text(of.line(row, UNICODE))[:6] for row in of.rows] == ["   sho", ">  web"]
-    assert all(span.banner for span in of.line(of.rows[1], UNICODE))
-
-
 def test_an_owner_of_any_length_leaves_room_for_the_counts() -> None:
     grouped = Grouped("owner", ("OWNER",), rows((("x" * 500 + "[1]",), {"close_wait": 7})))
-    of = table(grouped)
-    assert plain_text(of.line(of.rows[0], UNICODE)).split()[1:3] == ["7", "7"]
+    (row,) = table(grouped).rows
+    assert len(row.cells[1]) == 32
+    assert row.cells[1].endswith("x[1]")
+
+
+def test_on_paper_its_columns_are_aligned() -> None:
+    lines = as_text(table(), 79)
+    assert lines[0].split()[:3] == ["PORT", "DIRECTION", "TOTAL▼"]
+    assert {line.index("bound") for line in lines[1:]} <= {11, 12}
+    assert len({line.rindex(" ", 0, 24) for line in lines}) <= 2
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,19 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from rich.console import Console
+from textual.renderables.sparkline import Sparkline
 
 from sockmon.client.parse import read
 from sockmon.model.finding import FindingKey
 from sockmon.model.moment import Moment
 from sockmon.model.states import STATE_SLOTS, TcpState
-from sockmon.top.lines import UNICODE
-from sockmon.top.panels import sparkline
-from sockmon.top.trend import WINDOWS, Since, Trend
+from sockmon.top.trend import WINDOWS, Since, Trend, bars, highest
 from tests.unit.top import making
 
 KEY = making.found(making.snapshot(making.namespace(findings=[making.finding()])))[0].key
@@ -132,13 +133,26 @@ def test_what_others_remember_fills_the_time_that_was_missed() -> None:
 @pytest.mark.parametrize(
     ("values", "drawn"),
     [
-        ([], ""),
-        ([None, 0, 0], "   "),
         ([600, 601, 600], "▁▁▁"),  # a ripple
-        ([100, 110, 150], "▁▂█"),
-        ([0, 4, 8], " ▅█"),
-        ([5, None, 10], "▁ █"),
+        ([100, 110, 150], "▁▂▇"),
+        ([0, 4, 8], "▁▄▇"),
+        ([5, None, 10], "▁ ▇"),
     ],
 )
 def test_a_sparkline_runs_from_the_least_to_the_most(values: list[int | None], drawn: str) -> None:
-    assert sparkline(values, UNICODE) == drawn
+    past = [None if value is None else counts(value) for value in values for _ in range(80)]
+    heights = bars(past, TcpState.ESTABLISHED)
+    # Two cells for each value, of which the first may have a bit of the value before.
+    sparkline = Sparkline(
+        heights, width=6, summary_function=partial(highest, heights[0], heights[1])
+    )
+    text = "".join(segment.text for segment in Console().render(sparkline))
+    assert text[1::2] == drawn
+
+
+@pytest.mark.parametrize("values", [[], [None], [0, None, 0]])
+def test_a_state_that_did_not_occur_has_no_sparkline(values: list[int | None]) -> None:
+    assert (
+        bars([None if value is None else counts(value) for value in values], TcpState.ESTABLISHED)
+        == ()
+    )

@@ -1,0 +1,320 @@
+"""Descriptor pressure: a process uses up its file descriptors, whatever the states of its sockets.
+
+At its limit (RLIMIT_NOFILE) accept(), connect() and open() fail with EMFILE. Besides, sockets that
+the kernel has closed and the process has not: they are in no table any more, and never come back.
+Keepalive makes such of a leak, for the probe of a connection whose peer has gone is answered by a
+reset.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sockmon.detect import evidence
+from sockmon.detect.commands import restart
+from sockmon.detect.detector import (
+    HYSTERESIS,
+    Count,
+    Detector,
+    DetectorThresholds,
+    Level,
+    Ratio,
+    Rule,
+    Seconds,
+    Series,
+    severity,
+    threshold,
+)
+from sockmon.durations import roughly
+from sockmon.model.descriptors import Descriptors
+from sockmon.model.detector_input import DetectorInput
+from sockmon.model.finding import (
+    Advice,
+    Breakdown,
+    Command,
+    Deadline,
+    Finding,
+    FindingKey,
+    Quantity,
+    Severity,
+    Subject,
+)
+from sockmon.model.owner import PROCESSES_NAMED, Owner, Process
+from sockmon.model.states import TcpState
+from sockmon.text import one_line
+
+NAME = "descriptor_pressure"
+
+#: So many kinds of descriptors and groups of sockets are shown.
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds(DetectorThresholds):
+    """Shares of a process's limit that it may use, and what the forecast must say."""
+
+    warning_ratio: Ratio = threshold(0.8, "of a process's limit of file descriptors")
+    critical_ratio: Ratio = threshold(0.95, "of a process's limit of file descriptors")
+    critical_exhaustion: Seconds = threshold(600.0, "critical: the forecast is sooner than this")
+    forecast_ratio: Ratio = threshold(0.5, "the forecast counts from this share of the limit on")
+    closed_sockets: Count = threshold(
+        20, "a process holds so many sockets that the kernel has closed"
+    )
+
+
+def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
+    """Yield a finding for each owner of which a process runs out, or holds closed sockets."""
+    by_owner: dict[str, list[Descriptors]] = {}
+    for use in data.descriptors:
+        by_owner.setdefault(Owner.of((use.process,)).label, []).append(use)
+    for label, uses in by_owner.items():
+        finding = _judge(data, thresholds, label, uses)
+        if finding is not None:
+            yield finding
+
+
+def _judge(
+    data: DetectorInput, thresholds: Thresholds, label: str, uses: list[Descriptors]
+) -> Finding | None:
+    subject = Subject(owner=label)
+    key = FindingKey(NAME, data.netns, subject)
+    slack = HYSTERESIS if key in data.past else 1.0
+    fullest = max(uses, key=lambda use: use.ratio)
+    judged = severity(data, key, fullest.ratio, thresholds.warning_ratio, thresholds.critical_ratio)
+    soonest = min(uses, key=lambda use: _seconds_left(use) or np.inf)
+    left = _seconds_left(soonest)
+    foreseen = left is not None and soonest.ratio >= thresholds.forecast_ratio * slack
+    if left is not None and foreseen and left * slack < thresholds.critical_exhaustion:
+        judged, fullest = "critical", soonest
+    holding = [use for use in uses if use.closed >= thresholds.closed_sockets * slack]
+    if judged is None and not holding:
+        return None
+    return _finding(data, thresholds, subject, judged, fullest, holding, uses)
+
+
+def _finding(
+    data: DetectorInput,
+    thresholds: Thresholds,
+    subject: Subject,
+    judged: Severity | None,
+    fullest: Descriptors,
+    holding: list[Descriptors],
+    uses: list[Descriptors],
+) -> Finding:
+    if judged is None:
+        fullest = max(holding, key=lambda use: use.closed)
+    troubled = [fullest, *(use for use in holding if use is not fullest)]
+    processes = [use.process for use in troubled]
+    unit = processes[0].unit
+    owner = Owner(
+        subject.owner or "unknown",
+        unit,
+        tuple(processes[:PROCESSES_NAMED]),
+        max(0, len(processes) - PROCESSES_NAMED),
+    )
+    left = _seconds_left(fullest) if judged else None
+    return Finding(
+        detector=NAME,
+        severity=judged or "warning",
+        netns=data.netns,
+        subject=subject,
+        value=fullest.ratio if judged else float(sum(use.closed for use in holding)),
+        limit=thresholds.warning_ratio if judged else thresholds.closed_sockets,
+        summary=_summary(one_line(owner.name), judged, fullest, holding),
+        evidence=_evidence(data, fullest, holding, uses),
+        advice=_advice(owner, judged, fullest, holding),
+        owner=owner,
+        critical_because=_because(thresholds, judged, fullest),
+        deadline=None if left is None else Deadline("file descriptors run out", left),
+    )
+
+
+def _summary(
+    name: str, judged: Severity | None, fullest: Descriptors, holding: list[Descriptors]
+) -> str:
+    parts = []
+    process = fullest.process
+    if judged:
+        full = process.fds is not None and process.fds >= (process.fd_limit or 0)
+        growth = f", {60 * process.growth:.0f} more a minute" if process.growth else ""
+        parts.append(
+            f"uses all of its {process.fd_limit} file descriptors: accept(), connect() and open() "
+            "fail"
+            if full
+            else f"uses {process.fds} of {process.fd_limit} file descriptors{growth}"
+        )
+    if holding:
+        closed = sum(use.closed for use in holding)
+        parts.append(
+            f"holds {closed} sockets that the kernel has already closed: they never come back"
+        )
+    return f"{name} {', and '.join(parts)}"
+
+
+def _because(thresholds: Thresholds, judged: Severity | None, use: Descriptors) -> str | None:
+    left = _seconds_left(use)
+    if judged != "critical" or use.ratio >= thresholds.critical_ratio or left is None:
+        return None
+    return f"they run out in about {roughly(left)}"
+
+
+def _seconds_left(use: Descriptors) -> float | None:
+    """Seconds until the process has none left, by its own growth; None: it does not grow."""
+    process = use.process
+    if not process.growth or process.fds is None or not process.fd_limit:
+        return None
+    return max(0.0, process.fd_limit - process.fds) / process.growth
+
+
+def _evidence(
+    data: DetectorInput, fullest: Descriptors, holding: list[Descriptors], uses: list[Descriptors]
+) -> dict[str, Quantity | Breakdown]:
+    process = fullest.process
+    found: dict[str, Quantity | Breakdown] = {"used": evidence.count(process.fds or 0)}
+    if process.fd_limit:
+        found["limit"] = evidence.count(process.fd_limit)
+        found["used_share"] = Quantity(fullest.ratio, "ratio")
+    if process.growth is not None:
+        found["growth"] = Quantity(round(60 * process.growth, 2), "per_minute")
+    if holding:
+        found["closed_by_the_kernel"] = evidence.sockets(sum(use.closed for use in holding))
+    if fullest.kinds:
+        most = sorted(fullest.kinds.items(), key=lambda item: -item[1])[:_SHOWN]
+        found["kinds"] = tuple((one_line(kind), evidence.count(n)) for kind, n in most)
+    connections = _connections(data, fullest)
+    if connections:
+        found["connections"] = connections
+    if len(uses) > 1:
+        found["processes_followed"] = evidence.count(len(uses))
+    return found
+
+
+def _connections(data: DetectorInput, use: Descriptors) -> Breakdown:
+    """Return which of its sockets are most: by state, direction and port."""
+    if not data.whole or not use.tcp.size:
+        return ()
+    rows = data.table.rows_of(use.tcp.tolist())
+    counted: list[tuple[int, str]] = []
+    for group, part in data.groups(rows):
+        states, numbers = np.unique(data.table.state[part], return_counts=True)
+        for state, number in zip(states.tolist(), numbers.tolist(), strict=True):
+            if state != TcpState.LISTEN:
+                name = f"{TcpState(state).name} {evidence.place(group)}"
+                counted.append((number, name))
+    counted.sort(reverse=True)
+    return tuple((name, evidence.sockets(number)) for number, name in counted[:_SHOWN])
+
+
+def _advice(
+    owner: Owner, judged: Severity | None, fullest: Descriptors, holding: list[Descriptors]
+) -> tuple[Advice, ...]:
+    process, name = fullest.process, one_line(owner.name)
+    advice = []
+    if judged and process.fd_limit:
+        advice.append(
+            Advice(
+                "Raise the limit of the running process: that needs no restart. LimitNOFILE= in "
+                f"the unit of {name} is for its next start.",
+                Command(
+                    f"prlimit --pid {process.pid} --nofile={_higher(process)}", "here", "changes"
+                ),
+                "stop",
+            )
+        )  # fmt: skip
+    if holding or not judged or process.growth:
+        advice.append(restart(owner))
+    if holding:
+        advice.append(
+            Advice(
+                f"{name} has not called close() on sockets that the kernel has closed: their peers "
+                "closed them, and a reset answered the keepalive probe, so they are not in "
+                "CLOSE_WAIT any more. Look for a handler that forgets its connection."
+            )
+        )
+    if judged:
+        advice.append(
+            Advice(
+                "If they grow without end, a higher limit only buys time: look for connections, "
+                "files or pipes that are opened for each request and never closed, and for a pool "
+                "without a bound."
+            )
+        )
+    advice.append(
+        Advice(
+            "See what its descriptors are:",
+            Command(
+                f"ls -l /proc/{process.pid}/fd | awk 'NR > 1 {{print $NF}}' | sed 's/:.*//' | "
+                "sort | uniq -c | sort -rn | head",
+                "here",
+            ),
+            "look",
+        )
+    )
+    if holding:
+        advice.append(
+            Advice(
+                "See those that are in no table:",
+                Command(
+                    f"lsof -p {process.pid} | grep -E 'protocol: TCP|identify protocol'", "here"
+                ),
+                "look",
+            )
+        )
+    return tuple(advice)
+
+
+def _higher(process: Process) -> str:
+    """Return twice the soft limit as prlimit(1) takes it, the hard one raised only if need be."""
+    wanted, hard = 2 * (process.fd_limit or 0), process.fd_hard_limit
+    return f"{wanted}:" if hard is None or wanted <= hard else f"{wanted}"
+
+
+def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
+    used, limit = of("sockmon_owner_descriptors"), of("sockmon_owner_descriptors_limit")
+    share = f"{used}\n/ {limit}"
+    found = of("sockmon_findings", detector=NAME)
+    critical = of("sockmon_findings", detector=NAME, severity="critical")
+    return (
+        (
+            f"{share} >= {thresholds.warning_ratio:g}\n"
+            f"or ignoring (owner) sum without (detector, severity) ({found}) > 0"
+        ),
+        (
+            f"{share} >= {thresholds.critical_ratio:g}\n"
+            f"or ignoring (owner) sum without (detector, severity) ({critical}) > 0"
+        ),
+    )
+
+
+def _levels(thresholds: Thresholds) -> dict[str, Level]:
+    return {"sockmon_owner_descriptors": (thresholds.warning_ratio, thresholds.critical_ratio)}
+
+
+_FIGURE = (
+    "{{ with $labels.owner }}{{ . }} uses {{ $value | humanizePercentage }} of its descriptors."
+    "{{ else }}Findings: {{ $value | humanize }}.{{ end }}"
+)
+
+DETECTOR = Detector(
+    name=NAME,
+    about="a process runs out of file descriptors, or holds sockets that the kernel has closed",
+    title="A process runs out of file descriptors",
+    actor="The application here",
+    owner_acts=True,
+    thresholds=Thresholds,
+    find=find,
+    fault="has_no_descriptors",
+    caused_by=(("same_process", "does_not_close"),),
+    levels=_levels,
+    rule=Rule(
+        summary="a process runs out of file descriptors",
+        explanation=(
+            "At the limit accept(), connect() and open() fail with EMFILE. Something is opened "
+            "and never closed, or the limit is too low for the load."
+        ),
+        warning=_FIGURE,
+        critical=_FIGURE,
+        expressions=_expressions,
+    ),
+)

@@ -1,0 +1,137 @@
+"""One process as /proc shows it: its name, unit, descriptors and their limit.
+
+A process is held by a descriptor of its directory /proc/PID, through which all is read: should it
+end and its PID be given to another process meanwhile, reads fail with ESRCH or ENOENT and never
+tell of the other one (fs/proc/base.c). Sources: proc(5), proc_pid_stat(5), proc_pid_fd(5).
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sockmon.kernel.cgroups import owning_unit, parse_cgroup
+from sockmon.model.owner import Process
+from sockmon.model.program import program
+
+#: More of a command line than this says nothing new.
+_COMMAND_LINE_BYTES = 16384
+_FILE_BYTES = 65536
+_TICKS = os.sysconf("SC_CLK_TCK")
+_DESCRIPTOR_LIMIT = re.compile(r"^Max open files +(\S+) +(\S+) ", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFiles:
+    """The files of one process; all raise OSError, once the process has ended too."""
+
+    pid: int
+    directory: int
+
+    def read(self, name: str, longest: int = _FILE_BYTES) -> bytes:
+        """Return the beginning of a file."""
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.directory)
+        try:
+            return os.read(descriptor, longest)
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def descriptors(self) -> Iterator[int]:
+        """Open /proc/PID/fd: to list it, and to read its links by their names."""
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        opened = os.open("fd", flags, dir_fd=self.directory)
+        try:
+            yield opened
+        finally:
+            os.close(opened)
+
+    def started(self) -> float:
+        """Return when it started, in seconds since the boot; raises OSError and ValueError."""
+        return parse_started(self.read("stat"))
+
+    def describe(self, fds: int | None = None) -> Process:
+        """Return what is known of it; raises OSError. fds: descriptors in use, if counted."""
+        soft, hard = self._descriptor_limits()
+        return Process(
+            self.pid,
+            self._name(),
+            fds,
+            soft,
+            self.started(),
+            owning_unit(parse_cgroup(_text(self.read("cgroup")))),
+            fd_hard_limit=hard,
+        )
+
+    def _name(self) -> str:
+        comm = _text(self.read("comm")).rstrip("\n")
+        try:
+            executable = os.readlink("exe", dir_fd=self.directory).removesuffix(" (deleted)")
+        except OSError:
+            executable = ""  # not permitted, or a kernel thread
+        words = _text(self.read("cmdline", _COMMAND_LINE_BYTES)).split("\0")
+        return program(words, comm, executable)
+
+    def _descriptor_limits(self) -> tuple[int | None, int | None]:
+        try:
+            return parse_descriptor_limits(_text(self.read("limits")))
+        except OSError:
+            return None, None
+
+
+@contextmanager
+def process_files(proc: Path, pid: int) -> Iterator[ProcessFiles]:
+    """Hold a process while its files are read; raises OSError when there is none."""
+    directory = os.open(f"{proc}/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield ProcessFiles(pid, directory)
+    finally:
+        os.close(directory)
+
+
+def pids(proc: Path) -> list[int]:
+    """Return the PIDs of all processes, lowest first; none if /proc cannot be listed now."""
+    try:
+        return sorted(int(name) for name in os.listdir(proc) if name.isdigit())
+    except OSError:
+        return []  # out of descriptors, for example: owners are then known by their unit only
+
+
+def namespace_number(proc: Path, task: int | str) -> int | None:
+    """Return the number, in procfs, of a process's network namespace; None if it is hidden.
+
+    Each namespace has a directory of its own there, and anybody may stat() it (fs/proc/proc_net.c).
+    """
+    try:
+        return os.stat(f"{proc}/{task}/net/sockstat").st_ino
+    except OSError:
+        return None
+
+
+def parse_started(text: bytes) -> float:
+    """Return the start time in /proc/PID/stat, field 22, in seconds since the boot.
+
+    Field 2, the name, may hold spaces and brackets. Raises ValueError.
+    """
+    fields = text.rpartition(b")")[2].split()
+    if len(fields) < 20:
+        raise ValueError("not a line of /proc/PID/stat")
+    return int(fields[19]) / _TICKS
+
+
+def parse_descriptor_limits(text: str) -> tuple[int | None, int | None]:
+    """Return the soft and the hard limit in /proc/PID/limits, None where there is none.
+
+    prlimit(2) of another user's process would need CAP_SYS_RESOURCE.
+    """
+    found = _DESCRIPTOR_LIMIT.search(text)
+    if found is None:
+        return None, None
+    soft, hard = (int(word) if word.isdigit() else None for word in found.groups())
+    return soft, hard
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")

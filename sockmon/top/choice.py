@@ -1,0 +1,48 @@
+"""What the reader has chosen to see."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from sockmon.model.finding import FindingKey
+from sockmon.top.scene import By, Scene
+
+TOTAL = "TOTAL"
+
+
+@dataclass(frozen=True, slots=True)
+class RowKey:
+    """A row of the table, by the cells that name it."""
+
+    by: By
+    cells: tuple[str, ...]
+
+
+#: What covers the overview: one finding, one row, or the help.
+Page = FindingKey | RowKey | Literal["help"]
+
+
+@dataclass(frozen=True, slots=True)
+class ViewState:
+    """What is shown, and how.
+
+    sort, reverse: a column's name, and whether its order is reversed. netns: the chosen
+    namespace, None for all. held: the scene that is shown while frozen.
+    """
+
+    by: By = "port"
+    sort: str = TOTAL
+    reverse: bool = False
+    filter: str = ""
+    netns: str | None = None
+    held: Scene | None = None
+    page: Page | None = None
+
+    def sorted_by(self, column: str) -> "ViewState":
+        """Sort by this column, in its own order."""
+        return replace(self, sort=column, reverse=False)
+
+    def entered(self, cells: tuple[str, ...]) -> "ViewState":
+        """Open a row: a namespace's ports, or the details of anything else."""
+        if self.by == "netns":
+            return replace(self, by="port", netns=cells[0], filter="").sorted_by(TOTAL)
+        return replace(self, page=RowKey(self.by, cells))

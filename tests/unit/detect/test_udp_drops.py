@@ -1,0 +1,53 @@
+"""Datagrams that are dropped, and UDP sockets that nobody reads."""
+
+from dataclasses import replace
+
+from sockmon.model.detector_input import DetectorInput
+from sockmon.model.finding import Subject
+from sockmon.model.states import TcpState
+from sockmon.model.udp import Udp
+from tests.unit.detect.builders import NOW, Sock, judge, owned, sight, table_of, value
+
+JUDGE = judge("udp_drops")
+
+
+def udp(*polls: tuple[float, int, int], port: int = 514) -> DetectorInput:
+    """One socket at polls so many seconds ago: (ago, drops so far, bytes unread)."""
+    memory, table = Udp(), None
+    for ago, drops, unread in polls:
+        sock = Sock(
+            TcpState.CLOSE, local_port=port, remote_port=0, receive_queue=unread, drops=drops
+        )
+        table = table_of([sock])
+        memory = memory.seen(table, NOW - ago, 300.0)
+    return owned(replace(sight([Sock()]), udp=memory, udp_table=table))
+
+
+def test_drops_in_two_polls_of_the_window() -> None:
+    found = JUDGE.one(udp((20, 0, 0), (10, 20, 0), (0, 30, 0)))
+    assert (found.severity, found.subject.port) == ("warning", 514)
+    assert value(found, "dropped_in_the_window") == 30
+    assert JUDGE.severity(udp((20, 0, 0), (10, 900, 0), (0, 1000, 0))) == "critical"
+
+
+def test_one_burst_or_a_few_are_no_trouble() -> None:
+    assert JUDGE.all(udp((20, 0, 0), (10, 500, 0), (0, 500, 0))) == []
+    assert JUDGE.all(udp((20, 0, 0), (10, 4, 0), (0, 8, 0))) == []
+
+
+def test_what_was_dropped_before_the_first_look_is_old() -> None:
+    assert JUDGE.all(udp((20, 5000, 0), (10, 5000, 0), (0, 5000, 0))) == []
+
+
+def test_a_queue_that_nobody_reads() -> None:
+    found = JUDGE.one(udp((20, 7, 900), (0, 7, 900)))
+    assert found.subject == Subject("inbound", 514, None)
+    assert found.summary == (
+        "an unknown process does not read UDP port 514: 900 B wait, and 7 datagrams were dropped"
+    )
+    assert JUDGE.all(udp((20, 0, 900), (0, 0, 900))) == [], "nothing was dropped"
+    assert JUDGE.all(udp((20, 7, 900), (0, 7, 100))) == [], "it was read from"
+
+
+def test_nothing_is_known_where_udp_could_not_be_read() -> None:
+    assert JUDGE.all(replace(udp((20, 7, 900), (0, 7, 900)), udp_table=None)) == []

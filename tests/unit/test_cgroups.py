@@ -1,0 +1,88 @@
+"""Units and containers by their cgroups."""
+
+from pathlib import Path
+
+import pytest
+
+from sockmon.kernel.cgroups import owning_unit, parse_cgroup, read_cgroup_paths, unit_of
+
+CONTAINER = "0123456789abcdef" * 4
+USER = "/user.slice/user-1000.slice/user@1000.service"
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/system.slice/nginx.service", "nginx.service"),
+        ("/system.slice/php8.2-fpm.service/pool", "php8.2-fpm.service"),
+        ("/user.slice/user-1000.slice/session-3.scope", "session-3.scope"),
+        (f"{USER}/app.slice/web.service", "web.service"),
+        (f"/system.slice/docker-{CONTAINER}.scope", CONTAINER[:12]),
+        (f"/docker/{CONTAINER}", CONTAINER[:12]),
+        (f"/kubepods.slice/kubepods-pod1.slice/cri-containerd-{CONTAINER}.scope", CONTAINER[:12]),
+        (f"/machine.slice/libpod-{CONTAINER}.scope/container", CONTAINER[:12]),
+        ("/lxc.payload.web", "/lxc.payload.web"),
+        ("/evil\nname\x1b[31m.service", "evil\\nname\\x1b[31m.service"),
+        (f"/{'a' * 200}.service", f"{'a' * 200}.service"),
+    ],
+)
+def test_a_cgroup_is_named_for_people(path: str, name: str) -> None:
+    assert unit_of(path) == name
+
+
+@pytest.mark.parametrize(
+    ("path", "unit"),
+    [
+        ("/", None),
+        ("", None),
+        ("/init.scope", None),
+        ("/system.slice", None),
+        ("/user.slice/user-1000.slice/session-3.scope", None),
+        (f"{USER}/init.scope", None),
+        (f"{USER}/app.slice", None),
+        ("/system.slice/shop.socket", None),
+        (f"{USER}/app.slice/web.service", "web.service"),
+        ("/system.slice/web.service/init.scope", "web.service"),
+        ("/system.slice/web.service/supervised/inner.service", "web.service"),
+        ("/machine.slice/systemd-nspawn@web.service/payload/system.slice/nginx.service",
+         "systemd-nspawn@web.service"),
+        ("/../../system.slice/web.service", "web.service"),
+        (f"/system.slice/docker-{CONTAINER}.scope/init.scope", CONTAINER[:12]),
+    ],
+)  # fmt: skip
+def test_the_outermost_unit_is_the_owner(path: str, unit: str | None) -> None:
+    assert owning_unit(path) == unit
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("0::/system.slice/web.service\n", "/system.slice/web.service"),
+        ("9:name=systemd:/system.slice/web.service\n4:memory:/x\n0::/\n",
+         "/system.slice/web.service"),
+        ("4:memory:/process/a2b53d6a2910\n0::/\n", "/"),
+        (f"4:memory:/docker/{CONTAINER}\n0::/\n", f"/docker/{CONTAINER}"),
+        ("", "/"),
+    ],
+)  # fmt: skip
+def test_of_several_hierarchies_the_one_that_says_most_counts(text: str, path: str) -> None:
+    assert parse_cgroup(text) == path
+
+
+def test_cgroups_are_found_by_their_inode_in_either_hierarchy(tmp_path: Path) -> None:
+    mount = tmp_path / "unified"
+    service = mount / "system.slice" / "web.service"
+    service.mkdir(parents=True)
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "mountinfo").write_text(
+        "24 1 0:21 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
+        f"42 24 0:39 / {mount} rw,relatime - cgroup2 cgroup2 rw\n"
+    )
+    wanted = [service.stat().st_ino, mount.stat().st_ino, 1]
+    paths = read_cgroup_paths(tmp_path, wanted)
+    assert paths[service.stat().st_ino] == "/system.slice/web.service"
+    assert paths[mount.stat().st_ino] == "/"
+
+
+def test_no_cgroup_hierarchy_is_no_error(tmp_path: Path) -> None:
+    assert read_cgroup_paths(tmp_path, [1]) == {}
