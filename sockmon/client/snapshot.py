@@ -72,10 +72,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One poll. `at`, and the moment of each part, are on the clocks of whoever reads it.
+    """One poll. `at`, and the moment of each part, are on the reader's clocks.
 
-    parts: by namespace, the host's own first. hints: what would show more. What is told of all of
-    them is None until it is known of one, and has the moment of the newest.
+    parts: by namespace, the host's own first. hints: what would show more. What concerns all
+    namespaces is None until it is known of one, and has the moment of the newest.
     """
 
     at: Moment
@@ -86,7 +86,7 @@ class Snapshot:
     parts: tuple[Part, ...]
 
     def only(self, netns: str) -> "Snapshot":
-        """Return what it tells of one namespace, which may have gone."""
+        """Return the part about one namespace, which may be gone."""
         return replace(self, parts=tuple(part for part in self.parts if part.netns == netns))
 
     @property

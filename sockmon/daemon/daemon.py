@@ -129,6 +129,7 @@ class Daemon:
             interval=self._settings.poll.interval,
             host=self._settings.alerting.labels.get("instance", ""),
             past=self._history.past,
+            alerting=AlertingStatus(self._alerts.alerts, self._alerts.notifications()),
         )
         self._rescheduled = asyncio.Event()
         self._failing: frozenset[Failure] = frozenset()

@@ -66,14 +66,14 @@ class Running:
     """An AlertManager in the namespace, polled by the test."""
 
     netns: NetNs
-    alerter: AlertManager
+    manager: AlertManager
 
     def poll(self, *findings: Finding) -> None:
-        self.alerter.observe(findings, now(), 0.05)
+        self.manager.observe(findings, now(), 0.05)
 
     def taken(self, receiver: str = "alertmanager-0") -> int:
         """Messages that arrived."""
-        counts = self.alerter.notifications()[receiver]
+        counts = self.manager.notifications()[receiver]
         return counts.total - counts.failed
 
 
@@ -92,11 +92,11 @@ def running(
     store = StateStore(StateFile(state, boot_id()) if state else None, now().monotonic)
     waits = {DETECTOR: FixedWaits(0.0, 0.0)}
     # Its threads are born in the namespace, and stay there.
-    alerter = netns.call(AlertManager, settings, waits, store)
+    manager = netns.call(AlertManager, settings, waits, store)
     try:
-        yield Running(netns, alerter)
+        yield Running(netns, manager)
     finally:
-        alerter.close()
+        manager.close()
         store.close(5)
 
 
@@ -129,7 +129,7 @@ def test_a_webhook_of_ours_is_told_as_by_alertmanager(alertmanager: Told) -> Non
     with running(alertmanager.netns, URL) as sockmon:
         sockmon.poll(finding())
         theirs = eventually(lambda: alertmanager.told.bodies)[0]
-    (alert,) = sockmon.alerter.alerts
+    (alert,) = sockmon.manager.alerts
     ours = json.loads(message((alert,), "hook"))
     assert theirs.keys() == ours.keys()
     assert theirs["version"] == ours["version"]
@@ -202,7 +202,7 @@ def test_one_that_is_dead_at_first_hears_when_it_is_back(
     with hook_in(netns) as told, running(netns, URL) as sockmon:
         alertmanager = Told(netns, tmp_path, told)
         sockmon.poll(finding())
-        eventually(lambda: sockmon.alerter.notifications()["alertmanager-0"].failed)
+        eventually(lambda: sockmon.manager.notifications()["alertmanager-0"].failed)
         try:
             alertmanager.run()
             (alert,) = eventually(alertmanager.alerts)
@@ -225,7 +225,7 @@ def test_bad_ones_beside_it_delay_nothing(alertmanager: Told) -> None:
         urls = [slow.url, f"http://127.0.0.1:{silent.getsockname()[1]}", broken.url, moved.url, URL]
 
         def told(sockmon: Running) -> list[tuple[int, int]]:
-            counts = sockmon.alerter.notifications()
+            counts = sockmon.manager.notifications()
             receivers = [counts[name] for name in counts if name != "log"]
             return [(each.total - each.failed, min(each.failed, 1)) for each in receivers]
 
@@ -257,7 +257,7 @@ def test_hostile_text_arrives(alertmanager: Told, text: str) -> None:
     with running(alertmanager.netns, URL) as sockmon:
         sockmon.poll(finding(owner=text, summary=text, evidence={text: Quantity(text, "text")}))
         (alert,) = eventually(alertmanager.alerts)
-        (ours,) = sockmon.alerter.alerts
+        (ours,) = sockmon.manager.alerts
         assert alert["labels"] == dict(ours.labels)
         assert alert["annotations"] == dict(ours.annotations)
         assert alert["fingerprint"] == fingerprint(ours.labels)
@@ -283,11 +283,11 @@ def test_it_is_told_who_is_speaking(netns: NetNs, tmp_path: Path) -> None:
     listener.listen()
     waits = {DETECTOR: FixedWaits(0.0, 0.0)}
     with listener, hook(listener) as server:
-        alerter = netns.call(AlertManager, settings, waits, StateStore(None, 0.0))
+        manager = netns.call(AlertManager, settings, waits, StateStore(None, 0.0))
         try:
-            alerter.observe([finding()], now(), 5.0)
+            manager.observe([finding()], now(), 5.0)
             (asked,) = eventually(lambda: server.asked)
             assert asked["Authorization"] == "Bearer hunter2"
             assert asked["path"] == "/am/api/v2/alerts"
         finally:
-            alerter.close()
+            manager.close()

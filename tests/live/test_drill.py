@@ -128,7 +128,7 @@ def test_the_alert_comes_when_it_was_said_to_and_goes(
     ended = drill(netns, name, "--expect-alert", "--config", config)
     assert ended.status == 0, ended.complaint
     assert f"expect: {ALERTS[name]} after about" in ended.said
-    assert ("one of its own in there" in ended.said) == (name in APART)
+    assert ("its own, in the namespace" in ended.said) == (name in APART)
     fired = ended.seconds_until("firing")
     assert fired >= 1, "`for` is the least it can take"
     assert ended.seconds_until("resolved") >= fired + 1
@@ -192,7 +192,7 @@ def test_what_would_harm_the_host_is_refused(netns: NetNs) -> None:
         refused = drill(netns, name, "--count", count)
         assert (refused.status, refused.said) == (2, "")
         assert re.fullmatch(
-            rf"sockmon: --count: {count} are too many: at most {most}, since .* 20 % .*\n",
+            rf"sockmon: --count: {count} is too many: at most {most}, since .* 20 % .*\n",
             refused.complaint,
         )
         assert limit in refused.complaint
@@ -208,7 +208,7 @@ def test_what_would_harm_the_host_is_refused(netns: NetNs) -> None:
         (("last-ack", "--url", "http://127.0.0.1:1"), "--url: last-ack has a daemon of its own"),
         (("last-ack", "--expect-alert", "--count", 3), "closing_stalled needs 10"),
         (("last-ack", "--expect-alert", "--hold", 5), "5s is too short for --expect-alert"),
-        (("nonsense",), "invalid choice: 'nonsense'"),
+        (("nonsense",), "'nonsense' is none of close-wait"),
     ],
 )
 def test_what_cannot_be_meant_is_one_line(
@@ -224,7 +224,9 @@ def test_what_cannot_be_meant_is_one_line(
 def test_without_privilege_it_says_what_it_needs(netns: NetNs, name: str) -> None:
     refused = drill(netns, name, prefix=NO_PRIVILEGE)
     assert refused.status == 2
-    assert refused.complaint.startswith(f"sockmon: {name} needs a network namespace of its own")
+    assert refused.complaint.startswith(
+        f"sockmon: {name} makes a network namespace, which needs root"
+    )
     assert refused.complaint.count("\n") == 1
 
 
@@ -247,7 +249,10 @@ def test_without_a_daemon_there_are_sockets_to_look_at(netns: NetNs) -> None:
     ended = drill(netns, "close-wait", "--hold", 0.5)
     assert ended.status == 0, ended.complaint
     assert "daemon: none at" in ended.said
-    assert "after about 1m40s (1m to become trouble + two polls of 5s + 30s of `for`)" in ended.said
+    assert (
+        "after about 1m40s (1m until the detector finds it + two polls of 5s + 30s of `for`)"
+        in ended.said
+    )
     assert sockets(netns) == []
 
 

@@ -35,32 +35,32 @@ def hook_at(netns: NetNs, family: socket.AddressFamily, address: str) -> Iterato
 
 
 @contextmanager
-def alerter_in(
+def manager_in(
     netns: NetNs, *urls: str, state: Path | None = None, timeout: float = 1.0
 ) -> Iterator[AlertManager]:
     settings = Alerting(webhook=WebhookSettings(urls=urls, timeout=timeout))
     store = StateStore(StateFile(state, boot_id()) if state else None, now().monotonic)
     waits = {DETECTOR: FixedWaits(0.0, 0.0)}
     # Its threads are born in the namespace, and stay there.
-    alerter = netns.call(AlertManager, settings, waits, store)
+    manager = netns.call(AlertManager, settings, waits, store)
     try:
-        yield alerter
+        yield manager
     finally:
-        alerter.close()
+        manager.close()
         store.close(5)
 
 
-def poll(alerter: AlertManager, *findings: Finding) -> None:
-    alerter.observe(findings, now(), 5.0)
+def poll(manager: AlertManager, *findings: Finding) -> None:
+    manager.observe(findings, now(), 5.0)
 
 
 def test_is_told_over_either_protocol(link: Link) -> None:
     with (
         hook_at(link.server, socket.AF_INET, SERVER.ipv4) as four,
         hook_at(link.server, socket.AF_INET6, SERVER.ipv6) as six,
-        alerter_in(link.client, four.url, six.url) as alerter,
+        manager_in(link.client, four.url, six.url) as manager,
     ):
-        poll(alerter, finding())
+        poll(manager, finding())
         for server in (four, six):
             assert eventually(server.told) == [("firing", "80")]
 
@@ -70,21 +70,21 @@ def test_behind_a_cut_wire_keeps_nobody_waiting(link: Link) -> None:
     with (
         hook_at(link.server, socket.AF_INET, SERVER.ipv4) as away,
         hook_at(link.client, socket.AF_INET, "127.0.0.1") as here,
-        alerter_in(link.client, away.url, here.url, timeout=2 * PATIENCE) as alerter,
+        manager_in(link.client, away.url, here.url, timeout=2 * PATIENCE) as manager,
     ):
-        poll(alerter, finding())
+        poll(manager, finding())
         assert eventually(here.told) == [("firing", "80")]
-        assert alerter.notifications()["webhook-0"].total == 0, "it still tries the first time"
+        assert manager.notifications()["webhook-0"].total == 0, "it still tries the first time"
 
 
 def test_behind_a_cut_wire_is_told_later(link: Link, caplog: pytest.LogCaptureFixture) -> None:
     with (
         hook_at(link.server, socket.AF_INET, SERVER.ipv4) as away,
-        alerter_in(link.client, away.url) as alerter,
+        manager_in(link.client, away.url) as manager,
     ):
         link.cut()
-        poll(alerter, finding())
-        eventually(lambda: alerter.notifications()["webhook-0"].failed)
+        poll(manager, finding())
+        eventually(lambda: manager.notifications()["webhook-0"].failed)
         where = f"{SERVER.ipv4}:{urlsplit(away.url).port}"
         told = f"cannot notify webhook-0 ({where}): cannot connect within 1 s; trying again"
         eventually(lambda: told in caplog.messages)
@@ -96,14 +96,14 @@ def test_whose_answer_is_lost_is_told_again_after_a_restart(link: Link, tmp_path
     state = tmp_path / "state"
     with hook_at(link.server, socket.AF_INET, SERVER.ipv4) as server:
         server.delay = 0.2  # seconds, in which the wire is cut
-        with alerter_in(link.client, server.url, state=state) as alerter:
-            poll(alerter, finding())
+        with manager_in(link.client, server.url, state=state) as manager:
+            poll(manager, finding())
             eventually(lambda: server.asked)
             link.cut()
-            eventually(lambda: alerter.notifications()["webhook-0"].failed)
+            eventually(lambda: manager.notifications()["webhook-0"].failed)
         link.mend()
-        with alerter_in(link.client, server.url, state=state) as alerter:
-            poll(alerter, finding())
+        with manager_in(link.client, server.url, state=state) as manager:
+            poll(manager, finding())
             told = eventually(server.told, until=lambda told: len(told) > 1)
         assert told == [("firing", "80")] * 2  # at least once; starting at the same time
         assert len({body["alerts"][0]["startsAt"] for body in server.bodies}) == 1

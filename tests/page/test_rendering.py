@@ -43,7 +43,7 @@ class Listener:
 
 
 @pytest.fixture
-def board() -> LatestObservation:
+def latest() -> LatestObservation:
     return LatestObservation(
         clock=lambda: at(3.0 + 5.0).monotonic,
         build=Build("1", "3"),
@@ -59,12 +59,12 @@ NAMESPACES = 300
 LINE = 350
 
 
-def post(board: LatestObservation, seconds: float, namespaces: int = 1) -> None:
+def post(latest: LatestObservation, seconds: float, namespaces: int = 1) -> None:
     """Put up a poll of the host, and of other namespaces with ports, findings and alerts."""
     moment = at(seconds)
     busy = everything(moment, [finding()])
     pods = [replace(busy, name=f"pod-{number:012}") for number in range(1, namespaces)]
-    board.post(poll(moment, everything(moment), *pods), AlertingStatus())
+    latest.post(poll(moment, everything(moment), *pods), AlertingStatus())
 
 
 def data(body: bytes) -> Any:
@@ -73,21 +73,21 @@ def data(body: bytes) -> Any:
 
 
 def hear(
-    board: LatestObservation, *queries: str, polls: int = 1, namespaces: int = 1
+    latest: LatestObservation, *queries: str, polls: int = 1, namespaces: int = 1
 ) -> list[Listener]:
     """Have pages listen, each with its query, over so many polls; return what they heard."""
 
     async def scenario() -> list[Listener]:
-        endpoint = EventsEndpoint(board)
+        endpoint = EventsEndpoint(latest)
         listeners = [Listener() for _ in queries]
-        post(board, 0.0, namespaces)
+        post(latest, 0.0, namespaces)
         tasks = [
             asyncio.create_task(endpoint(scope(query), one.receive, one.send))
             for query, one in zip(queries, listeners, strict=True)
         ]
         await settle()
         for number in range(1, polls):
-            post(board, 5.0 * number, namespaces)
+            post(latest, 5.0 * number, namespaces)
             await settle()
         for listener in listeners:
             listener.leaving.set()
@@ -106,8 +106,8 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def test_an_event_is_rendered_once_for_all_who_listen(board: LatestObservation) -> None:
-    listeners = hear(board, *[""] * PAGES, polls=2)
+def test_an_event_is_rendered_once_for_all_who_listen(latest: LatestObservation) -> None:
+    listeners = hear(latest, *[""] * PAGES, polls=2)
     told = [listener.observations() for listener in listeners]
     assert {len(each) for each in told} == {2}
     for number in range(2):
@@ -117,10 +117,10 @@ def test_an_event_is_rendered_once_for_all_who_listen(board: LatestObservation) 
     )
 
 
-def test_pages_that_look_at_one_namespace_share_a_rendering_too(board: LatestObservation) -> None:
+def test_pages_that_look_at_one_namespace_share_a_rendering_too(latest: LatestObservation) -> None:
     names = ["", "netns=host", "netns=pod-000000000007", "netns=pod-000000000007", "netns=none"]
     own, host, pod, same, none = (
-        one.observations()[0] for one in hear(board, *names, namespaces=9)
+        one.observations()[0] for one in hear(latest, *names, namespaces=9)
     )
     assert own is host
     assert pod is same
@@ -131,10 +131,10 @@ def test_pages_that_look_at_one_namespace_share_a_rendering_too(board: LatestObs
     assert all(one["namespaces"] == told[0]["namespaces"] for one in told)
 
 
-def test_names_that_clients_make_up_cost_no_memory(board: LatestObservation) -> None:
+def test_names_that_clients_make_up_cost_no_memory(latest: LatestObservation) -> None:
     async def scenario() -> int:
-        endpoint = EventsEndpoint(board)
-        post(board, 0.0)
+        endpoint = EventsEndpoint(latest)
+        post(latest, 0.0)
         tracemalloc.start()
         try:
             for number in range(500):
@@ -155,10 +155,10 @@ def test_names_that_clients_make_up_cost_no_memory(board: LatestObservation) -> 
 
 
 def test_what_a_page_is_told_is_bounded_however_many_namespaces_there_are(
-    board: LatestObservation,
+    latest: LatestObservation,
 ) -> None:
     alone, many, most = (
-        len(hear(board, "", namespaces=count)[0].observations()[0])
+        len(hear(latest, "", namespaces=count)[0].observations()[0])
         for count in (1, NAMESPACES, LISTED + 200)
     )
     assert many - alone < NAMESPACES * LINE
@@ -176,15 +176,15 @@ def test_of_too_many_namespaces_the_worst_and_the_largest_are_listed() -> None:
     assert (len(told["namespaces"]), told["left_out"]) == (LISTED, 3)
 
 
-def test_one_that_could_not_be_opened_is_listed_too(board: LatestObservation) -> None:
+def test_one_that_could_not_be_opened_is_listed_too(latest: LatestObservation) -> None:
     moment = at(0)
     shut = Failure("shut", "EPERM", "setns in netns shut: Operation not permitted")
-    board.post(replace(poll(moment, saw(moment)), failures=(shut,)), AlertingStatus())
-    told = page.everywhere(board.observation or poll(moment), "web-1", "1")
+    latest.post(replace(poll(moment, saw(moment)), failures=(shut,)), AlertingStatus())
+    told = page.everywhere(latest.observation or poll(moment), "web-1", "1")
     assert [line["netns"] for line in told["namespaces"]] == ["host", "shut"]
     assert told["namespaces"][1]["unseen"] == 1
     assert told["namespaces"][1]["sockets"] is None
-    inside = page.inside(board.observation or poll(moment), (), "shut")
+    inside = page.inside(latest.observation or poll(moment), (), "shut")
     assert inside["failures"][0]["message"] == shut.message
     assert inside["namespace"] is not None
     assert inside["namespace"]["tcp"] is None
@@ -208,10 +208,10 @@ def test_a_page_is_told_the_alerts_of_its_namespace_and_how_many_others_there_ar
     assert told["alerts_elsewhere"] == 1
 
 
-def test_before_the_first_poll_there_is_a_beat_alone(board: LatestObservation) -> None:
+def test_before_the_first_poll_there_is_a_beat_alone(latest: LatestObservation) -> None:
     async def scenario() -> list[bytes]:
         listener = Listener()
-        task = asyncio.create_task(EventsEndpoint(board)(scope(), listener.receive, listener.send))
+        task = asyncio.create_task(EventsEndpoint(latest)(scope(), listener.receive, listener.send))
         await settle()
         listener.leaving.set()
         await task

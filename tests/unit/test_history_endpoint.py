@@ -25,7 +25,7 @@ class Daemon:
 
     def __post_init__(self) -> None:
         build, reload = Build("1", "3"), Reload(successful=True, succeeded_at=WALL)
-        self.board = LatestObservation(lambda: 0.0, build, reload, 0.0, 5.0, past=self.past)
+        self.latest = LatestObservation(lambda: 0.0, build, reload, 0.0, 5.0, past=self.past)
 
     def past(self) -> HistorySnapshot | None:
         self.asked += 1
@@ -33,16 +33,16 @@ class Daemon:
 
     def poll(self, seconds: float) -> None:
         moment = at(seconds)
-        self.board.observation = poll(moment, everything(moment))
-        self.history.observe(self.board.observation, moment)
+        self.latest.observation = poll(moment, everything(moment))
+        self.history.observe(self.latest.observation, moment)
 
 
 class Asking:
     """Clients of an endpoint, all in one event loop."""
 
-    def __init__(self, runner: asyncio.Runner, board: LatestObservation) -> None:
+    def __init__(self, runner: asyncio.Runner, latest: LatestObservation) -> None:
         self._runner = runner
-        self._endpoint = HistoryEndpoint(board)
+        self._endpoint = HistoryEndpoint(latest)
 
     def __call__(self, *queries: str) -> list[Response]:
         """The answers to all of these, asked at once."""
@@ -65,7 +65,7 @@ def runner() -> Iterator[asyncio.Runner]:
 def test_the_same_question_is_answered_once_a_poll(runner: asyncio.Runner) -> None:
     daemon = Daemon()
     daemon.poll(0)
-    ask = Asking(runner, daemon.board)
+    ask = Asking(runner, daemon.latest)
     first, *others = ask(*["range=hour"] * 50)
     assert daemon.asked == 1
     assert {bytes(other.body) for other in others} == {bytes(first.body)}
@@ -81,14 +81,14 @@ def test_however_many_questions_there_are_the_answers_are_right(runner: asyncio.
     daemon = Daemon()
     daemon.poll(0)
     queries = [f"groups={number}" for number in range(17)]
-    alone = [Asking(runner, daemon.board)(query)[0].body for query in queries]
+    alone = [Asking(runner, daemon.latest)(query)[0].body for query in queries]
     assert len(set(alone)) == 3  # there are two groups
-    together = Asking(runner, daemon.board)(*queries, *queries)
+    together = Asking(runner, daemon.latest)(*queries, *queries)
     assert [answer.body for answer in together] == alone * 2
 
 
 def test_there_is_nothing_before_the_first_poll(runner: asyncio.Runner) -> None:
-    (answer,) = Asking(runner, Daemon().board)("")
+    (answer,) = Asking(runner, Daemon().latest)("")
     assert (answer.status_code, answer.body) == (
         503,
         b'{"error":"the first poll has not ended yet"}',
@@ -98,12 +98,12 @@ def test_there_is_nothing_before_the_first_poll(runner: asyncio.Runner) -> None:
 def test_of_a_namespace_that_is_not_there_there_is_no_answer(runner: asyncio.Runner) -> None:
     daemon = Daemon()
     daemon.poll(0)
-    (answer,) = Asking(runner, daemon.board)("netns=elsewhere")
+    (answer,) = Asking(runner, daemon.latest)("netns=elsewhere")
     assert answer.status_code == 404
-    here = daemon.board.observation
+    here = daemon.latest.observation
     assert here is not None
     other = replace(saw(at(0)), name="elsewhere")
-    daemon.board.observation = replace(here, namespaces=(*here.namespaces, other))
-    (answer,) = Asking(runner, daemon.board)("netns=elsewhere")
+    daemon.latest.observation = replace(here, namespaces=(*here.namespaces, other))
+    (answer,) = Asking(runner, daemon.latest)("netns=elsewhere")
     assert answer.status_code == 200
     assert b'"step_seconds":null,' in bytes(answer.body)

@@ -14,7 +14,7 @@ from tests.conftest import REPOSITORY
 
 SOURCES = {".py", ".ts", ".tsx", ".css", ".html"}
 GENERATED = ("sockmon/web/static", "grafana/dashboards")
-#: The drills rehearse detectors, each by its name; a board can be about one detector.
+#: The drills rehearse detectors, each by its name; a latest can be about one detector.
 SCENARIOS, BOARDS = "sockmon/drill/scenarios.py", {"close_wait_leak": "grafana/close_wait.py"}
 
 
