@@ -159,8 +159,9 @@ def _finding(found: Mapping[str, Any]) -> Finding:
     subject = found["subject"]
     people = [_process(owner) for owner in found["owners"]]
     owner = subject["owner"]
-    # As the alert's label has it: the unit before the process.
-    name = None if owner is None else label(str(owner["unit"] or owner["name"]))
+    # Its alert names it, also where an address tells services on one port apart.
+    named = found.get("alert", {}).get("owner")
+    name = None if owner is None else label(str(named or owner["unit"] or owner["name"]))
     deadline, cause = found["deadline"], found["cause"]
     return Finding(
         detector=str(found["detector"]),
@@ -234,4 +235,5 @@ def _process(owner: Mapping[str, Any]) -> Process:
         str(owner["name"]),
         None if fds is None else _count(fds),
         None if limit is None else _count(limit),
+        unit=None if owner["unit"] is None else str(owner["unit"]),
     )

@@ -15,7 +15,7 @@ from sockmon.model.finding import (
     Quantity,
     worst_first,
 )
-from sockmon.model.owner import Owner, Process
+from sockmon.model.owner import Process
 
 
 def findings(found: Iterable[Finding]) -> list[messages.Finding]:
@@ -25,7 +25,7 @@ def findings(found: Iterable[Finding]) -> list[messages.Finding]:
 
 def _finding(finding: Finding) -> messages.Finding:
     owner = finding.owner
-    people = [_process(owner, process) for process in owner.processes] if owner else []
+    people = [_process(process, process.unit) for process in owner.processes] if owner else []
     detector = BY_NAME.get(finding.detector)
     return {
         "detector": finding.detector,
@@ -35,7 +35,9 @@ def _finding(finding: Finding) -> messages.Finding:
         "subject": {
             "direction": finding.subject.direction,
             "port": finding.subject.port,
-            "owner": people[0] if people else _unseen(finding),
+            "owner": _process(owner.processes[0], owner.unit)
+            if owner and owner.processes
+            else _unseen(finding),
         },
         "actor": {
             "is_owner": detector is None or detector.owner_acts,
@@ -96,11 +98,11 @@ def _evidence(value: Quantity | Breakdown) -> messages.Quantity | messages.Break
     }
 
 
-def _process(owner: Owner, process: Process) -> messages.Process:
+def _process(process: Process, unit: str | None) -> messages.Process:
     return {
         "name": process.name.encode(errors="backslashreplace").decode(),
         "pid": process.pid,
-        "unit": owner.unit,
+        "unit": unit,
         "fds": process.fds,
         "fd_limit": process.fd_limit,
     }

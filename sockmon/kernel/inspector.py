@@ -3,7 +3,7 @@
 Reading every descriptor of a host takes a second and more, which no poll can wait for. So a poll
 asks, waits for a tenth of a second, and otherwise takes the answer at a later poll. A look uses a
 tenth of a processor after its first moments, and the next one begins only when looks have used a
-twentieth of the time. A command that runs once waits, and looks at full speed.
+fiftieth of the time. A command that runs once waits, and looks at full speed.
 """
 
 import threading
@@ -28,7 +28,7 @@ _BELIEVED_SECONDS = 30.0
 #: A socket that nobody was found to hold is looked for again among all processes after this time.
 _ALL_AGAIN_SECONDS = 120.0
 #: Processor seconds of a look before it is slowed down; its share then, and that of all looks.
-_FREE_SECONDS, _LOOK_SHARE, _SHARE = 0.05, 0.1, 0.05
+_FREE_SECONDS, _LOOK_SHARE, _SHARE = 0.05, 0.1, 0.02
 _SLICE_SECONDS = 0.01
 #: Names of so many cgroups are kept; where containers come and go, all are asked again then.
 _UNITS_KEPT = 10_000
