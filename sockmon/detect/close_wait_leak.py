@@ -167,6 +167,9 @@ def _evidence(
         "not_read_to_the_end": evidence.sockets(_not_read(data, rows)),
         "peers": evidence.peers(data, rows),
     }
+    buffers = close_wait.unread_buffers(data.table, rows)
+    if buffers:
+        found["buffers_of_unread_mptcp_data"] = evidence.size(buffers)
     if growth is not None:
         found["growth"] = Quantity(round(growth * 60, 2), "per_minute")
     return found
