@@ -306,6 +306,9 @@ def _evidence(
     shared = data.owners.shared(data.table.inode[rows])
     if shared:
         found["held_by_several_processes"] = evidence.sockets(shared)
+    buffers = close_wait.unread_buffers(data.table, rows)
+    if buffers:
+        found["buffers_of_unread_mptcp_data"] = evidence.size(buffers)
     if growth is not None:
         found["growth"] = Quantity(round(growth * 60, 2), "per_minute")
     return found

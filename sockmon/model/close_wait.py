@@ -60,9 +60,17 @@ def held(aged: Aged, table: SocketTable) -> Places:
 
 
 def unread_bytes(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Return what each CLOSE_WAIT socket has received and not read: the queue less the FIN."""
+    """Return what each CLOSE_WAIT socket has received and not read: the queue less the FIN.
+
+    0 for an MPTCP connection, of which the kernel does not tell the bytes.
+    """
     queue = table.receive_queue[rows].astype(np.int64)
-    return np.maximum(queue - 1, 0)
+    return np.where(table.multipath[rows], 0, np.maximum(queue - 1, 0))
+
+
+def unread_buffers(table: SocketTable, rows: NDArray[np.intp]) -> int:
+    """Return the memory, in bytes, that holds the unread data of MPTCP connections."""
+    return int(table.receive_queue[rows[table.multipath[rows]]].astype(np.int64).sum())
 
 
 def at_rest(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_]:

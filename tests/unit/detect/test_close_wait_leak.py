@@ -61,6 +61,8 @@ def test_an_mptcp_connection_is_stale_sooner() -> None:
     assert JUDGE.all(leaked(10, age=29.9, multipath=True)) == []
     finding = JUDGE.one(leaked(10, age=30.0, multipath=True))
     assert "ss -tMnpo state close-wait '( sport = :443 )'" in commands(finding)
+    assert facts(finding)["unread"] == "0 bytes"
+    assert facts(finding)["buffers_of_unread_mptcp_data"] == "220 bytes"
     assert advises(finding, "10 are MPTCP connections, which their peers reset")
     assert not advises(JUDGE.one(leaked(10)), "MPTCP")
 
