@@ -25,6 +25,7 @@ from sockmon.model.finding import (
     Subject,
     Where,
 )
+from sockmon.model.listeners import fullness
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.names import HOST
 from sockmon.model.owner import Owner, Process
@@ -152,7 +153,7 @@ def _levels(
         ]
         if queues:
             # The kernel takes one connection more than the limit says: 0 of 0 is not full.
-            yield max(queues, key=lambda queue: queue.used / (queue.limit + 1))
+            yield max(queues, key=lambda queue: fullness(queue.used, queue.limit))
 
 
 def _finding(found: Mapping[str, Any]) -> Finding:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from sockmon.model.counts import GroupKey
 from sockmon.model.finding import SEVERITIES
-from sockmon.model.listeners import ListenQueue
 from sockmon.model.moment import Timed
 from sockmon.model.observation import NamespaceObservation, Observation
 from sockmon.model.states import TcpState
@@ -34,10 +33,10 @@ _LIMITS = (
     "conntrack_entries_limit",
 )
 _PORTS = (
-    "ephemeral_ports",
-    "ephemeral_ports_used_max",
+    "ephemeral_ports_usable",
+    "ephemeral_ports_used_by_busiest_destination",
     "ephemeral_ports_exhaustion_seconds",
-    "listen_queue_ratio",
+    "accept_queue_fullness",
 )
 _DIAGNOSIS = (
     "close_wait_stale_sockets",
@@ -46,10 +45,10 @@ _DIAGNOSIS = (
 )
 
 #: TCP sockets by state, both families together, and what else a namespace has one of. Named as
-#: the metrics are; listen_queue_ratio is that of the fullest accept queue to its limit.
+#: the metrics are; accept_queue_fullness is that of the fullest accept queue, 0 to 1.
 SERIES = (*(state.label for state in TcpState), *_LIMITS, *_PORTS, *_DIAGNOSIS)
 #: What is kept of a (direction, port) group; the accept queue of a listener's only.
-GROUP_SERIES = ("sockets", "established", "time_wait", "close_wait", "listen_queue")
+GROUP_SERIES = ("sockets", "established", "time_wait", "close_wait", "accept_queue")
 #: So many groups are kept at a time.
 SLOTS = 16
 WIDTH = len(SERIES) + SLOTS * len(GROUP_SERIES)
@@ -132,12 +131,8 @@ def _ports(namespace: NamespaceObservation, since: float) -> list[float]:
         ports.ephemeral.usable,
         ports.ephemeral.used_max,
         ports.exhaustion_seconds,
-        max(map(_ratio, ports.listen_queues), default=0.0),
+        max((queue.fullness for queue in ports.listen_queues), default=0.0),
     ]
-
-
-def _ratio(queue: ListenQueue) -> float:
-    return queue.length / max(queue.limit, 1)
 
 
 def _diagnosis(namespace: NamespaceObservation, since: float) -> list[float]:

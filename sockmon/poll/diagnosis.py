@@ -34,6 +34,7 @@ from sockmon.poll.owners import OwnerFinder
 
 _STALE_GROUPS_SHOWN = 50
 _PORTS_SHOWN = 20
+_UDP_PORTS_NAMED = 100
 _OWNERS_SHOWN = 50
 #: Owners over this share of their descriptors have series, whatever the findings.
 _DESCRIPTORS_SHOWN_FROM = 0.5
@@ -54,17 +55,22 @@ def _counted(
     }
 
 
-def _dropped_datagrams(data: DetectorInput) -> Mapping[int | None, int]:
-    """Return dropped datagrams by local port; None: of ports that nobody chose, or too many."""
-    totals = data.udp.drops.totals
+def _dropped_datagrams(data: DetectorInput, named: set[int]) -> Mapping[int | None, int]:
+    """Return dropped datagrams by local port; None: of ports that nobody chose, or too many.
+
+    named: the ports with a figure of their own, added to here. A port never moves between the two,
+    or a counter would fall.
+    """
     port_range = data.limits.port_range
     low, high = (port_range.low, port_range.high) if port_range else (0, -1)
     found: dict[int | None, int] = {}
-    for port, dropped in sorted(totals.items(), key=lambda item: -item[1]):
-        if dropped:
-            named = not low <= port <= high and len(found) < _PORTS_SHOWN
-            key = port if named else None
-            found[key] = found.get(key, 0) + dropped
+    for port, dropped in data.udp.drops.totals.items():
+        if not dropped:
+            continue
+        if port not in named and not low <= port <= high and len(named) < _UDP_PORTS_NAMED:
+            named.add(port)
+        key = port if port in named else None
+        found[key] = found.get(key, 0) + dropped
     return found
 
 
@@ -145,6 +151,7 @@ class DiagnosisState:
         self._counted: Mapping[str, tuple[PortSockets, ...]] = {}
         self._stuck = NONE_STUCK
         self._connects = Connects()
+        self._udp_ports: set[int] = set()
         self._drop_window = DropWindow()
         self._counters: _Counters | None = None
         self._confirmed = Confirmed()
@@ -232,7 +239,7 @@ class DiagnosisState:
             stale_after=stale_after(thresholds),
             undecided=self._confirmed.undecided + self._confirmed_whole.undecided,
             counted=self._counted,
-            dropped_datagrams=_dropped_datagrams(data),
+            dropped_datagrams=_dropped_datagrams(data, self._udp_ports),
             unavailable=unavailable(data.limits),
             skipped=frozenset() if whole else _WHOLE_TABLE,
         )

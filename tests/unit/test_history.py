@@ -135,8 +135,14 @@ def test_a_part_that_failed_leaves_the_others() -> None:
     known = {name for name, value in zip(SERIES, row.high, strict=False) if not np.isnan(value)}
     assert known == {
         *("time_wait_buckets", "orphan_sockets", "tcp_memory_bytes", "time_wait_buckets_limit"),
-        *("ephemeral_ports", "ephemeral_ports_used_max", "ephemeral_ports_exhaustion_seconds"),
-        "listen_queue_ratio",
+        "ephemeral_ports_usable",
+        "ephemeral_ports_used_by_busiest_destination",
+        "ephemeral_ports_exhaustion_seconds",
+            "ephemeral_ports_usable",
+            "ephemeral_ports_used_by_busiest_destination",
+            "ephemeral_ports_exhaustion_seconds",
+        ),
+        "accept_queue_fullness",
     }
 
 
@@ -152,9 +158,9 @@ def test_every_series_is_what_it_says() -> None:
         "orphan_sockets": 2,
         "tcp_memory_bytes": 40_960,
         "time_wait_buckets_limit": 16_384,
-        "ephemeral_ports": 28_000,
+        "ephemeral_ports_usable": 28_000,
         "ephemeral_ports_exhaustion_seconds": 90.5,
-        "listen_queue_ratio": 0.5,
+        "accept_queue_fullness": pytest.approx(64 / 129),
         "close_wait_stale_sockets": 14,
         "close_wait_oldest_seconds": 63.25,
         "findings_warning": 2,

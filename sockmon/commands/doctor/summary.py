@@ -107,9 +107,9 @@ def _accept_queue(namespace: NamespaceObservation) -> tuple[float, str] | None:
     queues = namespace.ports.value.listen_queues if namespace.ports else ()
     if not queues:
         return None
-    fullest = max(queues, key=lambda queue: queue.length / (queue.limit + 1))
+    fullest = max(queues, key=lambda queue: queue.fullness)
     text = (
         f"{fullest.length:,} of {fullest.limit:,} connections in the fullest accept queue "
         f"(port {fullest.port})"
     )
-    return fullest.length / (fullest.limit + 1), text
+    return fullest.fullness, text
