@@ -171,8 +171,8 @@ def _judge(data: DetectorInput, thresholds: Thresholds, queues: _Queues) -> Find
     judged: Severity = "warning"
     if (dropping and (nearly_full or full)) or stuck.size == queues.listeners.size:
         judged = "critical"
-    owner = data.owners.get(queues.group)
     held = queues.listeners[stuck] if stuck.size else queues.listeners
+    owner = data.owners.of_sockets(queues.group, data.table.inode[held])
     return Finding(
         detector=NAME,
         severity=judged,
@@ -184,7 +184,9 @@ def _judge(data: DetectorInput, thresholds: Thresholds, queues: _Queues) -> Find
         evidence=_evidence(data, queues),
         advice=_advice(data, queues, stuck, owner),
         group=queues.group,
-        inodes=inodes(data.table, held),
+        owner=owner,
+        # All of them: a queue whose holder is not known would be counted as another owner's.
+        inodes=inodes(data.table, queues.listeners),
         rows=queues.waiting,
         others=callers(data, queues.waiting),
     )

@@ -174,7 +174,6 @@ SCENARIOS: Mapping[str, Scenario] = {
         costs=_PAIR,
         judge=_stuck,
         make=_fin_wait2,
-        also=("close_wait_leak",),
     ),
     "time-wait": Scenario(
         does="{count} connections are closed in good order, first by the client",

@@ -1,7 +1,7 @@
 """Who holds sockets: processes, owners, and groups of sockets by owner."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -173,6 +173,14 @@ class Owners:
         if group.owner == UNKNOWN:
             return _NOT_FOUND if self.looked else None
         return self.known[group.owner - 1]
+
+    def of_sockets(self, group: Group, inodes: NDArray[np.uint32]) -> Owner | None:
+        """Return a group's owner, with the processes that hold these of its sockets."""
+        owner, processes = self.get(group), self.processes(inodes)
+        if owner is None or not processes:
+            return owner
+        more = max(0, len(processes) - PROCESSES_NAMED)
+        return replace(owner, processes=processes[:PROCESSES_NAMED], more=more)
 
     def _places(self, inodes: NDArray[np.uint32]) -> NDArray[np.intp]:
         """Return where each inode stands in `inode`; -1 for those that are not there."""

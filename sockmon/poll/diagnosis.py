@@ -26,7 +26,7 @@ from sockmon.model.finding import Finding
 from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenDrops
 from sockmon.model.names import HOST
 from sockmon.model.observation import Diagnosis, OwnerDescriptors, PortSockets, StaleGroup
-from sockmon.model.owner import UNKNOWN, Owner, Owners, Process
+from sockmon.model.owner import UNKNOWN, Group, Owner, Owners, Process
 from sockmon.model.queues import NO_QUEUES
 from sockmon.model.stale import StaleMemory
 from sockmon.model.states import TcpState
@@ -285,7 +285,9 @@ class DiagnosisState:
         if inodes or ids:
             found = diagnose(data, thresholds, detectors)
         owned = tuple(
-            replace(finding, owner=data.owners.get(finding.group)) if finding.group else finding
+            replace(finding, owner=finding.owner or _owner(finding, finding.group, data.owners))
+            if finding.group
+            else finding
             for finding in found
         )
         known = [finding for finding in owned if not _is_pending(finding, data.owners)]
@@ -312,6 +314,10 @@ def _stale_shown(
             int(rows.size),
             int(close_wait.unread_bytes(data.table, rows).sum()),
         )
+
+
+def _owner(finding: Finding, group: Group, owners: Owners) -> Owner | None:
+    return owners.of_sockets(group, np.array(finding.inodes, np.uint32))
 
 
 def _is_pending(finding: Finding, owners: Owners) -> bool:

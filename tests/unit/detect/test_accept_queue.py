@@ -8,6 +8,7 @@ import pytest
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Subject
 from sockmon.model.listeners import DropWindow
+from sockmon.model.owner import Process
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     NOW,
@@ -93,11 +94,20 @@ class TestNobodyAccepts:
         socks = [listening(inode=1, queue=9, limit=511), listening(inode=2, limit=511)]
         socks += accepted(TcpState.ESTABLISHED, inode=0).times(9)
         found = JUDGE.one(owned(sight(socks, waited=100.0)))
-        assert (found.severity, found.inodes) == ("warning", (1,))
+        assert (found.severity, found.inodes) == ("warning", (1, 2))
         assert found.summary == (
             "1 of 2 queues of port 443 is not emptied by shop.service: 9 connections wait, the "
             "first for 1m40s; about 50 % of new connections get no answer"
         )
+
+    def test_names_only_the_process_that_hangs(self) -> None:
+        socks = [listening(inode=1, queue=9, limit=511), listening(inode=2, limit=511)]
+        socks += accepted(TcpState.ESTABLISHED, inode=0).times(9)
+        holders = {1: (Process(11, "python3 web.py"),), 2: (Process(12, "python3 web.py"),)}
+        found = JUDGE.one(looked_up(sight(socks, waited=100.0), holders))
+        assert "1 of 2 queues of port 443 is not emptied by python3 web.py" in found.summary
+        assert found.owner is not None
+        assert [process.pid for process in found.owner.processes] == [11]
 
     def test_is_known_at_the_first_look_by_the_connections_themselves(self) -> None:
         seen = self.stuck(5)
