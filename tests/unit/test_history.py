@@ -138,10 +138,6 @@ def test_a_part_that_failed_leaves_the_others() -> None:
         "ephemeral_ports_usable",
         "ephemeral_ports_used_by_busiest_destination",
         "ephemeral_ports_exhaustion_seconds",
-            "ephemeral_ports_usable",
-            "ephemeral_ports_used_by_busiest_destination",
-            "ephemeral_ports_exhaustion_seconds",
-        ),
         "accept_queue_fullness",
     }
 
