@@ -10,7 +10,6 @@ import pytest
 
 from tests.lab import PATIENCE
 
-
 #: What makes a command see no network namespaces but its own, if root starts it; others see none.
 ALONE = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 
