@@ -26,7 +26,7 @@ for line in sys.stdin:
     if kept == "no":
         listening.clear()
     if where == "new":
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while libc.unshare(CLONE_NEWNET):
             assert ctypes.get_errno() == errno.ENOSPC and time.monotonic() < deadline
             time.sleep(0.01)
@@ -78,7 +78,7 @@ class Nomad:
 
 @contextmanager
 def nomad(most: int | None = None) -> Iterator[Nomad]:
-    """most: the kernel lets no more of its namespaces live at once; it waits, 20 s at most."""
+    """most: the kernel lets no more of its namespaces live at once; it waits, 90 s at most."""
     limited = () if most is None else (*_LIMITED, _LIMIT, str(most))
     process = subprocess.Popen(
         [*limited, sys.executable, "-c", _NOMAD],

@@ -177,11 +177,11 @@ def test_one_that_finds_its_port_in_use_starts_when_it_is_free(machine: Machine)
     machine.run("systemctl", "stop", "sockmon")
     server = "python3 -m http.server --bind 127.0.0.1 10776"
     machine.run("sh", "-c", f"systemd-run --quiet --unit=other {server}")
-    eventually(lambda: "10776" in machine.run("ss", "-Htln").stdout, within=30)
+    eventually(lambda: "10776" in machine.run("ss", "-Htln").stdout)
     machine.run("systemctl", "start", "sockmon", check=False)
     assert "cannot listen on 127.0.0.1:10776: Address already in use" in machine.journal("sockmon")
     machine.run("systemctl", "stop", "other")
-    eventually(lambda: ready(machine), within=30)
+    eventually(lambda: ready(machine))
 
 
 @pytest.mark.parametrize(

@@ -205,7 +205,7 @@ def test_a_flood_of_wrong_passwords_keeps_no_scrape_waiting(netns: NetNs, tmp_pa
         assert len(answered) < len(flood)  # the scrapes went before them
         statuses = [connection.recv(65536).split()[1] for connection in flood]
         checked = statuses.count(b"401")
-        assert WAITING_OF_ONE <= checked <= WAITING_OF_ONE + 2
+        assert WAITING_OF_ONE <= checked < len(flood) / 2
         assert statuses.count(b"429") == len(flood) - checked
 
 

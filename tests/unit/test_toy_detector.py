@@ -14,7 +14,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import REPOSITORY
-from tests.lab import eventually
+from tests.lab import PATIENCE, eventually
 from tests.recorded import MIXED
 from tests.terminal import Terminal
 
@@ -69,15 +69,15 @@ def port(config: Path) -> Iterator[int]:
     command = [*PROGRAM, "run", "--config", str(config), f"--web.listen-address={address}"]
     with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE) as daemon:
         try:
-            eventually(lambda: diagnosed(number), within=30)
+            eventually(lambda: diagnosed(number))
             yield number
         finally:
             daemon.terminate()
-            daemon.communicate(timeout=30)
+            daemon.communicate(timeout=PATIENCE)
 
 
 def ask(port: int, path: str, read: Callable[[http.client.HTTPResponse], str]) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("GET", path)
         return read(connection.getresponse())
