@@ -307,6 +307,7 @@ def test_a_long_read_makes_no_age_higher() -> None:
         local_port=forge.port(80),
         remote_port=forge.port(50000),
         cookie=1,
+        inode=1,
     )
     kernel = ForgedKernel(tcp=[waiting])
     begun, read, later = (Moment(at, 1e9 + at) for at in (100.0, 104.0, 105.0))
