@@ -32,6 +32,7 @@ from sockmon.poll.port_tracker import PortTracker
 from sockmon.settings import Config
 
 T = TypeVar("T")
+Clock = Callable[[], Moment]
 
 
 class Attempt(Protocol):
@@ -97,10 +98,18 @@ class NamespacePoller:
         self._owners.close()
 
     def poll(
-        self, now: Moment, config: Config, *, empty: bool = False, whole: bool = True
+        self,
+        now: Moment,
+        clock: Clock,
+        config: Config,
+        *,
+        empty: bool = False,
+        whole: bool = True,
     ) -> tuple[NamespaceObservation, list[Failure]]:
         """Read the namespace once; what the kernel refuses is a Failure.
 
+        now: of the poll of all namespaces. Ages are reckoned from the clock after this one is read:
+        the kernel tells times before its answer, and an age must never be too high.
         empty: it is known to have no sockets, so there is nothing to dump.
         whole: all of its table; if not, of a large one what is not at rest.
         """
@@ -124,8 +133,9 @@ class NamespacePoller:
         tcp, heard = self._dump(attempt, asked, part=resting is not None)
         failures += [failure(source.name, error) for error in source.take_errors()]
         udp = attempt(lambda: source.udp(asked))
+        read = clock()
         if udp is not None:
-            self._udp = self._udp.seen(udp, now.monotonic, DROPS_WINDOW)
+            self._udp = self._udp.seen(udp, read.monotonic, DROPS_WINDOW)
         before = self._observation
         self._observation = replace(
             before,
@@ -139,7 +149,7 @@ class NamespacePoller:
         # Everything by port needs the port range, by which sockets are given their directions.
         if tcp is not None and limits.port_range is not None:
             data, ports = self._ports.seen(
-                tcp, limits, limits.port_range, now, config.ports, resting
+                tcp, limits, limits.port_range, read, config.ports, resting
             )
             if source.degraded:  # /proc/net/tcp has neither a queue's limit nor its drops
                 ports = replace(ports, listen_queues=(), listen_drops={})

@@ -16,7 +16,7 @@ from sockmon.model.observation import NamespaceObservation, OtherNamespaces
 from sockmon.model.poll_statistics import Failure
 from sockmon.model.series import KEPT_FOR_SECONDS
 from sockmon.poll.cpu_budget import Candidate, CpuBudget, PollAge, Priority
-from sockmon.poll.namespace_poller import NamespacePoller, failure
+from sockmon.poll.namespace_poller import Clock, NamespacePoller, failure
 from sockmon.poll.shown_namespaces import SeriesCandidate, shown_namespaces
 from sockmon.settings import Config
 
@@ -95,7 +95,7 @@ class OtherNamespacesPoller:
         there = (its for its in self._followed.values() if its.priority is priority)
         return min((its.age.number for its in there), default=math.inf)
 
-    def poll(self, now: Moment, config: Config, cpu: Callable[[], float]) -> Others:
+    def poll(self, now: Moment, clock: Clock, config: Config, cpu: Callable[[], float]) -> Others:
         """Poll those whose turn it is; cpu: returns the CPU seconds that the process has used."""
         if now.monotonic >= self._look_due:
             before = cpu()
@@ -113,7 +113,7 @@ class OtherNamespacesPoller:
                 candidates.append(Candidate(one, its.age, its.priority))
         for candidate in self._budget.turns(candidates, self._stop_requested):
             one = candidate.whose
-            poll = partial(self._poll_one, one, now, config, empty=not occupied[one])
+            poll = partial(self._poll_one, one, now, clock, config, empty=not occupied[one])
             failed, _ = self._budget.charge(candidate.priority, poll)
             failures += failed
         return Others(
@@ -173,11 +173,11 @@ class OtherNamespacesPoller:
         return occupied
 
     def _poll_one(
-        self, one: OtherNamespace, now: Moment, config: Config, *, empty: bool
+        self, one: OtherNamespace, now: Moment, clock: Clock, config: Config, *, empty: bool
     ) -> list[Failure]:
         its = self._followed[one]
         its.age = its.age.polled(now.monotonic, self._budget.next_number())
-        _, failures = its.poller.poll(now, config, empty=empty)
+        _, failures = its.poller.poll(now, clock, config, empty=empty)
         return _without_ended(failures)
 
     def _observations(self, now: Moment, top: int) -> Iterator[NamespaceObservation]:

@@ -15,7 +15,7 @@ from sockmon.model.moment import Moment
 from sockmon.model.observation import NamespaceObservation
 from sockmon.model.poll_statistics import Failure
 from sockmon.poll.cpu_budget import LEAST_SHARE, MINUTE, CpuBudget, PollAge, Priority
-from sockmon.poll.namespace_poller import NamespacePoller
+from sockmon.poll.namespace_poller import Clock, NamespacePoller
 from sockmon.settings import Config
 
 
@@ -33,6 +33,7 @@ class OwnNamespacePoller:
     def poll(
         self,
         now: Moment,
+        clock: Clock,
         config: Config,
         cpu: Callable[[], float],
         longest_waiting: Callable[[Priority], float],
@@ -45,7 +46,7 @@ class OwnNamespacePoller:
         tokens = budget.refill(now.monotonic, poll.interval, poll.cpu_budget, cpu)
         self._own_tokens = min(self._own_tokens + LEAST_SHARE * tokens, tokens)
         if self._whole is None or not self.poller.large:
-            return self._poll_small(now, config, cpu)
+            return self._poll_small(now, clock, config, cpu)
         whole = self._whole.overdue(now.monotonic) or (
             self._whole.number <= longest_waiting(Priority.LOW)
             and budget.has_tokens(Priority.LOW)
@@ -57,7 +58,7 @@ class OwnNamespacePoller:
         in_turn = budget.allows(priority) and self._last_read <= longest_waiting(priority)
         failures: list[Failure] = []
         if whole or in_turn or self._own_tokens > 0:
-            read = partial(self.poller.poll, now, config, whole=whole)
+            read = partial(self.poller.poll, now, clock, config, whole=whole)
             (_, failures), cost = budget.charge(priority, read)
             self._last_read = budget.next_number()
             if whole:
@@ -67,12 +68,12 @@ class OwnNamespacePoller:
         return replace(self.poller.observation, beat=self._whole.interval(now.monotonic)), failures
 
     def _poll_small(
-        self, now: Moment, config: Config, cpu: Callable[[], float]
+        self, now: Moment, clock: Clock, config: Config, cpu: Callable[[], float]
     ) -> tuple[NamespaceObservation, list[Failure]]:
         """Read it whole. The cost counts as one of the other things that the process needs."""
         self._budget.reserve(0.0)
         before = cpu()
-        polled = self.poller.poll(now, config)
+        polled = self.poller.poll(now, clock, config)
         self._cost = cpu() - before
         self._last_read = self._budget.next_number()
         age = self._whole or PollAge(now.monotonic, 0)

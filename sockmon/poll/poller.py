@@ -12,6 +12,7 @@ from sockmon.model.names import HOST
 from sockmon.model.observation import Observation
 from sockmon.model.poll_statistics import PollStatistics
 from sockmon.poll.cpu_budget import CpuBudget, Priority
+from sockmon.poll.namespace_poller import Clock
 from sockmon.poll.own_namespace import OwnNamespacePoller
 from sockmon.settings import Config
 
@@ -52,9 +53,7 @@ class Poller:
         self._remembered: Mapping[str, Any] = {}
         self._statistics = PollStatistics()
 
-    def poll(
-        self, clock: Callable[[], Moment], cpu: Callable[[], float] = uncounted
-    ) -> Observation:
+    def poll(self, clock: Clock, cpu: Callable[[], float] = uncounted) -> Observation:
         """Read the kernel once. What the kernel refuses is a Failure, not an exception.
 
         cpu: returns the CPU seconds that the process has used, for poll.cpu_budget.
@@ -63,8 +62,8 @@ class Poller:
         begun = clock()
         cpu = partial(self._with_helper, cpu)
         longest_waiting = self._others.longest_waiting if self._others else _none_waiting
-        own, failed = self._own.poll(begun, config, cpu, longest_waiting)
-        others = self._poll_others(begun, config, cpu)
+        own, failed = self._own.poll(begun, clock, config, cpu, longest_waiting)
+        others = self._poll_others(begun, clock, config, cpu)
         self._budget.lend(Priority.HIGH)
         namespaces = (own, *(others.namespaces if others else ()))
         failures = (*failed, *(others.failures if others else ()))
@@ -87,7 +86,7 @@ class Poller:
         return cpu() + (self._others.helper_cpu if self._others else 0.0)
 
     def _poll_others(
-        self, begun: Moment, config: Config, cpu: Callable[[], float]
+        self, begun: Moment, clock: Clock, config: Config, cpu: Callable[[], float]
     ) -> "Others | None":
         """Poll the other namespaces, as far as they are configured and the budget allows."""
         wanted, helper = config.poll.namespaces == "all", config.poll.netns_helper_socket
@@ -108,7 +107,7 @@ class Poller:
                 self._source, self._inspector, tracker, self._remembered, self._budget
             )
             self._helper, self._remembered = helper, {}
-        return self._others.poll(begun, config, cpu)
+        return self._others.poll(begun, clock, config, cpu)
 
     def remember(self) -> Callable[[], Mapping[str, Any]]:
         """Return a function that makes a record, by namespace, of what is kept over a restart.

@@ -129,7 +129,7 @@ def test_a_leak_is_found_and_ends_with_its_namespace(helper: RunningHelper) -> N
             monitor = NamespacePoller(one.open(), Inspector(Path("/proc")))
 
             def found() -> list[int | None]:
-                observation, failures = monitor.poll(now(), config)
+                observation, failures = monitor.poll(now(), now, config)
                 assert failures == []
                 diagnosis = observation.diagnosis
                 return [f.subject.port for f in diagnosis.value.findings] if diagnosis else []

@@ -31,8 +31,8 @@ PAGE_OF_THE_RECORDED_KERNEL = 4096
 
 
 def clock(at: Moment = NOW) -> Callable[[], Moment]:
-    """A clock for one poll, which begins at `at` and takes POLL_SECONDS."""
-    moments = iter([at, Moment(at.monotonic + POLL_SECONDS, at.wall + POLL_SECONDS)])
+    """A clock for one poll, which begins at `at`, reads, and ends after POLL_SECONDS."""
+    moments = iter([at, at, Moment(at.monotonic + POLL_SECONDS, at.wall + POLL_SECONDS)])
     return lambda: next(moments)
 
 

@@ -2,9 +2,11 @@
 
 import copy
 import errno
+import itertools
 import json
 import math
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -294,6 +296,31 @@ class TestAListenerThatGoesAway:
         assert by_state(states, direction="inbound", port="40000") == {"close_wait": 1}
         named = {its["state"] for its, _ in states if its["port"] == "40000"}
         assert named == {"close_wait", "listen"}, "at zero, once shown"
+
+
+def test_a_long_read_makes_no_age_higher() -> None:
+    """The kernel tells how long ago, at the moment at which it is asked."""
+    heard = struct.pack("=II", 0, 1000).rjust(60, b"\1")  # data received, ACK received
+    waiting = forge.socket(
+        forge.attribute(forge.INFO, heard),
+        state=8,
+        local_port=forge.port(80),
+        remote_port=forge.port(50000),
+        cookie=1,
+        inode=1,
+    )
+    kernel = ForgedKernel(tcp=[waiting])
+    begun, read, later = (Moment(at, 1e9 + at) for at in (100.0, 104.0, 105.0))
+    monitor = Poller(kernel.source(QUIET / "proc"), Config())
+    slow = itertools.chain([begun], itertools.repeat(read))
+    oldest = []
+    for time in (lambda: next(slow), lambda: later):
+        observation = monitor.poll(time)
+        (host,) = observation.namespaces
+        assert host.diagnosis is not None
+        assert host.diagnosis.at == observation.at
+        oldest.append(host.diagnosis.value.oldest_close_wait)
+    assert oldest == [1.0, 2.0]
 
 
 class TestAsJson:
