@@ -74,7 +74,7 @@ class RunningHelper:
 
     def _listens(self) -> bool:
         assert self._process.poll() is None, self.log()
-        listed = Path("/proc/net/unix").read_text().splitlines()
+        listed = self._world.host.call(Path("/proc/thread-self/net/unix").read_text).splitlines()
         return any(line.endswith(self.socket) for line in listed)
 
 

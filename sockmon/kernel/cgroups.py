@@ -22,14 +22,16 @@ _NO_SERVICE = re.compile(r"session-[^/]*\.scope|init\.scope|user@[0-9]+\.service
 def owning_unit(path: str) -> str | None:
     """Return the container or the unit that a cgroup is of; None if it is of neither.
 
-    The outermost unit counts, for it is what `systemctl` on this host knows. A login's session is
-    no unit: programs in it have nothing to do with each other.
+    The first unit below the innermost slice counts: what a unit makes below its own is of that
+    unit, and a machine (systemd-nspawn) has slices and units of its own. A login's session is no
+    unit: programs in it have nothing to do with each other.
     """
     container = _CONTAINER.search(path)
     if container:
         return container[1][:_SHORT_ID]
     parts = [part for part in path.split("/") if part not in {"", ".", ".."}]
-    for part in parts:
+    below = max((at + 1 for at, part in enumerate(parts) if part.endswith(".slice")), default=0)
+    for part in (*parts[below:], *parts[:below]):
         if _UNIT.search(part) and not _NO_SERVICE.fullmatch(part):
             return one_line(part)
     if any(part.endswith(".slice") or _UNIT.search(part) for part in parts):

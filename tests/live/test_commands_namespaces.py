@@ -88,7 +88,7 @@ class TestCount:
     def test_the_owner_is_known_of_sockets_elsewhere(self, host: PodHost) -> None:
         found = counted(host, "--by=owner,netns", "--state=close_wait")
         ((owner, sockets),) = found.items()
-        assert re.fullmatch(r"python[\d.]*\[\d+\]", owner)
+        assert re.fullmatch(r"python[\d.]*_leaking_server\.py\[\d+\]", owner)
         assert sockets == 14
 
     def test_a_name_that_nobody_has_is_refused(self, host: PodHost) -> None:
@@ -119,7 +119,7 @@ class TestDoctor:
         first, _, heading, summary, *others = done.stdout.splitlines()
         assert first.startswith("WARNING: netns shop: ")
         assert re.fullmatch(r"\[warning\] close_wait_leak, netns shop, listener port \d+", heading)
-        assert summary.startswith("  python has not closed 14 connections")
+        assert summary.startswith("  python leaking_server.py has not closed 14 connections")
         looked = "looked into 3 other network namespaces that have sockets"
         assert f"note: {looked}; 1 more are empty" in others
         nsenter_prefix = re.search(r"nsenter --net=\S+", done.stdout)
@@ -177,7 +177,7 @@ class TestTop:
         argv = host.sockmon("top", "--config", everywhere)
         with Terminal.running(host.netns, argv, size) as top:
             lines = top.shows("WARNING", "1 warning shop: close_wait_leak")
-            assert lines[0].startswith(" WARNING  shop: python has not cl")
+            assert lines[0].startswith(" WARNING  shop: python leaking_")
             self.keys_go_through_namespaces(top, size)
 
     def keys_go_through_namespaces(self, top: Terminal, size: tuple[int, int]) -> None:
@@ -224,7 +224,7 @@ class TestTop:
             argv = host.sockmon("top", "--url", "http://127.0.0.1:10776")
             with Terminal.running(host.netns, argv) as top:
                 lines = top.shows("WARNING", "namespaces")
-                assert lines[0].startswith(" WARNING  shop: python has not closed 14")
+                assert lines[0].startswith(" WARNING  shop: python leaking_server.py has")
                 top.press("n")  # by port, those in trouble are the first
                 top.shows(" shop on http://", "34 sockets", "FINDINGS 1")
 

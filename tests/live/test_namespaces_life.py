@@ -94,7 +94,7 @@ def test_namespaces_that_come_and_go_amid_polls_are_no_failures_and_disturb_no_o
         enough = threading.Event()
 
         def travel(traveller: Nomad) -> None:
-            while not enough.wait(0.01):
+            while not enough.wait(0.05):
                 traveller.move()
 
         seen: set[str] = set()

@@ -47,7 +47,7 @@ def test_a_leak_is_the_first_thing_to_see_at_any_size(
         sockmon_top(netns, "--config", str(config), size=size) as top,
     ):
         lines = top.shows("WARNING", "close_wait_leak", "CLOSE_WAIT", "help")
-        assert lines[0].startswith(" WARNING  python has not closed 12")
+        assert lines[0].startswith(" WARNING  python leaking_server")
         port = str(leak.held.port)
         if size[0] < 120:  # else the states are beside it
             top.shows_row(port, "inbound", "13", "12")
@@ -70,11 +70,11 @@ def test_a_finding_whole_with_its_advice_and_back(netns: NetNs, config: Path) ->
         experiments.process_killed(netns, count=12) as leak,
         sockmon_top(netns, "--config", str(config), size=(100, 30)) as top,
     ):
-        top.shows("WARNING", f"python[{leak.process.pid}]")
+        top.shows("WARNING", f"python leaking_server.py[{leak.process.pid}]")
         top.press("1")
         lines = top.shows("FINDING 1 of 1", "SockmonCloseWaitLeak.md")
         assert any(line.startswith("   - python must close these sockets") for line in lines)
-        assert any(f"held by: python[{leak.process.pid}]" in line for line in lines)
+        assert any(f"held by: python leaking_server.py[{leak.process.pid}]" in line for line in lines)
         leak.kill()
         top.shows("This finding has gone.", "HEALTHY")
         top.press("\x1b")

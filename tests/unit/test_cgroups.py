@@ -45,12 +45,14 @@ def test_a_cgroup_is_named_for_people(path: str, name: str) -> None:
         ("/system.slice/web.service/init.scope", "web.service"),
         ("/system.slice/web.service/supervised/inner.service", "web.service"),
         ("/machine.slice/systemd-nspawn@web.service/payload/system.slice/nginx.service",
+         "nginx.service"),
+        ("/machine.slice/systemd-nspawn@web.service/payload/init.scope",
          "systemd-nspawn@web.service"),
         ("/../../system.slice/web.service", "web.service"),
         (f"/system.slice/docker-{CONTAINER}.scope/init.scope", CONTAINER[:12]),
     ],
 )  # fmt: skip
-def test_the_outermost_unit_is_the_owner(path: str, unit: str | None) -> None:
+def test_the_first_unit_below_the_innermost_slice_is_the_owner(path: str, unit: str | None) -> None:
     assert owning_unit(path) == unit
 
 
