@@ -17,7 +17,7 @@ import numpy as np
 from sockmon.kernel.owners import Pace
 from sockmon.kernel.processes import namespace_number, pids, process_files
 from sockmon.kernel.procfs import parse_sockstat_sum
-from sockmon.model.descriptors import DescriptorUse, Listing, Samples
+from sockmon.model.descriptors import NAMESPACES, DescriptorUse, DescriptorUses, Listing, Samples
 from sockmon.model.owner import Process
 
 #: Who uses fewer descriptors is not looked at.
@@ -55,7 +55,7 @@ class DescriptorWatch:
         self._known: dict[int, _Known] = {}
         self._number = 0
 
-    def walk(self, now: float, pace: Pace, again: Collection[int]) -> tuple[DescriptorUse, ...]:
+    def walk(self, now: float, pace: Pace, again: Collection[int]) -> DescriptorUses:
         """Return who uses much of its descriptors, or may hold sockets that are in no table.
 
         now: monotonic seconds. again: PIDs whose descriptors are to be listed again. Raises
@@ -72,7 +72,8 @@ class DescriptorWatch:
             key=lambda known: -_ratio(known.process),
         )[:_FOLLOWED]
         suspects = [known.process.pid for known in followed]
-        if self._closed(there, pace) >= _LEAST_CLOSED:
+        closed = self._closed(there, pace)
+        if closed >= _LEAST_CLOSED:
             by_use = sorted(self._known, key=lambda pid: -(self._known[pid].process.fds or 0))
             suspects += [pid for pid in by_use if pid not in set(suspects)]
             listed = suspects
@@ -82,13 +83,14 @@ class DescriptorWatch:
             ]
         self._number += 1
         self._list(listed, now, pace, again)
-        return tuple(
+        uses = (
             DescriptorUse(
                 known.process, known.samples, namespace_number(self._proc, pid), known.listing
             )
             for pid in suspects[:_FOLLOWED]
             if (known := self._known[pid])
         )
+        return DescriptorUses(tuple(uses), closed)
 
     def _counted(self, there: Collection[int], pace: Pace) -> Iterator[tuple[int, int]]:
         """Yield PIDs and how many descriptors they use, as far as that is worth a look."""
@@ -217,6 +219,8 @@ def _kind(link: str) -> str:
     if link.startswith("/"):
         return "devices" if link.startswith("/dev/") else "files"
     kind, _, rest = link.partition(":")
+    if kind == "net":
+        return NAMESPACES
     return f"{rest.strip('[]')}" if kind == "anon_inode" else f"{kind}s"
 
 

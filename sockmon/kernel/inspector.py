@@ -9,14 +9,14 @@ fiftieth of the time. A command that runs once waits, and looks at full speed.
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from sockmon.kernel.cgroups import owning_unit, read_cgroup_paths
 from sockmon.kernel.descriptors import DescriptorWatch
 from sockmon.kernel.owners import Holders, StoppedError
-from sockmon.model.descriptors import DescriptorUse
+from sockmon.model.descriptors import DescriptorUses
 from sockmon.model.owner import Process
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class Answer:
     holders: Mapping[int, tuple[Process, ...]]
     asked: frozenset[int]
     units: Mapping[int, str | None]
-    uses: tuple[DescriptorUse, ...] = ()
+    walked: DescriptorUses = field(default_factory=DescriptorUses)
     hidden: int = 0
 
 
@@ -76,7 +76,7 @@ class Inspector:
         self._walk_at: float | None = None
         self._walked_at: float | None = None
         self._listed_again: set[int] = set()
-        self._uses: tuple[DescriptorUse, ...] = ()
+        self._walked = DescriptorUses()
         self._not_before = 0.0
         self._poll_at: float | None = None
         self._waits = 0.0
@@ -126,7 +126,7 @@ class Inspector:
     def _answer(self) -> Answer:
         holders = self._holders
         return Answer(
-            holders.look.holders, holders.asked, self._units, self._uses, holders.look.hidden
+            holders.look.holders, holders.asked, self._units, self._walked, holders.look.hidden
         )
 
     def _wait(self, answered: Callable[[], bool], now: float) -> None:
@@ -210,7 +210,7 @@ class Inspector:
         found = self._paced(lambda pace: self._watch.walk(at, pace, again))
         self._walked_at = at
         if found is not None:
-            self._uses = found
+            self._walked = found
             self._listed_again -= again
 
     def _paced(self, look: Callable[[Callable[[], None]], T]) -> T | None:

@@ -11,6 +11,9 @@ from sockmon.model.owner import Process
 
 Samples = tuple[tuple[float, float], ...]
 
+#: The kind of descriptors through which a process enters other network namespaces.
+NAMESPACES = "network namespaces"
+
 #: Growth is told only when it was watched for so long, in so many looks.
 _LEAST_SECONDS = 20.0
 _LEAST_SAMPLES = 4
@@ -42,6 +45,27 @@ class DescriptorUse:
     samples: Samples = ()
     namespace: int | None = None
     listing: Listing | None = None
+
+    @property
+    def judged_sockets(self) -> NDArray[np.uint32]:
+        """Inodes of its TCP sockets, if all of them are of its own namespace.
+
+        Who holds other namespaces open makes sockets in them, as a mesh's proxy of a node does.
+        """
+        if self.listing is None or self.listing.kinds.get(NAMESPACES):
+            return np.empty(0, np.uint32)
+        return self.listing.tcp
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DescriptorUses:
+    """What one walk over the processes found.
+
+    closed: how many TCP sockets of the host are held and in no namespace's table, at most.
+    """
+
+    uses: tuple[DescriptorUse, ...] = ()
+    closed: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

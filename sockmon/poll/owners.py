@@ -73,12 +73,15 @@ class OwnerFinder:
         not known count too.
         """
         mine = self._namespace()
+        walked = self._inspector.walk(now).walked
         uses = [
             use
-            for use in self._inspector.walk(now).uses
+            for use in walked.uses
             if use.namespace == mine or (use.namespace is None and others)
         ]
         closed = self._closed(uses, table) if whole else {}
+        if sum(closed.values()) > walked.closed:
+            closed = {}  # some are of another namespace: it is not known which
         return tuple(
             Descriptors(
                 replace(use.process, growth=growth(use.samples, now, _GROWTH_SECONDS)),
@@ -100,9 +103,13 @@ class OwnerFinder:
         there is one listing; the next poll must agree before that is told.
         """
         before, self._absent = self._absent, {}
-        listed = [(u.process, u.listing) for u in uses if u.listing and u.listing.tcp.size]
-        absences = _absent([listing.tcp for _, listing in listed], table)
-        for (process, listing), absent in zip(listed, absences, strict=True):
+        listed = [
+            (use.process, use.listing, use.judged_sockets)
+            for use in uses
+            if use.listing and use.judged_sockets.size
+        ]
+        absences = _absent([tcp for *_, tcp in listed], table)
+        for (process, listing, _), absent in zip(listed, absences, strict=True):
             known = before.get(process.pid)
             if known is not None and known.started == process.started:
                 if known.number == listing.number:
@@ -126,7 +133,7 @@ def _same(
     return (
         was.holders is answer.holders
         and was.units is answer.units
-        and was.uses is answer.uses
+        and was.walked is answer.walked
         and asked == asks
     )
 
@@ -135,7 +142,7 @@ def _holders(
     answer: Answer, wanted: frozenset[int], now: float
 ) -> Mapping[int, tuple[Process, ...]]:
     """Return the holders of the wanted sockets, with what is known of their descriptors now."""
-    uses = {(use.process.pid, use.process.started): use for use in answer.uses}
+    uses = {(use.process.pid, use.process.started): use for use in answer.walked.uses}
     latest: dict[Process, Process] = {}
 
     def now_known(process: Process) -> Process:

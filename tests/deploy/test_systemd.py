@@ -249,7 +249,7 @@ def test_owners_are_processes_with_the_drop_in(machine: Machine) -> None:
         (finding,) = eventually(lambda: findings(machine))
         owner = finding["subject"]["owner"]
         listening = machine.run("ss", "-Hltnp", f"( sport = :{LEAK_PORT} )").stdout
-        assert f'pid={owner["pid"]},' in listening
+        assert f"pid={owner['pid']}," in listening
         assert owner["unit"] == unit
         assert LEAKS < owner["fds"] < owner["fd_limit"]
 

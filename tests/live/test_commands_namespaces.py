@@ -118,7 +118,7 @@ class TestDoctor:
         assert done.returncode == 1
         first, _, heading, summary, *others = done.stdout.splitlines()
         assert first.startswith("WARNING: netns shop: ")
-        assert re.fullmatch(r"\[warning\] close_wait_leak, netns shop, listener port \d+", heading)
+        assert re.fullmatch(r"\[warning\] close_wait_leak, netns shop, inbound port \d+", heading)
         assert summary.startswith("  python leaking_server.py has not closed 14 connections")
         looked = "looked into 3 other network namespaces that have sockets"
         assert f"note: {looked}; 1 more are empty" in others

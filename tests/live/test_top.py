@@ -74,7 +74,9 @@ def test_a_finding_whole_with_its_advice_and_back(netns: NetNs, config: Path) ->
         top.press("1")
         lines = top.shows("FINDING 1 of 1", "SockmonCloseWaitLeak.md")
         assert any(line.startswith("   - python must close these sockets") for line in lines)
-        assert any(f"held by: python leaking_server.py[{leak.process.pid}]" in line for line in lines)
+        assert any(
+            f"held by: python leaking_server.py[{leak.process.pid}]" in line for line in lines
+        )
         leak.kill()
         top.shows("This finding has gone.", "HEALTHY")
         top.press("\x1b")

@@ -208,7 +208,7 @@ class TestTheInspector:
     def test_counts_descriptors(self, inspector: Inspector) -> None:
         with ExitStack() as stack:
             spare = [stack.enter_context(socket.socket()) for _ in range(40)]
-            uses = {use.process.pid: use for use in inspector.walk(0.0).uses}
+            uses = {use.process.pid: use for use in inspector.walk(0.0).walked.uses}
             if os.getpid() in uses:  # else its limit is far away, and nobody holds closed sockets
                 assert uses[os.getpid()].process.fds >= len(spare)  # type: ignore[operator]
 
