@@ -15,7 +15,7 @@ export const finding = (about: Partial<Finding> = {}): Finding => ({
   title: 'An application does not close its connections',
   severity: 'warning',
   netns: 'host',
-  subject: { direction: 'inbound', port: 80, owner: null },
+  subject: { direction: 'inbound', port: 80, path: null, owner: null },
   actor: { is_owner: true, text: 'The application here' },
   state: 'close_wait',
   value: 12,

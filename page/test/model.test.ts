@@ -88,7 +88,7 @@ test('the verdict is as bad as the worst finding', () => {
 
 test('who must act is the owner only where the owner is to blame', () => {
   const owner = { name: 'python3', pid: 7, unit: 'orders.service', fds: 9, fd_limit: 10 }
-  const subject = { direction: 'inbound' as const, port: 80, owner }
+  const subject = { direction: 'inbound' as const, port: 80, path: null, owner }
   assert.deepEqual(actorOf(finding({ subject })), { who: 'orders.service', besides: ', python3 (pid 7)' })
   const plain = { ...subject, owner: { ...owner, unit: null } }
   assert.deepEqual(actorOf(finding({ subject: plain })), { who: 'python3', besides: ' (pid 7)' })
@@ -101,10 +101,10 @@ test('who must act is the owner only where the owner is to blame', () => {
 
 test('a symptom is below its cause, however many causes are between', () => {
   const key = (port: number) => ({
-    detector: 'close_wait_leak', netns: 'host', subject: { direction: 'inbound' as const, port, owner: null },
+    detector: 'close_wait_leak', netns: 'host', subject: { direction: 'inbound' as const, port, path: null, owner: null },
   })
   const at = (port: number, cause: number | null) =>
-    finding({ subject: { direction: 'inbound', port, owner: null }, cause: cause === null ? null : key(cause) })
+    finding({ subject: { direction: 'inbound', port, path: null, owner: null }, cause: cause === null ? null : key(cause) })
   const ports = (...findings: ReturnType<typeof at>[]) =>
     byCause(findings).map(({ finding: one, symptoms }) => [one.subject.port, symptoms.map(each => each.subject.port)])
   assert.deepEqual(ports(at(1, null), at(2, 1), at(3, 2), at(4, null)), [[1, [2, 3]], [4, []]])

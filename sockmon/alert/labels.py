@@ -15,7 +15,7 @@ from sockmon.text import one_line
 RUNBOOKS = "https://github.com/sockmon/sockmon/blob/main/docs/runbooks/"
 
 #: Labels that sockmon itself sets, and that no configuration may.
-IDENTITY = ("alertname", "severity", "netns", "direction", "port", "owner", "source")
+IDENTITY = ("alertname", "severity", "netns", "direction", "port", "path", "owner", "source")
 
 #: The daemon's alerts; those of Prometheus's rules say "prometheus".
 SOURCE = "sockmon"
@@ -44,6 +44,7 @@ def labels_of(finding: Finding, extra: Mapping[str, str]) -> Mapping[str, str]:
         "netns": finding.netns,
         "direction": subject.direction,
         "port": None if subject.port is None else str(subject.port),
+        "path": subject.path,
         "owner": subject.owner,
         "source": SOURCE,
     }

@@ -25,6 +25,7 @@ def to_record(alert: Alert) -> dict[str, Any]:
         "netns": condition.netns,
         "direction": subject.direction,
         "port": subject.port,
+        "path": subject.path,
         "owner": subject.owner,
         "severity": alert.key.severity,
         "state": alert.state.value,
@@ -41,10 +42,12 @@ def from_record(record: Any) -> Alert:
     """Return the alert again; raises RecordError."""
     try:
         direction, owner, port = record["direction"], record["owner"], record["port"]
+        path = record.get("path")  # of no alert that an older sockmon wrote
         subject = Subject(
             None if direction is None else _one_of(get_args(Direction), direction),
             None if port is None else int(port),
             None if owner is None else str(owner),
+            None if path is None else str(path),
         )
         condition = Condition(str(record["detector"]), str(record["netns"]), subject)
         return Alert(

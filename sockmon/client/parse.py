@@ -186,10 +186,12 @@ def _finding(found: Mapping[str, Any]) -> Finding:
 
 def _subject(subject: Mapping[str, Any]) -> Subject:
     direction, port, owner = subject["direction"], subject["port"], subject["owner"]
+    path = subject["path"]
     return Subject(
         None if direction is None else _one_of(get_args(Direction), direction),
         None if port is None else _count(port),
         None if owner is None else str(owner),
+        None if path is None else str(path),
     )
 
 

@@ -248,7 +248,8 @@ class Daemon:
             if namespace.looked_at not in {None, observation.at}
         }
         untried = {failure for failure in self._failing if failure.netns in waiting}
-        failing = frozenset(observation.failures) | untried
+        failing = frozenset(f for f in observation.failures if not f.is_optional) | untried
+        _log_some(logging.INFO, [f.message for f in observation.failures if f.is_optional])
         begun = sorted({failure.message for failure in failing - self._failing})
         ended = {failure.message.partition(":")[0] for failure in self._failing - failing}
         _log_some(logging.WARNING, begun)

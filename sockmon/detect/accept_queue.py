@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.detect import evidence
+from sockmon.detect import evidence, unix_queues
+from sockmon.detect.accepting import about_limit, too_slow, why_stuck
 from sockmon.detect.commands import counters, only, restart, ss
 from sockmon.detect.detector import (
     HYSTERESIS,
@@ -88,12 +89,16 @@ class _Queues:
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
-    """Yield a finding for each port and service whose connections are not accepted."""
+    """Yield a finding for each port or path and service whose connections are not accepted."""
     for port in _suspects(data, thresholds):
         for queues in _queues_of(data, port):
             finding = _judge(data, thresholds, queues)
             if finding is not None:
                 yield finding
+    limits = unix_queues.Limits(
+        thresholds.warning_ratio, thresholds.stalled_after, int(thresholds.warning_waiting)
+    )
+    yield from unix_queues.find(data, NAME, limits)
 
 
 def _suspects(data: DetectorInput, thresholds: Thresholds) -> list[int]:
@@ -294,43 +299,14 @@ def _local(data: DetectorInput, row: int) -> str:
 def _advice(
     data: DetectorInput, queues: _Queues, stuck: NDArray[np.intp], owner: Owner | None
 ) -> tuple[Advice, ...]:
-    server, port = who(owner), queues.group.port
-    advice = []
-    exhausted = (
-        [p for p in owner.processes if p.fd_limit and (p.fds or 0) >= p.fd_limit] if owner else []
-    )
-    if stuck.size:
-        advice.append(restart(owner))
-    if exhausted:
-        first = exhausted[0]
-        advice.append(
-            Advice(
-                f"PID {first.pid} has used all of its {first.fd_limit} file descriptors, so "
-                "accept() fails with EMFILE. It must close what it does not need, or get a higher "
-                "limit (LimitNOFILE= in its unit)."
-            )
-        )
-    elif stuck.size:
-        advice.append(
-            Advice(
-                f"{server} does not call accept(): its threads are stuck (a deadlock, a full "
-                "pool, a backend without a time-out), or its descriptors are used up. A stack "
-                "trace of it says which (gdb, jstack, py-spy, a goroutine dump)."
-            )
-        )
-    else:
-        advice.append(
-            Advice(
-                f"{server} must call accept() more often: it is out of processor time or threads, "
-                "or too small for the load."
-            )
-        )
+    port = queues.group.port
+    advice = [restart(owner), why_stuck(owner)] if stuck.size else [too_slow(owner)]
     advice += [
         Advice(
             "When the queue is full, the kernel drops the client's SYN or last ACK without a word: "
             "clients see connects that take 1, 3, 7 s, or time out."
         ),
-        Advice(_about_limit(data, queues, server)),
+        about_limit(data.limits.settings, int(queues.limit.max()), owner),
         Advice(
             "See its queue (Recv-Q of Send-Q) and who holds it:",
             Command(ss("-tlnp", filter_=only("inbound", port))),
@@ -341,32 +317,19 @@ def _advice(
     return tuple(advice)
 
 
-def _about_limit(data: DetectorInput, queues: _Queues, server: str) -> str:
-    settings, limit = data.limits.settings, int(queues.limit.max())
-    if settings is None:
-        return "The limit is the lesser of listen()'s backlog and net.core.somaxconn."
-    if limit >= settings.somaxconn:
-        return (
-            f"The limit of {limit} is net.core.somaxconn. For short bursts raise it, and the "
-            f"backlog that {server} asks for, and restart {server}; for a stuck application it "
-            "only makes clients wait longer."
-        )
-    return (
-        f"The limit of {limit} is what {server} asked for with listen(); somaxconn would allow "
-        f"{settings.somaxconn}. For short bursts raise it there (nginx: backlog=) and restart; "
-        "for a stuck application it only makes clients wait longer."
-    )
-
-
 def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, None]:
     # The kernel has room for one connection more than the limit.
     queue = of("sockmon_accept_queue_connections")
     limit = of("sockmon_accept_queue_limit")
+    unix = of("sockmon_unix_accept_queue_connections")
+    unix_limit = of("sockmon_unix_accept_queue_limit")
     found = of("sockmon_findings", detector=NAME)
+    ratio = f"{thresholds.warning_ratio:g}"
     return (
         (
-            f"{queue}\n>= {thresholds.warning_ratio:g} * ({limit} + 1)\nand {queue} > 0\n"
-            f"or ignoring (port) sum without (detector, severity) ({found}) > 0"
+            f"{queue}\n>= {ratio} * ({limit} + 1)\nand {queue} > 0\n"
+            f"or {unix}\n>= {ratio} * ({unix_limit} + 1)\nand {unix} > 0\n"
+            f"or ignoring (port, path) sum without (detector, severity) ({found}) > 0"
         ),
         None,
     )
@@ -392,11 +355,12 @@ DETECTOR = Detector(
         summary="a listener's accept queue fills up or is not emptied",
         explanation=(
             "The application does not call accept(), or not fast enough; once the queue is full, "
-            "the kernel drops what arrives."
+            "the kernel drops what arrives (TCP) or refuses it (Unix sockets)."
         ),
         warning=(
             "{{ with $labels.port }}Waiting: {{ $value | humanize }} connections to port {{ . }}."
-            "{{ else }}Findings: {{ $value | humanize }}.{{ end }}"
+            "{{ else }}{{ with $labels.path }}Waiting: {{ $value | humanize }} connections to "
+            "{{ . }}.{{ else }}Findings: {{ $value | humanize }}.{{ end }}{{ end }}"
         ),
         expressions=_expressions,
     ),

@@ -38,6 +38,8 @@ def sentences(finding: Finding) -> Iterator[Sentence]:
     where = [finding.detector, f"netns {finding.netns}"]
     if finding.subject.port is not None:
         where.append(f"{finding.subject.direction} port {finding.subject.port}")
+    if finding.subject.path is not None:
+        where.append(finding.subject.path)
     heading = f"[{finding.severity}] {', '.join(where)}"
     yield Sentence("heading", "", one_line(heading))
     yield Sentence("summary", "  ", one_line(finding.summary))

@@ -11,6 +11,8 @@ from sockmon.export.families import (
     OWNER_DESCRIPTORS,
     OWNER_DESCRIPTORS_LIMIT,
     UDP_DROPS,
+    UNIX_ACCEPT_QUEUE_CONNECTIONS,
+    UNIX_ACCEPT_QUEUE_LIMIT,
 )
 from sockmon.export.family import Samples
 from sockmon.model.ages import AGE_BOUNDS
@@ -34,8 +36,15 @@ def add(samples: Samples, netns: str, diagnosis: Diagnosis) -> None:
     for owner in diagnosis.descriptors:
         samples.add(OWNER_DESCRIPTORS, (netns, owner.owner), owner.used)
         samples.add(OWNER_DESCRIPTORS_LIMIT, (netns, owner.owner), owner.limit)
+    for queue in diagnosis.unix_queues:
+        samples.add(UNIX_ACCEPT_QUEUE_CONNECTIONS, (netns, queue.path), queue.length)
+        samples.add(UNIX_ACCEPT_QUEUE_LIMIT, (netns, queue.path), queue.limit)
     for port, dropped in diagnosis.dropped_datagrams.items():
         samples.add(UDP_DROPS, (netns, OTHER if port is None else str(port)), dropped)
+    _add_findings(samples, netns, diagnosis)
+
+
+def _add_findings(samples: Samples, netns: str, diagnosis: Diagnosis) -> None:
     for detector in ALL:
         for severity in SEVERITIES:
             count = sum(

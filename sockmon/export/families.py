@@ -12,6 +12,7 @@ from sockmon.model.finding import SEVERITIES
 from sockmon.model.limits import TCP_EVENTS as EVENTS
 from sockmon.model.poll_statistics import DURATION_BUCKETS
 from sockmon.model.stale import MENDED_GROUPS_KEPT
+from sockmon.model.unix_listeners import LONGEST_PATH, PATHS_SHOWN
 
 #: Words of `series` -> what they mean.
 TERMS: Mapping[str, str] = {
@@ -37,6 +38,8 @@ LABELS: Mapping[str, str] = {
     "direction": "`inbound`: connections that came in. `outbound`: connections that this host made",
     "port": "The service's port: the local one if inbound, the remote one if outbound; `other` "
     "stands for those without series of their own",
+    "path": "Name of a Unix socket: a path, or `@` and an abstract name; bytes that are not "
+    f"printable ASCII are escaped, and of more than {LONGEST_PATH} characters the end is a hash",
     "owner": "systemd unit, container id or program, at most 128 characters; `@` and a local "
     "address follow where services on one port are told apart by it",
     "level": "`low`, `pressure` or `high`, the three values of tcp_mem",
@@ -65,6 +68,10 @@ _STALE = (
 )
 _OWNERS = "At most 50 per namespace: those nearest to their limits"
 _QUEUES = "At most 22 per namespace: the largest 20 groups, and 1 `other` per direction"
+_UNIX = (
+    f"At most {PATHS_SHOWN} per namespace: the fullest of those at which a connection has waited "
+    "in the last ten minutes"
+)
 _LISTENERS = "1 per inbound group, and per port whose queue is more than half full"
 
 SOCKETS = Family(
@@ -116,6 +123,20 @@ ACCEPT_QUEUE_DROPS = Family(
     ("netns", "port"),
     _LISTENERS,
     "counter",
+)
+UNIX_ACCEPT_QUEUE_CONNECTIONS = Family(
+    "sockmon_unix_accept_queue_connections",
+    "connections",
+    "Connections waiting for accept() at a listening Unix socket; of several the fullest.",
+    ("netns", "path"),
+    _UNIX,
+)
+UNIX_ACCEPT_QUEUE_LIMIT = Family(
+    "sockmon_unix_accept_queue_limit",
+    "connections",
+    "Connections that the same listener's accept queue may hold.",
+    ("netns", "path"),
+    _UNIX,
 )
 UDP_DROPS = Family(
     "sockmon_udp_drops",

@@ -35,6 +35,7 @@ def _finding(finding: Finding) -> messages.Finding:
         "subject": {
             "direction": finding.subject.direction,
             "port": finding.subject.port,
+            "path": finding.subject.path,
             "owner": _process(owner.processes[0], owner.unit)
             if owner and owner.processes
             else _unseen(finding),
@@ -85,6 +86,7 @@ def _key(key: FindingKey) -> messages.FindingKey:
         "subject": {
             "direction": key.subject.direction,
             "port": key.subject.port,
+            "path": key.subject.path,
             "owner": key.subject.owner,
         },
     }

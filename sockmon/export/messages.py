@@ -29,6 +29,8 @@ class Subject(TypedDict):
 
     direction: Direction | None
     port: int | None
+    path: str | None
+    """Name of a Unix socket, an abstract one as @name; bytes that are not printable are escaped."""
     owner: Process | None
 
 
@@ -52,6 +54,7 @@ class KeySubject(TypedDict):
 
     direction: Direction | None
     port: int | None
+    path: str | None
     owner: str | None
 
 

@@ -9,6 +9,7 @@ from sockmon.kernel.family import Family
 from sockmon.model.ages import LastHeard
 from sockmon.model.limits import KernelLimits, PortRange
 from sockmon.model.table import SocketTable
+from sockmon.model.unix_listeners import UnixListener
 
 
 class Transport(Protocol):
@@ -101,8 +102,12 @@ class Source(Protocol):
         """
         ...
 
+    def unix_listeners(self) -> tuple[UnixListener, ...]:
+        """Read the listening Unix sockets; none if that fails, as take_errors() says."""
+        ...
+
     def take_errors(self) -> list[KernelError]:
-        """Return the errors of optional parts of tcp() and passing() since the last call."""
+        """Return the errors of what the kernel need not have, MPTCP and Unix, since last asked."""
         ...
 
     def limits(self, known: KernelLimits | None = None) -> tuple[KernelLimits, list[KernelError]]:

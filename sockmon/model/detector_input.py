@@ -21,6 +21,7 @@ from sockmon.model.queues import NO_QUEUES, Queues
 from sockmon.model.states import TcpState
 from sockmon.model.table import IPAddress, SocketTable, address
 from sockmon.model.udp import Udp
+from sockmon.model.unix_listeners import UnixListeners
 from sockmon.text import label
 
 Rows = NDArray[np.intp]
@@ -72,6 +73,7 @@ class DetectorInput:
     drop_window: DropWindow = field(default_factory=DropWindow)
     udp: Udp = field(default_factory=Udp)
     udp_table: SocketTable | None = None
+    unix: UnixListeners = field(default_factory=UnixListeners)
     whole: bool = True
     rates: Rates = Rates()
     owners: Owners = field(default_factory=Owners)

@@ -71,12 +71,14 @@ class Deadline:
 class Subject:
     """What a finding is about; None where the diagnosis has no such part.
 
-    `owner` is an Owner's label: bounded, and fit for a metric.
+    `owner` is an Owner's label: bounded, and fit for a metric. `path`: of a Unix socket, as
+    unix_listeners.shown_path() returns it, which is bounded too.
     """
 
     direction: Direction | None = None
     port: int | None = None
     owner: str | None = None
+    path: str | None = None
 
 
 class FindingKey(NamedTuple):

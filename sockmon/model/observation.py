@@ -16,6 +16,7 @@ from sockmon.model.moment import Moment, T, Timed
 from sockmon.model.poll_statistics import Failure, PollStatistics
 from sockmon.model.ports import EphemeralPorts
 from sockmon.model.states import TcpState
+from sockmon.model.unix_listeners import UnixQueue
 
 #: A part older than this many poll intervals is withdrawn rather than believed.
 STALE_AFTER_INTERVALS = 3
@@ -77,7 +78,8 @@ class Diagnosis:
     so that what they found last holds on, and that they found nothing proves nothing.
     hidden_processes: how many could not be looked into for want of privilege. stale_after: seconds
     after which a CLOSE_WAIT socket is stale. undecided: how many findings wait for the next poll to
-    agree. dropped_datagrams: by local port, None: others. counted: by the metric's name, what
+    agree. unix_queues: accept queues of Unix listeners, the fullest first, bounded.
+    dropped_datagrams: by local port, None: others. counted: by the metric's name, what
     detectors count by (direction, port); of the last whole read.
     """
 
@@ -93,6 +95,7 @@ class Diagnosis:
     undecided: int = 0
     dropped_datagrams: Mapping[int | None, int] = field(default_factory=dict)
     counted: Mapping[str, tuple[PortSockets, ...]] = field(default_factory=dict)
+    unix_queues: tuple[UnixQueue, ...] = ()
     unavailable: frozenset[str] = frozenset()
     skipped: frozenset[str] = frozenset()
 

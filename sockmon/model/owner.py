@@ -182,6 +182,14 @@ class Owners:
         more = max(0, len(processes) - PROCESSES_NAMED)
         return replace(owner, processes=processes[:PROCESSES_NAMED], more=more)
 
+    def holding(self, inodes: NDArray[np.uint32]) -> Owner | None:
+        """Return the owner of the processes that hold these sockets; None: not looked up."""
+        processes = self.processes(inodes)
+        if processes:
+            more = max(0, len(processes) - PROCESSES_NAMED)
+            return Owner.of(processes[:PROCESSES_NAMED], more)
+        return _NOT_FOUND if self.looked else None
+
     def _places(self, inodes: NDArray[np.uint32]) -> NDArray[np.intp]:
         """Return where each inode stands in `inode`; -1 for those that are not there."""
         if not self.inode.size:

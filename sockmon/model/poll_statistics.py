@@ -8,11 +8,15 @@ from sockmon.model.names import OTHER
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Something that could not be read in this poll."""
+    """Something that could not be read in this poll.
+
+    is_optional: the kernel need not have it, and nothing else is missing for that. Reported once.
+    """
 
     netns: str
     reason: str
     message: str
+    is_optional: bool = False
 
 
 #: Upper bounds of sockmon_poll_duration_seconds' buckets.
@@ -38,6 +42,8 @@ class PollStatistics:
         kept = {*namespaces, OTHER}
         errors = {key: count for key, count in self.errors.items() if key[0] in kept}
         for failure in failures:
+            if failure.is_optional:
+                continue
             key = failure.netns if failure.netns in kept else OTHER, failure.reason
             errors[key] = errors.get(key, 0) + 1
         bucket = sum(seconds > bound for bound in DURATION_BUCKETS)

@@ -240,6 +240,7 @@ class DiagnosisState:
             undecided=self._confirmed.undecided + self._confirmed_whole.undecided,
             counted=self._counted,
             dropped_datagrams=_dropped_datagrams(data, self._udp_ports),
+            unix_queues=data.unix.shown(),
             unavailable=unavailable(data.limits),
             skipped=frozenset() if whole else _WHOLE_TABLE,
         )
@@ -322,6 +323,8 @@ def _owner(finding: Finding, group: Group, owners: Owners) -> Owner | None:
 
 def _is_pending(finding: Finding, owners: Owners) -> bool:
     """Whether it is not known yet, and soon will be, who holds a finding's sockets."""
-    if finding.group is None or finding.group.owner != UNKNOWN:
+    if finding.group is not None and finding.group.owner != UNKNOWN:
+        return False
+    if finding.group is None and finding.owner is not None and finding.owner.processes:
         return False
     return not owners.pending.isdisjoint(finding.inodes)

@@ -26,6 +26,7 @@ from sockmon.model.resting import Resting
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import SocketTable
 from sockmon.model.udp import Udp
+from sockmon.model.unix_listeners import UnixListeners
 from sockmon.poll.diagnosis import DROPS_WINDOW, DiagnosisState
 from sockmon.poll.owners import OwnerFinder
 from sockmon.poll.port_tracker import PortTracker
@@ -63,6 +64,7 @@ class NamespacePoller:
         self._whole_failed = False
         self._is_first = True
         self._udp = Udp()
+        self._unix = UnixListeners()
 
     @property
     def name(self) -> str:
@@ -131,9 +133,11 @@ class NamespacePoller:
         asked = () if empty else families
         resting = None if whole else self._ports.resting
         tcp, heard = self._dump(attempt, asked, part=resting is not None)
-        failures += [failure(source.name, error) for error in source.take_errors()]
         udp = attempt(lambda: source.udp(asked))
+        unix = () if empty else source.unix_listeners()
+        failures += map(self._of_optional, source.take_errors())
         read = clock()
+        self._unix = self._unix.seen(unix, read.monotonic)
         if udp is not None:
             self._udp = self._udp.seen(udp, read.monotonic, DROPS_WINDOW)
         before = self._observation
@@ -157,7 +161,7 @@ class NamespacePoller:
             self._observation = replace(self._observation, ports=Timed(ports, read_at))
             if heard is not None and not source.degraded:
                 diagnosis = self._diagnostician.diagnose(
-                    replace(data, udp=self._udp, udp_table=udp),
+                    replace(data, udp=self._udp, udp_table=udp, unix=self._unix),
                     heard,
                     self._ports.drops,
                     thresholds_of(config.detect),
@@ -170,6 +174,11 @@ class NamespacePoller:
                     )
                 self._observation = replace(self._observation, diagnosis=Timed(diagnosis, now))
         return self._observation, failures
+
+    def _of_optional(self, error: KernelError) -> Failure:
+        """Return the failure to read what a kernel need not have."""
+        missing = error.reason == "ENOENT"
+        return replace(failure(self._source.name, error), is_optional=missing)
 
     def _limits(self, now: Moment, failed: Callable[[KernelError], None]) -> KernelLimits:
         """Read levels and counters; settings too if they are old, or after a failure."""

@@ -120,7 +120,7 @@ def _begun(document: Mapping[str, Any]) -> dict[_Identity, float]:
     begun: dict[_Identity, float] = {}
     for alert in document["alerts"]:
         labels = alert["labels"]
-        names = ("alertname", "netns", "direction", "port", "owner")
+        names = ("alertname", "netns", "direction", "port", "path", "owner")
         identity = tuple(labels.get(name) for name in names)
         begun[identity] = min(float(alert["since"]), begun.get(identity, float("inf")))
     return begun
@@ -130,5 +130,5 @@ def _identities(finding: Finding) -> tuple[_Identity, ...]:
     """What its alert may be known by: not all are told apart by owner, though they have one."""
     subject = finding.subject
     port = None if subject.port is None else str(subject.port)
-    place = alert_name(finding.detector), finding.netns, subject.direction, port
+    place = alert_name(finding.detector), finding.netns, subject.direction, port, subject.path
     return (*place, None), (*place, subject.owner)

@@ -120,7 +120,9 @@ class Overview:
     def head(self, finding: Finding) -> Line:
         """What, where, who and for how long."""
         subject = finding.subject
-        where = "" if subject.port is None else f"{subject.direction} {subject.port}"
+        where = subject.path or ""
+        if subject.port is not None:
+            where = f"{subject.direction} {subject.port}"
         what = finding.detector if self.state.netns else placed(finding.detector, finding.netns)
         words = finding.severity, what, where, holder(finding)
         text = " ".join(one_line(word) for word in (*words, self.lasting(finding)) if word)

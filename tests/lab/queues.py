@@ -85,6 +85,26 @@ def one_of_several_hangs(netns: NetNs, kind: AddressKind, count: int) -> Iterato
 
 
 @contextmanager
+def unaccepted_unix(netns: NetNs, name: str | bytes, count: int, backlog: int) -> Iterator[None]:
+    """Clients that a Unix socket's server does not accept; `name` of bytes is an abstract one."""
+    with ExitStack() as stack:
+
+        def made() -> socket.socket:
+            return stack.enter_context(
+                netns.call(socket.socket, socket.AF_UNIX, socket.SOCK_STREAM)
+            )
+
+        listener = made()
+        listener.bind(name)
+        listener.listen(backlog)
+        for _ in range(count):
+            client = made()
+            client.settimeout(0)
+            client.connect(name)
+        yield
+
+
+@contextmanager
 def unread(netns: NetNs, kind: AddressKind, count: int) -> Iterator[Connections]:
     """The server has accepted `count` requests and does not read them."""
     with connections(netns, netns, kind, count) as made:

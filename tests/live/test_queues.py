@@ -1,7 +1,9 @@
 """Queues that nobody moves are found, named by whom they wait for, and told apart."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +67,24 @@ def test_one_of_several_queues_of_a_port(netns: NetNs, kind: AddressKind) -> Non
         (found,) = wait("accept_queue")
         assert found.severity == "warning"
         assert f"1 of 2 queues of port {port} is not emptied by" in found.summary
+
+
+@pytest.mark.parametrize("backlog", [4, 100], ids=["full", "hardly used"])
+def test_a_unix_server_that_accepts_nobody(netns: NetNs, tmp_path: Path, backlog: int) -> None:
+    path = str(tmp_path / "x.sock")
+    with queues.unaccepted_unix(netns, path, 5, backlog), polled(netns) as wait:
+        (found,) = wait("accept_queue")
+        assert (found.severity, found.subject.path) == ("critical", path)
+        assert f"does not accept on {path}: 5 connections wait" in found.summary
+        assert ("fail with EAGAIN" in found.summary) == (backlog == 4)
+        assert found.owner is not None
+        assert os.getpid() in [process.pid for process in found.owner.processes]
+
+
+def test_an_abstract_unix_socket_by_its_name(netns: NetNs) -> None:
+    with queues.unaccepted_unix(netns, b"\0odd\n", 5, 4), polled(netns) as wait:
+        (found,) = wait("accept_queue")
+        assert found.subject.path == r"@odd\x0a"
 
 
 @every_kind

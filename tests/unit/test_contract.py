@@ -36,6 +36,7 @@ from sockmon.model.observation import (
 )
 from sockmon.model.owner import Owner, Process
 from sockmon.model.poll_statistics import Failure
+from sockmon.model.unix_listeners import UnixQueue
 from tests.conftest import REPOSITORY
 from tests.contract import API, Published, assert_valid, documented, published, schema
 from tests.recorded import MIXED
@@ -78,6 +79,7 @@ def with_everything() -> Observation:
         stale=(StaleGroup("inbound", 80, "nginx.service", 7, 10),),
         counted={family.name: (PortSockets("inbound", 80, 3),) for family in families.COUNTED},
         dropped_datagrams={53: 3},
+        unix_queues=(UnixQueue("/run/x.sock", 3, 4),),
         descriptors=(OwnerDescriptors("nginx.service", 7, 10),),
     )
     own = replace(

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import shutil
+import socket
 import struct
 from pathlib import Path
 
@@ -96,7 +97,8 @@ class TestAGoodPoll:
         (tmp_path / "proc/thread-self/net/sockstat6").unlink()
         kernel = ForgedKernel()
         shown = samples(Poller(kernel.source(tmp_path / "proc"), Config()).poll(clock()))
-        assert {request[16] for request in kernel.requests} == {forge.AF_INET}
+        asked = {request[16] for request in kernel.requests}
+        assert asked == {forge.AF_INET, socket.AF_UNIX}
         assert protocols(shown) == {("tcp", "ipv4"), ("udp", "ipv4")}
 
 

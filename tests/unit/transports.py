@@ -1,6 +1,7 @@
 """Kernels made of a script: what SockDiag gets instead of a netlink socket."""
 
 import errno
+import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -106,9 +107,12 @@ class ForgedKernel:
         tcp: Sequence[Message] = (),
         udp: Sequence[Message] = (),
         mptcp: Sequence[Message] = (),
+        unix: Sequence[Message] = (),
     ) -> None:
         self.sockets = {Protocol.TCP: tcp, Protocol.UDP: udp, Protocol.MPTCP: mptcp}
-        self.refused: dict[Protocol, int] = {}  # with this errno, at the end of an empty dump
+        self.unix = unix
+        # Protocols, or "unix", refused with this errno at the end of an empty dump.
+        self.refused: dict[Protocol | str, int] = {}
         self.requests: list[bytes] = []
 
     def source(self, proc: Path) -> KernelSource:
@@ -123,20 +127,24 @@ class _ForgedTransport:
 
     def send(self, request: bytes) -> None:
         self._kernel.requests.append(request)
-        family, number, _, _, states = struct.unpack_from("=BBBBI", request, 16)
-        if not number:
-            (number,) = struct.unpack_from("=I", request, len(request) - 4)
-        protocol = Protocol(number)
-        refused = self._kernel.refused.get(protocol, 0)
-        chosen = [
-            socket
-            for socket in self._kernel.sockets[protocol]
-            if not refused
-            if socket.field("family") == family and states >> socket.field("state") & 1
-        ]
+        if request[16] == socket.AF_UNIX:
+            refused = self._kernel.refused.get("unix", 0)
+            chosen = list(self._kernel.unix)
+        else:
+            family, number, _, _, states = struct.unpack_from("=BBBBI", request, 16)
+            if not number:
+                (number,) = struct.unpack_from("=I", request, len(request) - 4)
+            refused = self._kernel.refused.get(Protocol(number), 0)
+            chosen = [
+                its
+                for its in self._kernel.sockets[Protocol(number)]
+                if its.field("family") == family and states >> its.field("state") & 1
+            ]
+        if refused:
+            chosen = []
         sequence = int.from_bytes(request[8:12], "little")
         for answer in (
-            [forge.join(socket) for socket in chosen],
+            [forge.join(its) for its in chosen],
             [forge.join(forge.done(-refused))],
         ):
             self._left.extend(forge.with_sequence(datagram, sequence) for datagram in answer)
@@ -191,9 +199,10 @@ class _FaultyTransport:
         self._replayed = replayed
 
     def send(self, request: bytes) -> None:
-        error = self._kernel.fault(Protocol(request[17]), Family(request[16]), request[18])
-        if error is not None:
-            raise error
+        if request[16] != socket.AF_UNIX:
+            error = self._kernel.fault(Protocol(request[17]), Family(request[16]), request[18])
+            if error is not None:
+                raise error
         self._replayed.send(request)
 
     def receive_into(self, buffer: memoryview) -> tuple[int, bool]:

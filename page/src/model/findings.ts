@@ -28,7 +28,7 @@ export function actorOf(finding: Finding): Actor {
   return { who: nameOf(owner), besides: process + pid }
 }
 
-const IDENTITY = ['alertname', 'netns', 'direction', 'port', 'owner']
+const IDENTITY = ['alertname', 'netns', 'direction', 'port', 'path', 'owner']
 
 /** The alert that a finding has become, if it has; it may fire with another severity for a while. */
 export function alertOf(finding: Finding, observation: Observation): Alert | null {
@@ -74,6 +74,7 @@ const isNamed = ({ detector, netns, subject, alert }: Finding, key: FindingKey):
   netns === key.netns &&
   subject.direction === key.subject.direction &&
   subject.port === key.subject.port &&
+  subject.path === key.subject.path &&
   (alert['owner'] ?? null) === key.subject.owner
 
 /** What identifies a finding from poll to poll. */

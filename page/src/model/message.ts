@@ -182,6 +182,7 @@ export interface History {
 export interface KeySubject {
   direction: Direction | null
   port: number | null
+  path: string | null
   owner: string | null
 }
 
@@ -371,6 +372,8 @@ export type State = (typeof STATES)[number]
 export interface Subject {
   direction: Direction | null
   port: number | null
+  /** Name of a Unix socket, an abstract one as @name; bytes that are not printable are escaped. */
+  path: string | null
   owner: Process | null
 }
 

@@ -9,11 +9,12 @@ const HEADINGS: Record<Purpose, string> = { stop: 'Stop the bleeding', fix: 'Fin
 
 /** A finding on a line. */
 export function Line({ finding }: { finding: Finding }) {
-  const { port } = finding.subject
+  const { port, path } = finding.subject
   return (
     <span class={`line ${finding.severity}`}>
       <span class="badge">{finding.severity}</span> {finding.title} · <bdi>{actorOf(finding).who}</bdi>
       {port === null ? '' : ` · port ${port}`}
+      {path === null ? '' : <> · <bdi>{path}</bdi></>}
     </span>
   )
 }
@@ -47,7 +48,7 @@ function Facts({ finding, observation }: { finding: Finding; observation: Observ
   const { deadline } = finding
   const alert = alertOf(finding, observation)
   const now = observation.taken_at
-  const { port, direction, owner } = finding.subject
+  const { port, path, direction, owner } = finding.subject
   const { who, besides } = actorOf(finding)
   return (
     <dl class="facts">
@@ -55,6 +56,7 @@ function Facts({ finding, observation }: { finding: Finding; observation: Observ
       {port === null ? null : (
         <Fact name="Where">{direction === 'inbound' ? `connections to port ${port} here` : `connections to remote port ${port}`}</Fact>
       )}
+      {path === null ? null : <Fact name="Where">connections to <bdi>{path}</bdi></Fact>}
       {deadline === null ? null : <Fact name="Until it fails" loud>{countdown(deadline)}</Fact>}
       {owner === null || owner.fds === null || owner.fd_limit === null ? null : (
         <Fact name="Its descriptors">{descriptors(owner.fds, owner.fd_limit)}</Fact>

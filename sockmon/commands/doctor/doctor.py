@@ -115,6 +115,7 @@ def examine(
             observation = monitor.poll(clock)
     finally:
         monitor.close()
+    failures = (*first.failures, *observation.failures)
     seen = [(n, n.diagnosis.value) for n in observation.namespaces if n.diagnosis]
     diagnoses = [diagnosis for _, diagnosis in seen]
     own = [finding for diagnosis in diagnoses for finding in diagnosis.findings]
@@ -130,8 +131,9 @@ def examine(
     return Diagnosed(
         observation,
         tuple(worst_first(findings)),
-        tuple(dict.fromkeys(f.message for f in (*first.failures, *observation.failures))),
+        tuple(dict.fromkeys(f.message for f in failures if not f.is_optional)),
         (
+            *dict.fromkeys(f.message for f in failures if f.is_optional),
             *(said for said in notes if said),
             *(f"the daemon says: {unseen}" for unseen in (watch.unseen if watch else ())),
             *observation.hints,

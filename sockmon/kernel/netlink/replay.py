@@ -5,6 +5,7 @@ code. A recording holds
 
     dumps/tcp-ipv4-3bfe-0   the datagrams answering one request (protocol, family, states in hex,
                             extensions in hex), each behind its length as 4 bytes little-endian
+    dumps/unix              the same for Unix listeners
     proc/...                the files of procfs.FILES
 """
 
@@ -14,14 +15,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sockmon.kernel import procfs
+from sockmon.kernel.errors import DumpError
 from sockmon.kernel.family import Family
 from sockmon.kernel.interfaces import Transport
+from sockmon.kernel.netlink import unixdiag
 from sockmon.kernel.netlink.sockdiag import NetlinkTransport
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.kernel.netlink.uapi import NLMSG_HEADER_BYTES, Protocol
 
 _LENGTH = struct.Struct("<I")
 _SEQUENCE_AT = 8
+_UNIX = "unix"
 _REQUEST_BODY = struct.Struct("=BBBBI")
 _PROTOCOL = struct.Struct("=I")  # at the end of a request whose protocol has more than 8 bits
 
@@ -40,6 +44,7 @@ def record(directory: Path, proc: Path = Path("/proc")) -> None:
     try:
         source.tcp(source.families())
         source.udp(source.families())
+        source.unix_listeners()
         source.last_heard(source.families())
     finally:
         source.diag.close()
@@ -67,8 +72,15 @@ class ReplayTransport:
         self._answer: deque[bytes] = deque()
 
     def send(self, request: bytes) -> None:
-        """Find the recorded answer; raises FileNotFoundError when there is none to this request."""
-        recorded = (self._directory / "dumps" / _name(request)).read_bytes()
+        """Find the recorded answer.
+
+        Raises FileNotFoundError when there is none to this request, DumpError when the recording is
+        of a sockmon that did not read Unix sockets.
+        """
+        file = self._directory / "dumps" / _name(request)
+        if file.name == _UNIX and not file.exists():
+            raise DumpError(unixdiag.OPERATION, "not_recorded")
+        recorded = file.read_bytes()
         sequence = request[_SEQUENCE_AT : _SEQUENCE_AT + 4]
         self._answer.extend(_with_sequence(chunk, sequence) for chunk in datagrams(recorded))
 
@@ -110,6 +122,8 @@ class _RecordingTransport:
 
 
 def _name(request: bytes) -> str:
+    if request[NLMSG_HEADER_BYTES] == unixdiag.AF_UNIX:
+        return _UNIX
     family, protocol, extensions, _, states = _REQUEST_BODY.unpack_from(request, NLMSG_HEADER_BYTES)
     if not protocol:
         (protocol,) = _PROTOCOL.unpack_from(request, len(request) - _PROTOCOL.size)

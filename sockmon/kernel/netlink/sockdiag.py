@@ -3,7 +3,8 @@
 import contextlib
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from sockmon.kernel.interfaces import Transport
 from sockmon.kernel.netlink import uapi
 from sockmon.kernel.netlink.rows import RowBuffer, Rows
 from sockmon.kernel.netlink.wire import Decoder, DumpRequest
+
+T = TypeVar("T")
+Parts = Sequence[bytes]
 
 # The kernel fills datagrams of up to 32 KiB; a smaller buffer would lose the rest of one.
 _DATAGRAM_ROOM = 64 * 1024
@@ -105,6 +109,44 @@ class SockDiag:
                 self._dump_once(request, buffer)
         return buffer.rows()
 
+    def datagrams(
+        self, operation: str, request: Callable[[int], bytes], parse: Callable[[int, Parts], T]
+    ) -> T:
+        """Send a request for a dump and return what parse makes of its datagrams.
+
+        request, parse: given the sequence number. Fails and tries again as dump() does; parse
+        raises DumpError for a reply that is not whole.
+        """
+        try:
+            return self._datagrams_once(operation, request, parse)
+        except DumpError as error:
+            if error.reason in ("stopped", "ENOENT"):
+                raise
+        return self._datagrams_once(operation, request, parse)
+
+    def _datagrams_once(
+        self, operation: str, request: Callable[[int], bytes], parse: Callable[[int, Parts], T]
+    ) -> T:
+        self._sequence = self._sequence % 0x7FFFFFFF + 1
+        room = self._buffer.view(np.uint8).data
+        received: list[bytes] = []
+        try:
+            if self._transport is None:
+                self._transport = self._open_transport()
+            self._transport.send(request(self._sequence))
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    self._check_stopped(operation)
+                    length = _receive(self._transport, room[:_DATAGRAM_ROOM], operation)
+                    received.append(bytes(room[:length]))
+            return parse(self._sequence, received)
+        except OSError as error:
+            self.close()
+            raise DumpError.from_errno(operation, error.errno or errno.EIO) from error
+        except DumpError:
+            self.close()  # an unfinished dump would leave the socket busy
+            raise
+
     @property
     def is_open(self) -> bool:
         """Whether a netlink socket is open, which keeps its namespace alive."""
@@ -133,23 +175,24 @@ class SockDiag:
             self.close()  # an unfinished dump would leave the socket busy
             raise
 
+    def _check_stopped(self, operation: str) -> None:
+        if self._stop_requested():
+            raise DumpError(operation, "stopped", "stopped while reading")
+
     def _receive_batch(self, transport: Transport, decoder: Decoder, operation: str) -> None:
         """Receive datagrams until the buffer is full or the dump has ended; decode them."""
         room = self._buffer.view(np.uint8).data
         starts: list[int] = []
         ends: list[int] = []
         used = 0
-        if self._stop_requested():
-            raise DumpError(operation, "stopped", "stopped while reading")
+        self._check_stopped(operation)
         while used < _BATCH_BYTES:
             try:
-                length, whole = transport.receive_into(room[used : used + _DATAGRAM_ROOM])
+                length = _receive(transport, room[used : used + _DATAGRAM_ROOM], operation)
             except BlockingIOError:
                 if not starts:
                     raise DumpError(operation, "incomplete", "no NLMSG_DONE came") from None
                 break
-            if not whole:
-                raise DumpError(operation, "truncated", "the kernel's datagram did not fit")
             starts.append(used)
             ends.append(used + length)
             first_kind = int(self._buffer[used // 4 + 1]) & 0xFFFF if length >= 8 else 0
@@ -157,3 +200,11 @@ class SockDiag:
             if first_kind in (uapi.NLMSG_DONE, uapi.NLMSG_ERROR):
                 break  # the usual end; anywhere else in a datagram the next receive finds it
         decoder.feed(self._buffer, starts, ends)
+
+
+def _receive(transport: Transport, room: memoryview, operation: str) -> int:
+    """Receive a datagram and return its length; raises DumpError if it did not fit."""
+    length, whole = transport.receive_into(room)
+    if not whole:
+        raise DumpError(operation, "truncated", "the kernel's datagram did not fit")
+    return length

@@ -11,7 +11,7 @@ from sockmon.kernel import procfs
 from sockmon.kernel.errors import DumpError, KernelError, ProcError
 from sockmon.kernel.family import Family
 from sockmon.kernel.interfaces import NamespaceFiles, Transport
-from sockmon.kernel.netlink import uapi
+from sockmon.kernel.netlink import uapi, unixdiag
 from sockmon.kernel.netlink.rows import (
     ACK_RECEIVED,
     CGROUP_ID,
@@ -35,7 +35,10 @@ from sockmon.model.mptcp import joined
 from sockmon.model.names import HOST
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
+from sockmon.model.unix_listeners import UnixListener
 
+#: Names of the dumps that a kernel need not have.
+_MPTCP, _UNIX = "mptcp", "unix"
 #: States in which the times of tcp_info (last data sent and received) are of use.
 _HEARD_IN = (TcpState.CLOSE_WAIT, TcpState.FIN_WAIT2)
 
@@ -78,10 +81,19 @@ class Buffers:
 
 @dataclass(slots=True)
 class _Optional:
-    """Protocols that the kernel need not have. missing: those it has not, in any namespace."""
+    """Dumps that the kernel need not have. missing: those it has not, in any namespace."""
 
-    missing: set[uapi.Protocol] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)
     errors: list[KernelError] = field(default_factory=list)
+
+    def failed(self, dump: str, error: DumpError) -> None:
+        """Note an error, and whether the dump is missing; raises that reading was stopped."""
+        if error.reason == "stopped":
+            raise error
+        if error.reason == "ENOENT":
+            self.missing.add(dump)
+        if error.reason != "not_recorded":
+            self.errors.append(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +233,22 @@ class KernelSource:
         """Return the prefix that runs a command inside; empty for the caller's own namespace."""
         return self.files.nsenter_prefix()
 
+    def unix_listeners(self) -> tuple[UnixListener, ...]:
+        """Read the listening Unix sockets; none if that fails, as take_errors() says.
+
+        Where the kernel's module is missing, it is asked once.
+        """
+        optional = self._optional
+        if _UNIX in optional.missing:
+            return ()
+        try:
+            return self.diag.datagrams(unixdiag.OPERATION, unixdiag.request, unixdiag.parse)
+        except DumpError as error:
+            optional.failed(_UNIX, error)
+            return ()
+
     def take_errors(self) -> list[KernelError]:
-        """Return the errors of reading MPTCP since the last call; tcp() goes on without it."""
+        """Return the errors of reading MPTCP and Unix sockets since the last call."""
         errors, self._optional.errors = self._optional.errors, []
         return errors
 
@@ -235,7 +261,7 @@ class KernelSource:
         """
         buffer, optional = self.buffers.mptcp, self._optional
         buffer.truncate()
-        if not families or optional.missing or not procfs.has_mptcp(self.proc):
+        if not families or _MPTCP in optional.missing or not procfs.has_mptcp(self.proc):
             return _table(buffer.rows())
         states &= ~(uapi.LISTENING | 1 << TcpState.CLOSE | 1 << uapi.BOUND_INACTIVE)
         info = Attribute.INFO.request_bit
@@ -244,11 +270,7 @@ class KernelSource:
             return _table(self.diag.dump(*requests, into=buffer), multipath=True)
         except DumpError as error:
             buffer.truncate()
-            if error.reason == "stopped":
-                raise
-            if error.reason == "ENOENT":
-                optional.missing.add(uapi.Protocol.MPTCP)
-            optional.errors.append(error)
+            optional.failed(_MPTCP, error)
             return _table(buffer.rows())
 
     def _asked(self, families: tuple[Family, ...]) -> tuple[Family | None, ...]:

@@ -43,6 +43,7 @@ _MESSAGE_MAXIMUM = 1 << 20
 _OPAQUE = f"V{uapi.INET_DIAG_MSG_BYTES}"
 _LARGEST_ERRNO = 4095  # MAX_ERRNO, include/linux/err.h
 _TEMPLATES = 8
+_MODULES = {Protocol.MPTCP: "mptcp_diag"}
 _FEW = 8  # chunks
 
 
@@ -103,6 +104,7 @@ class Decoder:
         self._rows = rows
         self._operation = str(request)
         self._kind = request.kind
+        self._modules = _MODULES.get(request.protocol, "tcp_diag udp_diag")
         self._families = request.families
         self._sequence = sequence
         self._done = False
@@ -134,7 +136,7 @@ class Decoder:
         return self._done
 
     def _malformed(self, what: str) -> DumpError:
-        return DumpError(self._operation, "malformed", f"malformed reply: {what}")
+        return malformed(self._operation, what)
 
     def _walk(self, words: Words, starts: Sequence[int], ends: Sequence[int]) -> Index:
         """Find every message: word offsets of the headers, in the kernel's order.
@@ -194,18 +196,9 @@ class Decoder:
             kind = int(words[head + 1]) & 0xFFFF
             if kind == uapi.NLMSG_NOOP:
                 continue
-            if kind not in (uapi.NLMSG_ERROR, uapi.NLMSG_DONE):
-                raise self._malformed(f"a message of type {kind}")
-            # NLMSG_DONE carries an errno too: only there a missing protocol module is reported.
-            number = 0
-            if words[head] >= uapi.NLMSG_HEADER_BYTES + _ERRNO.size:
-                (number,) = _ERRNO.unpack(words[head + _HEADER_WORDS].tobytes())
-            elif kind == uapi.NLMSG_ERROR:
-                raise self._malformed("NLMSG_ERROR without an errno")
-            if -_LARGEST_ERRNO <= number < 0:
-                raise DumpError.from_errno(self._operation, -number, _hint(-number))
-            if kind == uapi.NLMSG_ERROR or number != 0:
-                raise self._malformed("an acknowledgement that was not requested")
+            has_errno = words[head] >= uapi.NLMSG_HEADER_BYTES + _ERRNO.size
+            body = words[head + _HEADER_WORDS].tobytes() if has_errno else b""
+            check_end(self._operation, kind, body, self._modules)
             if head != heads[-1]:
                 raise self._malformed("a message after NLMSG_DONE")
             self._done = True
@@ -290,6 +283,30 @@ class Decoder:
         return layout
 
 
+def check_end(operation: str, kind: int, body: bytes, modules: str) -> None:
+    """Raise DumpError unless a message that is no socket says that a dump has ended well.
+
+    modules: those of the kernel that the dump needs.
+    """
+    if kind not in (uapi.NLMSG_ERROR, uapi.NLMSG_DONE):
+        raise malformed(operation, f"a message of type {kind}")
+    # NLMSG_DONE carries an errno too: only there a missing protocol module is reported.
+    number = 0
+    if len(body) >= _ERRNO.size:
+        (number,) = _ERRNO.unpack_from(body)
+    elif kind == uapi.NLMSG_ERROR:
+        raise malformed(operation, "NLMSG_ERROR without an errno")
+    if -_LARGEST_ERRNO <= number < 0:
+        raise DumpError.from_errno(operation, -number, _hint(-number, modules))
+    if kind == uapi.NLMSG_ERROR or number != 0:
+        raise malformed(operation, "an acknowledgement that was not requested")
+
+
+def malformed(operation: str, what: str) -> DumpError:
+    """Return the error of a reply that cannot be what the kernel meant."""
+    return DumpError(operation, "malformed", f"malformed reply: {what}")
+
+
 def decode(request: DumpRequest, sequence: int, chunks: Iterable[bytes]) -> Rows:
     """Decode one whole dump given as its datagrams; raises DumpError."""
     buffer = RowBuffer()
@@ -320,9 +337,7 @@ def _payload(words: Words, heads: Index, length: int) -> Words:
     return _gather(words, heads + _ATTRIBUTES_AT, block).view(np.uint32).reshape(-1, count)
 
 
-def _hint(number: int) -> str:
+def _hint(number: int, modules: str) -> str:
     if number == errno.ENOENT:
-        return (
-            "the kernel module that lists them is missing (modprobe tcp_diag udp_diag mptcp_diag)"
-        )
+        return f"the kernel module that lists them is missing (modprobe {modules})"
     return ""

@@ -22,6 +22,7 @@ from sockmon.model.ages import NOTHING_HEARD, LastHeard
 from sockmon.model.limits import KernelLimits, PortRange
 from sockmon.model.states import RESTING_STATES
 from sockmon.model.table import SocketTable
+from sockmon.model.unix_listeners import UnixListener
 
 T = TypeVar("T")
 
@@ -72,6 +73,10 @@ class OutsideSource:
     ) -> LastHeard:
         """Return nothing, as above."""
         return NOTHING_HEARD
+
+    def unix_listeners(self) -> tuple[UnixListener, ...]:
+        """Return nothing: /proc/PID/net/unix has no lengths of queues."""
+        return ()
 
     def take_errors(self) -> list[KernelError]:
         """Return nothing: there are no optional parts."""

@@ -35,7 +35,7 @@ def finding(severity: str = "warning", port: int | None = 10000, **others: Any) 
         "detector": "close_wait_leak",
         "severity": severity,
         "netns": "host",
-        "subject": {"direction": "inbound", "port": port, "owner": owner},
+        "subject": {"direction": "inbound", "port": port, "path": None, "owner": owner},
         "value": 12.0,
         "limit": 10.0,
         "summary": "shop has not closed 12 connections",
@@ -173,6 +173,7 @@ _SUBJECTS = st.fixed_dictionaries(
     {
         "direction": st.sampled_from([None, "inbound", "outbound"]),
         "port": st.none() | st.integers(0, 65535),
+        "path": st.none() | _TEXTS,
     }
 )
 _CAUSES = st.none() | st.fixed_dictionaries(

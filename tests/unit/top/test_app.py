@@ -178,7 +178,7 @@ def test_a_filter_is_typed_kept_undone_and_dropped() -> None:
 def test_names_that_others_chose_are_no_markup() -> None:
     owner = {"name": "[b]x\x1b", "pid": 1, "unit": None, "fds": None, "fd_limit": None}
     bad = making.finding(
-        subject={"direction": "inbound", "port": 443, "owner": owner},
+        subject={"direction": "inbound", "port": 443, "path": None, "owner": owner},
         owners=[owner],
         evidence={"[i]y": {"value": "[/i]", "unit": "text"}},
         summary="[bold]leaks[/bold] [@click=app.quit]z[/]",

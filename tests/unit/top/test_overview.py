@@ -123,7 +123,7 @@ def test_a_row_is_found_by_who_is_to_blame_for_it() -> None:
 def test_names_that_others_chose_stay_text() -> None:
     owner = {"name": "\x1b[31m[red]x", "pid": 1, "unit": None, "fds": None, "fd_limit": None}
     bad = making.finding(
-        subject={"direction": "inbound", "port": 443, "owner": owner},
+        subject={"direction": "inbound", "port": 443, "path": None, "owner": owner},
         owners=[owner],
         summary="\x1b]0;mine\x07 [bold]leaks[/bold]",
     )

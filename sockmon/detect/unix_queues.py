@@ -1,0 +1,121 @@
+"""Unix sockets whose server does not accept: their queue is nearly full, or stays as long as it is.
+
+A Unix listener drops nobody: past its limit connect() fails with EAGAIN, or waits if it may
+(net/unix/af_unix.c, unix_stream_connect()).
+"""
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sockmon.detect import evidence
+from sockmon.detect.accepting import about_limit, too_slow, why_stuck
+from sockmon.detect.commands import restart
+from sockmon.detect.detector import HYSTERESIS
+from sockmon.detect.evidence import percent, who
+from sockmon.durations import roughly
+from sockmon.model.detector_input import DetectorInput
+from sockmon.model.finding import Advice, Breakdown, Command, Finding, FindingKey, Quantity, Subject
+from sockmon.model.owner import Owner
+from sockmon.model.unix_listeners import UnixListener
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The thresholds of TCP's queues: see those."""
+
+    ratio: float
+    stalled_after: float
+    waiting: int
+
+
+def find(data: DetectorInput, detector: str, limits: Limits) -> Iterator[Finding]:
+    """Yield a finding of this detector for each path that is not accepted from."""
+    for listener in data.unix.listeners:
+        if listener.length:
+            finding = _judge(data, detector, limits, listener)
+            if finding is not None:
+                yield finding
+
+
+def _judge(
+    data: DetectorInput, detector: str, limits: Limits, listener: UnixListener
+) -> Finding | None:
+    owner = data.owners.holding(np.array([listener.inode], np.uint32))
+    subject = Subject("inbound", None, owner.label if owner else None, listener.path)
+    key = FindingKey(detector, data.netns, subject)
+    slack = HYSTERESIS if key in data.past else 1.0
+    idle = data.unix.idle(listener, data.now)
+    stuck = listener.length >= limits.waiting and idle >= limits.stalled_after * slack
+    full = listener.length > listener.limit
+    if not stuck and listener.fullness < limits.ratio * slack:
+        return None
+    return Finding(
+        detector=detector,
+        severity="critical" if stuck or full else "warning",
+        netns=data.netns,
+        subject=subject,
+        value=listener.fullness,
+        limit=limits.ratio,
+        summary=_summary(listener, owner, idle, stuck=stuck, full=full),
+        evidence=_evidence(data, listener, idle),
+        advice=_advice(data, listener, owner, stuck=stuck or full),
+        owner=owner,
+        inodes=(listener.inode,),
+    )
+
+
+def _summary(
+    listener: UnixListener, owner: Owner | None, idle: float, *, stuck: bool, full: bool
+) -> str:
+    path, waiting = listener.path, f"{listener.length} connections wait"
+    if not (stuck or full):
+        return (
+            f"{listener.length} connections to {path} wait for {who(owner)} to accept them: "
+            f"{percent(listener.fullness)} of the queue's room ({listener.limit + 1})"
+        )
+    lasting = f", and no fewer for {roughly(idle)}" if stuck else ""
+    refused = "; further connects fail with EAGAIN, or wait" if full else ""
+    return f"{who(owner)} does not accept on {path}: {waiting}{lasting}{refused}"
+
+
+def _evidence(
+    data: DetectorInput, listener: UnixListener, idle: float
+) -> dict[str, Quantity | Breakdown]:
+    found: dict[str, Quantity | Breakdown] = {
+        "queue": evidence.count(listener.length),
+        "queue_limit": evidence.count(listener.limit),
+        "queue_not_shorter_for": evidence.seconds(idle),
+    }
+    if data.limits.settings is not None:
+        found["somaxconn"] = evidence.count(data.limits.settings.somaxconn)
+    return found
+
+
+def _advice(
+    data: DetectorInput, listener: UnixListener, owner: Owner | None, *, stuck: bool
+) -> tuple[Advice, ...]:
+    path = listener.path
+    return (
+        *([restart(owner), why_stuck(owner)] if stuck else [too_slow(owner)]),
+        Advice(
+            "When the queue is full, a client's connect() fails with EAGAIN if it is non-blocking "
+            "(nginx: connect() to unix:... failed (11: Resource temporarily unavailable)), and "
+            "else waits."
+        ),
+        about_limit(data.limits.settings, listener.limit, owner),
+        Advice(
+            "See its queue (Recv-Q of Send-Q) and who holds it:",
+            Command(f"ss -xlp src {shlex.quote(path)}" if _is_whole(listener) else "ss -xlp"),
+            "look",
+        ),
+    )
+
+
+def _is_whole(listener: UnixListener) -> bool:
+    """Whether the path is shown as ss knows it."""
+    shown = listener.path
+    name = listener.name.rstrip(b"\0") if listener.name[:1] != b"\0" else b"@" + listener.name[1:]
+    return shown.encode() == name

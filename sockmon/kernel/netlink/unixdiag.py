@@ -1,0 +1,94 @@
+"""Listening Unix sockets over sock_diag: the request, and the parsing of its reply.
+
+Pure: no sockets, no clock. Sources: include/uapi/linux/unix_diag.h, net/unix/diag.c.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+
+from sockmon.kernel.errors import DumpError
+from sockmon.kernel.netlink import uapi
+from sockmon.kernel.netlink.wire import check_end, malformed
+from sockmon.model.states import TcpState
+from sockmon.model.unix_listeners import UnixListener
+
+OPERATION = "sock_diag dump of unix listeners"
+
+AF_UNIX = 1
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port id
+_REQUEST = struct.Struct("=BBHIII8x")  # struct unix_diag_req: the cookie filters no dump
+_MESSAGE = struct.Struct("=BBBxIQ")  # struct unix_diag_msg
+_ATTRIBUTE = struct.Struct("=HH")
+_QUEUE = struct.Struct("=II")  # struct unix_diag_rqlen: at a listener, waiting and their limit
+
+_NAME, _RQLEN = 0, 4
+_SHOW_NAME, _SHOW_RQLEN = 1 << 0, 1 << 4
+
+
+def request(sequence: int) -> bytes:
+    """Return the netlink message that asks for all listeners: 40 bytes."""
+    length = _HEADER.size + _REQUEST.size
+    flags = uapi.NLM_F_REQUEST | uapi.NLM_F_DUMP
+    header = _HEADER.pack(length, uapi.SOCK_DIAG_BY_FAMILY, flags, sequence, 0)
+    show = _SHOW_NAME | _SHOW_RQLEN
+    return header + _REQUEST.pack(AF_UNIX, 0, 0, 1 << TcpState.LISTEN, 0, show)
+
+
+def parse(sequence: int, datagrams: Iterable[bytes]) -> tuple[UnixListener, ...]:
+    """Parse the whole reply to the request of this sequence number; raises DumpError."""
+    found: list[UnixListener] = []
+    done = False
+    for kind, number, body in _messages(datagrams):
+        if done:
+            raise _malformed("a message after NLMSG_DONE")
+        if number != sequence:
+            raise DumpError(OPERATION, "sequence", "a reply to another request")
+        if kind == uapi.SOCK_DIAG_BY_FAMILY:
+            found.append(_listener(body))
+        elif kind != uapi.NLMSG_NOOP:
+            check_end(OPERATION, kind, body, "unix_diag")
+            done = True
+    if not done:
+        raise DumpError(OPERATION, "incomplete", "the reply ended before NLMSG_DONE")
+    return tuple(found)
+
+
+def _messages(datagrams: Iterable[bytes]) -> Iterator[tuple[int, int, bytes]]:
+    """Yield type, sequence number and body of each message."""
+    for datagram in datagrams:
+        at = 0
+        while at < len(datagram):
+            if len(datagram) - at < _HEADER.size:
+                raise _malformed("bytes after the last message")
+            length, kind, _flags, number, _port = _HEADER.unpack_from(datagram, at)
+            if not _HEADER.size <= length <= len(datagram) - at:
+                raise _malformed("a message shorter than its header, or longer than its datagram")
+            yield kind, number, datagram[at + _HEADER.size : at + length]
+            at += length + 3 & ~3
+
+
+def _listener(body: bytes) -> UnixListener:
+    if len(body) < _MESSAGE.size:
+        raise _malformed("a socket shorter than struct unix_diag_msg")
+    family, _type, state, inode, cookie = _MESSAGE.unpack_from(body)
+    if family != AF_UNIX or state != TcpState.LISTEN:
+        raise _malformed("a socket that is no Unix listener")
+    name, length, limit = b"", 0, 0
+    at = _MESSAGE.size
+    while at < len(body):
+        if len(body) - at < _ATTRIBUTE.size:
+            raise _malformed("bytes after the last attribute")
+        size, kind = _ATTRIBUTE.unpack_from(body, at)
+        if not _ATTRIBUTE.size <= size <= len(body) - at:
+            raise _malformed("an attribute of impossible length")
+        payload = body[at + _ATTRIBUTE.size : at + size]
+        if kind == _NAME:
+            name = payload
+        elif kind == _RQLEN and len(payload) >= _QUEUE.size:
+            length, limit = _QUEUE.unpack_from(payload)
+        at += size + 3 & ~3
+    return UnixListener(inode, cookie, name, length, limit)
+
+
+def _malformed(what: str) -> DumpError:
+    return malformed(OPERATION, what)
