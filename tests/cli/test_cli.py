@@ -249,7 +249,7 @@ def test_a_kernel_without_inet_diag_is_an_error_and_not_a_zero(
     assert (status, out) == (2, "")
     assert err == (
         "sockmon: sock_diag dump of tcp/ipv4: ENOENT (No such file or directory); the kernel "
-        "module that lists them is missing (modprobe tcp_diag udp_diag mptcp_diag)\n"
+        "module that lists them is missing (modprobe tcp_diag udp_diag)\n"
     )
 
 

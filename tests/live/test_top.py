@@ -73,10 +73,9 @@ def test_a_finding_whole_with_its_advice_and_back(netns: NetNs, config: Path) ->
         top.shows("WARNING", f"python leaking_server.py[{leak.process.pid}]")
         top.press("1")
         lines = top.shows("FINDING 1 of 1", "SockmonCloseWaitLeak.md")
-        assert any(line.startswith("   - python must close these sockets") for line in lines)
-        assert any(
-            f"held by: python leaking_server.py[{leak.process.pid}]" in line for line in lines
-        )
+        shown = "\n".join(lines)
+        assert "   - python leaking_server.py must close these sockets" in shown
+        assert f"held by: python leaking_server.py[{leak.process.pid}]" in shown
         leak.kill()
         top.shows("This finding has gone.", "HEALTHY")
         top.press("\x1b")
@@ -92,9 +91,8 @@ def test_rows_are_sorted_grouped_and_filtered(top: Terminal, netns: NetNs) -> No
         top.press("l")
         top.shows("LISTEN▼")
         top.press("g")
-        lines = top.shows("OWNERS 1 ", f"[{os.getpid()}]")
-        owner = next(line.split()[0] for line in lines if f"[{os.getpid()}]" in line)
-        top.shows_row(owner, "26", "24", "2")
+        lines = top.shows("OWNERS 1 ", " 26 ")
+        assert any(re.search(r" 26 +24 +2$", line) for line in lines)
         top.press("g")
         top.shows("PEER", "127.0.0.1")
         top.shows_row("127.0.0.1", "24")
@@ -202,11 +200,13 @@ def test_a_daemon_seen_from_its_host(netns: NetNs, config: Path) -> None:
     ):
         daemon.wait_for_polls(10)
         with sockmon_top(netns, "--url", URL) as top:
-            lines = top.shows("WARNING", URL, f"inbound {leak.held.port} python")
+            top.shows("WARNING", URL, f"inbound {leak.held.port} python")
             top.shows_row(str(leak.held.port), "inbound", "13", "12")
-            # What the daemon remembers is there from the first moment on.
-            spark = next(line for line in lines if " LISTEN " in line)
-            assert len(re.findall("[▁▂▃▄▅▆▇█]", spark)) >= 2
+            # What the daemon remembers is there: more than what this command saw itself.
+            eventually(
+                lambda: next(line for line in top.lines() if " LISTEN " in line),
+                until=lambda spark: len(re.findall("[▁▂▃▄▅▆▇█]", spark)) >= 2,
+            )
             top.press("g")
             top.shows("OWNERS", "A daemon tells owners in its findings alone")
             top.press("g")
@@ -252,8 +252,8 @@ def test_names_that_processes_chose_are_shown_escaped(
             patched.setattr(sys, "executable", str(hostile))
             leak = stack.enter_context(experiments.process_killed(netns, count=12))
         top = stack.enter_context(sockmon_top(netns, "--config", str(config), size=(120, 40)))
-        shown = f"\\x1b[31m[b]\\x07x[{leak.process.pid}]"
-        top.shows("WARNING", shown)
+        shown = f"\\x1b[31m[b]\\x07x leaking_server.py[{leak.process.pid}]"
+        top.shows("WARNING", "\\x1b[31m[b]\\x07x leaking_server.py has not closed 12 connections")
         top.press("g")
         top.shows("OWNERS", f"!  {shown}")
         assert b"\x1b[31m[b]" not in top.written

@@ -42,7 +42,7 @@ def test_a_mistake_in_the_hosts_own_is_said_and_stops_nobody(host_file: Path) ->
     assert (chosen.config, chosen.file) == (Config(), None)
     assert chosen.note == (
         f"{host_file}:1: poll.interval: expected a duration such as 5s, 10m or 1h; "
-        "going by the built-in defaults instead"
+        "using the built-in defaults instead"
     )
 
 
@@ -58,5 +58,5 @@ def test_one_that_may_not_be_read_is_said(host_file: Path) -> None:
         chosen = choose(None, host_file)
     assert (chosen.config, chosen.file) == (Config(), None)
     assert chosen.note == (
-        f"{host_file}: cannot read it: Permission denied; going by the built-in defaults instead"
+        f"{host_file}: cannot read it: Permission denied; using the built-in defaults instead"
     )

@@ -190,13 +190,18 @@ class TestTheInspector:
     def test_has_no_thread_before_it_is_asked_nor_after_it_is_closed(
         self, held: tuple[socket.socket, int]
     ) -> None:
+        before = set(threading.enumerate())
+
+        def begun() -> list[str]:
+            return [thread.name for thread in threading.enumerate() if thread not in before]
+
         made = Inspector(PROC, patient=True)
         made.ask("a", frozenset(), (), 0.0)
-        assert "processes" not in {thread.name for thread in threading.enumerate()}
+        assert begun() == []
         made.ask("a", frozenset({held[1]}), (), 0.0)
-        assert "processes" in {thread.name for thread in threading.enumerate()}
+        assert begun() == ["processes"]
         made.close()
-        assert "processes" not in {thread.name for thread in threading.enumerate()}
+        assert begun() == []
 
     def test_stops_in_the_middle_of_a_look(self, held: tuple[socket.socket, int]) -> None:
         stopping = threading.Event()

@@ -41,9 +41,9 @@ def test_what_was_dropped_before_the_first_look_is_old() -> None:
 
 def test_a_queue_that_nobody_reads() -> None:
     found = JUDGE.one(udp((20, 7, 900), (0, 7, 900)))
-    assert found.subject == Subject("inbound", 514, None)
+    assert found.subject == Subject("inbound", 514, "shop.service")
     assert found.summary == (
-        "an unknown process does not read UDP port 514: 900 B wait, and 7 datagrams were dropped"
+        "shop.service does not read UDP port 514: 900 B wait, and 7 datagrams were dropped"
     )
     assert JUDGE.all(udp((20, 0, 900), (0, 0, 900))) == [], "nothing was dropped"
     assert JUDGE.all(udp((20, 7, 900), (0, 7, 100))) == [], "it was read from"
