@@ -57,7 +57,7 @@ def test_a_leak_in_a_container_is_the_verdict_of_the_host(
     with leaking(named["orders"], tmp_path, "orders-api", 12):
         expect(verdict).to_have_text(LEAKS)
         expect(page.locator("#verdict")).to_contain_text(
-            "orders-api must act. It is in orders. 1 warning among"
+            "orders-api leaking_server.py must act. It is in orders. 1 warning among"
         )
         expect(page).to_have_title("▲ web-1")
         assert rows(page)[0] == "orders", "the worst comes first"

@@ -29,7 +29,9 @@ def test_a_leak_comes_and_goes(site: Site, page: Page, tmp_path: Path) -> None:
     expect(page).to_have_title("✓ " + page.locator(".host").inner_text())
     with leaking(site.netns, tmp_path, "orders-api", 12):
         expect(verdict).to_have_text("An application does not close its connections")
-        expect(page.locator(".saying")).to_contain_text("orders-api must act. 1 warning among")
+        expect(page.locator(".saying")).to_contain_text(
+            "orders-api leaking_server.py must act. 1 warning among"
+        )
         card = page.get_by_role("article")
         expect(card).to_contain_text("orders-api (pid ")
         expect(card).to_contain_text("connections to port 8080 here")
@@ -54,7 +56,7 @@ def test_a_leak_comes_and_goes(site: Site, page: Page, tmp_path: Path) -> None:
 
 def test_a_process_that_calls_itself_html_is_text(site: Site, page: Page, tmp_path: Path) -> None:
     with leaking(site.netns, tmp_path, "<img src=q>", 10, port=8081):
-        expect(page.get_by_role("article")).to_contain_text("<img src=q> (pid ")
+        expect(page.get_by_role("article")).to_contain_text("<img src=q> leaking_server.py (pid ")
         assert page.locator("main img").count() == 0
 
 
@@ -62,7 +64,9 @@ def test_a_name_neither_turns_nor_hides_what_is_beside_it(
     site: Site, page: Page, tmp_path: Path
 ) -> None:
     with leaking(site.netns, tmp_path, "a\x1b[7m\u202eb", 10, port=8082):
-        expect(page.get_by_role("article")).to_contain_text(r"a\x1b[7m\u202eb (pid ")
+        expect(page.get_by_role("article")).to_contain_text(
+            r"a\x1b[7m\u202eb leaking_server.py (pid "
+        )
         assert not {"\x1b", "\u202e"} & set(page.content())
 
 

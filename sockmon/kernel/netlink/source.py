@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.kernel import procfs
-from sockmon.kernel.errors import DumpError, KernelError, ProcError
+from sockmon.kernel.errors import KernelError, ProcError
 from sockmon.kernel.family import Family
 from sockmon.kernel.interfaces import NamespaceFiles, Transport
 from sockmon.kernel.netlink import uapi, unixdiag
@@ -86,7 +86,7 @@ class _Optional:
     missing: set[str] = field(default_factory=set)
     errors: list[KernelError] = field(default_factory=list)
 
-    def failed(self, dump: str, error: DumpError) -> None:
+    def failed(self, dump: str, error: KernelError) -> None:
         """Note an error, and whether the dump is missing; raises that reading was stopped."""
         if error.reason == "stopped":
             raise error
@@ -243,7 +243,7 @@ class KernelSource:
             return ()
         try:
             return self.diag.datagrams(unixdiag.OPERATION, unixdiag.request, unixdiag.parse)
-        except DumpError as error:
+        except KernelError as error:
             optional.failed(_UNIX, error)
             return ()
 
@@ -268,7 +268,7 @@ class KernelSource:
         requests = [DumpRequest(uapi.Protocol.MPTCP, family, states, info) for family in families]
         try:
             return _table(self.diag.dump(*requests, into=buffer), multipath=True)
-        except DumpError as error:
+        except KernelError as error:
             buffer.truncate()
             optional.failed(_MPTCP, error)
             return _table(buffer.rows())
