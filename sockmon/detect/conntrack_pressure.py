@@ -1,10 +1,16 @@
-"""Conntrack pressure: the firewall's table of connections fills, and then drops new ones."""
+"""Conntrack pressure: the firewall's table of connections fills, and then drops new ones.
+
+It drops for another reason too: two packets of new connections would make the same entry at once,
+and the second is lost (insert_failed), as happens to DNS queries for A and AAAA over one socket.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sockmon.detect import evidence
 from sockmon.detect.detector import (
+    HYSTERESIS,
+    Count,
     Detector,
     DetectorThresholds,
     Level,
@@ -15,6 +21,7 @@ from sockmon.detect.detector import (
     threshold,
 )
 from sockmon.detect.evidence import percent
+from sockmon.durations import roughly
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import (
     Advice,
@@ -25,53 +32,142 @@ from sockmon.model.finding import (
     Quantity,
     Subject,
 )
+from sockmon.model.limits import CONNTRACK_DROPS
 
 NAME = "conntrack_pressure"
+
+#: In so many polls of the window packets must have been dropped.
+_POLLS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds(DetectorThresholds):
-    """Shares of nf_conntrack_max."""
+    """Shares of nf_conntrack_max, and packets dropped."""
 
     warning_ratio: Ratio = threshold(0.75, "of the limit")
-    critical_ratio: Ratio = threshold(0.9, "of the limit")
+    critical_ratio: Ratio = threshold(0.9, "of the limit; drops by a full table are critical")
+    warning_drops: Count = threshold(10, "packets dropped in the last 5 minutes, in two polls")
+
+
+@dataclass(frozen=True, slots=True)
+class _Drops:
+    """What was dropped in the window: by a full table, and because an entry was there already."""
+
+    full: int
+    raced: int
+    polls: int
+    seconds: float
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
-    """Yield a finding when the namespace's conntrack table fills."""
+    """Yield a finding when the namespace's conntrack table fills, or drops packets."""
     entries, most = data.limits.conntrack_entries, data.limits.conntrack_limit
-    if entries is None or not most:  # 0 means no limit
+    if entries is None:
         return
     key = FindingKey(NAME, data.netns, Subject())
-    ratio = entries / most
+    ratio = entries / most if most else 0.0  # 0 means no limit
     judged = severity(data, key, ratio, thresholds.warning_ratio, thresholds.critical_ratio)
-    if judged is None:
+    drops = _drops(data)
+    slack = HYSTERESIS if key in data.past else 1.0
+    many = drops.full + drops.raced >= thresholds.warning_drops * slack
+    dropping = many and drops.polls >= _POLLS
+    if judged is None and not dropping:
         return
+    if dropping and drops.full:
+        judged = "critical"
+    by_ratio = judged is not None and ratio >= thresholds.warning_ratio * slack
     yield Finding(
         detector=NAME,
-        severity=judged,
+        severity=judged or "warning",
         netns=data.netns,
         subject=Subject(),
-        value=ratio,
-        limit=thresholds.warning_ratio,
-        summary=f"the conntrack table is {percent(ratio)} full ({entries} of {most} entries)",
-        evidence=_evidence(data, entries, most),
-        advice=_advice(most),
+        value=ratio if by_ratio else drops.full + drops.raced,
+        limit=thresholds.warning_ratio if by_ratio else thresholds.warning_drops,
+        summary=_summary(entries, most, drops, by_ratio=by_ratio, dropping=dropping),
+        evidence=_evidence(data, entries, most, drops),
+        advice=_advice(most, drops if dropping else None, by_ratio=by_ratio),
     )
 
 
-def _evidence(data: DetectorInput, entries: int, most: int) -> dict[str, Quantity | Breakdown]:
-    found: dict[str, Quantity | Breakdown] = {
-        "entries": evidence.count(entries),
-        "entries_limit": evidence.count(most),
-    }
+def _drops(data: DetectorInput) -> _Drops:
+    window = data.conntrack_window
+    full, early, raced = (window.at(reason, data.now) for reason in CONNTRACK_DROPS)
+    return _Drops(
+        full.connections + early.connections, raced.connections, len(window.polls), full.seconds
+    )
+
+
+def _summary(
+    entries: int, most: int | None, drops: _Drops, *, by_ratio: bool, dropping: bool
+) -> str:
+    parts = []
+    if by_ratio and most:
+        parts.append(
+            f"the conntrack table is {percent(entries / most)} full ({entries} of {most} entries)"
+        )
+    lately = f"in the last {roughly(drops.seconds)}"
+    if dropping and drops.full:
+        parts.append(
+            f"the conntrack table was full: {drops.full} packets were dropped, or entries removed "
+            f"for them, {lately}"
+        )
+    if dropping and drops.raced:
+        parts.append(
+            f"conntrack dropped {drops.raced} packets {lately} because another had just made the "
+            "same entry"
+        )
+    return "; ".join(parts)
+
+
+def _evidence(
+    data: DetectorInput, entries: int, most: int | None, drops: _Drops
+) -> dict[str, Quantity | Breakdown]:
+    found: dict[str, Quantity | Breakdown] = {"entries": evidence.count(entries)}
+    if most is not None:
+        found["entries_limit"] = evidence.count(most)
+    if drops.polls:
+        window = data.conntrack_window
+        found["dropped"] = tuple(
+            (reason, evidence.count(recent.connections))
+            for reason in CONNTRACK_DROPS
+            if (recent := window.at(reason, data.now)).connections
+        )
+        found["dropped_within"] = evidence.seconds(drops.seconds)
     sockstat = data.limits.sockstat
     if sockstat is not None:
         found["tcp_sockets_here"] = evidence.sockets(sockstat.in_use + sockstat.time_wait)
     return found
 
 
-def _advice(most: int) -> tuple[Advice, ...]:
+def _advice(most: int | None, drops: _Drops | None, *, by_ratio: bool) -> tuple[Advice, ...]:
+    advice: list[Advice] = []
+    if most and (by_ratio or (drops and drops.full)):
+        advice += _about_size(most)
+    if drops and drops.raced:
+        advice.append(
+            Advice(
+                "insert_failed: two packets of one new connection came at once. Most often a DNS "
+                "resolver that asks for A and AAAA over one UDP socket, whose lookups then take 5 "
+                "s: options single-request-reopen or use-vc in resolv.conf, or a resolver on this "
+                "host. With masquerading, two connections may have got one port: --random-fully."
+            )
+        )
+    return (
+        *advice,
+        Advice(
+            "How much is dropped? See drop, early_drop and insert_failed.",
+            Command("conntrack -S"),
+            "look",
+        ),
+        Advice(
+            "What fills it? Compare with this host's own sockets (ss -s).",
+            Command("conntrack -L -p tcp | awk '{print $4}' | sort | uniq -c"),
+            "look",
+        ),
+    )
+
+
+def _about_size(most: int) -> tuple[Advice, ...]:
     return (
         Advice(
             "Double the table (an entry takes about 300 bytes), and "
@@ -89,14 +185,6 @@ def _advice(most: int) -> tuple[Advice, ...]:
             "long. A port too busy to be tracked can go without: NOTRACK in the raw table.",
             Command("sysctl net.netfilter.nf_conntrack_tcp_timeout_established"),
         ),
-        Advice(
-            "Has it begun? See drop, early_drop and insert_failed.", Command("conntrack -S"), "look"
-        ),
-        Advice(
-            "What fills it? Compare with this host's own sockets (ss -s).",
-            Command("conntrack -L -p tcp | awk '{print $4}' | sort | uniq -c"),
-            "look",
-        ),
     )
 
 
@@ -104,7 +192,20 @@ def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
     # A limit of 0 means that there is none.
     limit = of("sockmon_conntrack_entries_limit")
     share = f"{of('sockmon_conntrack_entries')}\n/ ({limit} > 0)"
-    return f"{share} >= {thresholds.warning_ratio:g}", f"{share} >= {thresholds.critical_ratio:g}"
+    drops = "sockmon_conntrack_drops_total"
+    rose = f"sum without (reason) (increase({of(drops)}[5m]))"
+    full = f"sum without (reason) (increase({of(drops, reason='drop')}[5m]))"
+    return (
+        f"{share} >= {thresholds.warning_ratio:g}\nor {rose} >= {thresholds.warning_drops}",
+        f"{share} >= {thresholds.critical_ratio:g}\nor {full} >= {thresholds.warning_drops}",
+    )
+
+
+# A table is never twice as full as it may be.
+_FIGURE = (
+    "{{ if lt $value 2.0 }}In use: {{ $value | humanizePercentage }} of the table."
+    "{{ else }}Dropped in 5 minutes: {{ $value | humanize }} packets.{{ end }}"
+)
 
 
 def _levels(thresholds: Thresholds) -> dict[str, Level]:
@@ -113,20 +214,20 @@ def _levels(thresholds: Thresholds) -> dict[str, Level]:
 
 DETECTOR = Detector(
     name=NAME,
-    about="tracked connections approach nf_conntrack_max",
+    about="tracked connections approach nf_conntrack_max, or packets are dropped",
     title="Connection tracking is nearly full",
     actor="This host's settings",
     thresholds=Thresholds,
     find=find,
     levels=_levels,
     rule=Rule(
-        summary="connection tracking table near nf_conntrack_max",
+        summary="connection tracking is near nf_conntrack_max, or drops packets",
         explanation=(
             "When it is full, packets of new connections are dropped. Raise "
             "net.netfilter.nf_conntrack_max, or track less."
         ),
-        warning="In use: {{ $value | humanizePercentage }} of the table.",
-        critical="In use: {{ $value | humanizePercentage }} of the table.",
+        warning=_FIGURE,
+        critical=_FIGURE,
         expressions=_expressions,
     ),
 )

@@ -48,7 +48,9 @@ LABELS: Mapping[str, str] = {
     "severity": "`warning` or `critical`",
     "older_than": "Seconds, one of a fixed set; a socket is counted under each that it is older "
     "than",
-    "reason": "Why a read failed: an errno's name, or a word such as `truncated`",
+    "reason": "Why a read failed: an errno's name, or a word such as `truncated`. Of "
+    "`sockmon_conntrack_drops_total`: `drop` and `early_drop` (the table was full), or "
+    "`insert_failed`",
     "visibility": "`inside`: polled. `outside`: counted only, not entered. `empty`: without "
     "sockets. `hidden`: not visible to the daemon",
     "version": "sockmon's version",
@@ -204,6 +206,15 @@ CONNTRACK_ENTRIES = Family(
 )
 CONNTRACK_ENTRIES_LIMIT = Family(
     "sockmon_conntrack_entries_limit", "connections", "nf_conntrack_max.", ("netns",), _NAMESPACE
+)
+CONNTRACK_DROPS = Family(
+    "sockmon_conntrack_drops",
+    "packets",
+    "Packets that connection tracking dropped, and entries that it removed early to make room "
+    "(early_drop), as the kernel counts them.",
+    ("netns", "reason"),
+    "3 per namespace, where the kernel has /proc/net/stat/nf_conntrack",
+    "counter",
 )
 TCP_EVENTS = Family(
     "sockmon_tcp_events",

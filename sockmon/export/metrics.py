@@ -12,7 +12,7 @@ from sockmon.export.family import Family, Samples
 from sockmon.model.counts import StateCounts
 from sockmon.model.limits import KernelLimits
 from sockmon.model.moment import T, Timed
-from sockmon.model.names import OTHER
+from sockmon.model.names import HOST, OTHER
 from sockmon.model.observation import NamespaceObservation, Observation, Ports
 from sockmon.model.states import TcpState
 
@@ -131,6 +131,9 @@ def _add_limits(samples: Samples, netns: str, limits: KernelLimits) -> None:
     _add_known(samples, declared.TIME_WAIT_BUCKETS_LIMIT, (netns,), limits.time_wait_limit)
     _add_known(samples, declared.CONNTRACK_ENTRIES, (netns,), limits.conntrack_entries)
     _add_known(samples, declared.CONNTRACK_ENTRIES_LIMIT, (netns,), limits.conntrack_limit)
+    for reason, dropped in (limits.conntrack_drops or {}).items():
+        if dropped or netns == HOST:  # zeros of each namespace would be many
+            samples.add(declared.CONNTRACK_DROPS, (netns, reason), dropped)
     for event, count in (limits.events or {}).items():
         samples.add(declared.TCP_EVENTS, (netns, event), count)
 

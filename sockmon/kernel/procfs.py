@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from sockmon.kernel.errors import ProcError
 from sockmon.model.limits import (
+    CONNTRACK_DROPS,
     TCP_EVENTS,
     KernelLimits,
     PortRange,
@@ -29,6 +30,7 @@ FILES = (
     "thread-self/net/sockstat",
     "thread-self/net/sockstat6",
     "thread-self/net/netstat",
+    "thread-self/net/stat/nf_conntrack",
     "sys/net/ipv4/ip_local_port_range",
     "sys/net/ipv4/ip_local_reserved_ports",
     "sys/net/ipv4/tcp_tw_reuse",
@@ -208,6 +210,26 @@ def read_conntrack_limit(proc: Path) -> int | None:
     return _read_if_present(proc / "sys/net/netfilter/nf_conntrack_max", int)
 
 
+def read_conntrack_drops(proc: Path) -> dict[str, int] | None:
+    """Read the counters of CONNTRACK_DROPS, None where conntrack is not loaded; raises ProcError.
+
+    The file needs CONFIG_NF_CONNTRACK_PROCFS, which some kernels do without.
+    """
+    return _read_if_present(proc / _OWN / "net/stat/nf_conntrack", parse_conntrack_drops)
+
+
+def parse_conntrack_drops(text: str) -> dict[str, int]:
+    """Parse a line of names and one of hexadecimal numbers a processor; return the sums.
+
+    net/netfilter/nf_conntrack_standalone.c, ct_cpu_seq_show(). By name: columns have changed.
+    """
+    names, *processors = (line.split() for line in text.splitlines())
+    if any(len(row) != len(names) for row in processors):
+        raise ValueError("not as many numbers as names")
+    places = {name: names.index(name) for name in CONNTRACK_DROPS if name in names}
+    return {name: sum(int(row[at], 16) for row in processors) for name, at in places.items()}
+
+
 def has_ipv6(proc: Path) -> bool:
     """Whether this kernel has IPv6 (ipv6.disable=1 removes sockstat6)."""
     return _is_present(proc / _OWN / "net/sockstat6")
@@ -259,6 +281,7 @@ def read_limits(
         known,
         sockstat=attempt(read_sockstat),
         conntrack_entries=attempt(read_conntrack_entries),
+        conntrack_drops=attempt(read_conntrack_drops),
         events=attempt(read_events),
     )
     return limits, errors

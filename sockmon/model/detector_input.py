@@ -70,7 +70,8 @@ class DetectorInput:
     queues: Queues = NO_QUEUES
     stuck: Stuck = NONE_STUCK
     connects: Connects = field(default_factory=Connects)
-    drop_window: DropWindow = field(default_factory=DropWindow)
+    drop_window: DropWindow[int] = field(default_factory=DropWindow)
+    conntrack_window: DropWindow[str] = field(default_factory=DropWindow)
     udp: Udp = field(default_factory=Udp)
     udp_table: SocketTable | None = None
     unix: UnixListeners = field(default_factory=UnixListeners)

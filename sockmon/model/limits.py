@@ -35,6 +35,11 @@ TCP_EVENTS = (
 )
 
 
+#: Counters of /proc/net/stat/nf_conntrack: packets dropped because the table was full, entries that
+#: were removed to make room, and packets dropped because another made the same entry just before.
+CONNTRACK_DROPS = ("drop", "early_drop", "insert_failed")
+
+
 @dataclass(frozen=True, slots=True)
 class PortRange:
     """Ports that connect() may choose from: ip_local_port_range less ip_local_reserved_ports."""
@@ -108,6 +113,7 @@ class KernelLimits:
     tcp_memory: TcpMemoryLimits | None = None
     conntrack_entries: int | None = None
     conntrack_limit: int | None = None
+    conntrack_drops: Mapping[str, int] | None = None
     port_range: PortRange | None = None
     time_wait_reuse: TimeWaitReuse | None = None
     settings: TcpSettings | None = None

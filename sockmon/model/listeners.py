@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from sockmon.model.ages import find_cookies
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
+
+K = TypeVar("K", bound=int | str)
 
 _COUNTER_RANGE = 1 << 32  # sk_drops is 32 bits wide, and wraps
 
@@ -120,7 +123,7 @@ class ListenDrops:
 
 @dataclass(frozen=True, slots=True)
 class RecentDrops:
-    """Connections dropped at one port in a window, and in how many polls of it."""
+    """What was dropped in a window, and in how many polls of it."""
 
     connections: int
     polls: int
@@ -128,19 +131,19 @@ class RecentDrops:
 
 
 @dataclass(frozen=True, slots=True)
-class DropWindow:
-    """What each poll of the last minutes has seen dropped, by listening port.
+class DropWindow(Generic[K]):
+    """What each poll of the last minutes has seen dropped, by listening port or by reason.
 
     polls: (monotonic seconds, {port: connections}) of those that saw drops. began: of the first
     poll of all.
     """
 
-    polls: tuple[tuple[float, Mapping[int, int]], ...] = ()
+    polls: tuple[tuple[float, Mapping[K, int]], ...] = ()
     began: float | None = None
 
     def seen(
-        self, now: float, dropped: Mapping[int, int], overflows: int, window: float
-    ) -> "DropWindow":
+        self, now: float, dropped: Mapping[K, int], overflows: int, window: float
+    ) -> "DropWindow[K]":
         """Add one poll: drops by port since the last one, no more than the kernel's overflows.
 
         A listener's sk_drops counts more than connections for which its queue had no room, such as
@@ -151,7 +154,7 @@ class DropWindow:
         began = now if self.began is None else max(self.began, now - window)
         return DropWindow((*kept, *[(now, believed)] * bool(believed)), began)
 
-    def at(self, port: int, now: float) -> RecentDrops:
+    def at(self, port: K, now: float) -> RecentDrops:
         """Return what a port has dropped in the window, or since the first poll."""
         found = [ports[port] for _, ports in self.polls if port in ports]
         return RecentDrops(

@@ -44,7 +44,7 @@ class Udp:
 
     drops: ListenDrops = field(default_factory=ListenDrops)
     queues: UdpQueues = field(default_factory=UdpQueues)
-    window: DropWindow = field(default_factory=DropWindow)
+    window: DropWindow[int] = field(default_factory=DropWindow)
 
     def seen(self, table: SocketTable, now: float, window: float) -> "Udp":
         """Return the memory after one more poll."""

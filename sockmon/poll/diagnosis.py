@@ -121,6 +121,7 @@ class _Counters:
     at: float
     events: Mapping[str, int]
     drops: Mapping[int, int]
+    conntrack: Mapping[str, int]
 
     def rates(self, later: "_Counters") -> Rates:
         """Return how fast each counter rose; a counter that fell has begun anew."""
@@ -152,7 +153,8 @@ class DiagnosisState:
         self._stuck = NONE_STUCK
         self._connects = Connects()
         self._udp_ports: set[int] = set()
-        self._drop_window = DropWindow()
+        self._drop_window: DropWindow[int] = DropWindow()
+        self._conntrack_window: DropWindow[str] = DropWindow()
         self._counters: _Counters | None = None
         self._confirmed = Confirmed()
         self._confirmed_whole = Confirmed()  # of the detectors that judge whole tables alone
@@ -190,18 +192,21 @@ class DiagnosisState:
         """
         now = data.now
         self._aged = self._aged.seen(data.table, heard, now)
-        counters = _Counters(now, data.limits.events or {}, drops.totals)
+        conntrack = data.limits.conntrack_drops or {}
+        counters = _Counters(now, data.limits.events or {}, drops.totals, conntrack)
         if whole:
             self._queues = self._queues.seen(data.table, heard, now)
         self._stuck = self._stuck.seen(data.table, now)
         self._connects = self._connects.seen(data.table, now, whole=whole)
         self._drop_window = self._drops_seen(counters)
+        self._conntrack_window = self._conntrack_seen(counters)
         data = replace(
             data,
             aged=self._aged,
             queues=self._queues if whole else NO_QUEUES,
             stuck=self._stuck,
             drop_window=self._drop_window,
+            conntrack_window=self._conntrack_window,
             connects=self._connects,
             whole=whole,
             owners=self._owners.coarse(),
@@ -245,7 +250,7 @@ class DiagnosisState:
             skipped=frozenset() if whole else _WHOLE_TABLE,
         )
 
-    def _drops_seen(self, counters: _Counters) -> DropWindow:
+    def _drops_seen(self, counters: _Counters) -> DropWindow[int]:
         """Add what was dropped since the last poll, as far as the kernel's own count agrees."""
         before = self._counters
         dropped: Mapping[int, int] = {}
@@ -259,6 +264,16 @@ class DiagnosisState:
                 if port in before.drops
             }
         return self._drop_window.seen(counters.at, dropped, max(0, overflows), DROPS_WINDOW)
+
+    def _conntrack_seen(self, counters: _Counters) -> DropWindow[str]:
+        """Add the packets that conntrack has dropped since the last poll."""
+        before = self._counters.conntrack if self._counters else {}
+        rose = {
+            reason: max(0, total - before[reason])
+            for reason, total in counters.conntrack.items()
+            if reason in before
+        }
+        return self._conntrack_window.seen(counters.at, rose, sum(rose.values()), DROPS_WINDOW)
 
     def _with_owners(
         self,

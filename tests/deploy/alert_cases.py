@@ -24,6 +24,10 @@ def _rising(_: int, last: float) -> float:
     return last + 1
 
 
+def _rising_fast(_: int, last: float) -> float:
+    return last + 100
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """What one rule must do.
@@ -115,6 +119,7 @@ def _still(alert: str, metric: str, text: str) -> tuple[Case, Case]:
 
 
 _STALE = f'{_NETNS},direction="inbound",port="80",owner="nginx.service"'
+_UNIX = f'{_NETNS},path="/run/x.sock"'
 _QUEUE = f'{_NETNS},port="80"'
 _PORTS = "The busiest destination holds {} of the usable ports."
 _BUCKETS = f"sockmon_time_wait_buckets{{{_NETNS}}}"
@@ -195,6 +200,17 @@ CASES: tuple[Case, ...] = (
         says="Waiting: 103 connections to port 80.",  # and no second alert for the finding
         labels={**_IN_NETNS, "port": "80"},
     ),
+    Case(
+        alert="SockmonAcceptQueue",
+        severity="warning",
+        series={
+            f"sockmon_unix_accept_queue_connections{{{_UNIX}}}": (0, 103, 102),
+            f"sockmon_unix_accept_queue_limit{{{_UNIX}}}": (127, 127, 127),
+            f'sockmon_findings{{{_NETNS},detector="accept_queue",severity="warning"}}': (0, 1, 0),
+        },
+        says="Waiting: 103 connections to /run/x.sock.",
+        labels={**_IN_NETNS, "path": "/run/x.sock"},
+    ),
     *_found("SockmonAcceptQueue", "accept_queue"),
     *_still("SockmonUnreadData", "sockmon_unread_sockets", "Not read"),
     *_still("SockmonUnsentData", "sockmon_unsent_sockets", "Not taken"),
@@ -249,6 +265,23 @@ CASES: tuple[Case, ...] = (
         },
         says="In use: 80% of the table.",
         labels=_IN_NETNS,
+    ),
+    *(
+        Case(
+            alert="SockmonConntrackPressure",
+            severity=severity,
+            series={
+                f'sockmon_conntrack_drops_total{{{_NETNS},reason="drop"}}': (
+                    _frozen,
+                    _rising_fast,
+                    _frozen,
+                )
+            },
+            says="Dropped in 5 minutes: 300 packets.",
+            lag=285,
+            labels=_IN_NETNS,
+        )
+        for severity in ("warning", "critical")
     ),
     Case(
         alert="SockmonDown",

@@ -73,7 +73,9 @@ def with_everything() -> Observation:
     (own,) = recorded.namespaces
     assert own.limits is not None
     assert own.diagnosis is not None
-    limits = replace(own.limits.value, conntrack_entries=1, conntrack_limit=2)
+    limits = replace(
+        own.limits.value, conntrack_entries=1, conntrack_limit=2, conntrack_drops={"drop": 3}
+    )
     diagnosis = replace(
         own.diagnosis.value,
         stale=(StaleGroup("inbound", 80, "nginx.service", 7, 10),),

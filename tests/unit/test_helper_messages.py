@@ -35,6 +35,7 @@ limits = st.builds(
     tcp_memory=st.none() | st.builds(TcpMemoryLimits, *[numbers] * 3),
     conntrack_entries=st.none() | numbers,
     conntrack_limit=st.none() | numbers,
+    conntrack_drops=st.none() | st.dictionaries(st.text(), numbers),
     port_range=st.none()
     | st.builds(PortRange, ports, ports, st.lists(st.tuples(ports, ports)).map(tuple)),
     time_wait_reuse=st.none() | st.builds(TimeWaitReuse, numbers, numbers, st.booleans()),

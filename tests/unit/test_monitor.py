@@ -300,6 +300,32 @@ class TestAListenerThatGoesAway:
         assert named == {"close_wait", "listen"}, "at zero, once shown"
 
 
+def test_what_conntrack_drops_is_found(tmp_path: Path) -> None:
+    """In two polls together: the kernel counts, so nothing else need agree."""
+    proc = tmp_path / "proc"
+    shutil.copytree(QUIET / "proc", proc)
+    (proc / "sys/net/netfilter").mkdir(exist_ok=True)
+    (proc / "sys/net/netfilter/nf_conntrack_count").write_text("7\n")
+    (proc / "sys/net/netfilter/nf_conntrack_max").write_text("100\n")
+    counters = proc / "thread-self/net/stat/nf_conntrack"
+    counters.parent.mkdir()
+    monitor = Poller(ForgedKernel().source(proc), Config())
+    for n, total in enumerate((5, 10, 16, 16)):
+        counters.write_text(f"drop insert_failed early_drop\n{total:08x} 00000000 00000000\n")
+        observation = monitor.poll(clock(Moment(100.0 + 5 * n, 1e9)))
+    assert observation.failures == ()
+    (host,) = observation.namespaces
+    assert host.diagnosis is not None
+    (found,) = host.diagnosis.value.findings
+    assert found.detector == "conntrack_pressure"
+    assert found.summary.startswith("the conntrack table was full: 11 packets were dropped")
+    dropped = samples(observation, 115.0)["sockmon_conntrack_drops_total"]
+    assert dropped == [
+        ({"netns": "host", "reason": reason}, n)
+        for reason, n in (("drop", 16), ("early_drop", 0), ("insert_failed", 0))
+    ]
+
+
 def test_a_long_read_makes_no_age_higher() -> None:
     """The kernel tells how long ago, at the moment at which it is asked."""
     heard = struct.pack("=II", 0, 1000).rjust(60, b"\1")  # data received, ACK received

@@ -39,11 +39,17 @@ IpExt: 7 8
 MPTcpExt: MPCapableSYNRX
 MPTcpExt: 9
 """
+CONNTRACK = """\
+entries  clashres found new invalid insert insert_failed drop early_drop icmp_error  expect_new
+00000011  00000000 00000000 00000000 00000001 00000000 00000002 00000010 0000000a 00000000  00000000
+00000011  00000000 00000000 00000000 00000001 00000000 00000001 00000000 00000001 00000000  00000000
+"""
 #: A whole /proc, as far as sockmon reads it.
 WHOLE = {
     "thread-self/net/sockstat": SOCKSTAT,
     "thread-self/net/sockstat6": "TCP6: inuse 3\n",
     "thread-self/net/netstat": NETSTAT,
+    "thread-self/net/stat/nf_conntrack": CONNTRACK,
     "sys/net/ipv4/ip_local_port_range": "32768\t60999\n",
     "sys/net/ipv4/ip_local_reserved_ports": "8080,9000-9010\n",
     "sys/net/ipv4/tcp_tw_reuse": "2\n",
@@ -69,6 +75,7 @@ OPTIONAL = {
     "sys/net/ipv4/tcp_max_orphans": "orphan_limit",
     "sys/net/netfilter/nf_conntrack_count": "conntrack_entries",
     "sys/net/netfilter/nf_conntrack_max": "conntrack_limit",
+    "thread-self/net/stat/nf_conntrack": "conntrack_drops",
 }
 #: Files that every kernel has, and the part of KernelLimits that each is needed for.
 NEEDED = {
@@ -230,6 +237,7 @@ class TestReading:
                 tcp_memory=TcpMemoryLimits(10 * PAGE, 20 * PAGE, 30 * PAGE),
                 conntrack_entries=17,
                 conntrack_limit=262144,
+                conntrack_drops={"drop": 16, "early_drop": 11, "insert_failed": 3},
                 port_range=PortRange(32768, 60999, ((8080, 8080), (9000, 9010))),
                 time_wait_reuse=TimeWaitReuse(2, 1500, timestamps=True),
                 settings=TcpSettings(

@@ -33,7 +33,7 @@ def waiting(length: int, limit: int = 100, **others: Any) -> DetectorInput:
     return sight([listening(queue=length, limit=limit)], **others)
 
 
-def dropped(*ages: float, port: int = 443, each: int = 60) -> DropWindow:
+def dropped(*ages: float, port: int = 443, each: int = 60) -> DropWindow[int]:
     """What polls so many seconds ago saw dropped."""
     return DropWindow(tuple((NOW - age, {port: each}) for age in ages), NOW - 300)
 

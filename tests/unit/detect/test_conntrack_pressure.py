@@ -7,7 +7,18 @@ import pytest
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Command, Subject
 from sockmon.model.limits import Sockstat
-from tests.unit.detect.builders import LIMITS, UNKNOWN, facts, has_hysteresis, judge, sight
+from sockmon.model.listeners import DropWindow
+from tests.unit.detect.builders import (
+    LIMITS,
+    NOW,
+    UNKNOWN,
+    advises,
+    facts,
+    has_hysteresis,
+    judge,
+    remembering,
+    sight,
+)
 
 JUDGE = judge("conntrack_pressure")
 
@@ -43,6 +54,75 @@ def test_it_tells_how_full_and_whose() -> None:
     assert found.advice[0].command == Command(
         "sysctl -w net.netfilter.nf_conntrack_max=2000", "here", "changes"
     )
+
+
+def dropped(
+    *polls: dict[str, int], count: float = 100, most: int | None = 1000, every: float = 5.0
+) -> DetectorInput:
+    """The same, each of the last polls having seen these packets dropped."""
+    window: DropWindow[str] = DropWindow().seen(NOW - 300, {}, 0, 300)
+    for n, rose in enumerate(polls):
+        at = NOW - every * (len(polls) - 1 - n)
+        window = window.seen(at, rose, sum(rose.values()), 300)
+    return replace(entries(count, most), conntrack_window=window)
+
+
+class TestDrops:
+    def test_of_a_full_table_are_critical_even_when_it_is_so_no_more(self) -> None:
+        found = JUDGE.one(dropped({"drop": 6}, {"drop": 3, "early_drop": 1}))
+        assert (found.severity, found.value, found.limit) == ("critical", 10, 10)
+        assert found.summary == (
+            "the conntrack table was full: 10 packets were dropped, or entries removed for them, "
+            "in the last 5m"
+        )
+        assert facts(found)["dropped"] == {"drop": "9 count", "early_drop": "1 count"}
+        assert advises(found, "nf_conntrack_max=2000")
+        assert not advises(found, "insert_failed: two packets")
+
+    def test_of_packets_that_raced_are_a_warning(self) -> None:
+        found = JUDGE.one(dropped({"insert_failed": 6}, {"insert_failed": 4}))
+        assert found.severity == "warning"
+        assert found.summary == (
+            "conntrack dropped 10 packets in the last 5m because another had just made the same "
+            "entry"
+        )
+        assert advises(found, "insert_failed: two packets")
+        assert not advises(found, "nf_conntrack_max=")
+
+    def test_of_both_are_told_apart(self) -> None:
+        found = JUDGE.one(dropped({"insert_failed": 6}, {"drop": 4}, count=950))
+        assert found.severity == "critical"
+        assert (found.value, found.limit) == (0.95, 0.75)
+        assert found.summary == (
+            "the conntrack table is 95 % full (950 of 1000 entries); the conntrack table was full: "
+            "4 packets were dropped, or entries removed for them, in the last 5m; conntrack "
+            "dropped 6 packets in the last 5m because another had just made the same entry"
+        )
+
+    def test_that_are_few_or_came_at_once_are_none(self) -> None:
+        assert JUDGE.all(dropped({"drop": 5}, {"drop": 4})) == []
+        assert JUDGE.all(dropped({"drop": 500})) == []
+        assert JUDGE.all(dropped({"drop": 500}, {"drop": 500}, every=301.0)) == []
+
+    def test_beside_a_fuller_table_show_how_full_it_is(self) -> None:
+        found = JUDGE.one(dropped({"drop": 2}, {"drop": 2}, count=760))
+        assert found.severity == "warning"
+        assert found.summary == "the conntrack table is 76 % full (760 of 1000 entries)"
+        assert facts(found)["dropped"] == {"drop": "4 count"}
+
+    def test_lower_the_threshold_once_found(self) -> None:
+        finding = JUDGE.one(dropped({"drop": 6}, {"drop": 4}))
+        keeps = remembering(dropped({"drop": 5}, {"drop": 4}), finding, "critical")
+        assert JUDGE.severity(keeps) == "critical"
+        ends = remembering(dropped({"drop": 4}, {"drop": 4}), finding, "critical")
+        assert JUDGE.all(ends) == []
+
+    @pytest.mark.parametrize("most", [None, 0])
+    def test_need_no_limit(self, most: int | None) -> None:
+        found = JUDGE.one(dropped({"drop": 6}, {"insert_failed": 4}, most=most))
+        assert not advises(found, "sysctl")
+        for advice in found.advice:
+            assert advice.text
 
 
 def test_sockets_that_are_not_known_are_left_out() -> None:

@@ -204,6 +204,7 @@ def _limits(value: Any) -> KernelLimits:
         tcp_memory=_optional(_numbers(TcpMemoryLimits), value["tcp_memory"]),
         conntrack_entries=_optional(_whole, value["conntrack_entries"]),
         conntrack_limit=_optional(_whole, value["conntrack_limit"]),
+        conntrack_drops=_optional(_events, value["conntrack_drops"]),
         port_range=_optional(_port_range, value["port_range"]),
         time_wait_reuse=_optional(_time_wait_reuse, value["time_wait_reuse"]),
         settings=_optional(_numbers(TcpSettings), value["settings"]),
