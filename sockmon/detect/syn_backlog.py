@@ -4,10 +4,15 @@ The kernel counts a listener's half-open connections against the same limit as i
 (inet_csk_reqsk_queue_is_full()); past it, it sends SYN cookies or, without them, drops. Only
 without cookies does tcp_max_syn_backlog count: its last quarter is kept for peers already known
 (net/ipv4/tcp_input.c, tcp_conn_request()).
+
+With TCP_DEFER_ACCEPT a connection stays in the backlog after its handshake, until the client sends
+something. It looks half-open, but its SYN-ACK is not sent again (net/ipv4/inet_connection_sock.c,
+syn_ack_recalc()). Clients that are slow to send are no flood.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +52,8 @@ _EVENTS = (
     "ListenDrops",
 )
 _ALWAYS_COOKIES = 2
+#: Seconds, and a tenth for timers that are late.
+_FIRST_TIMEOUT = 1.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,20 +64,25 @@ class Thresholds(DetectorThresholds):
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
-    """Yield a finding for each port whose backlog fills; the fullest answers for the counters."""
-    backlogs = sorted(_backlogs(data), key=lambda backlog: -backlog.ratio)
-    for place, backlog in enumerate(backlogs or [_NONE_SEEN]):
-        judged = _judge(data, thresholds, backlog, fullest=place == 0)
-        if judged is not None:
-            yield _finding(data, thresholds, backlog, judged)
+    """Yield a finding for each listener whose backlog fills, or that drops SYNs."""
+    backlogs = sorted(_backlogs(data), key=lambda backlog: -backlog.filled) or [_NONE_SEEN]
+    dropping = _dropping(data, backlogs)
+    told: set[Subject] = set()
+    for place, backlog in enumerate(backlogs):
+        judged = _judge(data, thresholds, backlog, fullest=place == 0, drops=backlog in dropping)
+        subject = _subject(data, backlog)
+        if judged is not None and subject not in told:
+            told.add(subject)
+            yield _finding(data, thresholds, backlog, judged, drops=backlog in dropping)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Backlog:
-    """A listening port, and the rows of its half-open connections and of its listeners."""
+    """A service's port, and rows: half-open connections, deferred ones, and its listeners."""
 
     port: int | None
     half_open: NDArray[np.intp]
+    deferred: NDArray[np.intp]
     listening: NDArray[np.intp]
     capacity: int
 
@@ -78,40 +90,106 @@ class _Backlog:
     def ratio(self) -> float:
         return self.half_open.size / max(self.capacity, 1)
 
+    @property
+    def filled(self) -> float:
+        """As the kernel counts."""
+        return (self.half_open.size + self.deferred.size) / max(self.capacity, 1)
+
 
 #: The counters rise, and yet at the moment of the poll nothing is half-open anywhere.
-_NONE_SEEN = _Backlog(None, np.empty(0, np.intp), np.empty(0, np.intp), 0)
+_NO_ROWS = np.empty(0, np.intp)
+_NONE_SEEN = _Backlog(None, _NO_ROWS, _NO_ROWS, _NO_ROWS, 0)
 
 
 def _backlogs(data: DetectorInput) -> Iterator[_Backlog]:
+    """Yield the backlog of each service; several listeners share its load (SO_REUSEPORT)."""
     table = data.table
     half_open = np.flatnonzero(table.state == TcpState.SYN_RECV)
+    if not half_open.size:
+        return
     listening = np.flatnonzero(table.state == TcpState.LISTEN)
-    ports = {*table.local_port[half_open].tolist()} & {*table.local_port[listening].tolist()}
-    for port in sorted(ports):
-        here = half_open[table.local_port[half_open] == port]
-        listeners = listening[table.local_port[listening] == port]
-        families = (_of_family(data, port, here, listeners, family) for family in (4, 6))
-        yield max(families, key=lambda backlog: backlog.ratio)
+    listening = listening[np.isin(table.local_port[listening], table.local_port[half_open])]
+    services = dict(_by_service(data, listening))
+    clients: dict[_Service, list[NDArray[np.intp]]] = {}
+    for called, rows in _by_service(data, half_open):
+        its = next((each for each in _may_serve(called) if each in services), None)
+        if its is not None:
+            clients.setdefault(its, []).append(rows)
+    deferred = _deferred(data)
+    for service, parts in clients.items():
+        here, listeners = np.concatenate(parts), services[service]
+        waits = deferred(here)
+        yield _Backlog(
+            service.port,
+            here[~waits],
+            here[waits],
+            listeners,
+            sum(_capacity(data, limit) for limit in table.send_queue[listeners].tolist()),
+        )
 
 
-def _of_family(
-    data: DetectorInput,
-    port: int,
-    half_open: NDArray[np.intp],
-    listening: NDArray[np.intp],
-    family: int,
-) -> _Backlog:
-    """Several listeners share a port's load (SO_REUSEPORT); one of IPv6 can serve IPv4 too."""
+class _Service(NamedTuple):
+    """What listeners share by SO_REUSEPORT; address: all zeros for any."""
+
+    port: int
+    family: int
+    address: bytes
+
+
+_ANY = bytes(16)
+
+
+def _by_service(
+    data: DetectorInput, rows: NDArray[np.intp]
+) -> Iterator[tuple[_Service, NDArray[np.intp]]]:
+    """Divide the rows by local address and port."""
     table = data.table
-    own = listening[table.family[listening] == family]
-    listening = own if own.size else listening
-    return _Backlog(
-        port,
-        half_open[table.family[half_open] == family],
-        listening,
-        sum(_capacity(data, limit) for limit in table.send_queue[listening].tolist()),
-    )
+    port, family = table.local_port[rows], table.family[rows]
+    keys = np.column_stack([port.astype(np.uint32), family.astype(np.uint32), table.local[rows]])
+    distinct, which = np.unique(keys, axis=0, return_inverse=True)
+    which = which.ravel()
+    for place, key in enumerate(distinct):
+        yield _Service(int(key[0]), int(key[1]), key[2:].tobytes()), rows[which == place]
+
+
+def _may_serve(called: _Service) -> tuple[_Service, ...]:
+    """Return whose listeners may serve this address, in the kernel's order of preference.
+
+    A listener of any IPv6 address serves IPv4 too, unless it is IPV6_V6ONLY.
+    """
+    return called, called._replace(address=_ANY), called._replace(family=6, address=_ANY)
+
+
+def _deferred(data: DetectorInput) -> Callable[[NDArray[np.intp]], NDArray[np.bool_]]:
+    """Return a mask over rows: connections that TCP_DEFER_ACCEPT keeps until their client sends.
+
+    Their SYN-ACK is not sent again when its first timeout, of a second, is over. For a younger one
+    this cannot be known: it is what most of the others are.
+    """
+    table = data.table
+    since = np.full(len(table), data.now)
+    since[data.aged.rows] = data.aged.since
+
+    def mask(rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+        old = data.now - since[rows] > _FIRST_TIMEOUT
+        old |= table.expires[rows] > 1000 * _FIRST_TIMEOUT
+        unanswered = table.retransmits[rows] > 0
+        deferred: NDArray[np.bool_] = old & ~unanswered
+        return ~unanswered if deferred.sum() > unanswered.sum() else deferred
+
+    return mask
+
+
+def _dropping(data: DetectorInput, backlogs: list[_Backlog]) -> list[_Backlog]:
+    """Return the backlogs that drop SYNs: those whose own drops rise, as far as that is known."""
+    if data.rates.events.get("TCPReqQFullDrop", 0.0) <= 0:
+        return []
+    rising = [
+        backlog
+        for backlog in backlogs
+        if backlog.port is not None and data.rates.drops.get(backlog.port, 0.0) > 0
+    ]
+    return rising or backlogs[:1]
 
 
 def _capacity(data: DetectorInput, limit: int) -> int:
@@ -122,16 +200,20 @@ def _capacity(data: DetectorInput, limit: int) -> int:
 
 
 def _judge(
-    data: DetectorInput, thresholds: Thresholds, backlog: _Backlog, *, fullest: bool
+    data: DetectorInput,
+    thresholds: Thresholds,
+    backlog: _Backlog,
+    *,
+    fullest: bool,
+    drops: bool,
 ) -> Severity | None:
+    if drops:
+        return "critical"
     settings, events = data.limits.settings, data.rates.events
     key = FindingKey(NAME, data.netns, _subject(data, backlog))
     cookies = settings.syncookies if settings is not None else None
     full_is_critical = 1.0 if cookies == 0 else np.inf
     judged = severity(data, key, backlog.ratio, thresholds.warning_ratio, full_is_critical)
-    drops_here = backlog.port is not None and data.rates.drops.get(backlog.port, 0.0) > 0
-    if events.get("TCPReqQFullDrop", 0.0) > 0 and (fullest or (judged and drops_here)):
-        return "critical"
     cookied = events.get("TCPReqQFullDoCookies", 0.0) > 0 and cookies != _ALWAYS_COOKIES
     return judged or ("warning" if fullest and cookied else None)
 
@@ -142,10 +224,16 @@ def _subject(data: DetectorInput, backlog: _Backlog) -> Subject:
 
 
 def _finding(
-    data: DetectorInput, thresholds: Thresholds, backlog: _Backlog, judged: Severity
+    data: DetectorInput,
+    thresholds: Thresholds,
+    backlog: _Backlog,
+    judged: Severity,
+    *,
+    drops: bool,
 ) -> Finding:
     groups = data.groups(backlog.listening)
-    where = "a listener" if backlog.port is None else f"port {backlog.port}"
+    settings = data.limits.settings
+    full = backlog.filled >= 1 and settings is not None and not settings.syncookies
     return Finding(
         detector=NAME,
         severity=judged,
@@ -153,11 +241,7 @@ def _finding(
         subject=_subject(data, backlog),
         value=backlog.ratio,
         limit=thresholds.warning_ratio,
-        summary=(
-            f"{backlog.half_open.size} connections to {where} are half-open: "
-            f"{percent(backlog.ratio)} of its backlog"
-            + ("; SYNs are dropped" if judged == "critical" else "")
-        ),
+        summary=_summary(backlog) + ("; SYNs are dropped" if drops or full else ""),
         evidence=_evidence(data, backlog),
         advice=_advice(data, backlog),
         group=groups[0][0] if groups else None,
@@ -165,13 +249,25 @@ def _finding(
     )
 
 
+def _summary(backlog: _Backlog) -> str:
+    where = "a listener" if backlog.port is None else f"port {backlog.port}"
+    half_open = f"{backlog.half_open.size} connections to {where} are half-open"
+    if backlog.deferred.size:
+        return (
+            f"{half_open}, and {backlog.deferred.size} have sent nothing yet (TCP_DEFER_ACCEPT): "
+            f"{percent(backlog.filled)} of its backlog"
+        )
+    return f"{half_open}: {percent(backlog.ratio)} of its backlog"
+
+
 def _evidence(data: DetectorInput, backlog: _Backlog) -> dict[str, Quantity | Breakdown]:
     found: dict[str, Quantity | Breakdown] = {
         "half_open": evidence.sockets(backlog.half_open.size),
+        **({"deferred": evidence.sockets(backlog.deferred.size)} if backlog.deferred.size else {}),
         "backlog": evidence.count(backlog.capacity),
         "listeners": evidence.sockets(backlog.listening.size),
         "waiting_for_accept": evidence.count(data.table.receive_queue[backlog.listening].sum()),
-        "peers": evidence.peers(data, backlog.half_open),
+        "peers": evidence.peers(data, np.concatenate([backlog.half_open, backlog.deferred])),
         "events": evidence.per_second(data.rates, _EVENTS),
     }
     if backlog.port is not None and backlog.port in data.rates.drops:
@@ -186,11 +282,18 @@ def _evidence(data: DetectorInput, backlog: _Backlog) -> dict[str, Quantity | Br
 
 def _advice(data: DetectorInput, backlog: _Backlog) -> tuple[Advice, ...]:
     filter_ = "" if backlog.port is None else only("inbound", backlog.port)
+    flood = (
+        "Clients have sent a SYN and not finished the handshake. Many sources of one each: a SYN "
+        "flood, or answers that do not find their way back. Few sources: look at those."
+    )
+    silent = (
+        "Clients have connected and sent nothing, and TCP_DEFER_ACCEPT keeps them in the backlog "
+        "until they do. That is no flood. If they fill the backlog, let the server ask for a "
+        "shorter time or none (nginx: listen without deferred), or for a larger backlog."
+    )
     advice = [
-        Advice(
-            "Clients have sent a SYN and not finished the handshake. Many sources of one each: a "
-            "SYN flood, or answers that do not find their way back. Few sources: look at those."
-        ),
+        *([Advice(silent)] if backlog.deferred.size else []),
+        *([Advice(flood)] if 2 * backlog.half_open.size >= backlog.deferred.size else []),
         see("-tno", TcpState.SYN_RECV, filter_=filter_),
         Advice(
             "Is the accept queue full (Recv-Q at Send-Q)? Then handshakes cannot finish, and the "

@@ -105,6 +105,21 @@ def unaccepted_unix(netns: NetNs, name: str | bytes, count: int, backlog: int) -
 
 
 @contextmanager
+def silent(netns: NetNs, kind: AddressKind, count: int) -> Iterator[int]:
+    """Clients that connect to a listener with TCP_DEFER_ACCEPT, and send nothing; yields its port.
+
+    They take up half of its backlog.
+    """
+    with ExitStack() as stack:
+        listener = stack.enter_context(listening(netns, kind, backlog=2 * count))
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 60)
+        port = int(listener.getsockname()[1])
+        for _ in range(count):
+            kept(stack, connected(netns, kind, port))
+        yield port
+
+
+@contextmanager
 def unread(netns: NetNs, kind: AddressKind, count: int) -> Iterator[Connections]:
     """The server has accepted `count` requests and does not read them."""
     with connections(netns, netns, kind, count) as made:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sockmon.model.finding import Finding
+from sockmon.model.states import TcpState
 from tests.lab import AddressKind, NetNs, eventually, queues
 from tests.polling import Polling
 
@@ -85,6 +86,22 @@ def test_an_abstract_unix_socket_by_its_name(netns: NetNs) -> None:
     with queues.unaccepted_unix(netns, b"\0odd\n", 5, 4), polled(netns) as wait:
         (found,) = wait("accept_queue")
         assert found.subject.path == r"@odd\x0a"
+
+
+@every_kind
+def test_clients_that_say_nothing_are_no_flood(netns: NetNs, kind: AddressKind) -> None:
+    """TCP_DEFER_ACCEPT keeps them in the backlog, as half-open ones are."""
+    with queues.silent(netns, kind, 8), ExitStack() as stack:
+        poller = Polling(netns)
+        stack.callback(poller.close)
+
+        def ages() -> bool:
+            """Whether the first SYN-ACK's timeout is over for all."""
+            young, *older = poller.diagnosis().ages[TcpState.SYN_RECV]
+            return not young and sum(older) == 8
+
+        eventually(ages, until=bool)
+        assert eventually(poller.findings, until=lambda found: not found) == ()
 
 
 @every_kind

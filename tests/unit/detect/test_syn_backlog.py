@@ -103,6 +103,12 @@ class TestCounters:
         found = JUDGE.all(sight(socks, events=DROPS, drops={80: 1.0, 443: 1.0}))
         assert [f.severity for f in found] == ["critical", "critical"]
 
+    def test_are_those_of_the_port_whose_own_drops_rise(self) -> None:
+        socks = [listening(80), listening(443), *HALF_OPEN.times(40)]
+        socks += replace(HALF_OPEN, local_port=80).times(2)
+        found = JUDGE.one(sight(socks, events=DROPS, drops={80: 4.0, 443: 0.0}))
+        assert (found.severity, found.subject.port) == ("critical", 80)
+
     def test_are_told_even_when_nothing_is_half_open_at_the_moment(self) -> None:
         found = JUDGE.one(sight([listening()], events=DROPS))
         assert (found.severity, found.subject) == ("critical", Subject("inbound"))
@@ -125,6 +131,61 @@ def test_a_listener_of_ipv6_alone_does_not_help_ipv4() -> None:
 def test_a_listener_of_both_families_counts_for_both() -> None:
     both = listening(limit=100, family=6, local="::", remote="::")
     assert JUDGE.severity(half_open(50, listener=both)) == "warning"
+
+
+def test_a_listener_of_both_families_has_one_backlog() -> None:
+    both = listening(limit=100, family=6, local="::", remote="::")
+    sixth = replace(HALF_OPEN, family=6, local="fd00::1", remote="fd00::2")
+    found = JUDGE.one(sight([both, *HALF_OPEN.times(30), *sixth.times(20)]))
+    assert (found.value, facts(found)["half_open"]) == (0.5, "50 sockets")
+
+
+def test_services_at_two_addresses_of_one_port_are_apart() -> None:
+    other = replace(listening(limit=400, inode=7), local="10.0.0.9")
+    elsewhere = replace(HALF_OPEN, local="10.0.0.9")
+    found = JUDGE.one(
+        sight([listening(limit=100), other, *HALF_OPEN.times(60), *elsewhere.times(100)])
+    )
+    assert (value(found, "backlog"), value(found, "half_open")) == (100, 60)
+    assert found.inodes == (900_001,)
+
+
+class TestDeferred:
+    """Clients that have connected, and say nothing to a listener with TCP_DEFER_ACCEPT."""
+
+    SILENT = replace(HALF_OPEN, age=5.0, expires=3000)
+
+    def test_clients_are_no_flood(self) -> None:
+        assert JUDGE.all(sight([listening(limit=100), *self.SILENT.times(100)])) == []
+
+    def test_clients_are_told_beside_half_open_ones(self) -> None:
+        flood = replace(HALF_OPEN, age=5.0, retransmits=2)
+        found = JUDGE.one(sight([listening(limit=100), *flood.times(60), *self.SILENT.times(20)]))
+        assert found.summary == (
+            "60 connections to port 443 are half-open, and 20 have sent nothing yet "
+            "(TCP_DEFER_ACCEPT): 80 % of its backlog"
+        )
+        assert (found.value, facts(found)["deferred"]) == (0.6, "20 sockets")
+        assert advises(found, "That is no flood")
+        assert advises(found, "SYN flood")
+
+    def test_clients_that_fill_the_backlog_are_named_as_what_they_are(self) -> None:
+        socks = [listening(limit=100), *self.SILENT.times(100)]
+        found = JUDGE.one(sight(socks, events=DROPS, drops={443: 4.0}))
+        assert found.severity == "critical"
+        assert found.summary == (
+            "0 connections to port 443 are half-open, and 100 have sent nothing yet "
+            "(TCP_DEFER_ACCEPT): 100 % of its backlog; SYNs are dropped"
+        )
+        assert not advises(found, "SYN flood")
+
+    @pytest.mark.parametrize("young", [{"age": 1.0, "expires": 1000}, {"age": 0.0, "expires": 500}])
+    def test_whether_a_young_one_is_the_others_tell(self, young: dict[str, Any]) -> None:
+        ones = replace(HALF_OPEN, **young).times(60)
+        assert JUDGE.severity(sight([listening(limit=100), *ones])) == "warning"
+        assert JUDGE.all(sight([listening(limit=100), *ones, self.SILENT])) == []
+        sent_again = replace(HALF_OPEN, age=5.0, retransmits=1)
+        assert JUDGE.severity(sight([listening(limit=100), *ones, sent_again])) == "warning"
 
 
 def test_without_a_listener_there_is_no_finding() -> None:
