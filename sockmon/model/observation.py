@@ -72,6 +72,7 @@ class Diagnosis:
 
     stale: largest groups first, bounded; mended: (direction, port, owner) of groups that were
     among them some minutes ago and are no more. oldest_close_wait in seconds, 0 when there is none.
+    kept_alive_close_wait: sockets in CLOSE_WAIT with keepalive, whose answers hide their ages.
     notes: what is no trouble, but worth a line in doctor's answer. descriptors: of owners that
     findings name, and of those over half of their limit.
     unavailable: detectors that could not judge in this poll. skipped: those whose turn it was not,
@@ -87,6 +88,7 @@ class Diagnosis:
     ages: Mapping[TcpState, tuple[int, ...]]
     stale: tuple[StaleGroup, ...]
     oldest_close_wait: float
+    kept_alive_close_wait: int = 0
     notes: tuple[Finding, ...] = ()
     descriptors: tuple[OwnerDescriptors, ...] = ()
     mended: tuple[tuple[Direction, int | None, str], ...] = ()

@@ -32,6 +32,7 @@ from sockmon.model.stale import StaleMemory
 from sockmon.model.states import TcpState
 from sockmon.poll.owners import OwnerFinder
 
+_KEEPALIVE_TIMER = 2
 _STALE_GROUPS_SHOWN = 50
 _PORTS_SHOWN = 20
 _UDP_PORTS_NAMED = 100
@@ -228,6 +229,7 @@ class DiagnosisState:
         ordered = sorted(findings, key=lambda finding: _ORDER[finding.detector])
         waiting = close_wait.held(self._aged, data.table)
         oldest = now - self._aged.since[waiting].min() if waiting.size else 0.0
+        kept_alive = data.table.timer[self._aged.rows[waiting]] == _KEEPALIVE_TIMER
         if whole:
             self._counted = _counted(data, thresholds)
         stale = tuple(_stale_shown(data, thresholds))
@@ -240,6 +242,7 @@ class DiagnosisState:
             stale=stale,
             mended=self._stale.mended,
             oldest_close_wait=float(oldest),
+            kept_alive_close_wait=int(kept_alive.sum()),
             hidden_processes=self._owners.hidden,
             stale_after=stale_after(thresholds),
             undecided=self._confirmed.undecided + self._confirmed_whole.undecided,

@@ -83,6 +83,20 @@ def test_a_path_that_dies_after_the_last_fin(link: Link, watch: Watch) -> None:
         assert (found.subject.port, found.value) == (held.port, 3)
 
 
+def test_a_close_that_stalls_is_as_old_as_its_retransmissions(link: Link) -> None:
+    """A first look knows, since each timeout is twice the one before."""
+
+    def first_look() -> set[str]:
+        poller = Polling(held.netns, QUICK)
+        try:
+            return found_by(poller)
+        finally:
+            poller.close()
+
+    with experiments.last_ack(link, count=3) as held:
+        eventually(first_look, until={"closing_stalled"}.__eq__)
+
+
 def test_fin_wait2_that_outlives_its_timeout(netns: NetNs, watch: Watch) -> None:
     netns.set_sysctl("net.ipv4.tcp_fin_timeout", 1)
     with states.fin_wait2(netns, count=3) as held:
