@@ -75,7 +75,8 @@ class Diagnosis:
     kept_alive_close_wait: sockets in CLOSE_WAIT with keepalive, whose answers hide their ages.
     notes: what is no trouble, but worth a line in doctor's answer. descriptors: of owners that
     findings name, and of those over half of their limit.
-    unavailable: detectors that could not judge in this poll. skipped: those whose turn it was not,
+    unavailable: detectors that could not judge in this poll. inapplicable: those that have nothing
+    to judge in this namespace. skipped: those whose turn it was not,
     so that what they found last holds on, and that they found nothing proves nothing.
     hidden_processes: how many could not be looked into for want of privilege. stale_after: seconds
     after which a CLOSE_WAIT socket is stale. undecided: how many findings wait for the next poll to
@@ -99,6 +100,7 @@ class Diagnosis:
     counted: Mapping[str, tuple[PortSockets, ...]] = field(default_factory=dict)
     unix_queues: tuple[UnixQueue, ...] = ()
     unavailable: frozenset[str] = frozenset()
+    inapplicable: frozenset[str] = frozenset()
     skipped: frozenset[str] = frozenset()
 
 

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from sockmon.detect.causes import with_causes
 from sockmon.detect.confirm import Confirmed
 from sockmon.detect.detector import Detector, DetectorThresholds
-from sockmon.detect.registry import ALL, OF_PART, diagnose, stale_after, stale_groups, unavailable
+from sockmon.detect.registry import (
+    ALL,
+    OF_PART,
+    diagnose,
+    inapplicable,
+    stale_after,
+    stale_groups,
+    unavailable,
+)
 from sockmon.model import close_wait
 from sockmon.model.ages import NOBODY, Aged, LastHeard, count_by_age
 from sockmon.model.connects import Connects
@@ -250,6 +258,7 @@ class DiagnosisState:
             dropped_datagrams=_dropped_datagrams(data, self._udp_ports),
             unix_queues=data.unix.shown(),
             unavailable=unavailable(data.limits),
+            inapplicable=inapplicable(data.limits),
             skipped=frozenset() if whole else _WHOLE_TABLE,
         )
 
