@@ -58,6 +58,8 @@ def _sockets(seen: list[NamespaceObservation]) -> str:
     age, netns = max(oldest, default=(0.0, HOST))
     if any(n.degraded for n in seen) and not age:
         return f"{text}, how old is not known"
+    if not age:  # no process holds them: they wait to be accepted
+        return text
     kept_alive = _kept_alive(seen)
     if kept_alive:
         hidden = f"; {kept_alive:,} have keepalive, whose answers hide how long"
