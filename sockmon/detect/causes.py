@@ -12,10 +12,8 @@ import numpy as np
 from sockmon.detect.detector import Fault, Link
 from sockmon.detect.registry import BY_NAME
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.distinct import distinct_rows
 from sockmon.model.finding import Finding, FindingKey
-from sockmon.model.other_end import other_end
-from sockmon.model.states import TcpState
+from sockmon.model.other_end import mostly_here, other_end
 
 #: The faults with which an application keeps a relay before it waiting.
 _STUCK: frozenset[Fault | None] = frozenset(("does_not_accept", "does_not_read", "does_not_close"))
@@ -71,14 +69,7 @@ def _leads_to(symptom: Finding, queue: Finding, data: DetectorInput) -> bool:
     """Whether connects that get no answer go to this host's own port, whose queue is full."""
     if symptom.rows is None or symptom.subject.port != queue.subject.port:
         return False
-    table = data.table
-    own = np.flatnonzero(table.state == TcpState.LISTEN)
-    own = own[table.local_port[own] == queue.subject.port]
-    here = np.concatenate([table.local[table.state != TcpState.LISTEN], table.local[own]])
-    words = distinct_rows(np.ascontiguousarray(here))
-    remote = table.remote[symptom.rows]
-    is_here = (remote[:, None, :] == words[None, :, :]).all(axis=2).any(axis=1)
-    return 2 * int(is_here.sum()) >= symptom.rows.size
+    return mostly_here(data.table, symptom.rows)
 
 
 def _waits_for(relay: Finding, application: Finding, data: DetectorInput) -> bool:

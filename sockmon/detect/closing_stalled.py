@@ -22,14 +22,13 @@ from sockmon.detect.detector import (
 )
 from sockmon.detect.evidence import inodes, place
 from sockmon.durations import roughly
+from sockmon.model.ages import CLOSING_STATES
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Advice, Breakdown, Command, Finding, Quantity
 from sockmon.model.owner import Group
-from sockmon.model.states import TcpState
 
 NAME = "closing_stalled"
 
-_STATES = (TcpState.LAST_ACK, TcpState.FIN_WAIT1, TcpState.CLOSING)
 _RETRANSMIT, _ZERO_WINDOW_PROBE = 1, 4
 
 
@@ -45,7 +44,7 @@ class Thresholds(DetectorThresholds):
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each group with enough sockets that cannot finish closing."""
     aged = data.aged
-    places = aged.of_state(*_STATES)
+    places = aged.of_state(*CLOSING_STATES)
     old = data.now - aged.since[places] >= thresholds.stalled_after
     still = data.now - aged.sent_at[places] >= thresholds.stalled_after
     places = places[old & still]
@@ -146,7 +145,7 @@ def _advice(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> tuple[
         )
     filter_ = only(group.direction, group.port)
     mptcp = bool(data.table.multipath[rows].any())
-    advice.append(see("-tnpo", *_STATES, filter_=filter_, mptcp=mptcp))
+    advice.append(see("-tnpo", *CLOSING_STATES, filter_=filter_, mptcp=mptcp))
     return tuple(advice)
 
 

@@ -35,8 +35,10 @@ from sockmon.model.finding import (
     FindingKey,
     Quantity,
     Subject,
+    Where,
 )
-from sockmon.model.limits import PORTS, TcpSettings
+from sockmon.model.limits import PORTS
+from sockmon.model.other_end import mostly_here
 from sockmon.model.states import TcpState
 from sockmon.model.table import IPAddress
 
@@ -125,7 +127,7 @@ def _judge(
         limit=thresholds.warning_sockets,
         summary=summary,
         evidence=_evidence(data, rows),
-        advice=_advice(data.limits.settings, port, str(address)),
+        advice=_advice(data, port, str(address), rows),
         group=group,
         inodes=inodes(data.table, held),
         rows=rows,
@@ -160,29 +162,35 @@ def _evidence(data: DetectorInput, rows: NDArray[np.intp]) -> dict[str, Quantity
     return found
 
 
-def _advice(settings: TcpSettings | None, port: int, address: str) -> tuple[Advice, ...]:
+def _advice(
+    data: DetectorInput, port: int, address: str, rows: NDArray[np.intp]
+) -> tuple[Advice, ...]:
+    settings = data.limits.settings
+    here = mostly_here(data.table, rows)
+    where: Where = "namespace" if here else "peer"
     advice = [
         Advice(
-            f"Nothing comes back from {address}: the host or the path is down, a firewall drops "
-            "the SYN, or the listener there has no room. (A closed port would have refused at "
-            "once.)"
+            f"{address} is an address of this host, and nothing comes back from it: the listener "
+            "has no room, or a rule of the firewall here drops the SYN. (A closed port would have "
+            "refused at once.)"
+            if here
+            else f"Nothing comes back from {address}: the host or the path is down, a firewall "
+            "drops the SYN, or the listener there has no room. (A closed port would have refused "
+            "at once.)"
         ),
         Advice(
-            "Is the destination up, and is its accept queue full (Recv-Q at Send-Q)?",
-            Command(f"ss -tln '( sport = :{port} )'", "peer"),
+            "Is the listener's accept queue full (Recv-Q at Send-Q)?"
+            if here
+            else "Is the destination up, and is its accept queue full (Recv-Q at Send-Q)?",
+            Command(f"ss -tln '( sport = :{port} )'", where),
             "look",
         ),
         Advice(
-            "Does the destination drop connections?",
-            Command("nstat -az TcpExtListenOverflows TcpExtTCPReqQFullDrop", "peer"),
+            "Are connections dropped?" if here else "Does the destination drop connections?",
+            Command("nstat -az TcpExtListenOverflows TcpExtTCPReqQFullDrop", where),
             "look",
         ),
-        Advice("Which way do packets go?", Command(f"ip route get {address}"), "look"),
-        Advice(
-            "How far do SYNs get?",
-            Command(f"traceroute -n -T -p {port} {address}"),
-            "look",
-        ),
+        *([] if here else _about_path(port, address)),
         Advice(
             "Is the conntrack table of this host full?",
             Command("dmesg | grep nf_conntrack", "here"),
@@ -198,8 +206,16 @@ def _advice(settings: TcpSettings | None, port: int, address: str) -> tuple[Advi
                 "connect timeout of its own, and should try another address."
             )
         )
-    advice.append(see("-tnpo", TcpState.SYN_SENT, filter_=only("outbound", port)))
+    mptcp = bool(data.table.multipath[rows].any())
+    advice.append(see("-tnpo", TcpState.SYN_SENT, filter_=only("outbound", port), mptcp=mptcp))
     return tuple(advice)
+
+
+def _about_path(port: int, address: str) -> tuple[Advice, ...]:
+    return (
+        Advice("Which way do packets go?", Command(f"ip route get {address}"), "look"),
+        Advice("How far do SYNs get?", Command(f"traceroute -n -T -p {port} {address}"), "look"),
+    )
 
 
 DETECTOR = Detector(

@@ -111,7 +111,8 @@ class Detector:
     title: what people read above its findings. actor: who must act when no owner is known, or when
     owner_acts is false. state: the TCP state that it is about, if it is one.
     thresholds: its part of the configuration. needs: fields of KernelLimits without which it cannot
-    judge. needs_whole_table: it judges by sockets at rest too, so it runs only after the whole
+    judge. only_where: fields that not every namespace has: without them there is nothing to judge.
+    needs_whole_table: it judges by sockets at rest too, so it runs only after the whole
     table was read. find: a pure function from one poll's data and thresholds to findings.
     fault: what its findings say of an application here. caused_by: faults that can cause its
     findings. counted: its own metric. levels: from thresholds, when a figure on a dashboard is
@@ -128,6 +129,7 @@ class Detector:
     owner_acts: bool = False
     state: TcpState | None = None
     needs: tuple[str, ...] = ()
+    only_where: tuple[str, ...] = ()
     needs_whole_table: bool = False
     fault: Fault | None = None
     caused_by: tuple[tuple[Link, Fault], ...] = ()

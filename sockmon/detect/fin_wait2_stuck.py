@@ -27,7 +27,7 @@ from sockmon.durations import roughly
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Advice, Breakdown, Command, Finding, Quantity
-from sockmon.model.other_end import other_end
+from sockmon.model.other_end import mostly_here, other_end
 from sockmon.model.owner import Group
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
@@ -72,7 +72,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
                 f"({place(group)}; the oldest for {roughly(oldest)})"
             ),
             evidence=_evidence(data, rows, oldest, timeout),
-            advice=_advice(group, holder, timeout),
+            advice=_advice(data, group, rows, holder, timeout),
             group=group,
             inodes=inodes(data.table, rows),
             rows=rows,
@@ -100,22 +100,36 @@ def _evidence(
     }
 
 
-def _advice(group: Group, holder: str, timeout: int) -> tuple[Advice, ...]:
-    other_end: Direction = "outbound" if group.direction == "inbound" else "inbound"
-    there = ss("-tnpo", TcpState.CLOSE_WAIT, filter_=only(other_end, group.port))
+def _advice(
+    data: DetectorInput, group: Group, rows: NDArray[np.intp], holder: str, timeout: int
+) -> tuple[Advice, ...]:
+    other: Direction = "outbound" if group.direction == "inbound" else "inbound"
+    there = ss("-tnpo", TcpState.CLOSE_WAIT, filter_=only(other, group.port))
+    here = mostly_here(data.table, rows)
+    mptcp = bool(data.table.multipath[rows].any())
     return (
         Advice(
             f"{holder} has shut down its sending side and waits. The peers have acknowledged that "
-            "and do not close: there they are in CLOSE_WAIT. The peers' application must close "
-            "them."
+            "and do not close: "
+            + ("on this host" if here else "there")
+            + " they are in CLOSE_WAIT. The peers' application must close them."
         ),
-        Advice("Look at a peer:", Command(there, "peer"), "look"),
+        Advice(
+            "Look at the other ends, on this host:" if here else "Look at a peer:",
+            Command(there, "namespace" if here else "peer"),
+            "look",
+        ),
         Advice(
             f"{holder} should wait for the end only so long, and then close(): from then on the "
             f"kernel drops them after net.ipv4.tcp_fin_timeout = {timeout} s. While a process "
             "holds them, that setting does nothing."
         ),
-        see("-tnpo", TcpState.FIN_WAIT2, filter_=only(group.direction, group.port)),
+        see(
+            "-tnpo",
+            TcpState.FIN_WAIT2,
+            filter_=only(group.direction, group.port),
+            mptcp=mptcp,
+        ),
     )
 
 

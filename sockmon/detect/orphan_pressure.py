@@ -121,6 +121,7 @@ DETECTOR = Detector(
     thresholds=Thresholds,
     find=find,
     needs=("sockstat",),
+    only_where=("orphan_limit",),
     levels=_levels,
     rule=Rule(
         summary="orphaned sockets near tcp_max_orphans",

@@ -96,11 +96,16 @@ def level(metric: str) -> Level:
 
 def unavailable(limits: KernelLimits) -> frozenset[str]:
     """Name the detectors that could not judge, because a file that every kernel has was missing."""
-    return frozenset(
-        detector.name
-        for detector in ALL
-        if any(getattr(limits, need) is None for need in detector.needs)
-    )
+    return frozenset(d.name for d in ALL if _any_missing(limits, d.needs))
+
+
+def inapplicable(limits: KernelLimits) -> frozenset[str]:
+    """Name the detectors that have nothing to judge in this namespace."""
+    return frozenset(d.name for d in ALL if _any_missing(limits, d.only_where))
+
+
+def _any_missing(limits: KernelLimits, names: Iterable[str]) -> bool:
+    return any(getattr(limits, name) is None for name in names)
 
 
 def diagnose(

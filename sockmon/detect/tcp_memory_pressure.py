@@ -188,6 +188,7 @@ DETECTOR = Detector(
     thresholds=Thresholds,
     find=find,
     needs=("sockstat",),
+    only_where=("tcp_memory",),
     needs_whole_table=True,
     levels=_levels,
     rule=Rule(

@@ -1,13 +1,18 @@
-"""TIME_WAIT pressure: as many as the kernel keeps. Far below that bound they are harmless."""
+"""TIME_WAIT pressure: as many as the kernel keeps. Far below that bound they are harmless.
+
+Orphaned FIN_WAIT2 sockets take up the same buckets (net/ipv4/tcp_minisocks.c, tcp_time_wait()).
+They are of connections that this host has closed, and their peers have not.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sockmon.detect import evidence
-from sockmon.detect.commands import only, see
+from sockmon.detect.commands import only, see, ss
 from sockmon.detect.detector import (
     Detector,
     DetectorThresholds,
@@ -22,12 +27,14 @@ from sockmon.detect.evidence import percent
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Advice, Breakdown, Command, Finding, FindingKey, Quantity, Subject
+from sockmon.model.other_end import mostly_here
 from sockmon.model.states import TcpState
 
 NAME = "time_wait_pressure"
 
 _EVENTS = ("TW", "TWRecycled", "TCPTimeWaitOverflow")
 _PLACES_SHOWN = 5
+_TIME_WAIT_TIMER = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +58,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
         judged = "critical"
     if judged is None:
         return
-    groups = _groups(data)
+    groups, unclosed = _groups(data), _unclosed(data)
     yield Finding(
         detector=NAME,
         severity=judged,
@@ -62,9 +69,30 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
         summary=(
             f"{percent(ratio)} of the time-wait buckets are in use ({sockstat.time_wait} of {most})"
             + (f"; {overflow:.1f} a second find none" if overflow > 0 else "")
+            + (_whose_peers(data, unclosed) if _mostly(unclosed, sockstat.time_wait) else "")
         ),
-        evidence=_evidence(data, groups, sockstat.time_wait, most),
-        advice=_advice(data, groups, most),
+        evidence=_evidence(data, groups, unclosed, sockstat.time_wait, most),
+        advice=_advice(
+            data, groups, unclosed if _mostly(unclosed, sockstat.time_wait) else None, most
+        ),
+    )
+
+
+def _unclosed(data: DetectorInput) -> NDArray[np.intp]:
+    """Return the rows of FIN_WAIT2 sockets that no process holds, as time-wait sockets."""
+    table = data.table
+    return np.flatnonzero((table.state == TcpState.FIN_WAIT2) & (table.timer == _TIME_WAIT_TIMER))
+
+
+def _mostly(unclosed: NDArray[np.intp], buckets: int) -> bool:
+    return 2 * unclosed.size >= max(buckets, 1)
+
+
+def _whose_peers(data: DetectorInput, unclosed: NDArray[np.intp]) -> str:
+    (address, sockets), *_ = data.peers(unclosed, 1)
+    return (
+        f"; {unclosed.size} of them are in FIN_WAIT2: their peers, {sockets} times {address}, do "
+        "not close what this host has closed"
     )
 
 
@@ -90,7 +118,11 @@ def _by_direction(groups: Counter[tuple[Direction, int]]) -> Counter[Direction]:
 
 
 def _evidence(
-    data: DetectorInput, groups: Counter[tuple[Direction, int]], buckets: int, most: int
+    data: DetectorInput,
+    groups: Counter[tuple[Direction, int]],
+    unclosed: NDArray[np.intp],
+    buckets: int,
+    most: int,
 ) -> dict[str, Quantity | Breakdown]:
     found: dict[str, Quantity | Breakdown] = {
         "buckets": evidence.sockets(buckets),
@@ -104,15 +136,22 @@ def _evidence(
         ),
         "events": evidence.per_second(data.rates, _EVENTS),
     }
+    if unclosed.size:
+        found["fin_wait2"] = evidence.sockets(unclosed.size)
+        found["peers_that_do_not_close"] = evidence.peers(data, unclosed)
     if data.limits.time_wait_reuse is not None:
         found["tcp_tw_reuse"] = evidence.count(data.limits.time_wait_reuse.mode)
     return found
 
 
 def _advice(
-    data: DetectorInput, groups: Counter[tuple[Direction, int]], most: int
+    data: DetectorInput,
+    groups: Counter[tuple[Direction, int]],
+    unclosed: NDArray[np.intp] | None,
+    most: int,
 ) -> tuple[Advice, ...]:
     advice = [
+        *(_about_unclosed(data, unclosed) if unclosed is not None else ()),
         Advice(
             "If the load is wanted, keep more buckets (one takes about 300 bytes). TIME_WAIT "
             "always lasts 60 s; no setting changes that.",
@@ -140,6 +179,34 @@ def _advice(
     if ranked:
         direction, port = ranked[0][0]
         advice.append(see("-tan", TcpState.TIME_WAIT, filter_=only(direction, port)))
+    return tuple(advice)
+
+
+def _about_unclosed(data: DetectorInput, unclosed: NDArray[np.intp]) -> tuple[Advice, ...]:
+    peer = data.peers(unclosed, 1)[0][0]
+    group, rows = data.groups(unclosed)[0]
+    here = mostly_here(data.table, rows)
+    other: Direction = "outbound" if group.direction == "inbound" else "inbound"
+    there = ss("-tnpo", TcpState.CLOSE_WAIT, filter_=only(other, group.port or 0))
+    advice = [
+        Advice(
+            f"This host has closed these connections, and its peers keep their ends in CLOSE_WAIT: "
+            f"the application at {peer} must close them."
+        ),
+        Advice("Look at a peer:", Command(there, "namespace" if here else "peer"), "look"),
+        see("-tano", TcpState.FIN_WAIT2, filter_=only(group.direction, group.port or 0)),
+    ]
+    settings = data.limits.settings
+    if settings is not None:
+        advice.insert(
+            0,
+            Advice(
+                f"Until they do, keep FIN_WAIT2 for less than net.ipv4.tcp_fin_timeout = "
+                f"{settings.fin_timeout} s; a peer that sends its FIN later gets a reset.",
+                Command("sysctl -w net.ipv4.tcp_fin_timeout=15", effect="changes"),
+                "stop",
+            ),
+        )
     return tuple(advice)
 
 

@@ -45,13 +45,14 @@ def add(samples: Samples, netns: str, diagnosis: Diagnosis) -> None:
 
 
 def _add_findings(samples: Samples, netns: str, diagnosis: Diagnosis) -> None:
+    silent = diagnosis.unavailable | diagnosis.inapplicable
     for detector in ALL:
         for severity in SEVERITIES:
             count = sum(
                 (found.detector, found.severity) == (detector.name, severity)
                 for found in diagnosis.findings
             )
-            if count or detector.name not in diagnosis.unavailable:
+            if count or detector.name not in silent:
                 samples.add(FINDINGS, (netns, detector.name, severity), count)
 
 

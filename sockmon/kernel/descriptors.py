@@ -31,6 +31,8 @@ _SAMPLES_SECONDS = 600.0
 _BELIEVED_SECONDS = 60.0
 #: Fewer sockets than this that the kernel has closed are not looked for.
 _LEAST_CLOSED = 10
+#: Protocols whose sockets are in the table of TCP.
+_IN_TABLES = {"TCP", "MPTCP"}
 #: In one walk, so many processes are listed, and so many descriptors.
 _LISTINGS, _LINKS = 64, 200_000
 
@@ -197,7 +199,7 @@ class DescriptorWatch:
                 if kind == "sockets":
                     protocol = _protocol(f"/proc/self/fd/{directory}/{name}")
                     kind = f"{protocol} sockets"
-                    if protocol == "TCP":
+                    if protocol in _IN_TABLES:
                         tcp.append(int(link[8:-1]))
                 kinds[kind] += 1
         return Listing(self._number, kinds, np.array(sorted(tcp), np.uint32))

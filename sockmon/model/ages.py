@@ -26,6 +26,14 @@ AGED_STATES = (
     TcpState.SYN_RECV,
 )
 
+#: States in which this end has sent its FIN, and waits for it to be acknowledged.
+CLOSING_STATES = (TcpState.LAST_ACK, TcpState.FIN_WAIT1, TcpState.CLOSING)
+_CLOSING = np.isin(np.arange(STATE_SLOTS), CLOSING_STATES)
+
+#: Seconds: TCP_RTO_MIN and TCP_RTO_MAX (include/net/tcp.h).
+_RTO_MIN, _RTO_MAX = 0.2, 120.0
+_RETRANSMIT_TIMER, _PROBE_TIMER = 1, 4
+
 _AGED = np.isin(np.arange(STATE_SLOTS), AGED_STATES)
 
 
@@ -117,6 +125,9 @@ class Aged:
         sent_at[known] -= heard.data_sent_ms[told[known]] / 1000
         received_at = np.full(rows.size, -np.inf)
         received_at[known] = now - heard.data_received_ms[told[known]] / 1000
+        waited = np.where(_CLOSING[state], unanswered_seconds(table, rows), 0.0)
+        since -= waited
+        sent_at -= np.where(told < 0, waited, 0.0)
         before = find_cookies(self.cookie, cookie)
         joined = np.flatnonzero(before >= 0)
         joined = joined[self.state[before[joined]] == state[joined]]
@@ -125,7 +136,8 @@ class Aged:
         # Without tcp_info, a send queue that stands still is all there is to go by.
         untold = told[joined] < 0
         still = untold & (self.send_queue[last] == queue[joined])
-        sent_at[joined[still]] = self.sent_at[last[still]]
+        earlier = self.sent_at[last[still]]
+        sent_at[joined[still]] = np.minimum(sent_at[joined[still]], earlier)
         return Aged(rows, cookie, state, since, sent_at, queue.astype(np.uint32), received_at)
 
     def to_record(self) -> dict[str, list[int] | list[float]]:
@@ -153,6 +165,28 @@ class Aged:
         wanted = np.zeros(STATE_SLOTS, np.bool_)
         wanted[list(states)] = True
         return np.flatnonzero(wanted[self.state])
+
+
+def unanswered_seconds(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return for how long the peers of the rows have acknowledged nothing, at least.
+
+    The retransmission timeout, of at least TCP_RTO_MIN, doubles with each retransmission up to
+    TCP_RTO_MAX; probes of a closed window that nobody answers have the same timeouts
+    (net/ipv4/tcp_timer.c). So the timeouts that have passed are known, and how much is left of the
+    one that runs. 0 without one of these timers, and where the timeout was set below TCP_RTO_MIN
+    (rto_min of a route) the result is too high.
+    """
+    tries = table.retransmits[rows].astype(np.int64)
+    runs = (table.timer[rows] == _RETRANSMIT_TIMER) | (table.timer[rows] == _PROBE_TIMER)
+    left = table.expires[rows] / 1000
+    tries[~runs] = 0
+    first = np.maximum(_RTO_MIN, np.minimum(left, _RTO_MAX) / np.exp2(tries))
+    passed = np.zeros(rows.size)
+    for n in range(int(tries.max(initial=0))):
+        passed += np.where(n < tries, np.minimum(first * 2.0**n, _RTO_MAX), 0.0)
+    current = np.minimum(first * np.exp2(tries), _RTO_MAX)
+    running: NDArray[np.float64] = np.where(tries > 0, np.maximum(current - left, 0.0), 0.0)
+    return passed + running
 
 
 NOBODY = Aged(

@@ -72,9 +72,11 @@ class Diagnosis:
 
     stale: largest groups first, bounded; mended: (direction, port, owner) of groups that were
     among them some minutes ago and are no more. oldest_close_wait in seconds, 0 when there is none.
+    kept_alive_close_wait: sockets in CLOSE_WAIT with keepalive, whose answers hide their ages.
     notes: what is no trouble, but worth a line in doctor's answer. descriptors: of owners that
     findings name, and of those over half of their limit.
-    unavailable: detectors that could not judge in this poll. skipped: those whose turn it was not,
+    unavailable: detectors that could not judge in this poll. inapplicable: those that have nothing
+    to judge in this namespace. skipped: those whose turn it was not,
     so that what they found last holds on, and that they found nothing proves nothing.
     hidden_processes: how many could not be looked into for want of privilege. stale_after: seconds
     after which a CLOSE_WAIT socket is stale. undecided: how many findings wait for the next poll to
@@ -87,6 +89,7 @@ class Diagnosis:
     ages: Mapping[TcpState, tuple[int, ...]]
     stale: tuple[StaleGroup, ...]
     oldest_close_wait: float
+    kept_alive_close_wait: int = 0
     notes: tuple[Finding, ...] = ()
     descriptors: tuple[OwnerDescriptors, ...] = ()
     mended: tuple[tuple[Direction, int | None, str], ...] = ()
@@ -97,6 +100,7 @@ class Diagnosis:
     counted: Mapping[str, tuple[PortSockets, ...]] = field(default_factory=dict)
     unix_queues: tuple[UnixQueue, ...] = ()
     unavailable: frozenset[str] = frozenset()
+    inapplicable: frozenset[str] = frozenset()
     skipped: frozenset[str] = frozenset()
 
 

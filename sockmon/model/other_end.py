@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sockmon.model.distinct import distinct_rows
 from sockmon.model.table import Column, SocketTable
 
+_LOOPBACK_NETWORK = 127
 _END = np.dtype(
     [("family", "u1"), ("local", "u4", 4), ("port", "=u2"), ("remote", "u4", 4), ("far", "=u2")]
 )
@@ -33,6 +35,29 @@ def other_end(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.intp]:
     at = np.minimum(np.searchsorted(here[order], mirrored), candidates.size - 1)
     found = candidates[order[at]]
     return np.where(here[order[at]] == mirrored, found, -1)
+
+
+def mostly_here(table: SocketTable, rows: NDArray[np.intp]) -> bool:
+    """Whether most of the rows' remote addresses are of this host: advice is for one place."""
+    return 2 * int(to_this_host(table, rows).sum()) > rows.size
+
+
+def to_this_host(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Mask over the rows: those whose remote address is one of this host.
+
+    That is a loopback address, or one that some socket here has.
+    """
+    remote, family = table.remote[rows], table.family[rows]
+    bytes_ = remote.view(np.uint8).reshape(-1, 16)
+    here: NDArray[np.bool_] = (family == 4) & (bytes_[:, 0] == _LOOPBACK_NETWORK)
+    here |= (family == 6) & (bytes_[:, :15] == 0).all(axis=1) & (bytes_[:, 15] == 1)
+    candidates = np.flatnonzero(np.isin(table.local[:, 3], remote[:, 3]))
+    candidates = candidates[np.isin(table.local[candidates, 0], remote[:, 0])]
+    if candidates.size:
+        own = distinct_rows(np.ascontiguousarray(table.local[candidates]))
+        known = {words.tobytes() for words in own} - {bytes(16)}
+        here |= np.array([words.tobytes() in known for words in remote], np.bool_)
+    return here
 
 
 def ends(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[Any]:

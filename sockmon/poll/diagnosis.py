@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from sockmon.detect.causes import with_causes
 from sockmon.detect.confirm import Confirmed
 from sockmon.detect.detector import Detector, DetectorThresholds
-from sockmon.detect.registry import ALL, OF_PART, diagnose, stale_after, stale_groups, unavailable
+from sockmon.detect.registry import (
+    ALL,
+    OF_PART,
+    diagnose,
+    inapplicable,
+    stale_after,
+    stale_groups,
+    unavailable,
+)
 from sockmon.model import close_wait
 from sockmon.model.ages import NOBODY, Aged, LastHeard, count_by_age
 from sockmon.model.connects import Connects
@@ -32,6 +40,7 @@ from sockmon.model.stale import StaleMemory
 from sockmon.model.states import TcpState
 from sockmon.poll.owners import OwnerFinder
 
+_KEEPALIVE_TIMER = 2
 _STALE_GROUPS_SHOWN = 50
 _PORTS_SHOWN = 20
 _UDP_PORTS_NAMED = 100
@@ -228,6 +237,7 @@ class DiagnosisState:
         ordered = sorted(findings, key=lambda finding: _ORDER[finding.detector])
         waiting = close_wait.held(self._aged, data.table)
         oldest = now - self._aged.since[waiting].min() if waiting.size else 0.0
+        kept_alive = data.table.timer[self._aged.rows[waiting]] == _KEEPALIVE_TIMER
         if whole:
             self._counted = _counted(data, thresholds)
         stale = tuple(_stale_shown(data, thresholds))
@@ -240,6 +250,7 @@ class DiagnosisState:
             stale=stale,
             mended=self._stale.mended,
             oldest_close_wait=float(oldest),
+            kept_alive_close_wait=int(kept_alive.sum()),
             hidden_processes=self._owners.hidden,
             stale_after=stale_after(thresholds),
             undecided=self._confirmed.undecided + self._confirmed_whole.undecided,
@@ -247,6 +258,7 @@ class DiagnosisState:
             dropped_datagrams=_dropped_datagrams(data, self._udp_ports),
             unix_queues=data.unix.shown(),
             unavailable=unavailable(data.limits),
+            inapplicable=inapplicable(data.limits),
             skipped=frozenset() if whole else _WHOLE_TABLE,
         )
 

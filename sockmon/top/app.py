@@ -211,6 +211,8 @@ class Top(App[int]):
 
     def _draw(self) -> None:
         self._shown = shown = self._overview()
+        if not self.query("#verdict"):  # news came before its widgets, or after them
+            return
         self._static("#verdict", [Line(shown.verdict.text)])
         self.query_one("#verdict").set_classes(shown.verdict.style)
         self._static("#where", [shown.where])

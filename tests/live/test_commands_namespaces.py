@@ -177,9 +177,7 @@ class TestTop:
         argv = host.sockmon("top", "--config", everywhere)
         with Terminal.running(host.netns, argv, size) as top:
             top.shows("WARNING", "1 warning shop: close_wait_leak")
-            eventually(
-                top.lines, until=lambda lines: lines[0].startswith(" WARNING  shop: ")
-            )
+            eventually(top.lines, until=lambda lines: lines[0].startswith(" WARNING  shop: "))
             self.keys_go_through_namespaces(top, size)
 
     def keys_go_through_namespaces(self, top: Terminal, size: tuple[int, int]) -> None:

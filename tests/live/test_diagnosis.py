@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, ExitStack
 
 import pytest
 
-from sockmon.model.finding import Finding
+from sockmon.model.finding import Command, Finding
 from tests.lab import AddressKind, Direction, Link, NetNs, eventually, experiments, states
 from tests.lab.sockets import connected, kept, listening
 from tests.polling import Polling
@@ -83,6 +83,20 @@ def test_a_path_that_dies_after_the_last_fin(link: Link, watch: Watch) -> None:
         assert (found.subject.port, found.value) == (held.port, 3)
 
 
+def test_a_close_that_stalls_is_as_old_as_its_retransmissions(link: Link) -> None:
+    """A first look knows, since each timeout is twice the one before."""
+
+    def first_look() -> set[str]:
+        poller = Polling(held.netns, QUICK)
+        try:
+            return found_by(poller)
+        finally:
+            poller.close()
+
+    with experiments.last_ack(link, count=3) as held:
+        eventually(first_look, until={"closing_stalled"}.__eq__)
+
+
 def test_fin_wait2_that_outlives_its_timeout(netns: NetNs, watch: Watch) -> None:
     netns.set_sysctl("net.ipv4.tcp_fin_timeout", 1)
     with states.fin_wait2(netns, count=3) as held:
@@ -137,6 +151,17 @@ def test_time_wait_buckets_before_they_overflow(netns: NetNs, watch: Watch) -> N
             (found,) = wait_for(poller, "time_wait_pressure")
             assert found.severity == "warning"
             assert found.value == pytest.approx(0.81)
+
+
+def test_buckets_that_peers_fill_who_do_not_close(netns: NetNs, watch: Watch) -> None:
+    netns.set_sysctl("net.ipv4.tcp_max_tw_buckets", 50)
+    with experiments.unclosed(netns, count=45) as held:
+        found = wait_for(watch(netns), "time_wait_pressure", "close_wait_leak")
+        pressure = next(f for f in found if f.detector == "time_wait_pressure")
+        assert "45 of them are in FIN_WAIT2: their peers, 45 times 127.0.0.1" in pressure.summary
+        commands = [advice.command for advice in pressure.advice if advice.command]
+        there = Command(f"ss -tnpo state close-wait '( sport = :{held.port} )'", "namespace")
+        assert there in commands
 
 
 def test_half_open_connections(netns: NetNs, watch: Watch) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sockmon.drill.lab.sockets import accepted, connected, listening
+from sockmon.drill.lab.sockets import accepted, connected, connections, listening
 from tests.lab import AddressKind, NetNs, eventually, experiments
 from tests.running import PORT, running_daemon
 
@@ -53,6 +53,17 @@ def growing_leak(netns: NetNs) -> Iterator[int]:
             thread.join()
             for held in leaked:
                 held.close()
+
+
+def test_ages_that_keepalive_hides_are_lower_bounds(netns: NetNs, config: Path) -> None:
+    with connections(netns, netns, AddressKind.IPV4, 6) as made:
+        for client, server in made.pairs():
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            client.shutdown(socket.SHUT_WR)
+        written(config, "{warning_sockets: 100}")
+        answer = doctor(netns, config).stdout
+    assert "6 sockets in CLOSE_WAIT have keepalive, which hides for how long" in answer
+    assert "6 of them in CLOSE_WAIT, the oldest for at least " in answer
 
 
 def doctor(netns: NetNs, config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

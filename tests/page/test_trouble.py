@@ -33,7 +33,7 @@ def test_a_leak_comes_and_goes(site: Site, page: Page, tmp_path: Path) -> None:
             "orders-api leaking_server.py must act. 1 warning among"
         )
         card = page.get_by_role("article")
-        expect(card).to_contain_text("orders-api (pid ")
+        expect(card).to_contain_text("orders-api leaking_server.py (pid ")
         expect(card).to_contain_text("connections to port 8080 here")
         expect(card.get_by_role("heading", level=3)).to_have_text(
             ["Stop the bleeding", "Find the bug", "Evidence"]

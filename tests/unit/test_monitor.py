@@ -326,6 +326,24 @@ def test_what_conntrack_drops_is_found(tmp_path: Path) -> None:
     ]
 
 
+def test_what_a_namespace_cannot_know_has_no_zero(tmp_path: Path) -> None:
+    """A child namespace has neither tcp_max_orphans nor tcp_mem."""
+    proc = tmp_path / "proc"
+    shutil.copytree(QUIET / "proc", proc)
+    for name in ("tcp_max_orphans", "tcp_mem"):
+        (proc / "sys/net/ipv4" / name).unlink(missing_ok=True)
+    observation = Poller(ForgedKernel().source(proc), Config()).poll(clock())
+    shown = samples(observation)
+    told = {its["detector"] for its, _ in shown["sockmon_findings"]}
+    assert not {"orphan_pressure", "tcp_memory_pressure"} & told
+    assert "close_wait_leak" in told
+    assert "sockmon_orphan_sockets_limit" not in shown
+    assert "sockmon_tcp_memory_limit_bytes" not in shown
+    (host,) = observation.namespaces
+    assert host.diagnosis is not None
+    assert host.diagnosis.value.unavailable == frozenset(), "nothing is amiss"
+
+
 def test_a_long_read_makes_no_age_higher() -> None:
     """The kernel tells how long ago, at the moment at which it is asked."""
     heard = struct.pack("=II", 0, 1000).rjust(60, b"\1")  # data received, ACK received

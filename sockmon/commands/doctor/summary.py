@@ -35,9 +35,15 @@ def reservation(namespaces: Iterable[NamespaceObservation]) -> str | None:
     families = [counts for n in namespaces if n.tcp for counts in n.tcp.value.values()]
     total = sum(map(sum, families))
     waiting = sum(counts[TcpState.CLOSE_WAIT] for counts in families)
-    if waiting < _WORTH_SAYING or 2 * waiting < total:
+    if waiting >= _WORTH_SAYING and 2 * waiting >= total:
+        return f"{waiting:,} of {total:,} TCP sockets are in CLOSE_WAIT"
+    kept_alive = _kept_alive(namespaces)
+    if kept_alive < _WORTH_SAYING:
         return None
-    return f"{waiting:,} of {total:,} TCP sockets are in CLOSE_WAIT"
+    return (
+        f"{kept_alive:,} sockets in CLOSE_WAIT have keepalive, which hides for how long: a daemon "
+        "that watches them would know"
+    )
 
 
 def _sockets(seen: list[NamespaceObservation]) -> str:
@@ -52,7 +58,18 @@ def _sockets(seen: list[NamespaceObservation]) -> str:
     age, netns = max(oldest, default=(0.0, HOST))
     if any(n.degraded for n in seen) and not age:
         return f"{text}, how old is not known"
+    if not age:  # no process holds them: they wait to be accepted
+        return text
+    kept_alive = _kept_alive(seen)
+    if kept_alive:
+        hidden = f"; {kept_alive:,} have keepalive, whose answers hide how long"
+        return f"{text}, the oldest for at least {roughly(age)}{_at(netns)}{hidden}"
     return f"{text}, the oldest for {roughly(age)}{_at(netns)}"
+
+
+def _kept_alive(namespaces: Iterable[NamespaceObservation]) -> int:
+    """Count the sockets in CLOSE_WAIT of which a look cannot tell the age."""
+    return sum(n.diagnosis.value.kept_alive_close_wait for n in namespaces if n.diagnosis)
 
 
 def _at(netns: str) -> str:

@@ -106,3 +106,19 @@ def test_both_families_are_told(address: str) -> None:
         stalled(5, remote=address, family=family, local="::1" if family == 6 else "10.0.0.1")
     )
     assert address in found.summary
+
+
+@pytest.mark.parametrize("remote", ["127.0.0.1", "10.0.0.1"])
+def test_an_address_of_this_host_is_looked_at_here(remote: str) -> None:
+    found = JUDGE.one(stalled(5, remote=remote))
+    assert advises(found, f"{remote} is an address of this host")
+    assert not advises(found, "traceroute")
+    assert not advises(found, "the path is down")
+    places = {advice.command.where for advice in found.advice if advice.command}
+    assert "peer" not in places
+
+
+def test_any_other_address_is_looked_at_there() -> None:
+    found = JUDGE.one(stalled(5))
+    assert Command("ss -tln '( sport = :443 )'", "peer") in [a.command for a in found.advice]
+    assert advises(found, "traceroute -n -T -p 443 10.9.9.9")

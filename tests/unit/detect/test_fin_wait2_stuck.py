@@ -118,3 +118,9 @@ def test_it_tells_the_peers_that_do_not_close() -> None:
         Command("ss -tnpo state close-wait '( dport = :443 )'", "peer"),
         Command("ss -tnpo state fin-wait-2 '( sport = :443 )'", "namespace"),
     ]
+
+
+def test_ends_on_this_host_are_looked_at_here() -> None:
+    found = JUDGE.one(stuck(10, remote="127.0.0.1"))
+    assert advises(found, "on this host they are in CLOSE_WAIT")
+    assert [advice.command.where for advice in found.advice if advice.command] == ["namespace"] * 2

@@ -1,11 +1,12 @@
 """TIME_WAIT is a finding where the kernel's bound on it is near, and nowhere else."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.finding import Subject
+from sockmon.model.finding import Command, Subject
 from sockmon.model.limits import Sockstat, TimeWaitReuse
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
@@ -51,6 +52,43 @@ def test_an_overflow_is_critical_whatever_the_level_at_the_moment() -> None:
 
 def test_no_overflow_leaves_the_severity_alone() -> None:
     assert JUDGE.severity(buckets(800, events={"TCPTimeWaitOverflow": 0.0})) == "warning"
+
+
+class TestUnclosed:
+    """Buckets that orphaned FIN_WAIT2 sockets take up."""
+
+    ORPHANS = Sock(TcpState.FIN_WAIT2, timer=3, inode=0, cgroup_id=0, remote="10.7.7.7")
+
+    def full(self, orphans: int, **others: Any) -> DetectorInput:
+        limits = replace(LIMITS, sockstat=Sockstat(9, 800, 0, 0), time_wait_limit=1000)
+        socks = Sock(TcpState.TIME_WAIT, timer=3, inode=0, cgroup_id=0).times(800 - orphans)
+        return sight([*replace(self.ORPHANS, **others).times(orphans), *socks], limits)
+
+    def test_are_told_apart_with_the_peers_that_do_not_close(self) -> None:
+        found = JUDGE.one(self.full(500))
+        assert found.summary == (
+            "80 % of the time-wait buckets are in use (800 of 1000); 500 of them are in FIN_WAIT2: "
+            "their peers, 500 times 10.7.7.7, do not close what this host has closed"
+        )
+        assert facts(found)["fin_wait2"] == "500 sockets"
+        assert facts(found)["peers_that_do_not_close"] == {"10.7.7.7": "500 sockets"}
+        assert commands(found)[0] == "sysctl -w net.ipv4.tcp_fin_timeout=15"
+        look = Command("ss -tnpo state close-wait '( sport = :443 )'", "peer")
+        assert look in [advice.command for advice in found.advice]
+
+    def test_are_looked_at_here_if_the_peers_are(self) -> None:
+        found = JUDGE.one(self.full(500, remote="127.0.0.1"))
+        assert "peer" not in [advice.command.where for advice in found.advice if advice.command]
+
+    def test_that_are_few_are_only_evidence(self) -> None:
+        found = JUDGE.one(self.full(300))
+        assert "FIN_WAIT2" not in found.summary
+        assert facts(found)["fin_wait2"] == "300 sockets"
+        assert not advises(found, "tcp_fin_timeout")
+
+    def test_that_a_process_holds_take_up_none(self) -> None:
+        found = JUDGE.one(self.full(500, timer=0, inode=5))
+        assert "fin_wait2" not in found.evidence
 
 
 @pytest.mark.parametrize("most", [None, -1])
