@@ -27,10 +27,13 @@ CONFIG = "poll: {interval: 100ms, namespaces: all, cpu_budget: 1, top_namespaces
 
 
 def holds(daemon: RunningDaemon) -> dict[str, int]:
-    """Its memory in bytes, and the lines it shows to Prometheus."""
+    """Its memory in bytes, and the lines it shows to Prometheus once all was read and judged."""
+    shown = eventually(
+        lambda: daemon.get("/metrics").body, until=lambda b: b"sockmon_findings{" in b
+    )
     return {
         "bytes": psutil.Process(daemon.process.pid).memory_info().rss,
-        "lines": len(daemon.get("/metrics").body.splitlines()),
+        "lines": len(shown.splitlines()),
     }
 
 
