@@ -75,7 +75,7 @@ class _Queues:
     waiting: NDArray[np.intp]
     oldest: float  # seconds that the first of them has waited; 0 where that is not known
     drops: RecentDrops
-    rate: float  # dropped connections per second since the last poll
+    dropped_now: int  # since the last poll
 
     @property
     def fullness(self) -> float:
@@ -151,13 +151,8 @@ def _queues_of(data: DetectorInput, port: int) -> Iterator[_Queues]:
             waiting=data.queues.rows[its],
             oldest=float(data.now - data.queues.waits_since[its].min()) if its.size else 0.0,
             drops=data.drop_window.at(port, data.now),
-            rate=_drop_rate(data, port),
+            dropped_now=data.drop_window.latest(port, data.now),
         )
-
-
-def _drop_rate(data: DetectorInput, port: int) -> float:
-    return next((n for at, ports in data.drop_window.polls if at == data.now
-                 for p, n in ports.items() if p == port), 0)  # fmt: skip
 
 
 def _judge(data: DetectorInput, thresholds: Thresholds, queues: _Queues) -> Finding | None:
@@ -169,7 +164,7 @@ def _judge(data: DetectorInput, thresholds: Thresholds, queues: _Queues) -> Find
     nearly_full = queues.fullness >= max(thresholds.warning_ratio * slack, 1e-9)
     full = bool((queues.length > queues.limit).any())
     # Who was dropped tries again after ever longer pauses: in between, a full queue is no better.
-    dropping = queues.rate > 0 or (full and queues.drops.connections > 0)
+    dropping = queues.dropped_now > 0 or (full and queues.drops.connections > 0)
     bursts = queues.drops.polls >= _BURSTS
     if not (stuck.size or nearly_full or bursts):
         return None

@@ -38,9 +38,14 @@ class ListenQueue:
         return fullness(self.length, self.limit)
 
 
+def listening_rows(table: SocketTable) -> NDArray[np.intp]:
+    """Return the rows of the listening sockets."""
+    return np.flatnonzero(table.state == TcpState.LISTEN)
+
+
 def listeners(table: SocketTable) -> SocketTable:
     """Return only the listening sockets."""
-    return table.select(np.flatnonzero(table.state == TcpState.LISTEN))
+    return table.select(listening_rows(table))
 
 
 def listen_queues(listening: SocketTable) -> tuple[ListenQueue, ...]:
@@ -64,7 +69,7 @@ def _rank(queue: ListenQueue) -> tuple[float, int]:
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """Since when each listening socket's queue has not become shorter: columns by cookie.
+    """Since when each socket's receive queue has not become shorter: columns by cookie.
 
     rows: where each stands in its table. since: monotonic seconds; now where nothing waits.
     began: of the first poll of all.
@@ -76,9 +81,8 @@ class Stuck:
     since: NDArray[np.float64]
     began: float | None = None
 
-    def seen(self, table: SocketTable, now: float) -> "Stuck":
-        """Return the next generation, this one being the last."""
-        rows = np.flatnonzero(table.state == TcpState.LISTEN)
+    def seen(self, table: SocketTable, rows: NDArray[np.intp], now: float) -> "Stuck":
+        """Return the next generation, of these rows of the table, this one being the last."""
         rows = rows[np.argsort(table.cookie[rows], kind="stable")]
         cookie, length = table.cookie[rows], table.receive_queue[rows].astype(np.uint32)
         since = np.full(rows.size, now)
@@ -153,6 +157,11 @@ class DropWindow(Generic[K]):
         believed = {port: min(n, overflows) for port, n in dropped.items() if n and overflows}
         began = now if self.began is None else max(self.began, now - window)
         return DropWindow((*kept, *[(now, believed)] * bool(believed)), began)
+
+    def latest(self, port: K, now: float) -> int:
+        """Return what a port has dropped in the poll at `now`."""
+        at, ports = self.polls[-1] if self.polls else (None, {})
+        return ports.get(port, 0) if at == now else 0
 
     def at(self, port: K, now: float) -> RecentDrops:
         """Return what a port has dropped in the window, or since the first poll."""

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.model.distinct import distinct_rows
+from sockmon.model.states import RESTING_STATES
 from sockmon.model.table import Column, SocketTable
 
 _LOOPBACK_NETWORK = 127
@@ -45,13 +46,18 @@ def mostly_here(table: SocketTable, rows: NDArray[np.intp]) -> bool:
 def to_this_host(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Mask over the rows: those whose remote address is one of this host.
 
-    That is a loopback address, or one that some socket here has.
+    That is a loopback address, or the local address of the same socket, which the kernel chooses
+    for a destination here, or of a socket that is not at rest: in a table of a part of the sockets
+    the answer is the same.
     """
     remote, family = table.remote[rows], table.family[rows]
     bytes_ = remote.view(np.uint8).reshape(-1, 16)
     here: NDArray[np.bool_] = (family == 4) & (bytes_[:, 0] == _LOOPBACK_NETWORK)
     here |= (family == 6) & (bytes_[:, :15] == 0).all(axis=1) & (bytes_[:, 15] == 1)
-    candidates = np.flatnonzero(np.isin(table.local[:, 3], remote[:, 3]))
+    here |= (remote == table.local[rows]).all(axis=1) & remote.any(axis=1)
+    candidates = np.flatnonzero(
+        ~np.isin(table.state, RESTING_STATES) & np.isin(table.local[:, 3], remote[:, 3])
+    )
     candidates = candidates[np.isin(table.local[candidates, 0], remote[:, 0])]
     if candidates.size:
         own = distinct_rows(np.ascontiguousarray(table.local[candidates]))

@@ -5,8 +5,8 @@ The detectors are pure; what they need of the past and of the kernel comes toget
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from sockmon.model.detector_input import DetectorInput, Rates
 from sockmon.model.direction import Direction
 from sockmon.model.distinct import distinct
 from sockmon.model.finding import Finding
-from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenDrops
+from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenDrops, listening_rows
 from sockmon.model.names import HOST
 from sockmon.model.observation import Diagnosis, OwnerDescriptors, PortSockets, StaleGroup
 from sockmon.model.owner import UNKNOWN, Group, Owner, Owners, Process
@@ -123,31 +123,41 @@ def _by_port(data: DetectorInput, rows: NDArray[np.intp]) -> tuple[PortSockets, 
     return (*shown, *(PortSockets(way, None, n) for way, n in rest if n))
 
 
+K = TypeVar("K", int, str)
+
+
+def _risen(before: Mapping[K, int], later: Mapping[K, int]) -> Mapping[K, int]:
+    """Return how much each counter that is known of both rose; one that fell has been reset."""
+    return {key: max(0, count - before[key]) for key, count in later.items() if key in before}
+
+
 @dataclass(frozen=True, slots=True)
 class _Counters:
-    """Counters at one moment (monotonic seconds), to tell rates from."""
+    """Counters at one moment (monotonic seconds), or how much they rose in so many seconds."""
 
     at: float
-    events: Mapping[str, int]
-    drops: Mapping[int, int]
-    conntrack: Mapping[str, int]
+    events: Mapping[str, int] = field(default_factory=dict)
+    drops: Mapping[int, int] = field(default_factory=dict)
+    conntrack: Mapping[str, int] = field(default_factory=dict)
 
-    def rates(self, later: "_Counters") -> Rates:
-        """Return how fast each counter rose; a counter that fell has begun anew."""
-        seconds = later.at - self.at
-        if seconds <= 0:
+    def since(self, before: "_Counters | None") -> "_Counters":
+        """Return how much each rose since then; nothing is known of what was not read then."""
+        if before is None:
+            return _Counters(0.0)
+        return _Counters(
+            self.at - before.at,
+            _risen(before.events, self.events),
+            _risen(before.drops, self.drops),
+            _risen(before.conntrack, self.conntrack),
+        )
+
+    def rates(self) -> Rates:
+        """Return, of counters that rose, how fast."""
+        if self.at <= 0:
             return Rates()
         return Rates(
-            {
-                name: max(0, count - self.events[name]) / seconds
-                for name, count in later.events.items()
-                if name in self.events
-            },
-            {
-                port: max(0, count - self.drops[port]) / seconds
-                for port, count in later.drops.items()
-                if port in self.drops
-            },
+            {name: count / self.at for name, count in self.events.items()},
+            {port: count / self.at for port, count in self.drops.items()},
         )
 
 
@@ -205,10 +215,17 @@ class DiagnosisState:
         counters = _Counters(now, data.limits.events or {}, drops.totals, conntrack)
         if whole:
             self._queues = self._queues.seen(data.table, heard, now)
-        self._stuck = self._stuck.seen(data.table, now)
+        self._stuck = self._stuck.seen(data.table, listening_rows(data.table), now)
         self._connects = self._connects.seen(data.table, now, whole=whole)
-        self._drop_window = self._drops_seen(counters)
-        self._conntrack_window = self._conntrack_seen(counters)
+        rose = counters.since(self._counters)
+        self._counters = counters
+        # As far as the kernel's own count agrees.
+        overflows = rose.events.get("ListenOverflows", 0)
+        self._drop_window = self._drop_window.seen(now, rose.drops, overflows, DROPS_WINDOW)
+        dropped = sum(rose.conntrack.values())
+        self._conntrack_window = self._conntrack_window.seen(
+            now, rose.conntrack, dropped, DROPS_WINDOW
+        )
         data = replace(
             data,
             aged=self._aged,
@@ -222,10 +239,9 @@ class DiagnosisState:
             descriptors=self._owners.descriptors(
                 data.table, now, whole=whole, others=data.netns == HOST
             ),
-            rates=self._counters.rates(counters) if self._counters else Rates(),
+            rates=rose.rates(),
             past={**self._confirmed.past, **self._confirmed_whole.past},
         )
-        self._counters = counters
         found, data = self._with_owners(data, ALL if whole else OF_PART, thresholds)
         self._confirmed = self._confirmed.seen(
             (f for f in found if f.detector not in _WHOLE_TABLE), now
@@ -261,31 +277,6 @@ class DiagnosisState:
             inapplicable=inapplicable(data.limits),
             skipped=frozenset() if whole else _WHOLE_TABLE,
         )
-
-    def _drops_seen(self, counters: _Counters) -> DropWindow[int]:
-        """Add what was dropped since the last poll, as far as the kernel's own count agrees."""
-        before = self._counters
-        dropped: Mapping[int, int] = {}
-        overflows = 0
-        if before is not None:
-            name = "ListenOverflows"
-            overflows = counters.events.get(name, 0) - before.events.get(name, 0)
-            dropped = {
-                port: total - before.drops[port]
-                for port, total in counters.drops.items()
-                if port in before.drops
-            }
-        return self._drop_window.seen(counters.at, dropped, max(0, overflows), DROPS_WINDOW)
-
-    def _conntrack_seen(self, counters: _Counters) -> DropWindow[str]:
-        """Add the packets that conntrack has dropped since the last poll."""
-        before = self._counters.conntrack if self._counters else {}
-        rose = {
-            reason: max(0, total - before[reason])
-            for reason, total in counters.conntrack.items()
-            if reason in before
-        }
-        return self._conntrack_window.seen(counters.at, rose, sum(rose.values()), DROPS_WINDOW)
 
     def _with_owners(
         self,

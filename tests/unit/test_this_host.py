@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from sockmon.model.other_end import mostly_here, to_this_host
-from sockmon.model.states import TcpState
+from sockmon.model.states import RESTING_STATES, TcpState
 from tests.unit import strategies
 from tests.unit.strategies import Socket
 
@@ -47,9 +47,9 @@ def test_an_address_that_another_socket_has_is() -> None:
 
 @given(strategies.socket_lists)
 def test_as_a_set_of_addresses_would_say(sockets: list[Socket]) -> None:
-    own = {socket.local for socket in sockets}
+    own = {socket.local for socket in sockets if socket.state not in RESTING_STATES}
     assert here(*sockets) == [
-        socket.remote in own or ipaddress.ip_address(socket.remote).is_loopback
+        socket.remote in own | {socket.local} or ipaddress.ip_address(socket.remote).is_loopback
         for socket in sockets
     ]
 

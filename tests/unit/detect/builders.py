@@ -21,7 +21,7 @@ from sockmon.model.limits import (
     TcpSettings,
     TimeWaitReuse,
 )
-from sockmon.model.listeners import NONE_STUCK, listen_queues, listeners
+from sockmon.model.listeners import NONE_STUCK, listen_queues, listeners, listening_rows
 from sockmon.model.owner import Group, Owners, Process
 from sockmon.model.ports import ephemeral_ports
 from sockmon.model.queues import NO_QUEUES
@@ -180,7 +180,9 @@ def sight(
         exhaustion={use.destination: left for use in ephemeral.busiest},
         limits=limits,
         queues=queues,
-        stuck=NONE_STUCK.seen(table, began).seen(table, NOW),
+        stuck=NONE_STUCK.seen(table, listening_rows(table), began).seen(
+            table, listening_rows(table), NOW
+        ),
         rates=Rates(events or {}, drops or {}),
         **others,
     )

@@ -28,7 +28,13 @@ from sockmon.model.limits import (
     TcpSettings,
     TimeWaitReuse,
 )
-from sockmon.model.listeners import NONE_STUCK, DropWindow, listen_queues, listeners
+from sockmon.model.listeners import (
+    NONE_STUCK,
+    DropWindow,
+    listen_queues,
+    listeners,
+    listening_rows,
+)
 from sockmon.model.owner import Group, Process
 from sockmon.model.ports import ephemeral_ports
 from sockmon.model.queues import NO_QUEUES
@@ -136,7 +142,9 @@ def sights(draw: st.DrawFn) -> DetectorInput:
         directions=by_direction,
         aged=aged.seen(seen, told, NOW),
         queues=NO_QUEUES.seen(seen, NOTHING_HEARD, began).seen(seen, told, NOW),
-        stuck=NONE_STUCK.seen(seen, began).seen(seen, NOW),
+        stuck=NONE_STUCK.seen(seen, listening_rows(seen), began).seen(
+            seen, listening_rows(seen), NOW
+        ),
         drop_window=DropWindow(tuple(draw(dropped)), began),
         listen_queues=listen_queues(listeners(seen)),
         ephemeral=ephemeral,
