@@ -17,7 +17,14 @@ import numpy as np
 from sockmon.kernel.owners import Pace
 from sockmon.kernel.processes import namespace_number, pids, process_files
 from sockmon.kernel.procfs import parse_sockstat_sum
-from sockmon.model.descriptors import NAMESPACES, DescriptorUse, DescriptorUses, Listing, Samples
+from sockmon.model.descriptors import (
+    LEAST_CLOSED,
+    NAMESPACES,
+    DescriptorUse,
+    DescriptorUses,
+    Listing,
+    Samples,
+)
 from sockmon.model.owner import Process
 
 #: Who uses fewer descriptors is not looked at.
@@ -29,8 +36,6 @@ _FOLLOWED = 200
 _SAMPLES_SECONDS = 600.0
 #: A description is believed this long; that of a process that is followed is read each time.
 _BELIEVED_SECONDS = 60.0
-#: Fewer sockets than this that the kernel has closed are not looked for.
-_LEAST_CLOSED = 10
 #: Protocols whose sockets are in the table of TCP.
 _IN_TABLES = {"TCP", "MPTCP"}
 #: In one walk, so many processes are listed, and so many descriptors.
@@ -75,7 +80,7 @@ class DescriptorWatch:
         )[:_FOLLOWED]
         suspects = [known.process.pid for known in followed]
         closed = self._closed(there, pace)
-        if closed >= _LEAST_CLOSED:
+        if closed >= LEAST_CLOSED:
             by_use = sorted(self._known, key=lambda pid: -(self._known[pid].process.fds or 0))
             suspects += [pid for pid in by_use if pid not in set(suspects)]
             listed = suspects
@@ -136,7 +141,7 @@ class DescriptorWatch:
             alloc, in_use = self._sockstat("thread-self")
         except (OSError, ValueError):
             return 0
-        if alloc - in_use < _LEAST_CLOSED:
+        if alloc - in_use < LEAST_CLOSED:
             return 0
         namespaces: dict[int, int] = {}
         for pid in there:

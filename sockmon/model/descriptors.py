@@ -11,6 +11,8 @@ from sockmon.model.owner import Process
 
 Samples = tuple[tuple[float, float], ...]
 
+#: Fewer sockets that the kernel has closed, on the whole host, are not looked for.
+LEAST_CLOSED = 10
 #: The kind of descriptors through which a process enters other network namespaces.
 NAMESPACES = "network namespaces"
 

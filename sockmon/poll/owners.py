@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sockmon.kernel.inspector import Answer, Inspector
-from sockmon.model.descriptors import Descriptors, DescriptorUse, growth
+from sockmon.model.descriptors import LEAST_CLOSED, Descriptors, DescriptorUse, growth
 from sockmon.model.distinct import distinct
 from sockmon.model.owner import Owners, Process
 from sockmon.model.table import SocketTable
@@ -79,7 +79,9 @@ class OwnerFinder:
             for use in walked.uses
             if use.namespace == mine or (use.namespace is None and others)
         ]
-        closed = self._closed(uses, table) if whole else {}
+        closed: Mapping[int, int] = {}
+        if whole and walked.closed >= LEAST_CLOSED:
+            closed = self._closed(uses, table)
         if sum(closed.values()) > walked.closed:
             closed = {}  # some are of another namespace: it is not known which
         return tuple(
@@ -103,21 +105,18 @@ class OwnerFinder:
         there is one listing; the next poll must agree before that is told.
         """
         before, self._absent = self._absent, {}
-        listed = [
-            (use.process, use.listing, use.judged_sockets)
-            for use in uses
-            if use.listing and use.judged_sockets.size
-        ]
+        listed = []
+        for use in uses:
+            known = before.get(use.process.pid)
+            if known and known.started != use.process.started:
+                known = None  # another process of the same PID
+            if known and use.listing and known.number == use.listing.number:
+                self._absent[use.process.pid] = known  # not listed again since
+            elif use.listing and use.judged_sockets.size:
+                listed.append((use.process, use.listing, known, use.judged_sockets))
         absences = _absent([tcp for *_, tcp in listed], table)
-        for (process, listing, _), absent in zip(listed, absences, strict=True):
-            known = before.get(process.pid)
-            if known is not None and known.started == process.started:
-                if known.number == listing.number:
-                    self._absent[process.pid] = known  # not listed again since
-                    continue
-                closed = len(known.inodes & absent)
-            else:
-                closed = len(absent)
+        for (process, listing, known, _), absent in zip(listed, absences, strict=True):
+            closed = len(known.inodes & absent if known else absent)
             if absent:
                 made = _Absent(process.started, listing.number, absent, closed)
                 self._absent[process.pid] = made
