@@ -13,11 +13,12 @@ from sockmon.detect.detector import (
     Count,
     Detector,
     DetectorThresholds,
-    Level,
     Ratio,
     Rule,
     Series,
+    ratio_levels,
     severity,
+    share,
     threshold,
 )
 from sockmon.detect.evidence import percent
@@ -189,15 +190,13 @@ def _about_size(most: int) -> tuple[Advice, ...]:
 
 
 def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
-    # A limit of 0 means that there is none.
-    limit = of("sockmon_conntrack_entries_limit")
-    share = f"{of('sockmon_conntrack_entries')}\n/ ({limit} > 0)"
+    used = share(of, "sockmon_conntrack_entries")
     drops = "sockmon_conntrack_drops_total"
     rose = f"sum without (reason) (increase({of(drops)}[5m]))"
     full = f"sum without (reason) (increase({of(drops, reason='drop')}[5m]))"
     return (
-        f"{share} >= {thresholds.warning_ratio:g}\nor {rose} >= {thresholds.warning_drops}",
-        f"{share} >= {thresholds.critical_ratio:g}\nor {full} >= {thresholds.warning_drops}",
+        f"{used} >= {thresholds.warning_ratio:g}\nor {rose} >= {thresholds.warning_drops}",
+        f"{used} >= {thresholds.critical_ratio:g}\nor {full} >= {thresholds.warning_drops}",
     )
 
 
@@ -208,10 +207,6 @@ _FIGURE = (
 )
 
 
-def _levels(thresholds: Thresholds) -> dict[str, Level]:
-    return {"sockmon_conntrack_entries": (thresholds.warning_ratio, thresholds.critical_ratio)}
-
-
 DETECTOR = Detector(
     name=NAME,
     about="tracked connections approach nf_conntrack_max, or packets are dropped",
@@ -219,7 +214,7 @@ DETECTOR = Detector(
     actor="This host's settings",
     thresholds=Thresholds,
     find=find,
-    levels=_levels,
+    levels=ratio_levels("sockmon_conntrack_entries"),
     rule=Rule(
         summary="connection tracking is near nf_conntrack_max, or drops packets",
         explanation=(

@@ -18,11 +18,11 @@ from sockmon.detect.detector import (
     Count,
     Detector,
     DetectorThresholds,
-    Level,
     Ratio,
     Rule,
     Seconds,
     Series,
+    ratio_levels,
     severity,
     threshold,
 )
@@ -287,10 +287,6 @@ def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
     )
 
 
-def _levels(thresholds: Thresholds) -> dict[str, Level]:
-    return {"sockmon_owner_descriptors": (thresholds.warning_ratio, thresholds.critical_ratio)}
-
-
 _FIGURE = (
     "{{ with $labels.owner }}{{ . }} uses {{ $value | humanizePercentage }} of its descriptors."
     "{{ else }}Findings: {{ $value | humanize }}.{{ end }}"
@@ -306,7 +302,7 @@ DETECTOR = Detector(
     find=find,
     fault="has_no_descriptors",
     caused_by=(("same_process", "does_not_close"),),
-    levels=_levels,
+    levels=ratio_levels("sockmon_owner_descriptors"),
     rule=Rule(
         summary="a process runs out of file descriptors",
         explanation=(

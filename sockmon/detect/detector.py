@@ -103,6 +103,24 @@ def _no_levels(_: Any) -> Mapping[str, Level]:
     return {}
 
 
+def ratio_levels(metric: str) -> Callable[[Any], Mapping[str, Level]]:
+    """Return the levels of a metric that is judged by warning_ratio and critical_ratio."""
+    return lambda its: {metric: (its.warning_ratio, its.critical_ratio)}
+
+
+def share(of: Series, metric: str) -> str:
+    """Return the PromQL of a metric's share of its limit; a limit of 0 is none."""
+    return f"{of(metric)}\n/ ({of(f'{metric}_limit')} > 0)"
+
+
+def counts(metric: str) -> Callable[[Any, Series], tuple[str, str]]:
+    """Return the expressions of a metric judged by warning_sockets and critical_sockets."""
+    return lambda its, of: (
+        f"{of(metric)} >= {its.warning_sockets}",
+        f"{of(metric)} >= {its.critical_sockets}",
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detector:
     """One diagnosis.

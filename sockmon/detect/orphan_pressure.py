@@ -10,11 +10,12 @@ from sockmon.detect.commands import see
 from sockmon.detect.detector import (
     Detector,
     DetectorThresholds,
-    Level,
     Ratio,
     Rule,
     Series,
+    ratio_levels,
     severity,
+    share,
     threshold,
 )
 from sockmon.detect.evidence import percent
@@ -105,12 +106,8 @@ def _advice(most: int) -> tuple[Advice, ...]:
 
 
 def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
-    share = f"{of('sockmon_orphan_sockets')}\n/ ({of('sockmon_orphan_sockets_limit')} > 0)"
-    return f"{share} >= {thresholds.warning_ratio:g}", f"{share} >= {thresholds.critical_ratio:g}"
-
-
-def _levels(thresholds: Thresholds) -> dict[str, Level]:
-    return {"sockmon_orphan_sockets": (thresholds.warning_ratio, thresholds.critical_ratio)}
+    used = share(of, "sockmon_orphan_sockets")
+    return f"{used} >= {thresholds.warning_ratio:g}", f"{used} >= {thresholds.critical_ratio:g}"
 
 
 DETECTOR = Detector(
@@ -122,7 +119,7 @@ DETECTOR = Detector(
     find=find,
     needs=("sockstat",),
     only_where=("orphan_limit",),
-    levels=_levels,
+    levels=ratio_levels("sockmon_orphan_sockets"),
     rule=Rule(
         summary="orphaned sockets near tcp_max_orphans",
         explanation=(

@@ -16,11 +16,12 @@ from sockmon.detect.commands import only, see, ss
 from sockmon.detect.detector import (
     Detector,
     DetectorThresholds,
-    Level,
     Ratio,
     Rule,
     Series,
+    ratio_levels,
     severity,
+    share,
     threshold,
 )
 from sockmon.detect.evidence import percent
@@ -223,15 +224,13 @@ def _whose(direction: Direction, sockets: int, port: int) -> str:
 
 
 def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
-    # A limit of 0 leaves nothing to compare with.
-    limit = of("sockmon_time_wait_buckets_limit")
-    share = f"{of('sockmon_time_wait_buckets')}\n/ ({limit} > 0)"
+    used = share(of, "sockmon_time_wait_buckets")
     # Overflow is critical whatever the share; the number of findings is no less than 1.
     found = of("sockmon_findings", detector=NAME, severity="critical")
     overflow = f"sum without (detector, severity) ({found}) > 0"
     return (
-        f"{share} >= {thresholds.warning_ratio:g}",
-        f"{share} >= {thresholds.critical_ratio:g}\nor {overflow}",
+        f"{used} >= {thresholds.warning_ratio:g}",
+        f"{used} >= {thresholds.critical_ratio:g}\nor {overflow}",
     )
 
 
@@ -239,10 +238,6 @@ _FIGURE = (
     "{{ if lt $value 1.0 }}In use: {{ $value | humanizePercentage }} of the buckets."
     "{{ else }}The buckets run out.{{ end }}"
 )
-
-
-def _levels(thresholds: Thresholds) -> dict[str, Level]:
-    return {"sockmon_time_wait_buckets": (thresholds.warning_ratio, thresholds.critical_ratio)}
 
 
 DETECTOR = Detector(
@@ -255,7 +250,7 @@ DETECTOR = Detector(
     find=find,
     needs=("sockstat", "time_wait_limit"),
     needs_whole_table=True,
-    levels=_levels,
+    levels=ratio_levels("sockmon_time_wait_buckets"),
     rule=Rule(
         summary="TIME_WAIT sockets near tcp_max_tw_buckets",
         explanation=(

@@ -18,6 +18,7 @@ from sockmon.detect.detector import (
     DetectorThresholds,
     Rule,
     Seconds,
+    severity,
     threshold,
 )
 from sockmon.detect.evidence import inodes, shown_size, who
@@ -28,8 +29,8 @@ from sockmon.model.finding import (
     Breakdown,
     Command,
     Finding,
+    FindingKey,
     Quantity,
-    Severity,
     Subject,
 )
 from sockmon.model.owner import Group, Owner
@@ -78,12 +79,20 @@ def _judge(
     often = recent.polls >= _BURSTS and recent.connections >= thresholds.warning_datagrams
     if not (often or still.size):
         return None
-    judged: Severity = "warning"
-    if recent.connections >= thresholds.critical_datagrams:
-        judged = "critical"
     rows = still if still.size else np.flatnonzero(table.local_port == port)
     group = Group("inbound", port, int(data.owners.numbers(table, rows[:1])[0]))
     owner = data.owners.get(group)
+    subject = Subject("inbound", port, data.owner_label(group))
+    # A queue that nobody reads is trouble however little was dropped.
+    value = max(recent.connections, thresholds.warning_datagrams)
+    judged = severity(
+        data,
+        FindingKey(NAME, data.netns, subject),
+        value,
+        thresholds.warning_datagrams,
+        thresholds.critical_datagrams,
+    )
+    assert judged is not None
     unread = int(table.receive_queue[rows].astype(np.int64).sum())
     total = int(table.drops[rows].sum())
     if still.size:
@@ -100,8 +109,8 @@ def _judge(
         detector=NAME,
         severity=judged,
         netns=data.netns,
-        subject=Subject("inbound", port, data.owner_label(group)),
-        value=max(recent.connections, thresholds.warning_datagrams),
+        subject=subject,
+        value=value,
         limit=thresholds.warning_datagrams,
         summary=summary,
         evidence=_evidence(unread, total, recent.connections, recent.polls),

@@ -19,7 +19,7 @@ from sockmon.detect.detector import (
     DetectorThresholds,
     Rule,
     Seconds,
-    Series,
+    counts,
     judge_groups,
     threshold,
 )
@@ -104,11 +104,6 @@ def _advice(group: Group, owner: Owner | None, *, mptcp: bool) -> tuple[Advice, 
     )
 
 
-def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
-    series = of("sockmon_unread_sockets")
-    return f"{series} >= {thresholds.warning_sockets}", f"{series} >= {thresholds.critical_sockets}"
-
-
 DETECTOR = Detector(
     name=NAME,
     about="an application does not read what came in on its connections",
@@ -122,14 +117,14 @@ DETECTOR = Detector(
     fault="does_not_read",
     counted=Counted(
         metric="sockmon_unread_sockets",
-        help="ESTABLISHED sockets that nobody has read from for a minute though data waits.",
+        help="ESTABLISHED sockets that nobody has read from for stalled_after though data waits.",
         rows=_rows,
     ),
     rule=Rule(
         summary="an application does not read from its connections",
         explanation=(
             "Data waits in the receive queues of established connections, and the queues have not "
-            "become shorter for a minute: the application is stuck."
+            "become shorter for a while: the application is stuck."
         ),
         warning=(
             "Not read: {{ $value | humanize }} connections, {{ $labels.direction }} port "
@@ -139,6 +134,6 @@ DETECTOR = Detector(
             "Not read: {{ $value | humanize }} connections, {{ $labels.direction }} port "
             "{{ $labels.port }}."
         ),
-        expressions=_expressions,
+        expressions=counts("sockmon_unread_sockets"),
     ),
 )

@@ -20,7 +20,7 @@ from sockmon.detect.detector import (
     DetectorThresholds,
     Rule,
     Seconds,
-    Series,
+    counts,
     judge_groups,
     threshold,
 )
@@ -145,11 +145,6 @@ def _advice(
     )
 
 
-def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
-    series = of("sockmon_unsent_sockets")
-    return f"{series} >= {thresholds.warning_sockets}", f"{series} >= {thresholds.critical_sockets}"
-
-
 DETECTOR = Detector(
     name=NAME,
     about="peers do not read, and their windows are closed",
@@ -162,7 +157,7 @@ DETECTOR = Detector(
     caused_by=(("other_end", "does_not_read"), ("other_end", "does_not_close")),
     counted=Counted(
         metric="sockmon_unsent_sockets",
-        help="ESTABLISHED sockets whose peers have taken nothing for a minute: closed windows.",
+        help="ESTABLISHED sockets whose peers took nothing for stalled_after: closed windows.",
         rows=_rows,
     ),
     rule=Rule(
@@ -179,6 +174,6 @@ DETECTOR = Detector(
             "Not taken: {{ $value | humanize }} connections, {{ $labels.direction }} port "
             "{{ $labels.port }}."
         ),
-        expressions=_expressions,
+        expressions=counts("sockmon_unsent_sockets"),
     ),
 )

@@ -41,7 +41,7 @@ LABELS: Mapping[str, str] = {
     "path": "Name of a Unix socket: a path, or `@` and an abstract name; bytes that are not "
     f"printable ASCII are escaped, and of more than {LONGEST_PATH} characters the end is a hash",
     "owner": "systemd unit, container id or program, at most 128 characters; `@` and a local "
-    "address follow where services on one port are told apart by it",
+    "address follow where services on one port differ by it",
     "level": "`low`, `pressure` or `high`, the three values of tcp_mem",
     "event": "The kernel's own name of a TcpExt counter",
     "detector": "Name of a diagnosis, as under `detect` in the configuration",

@@ -26,7 +26,7 @@ from sockmon.text import label
 
 Rows = NDArray[np.intp]
 
-#: Local addresses by which services are told apart.
+#: Local addresses that distinguish the services on one port.
 _ANY, _LOCALHOST = "any", "localhost"
 
 

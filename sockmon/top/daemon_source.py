@@ -127,7 +127,7 @@ def _begun(document: Mapping[str, Any]) -> dict[_Identity, float]:
 
 
 def _identities(finding: Finding) -> tuple[_Identity, ...]:
-    """What its alert may be known by: not all are told apart by owner, though they have one."""
+    """What its alert may be known by: not all alerts have a label for the owner."""
     subject = finding.subject
     port = None if subject.port is None else str(subject.port)
     place = alert_name(finding.detector), finding.netns, subject.direction, port, subject.path

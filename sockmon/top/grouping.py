@@ -17,7 +17,7 @@ def grouped(snapshot: Snapshot, by: By) -> Grouped | None:
 
 
 def several(snapshot: Snapshot) -> bool:
-    """Whether namespaces must be told apart."""
+    """Whether rows must name their namespace."""
     return snapshot.netns > 1
 
 

@@ -21,7 +21,7 @@ from sockmon.settings import Config
 from sockmon.top.grouping import grouped, several
 from sockmon.top.scene import By, Grouped, Sighting
 
-#: So many (direction, port) groups are told apart, so that a filter finds any that matters.
+#: So many (direction, port) groups have a row, so that a filter finds any that matters.
 _PORTS = 1000
 #: ... and so many in each of the other namespaces.
 _PORTS_ELSEWHERE = 50

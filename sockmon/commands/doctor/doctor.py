@@ -177,7 +177,8 @@ def _passed_by(source: KernelSource) -> str | None:
         neighbourhood.close()
     if not occupied:
         return None
-    return f"{occupied} other network namespaces have sockets: --namespaces all looks into them too"
+    have = "namespace has" if occupied == 1 else "namespaces have"
+    return f"{occupied} other network {have} sockets: --namespaces all looks into them too"
 
 
 def _about_watch(watch: Watch | None) -> str:
