@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.detect import evidence
+from sockmon.detect import bound_ports, evidence
 from sockmon.detect.commands import see
 from sockmon.detect.detector import (
     HYSTERESIS,
@@ -27,12 +27,12 @@ from sockmon.detect.detector import (
     threshold,
 )
 from sockmon.detect.evidence import inodes, percent
+from sockmon.detect.local_ports import equals, host, widen
 from sockmon.durations import roughly
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import (
     Advice,
     Breakdown,
-    Command,
     Deadline,
     Finding,
     FindingKey,
@@ -40,16 +40,12 @@ from sockmon.model.finding import (
     Severity,
     Subject,
 )
-from sockmon.model.limits import PortRange
-from sockmon.model.ports import BoundBeforeConnect, Destination, PortUse
+from sockmon.model.ports import Destination, PortUse
 from sockmon.model.states import TcpState
-from sockmon.model.table import Column, IPAddress
+from sockmon.model.table import IPAddress
 
 NAME = "ephemeral_port_pressure"
 
-_WIDEST = "1024 65535"
-_FIRST_UNPRIVILEGED = 1024
-_RESERVED_SHOWN = 50
 _SHOWN = 8
 
 
@@ -74,10 +70,10 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """
     if data.limits.port_range is None:
         return
-    if data.ephemeral.bound and not data.ephemeral.usable:
-        yield _all_bound(data, thresholds, data.limits.port_range)
-    for bound in data.ephemeral.bound_before_connect[:1]:
-        yield from _judge_bound(data, thresholds, bound)
+    ratios = thresholds.warning_ratio, thresholds.critical_ratio
+    yield from bound_ports.find(data, NAME, *ratios, data.limits.port_range)
+    if bound_ports.are_all_bound(data):
+        return
     by_port: dict[int, list[PortUse]] = {}
     for use in data.ephemeral.busiest:
         by_port.setdefault(use.destination.port, []).append(use)
@@ -154,127 +150,6 @@ def _finding(
     )
 
 
-def _judge_bound(
-    data: DetectorInput, thresholds: Thresholds, bound: BoundBeforeConnect
-) -> Iterator[Finding]:
-    """Judge ports that bind() took before connect(): each is lost for all destinations."""
-    port_range = data.limits.port_range
-    assert port_range is not None
-    key = FindingKey(NAME, data.netns, Subject("outbound"))
-    usable = max(data.ephemeral.usable, 1)
-    ratio = bound.ports / usable
-    judged = severity(data, key, ratio, thresholds.warning_ratio, thresholds.critical_ratio)
-    if judged is None:
-        return
-    table = data.table
-    rows = np.flatnonzero(
-        ~data.directions.is_inbound & (table.state != TcpState.CLOSE) & (table.inode != 0)
-    )
-    rows = rows[_equals(table.local[rows], bound.source)]
-    groups = data.groups(rows)
-    yield Finding(
-        detector=NAME,
-        severity=judged,
-        netns=data.netns,
-        subject=Subject("outbound"),
-        value=ratio,
-        limit=thresholds.warning_ratio,
-        summary=(
-            f"{bound.ports} of {usable} local ports of {bound.source} are held by bind() before "
-            "connect(): each is lost for all destinations"
-        ),
-        evidence={
-            "source": evidence.text(bound.source),
-            "held_by_bind_before_connect": evidence.count(bound.ports),
-            "usable": evidence.count(usable),
-            "range": evidence.text(f"{port_range.low}-{port_range.high}"),
-            "by_state": evidence.states_of(data, rows),
-            "destinations": evidence.peers(data, rows),
-        },
-        advice=(
-            *_widen(data, port_range),
-            Advice(
-                "An application binds to a source address, and only then connects. bind() to port "
-                "0 reserves a port for every destination at once; when all are taken, it fails "
-                "with EADDRINUSE, though no destination is near its limit. Set "
-                "IP_BIND_ADDRESS_NO_PORT before bind(): then connect() chooses the port (nginx "
-                "does so for proxy_bind; HAProxy for source)."
-            ),
-            see("-tanpo", filter_=f"'src {_host(bound.source)}'"),
-        ),
-        group=groups[0][0] if groups else None,
-        inodes=inodes(table, groups[0][1]) if groups else (),
-    )
-
-
-def _all_bound(data: DetectorInput, thresholds: Thresholds, port_range: PortRange) -> Finding:
-    """No destination can be told: bind() has taken the ports of all."""
-    ports = data.ephemeral
-    return Finding(
-        detector=NAME,
-        severity="critical",
-        netns=data.netns,
-        subject=Subject("outbound"),
-        value=1.0,
-        limit=thresholds.warning_ratio,
-        summary=f"no local port is left for any destination: bind() holds all {ports.bound}",
-        evidence={
-            "range": evidence.text(f"{port_range.low}-{port_range.high}"),
-            "usable": evidence.count(0),
-            "reserved": evidence.count(ports.reserved),
-            "held_by_bind": evidence.count(ports.bound),
-        },
-        advice=(
-            *_widen(data, port_range),
-            Advice(
-                "Every connect() fails with EADDRNOTAVAIL, and bind() to port 0 with EADDRINUSE. "
-                "An application that binds to a source address before it connects should set "
-                "IP_BIND_ADDRESS_NO_PORT; one that binds and neither listens nor connects leaks."
-            ),
-            Advice(
-                "See who holds them:",
-                Command(
-                    f"ss -tanpo '( sport >= :{port_range.low} and sport <= :{port_range.high} )'"
-                ),
-                "look",
-            ),
-        ),
-    )
-
-
-def _widen(data: DetectorInput, port_range: PortRange) -> tuple[Advice, ...]:
-    """Advise to widen the range, with this host's listeners kept out of it."""
-    table = data.table
-    ports = table.local_port[table.state == TcpState.LISTEN]
-    listened = sorted({port for port in ports.tolist() if port >= _FIRST_UNPRIVILEGED})
-    reserved = [*(_span(first, last) for first, last in port_range.reserved)]
-    reserved += [str(port) for port in listened if not _is_reserved(port, port_range)]
-    widen = Command(f"sysctl -w net.ipv4.ip_local_port_range='{_WIDEST}'", effect="changes")
-    text = (
-        f"net.ipv4.ip_local_port_range is {port_range.low} {port_range.high}: widen it, or add a "
-        "source or a destination address."
-    )
-    if not listened or len(reserved) > _RESERVED_SHOWN:
-        return (Advice(text, widen, "stop"),)
-    keep = f"sysctl -w net.ipv4.ip_local_reserved_ports={','.join(reserved)}"
-    return (
-        Advice(
-            "First keep the ports that this host listens on out of the wider range:",
-            Command(keep, effect="changes"),
-            "stop",
-        ),
-        Advice(text, widen, "stop"),
-    )
-
-
-def _span(first: int, last: int) -> str:
-    return str(first) if first == last else f"{first}-{last}"
-
-
-def _is_reserved(port: int, port_range: PortRange) -> bool:
-    return any(first <= port <= last for first, last in port_range.reserved)
-
-
 def _evidence(
     data: DetectorInput, use: PortUse, over: list[PortUse]
 ) -> dict[str, Quantity | Breakdown]:
@@ -304,7 +179,7 @@ def _advice(data: DetectorInput, use: PortUse) -> tuple[Advice, ...]:
     to, ports, port_range = use.destination, data.ephemeral, data.limits.port_range
     assert port_range is not None
     advice = [
-        *_widen(data, port_range),
+        *widen(data, port_range),
         Advice(
             f"When all {ports.usable} are in use, connect() to {_endpoint(to.address, to.port)} "
             "fails with EADDRNOTAVAIL. Other destinations still work."
@@ -313,7 +188,7 @@ def _advice(data: DetectorInput, use: PortUse) -> tuple[Advice, ...]:
     ]
     if use.states.get(TcpState.TIME_WAIT):
         advice += map(Advice, _about_reuse(data))
-    filter_ = f"'src {_host(to.source)} and dst {_endpoint(to.address, to.port)}'"
+    filter_ = f"'src {host(to.source)} and dst {_endpoint(to.address, to.port)}'"
     advice.append(see("-tanpo", filter_=filter_))
     return tuple(advice)
 
@@ -366,23 +241,13 @@ def _holders(data: DetectorInput, to: Destination) -> NDArray[np.intp]:
     table = data.table
     rows = np.flatnonzero((table.remote_port == to.port) & ~data.directions.is_inbound)
     rows = rows[table.family[rows] == to.address.version]
-    there = _equals(table.remote[rows], to.address) & _equals(table.local[rows], to.source)
+    there = equals(table.remote[rows], to.address) & equals(table.local[rows], to.source)
     held: NDArray[np.intp] = rows[there]
     return held
 
 
-def _equals(words: Column, address: IPAddress) -> NDArray[np.bool_]:
-    wanted = np.frombuffer(address.packed, np.uint32)
-    equal: NDArray[np.bool_] = (words[:, : wanted.size] == wanted).all(axis=1)
-    return equal
-
-
-def _host(address: IPAddress) -> str:
-    return f"[{address}]" if address.version == 6 else str(address)
-
-
 def _endpoint(address: IPAddress, port: int) -> str:
-    return f"{_host(address)}:{port}"
+    return f"{host(address)}:{port}"
 
 
 def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """Ports run out for each destination, and the worst of each destination port is told of."""
 
+import ipaddress
 import math
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Deadline, Subject
 from sockmon.model.limits import KernelLimits, PortRange, TimeWaitReuse
+from sockmon.model.ports import BoundBeforeConnect
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     LIMITS,
@@ -72,6 +74,14 @@ def test_ports_that_are_all_held_by_bind_are_critical() -> None:
         "held_by_bind": "100 count",
     }
     assert "bind() holds all 100" in found.summary
+
+
+def test_when_bind_holds_every_port_that_is_all_that_is_said() -> None:
+    seen = uses(70)
+    source = BoundBeforeConnect(ipaddress.ip_address("10.0.0.1"), 100)
+    none_left = replace(seen.ephemeral, usable=0, bound=100, bound_before_connect=(source,))
+    found = JUDGE.one(replace(seen, ephemeral=none_left))
+    assert found.summary == "no local port is left for any destination: bind() holds all 100"
 
 
 def test_a_range_that_is_all_reserved_is_somebodys_wish() -> None:
