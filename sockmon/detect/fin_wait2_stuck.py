@@ -2,8 +2,8 @@
 
 tcp_fin_timeout ends only those that no process holds. They have no inode: as time-wait sockets, or
 as orphans where tcp_fin_timeout is over 60 s. One that still receives data is a half-close in use;
-so is one whose other end, on this host, has read the end of file and is held: its answer may take
-any time.
+so is one whose other end, on this host, has read the request and is held: its answer may take any
+time.
 """
 
 from collections.abc import Iterator
@@ -24,13 +24,13 @@ from sockmon.detect.detector import (
 )
 from sockmon.detect.evidence import inodes, place, who
 from sockmon.durations import roughly
+from sockmon.model import close_wait
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Advice, Breakdown, Command, Finding, Quantity
-from sockmon.model.other_end import mostly_here, other_end
+from sockmon.model.other_end import mostly_here
 from sockmon.model.owner import Group
 from sockmon.model.states import TcpState
-from sockmon.model.table import SocketTable
 
 NAME = "fin_wait2_stuck"
 
@@ -54,7 +54,10 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     old = data.now - aged.since[places] > timeout
     silent = data.now - aged.received_at[places] > timeout
     places = places[held & old & silent]
-    places = places[~_answer_due(data.table, aged.rows[places])]
+    if not places.size:
+        return
+    due = close_wait.answers_due(aged, data.table, close_wait.held(aged, data.table))
+    places = places[~np.isin(aged.rows[places], due.clients)]
     since = dict(zip(aged.rows[places].tolist(), aged.since[places].tolist(), strict=True))
     most = thresholds.warning_sockets, thresholds.critical_sockets
     for group, rows, subject, _, judged in judge_groups(data, NAME, aged.rows[places], *most):
@@ -77,16 +80,6 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             inodes=inodes(data.table, rows),
             rows=rows,
         )
-
-
-def _answer_due(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Whether the other end, on this host, knows that the peer has ended, and is still held."""
-    ends = other_end(table, rows)
-    if not ends.size:
-        return np.zeros(0, np.bool_)
-    knows = (table.state[ends] == TcpState.CLOSE_WAIT) & (table.receive_queue[ends] == 0)
-    due: NDArray[np.bool_] = (ends >= 0) & knows & (table.inode[ends] != 0)
-    return due
 
 
 def _evidence(

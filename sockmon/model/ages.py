@@ -50,12 +50,16 @@ _RECORDED = {
 
 @dataclass(frozen=True, slots=True)
 class LastHeard:
-    """What tcp_info says of some sockets, in milliseconds ago: columns sorted by cookie."""
+    """What tcp_info says of some sockets, in milliseconds ago: columns sorted by cookie.
+
+    got_data: whether anything but a FIN was ever received; False where the kernel does not tell.
+    """
 
     cookie: NDArray[np.uint64]
     data_sent_ms: NDArray[np.uint32]
     ack_received_ms: NDArray[np.uint32]
     data_received_ms: NDArray[np.uint32]
+    got_data: NDArray[np.bool_]
 
     def joined(self, other: "LastHeard") -> "LastHeard":
         """Return what both say; of a socket that both know, either may be given."""
@@ -64,6 +68,7 @@ class LastHeard:
             np.concatenate([self.data_sent_ms, other.data_sent_ms]),
             np.concatenate([self.ack_received_ms, other.ack_received_ms]),
             np.concatenate([self.data_received_ms, other.data_received_ms]),
+            np.concatenate([self.got_data, other.got_data]),
         )
 
     @staticmethod
@@ -72,6 +77,7 @@ class LastHeard:
         data_sent_ms: NDArray[np.integer],
         ack_received_ms: NDArray[np.integer],
         data_received_ms: NDArray[np.integer],
+        got_data: NDArray[np.bool_] | None = None,
     ) -> "LastHeard":
         """Sort the columns by cookie."""
         order = np.argsort(cookie, kind="stable")
@@ -80,6 +86,7 @@ class LastHeard:
             data_sent_ms[order].astype(np.uint32),
             ack_received_ms[order].astype(np.uint32),
             data_received_ms[order].astype(np.uint32),
+            np.zeros(order.size, np.bool_) if got_data is None else got_data[order],
         )
 
 
@@ -100,6 +107,7 @@ class Aged:
     sent_at     monotonic seconds at which it last sent data, or its send queue last moved
     send_queue  bytes
     received_at monotonic seconds at which it last received data; -inf where the kernel has not told
+    got_data    whether it ever received data; False where the kernel has not told
     """
 
     rows: NDArray[np.intp]
@@ -109,6 +117,7 @@ class Aged:
     sent_at: NDArray[np.float64]
     send_queue: NDArray[np.uint32]
     received_at: NDArray[np.float64]
+    got_data: NDArray[np.bool_]
 
     def seen(self, table: SocketTable, heard: LastHeard, now: float) -> "Aged":
         """Return the next generation, this one being the last (`now` in monotonic seconds)."""
@@ -125,6 +134,8 @@ class Aged:
         sent_at[known] -= heard.data_sent_ms[told[known]] / 1000
         received_at = np.full(rows.size, -np.inf)
         received_at[known] = now - heard.data_received_ms[told[known]] / 1000
+        got_data = np.zeros(rows.size, np.bool_)
+        got_data[known] = heard.got_data[told[known]]
         waited = np.where(_CLOSING[state], unanswered_seconds(table, rows), 0.0)
         since -= waited
         sent_at -= np.where(told < 0, waited, 0.0)
@@ -138,7 +149,8 @@ class Aged:
         still = untold & (self.send_queue[last] == queue[joined])
         earlier = self.sent_at[last[still]]
         sent_at[joined[still]] = np.minimum(sent_at[joined[still]], earlier)
-        return Aged(rows, cookie, state, since, sent_at, queue.astype(np.uint32), received_at)
+        sent = queue.astype(np.uint32)
+        return Aged(rows, cookie, state, since, sent_at, sent, received_at, got_data)
 
     def to_record(self) -> dict[str, list[int] | list[float]]:
         """Return what is to survive a restart: the oldest sockets, JSON-ready."""
@@ -153,10 +165,10 @@ class Aged:
         if len(sizes) != 1 or len(sizes.pop()) != 1:
             raise ValueError("columns of different lengths")
         order = np.argsort(columns["cookie"], kind="stable")
-        received_at = np.full(order.size, -np.inf)
         return Aged(
             order,
-            received_at=received_at,
+            received_at=np.full(order.size, -np.inf),
+            got_data=np.zeros(order.size, np.bool_),
             **{name: column[order] for name, column in columns.items()},
         )
 
@@ -197,6 +209,7 @@ NOBODY = Aged(
     np.empty(0, np.float64),
     np.empty(0, np.uint32),
     np.empty(0, np.float64),
+    np.empty(0, np.bool_),
 )
 
 

@@ -1,8 +1,9 @@
 """CLOSE_WAIT sockets that the application should have closed.
 
 The peer has said that it will send no more, and this end neither closes nor sends. One that still
-sends is a half-close in use, and no leak; neither is one whose other end, on this host, is held by
-a process: that waits for an answer. One that nobody holds (inode 0) was not accepted yet.
+sends is a half-close in use, and no leak; neither is one that has read a request whose sender, on
+this host, is still held by a process: that waits for an answer. One that nobody holds (inode 0) was
+not accepted yet.
 
 An MPTCP connection whose peer has closed lasts a minute: then the peer resets it (Linux: its sysctl
 net.mptcp.close_timeout), no table lists it any more, and its descriptor stays. So it is stale
@@ -24,6 +25,9 @@ MPTCP_STALE_AFTER = 30.0
 
 Places = NDArray[np.intp]
 
+#: In a receive queue, a FIN counts as one byte.
+_FIN = 1
+
 #: Unread bytes of a TLS close alert, the shortest and the longest.
 _TLS_ALERT = (24, 31)
 
@@ -43,13 +47,30 @@ def stale(aged: Aged, table: SocketTable, now: float, stale_after: float) -> Sta
     old = now - aged.since[places] >= after
     silent = now - aged.sent_at[places] >= after
     places = places[old & silent]
-    ends = other_end(table, aged.rows[places])
-    awaited = (
-        (ends >= 0) & (table.state[ends] == TcpState.FIN_WAIT2) & (table.inode[ends] != 0)
-        if ends.size
-        else np.zeros(0, np.bool_)
-    )
-    return Stale(places[~awaited], places[awaited])
+    due = np.isin(aged.rows[places], answers_due(aged, table, places).servers)
+    return Stale(places[~due], places[due])
+
+
+class AnswersDue(NamedTuple):
+    """Rows of the table: servers in CLOSE_WAIT and, at the other ends, clients in FIN_WAIT2."""
+
+    servers: NDArray[np.intp]
+    clients: NDArray[np.intp]
+
+
+def answers_due(aged: Aged, table: SocketTable, places: Places) -> AnswersDue:
+    """Return those of some places in CLOSE_WAIT that have a client on this host to answer.
+
+    The server has read the end of file, or everything before it; a process holds the client.
+    """
+    rows = aged.rows[places]
+    unread = table.receive_queue[rows]
+    rows = rows[(unread == 0) | ((unread == _FIN) & aged.got_data[places])]
+    ends = other_end(table, rows)
+    waits = ends >= 0
+    rows, ends = rows[waits], ends[waits]
+    waits = (table.state[ends] == TcpState.FIN_WAIT2) & (table.inode[ends] != 0)
+    return AnswersDue(rows[waits], ends[waits])
 
 
 def held(aged: Aged, table: SocketTable) -> Places:

@@ -14,6 +14,7 @@ from sockmon.kernel.interfaces import NamespaceFiles, Transport
 from sockmon.kernel.netlink import uapi, unixdiag
 from sockmon.kernel.netlink.rows import (
     ACK_RECEIVED,
+    BYTES_RECEIVED,
     CGROUP_ID,
     DATA_RECEIVED,
     DATA_SENT,
@@ -41,6 +42,8 @@ from sockmon.model.unix_listeners import UnixListener
 _MPTCP, _UNIX = "mptcp", "unix"
 #: States in which the times of tcp_info (last data sent and received) are of use.
 _HEARD_IN = (TcpState.CLOSE_WAIT, TcpState.FIN_WAIT2)
+#: A FIN takes one sequence number.
+_FIN = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +308,12 @@ def _last_heard(rows: Rows, of: NDArray[np.bool_] | None = None) -> LastHeard:
     """Return tcp_info's times of the rows that have it, or of those that are also in `of`."""
     has_info = rows.fields[INFO_PRESENT.name] != 0
     chosen = np.flatnonzero(has_info if of is None else has_info & of)
-    fields = (DATA_SENT, ACK_RECEIVED, DATA_RECEIVED)
-    times = [rows.fields[field.name][chosen] for field in fields]
-    return LastHeard.of(rows.messages["cookie"][chosen], *times)
+    fields = {name: values[chosen] for name, values in rows.fields.items()}
+    received = fields.get(BYTES_RECEIVED.name)  # of an MPTCP connection it is not asked for
+    return LastHeard.of(
+        rows.messages["cookie"][chosen],
+        fields[DATA_SENT.name],
+        fields[ACK_RECEIVED.name],
+        fields[DATA_RECEIVED.name],
+        None if received is None else received > _FIN,
+    )

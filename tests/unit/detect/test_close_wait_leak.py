@@ -290,9 +290,9 @@ class TestManyPorts:
         assert "(accepted on 12 ports; " in found.summary
 
 
-def facing(count: int, state: TcpState, inode: int) -> list[Sock]:
+def facing(count: int, state: TcpState, inode: int, **server: Any) -> list[Sock]:
     """Accepted connections in CLOSE_WAIT, and their other ends on this host."""
-    here = accepted(TcpState.CLOSE_WAIT, 443, age=99.0, remote="10.0.0.1").times(count)
+    here = accepted(TcpState.CLOSE_WAIT, 443, age=99.0, remote="10.0.0.1", **server).times(count)
     return [
         *here,
         *(
@@ -317,6 +317,18 @@ class TestASilentHalfClose:
     )
     def test_that_nobody_waits_for_is_a_leak(self, state: TcpState, inode: int) -> None:
         assert not JUDGE.one(sight(facing(12, state, inode))).note
+
+    @pytest.mark.parametrize(
+        ("server", "kinds"),
+        [
+            ({"receive_queue": 1, "got_data": True}, ["note"]),
+            ({"receive_queue": 1}, ["leak"]),
+            ({"receive_queue": 9, "got_data": True}, ["leak"]),
+        ],
+    )
+    def test_is_one_if_the_request_was_read(self, server: dict[str, Any], kinds: list[str]) -> None:
+        found = JUDGE.all(sight(facing(12, TcpState.FIN_WAIT2, 5000, **server)))
+        assert ["note" if each.note else "leak" for each in found] == kinds
 
     def test_of_few_clients_is_not_worth_a_line(self) -> None:
         assert JUDGE.all(sight(facing(9, TcpState.FIN_WAIT2, inode=5000))) == []
