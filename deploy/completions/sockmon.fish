@@ -51,7 +51,7 @@ function _shtab_sockmon_using
 end
 
 set -g _shtab_sockmon_commands run count doctor top trace drill rules check-config netns-helper
-set -g _shtab_sockmon_opts_with_value --by --color --config --count --family --format --hold --host --interval --namespaces --netns --port --read --runbooks --selector --socket --state --state-names --url --user --web.config.file --web.listen-address --write
+set -g _shtab_sockmon_opts_with_value --by --color --config --count --device --family --for --format --hold --host --interval --namespaces --netns --port --read --runbooks --selector --socket --state --state-names --url --user --web.config.file --web.listen-address --write
 
 complete -c sockmon -e
 complete -c sockmon -f
@@ -89,9 +89,11 @@ complete -c sockmon -n '_shtab_sockmon_using top' -l namespaces -xka "host all" 
 complete -c sockmon -n '_shtab_sockmon_using top' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML); without it /etc/sockmon/sockmon.yaml if it can be read, else the defaults'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a trace -d 'show how connections open and close'
 complete -c sockmon -n '_shtab_sockmon_using trace' -s h -l help -d 'show this help message and exit'
-complete -c sockmon -n '_shtab_sockmon_using trace' -l read -xka "(__fish_complete_path (commandline -ct))" -d 'read captures of tcpdump, Wireshark and others; - is standard input'
+complete -c sockmon -n '_shtab_sockmon_using trace' -l read -xka "(__fish_complete_path (commandline -ct))" -d 'read captures of tcpdump, Wireshark and others instead; - is standard input'
 complete -c sockmon -n '_shtab_sockmon_using trace' -l port -x -d 'only connections with this port at either end: a number or a service'"'"'s name; may be repeated'
 complete -c sockmon -n '_shtab_sockmon_using trace' -l host -x -d 'only connections of this IP address; may be repeated'
+complete -c sockmon -n '_shtab_sockmon_using trace' -l device -x -d 'watch only this device (default: all)'
+complete -c sockmon -n '_shtab_sockmon_using trace' -l for -x -d 'watch only so long, such as 30s or 5m'
 complete -c sockmon -n '_shtab_sockmon_using trace' -l write -xka "(__fish_complete_path (commandline -ct))" -d 'write the IP and TCP headers, and no data, into a pcap file'
 complete -c sockmon -n '_shtab_sockmon_using trace' -l count -x -d 'stop after so many connections'
 complete -c sockmon -n '_shtab_sockmon_using trace' -l opens -d 'only how connections are opened'

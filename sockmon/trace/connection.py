@@ -136,7 +136,8 @@ class Connection:
     A FIN is taken to have arrived when it is seen. That is corrected if the other end's FIN does
     not acknowledge it: they crossed. has_ended: nothing is left to come, after a reset or when both
     FINs are acknowledged. late_bytes: what the second closer sent after the first FIN.
-    reported: how often it was reported while it was open.
+    reported: how often it was reported while it was open. seen_until: until when nothing has
+    followed its last segment, as far as known.
     """
 
     names: tuple[bytes, bytes]
@@ -156,6 +157,7 @@ class Connection:
     late_bytes: int = 0
     has_ended: bool = False
     reported: int = 0
+    seen_until: int = 0
 
     @classmethod
     def begin(cls, segment: Segment) -> "Connection":
@@ -337,11 +339,21 @@ class Connection:
             if yours.fin_acked_at is None:
                 self._take_back(me)
             else:
-                note = "acknowledges" if yours.fin_acked_at == segment.time else ""
                 self._count_late(mine, yours)
+                note = self._acknowledging(segment, me)
         self._event(me, Event.SEND_FIN)
         self._event(1 - me, Event.GET_FIN)
         self._step(segment, me, "FIN", note=note)
+
+    def _acknowledging(self, segment: Segment, me: int) -> Note:
+        """Return the note of the second FIN; data sent before it has acknowledged the first."""
+        if self.ends[1 - me].fin_acked_at != segment.time:
+            return ""
+        last = self.steps[-1] if self.steps else None
+        if self.late_bytes and last is not None and last.kind == "data" and last.end == me:
+            last.note = "acknowledges"
+            return ""
+        return "acknowledges"
 
     def _count_late(self, mine: End, yours: End) -> None:
         """Count what this end sent after it had got the peer's FIN."""

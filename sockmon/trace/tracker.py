@@ -27,6 +27,7 @@ class Tracker:
         self.opened: list[Connection] = []
         self._notes_opens = opens
         self._limit = limit
+        self._last_time = 0
         self._open: dict[bytes, Connection] = {}
         # They have ended, and are kept for what may still come of them.
         self._ended: dict[bytes, Connection] = {}
@@ -43,6 +44,7 @@ class Tracker:
         Those that are over without an end had to give way, or their ports were used again.
         """
         over: list[Connection] = []
+        segment: Segment | None = None
         for segment in segments:
             source, destination = segment.source, segment.destination
             key = source + destination if source < destination else destination + source
@@ -58,6 +60,8 @@ class Tracker:
                 self._end(key, connection, over)
             elif self._notes_opens and connection.established_at == segment.time:
                 self._opened(connection)
+        if segment is not None:
+            self._last_time = segment.time
         return over
 
     def due(self, now: int) -> list[Connection]:
@@ -79,6 +83,7 @@ class Tracker:
                 waits = now - min(end.fin_at for end in connection.ends if end.fin is not None)
                 if waits > _WAITS[connection.reported]:
                     connection.reported += 1
+                    connection.seen_until = now
                     connection.tell_data()
                     found.append(connection)
         return found
@@ -87,6 +92,7 @@ class Tracker:
         """Return all connections that are still open, the oldest first, and forget everything."""
         left = list(self._open.values())
         for connection in left:
+            connection.seen_until = self._last_time
             connection.tell_data()
         for table in (self._open, self._ended, self._waiting):
             table.clear()

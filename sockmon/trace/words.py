@@ -32,7 +32,8 @@ def headline(connection: Connection, verdict: Verdict) -> str:
         return f"{verdict.how}: {first}, {number}, {lasted}{end}"
     if verdict.how == "half_closed":
         since = client.fin_at if client.fin is not None else server.fin_at
-        return f"half closed by the {verdict.first} for {precisely(connection.last_at - since)}"
+        until = max(connection.last_at, connection.seen_until)
+        return f"half closed by the {verdict.first} for {precisely(until - since)}"
     return {
         "reset": f"reset by the {verdict.rst_by} after {lasted}",
         "refused": f"refused by the server after {lasted}",

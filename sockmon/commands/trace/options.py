@@ -5,20 +5,21 @@ import ipaddress
 import socket
 
 from sockmon.commands.command import Command, OpenSource, UserError
+from sockmon.durations import parse_duration
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Show how TCP connections open and close, segment by segment: who closed first, in three "
-        "segments or four and why, resets, and connects that nobody answers. Reads capture files "
-        "(pcap, pcapng) of any host. Exit status: 0; 1 if a file could not be read to its end; 2 "
-        "if nothing could be done."
+        "segments or four and why, resets, and connects that nobody answers. Watches this host's "
+        "packets, which takes CAP_NET_RAW, or reads capture files (pcap, pcapng) of any host. Exit "
+        "status: 0; 1 if a file could not be read to its end; 2 if nothing could be done."
     )
     parser.add_argument(
         "--read",
         metavar="FILE",
         nargs="+",
-        help="read captures of tcpdump, Wireshark and others; - is standard input",
+        help="read captures of tcpdump, Wireshark and others instead; - is standard input",
     )
     parser.add_argument(
         "--port",
@@ -34,6 +35,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="only connections of this IP address; may be repeated",
+    )
+    parser.add_argument("--device", metavar="NAME", help="watch only this device (default: all)")
+    parser.add_argument(
+        "--for", metavar="TIME", dest="time", help="watch only so long, such as 30s or 5m"
     )
     parser.add_argument(
         "--write",
@@ -59,6 +64,10 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
 
     if arguments.count is not None and arguments.count < 1:
         raise UserError(f"--count: {arguments.count} is not 1 or more")
+    if arguments.read:
+        for given, option in ((arguments.device, "--device"), (arguments.time, "--for")):
+            if given is not None:
+                raise UserError(f"{option}: not with --read, which reads whole files")
     return run.run(
         run.Options(
             tuple(arguments.read or ()),
@@ -68,9 +77,20 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
             arguments.count,
             "opens" if arguments.opens else "closes" if arguments.closes else "all",
             arguments.form,
+            arguments.device,
+            _seconds(arguments.time),
         ),
         open_source,
     )
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UserError(f"--for: {text!r}: {error}") from None
 
 
 def _port(text: str) -> int:

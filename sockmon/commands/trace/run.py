@@ -1,6 +1,8 @@
 """`sockmon trace`: reads, prints, and says what it has not seen."""
 
+import signal
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +10,9 @@ from dataclasses import dataclass
 from sockmon.commands.command import FAILURE, SUCCESS, OpenSource, UserError, writing
 from sockmon.kernel.packets.batch import CaptureError
 from sockmon.kernel.packets.files import CaptureWriter, open_capture
+from sockmon.kernel.packets.filters import tcp_filter
+from sockmon.kernel.packets.ring import PacketRing
+from sockmon.trace.live import watched
 from sockmon.trace.report import Form, Part, Report
 from sockmon.trace.session import Choice, Session
 
@@ -23,14 +28,79 @@ class Options:
     count: int | None
     part: Part
     form: Form | None
+    device: str | None
+    seconds: float | None
 
 
 def run(options: Options, _: OpenSource) -> int:
-    """Run the command; raises UserError."""
+    """Run the command; raises UserError, KernelError."""
     if not options.read:
-        raise UserError("trace: --read FILE is needed: a capture of tcpdump -w FILE, for example")
+        return _watch(options)
     with _writer(options.write) as writer:
         return _read_files(options, writer)
+
+
+def _watch(options: Options) -> int:
+    """Watch this host's packets until a signal, or as long as the options say."""
+    wants_data = options.write is not None or options.form == "tcpdump"
+    program = tcp_filter(options.ports, options.hosts, data=wants_data)
+    session = _session(options, Report(options.form, options.part), dated=False)
+    stopping = _Stopping()
+    with PacketRing(program, options.device) as ring, _writer(options.write) as writer:
+        progress = _Progress(options.device)
+        for packets, now in watched(ring, options.seconds, stopping):
+            if packets is not None:
+                _print(session.take(packets), progress)
+                _write(writer, session)
+            _print(session.due(now), progress)
+            if session.is_done:
+                break
+            progress.show(session, ring)
+        progress.clear()
+        _finish(session, options, ring.count_dropped())
+    return SUCCESS
+
+
+class _Stopping:
+    """Whether SIGINT or SIGTERM has come."""
+
+    def __init__(self) -> None:
+        self._has_come = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._come)
+
+    def __call__(self) -> bool:
+        return self._has_come
+
+    def _come(self, *_: object) -> None:
+        self._has_come = True
+
+
+class _Progress:
+    """One line on a terminal's last line, which what is printed replaces."""
+
+    def __init__(self, device: str | None) -> None:
+        where = "all devices" if device is None else device
+        print(f"sockmon: watching {where}; Ctrl-C ends", file=sys.stderr, flush=True)
+        self._is_terminal = sys.stderr.isatty()
+        self._shown_at = 0.0
+        self._is_shown = False
+
+    def show(self, session: Session, ring: PacketRing) -> None:
+        """Show what has been seen, once a second."""
+        now = time.monotonic()
+        if not self._is_terminal or now - self._shown_at < 1:
+            return
+        self._shown_at, self._is_shown = now, True
+        counted = f"{session.segments:,} segments, {session.tracker.open:,} connections open"
+        dropped = f"{ring.count_dropped():,} packets dropped"
+        print(f"\r\x1b[K{counted}, {dropped}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Make room for what is printed."""
+        if self._is_shown:
+            self._is_shown = False
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _read_files(options: Options, writer: CaptureWriter | None) -> int:
@@ -69,10 +139,14 @@ def _finish(session: Session, options: Options, dropped: int) -> None:
         _print(lines)
 
 
-def _print(lines: Iterable[str]) -> None:
+def _print(lines: Iterable[str], progress: _Progress | None = None) -> None:
+    printed = list(lines)
+    if not printed:
+        return
+    if progress is not None:
+        progress.clear()
     with writing():
-        for line in lines:
-            print(line)
+        print(*printed, sep="\n", flush=progress is not None)
 
 
 @contextmanager
