@@ -27,6 +27,8 @@ def connection_document(connection: Connection, verdict: Verdict, facts: Facts) 
         "close_delay_seconds": _seconds(verdict.close_delay),
         "ack_delay_seconds": _seconds(verdict.ack_delay),
         "reset_by": verdict.rst_by,
+        "receive_queue_bytes": facts.unread,
+        "others_in_close_wait": facts.others,
         "conn_state": verdict.conn_state,
         "history": connection.zeek_history,
         "steps": [

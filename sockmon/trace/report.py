@@ -139,11 +139,11 @@ class Report:
         notice = self._adapt(connection)
         if self._form in {"summary", "tcpdump"}:
             return notice
+        if self._form == "lines":
+            return [*notice, *self._heading(), lines.line(connection, verdict, dated=self._dated)]
         facts = self._facts(connection, verdict)
         if self._form == "json":
             return [json.dumps(connection_document(connection, verdict, facts))]
-        if self._form == "lines":
-            return [*notice, *self._heading(), lines.line(connection, verdict, dated=self._dated)]
         return self._text(connection, verdict, facts)
 
     def _is_wanted(self, verdict: Verdict) -> bool:

@@ -1,5 +1,6 @@
 """`sockmon trace` beside tcpdump, over connections that end in every way."""
 
+import os
 import re
 import socket
 import subprocess
@@ -199,7 +200,13 @@ def test_an_end_that_does_not_close_is_reported_while_it_lasts(netns: NetNs) -> 
         out = watch.output()
         server.close()
     assert "half closed by the client for 1" in out
-    assert "must call close()." in out
+    assert "Recv-Q 22: 21 bytes and the FIN are unread" in flowed(out)
+    assert f"[{os.getpid()}] must call close()." in flowed(out)
+
+
+def flowed(text: str) -> str:
+    """A text without its line breaks."""
+    return " ".join(text.split())
 
 
 def test_ports_and_hosts_are_filtered_in_the_kernel(netns: NetNs) -> None:

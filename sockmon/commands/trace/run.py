@@ -12,6 +12,7 @@ from sockmon.kernel.packets.batch import CaptureError
 from sockmon.kernel.packets.files import CaptureWriter, open_capture
 from sockmon.kernel.packets.filters import tcp_filter
 from sockmon.kernel.packets.ring import PacketRing
+from sockmon.trace.host_sockets import HostSockets
 from sockmon.trace.live import watched
 from sockmon.trace.report import Form, Part, Report
 from sockmon.trace.session import Choice, Session
@@ -32,19 +33,24 @@ class Options:
     seconds: float | None
 
 
-def run(options: Options, _: OpenSource) -> int:
+def run(options: Options, open_source: OpenSource) -> int:
     """Run the command; raises UserError, KernelError."""
     if not options.read:
-        return _watch(options)
+        source = open_source(lambda: False)
+        try:
+            return _watch(options, HostSockets(source))
+        finally:
+            source.close()
     with _writer(options.write) as writer:
         return _read_files(options, writer)
 
 
-def _watch(options: Options) -> int:
+def _watch(options: Options, host: HostSockets) -> int:
     """Watch this host's packets until a signal, or as long as the options say."""
     wants_data = options.write is not None or options.form == "tcpdump"
     program = tcp_filter(options.ports, options.hosts, data=wants_data)
-    session = _session(options, Report(options.form, options.part), dated=False)
+    report = Report(options.form, options.part, facts=host.facts)
+    session = _session(options, report, dated=False)
     stopping = _Stopping()
     with PacketRing(program, options.device) as ring, _writer(options.write) as writer:
         progress = _Progress(options.device)
