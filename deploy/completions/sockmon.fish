@@ -104,6 +104,7 @@ complete -c sockmon -n '_shtab_sockmon_using drill' -s h -l help -d 'show this h
 complete -c sockmon -n '_shtab_sockmon_using drill' -l count -x -d 'connections (default: enough for the alert)'
 complete -c sockmon -n '_shtab_sockmon_using drill' -l hold -x -d 'keep them this long (default: until the alert should have fired)'
 complete -c sockmon -n '_shtab_sockmon_using drill' -l expect-alert -d 'watch the alert fire and resolve, and fail if it does not'
+complete -c sockmon -n '_shtab_sockmon_using drill' -l trace -d 'at the end, show the segments of its connections (needs CAP_NET_RAW)'
 complete -c sockmon -n '_shtab_sockmon_using drill' -l url -x -d 'of this host'"'"'s daemon (default: http://127.0.0.1:10776)'
 complete -c sockmon -n '_shtab_sockmon_using drill' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML); without it /etc/sockmon/sockmon.yaml if it can be read, else the defaults'
 complete -c sockmon -n '_shtab_sockmon_using drill; and test $_shtab_sockmon_npos -eq 0' -ka "close-wait half-close fin-wait2 time-wait syn-sent accept-queue port-exhaustion dead-peer last-ack" -d SCENARIO

@@ -37,7 +37,7 @@ def _line(step: Step, before: Step | None, number: int) -> str:
         "" if before is not None and before.states[end] is state else _name(state)
         for end, state in enumerate(step.states)
     ]
-    if before is None and step.states[1 - step.end] is TcpState.CLOSE:
+    if step.kind == "SYN" and step.states[1 - step.end] is TcpState.CLOSE:
         states[1 - step.end] = ""  # nothing is known of it yet
     mark = f"{number:2}" if number else "  "
     waited = "" if before is None else f"+{precisely(max(0, step.time - before.time))}"

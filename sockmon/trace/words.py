@@ -13,8 +13,9 @@ from sockmon.trace.facts import NO_FACTS, Facts
 from sockmon.trace.verdict import SIDES, Verdict
 
 _MILLISECOND = 1_000_000
-#: An ACK that comes sooner was not delayed.
-_AT_ONCE = 1 * _MILLISECOND
+#: An ACK that comes sooner was not delayed by TCP_DELACK_MIN: TCP_QUICKACK was set, or no data had
+#: arrived yet (the delay is then one tick of the kernel's clock at most).
+_DELAYED = 30 * _MILLISECOND
 #: An ACK that comes later was not only delayed.
 _TOO_LATE = 300 * _MILLISECOND
 
@@ -98,23 +99,23 @@ def _three(second: str, delay: int) -> str:
         )
     return (
         f"Three: the {second} closed {_after(delay)}, while its ACK was still "
-        "held back (delayed ACK: 40 ms at least), so both went as one segment."
+        "held back (delayed ACK), so both went as one segment."
     )
 
 
 def _four(second: str, delay: int, ack_delay: int) -> str:
     closed = f"Four: the {second}'s application closed {_after(delay)}."
     acknowledged = precisely(ack_delay)
-    if ack_delay < _AT_ONCE:
-        return f"{closed} Its kernel had acknowledged the FIN at once, before that."
+    if ack_delay < _DELAYED:
+        return f"{closed} Its kernel had acknowledged the FIN before, after {acknowledged}."
     if ack_delay > _TOO_LATE:
         return (
             f"{closed} The ACK came after {acknowledged}, later than a delayed ACK (200 ms at "
             "most): the FIN or an ACK was lost, or not captured."
         )
     return (
-        f"{closed} Its kernel holds the ACK back for 40 ms or more, so that a FIN can go with it "
-        f"(delayed ACK), and then acknowledges by itself: after {acknowledged}."
+        f"{closed} Its kernel had held the ACK back, so that a FIN could go with it (delayed ACK), "
+        f"and then acknowledged by itself, after {acknowledged}."
     )
 
 

@@ -5,97 +5,27 @@ import re
 import socket
 import subprocess
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from sockmon.drill.lab.addresses import AddressKind
-from sockmon.drill.lab.sockets import accepted, connected, listening, reset_on_close
+from sockmon.drill.lab.sockets import accepted, connected, listening
 from sockmon.drill.lab.veth_link import SERVER
 from sockmon.kernel.packets.filters import tcp_filter
 from sockmon.kernel.packets.headers import decode
 from sockmon.kernel.packets.ring import PacketRing
 from sockmon.model.segments import RST, SYN
-from sockmon.model.states import TcpState
-from tests.lab import Link, NetNs, eventually
-from tests.tracing import Documents, capturing, documents, trace, tracing
+from tests.lab import Link, NetNs
+from tests.lab.closes import WAYS, at_end, client_first, half_close, unread_bytes
+from tests.tracing import SOCKMON, Documents, capturing, documents, trace, tracing
 
 pytestmark = [pytest.mark.root, pytest.mark.component("tcpdump")]
 
-Pair = tuple[socket.socket, socket.socket]
 NO_PORT = 9  # nobody listens there
 
 
-def tcp_state(connection: socket.socket) -> int:
-    """The kernel's own state of a socket (tcp_info, first byte)."""
-    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-
-
-def acknowledged(client: socket.socket) -> None:
-    """Wait until the peer's kernel has acknowledged the FIN."""
-    eventually(lambda: tcp_state(client), until=lambda state: state == TcpState.FIN_WAIT2)
-
-
-def client_first(client: socket.socket, server: socket.socket) -> None:
-    client.sendall(b"x" * 21)
-    server.recv(100)
-    client.close()
-    assert server.recv(1) == b""
-    server.close()
-
-
-def server_first(client: socket.socket, server: socket.socket) -> None:
-    client_first(server, client)
-
-
-def four_segments(client: socket.socket, server: socket.socket) -> None:
-    client.shutdown(socket.SHUT_WR)
-    acknowledged(client)
-    server.close()
-    assert client.recv(1) == b""
-    client.close()
-
-
-def half_close(client: socket.socket, server: socket.socket) -> None:
-    client.sendall(b"hello")
-    client.shutdown(socket.SHUT_WR)
-    while server.recv(100):
-        pass
-    server.sendall(b"y" * 3500)
-    server.close()
-    while client.recv(5000):
-        pass
-    client.close()
-
-
-def linger_zero(client: socket.socket, server: socket.socket) -> None:
-    reset_on_close(client)
-    client.close()
-    with pytest.raises(ConnectionResetError):
-        server.recv(1)
-    server.close()
-
-
-def unread_bytes(client: socket.socket, server: socket.socket) -> None:
-    client.sendall(b"x" * 21)
-    server.recv(1)
-    server.close()
-    with pytest.raises(ConnectionResetError):
-        client.recv(1)
-    client.close()
-
-
-#: What is done -> how it ends, who was first, segments, bytes of client and server, Zeek's word.
-WAYS: dict[Callable[[socket.socket, socket.socket], None], tuple[object, ...]] = {
-    client_first: ("closed", "client", 3, 21, 0, "SF"),
-    server_first: ("closed", "server", 3, 0, 21, "SF"),
-    four_segments: ("closed", "client", 4, 0, 0, "SF"),
-    half_close: ("closed", "client", 4, 5, 3500, "SF"),
-    linger_zero: ("reset", None, None, 0, 0, "RSTO"),
-    unread_bytes: ("reset", None, None, 21, 0, "RSTR"),
-}
 ROUNDS = 3
 
 
@@ -110,6 +40,35 @@ def cells(found: Documents) -> Counter[tuple[object, ...]]:
         for one in found
         if one["type"] == "connection"
     )
+
+
+@pytest.mark.parametrize(
+    ("when", "segments"), [("on the listener", 3), ("before the FIN", 3), ("after the FIN", 4)]
+)
+def test_quick_acknowledgements_count_only_after_the_fin_has_come(
+    netns: NetNs, when: str, segments: int
+) -> None:
+    """tcp_fin() puts a socket back into the mode of delayed acknowledgements."""
+
+    def quick(connection: socket.socket, at: str) -> None:
+        if at == when:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+    with (
+        tracing(netns, "--format", "json", "--count", "1") as watch,
+        listening(netns, AddressKind.IPV4) as listener,
+    ):
+        quick(listener, "on the listener")
+        with connected(netns, AddressKind.IPV4, listener.getsockname()[1]) as client:
+            server = accepted(listener)
+            quick(server, "before the FIN")
+            client.shutdown(socket.SHUT_WR)
+            at_end(server)
+            quick(server, "after the FIN")
+            server.close()
+            at_end(client)
+        (found, _) = watch.documents()
+    assert (found["how"], found["segments"]) == ("closed", segments)
 
 
 def refused(netns: NetNs, kind: AddressKind) -> None:
@@ -256,3 +215,10 @@ def test_without_the_capability_one_line_says_what_to_do() -> None:
         "sockmon: watching packets takes CAP_NET_RAW: EPERM (Operation not permitted); sudo, or "
         "tcpdump -w FILE elsewhere and sockmon trace --read FILE\n"
     )
+
+
+def test_a_drill_shows_its_segments(netns: NetNs) -> None:
+    argv = [*SOCKMON, "drill", "close-wait", "--count", "2", "--hold", "0", "--trace"]
+    done = netns.run(argv)
+    assert done.stdout.count("reset by the server after") == 2
+    assert "2 connections, " in done.stdout
