@@ -245,7 +245,7 @@ class Connection:
         mine.last_syn_at = segment.time
         kind: Kind = "SYN ACK" if answers else "SYN"
         if mine.isn == segment.seq and mine.has_answered == answers:
-            self._step(segment, me, kind, note="again")
+            self._add(segment.time, me, kind, note="again")
             return
         self._letter("h" if answers else "s", me)
         if mine.isn is None:
@@ -260,7 +260,7 @@ class Connection:
         else:
             self._event(me, Event.SEND_SYN)
             self._event(1 - me, Event.GET_SYN)
-        self._step(segment, me, kind, segment.payload)
+        self._add(segment.time, me, kind, segment.payload)
         yours.told = yours.sent
 
     def _answer(self, segment: Segment, me: int) -> None:
@@ -307,7 +307,7 @@ class Connection:
         self._event(1 - me, Event.SYN_ACKED)
         self.established_at = segment.time
         if not segment.payload and not segment.flags & FIN:
-            self._step(segment, me, "ACK")
+            self._add(segment.time, me, "ACK")
 
     def _acknowledge_fin(self, segment: Segment, me: int) -> None:
         mine, yours = self.ends[me], self.ends[1 - me]
@@ -320,14 +320,14 @@ class Connection:
             if self.steps and self.steps[-1].kind == "data" and self.steps[-1].end == me:
                 self.steps[-1].note = "acknowledges"
         elif not segment.flags & FIN:
-            self._step(segment, me, "ACK", note="acknowledges")
+            self._add(segment.time, me, "ACK", note="acknowledges")
 
     def _fin(self, segment: Segment, me: int) -> None:
         mine, yours = self.ends[me], self.ends[1 - me]
         mine.fins += 1
         fin = (segment.seq + segment.payload) & _NUMBERS
         if mine.fin is not None:
-            self._step(segment, me, "FIN", note="again")
+            self._add(segment.time, me, "FIN", note="again")
             return
         self._letter("f", me)
         mine.reach(fin, segment.time)
@@ -343,7 +343,7 @@ class Connection:
                 note = self._acknowledging(segment, me)
         self._event(me, Event.SEND_FIN)
         self._event(1 - me, Event.GET_FIN)
-        self._step(segment, me, "FIN", note=note)
+        self._add(segment.time, me, "FIN", note=note)
 
     def _acknowledging(self, segment: Segment, me: int) -> Note:
         """Return the note of the second FIN; data sent before it has acknowledged the first."""
@@ -389,7 +389,7 @@ class Connection:
         self.rst_states = (self.ends[CLIENT].state, self.ends[SERVER].state)
         self._event(me, Event.SEND_RST)
         self._event(1 - me, Event.GET_RST)
-        self._step(segment, me, "RST")
+        self._add(segment.time, me, "RST")
 
     def _event(self, end: int, event: Event) -> None:
         it = self.ends[end]
@@ -401,12 +401,13 @@ class Connection:
         if mark not in self.history:
             self.history += mark
 
-    def _step(self, segment: Segment, me: int, kind: Kind, size: int = 0, note: Note = "") -> None:
-        self._add(Step(segment.time, me, kind, size, self._states(), note))
-
     def tell_data(self) -> None:
         """Make steps of the data sent since the last one, of whichever end began first."""
-        for me in sorted((CLIENT, SERVER), key=lambda end: self.ends[end].data_at):
+        client, server = self.ends
+        if client.sent == client.told and server.sent == server.told:
+            return
+        order = (CLIENT, SERVER) if client.data_at <= server.data_at else (SERVER, CLIENT)
+        for me in order:
             it = self.ends[me]
             size = it.sent - it.told
             if size:
@@ -415,13 +416,12 @@ class Connection:
                 if last is not None and last.kind == "data" and last.end == me:
                     last.size += size
                 else:
-                    self._add(Step(it.data_at, me, "data", size, self._states()))
+                    self._add(it.data_at, me, "data", size)
 
-    def _states(self) -> list[TcpState]:
-        return [self.ends[CLIENT].state, self.ends[SERVER].state]
-
-    def _add(self, step: Step) -> None:
+    def _add(self, time: int, me: int, kind: Kind, size: int = 0, note: Note = "") -> None:
+        """Add a step, with the states that both ends are in now."""
         if len(self.steps) < MOST_STEPS:
-            self.steps.append(step)
+            client, server = self.ends
+            self.steps.append(Step(time, me, kind, size, [client.state, server.state], note))
         else:
             self.omitted += 1

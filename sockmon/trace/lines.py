@@ -6,7 +6,8 @@ from sockmon.trace.connection import Connection
 from sockmon.trace.verdict import Verdict
 from sockmon.trace.when import clock_time
 
-_WIDTHS = (15, 21, 21, 19, 6, 3, 8, 8, 11, 11, 0)
+_ROW = "{:<%d}  {:<21}  {:<21}  {:<15}  {:<6}  {:>3}  {:>8}  {:>8}  {:>11}  {:>11}  {}"
+_TIME, _DATED_TIME = _ROW % 15, _ROW % 26
 _HEADINGS = (
     "TIME",
     "CLIENT",
@@ -20,12 +21,11 @@ _HEADINGS = (
     "RECEIVED",
     "HISTORY",
 )
-_RIGHT = {5, 6, 7, 8, 9}
 
 
 def heading(*, dated: bool = False) -> str:
     """Return the line above the others."""
-    return _row(_HEADINGS, dated=dated)
+    return (_DATED_TIME if dated else _TIME).format(*_HEADINGS)
 
 
 def line(connection: Connection, verdict: Verdict, *, dated: bool = False) -> str:
@@ -36,7 +36,7 @@ def line(connection: Connection, verdict: Verdict, *, dated: bool = False) -> st
         how = f"reset by {verdict.rst_by}"
     delay = "-" if verdict.close_delay is None else precisely(verdict.close_delay)
     sent, received = (f"{size:,} B" for size in verdict.sent)
-    cells = (
+    return (_DATED_TIME if dated else _TIME).format(
         clock_time(connection.first_at, dated=dated),
         client,
         server,
@@ -49,12 +49,3 @@ def line(connection: Connection, verdict: Verdict, *, dated: bool = False) -> st
         received,
         f"{verdict.conn_state} {connection.zeek_history}",
     )
-    return _row(cells, dated=dated)
-
-
-def _row(cells: tuple[str, ...], *, dated: bool) -> str:
-    widths = (_WIDTHS[0] + 11 * dated, *_WIDTHS[1:])
-    return "  ".join(
-        f"{cell:{'>' if column in _RIGHT else '<'}{width}}"
-        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    ).rstrip()

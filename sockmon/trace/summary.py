@@ -58,9 +58,11 @@ class Summary:
         """Count one connection."""
         self.connections += 1
         port = port_of(connection.names[SERVER])
-        if port not in self.ports and len(self.ports) >= MOST_PORTS:
-            port = OTHER
-        self.ports.setdefault(port, PortSummary()).add(verdict)
+        if port not in self.ports:
+            if len(self.ports) >= MOST_PORTS:
+                port = OTHER
+            self.ports.setdefault(port, PortSummary())
+        self.ports[port].add(verdict)
 
     def lines(self) -> list[str]:
         """Return a table of the ports with most connections; none if there is nothing."""

@@ -53,6 +53,7 @@ def judge(connection: Connection) -> Verdict:
     client, server = connection.ends
     round_trips = _round_trips(connection)
     first = segments = close_delay = ack_delay = None
+    is_both = False
     order = _first_closer(connection)
     if order is not None:
         first_end, second_end = connection.ends[order], connection.ends[1 - order]
@@ -64,9 +65,8 @@ def judge(connection: Connection) -> Verdict:
             ack_delay = max(0, first_end.fin_acked_at - first_end.fin_at - away)
         if second_end.fin is not None:
             close_delay = max(0, second_end.fin_at - first_end.fin_at - away)
-            is_crossing = _crossed(first_end, second_end)
-            segments = 4 if is_crossing or first_end.acked_alone or connection.late_bytes else 3
-    is_both = order is not None and _crossed(connection.ends[order], connection.ends[1 - order])
+            is_both = _crossed(first_end, second_end)
+            segments = 4 if is_both or first_end.acked_alone or connection.late_bytes else 3
     connect = None
     if client.syn_at is not None and server.syn_at is not None:
         connect = server.syn_at - client.syn_at
@@ -103,8 +103,10 @@ def _how(connection: Connection) -> How:
 
 
 def _first_closer(connection: Connection) -> int | None:
-    fins = [(end.fin_at, side) for side, end in enumerate(connection.ends) if end.fin is not None]
-    return min(fins)[1] if fins else None
+    client, server = connection.ends
+    if client.fin is None or server.fin is None:
+        return CLIENT if client.fin is not None else SERVER if server.fin is not None else None
+    return CLIENT if client.fin_at <= server.fin_at else SERVER
 
 
 def _crossed(first: End, second: End) -> bool:

@@ -26,9 +26,10 @@ _ETH_P_ALL = 3
 _BLOCK_READY = 1  # TP_STATUS_USER
 _OUTGOING = 4
 
-#: The kernel hands over a block when it is full, or after this many milliseconds.
-_HAND_OVER_MS = 50
-_BLOCK = 1 << 18
+#: The kernel hands over a block when it is full, or after this many milliseconds. With many small
+#: blocks a reader may sleep for seconds, however few packets come.
+_HAND_OVER_MS = 60
+_BLOCK = 1 << 16
 _FRAME = 256
 # struct tpacket3_hdr, and the struct sockaddr_ll behind it: offsets.
 _NEXT, _SECONDS, _NANOSECONDS, _CAPTURED, _LENGTH, _NET = 0, 4, 8, 12, 16, 26
@@ -44,10 +45,10 @@ class PacketRing:
     read: packets handed over. dropped: those that the kernel dropped because the ring was full.
     """
 
-    def __init__(self, program: bytes, device: str | None = None, blocks: int = 32) -> None:
+    def __init__(self, program: bytes, device: str | None = None, blocks: int = 128) -> None:
         """Begin to receive what passes the filter.
 
-        device: its name; None: all. blocks: of 256 KiB. Raises KernelError.
+        device: its name; None: all. blocks: of 64 KiB. Raises KernelError.
         """
         self.read = self.dropped = 0
         self._blocks = blocks
