@@ -69,7 +69,8 @@ class Report:
     """Turns connections into lines to print, and counts them.
 
     form: None: ladders, and by itself lines or only the summary when there are too many.
-    dated: with the date. facts: returns what this host knows of a connection.
+    dated: with the date. facts: returns what this host knows of a connection. hides_open: text and
+    lines leave out those of which there is nothing to say but that they are open.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Report:
         *,
         dated: bool = False,
         facts: Callable[[Connection, Verdict], Facts] = no_facts,
+        hides_open: bool = False,
     ) -> None:
         self.summary = Summary()
         self.shown = 0
@@ -87,6 +89,7 @@ class Report:
         self._part = part
         self._dated = dated
         self._facts = facts
+        self._hides_open = hides_open
         self._second = self._in_second = 0
         self._has_heading = False
 
@@ -149,6 +152,8 @@ class Report:
     def _is_wanted(self, verdict: Verdict) -> bool:
         if self._part == "closes":
             return verdict.how in {"closed", "closing", "half_closed", "reset"}
+        if verdict.how == "open" and self._part == "all":
+            return not self._hides_open or self._form == "json"
         return True
 
     def _adapt(self, connection: Connection) -> list[str]:

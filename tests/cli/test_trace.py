@@ -119,6 +119,7 @@ def test_several_files_are_one_trace_and_one_that_fails_leaves_the_others(
         (["--read", "FILE", "--for", "1s"], "--for: not with --read"),
         (["--read", "FILE", "--device", "lo"], "--device: not with --read"),
         (["--write", "/nowhere/file", "--read", "FILE"], "--write: /nowhere/file: No such file"),
+        (["--write", "FILE", "--read", "FILE"], "is a file to be read"),
     ],
 )
 def test_options_that_do_not_fit_are_one_line(

@@ -17,7 +17,7 @@ from sockmon.kernel.packets.filters import tcp_filter
 from sockmon.kernel.packets.headers import decode
 from sockmon.kernel.packets.ring import PacketRing
 from sockmon.model.segments import RST, SYN
-from tests.lab import Link, NetNs
+from tests.lab import PATIENCE, Link, NetNs
 from tests.lab.closes import WAYS, at_end, client_first, half_close, unread_bytes
 from tests.tracing import SOCKMON, Documents, capturing, documents, trace, tracing
 
@@ -222,3 +222,29 @@ def test_a_drill_shows_its_segments(netns: NetNs) -> None:
     done = netns.run(argv)
     assert done.stdout.count("reset by the server after") == 2
     assert "2 connections, " in done.stdout
+
+
+def test_a_device_that_goes_ends_it_with_one_line(link: Link) -> None:
+    with tracing(link.client, "--device", "eth0") as watch:
+        link.client.ip("link delete eth0")
+        _, error = watch.process.communicate(timeout=PATIENCE)
+    assert watch.process.returncode == 2
+    assert error == "sockmon: device eth0: there is no such device\n"
+
+
+def test_connections_that_stay_open_are_only_counted(netns: NetNs) -> None:
+    with (
+        listening(netns, AddressKind.IPV4) as listener,
+        tracing(netns, "--format", "text") as watch,
+        connected(netns, AddressKind.IPV4, listener.getsockname()[1]) as client,
+        accepted(listener) as server,
+    ):
+        refused(netns, AddressKind.IPV4)
+        assert watch.process.stdout is not None
+        first = watch.process.stdout.readline()
+        rest = watch.stop()
+        client.close()
+        server.close()
+    assert "refused by the server" in first
+    assert "ESTABLISHED" not in rest
+    assert rest.splitlines()[-1].startswith("2 connections, 5 segments;")

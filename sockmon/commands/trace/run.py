@@ -5,8 +5,9 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from sockmon.commands.command import FAILURE, SUCCESS, OpenSource, UserError, writing
 from sockmon.kernel.packets.batch import CaptureError
@@ -52,15 +53,24 @@ def _run(options: Options, open_source: OpenSource) -> int:
             return _watch(options, HostSockets(source))
         finally:
             source.close()
+    _check_written(options)
     with _writer(options.write) as writer:
         return _read_files(options, writer)
+
+
+def _check_written(options: Options) -> None:
+    """Refuse to write over a file that is to be read."""
+    for name in options.read:
+        with suppress(OSError):  # one of them is not there
+            if options.write is not None and Path(name).samefile(options.write):
+                raise UserError(f"--write: {options.write} is a file to be read")
 
 
 def _watch(options: Options, host: HostSockets) -> int:
     """Watch this host's packets until a signal, or as long as the options say."""
     wants_data = options.write is not None or options.form == "tcpdump"
     program = tcp_filter(options.ports, options.hosts, data=wants_data)
-    report = Report(options.form, options.part, facts=host.facts)
+    report = Report(options.form, options.part, facts=host.facts, hides_open=True)
     session = _session(options, report, dated=False)
     stopping = _Stopping()
     with PacketRing(program, options.device) as ring, _writer(options.write) as writer:

@@ -2,11 +2,9 @@
 
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from sockmon.kernel.packets.batch import CaptureError
 from sockmon.kernel.packets.capture import Capture
@@ -42,12 +40,10 @@ def _read(descriptor: int, size: int) -> bytes:
 
 
 class CaptureWriter:
-    """Writes IP and TCP headers into a pcap file; `-` is standard output. Raises OSError."""
+    """Writes IP and TCP headers into a pcap file. Raises OSError."""
 
     def __init__(self, name: str) -> None:
-        self._file: BinaryIO = sys.stdout.buffer
-        if name != "-":
-            self._file = Path(name).open("wb")  # noqa: SIM115 - close() closes it
+        self._file = Path(name).open("wb")  # noqa: SIM115 - close() closes it
         self._file.write(pcap_header())
 
     def write(self, packets: Packets) -> None:
@@ -57,5 +53,4 @@ class CaptureWriter:
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not sys.stdout.buffer:
-            self._file.close()
+        self._file.close()

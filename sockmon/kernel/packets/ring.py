@@ -51,6 +51,7 @@ class PacketRing:
         device: its name; None: all. blocks: of 64 KiB. Raises KernelError.
         """
         self.read = self.dropped = 0
+        self._device = device
         self._blocks = blocks
         self._next = 0
         try:
@@ -64,6 +65,9 @@ class PacketRing:
         except OSError as error:
             self._socket.close()
             raise _failed("packet socket", error) from error
+        except KernelError:
+            self._socket.close()
+            raise
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
 
@@ -76,10 +80,12 @@ class PacketRing:
     def wait(self, seconds: float) -> Packets | None:
         """Return the packets of the blocks that are ready; None if there are none in time.
 
-        They are valid until release().
+        They are valid until release(). Raises KernelError when the device has gone.
         """
-        if not self._ready() and not self._poll.poll(seconds * 1000):
-            return None
+        if not self._ready():
+            for _, event in self._poll.poll(seconds * 1000):
+                if event & select.POLLERR:
+                    self._clear_error()
         blocks = self._ready()
         if not blocks:
             return None
@@ -119,12 +125,18 @@ class PacketRing:
 
     def _bind(self, device: str | None) -> None:
         """Bind as bind(2) does: Python's own does not know how to bind to all devices."""
-        index = 0 if device is None else socket.if_nametoindex(device)
+        index = 0 if device is None else _index(device)
         family, protocol = int(socket.AF_PACKET), socket.htons(_ETH_P_ALL)
         address = struct.pack("=HHiHBB8s", family, protocol, index, 0, 0, 0, b"")
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.bind(self._socket.fileno(), address, len(address)):
             raise OSError(ctypes.get_errno(), "bind")
+
+    def _clear_error(self) -> None:
+        """Go on after a device went down, but not after it has gone."""
+        self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if self._device is not None:
+            _index(self._device)
 
     def _ready(self) -> list[tuple[int, int, int]]:
         """Return the blocks that are ready: where each is, how many packets, where the first is."""
@@ -178,6 +190,13 @@ class PacketRing:
             np.full(len(at), RAW, np.int64),
             column(_DEVICE) << 1 | is_outgoing,
         )
+
+
+def _index(device: str) -> int:
+    try:
+        return socket.if_nametoindex(device)
+    except OSError as error:
+        raise KernelError(f"device {device}", "ENODEV", "there is no such device") from error
 
 
 def _failed(operation: str, error: OSError) -> KernelError:

@@ -129,11 +129,23 @@ def pcap(
     magic = 0xA1B23C4D if nanoseconds else 0xA1B2C3D4
     made = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, snaplen, link)
     for time, packet in packets:
-        seconds, left = divmod(time, SECOND)
-        kept = packet[:snaplen]
-        fraction = left if nanoseconds else left // 1000
-        made += struct.pack(order + "IIII", seconds, fraction, len(kept), len(packet)) + kept
+        made += record(time, packet, order=order, nanoseconds=nanoseconds, snaplen=snaplen)
     return made
+
+
+def record(
+    time: int,
+    packet: bytes,
+    *,
+    order: str = "<",
+    nanoseconds: bool = True,
+    snaplen: int = 65535,
+) -> bytes:
+    """One packet of a pcap file."""
+    seconds, left = divmod(time, SECOND)
+    kept = packet[:snaplen]
+    fraction = left if nanoseconds else left // 1000
+    return struct.pack(order + "IIII", seconds, fraction, len(kept), len(packet)) + kept
 
 
 def block(kind: int, body: bytes, order: str = "<") -> bytes:
