@@ -152,7 +152,7 @@ def _half_closed(connection: Connection, verdict: Verdict, facts: Facts) -> list
     if facts.others:
         since = f", the oldest for {roughly(facts.oldest)}" if facts.oldest is not None else ""
         sentences.append(
-            f"{facts.others:,} more of this group are in CLOSE_WAIT{since}: sockmon doctor"
+            f"Others of this port in CLOSE_WAIT: {facts.others:,}{since}. See sockmon doctor."
         )
     return sentences
 

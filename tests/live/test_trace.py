@@ -18,7 +18,7 @@ from sockmon.kernel.packets.headers import decode
 from sockmon.kernel.packets.ring import PacketRing
 from sockmon.model.segments import RST, SYN
 from tests.lab import PATIENCE, Link, NetNs
-from tests.lab.closes import WAYS, at_end, client_first, half_close, unread_bytes
+from tests.lab.closes import WAYS, acknowledged, at_end, client_first, half_close, unread_bytes
 from tests.tracing import SOCKMON, Documents, capturing, documents, trace, tracing
 
 pytestmark = [pytest.mark.root, pytest.mark.component("tcpdump")]
@@ -153,14 +153,20 @@ def test_an_end_that_does_not_close_is_reported_while_it_lasts(netns: NetNs) -> 
         listening(netns, AddressKind.IPV4) as listener,
         connected(netns, AddressKind.IPV4, listener.getsockname()[1]) as client,
         accepted(listener) as server,
+        connected(netns, AddressKind.IPV4, listener.getsockname()[1]) as other,
+        accepted(listener) as others_server,
     ):
         client.sendall(b"x" * 21)
         client.shutdown(socket.SHUT_WR)
+        acknowledged(client)
+        other.shutdown(socket.SHUT_WR)
         out = watch.output()
         server.close()
+        others_server.close()
     assert "half closed by the client for 1" in out
     assert "Recv-Q 22: 21 bytes and the FIN are unread" in flowed(out)
     assert f"[{os.getpid()}] must call close()." in flowed(out)
+    assert re.search(r"Others of this port in CLOSE_WAIT: 1, the oldest for \ds\.", flowed(out))
 
 
 def flowed(text: str) -> str:

@@ -94,8 +94,8 @@ def test_an_end_that_has_not_closed_in_words() -> None:
     facts = Facts(server="python[7]", unread=22, others=11, oldest=130.0)
     assert told(*segments, facts=facts)[1] == (
         "The server's application has not closed (Recv-Q 22: 21 bytes and the FIN are unread). "
-        "python[7] must call close(). 11 more of this group are in CLOSE_WAIT, the oldest for "
-        "2m10s: sockmon doctor"
+        "python[7] must call close(). Others of this port in CLOSE_WAIT: 11, the oldest for 2m10s. "
+        "See sockmon doctor."
     )
     assert "it has read to the end of file" in told(*segments, facts=Facts(unread=0))[1]
     assert "it has not read the end of file" in told(*segments, facts=Facts(unread=1))[1]
