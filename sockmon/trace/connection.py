@@ -136,8 +136,8 @@ class Connection:
     A FIN is taken to have arrived when it is seen. That is corrected if the other end's FIN does
     not acknowledge it: they crossed. has_ended: nothing is left to come, after a reset or when both
     FINs are acknowledged. late_bytes: what the second closer sent after the first FIN.
-    reported: how often it was reported while it was open. seen_until: until when nothing has
-    followed its last segment, as far as known.
+    reported: how often it was reported that one end has not closed. is_told: its opening was
+    reported. seen_until: until when nothing has followed its last segment, as far as known.
     """
 
     names: tuple[bytes, bytes]
@@ -157,6 +157,7 @@ class Connection:
     late_bytes: int = 0
     has_ended: bool = False
     reported: int = 0
+    is_told: bool = False
     seen_until: int = 0
 
     @classmethod

@@ -97,7 +97,7 @@ class Report:
         """Return the lines about a connection that is over, or at the end of the trace."""
         verdict = judge(connection)
         self.summary.add(connection, verdict)
-        if self._part == "opens" and connection.reported:
+        if self._part == "opens" and connection.is_told:
             return []
         return self._lines(connection, verdict)
 

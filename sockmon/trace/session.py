@@ -44,6 +44,7 @@ class Session:
         self.written: Packets | None = None
         self._choice = choice
         self._form = form
+        self._opens = opens
         self._dated = dated
 
     @property
@@ -85,7 +86,7 @@ class Session:
                 return
             if connection.is_unanswered:
                 yield from self.report.over(connection)
-            else:
+            elif not self._opens:
                 yield from self.report.meanwhile(connection)
 
     def finish(self, dropped: int) -> Iterator[str]:

@@ -10,6 +10,7 @@ LIMIT = 20_000
 _SECOND = 1_000_000_000
 #: An end that has not closed is reported when it has waited this long.
 _WAITS = (1 * _SECOND, 10 * _SECOND, 60 * _SECOND)
+_LOOK_AGAIN = _SECOND // 2  # thousands may wait
 _FIRST_RETRY = 1 * _SECOND  # TCP_TIMEOUT_INIT
 
 
@@ -27,7 +28,7 @@ class Tracker:
         self.opened: list[Connection] = []
         self._notes_opens = opens
         self._limit = limit
-        self._last_time = 0
+        self._last_time = self._due_after = 0
         self._open: dict[bytes, Connection] = {}
         # They have ended, and are kept for what may still come of them.
         self._ended: dict[bytes, Connection] = {}
@@ -69,9 +70,12 @@ class Tracker:
 
         Those that nobody answers any more, or that only one end has closed. now: as in segments.
         """
-        found = []
+        found: list[Connection] = []
+        if now < self._due_after:
+            return found
+        self._due_after = now + _LOOK_AGAIN
         for key, connection in list(self._waiting.items()):
-            if not (connection.is_unanswered or connection.is_half_closed):
+            if not _waits(connection):
                 del self._waiting[key]
             elif connection.is_unanswered:
                 if now > _gives_up_at(connection):
@@ -79,7 +83,7 @@ class Tracker:
                     del self._waiting[key]
                     self._keep(key, connection)
                     found.append(connection)
-            elif connection.reported < len(_WAITS):
+            else:
                 waits = now - min(end.fin_at for end in connection.ends if end.fin is not None)
                 if waits > _WAITS[connection.reported]:
                     connection.reported += 1
@@ -121,14 +125,14 @@ class Tracker:
         return made
 
     def _opened(self, connection: Connection) -> None:
-        if not connection.reported:
-            connection.reported = 1
+        if not connection.is_told:
+            connection.is_told = True
             self.opened.append(connection)
 
     def _changed(self, key: bytes, connection: Connection, over: list[Connection]) -> None:
         if connection.has_ended:
             self._end(key, connection, over)
-        elif connection.is_unanswered or connection.is_half_closed:
+        elif _waits(connection):
             self._waiting[key] = connection
         else:
             self._waiting.pop(key, None)
@@ -144,6 +148,13 @@ class Tracker:
         if len(self._ended) >= self._limit:
             del self._ended[next(iter(self._ended))]
         self._ended[key] = connection
+
+
+def _waits(connection: Connection) -> bool:
+    """Whether something may have to be said of it before it is over."""
+    return connection.is_unanswered or (
+        connection.is_half_closed and connection.reported < len(_WAITS)
+    )
 
 
 def _gives_up_at(connection: Connection) -> int:

@@ -6,9 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sockmon.kernel.packets.capture import Capture
+from sockmon.kernel.packets.headers import RAW
 from sockmon.model.segments import ACK, FIN, SYN, Segment
 from sockmon.model.states import TcpState
 from sockmon.trace.connection import MOST_STEPS, TRANSITIONS, Connection, Event
+from sockmon.trace.report import Report
+from sockmon.trace.session import Choice, Session
 from sockmon.trace.tracker import Tracker
 from sockmon.trace.verdict import Verdict, judge
 from tests.unit.trace.making import (
@@ -18,7 +22,10 @@ from tests.unit.trace.making import (
     SECOND,
     SERVER,
     START,
+    Chunks,
     Talk,
+    ip_packet,
+    pcap,
     track,
 )
 
@@ -350,6 +357,19 @@ def test_only_connections_just_established_are_noted() -> None:
     tracker.take(talk.handshake())
     tracker.take([talk.say("c", "P.", 1), talk.say("s", ".")])
     assert len(tracker.opened) == 1
+
+
+def test_of_openings_nothing_more_is_said() -> None:
+    report = Report(part="opens")
+    session = Session(report, Choice(), opens=True)
+    talk = Talk()
+    segments = [*talk.handshake(), talk.say("c", "F."), talk.say("s", ".")]
+    capture = pcap([(s.time, ip_packet(s)) for s in segments], RAW, nanoseconds=True)
+    (packets,) = Capture(Chunks(capture, 1 << 20)).packets()
+    assert "established in 20 us" in "\n".join(session.take(packets))
+    assert list(session.due(segments[-1].time + 90 * SECOND)) == []
+    assert list(session.finish(0)) == ["1 connection, 5 segments; 0 packets dropped"]
+    assert report.shown == 1
 
 
 def test_steps_are_bounded() -> None:
