@@ -34,7 +34,7 @@ from sockmon.model.finding import Finding
 from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenDrops, listening_rows
 from sockmon.model.names import HOST
 from sockmon.model.observation import Diagnosis, OwnerDescriptors, PortSockets, StaleGroup
-from sockmon.model.owner import UNKNOWN, Group, Owner, Owners, Process
+from sockmon.model.owner import UNKNOWN, Owner, Owners, Process
 from sockmon.model.queues import NO_QUEUES
 from sockmon.model.stale import StaleMemory
 from sockmon.model.states import TcpState
@@ -287,7 +287,8 @@ class DiagnosisState:
         """Judge by cgroup, then by the processes that hold the sockets of what was found.
 
         Several owners without a unit are one at first, so that no group is too small to be asked
-        about. A finding whose owner is being looked up is withheld: it would be another one later.
+        about. A finding whose owner is being looked up is withheld if its owner is a part of its
+        key: it would be another one later.
         """
         found = diagnose(data, thresholds, detectors)
         before = (*self._confirmed.findings, *self._confirmed_whole.findings)
@@ -303,10 +304,9 @@ class DiagnosisState:
         data = replace(data, owners=self._owners.find(inodes, ids, data.now)).with_groups(rows)
         if inodes or ids:
             found = diagnose(data, thresholds, detectors)
+        past = {finding.key: finding for finding in before}
         owned = tuple(
-            replace(finding, owner=finding.owner or _owner(finding, finding.group, data.owners))
-            if finding.group
-            else finding
+            replace(finding, owner=_owner(finding, past.get(finding.key), data.owners))
             for finding in found
         )
         known = [finding for finding in owned if not _is_pending(finding, data.owners)]
@@ -335,14 +335,30 @@ def _stale_shown(
         )
 
 
-def _owner(finding: Finding, group: Group, owners: Owners) -> Owner | None:
-    return owners.of_sockets(group, np.array(finding.inodes, np.uint32))
+def _owner(finding: Finding, before: Finding | None, owners: Owners) -> Owner | None:
+    """Return who holds a finding's sockets.
+
+    Sockets that live shorter than a look takes are never found held: then it is whoever held those
+    of the same finding one poll before.
+    """
+    if finding.owner is not None or finding.group is None:
+        return finding.owner
+    owner = owners.of_sockets(finding.group, np.array(finding.inodes, np.uint32))
+    known = owner is not None and (owner.unit is not None or owner.processes)
+    if known or before is None or not _looked_up(finding, owners):
+        return owner
+    held_before = owners.holding(np.array(before.inodes, np.uint32))
+    return held_before if held_before and held_before.processes else before.owner
 
 
 def _is_pending(finding: Finding, owners: Owners) -> bool:
-    """Whether it is not known yet, and soon will be, who holds a finding's sockets."""
-    if finding.group is not None and finding.group.owner != UNKNOWN:
+    """Whether the owner in a finding's key is not known yet, and soon will be."""
+    if finding.subject.owner is None or (finding.group and finding.group.owner != UNKNOWN):
         return False
     if finding.group is None and finding.owner is not None and finding.owner.processes:
         return False
+    return _looked_up(finding, owners)
+
+
+def _looked_up(finding: Finding, owners: Owners) -> bool:
     return not owners.pending.isdisjoint(finding.inodes)
