@@ -114,6 +114,7 @@ def _finding(
         max(0, len(processes) - PROCESSES_NAMED),
     )
     left = _seconds_left(fullest) if judged else None
+    connections = _connections(data, fullest)
     return Finding(
         detector=NAME,
         severity=judged or "warning",
@@ -121,8 +122,8 @@ def _finding(
         subject=subject,
         value=fullest.ratio if judged else float(sum(use.closed for use in holding)),
         limit=thresholds.warning_ratio if judged else thresholds.closed_sockets,
-        summary=_summary(one_line(owner.name), judged, fullest, holding),
-        evidence=_evidence(data, fullest, holding, uses),
+        summary=_summary(one_line(owner.name), judged, fullest, holding, connections),
+        evidence=_evidence(fullest, holding, uses, connections),
         advice=_advice(owner, judged, fullest, holding),
         owner=owner,
         critical_because=_because(thresholds, judged, fullest),
@@ -131,7 +132,11 @@ def _finding(
 
 
 def _summary(
-    name: str, judged: Severity | None, fullest: Descriptors, holding: list[Descriptors]
+    name: str,
+    judged: Severity | None,
+    fullest: Descriptors,
+    holding: list[Descriptors],
+    connections: Breakdown,
 ) -> str:
     parts = []
     process = fullest.process
@@ -149,7 +154,12 @@ def _summary(
         parts.append(
             f"holds {closed} sockets that the kernel has already closed: they never come back"
         )
-    return f"{name} {', and '.join(parts)}"
+    most = ""
+    if judged and connections:
+        where, sockets = connections[0]
+        if 2 * float(sockets.value) > (process.fds or 0):
+            most = f"; {sockets.value} of them are {where}"
+    return f"{name} {', and '.join(parts)}{most}"
 
 
 def _because(thresholds: Thresholds, judged: Severity | None, use: Descriptors) -> str | None:
@@ -168,7 +178,10 @@ def _seconds_left(use: Descriptors) -> float | None:
 
 
 def _evidence(
-    data: DetectorInput, fullest: Descriptors, holding: list[Descriptors], uses: list[Descriptors]
+    fullest: Descriptors,
+    holding: list[Descriptors],
+    uses: list[Descriptors],
+    connections: Breakdown,
 ) -> dict[str, Quantity | Breakdown]:
     process = fullest.process
     found: dict[str, Quantity | Breakdown] = {"used": evidence.count(process.fds or 0)}
@@ -182,7 +195,6 @@ def _evidence(
     if fullest.kinds:
         most = sorted(fullest.kinds.items(), key=lambda item: -item[1])[:_SHOWN]
         found["kinds"] = tuple((one_line(kind), evidence.count(n)) for kind, n in most)
-    connections = _connections(data, fullest)
     if connections:
         found["connections"] = connections
     if len(uses) > 1:
@@ -227,8 +239,8 @@ def _advice(
     if holding:
         advice.append(
             Advice(
-                f"{name} has not called close() on sockets that the kernel has closed: their peers "
-                "closed them, and a reset answered the keepalive probe, so they are not in "
+                f"{name} has not called close() on sockets that the kernel has ended: by a reset, "
+                "such as the answer to a keepalive probe, or after a timeout. So they are not in "
                 "CLOSE_WAIT any more. Look for a handler that forgets its connection."
             )
         )
