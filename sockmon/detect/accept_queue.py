@@ -220,7 +220,9 @@ def _summary(
     nearly_full: bool,
     dropping: bool,
 ) -> str:
-    port, server = queues.group.port, who(owner)
+    port, address = queues.group.port, queues.group.address
+    where = f"port {port} of {address}" if address else f"port {port}"
+    server = who(owner)
     all_queues = queues.listeners.size
     if stuck.size:
         waiting = int(queues.length[stuck].sum())
@@ -228,14 +230,14 @@ def _summary(
         idle = max(idle, queues.oldest if stuck.size == all_queues else idle)
         if stuck.size < all_queues:
             text = (
-                f"{stuck.size} of {all_queues} queues of port {port} "
+                f"{stuck.size} of {all_queues} queues of {where} "
                 f"{'is' if stuck.size == 1 else 'are'} not emptied by {server}: {waiting} "
                 f"connections wait, the first for {roughly(queues.oldest)}; about "
                 f"{percent(stuck.size / all_queues)} of new connections get no answer"
             )
         else:
             text = (
-                f"{server} does not accept on port {port}: {waiting} connections wait, none was "
+                f"{server} does not accept on {where}: {waiting} connections wait, none was "
                 f"accepted for {roughly(idle)}"
             )
         given_up = _given_up(data, queues)
@@ -244,12 +246,12 @@ def _summary(
     elif nearly_full:
         place = queues.fullest
         text = (
-            f"{queues.length[place]} connections to port {port} wait for {server} to accept them: "
+            f"{queues.length[place]} connections to {where} wait for {server} to accept them: "
             f"{percent(queues.fullness)} of the queue's room ({queues.limit[place] + 1})"
         )
     else:
         return (
-            f"port {port} of {server} dropped {queues.drops.connections} connections in the last "
+            f"{where} ({server}) dropped {queues.drops.connections} connections in the last "
             f"{roughly(queues.drops.seconds)}, in bursts: its queue has room for "
             f"{queues.limit.max() + 1}, and is not full between them"
         )

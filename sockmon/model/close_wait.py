@@ -1,9 +1,9 @@
 """CLOSE_WAIT sockets that the application should have closed.
 
 The peer has said that it will send no more, and this end neither closes nor sends. One that still
-sends is a half-close in use, and no leak; neither is one that has read a request whose sender, on
-this host, is still held by a process: that waits for an answer. One that nobody holds (inode 0) was
-not accepted yet.
+sends is a half-close in use, and no leak. Neither is one whose data the peer has yet to take, nor
+one that has read a request whose sender, on this host, is still held by a process: that waits for
+an answer. One that nobody holds (inode 0) was not accepted yet.
 
 An MPTCP connection whose peer has closed lasts a minute: then the peer resets it (Linux: its sysctl
 net.mptcp.close_timeout), no table lists it any more, and its descriptor stays. So it is stale
@@ -46,7 +46,8 @@ def stale(aged: Aged, table: SocketTable, now: float, stale_after: float) -> Sta
     after = np.where(table.multipath[aged.rows[places]], sooner, stale_after)
     old = now - aged.since[places] >= after
     silent = now - aged.sent_at[places] >= after
-    places = places[old & silent]
+    all_taken = table.send_queue[aged.rows[places]] == 0
+    places = places[old & silent & all_taken]
     due = np.isin(aged.rows[places], answers_due(aged, table, places).servers)
     return Stale(places[~due], places[due])
 

@@ -47,6 +47,8 @@ _UDP_PORTS_NAMED = 100
 _OWNERS_SHOWN = 50
 #: Owners over this share of their descriptors have series, whatever the findings.
 _DESCRIPTORS_SHOWN_FROM = 0.5
+#: Owners are asked for at most so many times at one poll.
+_ROUNDS = 3
 #: Seconds over which dropped connections are counted.
 DROPS_WINDOW = 300.0
 _ORDER = {detector.name: place for place, detector in enumerate(ALL)}
@@ -292,18 +294,21 @@ class DiagnosisState:
         """
         found = diagnose(data, thresholds, detectors)
         before = (*self._confirmed.findings, *self._confirmed_whole.findings)
-        inodes: set[int] = set()
-        for finding in (*found, *before):
-            inodes.update(finding.inodes)
-            for _, its in finding.others:
-                inodes.update(its)
-        rows = data.table.rows_of(inodes)
-        ids = set(data.table.cgroup_id[rows].tolist()) | self._stale_cgroups(data)
-        if data.udp_table is not None:
-            ids.update(data.udp_table.cgroup_id[data.udp_table.rows_of(inodes)].tolist())
-        data = replace(data, owners=self._owners.find(inodes, ids, data.now)).with_groups(rows)
-        if inodes or ids:
+        inodes = _inodes((*found, *before))
+        for _ in range(_ROUNDS):
+            asked = frozenset(inodes)
+            rows = data.table.rows_of(inodes)
+            ids = set(data.table.cgroup_id[rows].tolist()) | self._stale_cgroups(data)
+            if data.udp_table is not None:
+                ids.update(data.udp_table.cgroup_id[data.udp_table.rows_of(inodes)].tolist())
+            data = replace(data, owners=self._owners.find(inodes, ids, data.now)).with_groups(rows)
+            if not (inodes or ids):
+                break
             found = diagnose(data, thresholds, detectors)
+            # By owners, there can be findings of sockets that nobody has asked about yet.
+            inodes |= _inodes(found)
+            if inodes <= asked:
+                break
         past = {finding.key: finding for finding in before}
         owned = tuple(
             replace(finding, owner=_owner(finding, past.get(finding.key), data.owners))
@@ -333,6 +338,16 @@ def _stale_shown(
             int(rows.size),
             int(close_wait.unread_bytes(data.table, rows).sum()),
         )
+
+
+def _inodes(findings: Iterable[Finding]) -> set[int]:
+    """Return whose holders are worth finding out."""
+    inodes: set[int] = set()
+    for finding in findings:
+        inodes.update(finding.inodes)
+        for _, others in finding.others:
+            inodes.update(others)
+    return inodes
 
 
 def _owner(finding: Finding, before: Finding | None, owners: Owners) -> Owner | None:

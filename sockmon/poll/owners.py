@@ -34,7 +34,7 @@ class OwnerFinder:
         """namespace: return its number, None if it is not known."""
         self._inspector = inspector
         self._namespace = namespace
-        self._pending_since: float | None = None
+        self._asked_at: dict[int, float] = {}
         self._made: tuple[Answer, frozenset[int], frozenset[int]] | None = None
         self._owners = Owners()
         self._absent: dict[int, _Absent] = {}
@@ -52,13 +52,8 @@ class OwnerFinder:
         wanted = frozenset(inodes)
         answer = self._inspector.ask(self, wanted, set(cgroup_ids), now)
         self.hidden = answer.hidden
-        pending = wanted - answer.asked
-        if not pending:
-            self._pending_since = None
-        elif self._pending_since is None:
-            self._pending_since = now
-        elif now - self._pending_since > _PENDING_SECONDS:
-            pending = frozenset()
+        self._asked_at = {i: self._asked_at.get(i, now) for i in wanted - answer.asked}
+        pending = frozenset(i for i, at in self._asked_at.items() if now - at <= _PENDING_SECONDS)
         if self._made is None or not _same(self._made, (answer, wanted, pending)):
             self._owners = Owners.of(_holders(answer, wanted, now), answer.units, pending=pending)
         self._made = answer, wanted, pending
@@ -81,7 +76,7 @@ class OwnerFinder:
         ]
         closed: Mapping[int, int] = {}
         if whole and walked.closed >= LEAST_CLOSED:
-            closed = self._closed(uses, table)
+            closed = self._closed((use for use in uses if use.namespace is not None), table)
         if sum(closed.values()) > walked.closed:
             closed = {}  # some are of another namespace: it is not known which
         return tuple(
@@ -101,8 +96,8 @@ class OwnerFinder:
     def _closed(self, uses: Iterable[DescriptorUse], table: SocketTable) -> dict[int, int]:
         """Count by PID the sockets that it holds and that no table has.
 
-        A socket that is in two listings, and not in the dump between them, is in no table. At first
-        there is one listing; the next poll must agree before that is told.
+        A socket that is in two listings, and not in the dump between them, is in no table. After
+        one listing nothing is told: what it has may have been closed before the dump.
         """
         before, self._absent = self._absent, {}
         listed = []
@@ -116,7 +111,7 @@ class OwnerFinder:
                 listed.append((use.process, use.listing, known, use.judged_sockets))
         absences = _absent([tcp for *_, tcp in listed], table)
         for (process, listing, known, _), absent in zip(listed, absences, strict=True):
-            closed = len(known.inodes & absent if known else absent)
+            closed = len(known.inodes & absent) if known else 0
             if absent:
                 made = _Absent(process.started, listing.number, absent, closed)
                 self._absent[process.pid] = made

@@ -326,6 +326,9 @@ def everything_at_once(*, owners: bool = False) -> tuple[Finding, ...]:
                 socks += accepted(state, **others, **more).times(200)
                 socks += Sock(state, **others, **more).times(200)
     socks += [listening(8085), listening(8086)]
+    for more in ({}, v6):
+        socks += accepted(TcpState.CLOSE_WAIT, 8087, age=9999.0, **more).times(200)
+        socks += Sock(TcpState.CLOSE_WAIT, remote_port=8087, age=9999.0, **more).times(200)
     socks += accepted(TcpState.ESTABLISHED, 8085, receive_queue=21).times(20)
     socks += accepted(TcpState.ESTABLISHED, 8086, send_queue=9, timer=4).times(20)
     limits = replace(

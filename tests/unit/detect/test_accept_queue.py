@@ -135,7 +135,7 @@ class TestDrops:
         found = JUDGE.one(owned(waiting(0, drop_window=dropped(40.0, 20.0))))
         assert found.severity == "warning"
         assert found.summary == (
-            "port 443 of shop.service dropped 120 connections in the last 5m, in bursts: its queue "
+            "port 443 (shop.service) dropped 120 connections in the last 5m, in bursts: its queue "
             "has room for 101, and is not full between them"
         )
 

@@ -334,6 +334,10 @@ class TestASilentHalfClose:
         assert JUDGE.all(sight(facing(9, TcpState.FIN_WAIT2, inode=5000))) == []
 
 
+def test_what_a_peer_has_yet_to_take_is_no_leak() -> None:
+    assert JUDGE.all(leaked(50, send_queue=9, timer=1, retransmits=7)) == []
+
+
 def test_what_was_not_accepted_is_no_leak() -> None:
     assert JUDGE.all(leaked(50, inode=0)) == []
     assert stale_groups(leaked(50, inode=0), Thresholds()) == []
