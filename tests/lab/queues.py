@@ -141,12 +141,19 @@ def closed_windows(netns: NetNs, kind: AddressKind, count: int) -> Iterator[Conn
 
 
 @contextmanager
-def keepalive_unanswered(netns: NetNs, kind: AddressKind, count: int) -> Iterator[Connections]:
-    """The server's keepalive probes are dropped on their way: its clients are deaf."""
-    with connections(netns, netns, kind, count) as made:
-        for client in made.clients:
+def keepalive_unanswered(
+    netns: NetNs, kind: AddressKind, count: int, unread: int = 0
+) -> Iterator[Connections]:
+    """The server's keepalive probes to `count` clients are dropped on their way: they are deaf.
+
+    So many others do not read what the server has sent to them.
+    """
+    with connections(netns, netns, kind, count + unread) as made:
+        for server in made.servers[count:]:
+            server.sendall(REQUEST)
+        for client in made.clients[:count]:
             _drop_all(client)
-        for server in made.servers:
+        for server in made.servers[:count]:
             server.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)

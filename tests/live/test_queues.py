@@ -1,6 +1,7 @@
 """Queues that nobody moves are found, named by whom they wait for, and told apart."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -132,3 +133,20 @@ def test_keepalive_that_nobody_answers(netns: NetNs, kind: AddressKind) -> None:
         assert found.severity == "critical"
         assert "4 of 4 established connections" in found.summary
         assert "keepalive probes" in found.summary
+
+
+def test_few_that_are_gone_are_few_whatever_else_is_known(netns: NetNs) -> None:
+    """Who holds the others is known, because these have a finding."""
+    with queues.keepalive_unanswered(netns, AddressKind.IPV4, 4, unread=96) as made:
+
+        def probed() -> list[str]:
+            lines = netns.run(["ss", "-Htno", f"( sport = :{made.port} )"]).stdout.splitlines()
+            return [line for line in lines if re.search(r"keepalive,[^,]*,[3-9]\)", line)]
+
+        eventually(probed, until=lambda lines: len(lines) == 4)
+        with ExitStack() as stack:
+            poller = Polling(netns, QUICK)
+            stack.callback(poller.close)
+            eventually(poller.findings, until=bool)
+            for _ in range(4):
+                assert [found.detector for found in poller.findings()] == ["unread_data"]
