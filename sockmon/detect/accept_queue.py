@@ -45,8 +45,6 @@ from sockmon.model.table import address
 
 NAME = "accept_queue"
 
-#: In so many polls of the window connections must have been dropped: one burst is no trouble.
-_BURSTS = 2
 _QUEUES_SHOWN = 5
 
 
@@ -165,8 +163,7 @@ def _judge(data: DetectorInput, thresholds: Thresholds, queues: _Queues) -> Find
     full = bool((queues.length > queues.limit).any())
     # Who was dropped tries again after ever longer pauses: in between, a full queue is no better.
     dropping = queues.dropped_now > 0 or (full and queues.drops.connections > 0)
-    bursts = queues.drops.polls >= _BURSTS
-    if not (stuck.size or nearly_full or bursts):
+    if not (stuck.size or nearly_full or queues.drops.recur):
         return None
     judged: Severity = "warning"
     if (dropping and (nearly_full or full)) or stuck.size == queues.listeners.size:
