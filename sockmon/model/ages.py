@@ -7,7 +7,7 @@ knows, whichever is more.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,18 +48,27 @@ _RECORDED = {
 }
 
 
+class Moved(NamedTuple):
+    """How many bytes each socket's peer has acknowledged, and its application has read, ever.
+
+    -1 where the kernel does not tell. got_data: whether anything but a FIN was received; False
+    where it does not tell.
+    """
+
+    acknowledged: NDArray[np.integer]
+    taken: NDArray[np.integer]
+    got_data: NDArray[np.bool_]
+
+
 @dataclass(frozen=True, slots=True)
 class LastHeard:
-    """What tcp_info says of some sockets, in milliseconds ago: columns sorted by cookie.
-
-    got_data: whether anything but a FIN was ever received; False where the kernel does not tell.
-    """
+    """What tcp_info says of some sockets, in milliseconds ago: columns sorted by cookie."""
 
     cookie: NDArray[np.uint64]
     data_sent_ms: NDArray[np.uint32]
     ack_received_ms: NDArray[np.uint32]
     data_received_ms: NDArray[np.uint32]
-    got_data: NDArray[np.bool_]
+    moved: Moved
 
     def joined(self, other: "LastHeard") -> "LastHeard":
         """Return what both say; of a socket that both know, either may be given."""
@@ -68,7 +77,11 @@ class LastHeard:
             np.concatenate([self.data_sent_ms, other.data_sent_ms]),
             np.concatenate([self.ack_received_ms, other.ack_received_ms]),
             np.concatenate([self.data_received_ms, other.data_received_ms]),
-            np.concatenate([self.got_data, other.got_data]),
+            Moved(
+                np.concatenate([self.moved.acknowledged, other.moved.acknowledged]),
+                np.concatenate([self.moved.taken, other.moved.taken]),
+                np.concatenate([self.moved.got_data, other.moved.got_data]),
+            ),
         )
 
     @staticmethod
@@ -77,16 +90,22 @@ class LastHeard:
         data_sent_ms: NDArray[np.integer],
         ack_received_ms: NDArray[np.integer],
         data_received_ms: NDArray[np.integer],
-        got_data: NDArray[np.bool_] | None = None,
+        moved: Moved | None = None,
     ) -> "LastHeard":
         """Sort the columns by cookie."""
         order = np.argsort(cookie, kind="stable")
+        unknown = np.full(cookie.size, -1, np.int64)
+        moved = moved or Moved(unknown, unknown, np.zeros(cookie.size, np.bool_))
         return LastHeard(
             cookie[order],
             data_sent_ms[order].astype(np.uint32),
             ack_received_ms[order].astype(np.uint32),
             data_received_ms[order].astype(np.uint32),
-            np.zeros(order.size, np.bool_) if got_data is None else got_data[order],
+            Moved(
+                moved.acknowledged[order].astype(np.int64),
+                moved.taken[order].astype(np.int64),
+                moved.got_data[order],
+            ),
         )
 
 
@@ -135,7 +154,7 @@ class Aged:
         received_at = np.full(rows.size, -np.inf)
         received_at[known] = now - heard.data_received_ms[told[known]] / 1000
         got_data = np.zeros(rows.size, np.bool_)
-        got_data[known] = heard.got_data[told[known]]
+        got_data[known] = heard.moved.got_data[told[known]]
         waited = np.where(_CLOSING[state], unanswered_seconds(table, rows), 0.0)
         since -= waited
         sent_at -= np.where(told < 0, waited, 0.0)

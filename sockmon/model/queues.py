@@ -14,6 +14,13 @@ from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 
 _TIME_WAIT_TIMER, _PROBE_TIMER = 3, 4
+#: About so many ports tcp_info is asked at one poll; each takes a walk over the table.
+_PORTS_ASKED = 8
+#: It is asked about queues that have stood still for so many seconds.
+_ASKED_AFTER_SECONDS = 10.0
+
+#: Whether it is the local port, and the port.
+Port = tuple[bool, int]
 
 
 def unaccepted(table: SocketTable) -> NDArray[np.bool_]:
@@ -28,13 +35,30 @@ def unaccepted(table: SocketTable) -> NDArray[np.bool_]:
     return waits
 
 
-def worth_asking(table: SocketTable, most: int) -> list[tuple[bool, int]]:
-    """Return ports whose sockets hold something that waits: (whether it is the local port, port).
+def worth_asking(table: SocketTable) -> list[Port]:
+    """Return ports whose sockets hold something that waits.
 
     Those with most such sockets, for tcp_info to say since when: a first look has no history.
     """
     held = (table.receive_queue > 0) | ((table.send_queue > 0) & (table.timer == _PROBE_TIMER))
     rows = np.flatnonzero((table.state == TcpState.ESTABLISHED) & (held | (table.inode == 0)))
+    return _ports(table, rows)
+
+
+def slow_ports(queues: "Queues", table: SocketTable, now: float) -> list[Port]:
+    """Return the ports whose sockets' queues seem to stand still, those with most of them.
+
+    A queue that is filled as fast as it is emptied never becomes shorter: tcp_info says whether
+    anything moves.
+    """
+    held = ~queues.waits & (table.state[queues.rows] == TcpState.ESTABLISHED)
+    unread = (queues.received > 0) & (now - queues.unread_since >= _ASKED_AFTER_SECONDS)
+    unsent = (queues.sent > 0) & (now - queues.unsent_since >= _ASKED_AFTER_SECONDS)
+    return _ports(table, queues.rows[held & (unread | unsent)])
+
+
+def _ports(table: SocketTable, rows: NDArray[np.intp]) -> list[Port]:
+    """Return the ports with most of the rows: a listener's here, else the remote one."""
     if not rows.size:
         return []
     listened = np.zeros(1 << 16, np.bool_)
@@ -44,7 +68,7 @@ def worth_asking(table: SocketTable, most: int) -> list[tuple[bool, int]]:
     distinct, counts = np.unique(
         np.column_stack([local.astype(np.int64), ports]), axis=0, return_counts=True
     )
-    top = np.argsort(-counts, kind="stable")[:most]
+    top = np.argsort(-counts, kind="stable")[:_PORTS_ASKED]
     return [(bool(is_local), port) for is_local, port in distinct[top].tolist()]
 
 
@@ -57,6 +81,8 @@ class Queues:
     waits_since     monotonic seconds since when, at the latest; now for the others
     unread_since    since when unread data has not become less; now where there is none
     unsent_since    since when unacknowledged data has not become less; now where there is none
+    taken           bytes that its application has read, ever; -1 where the kernel was not asked
+    acknowledged    bytes that its peer has acknowledged, likewise
     """
 
     rows: NDArray[np.intp]
@@ -67,6 +93,8 @@ class Queues:
     waits_since: NDArray[np.float64]
     unread_since: NDArray[np.float64]
     unsent_since: NDArray[np.float64]
+    taken: NDArray[np.int64]
+    acknowledged: NDArray[np.int64]
 
     def seen(self, table: SocketTable, heard: LastHeard, now: float) -> "Queues":
         """Return the next generation, this one being the last (`now` in monotonic seconds)."""
@@ -86,20 +114,41 @@ class Queues:
         waits_since[known] -= np.where(waiting[known], last / 1000, 0.0)
         unread_since[known] -= np.where(received[known] > 0, heard.data_received_ms[at] / 1000, 0.0)
         unsent_since[known] -= np.where(sent[known] > 0, heard.data_sent_ms[at] / 1000, 0.0)
+        taken, acknowledged = (np.full(rows.size, -1, np.int64) for _ in range(2))
+        taken[known], acknowledged[known] = heard.moved.taken[at], heard.moved.acknowledged[at]
         before = find_cookies(self.cookie, cookie)
         joined = np.flatnonzero(before >= 0)
         past = before[joined]
         for since, earlier, same in (
             (waits_since, self.waits_since, self.waits[past] & waiting[joined]),
-            (unread_since, self.unread_since, _not_less(self.received[past], received[joined])),
-            (unsent_since, self.unsent_since, _not_less(self.sent[past], sent[joined])),
+            (
+                unread_since,
+                self.unread_since,
+                _not_less(self.received[past], received[joined])
+                & ~_differ(self.taken[past], taken[joined]),
+            ),
+            (
+                unsent_since,
+                self.unsent_since,
+                _not_less(self.sent[past], sent[joined])
+                & ~_differ(self.acknowledged[past], acknowledged[joined]),
+            ),
         ):
             kept = joined[same]
             since[kept] = np.minimum(since[kept], earlier[past[same]])
-            # What has become less has moved: only the time since then counts.
+            # What has moved: only the time since then counts.
             since[joined[~same]] = now
         return Queues(
-            rows, cookie, waiting, received, sent, waits_since, unread_since, unsent_since
+            rows,
+            cookie,
+            waiting,
+            received,
+            sent,
+            waits_since,
+            unread_since,
+            unsent_since,
+            taken,
+            acknowledged,
         )
 
 
@@ -128,6 +177,11 @@ def _not_less(before: NDArray[np.uint32], now: NDArray[np.uint32]) -> NDArray[np
     return still
 
 
+def _differ(before: NDArray[np.int64], now: NDArray[np.int64]) -> NDArray[np.bool_]:
+    differ: NDArray[np.bool_] = (before >= 0) & (now >= 0) & (before != now)
+    return differ
+
+
 NO_QUEUES = Queues(
     np.empty(0, np.intp),
     np.empty(0, np.uint64),
@@ -137,4 +191,6 @@ NO_QUEUES = Queues(
     np.empty(0, np.float64),
     np.empty(0, np.float64),
     np.empty(0, np.float64),
+    np.empty(0, np.int64),
+    np.empty(0, np.int64),
 )

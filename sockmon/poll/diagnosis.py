@@ -35,7 +35,7 @@ from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenDrops, listeni
 from sockmon.model.names import HOST
 from sockmon.model.observation import Diagnosis, OwnerDescriptors, PortSockets, StaleGroup
 from sockmon.model.owner import UNKNOWN, Owner, Owners, Process
-from sockmon.model.queues import NO_QUEUES
+from sockmon.model.queues import NO_QUEUES, Port, slow_ports
 from sockmon.model.stale import StaleMemory
 from sockmon.model.states import TcpState
 from sockmon.poll.owners import OwnerFinder
@@ -181,6 +181,8 @@ class DiagnosisState:
         self._confirmed_whole = Confirmed()  # of the detectors that judge whole tables alone
         self._withheld = False  # whether a finding waits for its owner's name
         self._stale = StaleMemory()
+        #: The ports about which tcp_info is to be asked at the next poll.
+        self.slow_ports: list[Port] = []
 
     @property
     def suspects(self) -> bool:
@@ -217,6 +219,7 @@ class DiagnosisState:
         counters = _Counters(now, data.limits.events or {}, drops.totals, conntrack)
         if whole:
             self._queues = self._queues.seen(data.table, heard, now)
+            self.slow_ports = slow_ports(self._queues, data.table, now)
         self._stuck = self._stuck.seen(data.table, listening_rows(data.table), now)
         self._connects = self._connects.seen(data.table, now, whole=whole)
         rose = counters.since(self._counters)

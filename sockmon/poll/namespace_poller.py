@@ -46,8 +46,6 @@ class Attempt(Protocol):
 
 #: A changed sysctl is seen within this time.
 _SETTINGS_BELIEVED_SECONDS = 30.0
-#: How many ports are asked about at the first poll; each takes a walk over the table.
-_PORTS_ASKED = 8
 
 
 class NamespacePoller:
@@ -215,9 +213,10 @@ class NamespacePoller:
         heard = NOTHING_HEARD
         if counted[TcpState.CLOSE_WAIT] or counted[TcpState.FIN_WAIT2]:
             heard = self._source.last_heard(families)
-        if self._is_first:
-            self._is_first = False
-            ports = worth_asking(table, _PORTS_ASKED)
+        slow = self._diagnostician.slow_ports
+        ports = worth_asking(table) if self._is_first else slow
+        self._is_first = False
+        if ports:
             with contextlib.suppress(KernelError):  # a minute later history shows it
                 heard = heard.joined(self._source.last_heard_by_port(families, ports))
         return heard

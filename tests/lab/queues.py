@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from sockmon.drill.lab.addresses import LOOPBACK, AddressKind
@@ -138,6 +138,28 @@ def closed_windows(netns: NetNs, kind: AddressKind, count: int) -> Iterator[Conn
                 while True:
                     server.send(_CHUNK)
         yield made
+
+
+#: A window opens again when a good part of the receive buffer is free.
+_TAKEN = 100_000
+
+
+@contextmanager
+def outpaced(netns: NetNs, kind: AddressKind, count: int) -> Iterator[Callable[[], None]]:
+    """Clients that read, but less than the server sends: yields what sends and reads once more.
+
+    The queues of both ends stay full.
+    """
+    with closed_windows(netns, kind, count) as made:
+
+        def once_more() -> None:
+            for client, server in zip(made.clients, made.servers, strict=True):
+                client.recv(_TAKEN)
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        server.send(_CHUNK)
+
+        yield once_more
 
 
 @contextmanager

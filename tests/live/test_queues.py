@@ -127,6 +127,22 @@ def test_peers_that_do_not_read_are_the_cause_of_what_waits_for_them(
 
 
 @every_kind
+def test_who_reads_less_than_is_sent_reads(netns: NetNs, kind: AddressKind) -> None:
+    with queues.outpaced(netns, kind, 4) as once_more, ExitStack() as stack:
+        poller = Polling(netns, QUICK)
+        stack.callback(poller.close)
+
+        def findings() -> tuple[Finding, ...]:
+            once_more()
+            return poller.findings()
+
+        eventually(poller.findings, until=lambda found: len(found) == 2)
+        eventually(findings, until=lambda found: not found)
+        for _ in range(4):
+            assert findings() == ()
+
+
+@every_kind
 def test_keepalive_that_nobody_answers(netns: NetNs, kind: AddressKind) -> None:
     with queues.keepalive_unanswered(netns, kind, 4), polled(netns) as wait:
         (found,) = wait("dead_peer")

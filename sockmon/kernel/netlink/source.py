@@ -14,6 +14,7 @@ from sockmon.kernel.interfaces import NamespaceFiles, Transport
 from sockmon.kernel.netlink import uapi, unixdiag
 from sockmon.kernel.netlink.rows import (
     ACK_RECEIVED,
+    BYTES_ACKED,
     BYTES_RECEIVED,
     CGROUP_ID,
     DATA_RECEIVED,
@@ -30,7 +31,7 @@ from sockmon.kernel.netlink.sockdiag import NetlinkTransport, SockDiag, receivin
 from sockmon.kernel.netlink.uapi import Attribute
 from sockmon.kernel.netlink.wire import DumpRequest
 from sockmon.kernel.processes import namespace_number
-from sockmon.model.ages import LastHeard
+from sockmon.model.ages import LastHeard, Moved
 from sockmon.model.limits import KernelLimits, PortRange
 from sockmon.model.mptcp import joined
 from sockmon.model.names import HOST
@@ -310,10 +311,14 @@ def _last_heard(rows: Rows, of: NDArray[np.bool_] | None = None) -> LastHeard:
     chosen = np.flatnonzero(has_info if of is None else has_info & of)
     fields = {name: values[chosen] for name, values in rows.fields.items()}
     received = fields.get(BYTES_RECEIVED.name)  # of an MPTCP connection it is not asked for
+    moved = None
+    if received is not None:
+        unread = rows.messages["receive_queue"][chosen]
+        moved = Moved(fields[BYTES_ACKED.name], received - unread, received > _FIN)
     return LastHeard.of(
         rows.messages["cookie"][chosen],
         fields[DATA_SENT.name],
         fields[ACK_RECEIVED.name],
         fields[DATA_RECEIVED.name],
-        None if received is None else received > _FIN,
+        moved,
     )
