@@ -85,8 +85,13 @@ def one_of_several_hangs(netns: NetNs, kind: AddressKind, count: int) -> Iterato
 
 
 @contextmanager
-def unaccepted_unix(netns: NetNs, name: str | bytes, count: int, backlog: int) -> Iterator[None]:
-    """Clients that a Unix socket's server does not accept; `name` of bytes is an abstract one."""
+def unaccepted_unix(
+    netns: NetNs, name: str | bytes, count: int, backlog: int
+) -> Iterator[Callable[[], None]]:
+    """Clients that a Unix socket's server does not accept; `name` of bytes is an abstract one.
+
+    Yields what lets one more client connect, and then accepts the first.
+    """
     with ExitStack() as stack:
 
         def made() -> socket.socket:
@@ -94,14 +99,21 @@ def unaccepted_unix(netns: NetNs, name: str | bytes, count: int, backlog: int) -
                 netns.call(socket.socket, socket.AF_UNIX, socket.SOCK_STREAM)
             )
 
+        def connect() -> None:
+            client = made()
+            client.settimeout(0)
+            client.connect(name)
+
+        def serve_one() -> None:
+            connect()
+            stack.enter_context(listener.accept()[0])
+
         listener = made()
         listener.bind(name)
         listener.listen(backlog)
         for _ in range(count):
-            client = made()
-            client.settimeout(0)
-            client.connect(name)
-        yield
+            connect()
+        yield serve_one
 
 
 @contextmanager

@@ -83,6 +83,23 @@ def test_a_unix_server_that_accepts_nobody(netns: NetNs, tmp_path: Path, backlog
         assert os.getpid() in [process.pid for process in found.owner.processes]
 
 
+def test_a_unix_server_that_accepts_as_many_as_come(netns: NetNs, tmp_path: Path) -> None:
+    """Its queue becomes no shorter, but others wait in it each time."""
+    path = str(tmp_path / "x.sock")
+    with queues.unaccepted_unix(netns, path, 5, backlog=100) as serve_one, ExitStack() as stack:
+        poller = Polling(netns, QUICK)
+        stack.callback(poller.close)
+        eventually(poller.findings, until=bool)
+
+        def findings() -> tuple[Finding, ...]:
+            serve_one()
+            return poller.findings()
+
+        eventually(findings, until=lambda found: not found)
+        for _ in range(4):
+            assert findings() == ()
+
+
 def test_an_abstract_unix_socket_by_its_name(netns: NetNs) -> None:
     with queues.unaccepted_unix(netns, b"\0odd\n", 5, 4), polled(netns) as wait:
         (found,) = wait("accept_queue")

@@ -10,7 +10,7 @@ from textwrap import wrap
 from typing import IO, Literal
 
 from sockmon.alert.labels import alert_name, runbook_url
-from sockmon.client.local_daemon import Says, Watch, joined, nobody
+from sockmon.client.local_daemon import Says, Watch, is_same, joined, nobody
 from sockmon.commands.colour import Paint, Style, plain
 from sockmon.commands.doctor.summary import reservation, vital_signs
 from sockmon.config.fields import ListenAddress
@@ -122,7 +122,12 @@ def examine(
     watch = ask(config.web.listen_address)
     findings, says = joined(own, watch) if watch else (own, {})
     notes = (
-        *(f"{_in(n.name)}{note.summary}" for n, d in seen for note in d.notes),
+        *(
+            f"{_in(n.name)}{note.summary}"
+            for n, d in seen
+            for note in d.notes
+            if not any(is_same(note, finding) for finding in findings)
+        ),
         _about_namespaces(observation.neighbours) or _passed_by(source),
         _about_owners(max((d.hidden_processes for d in diagnoses), default=0)),
         _about_watch(watch),

@@ -41,6 +41,8 @@ from sockmon.model.unix_listeners import UnixListener
 
 #: Names of the dumps that a kernel need not have.
 _MPTCP, _UNIX = "mptcp", "unix"
+#: At so many Unix listeners, those with the longest queues, it is asked who waits.
+_QUEUES_ASKED = 20
 #: States in which the times of tcp_info (last data sent and received) are of use.
 _HEARD_IN = (TcpState.CLOSE_WAIT, TcpState.FIN_WAIT2)
 #: A FIN takes one sequence number.
@@ -246,9 +248,26 @@ class KernelSource:
         if _UNIX in optional.missing:
             return ()
         try:
-            return self.diag.datagrams(unixdiag.OPERATION, unixdiag.request, unixdiag.parse)
+            found = self.diag.datagrams(unixdiag.OPERATION, unixdiag.request, unixdiag.parse)
         except KernelError as error:
             optional.failed(_UNIX, error)
+            return ()
+        longest = sorted(found, key=lambda its: -its.length)[:_QUEUES_ASKED]
+        asked = {its.inode for its in longest if its.length}
+        return tuple(
+            its._replace(waiting=self._waiting(its.inode)) if its.inode in asked else its
+            for its in found
+        )
+
+    def _waiting(self, inode: int) -> tuple[int, ...]:
+        """Ask who waits at a Unix listener; nobody if that cannot be told."""
+        try:
+            return self.diag.datagrams(
+                unixdiag.OPERATION_ONE,
+                lambda sequence: unixdiag.request_waiting(sequence, inode),
+                unixdiag.parse_waiting,
+            )
+        except KernelError:
             return ()
 
     def take_errors(self) -> list[KernelError]:
