@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,14 +31,24 @@ class Group(NamedTuple):
     address: str | None = None
 
 
+class Manager(NamedTuple):
+    """Who starts a unit or container again: `name` is a user's id, or a machine's name."""
+
+    kind: Literal["system", "user", "machine", "docker", "podman", "kubelet", "containers"]
+    name: str = ""
+
+
+SYSTEM = Manager("system")
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """A process that holds sockets; its `name` (see program.py) is chosen by the process itself.
 
     started: seconds since the boot, which tells it from a later process of the same PID.
-    unit: the systemd unit or container that it is in. fds, fd_limit: descriptors in use, and the
-    soft limit; fd_hard_limit: as far as it may raise that itself; growth: more of them per second,
-    None where that is not known.
+    unit: the systemd unit or container that it is in, manager: whose. fds, fd_limit: descriptors in
+    use, and the soft limit; fd_hard_limit: as far as it may raise that itself; growth: more of them
+    per second, None where that is not known.
     """
 
     pid: int
@@ -49,6 +59,7 @@ class Process:
     unit: str | None = None
     growth: float | None = None
     fd_hard_limit: int | None = None
+    manager: Manager = SYSTEM
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,12 @@ class Owner:
         if self.unit is not None:
             return self.unit
         return self.processes[0].name if self.processes else self.label
+
+    @property
+    def manager(self) -> Manager:
+        """Who starts it again, as far as its processes tell."""
+        its = (process.manager for process in self.processes if process.unit == self.unit)
+        return next(its, SYSTEM)
 
     @staticmethod
     def of(processes: tuple[Process, ...], more: int = 0) -> "Owner":

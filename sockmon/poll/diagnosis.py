@@ -47,6 +47,8 @@ _UDP_PORTS_NAMED = 100
 _OWNERS_SHOWN = 50
 #: Owners over this share of their descriptors have series, whatever the findings.
 _DESCRIPTORS_SHOWN_FROM = 0.5
+#: How many ports are asked about at a poll; each takes a walk over the table.
+PORTS_ASKED = 8
 #: Seconds over which dropped connections are counted.
 DROPS_WINDOW = 300.0
 _ORDER = {detector.name: place for place, detector in enumerate(ALL)}
@@ -168,6 +170,8 @@ class DiagnosisState:
         self._owners = owners
         self._aged: Aged = NOBODY
         self._queues = NO_QUEUES
+        #: Ports about whose queues the next poll should ask: (whether it is the local port, port).
+        self.doubtful: list[tuple[bool, int]] = []
         self._counted: Mapping[str, tuple[PortSockets, ...]] = {}
         self._stuck = NONE_STUCK
         self._connects = Connects()
@@ -215,6 +219,7 @@ class DiagnosisState:
         counters = _Counters(now, data.limits.events or {}, drops.totals, conntrack)
         if whole:
             self._queues = self._queues.seen(data.table, heard, now)
+            self.doubtful = self._queues.doubtful(data.table, now, PORTS_ASKED)
         self._stuck = self._stuck.seen(data.table, listening_rows(data.table), now)
         self._connects = self._connects.seen(data.table, now, whole=whole)
         rose = counters.since(self._counters)

@@ -80,7 +80,7 @@ class Sock:
     drops: int = 0
     age: float = 0.0
     received: float = float("inf")  # seconds since data came in
-    got_data: bool = False  # ever, as far as the kernel tells
+    has_read: bool = False  # anything, as far as the kernel tells
     silent: float | None = None  # as long as its age unless said otherwise
     multipath: bool = False
 
@@ -150,7 +150,7 @@ def _aged(table: SocketTable, socks: Sequence[Sock]) -> Aged:
         since=NOW - ages[aged.rows],
         sent_at=NOW - silent[aged.rows],
         received_at=NOW - received[aged.rows],
-        got_data=np.array([sock.got_data for sock in socks], np.bool_)[aged.rows],
+        has_read=np.array([sock.has_read for sock in socks], np.bool_)[aged.rows],
     )
 
 
