@@ -115,6 +115,7 @@ DETECTOR = Detector(
     find=find,
     needs_whole_table=True,
     fault="does_not_read",
+    caused_by=(("same_process", "does_not_accept"),),
     counted=Counted(
         metric="sockmon_unread_sockets",
         help="ESTABLISHED sockets that nobody has read from for stalled_after though data waits.",
