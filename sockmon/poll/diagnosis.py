@@ -45,6 +45,8 @@ _STALE_GROUPS_SHOWN = 50
 _PORTS_SHOWN = 20
 _UDP_PORTS_NAMED = 100
 _OWNERS_SHOWN = 50
+#: A port of the ephemeral range is a service's if so many sockets share it.
+_SHARED_BY = 3
 #: Owners over this share of their descriptors have series, whatever the findings.
 _DESCRIPTORS_SHOWN_FROM = 0.5
 #: How many ports are asked about at a poll; each takes a walk over the table.
@@ -108,19 +110,27 @@ def _descriptors_shown(
 
 
 def _by_port(data: DetectorInput, rows: NDArray[np.intp]) -> tuple[PortSockets, ...]:
-    """Return the largest (direction, port) groups of the rows, and the rest in one a direction."""
+    """Return the largest (direction, port) groups of the rows, and the rest in one a direction.
+
+    No port that was taken for a connection or two, as a client's or FTP's data port, is a group.
+    """
     codes = data.directions.port[rows].astype(np.intp) * 2 + data.directions.is_inbound[rows]
-    counts = np.bincount(codes)
-    order = np.argsort(-counts, kind="stable")[:_PORTS_SHOWN]
+    codes, counts = np.unique(codes, return_counts=True)
+    port_range = data.limits.port_range
+    nameless = (counts < _SHARED_BY) & (port_range.inside()[codes // 2] if port_range else False)
+    order = np.argsort(np.where(nameless, 0, -counts), kind="stable")[:_PORTS_SHOWN]
+    order = order[~nameless[order]]
     shown = [
-        PortSockets("inbound" if code % 2 else "outbound", code // 2, int(counts[code]))
-        for code in order.tolist()
-        if counts[code]
+        PortSockets(
+            "inbound" if codes[at] % 2 else "outbound", int(codes[at]) // 2, int(counts[at])
+        )
+        for at in order.tolist()
     ]
     counts[order] = 0
+    inbound = codes % 2 == 1
     rest: tuple[tuple[Direction, int], ...] = (
-        ("inbound", int(counts[1::2].sum())),
-        ("outbound", int(counts[::2].sum())),
+        ("inbound", int(counts[inbound].sum())),
+        ("outbound", int(counts[~inbound].sum())),
     )
     return (*shown, *(PortSockets(way, None, n) for way, n in rest if n))
 

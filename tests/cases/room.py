@@ -106,8 +106,12 @@ def _labels(case: Case, daemon: RunningDaemon) -> list[str]:
         text = daemon.get("/metrics").body.decode()
     except OSError:
         return []
-    ports = {int(port) for port in re.findall(r'[{,]port="([0-9]+)"', text)}
-    clients = sorted(ports & set(_EPHEMERAL) - set(case.ports))
+    named = re.findall(r'^(\w+){(?:[^}]*,)?port="([0-9]+)"', text, re.MULTILINE)
+    clients = {
+        metric: port
+        for metric, port in named
+        if int(port) in _EPHEMERAL and int(port) not in case.ports
+    }
     return [f"ports of clients are labels: {clients}"] * bool(clients)
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+from sockmon.drill.lab.netns import NetNs
 from tests.cases.case import case
 from tests.cases.clients import ask
 from tests.cases.stage import Stage, connect, every
@@ -19,10 +20,7 @@ def nginx_reload_with_downloads(stage: Stage) -> None:
     master = nginx(stage, _DOWNLOADS, "worker_processes 2;")
     stage.write("/srv/large", "x" * 20_000_000)
     stage.listening(8080)
-    for _ in range(12):
-        stage.start(
-            "curl", "-s", "--limit-rate", "50k", "-o", "/dev/null", "http://127.0.0.1:8080/large"
-        )
+    _download(stage, 12, "http://127.0.0.1:8080/large", 25_000)
 
     def reload() -> None:
         for _ in range(3):
@@ -41,11 +39,21 @@ def nginx_slow_readers(stage: Stage) -> None:
     nginx(stage, _DOWNLOADS)
     stage.write("/srv/large", "x" * 20_000_000)
     stage.listening(8080)
-    for _ in range(15):
-        stage.start(
-            "curl", "-s", "--limit-rate", "3k", "-o", "/dev/null", "http://10.77.0.2:8080/large",
-            netns=link.client,
-        )  # fmt: skip
+    _download(stage, 15, "http://10.77.0.2:8080/large", 1_500, netns=link.client)
+
+
+def _download(stage: Stage, clients: int, url: str, size: int, netns: NetNs | None = None) -> None:
+    """Read slowly but steadily, twice a second. (curl --limit-rate reads in bursts.)"""
+    text = f"""
+import threading, time, urllib.request
+def read():
+    with urllib.request.urlopen("{url}") as answer:
+        while answer.fp.raw.read({size}):
+            time.sleep(0.5)
+for _ in range({clients}):
+    threading.Thread(target=read).start()
+"""
+    stage.python("download.py", text, netns=netns)
 
 
 @case()

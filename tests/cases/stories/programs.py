@@ -769,3 +769,89 @@ public class Leak {
                 client.recv(100)
 
     stage.thread(clients)
+
+
+@case(
+    Expect(
+        "unsent_data", "warning", r"^nginx\.service$", 8080,
+        summary=["the peers of 15 connections accepted on port 8080 do not read"],
+    ),
+    within=240, settled=30,
+)  # fmt: skip
+def nginx_backpressure(stage: Stage) -> None:
+    """Clients on another host stop reading a stream: nginx, and the application, wait for them."""
+    stage.sysctl("net.ipv4.tcp_wmem", "4096 16384 65536")
+    stage.sysctl("net.ipv4.tcp_rmem", "4096 65536 65536")
+    link = stage.peer()
+    stage.python(
+        "stream.py",
+        """
+from aiohttp import web
+async def stream(request):
+    answer = web.StreamResponse()
+    await answer.prepare(request)
+    while True:
+        await answer.write(bytes(65536))
+app = web.Application()
+app.add_routes([web.get("/", stream)])
+web.run_app(app, host="127.0.0.1", port=9000)
+""",
+        unit="stream.service",
+    )
+    stage.listening(9000)
+    nginx(
+        stage,
+        "server { listen 8080; location / { proxy_pass http://127.0.0.1:9000; "
+        "proxy_buffering off; proxy_read_timeout 1h; send_timeout 1h; } }",
+    )
+    stage.listening(8080)
+    for _ in range(15):
+        client = link.client.call(connect, 8080, "10.77.0.2")
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        stage.keep.append(client)
+
+
+@case(
+    Expect(
+        "accept_queue", "critical", r"^orders\.service$", 8000,
+        summary=[r"orders\.service does not accept on port 8000", "more are dropped"],
+    ),
+    says=("because of this, also",), passing=("connect_stalled",),
+)  # fmt: skip
+def gunicorn_backlog_overflows(stage: Stage) -> None:
+    """The same with a backlog of 8: those who come then get no answer, on this host too."""
+    gunicorn(stage, "--backlog", "8")
+    ask(stage, 8000, 60)
+
+
+@case(
+    Expect(
+        "ephemeral_port_pressure", None, None, 8080,
+        summary=[r"connections from 10\.77\.0\.2 to 10\.77\.0\.1:8080 use \d+ % of"],
+        anywhere=["TIME_WAIT"],
+    ),
+)  # fmt: skip
+def requests_without_session(stage: Stage) -> None:
+    """requests.get() for each of 10 requests a second, to a server on another host; 500 ports."""
+    stage.sysctl("net.ipv4.ip_local_port_range", "40000 40499")
+    link = stage.peer()
+    stage.write(
+        "/etc/nginx/peer.conf",
+        NGINX.format(
+            http="server { listen 8080; location / { return 200 ok; } }", main="", connections=512
+        ),
+    )
+    stage.start("nginx", "-c", "/etc/nginx/peer.conf", netns=link.client)
+    stage.python(
+        "billing.py",
+        """
+import requests, time
+while True:
+    try:
+        requests.get("http://10.77.0.1:8080/")
+    except requests.RequestException:
+        pass
+    time.sleep(0.1)
+""",
+        unit="billing.service",
+    )

@@ -8,8 +8,11 @@ import socket
 import threading
 import time
 
+from sockmon.drill.lab.addresses import AddressKind
+from sockmon.drill.lab.netns import CurrentNetNs
 from tests.cases.case import Expect, case
 from tests.cases.stage import FAMILIES, Stage, connect, every, fill, listen
+from tests.lab.tunpeer import TunPeer, tun_peer
 
 PLAY = r"tests\.cases\.play"
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -275,3 +278,42 @@ def burst_once(stage: Stage) -> None:
     for client in clients:
         client.close()
     stage.keep.append(os.getpid())
+
+
+@case(
+    Expect("syn_backlog", None, PLAY, 8443, summary=[r"connections to port 8443 are half-open"]),
+)
+def syn_flood_of_both_families(stage: Stage) -> None:
+    """50 SYNs by IPv4 and 50 by IPv6, for a dual-stack listener of backlog 128: neither is half."""
+    stage.keep.append(listen(8443, "::", backlog=128))
+    peer = _remote(stage)
+
+    def flood() -> None:
+        for turn in every(15):
+            for kind in (AddressKind.IPV4, AddressKind.IPV6):
+                for client in peer.clients(kind, 8443, 50 * (turn + 1))[50 * turn :]:
+                    client.syn()
+
+    stage.thread(flood)
+
+
+@case(watched=180)
+def half_open_health_checks(stage: Stage) -> None:
+    """A load balancer's checks, ten a second: SYN, SYN-ACK, and a reset."""
+    stage.keep.append(listen(8443, "::", backlog=128))
+    peer = _remote(stage)
+
+    def check() -> None:
+        for turn in every(0.1):
+            client = peer.clients(AddressKind.IPV4, 8443, turn % 5000 + 1)[-1]
+            client.syn()
+            client.reset()
+
+    stage.thread(check)
+
+
+def _remote(stage: Stage) -> TunPeer:
+    """Return a remote host that is played by hand."""
+    manager = tun_peer(CurrentNetNs())
+    stage.keep.append(manager)
+    return manager.__enter__()
