@@ -138,6 +138,7 @@ def _finding(
         unit,
         tuple(processes[:PROCESSES_NAMED]),
         max(0, len(processes) - PROCESSES_NAMED),
+        processes[0].manager,
     )
     left = _seconds_left(fullest) if judged else None
     return Finding(

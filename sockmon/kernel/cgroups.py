@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from sockmon.model.owner import SYSTEM, Manager
+from sockmon.model.owner import SYSTEM, Manager, Unit
 from sockmon.text import one_line
 
 _CONTAINER = re.compile(r"(?:^|[-:/])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
@@ -62,6 +62,12 @@ def manager_of(path: str) -> Manager:
     if user := _USER.search(path):
         return Manager("user", user[1])
     return SYSTEM
+
+
+def managed_unit(path: str) -> Unit | None:
+    """Return the container or the unit that a cgroup is of, with who manages it; None: neither."""
+    name = owning_unit(path)
+    return None if name is None else Unit(name, manager_of(path))
 
 
 def unit_of(path: str) -> str:

@@ -41,6 +41,13 @@ class Manager(NamedTuple):
 SYSTEM = Manager("system")
 
 
+class Unit(NamedTuple):
+    """A systemd unit or a container."""
+
+    name: str
+    manager: Manager = SYSTEM
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """A process that holds sockets; its `name` (see program.py) is chosen by the process itself.
@@ -67,12 +74,14 @@ class Owner:
     """Who holds sockets. `label` is fit for a metric: unit, container or program.
 
     processes: the first of those that hold the sockets, most sockets first; more: how many others.
+    manager: who starts its unit again.
     """
 
     label: str
     unit: str | None = None
     processes: tuple[Process, ...] = ()
     more: int = 0
+    manager: Manager = SYSTEM
 
     @property
     def name(self) -> str:
@@ -81,17 +90,11 @@ class Owner:
             return self.unit
         return self.processes[0].name if self.processes else self.label
 
-    @property
-    def manager(self) -> Manager:
-        """Who starts it again, as far as its processes tell."""
-        its = (process.manager for process in self.processes if process.unit == self.unit)
-        return next(its, SYSTEM)
-
     @staticmethod
     def of(processes: tuple[Process, ...], more: int = 0) -> "Owner":
         """Return the owner of which these are processes: the first one's unit, or program."""
-        unit = processes[0].unit
-        return Owner(label(unit or processes[0].name), unit, processes, more)
+        first = processes[0]
+        return Owner(label(first.unit or first.name), first.unit, processes, more, first.manager)
 
 
 _NOT_FOUND = Owner("unknown")
@@ -120,7 +123,7 @@ class Owners:
     @staticmethod
     def of(
         holders: Mapping[int, tuple[Process, ...]],
-        units: Mapping[int, str | None],
+        units: Mapping[int, Unit | None],
         *,
         looked: bool = True,
         pending: Iterable[int] = (),
@@ -147,7 +150,9 @@ class Owners:
                 holdings.append((number(Owner.of(processes)), processes))
             at[n] = places[processes]
         by_cgroup = {
-            cgroup_id: number(Owner(label(unit), unit)) for cgroup_id, unit in units.items() if unit
+            cgroup_id: number(Owner(label(unit.name), unit.name, manager=unit.manager))
+            for cgroup_id, unit in units.items()
+            if unit
         }
         return Owners(
             tuple(known), np.array(inodes, np.uint32), at, tuple(holdings), by_cgroup, looked,

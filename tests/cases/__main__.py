@@ -48,6 +48,7 @@ def _row(played: Played) -> str:
     lines = [f"{'WRONG' if played.wrong else 'right'}  {case.name}{seen}"]
     lines.append(f"expected  {case.expected}")
     lines += [f"doctor    {line}" for line in played.doctor.splitlines()[:1]]
+    lines += [f"alone     {line}" for line in played.alone.splitlines()[:1]]
     for finding in played.findings:
         because = " (a symptom)" if finding["cause"] else ""
         lines.append(f"finding   {in_words(finding)}{because}")

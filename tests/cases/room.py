@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.cases.case import Case, Finding, in_words, judge, roots
 from tests.cgroups import tree
@@ -15,6 +16,8 @@ from tests.running import RunningDaemon, running_daemon
 from tests.world import World, small_world
 
 _LOOKS_EVERY = 3.0
+#: A configuration with another address than the daemon's.
+_NO_DAEMON = Path(__file__).with_name("no_daemon.yaml")
 #: net.ipv4.ip_local_port_range of a new namespace.
 _EPHEMERAL = range(32768, 61000)
 
@@ -27,6 +30,7 @@ class Played:
     wrong: list[str] = field(default_factory=list)
     seconds: float = 0.0
     doctor: str = ""
+    alone: str = ""  # doctor without a daemon: one look
     findings: Sequence[Finding] = ()
 
 
@@ -61,6 +65,10 @@ def _play(case: Case, played: Played) -> None:
         _watch(case, played, daemon, world)
         played.wrong += _labels(case, daemon)
         played.doctor = _doctor(world, "text")
+        played.alone = _doctor(world, "text", alone=True)
+        for finding in roots(json.loads(_doctor(world, "json", alone=True))["findings"]):
+            if finding["detector"] not in case.welcome:
+                played.wrong.append(f"doctor without a daemon: {in_words(finding)}")
         answer = json.loads(_doctor(world, "json"))
         played.findings = answer["findings"] or played.findings
         if case.expects:
@@ -124,8 +132,10 @@ def _findings(daemon: RunningDaemon, world: World) -> list[Finding]:
     return [found for one in answer["namespaces"] for found in one["findings"] or ()]
 
 
-def _doctor(world: World, form: str) -> str:
+def _doctor(world: World, form: str, *, alone: bool = False) -> str:
     command = [*world.within(), sys.executable, "-m", "sockmon", "doctor", "--format", form]
+    if alone:
+        command.append(f"--config={_NO_DAEMON}")
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 

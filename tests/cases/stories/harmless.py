@@ -157,6 +157,40 @@ time.sleep(3600)
     )
 
 
+@case(says=("keeps (19|20) .*at rest",))
+def requests_tls_pool(stage: Stage) -> None:
+    """requests over TLS: the server's last words are a close alert."""
+    stage.run(
+        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-days", "9",
+        "-keyout", "/srv/key", "-out", "/srv/cert",
+    )  # fmt: skip
+    nginx(
+        stage,
+        "keepalive_timeout 5; ssl_certificate /srv/cert; ssl_certificate_key /srv/key; "
+        "server { listen 8443 ssl; location / { return 200 ok; } }",
+    )
+    stage.listening(8443)
+    stage.python(
+        "shop.py",
+        """
+import concurrent.futures, requests, requests.adapters, threading, time, urllib3
+urllib3.disable_warnings()
+session = requests.Session()
+session.verify = False
+session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=20))
+gate = threading.Barrier(20)
+def ask(_):
+    with session.get("https://127.0.0.1:8443/", stream=True) as answer:
+        gate.wait()
+        answer.content
+with concurrent.futures.ThreadPoolExecutor(20) as threads:
+    list(threads.map(ask, range(20)))
+time.sleep(3600)
+""",
+        unit="shop.service",
+    )
+
+
 @case()
 def node_keepalive_agent(stage: Stage) -> None:
     """Node.js with a keep-alive agent: it closes what the server has closed."""

@@ -225,3 +225,41 @@ def half_close_in_use(stage: Stage) -> None:
                 client.recv(100)
 
     stage.thread(answer)
+
+
+@case(
+    Expect(
+        "close_wait_leak", "critical", r"^shop\.service$", 8095,
+        summary=[r"shop\.service has not closed \d+ connections"], advice=["Restart"],
+    ),
+    says=("because of this, also",), passing=("descriptor_pressure", "accept_queue"), within=240,
+)  # fmt: skip
+def leak_has_used_up_descriptors(stage: Stage) -> None:
+    """A leak has taken all descriptors, so that nobody is accepted any more: one trouble."""
+    server = listen(8095, backlog=511)
+
+    def serve() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+        held = []
+        while True:
+            try:
+                held.append(server.accept()[0])
+                held[-1].recv(100)
+            except OSError:
+                time.sleep(10)
+
+    stage.child(serve, unit="shop.service")
+    server.close()
+
+    def call() -> None:
+        held = []
+        for _ in every(0.2, 100):
+            client = connect(8095)
+            client.send(b"hello")
+            held.append(client)
+            if len(held) > 10:
+                held.pop(0).close()
+        while True:
+            time.sleep(60)
+
+    stage.child(call)

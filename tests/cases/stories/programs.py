@@ -688,7 +688,9 @@ web.run_app(app, port=8080)
     clients = [connect(8080) for _ in range(20)]
     for client in clients:
         client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        client.recv(1000)
+        answer = b""
+        while not answer.endswith(b"ok"):
+            answer += client.recv(1000)
     stage.thread(get, 8080, 3600.0, "/block")
     time.sleep(1)
     for client in clients:

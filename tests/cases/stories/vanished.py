@@ -1,5 +1,6 @@
 """Peers that have gone without a word."""
 
+import contextlib
 import socket
 
 from tests.cases.case import Expect, case
@@ -61,3 +62,35 @@ def mobile_clients(stage: Stage) -> None:
         if turn % 40 == 0:
             deaf(client)
         stage.keep.append((client, served))
+
+
+@case(
+    Expect(
+        "connect_stalled", "critical", None, 5432,
+        summary=[r"nothing answers at 10\.77\.0\.1 port 5432", "every connect fails"],
+    ),
+    says=("because of this, also", "4 of 4 established connections made to port 5432"),
+    passing=("dead_peer",), within=240, settled=60,
+)  # fmt: skip
+def database_host_lost(stage: Stage) -> None:
+    """Four connections to a database whose host is lost, in use; and who tries to connect again."""
+    link = stage.peer()
+    server = link.client.call(listen, 5432, "10.77.0.1")
+    pool = []
+    for _ in range(4):
+        pool.append(connect(5432, "10.77.0.1"))
+        stage.keep.append(server.accept())
+    link.cut()
+
+    def query() -> None:
+        for connection in pool:
+            connection.send(b"SELECT 1")
+
+    def again() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("10.77.0.1", 5432), timeout=3)
+
+    query()
+    for _ in range(6):
+        stage.thread(again)

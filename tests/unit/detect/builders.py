@@ -22,7 +22,7 @@ from sockmon.model.limits import (
     TimeWaitReuse,
 )
 from sockmon.model.listeners import NONE_STUCK, listen_queues, listeners, listening_rows
-from sockmon.model.owner import Group, Owners, Process
+from sockmon.model.owner import Group, Owners, Process, Unit
 from sockmon.model.ports import ephemeral_ports
 from sockmon.model.queues import NO_QUEUES
 from sockmon.model.states import TcpState
@@ -213,7 +213,8 @@ def looked_up(
     units: Mapping[int, str | None] | None = None,
 ) -> DetectorInput:
     """The same, with the holders of some sockets, by inode, and the units of some cgroups."""
-    owners = Owners.of(holders, units or {})
+    named = {i: Unit(unit) if unit else None for i, unit in (units or {}).items()}
+    owners = Owners.of(holders, named)
     rows = np.arange(len(before.table), dtype=np.intp)
     return replace(before, owners=owners).with_groups(rows)
 
