@@ -63,6 +63,8 @@ def _is_linked(link: Link, symptom: Finding, other: Finding, data: DetectorInput
             return _faces(symptom, other, data)
         case "same_process":
             return _same(symptom, other)
+        case "other_side":
+            return _relays(symptom, other)
         case "destination":
             return _leads_to(symptom, other, data)
         case "same_peer":
@@ -80,6 +82,15 @@ def _faces(symptom: Finding, other: Finding, data: DetectorInput) -> bool:
 def _same(symptom: Finding, other: Finding) -> bool:
     """Whether both are of one process."""
     return bool(_pids(symptom) & _pids(other))
+
+
+def _relays(symptom: Finding, other: Finding) -> bool:
+    """Whether a relay has both, on its two sides, and as many waiting on the other one."""
+    if symptom.rows is None or other.rows is None or not _same(symptom, other):
+        return False
+    one, another = symptom.subject, other.subject
+    sides_differ = (one.direction, one.port) != (another.direction, another.port)
+    return sides_differ and 2 * other.rows.size >= symptom.rows.size
 
 
 def _pids(finding: Finding) -> set[int]:

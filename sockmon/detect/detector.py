@@ -78,11 +78,17 @@ class Rule:
 
 #: What can be wrong with an application on this host, or a peer, and can cause what others suffer.
 Fault = Literal[
-    "does_not_accept", "does_not_read", "does_not_close", "has_no_descriptors", "does_not_answer"
+    "does_not_accept",
+    "does_not_read",
+    "does_not_close",
+    "has_no_descriptors",
+    "does_not_answer",
+    "does_not_take",
 ]
 #: How the sockets of a finding and those of its cause belong together: the cause has the other
-#: ends, is of the same process, has the listener that is called, or has the same peers.
-Link = Literal["other_end", "same_process", "destination", "same_peer"]
+#: ends, is of the same process, or of its other side (a relay has two), has the listener that is
+#: called, or has the same peers.
+Link = Literal["other_end", "same_process", "other_side", "destination", "same_peer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -154,6 +154,7 @@ DETECTOR = Detector(
     thresholds=Thresholds,
     find=find,
     needs_whole_table=True,
+    fault="does_not_take",
     caused_by=(("other_end", "does_not_read"), ("other_end", "does_not_close")),
     counted=Counted(
         metric="sockmon_unsent_sockets",

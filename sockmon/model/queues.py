@@ -50,8 +50,10 @@ def _ports(
         return []
     listened = np.zeros(1 << 16, np.bool_)
     listened[table.local_port[table.state == TcpState.LISTEN]] = True
-    local = listened[table.local_port[rows]]
-    ports = np.where(local, table.local_port[rows], table.remote_port[rows])
+    ours, theirs = table.local_port[rows], table.remote_port[rows]
+    # Where nobody listens any more, the port that more of them share is the service's.
+    local = listened[ours] | (np.bincount(ours)[ours] > np.bincount(theirs)[theirs])
+    ports = np.where(local, ours, theirs)
     distinct, counts = np.unique(
         np.column_stack([local.astype(np.int64), ports]), axis=0, return_counts=True
     )

@@ -102,9 +102,10 @@ class Stage:
 
     def child(self, function: Callable[..., Any], *arguments: Any, unit: str | None = None) -> int:
         """Fork a process that runs a function, and then stays; its PID."""
-        with cgroups.living_in(self.place(unit)):
-            pid = os.fork()
+        place = self.place(unit)
+        pid = os.fork()
         if pid == 0:
+            cgroups.put(0, place)
             kept = function(*arguments)
             while kept is not self:  # what it returned is kept
                 signal.pause()

@@ -92,5 +92,6 @@ def database_host_lost(stage: Stage) -> None:
                 socket.create_connection(("10.77.0.1", 5432), timeout=3)
 
     query()
+    stage.keep.append(pool)
     for _ in range(6):
         stage.thread(again)

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from sockmon.detect.causes import with_causes
 from sockmon.detect.registry import Detect, diagnose, thresholds_of
 from sockmon.model.connects import Connects
 from sockmon.model.detector_input import DetectorInput
+from sockmon.model.finding import Finding
 from sockmon.model.owner import Process
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import Sock, accepted, listening, looked_up, sight
@@ -21,18 +23,24 @@ def causes(data: DetectorInput) -> dict[str, str | None]:
         for each in diagnose(data, thresholds_of(Detect()))
     ]
     linked = with_causes(found, data)
-    names = {each.key: f"{each.detector} {each.subject.direction}" for each in linked}
+    names = {each.key: _name(each) for each in linked}
     return {names[each.key]: each.cause and names[each.cause] for each in linked}
+
+
+def _name(finding: Finding) -> str:
+    port = f" {finding.subject.port}" if finding.detector == "unsent_data" else ""
+    return f"{finding.detector} {finding.subject.direction}{port}"
 
 
 def held(socks: Iterable[Sock], process: Process) -> dict[int, tuple[Process, ...]]:
     return {sock.inode: (process,) for sock in socks if sock.inode}
 
 
-def calling(server: Sock, **others: object) -> Sock:
+def calling(server: Sock, **others: Any) -> Sock:
     """The other end of an accepted connection."""
-    changed = {"local": server.remote, "remote": server.local, **others}
-    return replace(server, local_port=server.remote_port, remote_port=server.local_port, **changed)  # type: ignore[arg-type]
+    ends = {"local": server.remote, "remote": server.local}
+    ports = {"local_port": server.remote_port, "remote_port": server.local_port}
+    return replace(server, **{**ends, **ports, **others})
 
 
 def test_each_waiting_for_the_other_is_told_of_the_worst() -> None:
@@ -53,6 +61,24 @@ def test_each_waiting_for_the_other_is_told_of_the_worst() -> None:
     assert found["accept_queue inbound"] is None
     assert found["unread_data inbound"] == "accept_queue inbound"
     assert found["unread_data outbound"] is not None
+
+
+def test_what_a_relay_does_not_read_waits_for_who_does_not_take_it() -> None:
+    """Clients elsewhere do not read: a proxy stops reading, and the application cannot send."""
+    closed: dict[str, Any] = {"timer": 4, "send_queue": 900}
+    app = accepted(TcpState.ESTABLISHED, 9000, inode=1000, **closed).times(15)
+    proxy = [
+        calling(sock, inode=2000 + n, send_queue=0, receive_queue=900, timer=0)
+        for n, sock in enumerate(app)
+    ]
+    front = accepted(TcpState.ESTABLISHED, 8080, inode=3000, remote="10.9.9.9", **closed).times(15)
+    socks = [listening(9000), listening(8080), *app, *proxy, *front]
+    holders = held(app, API) | held([*proxy, *front], CLIENT)
+    assert causes(looked_up(sight(socks, waited=100.0), holders)) == {
+        "unread_data outbound": "unsent_data inbound 8080",
+        "unsent_data inbound 9000": "unread_data outbound",
+        "unsent_data inbound 8080": None,
+    }
 
 
 def test_a_peer_that_is_gone_is_one_trouble() -> None:

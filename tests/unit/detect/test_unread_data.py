@@ -13,6 +13,7 @@ from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     NOW,
     UNKNOWN,
+    Sock,
     accepted,
     advises,
     becomes,
@@ -70,11 +71,12 @@ def test_a_queue_that_is_as_long_as_before_may_have_been_read() -> None:
 
 
 def test_it_is_asked_how_much_was_read_of_what_seems_to_stand_still() -> None:
-    def asked(count: int, waited: float) -> list[tuple[bool, int]]:
-        seen = sight([*UNREAD.times(count), listening()], waited=waited)
+    def asked(count: int, waited: float, *others: Sock) -> list[tuple[bool, int]]:
+        seen = sight([*UNREAD.times(count), *others], waited=waited)
         return seen.queues.doubtful(seen.table, seen.now, 8)
 
-    assert asked(3, 10.0) == [(True, 443)]
+    assert asked(3, 10.0, listening()) == [(True, 443)]
+    assert asked(3, 10.0) == [(True, 443)]  # nobody listens any more
     assert asked(2, 10.0) == asked(3, 9.0) == []
 
 
