@@ -98,7 +98,10 @@ def _judge(
         return None
     finding = _finding(data, thresholds, subject, judged, fullest, holding, uses)
     if judged is None and _may_be_a_pool(data, key, finding.value):
-        harmless = ": a pool whose servers have reset idle connections, no harm unless it grows"
+        harmless = (
+            ": no harm if they are of a pool whose servers have reset idle connections, a leak if "
+            "they become more"
+        )
         return replace(finding, note=True, summary=finding.summary + harmless)
     never = ": they never come back" if holding else ""
     return replace(finding, summary=finding.summary + never)

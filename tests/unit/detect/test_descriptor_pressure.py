@@ -20,8 +20,8 @@ class TestSocketsThatTheKernelHasClosed:
         found = JUDGE.one(holding(20))
         assert found.note
         assert found.summary == (
-            "shop.service holds 20 sockets that the kernel has already closed: a pool whose "
-            "servers have reset idle connections, no harm unless it grows"
+            "shop.service holds 20 sockets that the kernel has already closed: no harm if they are "
+            "of a pool whose servers have reset idle connections, a leak if they become more"
         )
         assert JUDGE.all(holding(19)) == []
 
