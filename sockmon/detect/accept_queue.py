@@ -41,7 +41,7 @@ from sockmon.model.finding import (
 from sockmon.model.listeners import RecentDrops, fullness
 from sockmon.model.owner import Group, Owner
 from sockmon.model.states import TcpState
-from sockmon.model.table import address
+from sockmon.model.table import IPAddress, SocketTable, address
 
 NAME = "accept_queue"
 
@@ -74,6 +74,15 @@ class _Queues:
     oldest: float  # seconds that the first of them has waited; 0 where that is not known
     drops: RecentDrops
     dropped_now: int  # since the last poll
+
+    def sharing(self, table: SocketTable, stuck: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the places of the listeners at the addresses of the stuck ones.
+
+        Between those of one address the kernel divides the connections (SO_REUSEPORT).
+        """
+        addresses = [_address(table, row) for row in self.listeners.tolist()]
+        at = {addresses[place] for place in stuck.tolist()}
+        return np.flatnonzero([address in at for address in addresses])
 
     @property
     def fullness(self) -> float:
@@ -166,7 +175,8 @@ def _judge(data: DetectorInput, thresholds: Thresholds, queues: _Queues) -> Find
     if not (stuck.size or nearly_full or queues.drops.recur):
         return None
     judged: Severity = "warning"
-    if (dropping and (nearly_full or full)) or stuck.size == queues.listeners.size:
+    sharing = queues.sharing(data.table, stuck)
+    if (dropping and (nearly_full or full)) or stuck.size == sharing.size > 0:
         judged = "critical"
     held = queues.listeners[stuck] if stuck.size else queues.listeners
     owner = data.owners.of_sockets(queues.group, data.table.inode[held])
@@ -220,7 +230,7 @@ def _summary(
     port, address = queues.group.port, queues.group.address
     where = f"port {port} of {address}" if address else f"port {port}"
     server = who(owner)
-    all_queues = queues.listeners.size
+    all_queues = queues.sharing(data.table, stuck).size
     if stuck.size:
         waiting = int(queues.length[stuck].sum())
         idle = float(max(queues.idle[stuck].min(), min(queues.oldest, queues.idle[stuck].max())))
@@ -285,9 +295,12 @@ def _evidence(data: DetectorInput, queues: _Queues) -> dict[str, Quantity | Brea
     return found
 
 
+def _address(table: SocketTable, row: int) -> IPAddress:
+    return address(int(table.family[row]), table.local[row])
+
+
 def _local(data: DetectorInput, row: int) -> str:
-    table = data.table
-    return f"{address(int(table.family[row]), table.local[row])} inode {table.inode[row]}"
+    return f"{_address(data.table, row)} inode {data.table.inode[row]}"
 
 
 def _advice(

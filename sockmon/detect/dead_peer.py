@@ -263,6 +263,7 @@ DETECTOR = Detector(
     thresholds=Thresholds,
     find=find,
     needs_whole_table=True,
+    caused_by=(("same_peer", "does_not_answer"),),
     counted=Counted(
         metric="sockmon_idle_sockets_without_keepalive",
         help="Idle ESTABLISHED sockets without keepalive: nobody would notice their peers' death.",

@@ -31,6 +31,10 @@ _FIN = 1
 #: Unread bytes of a TLS close alert, the shortest and the longest.
 _TLS_ALERT = (24, 31)
 
+#: The longest message with which a server ends an idle connection (PostgreSQL, MySQL, HTTP 408),
+#: and how long the connection was idle before, in seconds.
+_FAREWELL, _IDLE = 1024, 5.0
+
 
 class Stale(NamedTuple):
     """Places in the ages: of sockets that should be closed, and of those that a peer waits for."""
@@ -66,7 +70,7 @@ def answers_due(aged: Aged, table: SocketTable, places: Places) -> AnswersDue:
     """
     rows = aged.rows[places]
     unread = table.receive_queue[rows]
-    rows = rows[(unread == 0) | ((unread == _FIN) & aged.got_data[places])]
+    rows = rows[(unread == 0) | ((unread == _FIN) & aged.has_read[places])]
     ends = other_end(table, rows)
     waits = ends >= 0
     rows, ends = rows[waits], ends[waits]
@@ -95,14 +99,19 @@ def unread_buffers(table: SocketTable, rows: NDArray[np.intp]) -> int:
     return int(table.receive_queue[rows[table.multipath[rows]]].astype(np.int64).sum())
 
 
-def at_rest(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Whether nothing is unread but the FIN, or the FIN and one TLS close alert.
+def at_rest(aged: Aged, table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Whether nothing is unread but the FIN, or the FIN and a server's last words before it.
 
-    So is a client's idle connection that the server has closed: it is noticed at its next use. An
-    application that has read the end of file (receive queue 0) knows, and should have closed.
+    So is a client's idle connection that the server has closed: it is noticed at its next use. The
+    last words are a TLS close alert, or a short message that came when all before it had been read
+    and nothing had been sent for a while. An application that has read the end of file (receive
+    queue 0) knows, and should have closed.
     """
     unread = unread_bytes(table, rows)
     shortest, longest = _TLS_ALERT
-    alert = (unread >= shortest) & (unread <= longest)
-    rests: NDArray[np.bool_] = (table.receive_queue[rows] > 0) & ((unread == 0) | alert)
+    order = np.argsort(aged.rows)
+    places = order[np.searchsorted(aged.rows, rows, sorter=order)]
+    was_idle = aged.has_read[places] & (aged.received_at[places] - aged.sent_at[places] >= _IDLE)
+    last_words = (unread >= shortest) & (unread <= longest) | (unread <= _FAREWELL) & was_idle
+    rests: NDArray[np.bool_] = (table.receive_queue[rows] > 0) & ((unread == 0) | last_words)
     return rests

@@ -25,11 +25,11 @@ _LEAST_SAMPLES = 4
 class Listing:
     """What a process's descriptors lead to.
 
-    number: that of the look; a higher one is later. kinds: descriptors by what they are. tcp:
-    inodes of its TCP sockets, sorted, listed before `number` was given.
+    at: monotonic seconds after which it was made. kinds: descriptors by what they are. tcp: inodes
+    of its TCP sockets, sorted.
     """
 
-    number: int
+    at: float
     kinds: Mapping[str, int]
     tcp: NDArray[np.uint32]
 

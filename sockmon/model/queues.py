@@ -1,7 +1,9 @@
 """Data and connections that wait: for accept(), to be read, to be taken by the peer.
 
 Each poll's sockets are joined with the last poll's by cookie. Times are lower bounds: the time
-observed, or at first sight what tcp_info knows, whichever is more.
+observed, or at first sight what tcp_info knows, whichever is more. A queue that is as long as
+before may have been emptied and filled again, as that of a slow reader is: so tcp_info is asked
+about those that seem to stand still, how many bytes were read or acknowledged.
 """
 
 from dataclasses import dataclass
@@ -14,13 +16,8 @@ from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 
 _TIME_WAIT_TIMER, _PROBE_TIMER = 3, 4
-#: About so many ports tcp_info is asked at one poll; each takes a walk over the table.
-_PORTS_ASKED = 8
-#: It is asked about queues that have stood still for so many seconds.
-_ASKED_AFTER_SECONDS = 10.0
-
-#: Whether it is the local port, and the port.
-Port = tuple[bool, int]
+#: From so many connections of a port on, whose queues seem to stand still so long, it is asked.
+_DOUBTED, _DOUBTED_SECONDS = 3, 10.0
 
 
 def unaccepted(table: SocketTable) -> NDArray[np.bool_]:
@@ -35,41 +32,33 @@ def unaccepted(table: SocketTable) -> NDArray[np.bool_]:
     return waits
 
 
-def worth_asking(table: SocketTable) -> list[Port]:
-    """Return ports whose sockets hold something that waits.
+def worth_asking(table: SocketTable, most: int) -> list[tuple[bool, int]]:
+    """Return ports whose sockets hold something that waits: (whether it is the local port, port).
 
     Those with most such sockets, for tcp_info to say since when: a first look has no history.
     """
     held = (table.receive_queue > 0) | ((table.send_queue > 0) & (table.timer == _PROBE_TIMER))
     rows = np.flatnonzero((table.state == TcpState.ESTABLISHED) & (held | (table.inode == 0)))
-    return _ports(table, rows)
+    return _ports(table, rows, most, 1)
 
 
-def slow_ports(queues: "Queues", table: SocketTable, now: float) -> list[Port]:
-    """Return the ports whose sockets' queues seem to stand still, those with most of them.
-
-    A queue that is filled as fast as it is emptied never becomes shorter: tcp_info says whether
-    anything moves.
-    """
-    held = ~queues.waits & (table.state[queues.rows] == TcpState.ESTABLISHED)
-    unread = (queues.received > 0) & (now - queues.unread_since >= _ASKED_AFTER_SECONDS)
-    unsent = (queues.sent > 0) & (now - queues.unsent_since >= _ASKED_AFTER_SECONDS)
-    return _ports(table, queues.rows[held & (unread | unsent)])
-
-
-def _ports(table: SocketTable, rows: NDArray[np.intp]) -> list[Port]:
-    """Return the ports with most of the rows: a listener's here, else the remote one."""
+def _ports(
+    table: SocketTable, rows: NDArray[np.intp], most: int, least: int
+) -> list[tuple[bool, int]]:
+    """Return the ports with most of the rows, and at least so many."""
     if not rows.size:
         return []
     listened = np.zeros(1 << 16, np.bool_)
     listened[table.local_port[table.state == TcpState.LISTEN]] = True
-    local = listened[table.local_port[rows]]
-    ports = np.where(local, table.local_port[rows], table.remote_port[rows])
+    ours, theirs = table.local_port[rows], table.remote_port[rows]
+    # Where nobody listens any more, the port that more of them share is the service's.
+    local = listened[ours] | (np.bincount(ours)[ours] > np.bincount(theirs)[theirs])
+    ports = np.where(local, ours, theirs)
     distinct, counts = np.unique(
         np.column_stack([local.astype(np.int64), ports]), axis=0, return_counts=True
     )
-    top = np.argsort(-counts, kind="stable")[:_PORTS_ASKED]
-    return [(bool(is_local), port) for is_local, port in distinct[top].tolist()]
+    top = np.argsort(-counts, kind="stable")[:most]
+    return [(bool(distinct[at][0]), int(distinct[at][1])) for at in top if counts[at] >= least]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +70,7 @@ class Queues:
     waits_since     monotonic seconds since when, at the latest; now for the others
     unread_since    since when unread data has not become less; now where there is none
     unsent_since    since when unacknowledged data has not become less; now where there is none
-    taken           bytes that its application has read, ever; -1 where the kernel was not asked
-    acknowledged    bytes that its peer has acknowledged, likewise
+    read, taken     bytes read and bytes acknowledged so far, as last told; -1: not told
     """
 
     rows: NDArray[np.intp]
@@ -93,8 +81,8 @@ class Queues:
     waits_since: NDArray[np.float64]
     unread_since: NDArray[np.float64]
     unsent_since: NDArray[np.float64]
+    read: NDArray[np.int64]
     taken: NDArray[np.int64]
-    acknowledged: NDArray[np.int64]
 
     def seen(self, table: SocketTable, heard: LastHeard, now: float) -> "Queues":
         """Return the next generation, this one being the last (`now` in monotonic seconds)."""
@@ -110,12 +98,12 @@ class Queues:
         told = find_cookies(heard.cookie, cookie)
         known = np.flatnonzero(told >= 0)
         at = told[known]
+        read, taken = (np.full(rows.size, -1, np.int64) for _ in range(2))
+        read[known], taken[known] = heard.read[at], heard.taken[at]
         last = np.maximum(heard.ack_received_ms[at], heard.data_received_ms[at])
         waits_since[known] -= np.where(waiting[known], last / 1000, 0.0)
         unread_since[known] -= np.where(received[known] > 0, heard.data_received_ms[at] / 1000, 0.0)
         unsent_since[known] -= np.where(sent[known] > 0, heard.data_sent_ms[at] / 1000, 0.0)
-        taken, acknowledged = (np.full(rows.size, -1, np.int64) for _ in range(2))
-        taken[known], acknowledged[known] = heard.moved.taken[at], heard.moved.acknowledged[at]
         before = find_cookies(self.cookie, cookie)
         joined = np.flatnonzero(before >= 0)
         past = before[joined]
@@ -125,31 +113,32 @@ class Queues:
                 unread_since,
                 self.unread_since,
                 _not_less(self.received[past], received[joined])
-                & ~_differ(self.taken[past], taken[joined]),
+                & ~_moved(self.read[past], read[joined]),
             ),
             (
                 unsent_since,
                 self.unsent_since,
-                _not_less(self.sent[past], sent[joined])
-                & ~_differ(self.acknowledged[past], acknowledged[joined]),
+                _not_less(self.sent[past], sent[joined]) & ~_moved(self.taken[past], taken[joined]),
             ),
         ):
             kept = joined[same]
             since[kept] = np.minimum(since[kept], earlier[past[same]])
-            # What has moved: only the time since then counts.
+            # What has become less has moved: only the time since then counts.
             since[joined[~same]] = now
+        for column, last in ((read, self.read), (taken, self.taken)):
+            column[joined] = np.maximum(column[joined], last[past])
         return Queues(
-            rows,
-            cookie,
-            waiting,
-            received,
-            sent,
-            waits_since,
-            unread_since,
-            unsent_since,
+            rows, cookie, waiting, received, sent, waits_since, unread_since, unsent_since, read,
             taken,
-            acknowledged,
-        )
+        )  # fmt: skip
+
+    def doubtful(self, table: SocketTable, now: float, most: int) -> list[tuple[bool, int]]:
+        """Return ports to be asked about at the next poll, as worth_asking() does."""
+        still = (self.received > 0) & (now - self.unread_since >= _DOUBTED_SECONDS)
+        closed = table.timer[self.rows] == _PROBE_TIMER
+        still |= closed & (self.sent > 0) & (now - self.unsent_since >= _DOUBTED_SECONDS)
+        rows = self.rows[still & ~self.waits]
+        return _ports(table, rows[table.state[rows] == TcpState.ESTABLISHED], most, _DOUBTED)
 
 
 def unread(queues: Queues, table: SocketTable, now: float, after: float) -> NDArray[np.intp]:
@@ -177,9 +166,10 @@ def _not_less(before: NDArray[np.uint32], now: NDArray[np.uint32]) -> NDArray[np
     return still
 
 
-def _differ(before: NDArray[np.int64], now: NDArray[np.int64]) -> NDArray[np.bool_]:
-    differ: NDArray[np.bool_] = (before >= 0) & (now >= 0) & (before != now)
-    return differ
+def _moved(before: NDArray[np.int64], now: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether more was read or acknowledged than before, where both are told."""
+    moved: NDArray[np.bool_] = (before >= 0) & (now > before)
+    return moved
 
 
 NO_QUEUES = Queues(

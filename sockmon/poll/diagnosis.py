@@ -35,7 +35,7 @@ from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenDrops, listeni
 from sockmon.model.names import HOST
 from sockmon.model.observation import Diagnosis, OwnerDescriptors, PortSockets, StaleGroup
 from sockmon.model.owner import UNKNOWN, Owner, Owners, Process
-from sockmon.model.queues import NO_QUEUES, Port, slow_ports
+from sockmon.model.queues import NO_QUEUES
 from sockmon.model.stale import StaleMemory
 from sockmon.model.states import TcpState
 from sockmon.poll.owners import OwnerFinder
@@ -45,10 +45,14 @@ _STALE_GROUPS_SHOWN = 50
 _PORTS_SHOWN = 20
 _UDP_PORTS_NAMED = 100
 _OWNERS_SHOWN = 50
+#: A port of the ephemeral range is a service's if so many sockets share it.
+_SHARED_BY = 3
 #: Owners over this share of their descriptors have series, whatever the findings.
 _DESCRIPTORS_SHOWN_FROM = 0.5
 #: Owners are asked for at most so many times at one poll.
 _ROUNDS = 3
+#: How many ports are asked about at a poll; each takes a walk over the table.
+PORTS_ASKED = 8
 #: Seconds over which dropped connections are counted.
 DROPS_WINDOW = 300.0
 _ORDER = {detector.name: place for place, detector in enumerate(ALL)}
@@ -108,19 +112,27 @@ def _descriptors_shown(
 
 
 def _by_port(data: DetectorInput, rows: NDArray[np.intp]) -> tuple[PortSockets, ...]:
-    """Return the largest (direction, port) groups of the rows, and the rest in one a direction."""
+    """Return the largest (direction, port) groups of the rows, and the rest in one a direction.
+
+    No port that was taken for a connection or two, as a client's or FTP's data port, is a group.
+    """
     codes = data.directions.port[rows].astype(np.intp) * 2 + data.directions.is_inbound[rows]
-    counts = np.bincount(codes)
-    order = np.argsort(-counts, kind="stable")[:_PORTS_SHOWN]
+    codes, counts = np.unique(codes, return_counts=True)
+    port_range = data.limits.port_range
+    nameless = (counts < _SHARED_BY) & (port_range.inside()[codes // 2] if port_range else False)
+    order = np.argsort(np.where(nameless, 0, -counts), kind="stable")[:_PORTS_SHOWN]
+    order = order[~nameless[order]]
     shown = [
-        PortSockets("inbound" if code % 2 else "outbound", code // 2, int(counts[code]))
-        for code in order.tolist()
-        if counts[code]
+        PortSockets(
+            "inbound" if codes[at] % 2 else "outbound", int(codes[at]) // 2, int(counts[at])
+        )
+        for at in order.tolist()
     ]
     counts[order] = 0
+    inbound = codes % 2 == 1
     rest: tuple[tuple[Direction, int], ...] = (
-        ("inbound", int(counts[1::2].sum())),
-        ("outbound", int(counts[::2].sum())),
+        ("inbound", int(counts[inbound].sum())),
+        ("outbound", int(counts[~inbound].sum())),
     )
     return (*shown, *(PortSockets(way, None, n) for way, n in rest if n))
 
@@ -170,6 +182,8 @@ class DiagnosisState:
         self._owners = owners
         self._aged: Aged = NOBODY
         self._queues = NO_QUEUES
+        #: Ports about whose queues the next poll should ask: (whether it is the local port, port).
+        self.doubtful: list[tuple[bool, int]] = []
         self._counted: Mapping[str, tuple[PortSockets, ...]] = {}
         self._stuck = NONE_STUCK
         self._connects = Connects()
@@ -181,8 +195,6 @@ class DiagnosisState:
         self._confirmed_whole = Confirmed()  # of the detectors that judge whole tables alone
         self._withheld = False  # whether a finding waits for its owner's name
         self._stale = StaleMemory()
-        #: The ports about which tcp_info is to be asked at the next poll.
-        self.slow_ports: list[Port] = []
 
     @property
     def suspects(self) -> bool:
@@ -219,7 +231,7 @@ class DiagnosisState:
         counters = _Counters(now, data.limits.events or {}, drops.totals, conntrack)
         if whole:
             self._queues = self._queues.seen(data.table, heard, now)
-            self.slow_ports = slow_ports(self._queues, data.table, now)
+            self.doubtful = self._queues.doubtful(data.table, now, PORTS_ASKED)
         self._stuck = self._stuck.seen(data.table, listening_rows(data.table), now)
         self._connects = self._connects.seen(data.table, now, whole=whole)
         rose = counters.since(self._counters)

@@ -9,6 +9,7 @@ from sockmon.detect.registry import Detect, thresholds_of
 from sockmon.kernel.inspector import Inspector
 from sockmon.model.ages import NOTHING_HEARD
 from sockmon.model.listeners import ListenDrops
+from sockmon.model.observation import PortSockets
 from sockmon.model.states import RESTING_STATES, TcpState
 from sockmon.poll.diagnosis import DiagnosisState
 from sockmon.poll.owners import OwnerFinder
@@ -106,3 +107,21 @@ class TestSocketsThatLiveShorterThanALook:
 
     def test_are_not_told_by_owner_before_it_is_known(self) -> None:
         assert self.polls(TcpState.CLOSE_WAIT, age=99.0)[-1] == set()
+
+
+def test_a_port_of_one_connection_has_no_figure_of_its_own() -> None:
+    """A client's port, or FTP's for data, is no label: those to one are told together."""
+    passing = Sock()
+    socks = [
+        replace(passing, local_port=33_000 + n, remote_port=40_000 + n, inode=n + 1)
+        for n in range(30)
+    ]
+    socks += Sock(remote_port=50_000).times(3)
+    socks += Sock(remote_port=443, local_port=35_000, inode=7_000).times(2)
+    state = DiagnosisState(OwnerFinder(Inspector(Path("/nowhere")), lambda: None))
+    diagnosis = state.diagnose(sight(socks), NOTHING_HEARD, ListenDrops(), LIMITS)
+    assert diagnosis.counted["sockmon_idle_sockets_without_keepalive"] == (
+        PortSockets("outbound", 50_000, 3),
+        PortSockets("outbound", 443, 2),
+        PortSockets("outbound", None, 30),
+    )

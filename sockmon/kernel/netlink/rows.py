@@ -31,7 +31,7 @@ INFO_PRESENT = AttributeField("info_present", Attribute.INFO, 0, 1)
 DATA_SENT = AttributeField("data_sent_ms", Attribute.INFO, 44, 1)
 DATA_RECEIVED = AttributeField("data_received_ms", Attribute.INFO, 52, 1)
 ACK_RECEIVED = AttributeField("ack_received_ms", Attribute.INFO, 56, 1)
-#: tcpi_bytes_acked, tcpi_bytes_received (Linux 4.1). A FIN counts as one byte.
+#: tcpi_bytes_acked and tcpi_bytes_received (Linux 4.1). The peer's FIN counts as one byte.
 BYTES_ACKED = AttributeField("bytes_acked", Attribute.INFO, 120, 2)
 BYTES_RECEIVED = AttributeField("bytes_received", Attribute.INFO, 128, 2)
 

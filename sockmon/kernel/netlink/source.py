@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ from sockmon.kernel.netlink.sockdiag import NetlinkTransport, SockDiag, receivin
 from sockmon.kernel.netlink.uapi import Attribute
 from sockmon.kernel.netlink.wire import DumpRequest
 from sockmon.kernel.processes import namespace_number
-from sockmon.model.ages import LastHeard, Moved
+from sockmon.model.ages import LastHeard
 from sockmon.model.limits import KernelLimits, PortRange
 from sockmon.model.mptcp import joined
 from sockmon.model.names import HOST
@@ -45,8 +46,6 @@ _MPTCP, _UNIX = "mptcp", "unix"
 _QUEUES_ASKED = 20
 #: States in which the times of tcp_info (last data sent and received) are of use.
 _HEARD_IN = (TcpState.CLOSE_WAIT, TcpState.FIN_WAIT2)
-#: A FIN takes one sequence number.
-_FIN = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,15 +328,14 @@ def _last_heard(rows: Rows, of: NDArray[np.bool_] | None = None) -> LastHeard:
     has_info = rows.fields[INFO_PRESENT.name] != 0
     chosen = np.flatnonzero(has_info if of is None else has_info & of)
     fields = {name: values[chosen] for name, values in rows.fields.items()}
-    received = fields.get(BYTES_RECEIVED.name)  # of an MPTCP connection it is not asked for
-    moved = None
-    if received is not None:
-        unread = rows.messages["receive_queue"][chosen]
-        moved = Moved(fields[BYTES_ACKED.name], received - unread, received > _FIN)
+    messages, sizes = rows.messages[chosen], list[NDArray[Any]]()
+    if BYTES_RECEIVED.name in fields:  # of an MPTCP connection they are not asked for
+        read = fields[BYTES_RECEIVED.name].astype(np.int64) - messages["receive_queue"]
+        sizes = [read, fields[BYTES_ACKED.name].astype(np.int64)]
     return LastHeard.of(
-        rows.messages["cookie"][chosen],
+        messages["cookie"],
         fields[DATA_SENT.name],
         fields[ACK_RECEIVED.name],
         fields[DATA_RECEIVED.name],
-        moved,
+        *sizes,
     )

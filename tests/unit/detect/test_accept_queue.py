@@ -100,6 +100,15 @@ class TestNobodyAccepts:
             "first for 1m40s; about 50 % of new connections get no answer"
         )
 
+    def test_a_queue_of_another_address_gets_no_share(self) -> None:
+        """redis and aiohttp listen on 0.0.0.0 and [::], each with a queue of its own."""
+        socks = [listening(inode=1, queue=9, limit=511)]
+        socks += [listening(inode=2, limit=511, family=6, local="::")]
+        socks += accepted(TcpState.ESTABLISHED, inode=0).times(9)
+        found = JUDGE.one(owned(sight(socks, waited=100.0)))
+        assert found.severity == "critical"
+        assert found.summary.startswith("shop.service does not accept on port 443: 9 connections")
+
     def test_names_only_the_process_that_hangs(self) -> None:
         socks = [listening(inode=1, queue=9, limit=511), listening(inode=2, limit=511)]
         socks += accepted(TcpState.ESTABLISHED, inode=0).times(9)
