@@ -121,6 +121,18 @@ def mptcp_leak(stage: Stage) -> None:
 
 
 @case(
+    Expect(
+        "descriptor_pressure", "warning", PLAY,
+        summary=["holds 20 sockets that the kernel has already closed: they never come back"],
+    ),
+    passing=("close_wait_leak",), within=280,
+)  # fmt: skip
+def mptcp_leak_after_the_reset(stage: Stage) -> None:
+    """The same, a minute later: the peers have reset the connections, and no table has them."""
+    mptcp_leak(stage)
+
+
+@case(
     Expect("close_wait_leak", "warning", PLAY, 9501, summary=["has not closed 15"]),
     Expect("close_wait_leak", "warning", PLAY, 9502, summary=["has not closed 15"]),
     Expect("close_wait_leak", "warning", PLAY, 9503, summary=["has not closed 15"]),
