@@ -67,7 +67,7 @@ def joined(own: Iterable[Finding], watch: Watch) -> tuple[list[Finding], Mapping
     theirs = list(watch.findings)
     for mine in own:
         its = next((f for f in theirs if f.key == mine.key), None)
-        its = its or next((f for f in theirs if is_same(mine, f)), None)
+        its = its or next((f for f in theirs if _is_same(mine, f)), None)
         if its is not None:
             theirs.remove(its)
         if its is None or not _adds(its, mine):
@@ -108,7 +108,7 @@ def _watch(url: str, snapshot: Snapshot, received: Moment) -> Watch | None:
     return Watch(url, snapshot.polls * snapshot.interval, findings, unseen)
 
 
-def is_same(mine: Finding, its: Finding) -> bool:
+def _is_same(mine: Finding, its: Finding) -> bool:
     """Return whether both are about the same thing; one of them may not know the owner."""
     ours, theirs = mine.subject, its.subject
     same_place = (mine.detector, mine.netns, ours.direction, ours.port, ours.path) == (
@@ -118,8 +118,7 @@ def is_same(mine: Finding, its: Finding) -> bool:
         theirs.port,
         theirs.path,
     )
-    nobody = ours.owner in _NOBODY or theirs.owner in _NOBODY
-    return same_place and (ours.owner == theirs.owner or nobody)
+    return same_place and (ours.owner in _NOBODY or theirs.owner in _NOBODY)
 
 
 def _adds(its: Finding, mine: Finding) -> bool:

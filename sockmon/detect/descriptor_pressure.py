@@ -93,11 +93,13 @@ def _judge(
     foreseen = left is not None and soonest.ratio >= thresholds.forecast_ratio * slack
     if left is not None and foreseen and left * slack < thresholds.critical_exhaustion:
         judged, fullest = "critical", soonest
-    holding = [use for use in uses if use.closed >= thresholds.closed_sockets * slack]
+    least = thresholds.closed_sockets * slack
+    holding = [use for use in uses if use.closed >= least or 2 * use.leaked >= least]
     if judged is None and not holding:
         return None
     finding = _finding(data, thresholds, subject, judged, fullest, holding, uses)
-    if judged is None and _may_be_a_pool(data, key, finding.value):
+    is_leak = any(2 * use.leaked >= least for use in holding)
+    if judged is None and not is_leak and _may_be_a_pool(data, key, finding.value):
         harmless = (
             ": no harm if they are of a pool whose servers have reset idle connections, a leak if "
             "they become more"

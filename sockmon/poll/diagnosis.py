@@ -38,6 +38,7 @@ from sockmon.model.owner import UNKNOWN, Owner, Owners, Process
 from sockmon.model.queues import NO_QUEUES
 from sockmon.model.stale import StaleMemory
 from sockmon.model.states import TcpState
+from sockmon.model.vanished import Vanished
 from sockmon.poll.owners import OwnerFinder
 
 _KEEPALIVE_TIMER = 2
@@ -195,6 +196,7 @@ class DiagnosisState:
         self._confirmed_whole = Confirmed()  # of the detectors that judge whole tables alone
         self._withheld = False  # whether a finding waits for its owner's name
         self._stale = StaleMemory()
+        self._vanished = Vanished()
 
     @property
     def suspects(self) -> bool:
@@ -232,6 +234,9 @@ class DiagnosisState:
         if whole:
             self._queues = self._queues.seen(data.table, heard, now)
             self.doubtful = self._queues.doubtful(data.table, now, PORTS_ASKED)
+            self._vanished = self._vanished.seen(
+                self._aged, data.table, data.directions, now, stale_after(thresholds)
+            )
         self._stuck = self._stuck.seen(data.table, listening_rows(data.table), now)
         self._connects = self._connects.seen(data.table, now, whole=whole)
         rose = counters.since(self._counters)
@@ -309,14 +314,18 @@ class DiagnosisState:
         """
         found = diagnose(data, thresholds, detectors)
         before = (*self._confirmed.findings, *self._confirmed_whole.findings)
-        inodes = _inodes((*found, *before))
+        inodes = _inodes((*found, *before)) | set(self._vanished.gone)
+        listed = data.descriptors
         for _ in range(_ROUNDS):
             asked = frozenset(inodes)
             rows = data.table.rows_of(inodes)
             ids = set(data.table.cgroup_id[rows].tolist()) | self._stale_cgroups(data)
             if data.udp_table is not None:
                 ids.update(data.udp_table.cgroup_id[data.udp_table.rows_of(inodes)].tolist())
-            data = replace(data, owners=self._owners.find(inodes, ids, data.now)).with_groups(rows)
+            owners = self._owners.find(inodes, ids, data.now)
+            self._vanished = self._vanished.told(owners)
+            followed = self._vanished.added(listed, owners)
+            data = replace(data, owners=owners, descriptors=followed).with_groups(rows)
             if not (inodes or ids):
                 break
             found = diagnose(data, thresholds, detectors)

@@ -1,9 +1,11 @@
 """Plays a case: its world, the daemon and doctor in it, and what they say."""
 
 import json
+import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -18,6 +20,8 @@ from tests.world import World, small_world
 _LOOKS_EVERY = 3.0
 #: A configuration with another address than the daemon's.
 _NO_DAEMON = Path(__file__).with_name("no_daemon.yaml")
+#: So many daemons start at a time: that is all that takes much of the processor.
+_BEGINNINGS = threading.BoundedSemaphore(2 * (os.cpu_count() or 1))
 #: net.ipv4.ip_local_port_range of a new namespace.
 _EPHEMERAL = range(32768, 61000)
 
@@ -51,7 +55,8 @@ def _play(case: Case, played: Played) -> None:
         stack.callback(_end, world)
         command = [*world.within(), sys.executable, "-m", "tests.cases.play"]
         own = stack.enter_context(world.own())
-        daemon = stack.enter_context(running_daemon(own, prefix=world.seeing))
+        with _BEGINNINGS:
+            daemon = stack.enter_context(running_daemon(own, prefix=world.seeing))
         daemon.wait_for_polls()
         errors = stack.enter_context((daemon.log_file.parent / "case").open("w+"))
         situation = subprocess.Popen(

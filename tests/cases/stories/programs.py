@@ -834,8 +834,8 @@ def gunicorn_backlog_overflows(stage: Stage) -> None:
     ),
 )  # fmt: skip
 def requests_without_session(stage: Stage) -> None:
-    """requests.get() for each of 10 requests a second, to a server on another host; 500 ports."""
-    stage.sysctl("net.ipv4.ip_local_port_range", "40000 40499")
+    """requests.get() for each of 10 requests a second, to a server on another host; 250 ports."""
+    stage.sysctl("net.ipv4.ip_local_port_range", "40000 40249")
     link = stage.peer()
     stage.write(
         "/etc/nginx/peer.conf",
