@@ -48,6 +48,8 @@ NAME = "close_wait_leak"
 _SHARE_SEEN = 0.2
 #: A pool that has so many more connections at rest than before is none, if it still grows.
 _POOL_GROWTH = 3
+#: So many come to rest in each part of the last minute, if it leaks.
+_ARRIVAL_SECONDS, _QUARTERS = 60.0, 4
 #: A port of the ephemeral range is a service's if so many connections share it.
 _SHARED_BY = 3
 
@@ -196,7 +198,24 @@ def _pool(
     previous = data.past.get(key)
     least = min((value for _, value in previous.samples), default=0.0) if previous else np.inf
     risen = rows.size - least >= _POOL_GROWTH
-    return not (risen and _growth(data, key, int(rows.size), thresholds.growth_window))
+    grows = risen and _growth(data, key, int(rows.size), thresholds.growth_window)
+    return not (grows or _arrives(data, group, rows))
+
+
+def _arrives(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> bool:
+    """Whether more come to rest all the time, in each quarter of the last minute.
+
+    In a pool that is used, they are noticed and replaced.
+    """
+    aged = data.aged
+    places = aged.of_state(TcpState.CLOSE_WAIT)
+    ages = data.now - aged.since[places]
+    young = aged.rows[places[ages < _ARRIVAL_SECONDS]]
+    mine = data.belonging(young, group, rows)
+    mine = mine[close_wait.at_rest(aged, data.table, mine)]
+    ages = ages[np.isin(aged.rows[places], mine)]
+    counts, _ = np.histogram(ages, _QUARTERS, (0.0, _ARRIVAL_SECONDS))
+    return bool((counts >= _POOL_GROWTH).all())
 
 
 def _lost(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -125,8 +125,9 @@ class ListenDrops:
         return ListenDrops(totals, by_cookie)
 
 
-#: Drops that lie no further apart are one burst.
-_ONE_BURST_SECONDS = 35.0
+#: Drops that lie no further apart are one burst: clients that were refused try again after 1, 3, 7,
+#: 15, 31 s.
+_ONE_BURST_SECONDS = 45.0
 
 
 @dataclass(frozen=True, slots=True)

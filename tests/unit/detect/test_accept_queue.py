@@ -150,7 +150,7 @@ class TestDrops:
 
     def test_in_one_burst_are_no_trouble(self) -> None:
         assert JUDGE.all(waiting(0, drop_window=dropped(20.0))) == []
-        assert JUDGE.all(waiting(0, drop_window=dropped(45.0, 40.0, 35.0, 20.0, 10.0))) == []
+        assert JUDGE.all(waiting(0, drop_window=dropped(50.0, 40.0, 35.0, 20.0, 10.0))) == []
 
 
 def test_each_owners_queues_of_a_port_are_judged_apart() -> None:

@@ -258,6 +258,21 @@ class TestAPoolAtRest:
     def test_is_none_of_a_server(self) -> None:
         assert not JUDGE.one(leaked(20, receive_queue=1)).note
 
+    @pytest.mark.parametrize(
+        ("ages", "note"),
+        [
+            (range(60), False),
+            (range(15, 60), True),  # nothing in the last quarter of a minute
+            (range(0, 60, 10), True),  # used ones that will be noticed
+        ],
+    )
+    def test_is_none_if_more_come_all_the_time(self, ages: range, *, note: bool) -> None:
+        young = [
+            replace(one, age=float(age))
+            for age, one in zip(ages, pool(60, local_port=50000, inode=5000), strict=False)
+        ]
+        assert JUDGE.one(sight([*pool(12), *young])).note == note
+
     def test_does_not_grow(self) -> None:
         seen = sight(pool(20))
         assert not JUDGE.one(grown(seen, *range(8, 20))).note
