@@ -141,10 +141,10 @@ class TestDrops:
         assert JUDGE.severity(waiting(101, drop_window=dropped(0.0, port=80))) == "warning"
 
     def test_in_bursts_are_a_warning_though_the_queue_is_empty_between(self) -> None:
-        found = JUDGE.one(owned(waiting(0, drop_window=dropped(60.0, 40.0, 20.0))))
+        found = JUDGE.one(owned(waiting(0, drop_window=dropped(80.0, 60.0, 40.0, 20.0))))
         assert found.severity == "warning"
         assert found.summary == (
-            "port 443 (shop.service) dropped 180 connections in the last 5m, in bursts: its queue "
+            "port 443 (shop.service) dropped 240 connections in the last 5m, in bursts: its queue "
             "has room for 101, and is not full between them"
         )
 
