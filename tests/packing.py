@@ -6,22 +6,30 @@ from xdist.scheduler import LoadFileScheduling
 #: all other files stay together, because they share what is expensive to make.
 APART = frozenset({"deploy/test_ansible.py", "live/test_drill.py"})
 
-#: The files whose tests take longest, longest first. Those that mostly wait come before those that
-#: compute, which can use all that is left of the machine.
+#: The files whose tests take longest, longest first.
 LONGEST = (
+    "deploy/test_grafana_queries.py",
     "deploy/test_ansible.py",
-    "live/test_drill.py",
-    "deploy/test_debian_package.py",
     "deploy/test_container.py",
     "deploy/test_install.py",
-    "deploy/test_systemd.py",
+    "deploy/test_debian_package.py",
     "deploy/test_fleet.py",
-    "live/test_commands_namespaces.py",
-    "deploy/test_netns_helper.py",
-    "live/test_namespaces_kept.py",
+    "deploy/test_systemd.py",
+    "live/test_drill.py",
     "live/test_web_tls.py",
+    "live/test_commands_namespaces.py",
+    "live/test_owners.py",
+    "live/test_namespaces_kept.py",
+    "live/test_namespaces_life.py",
+    "live/test_rounds.py",
+    "live/test_daemon.py",
+    "live/test_doctor.py",
+    "deploy/test_netns_helper.py",
+    "deploy/test_kubernetes_live.py",
+    "deploy/test_install_refusals.py",
     "live/test_web.py",
-    "deploy/test_grafana_queries.py",
+    "cli/test_colour.py",
+    "cli/test_completion.py",
 )
 
 

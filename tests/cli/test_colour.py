@@ -12,7 +12,6 @@ from pathlib import Path
 import pyte
 import pytest
 
-from tests.lab import PATIENCE
 from tests.recorded import MIXED, QUIET
 
 _PROGRAM = """\
@@ -42,7 +41,6 @@ def in_pipe(*arguments: str, recording: Path = MIXED, said: Mapping[str, str] = 
         env=environment(said),
         text=True,
         check=False,
-        timeout=PATIENCE,
     )
     return ended.stdout
 
@@ -71,7 +69,6 @@ def on_terminal(
             stdout=slave,
             env=environment(said),
             check=False,
-            timeout=PATIENCE,
         )
     finally:
         os.close(slave)

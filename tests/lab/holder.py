@@ -69,8 +69,8 @@ def _child(leaked: list[socket.socket]) -> tuple[subprocess.Popen[bytes], int]:
 def many_ports(count: int) -> tuple[object, ...]:
     """A client's connections to as many ports, each of a server that has closed and gone."""
     kept = []
-    for _ in range(count):
-        listener = _listen()
+    listeners = [_listen() for _ in range(count)]  # all at once: no port is given twice
+    for listener in listeners:
         ((client, server),) = _pairs(listener, 1)
         server.sendall(b"listing")
         client.recv(100)

@@ -40,7 +40,7 @@ def test_it_leaves_the_terminal_as_it_was(
     assert top.process.wait(PATIENCE) == status
     assert top.is_as_before()
     eventually(lambda: top.written.rfind(SHOW_CURSOR) > top.written.rfind(HIDE_CURSOR))
-    assert top.written.rfind(NORMAL_SCREEN) > top.written.rfind(ALTERNATE_SCREEN)
+    eventually(lambda: top.written.rfind(NORMAL_SCREEN) > top.written.rfind(ALTERNATE_SCREEN))
     assert b"Traceback" not in top.written
 
 
@@ -48,7 +48,7 @@ def test_put_aside_it_gives_the_terminal_back_and_resumes(top: Terminal) -> None
     top.press("\x1a")
     eventually(lambda: psutil.Process(top.process.pid).status(), until="stopped".__eq__)
     assert top.is_as_before()
-    assert top.written.rfind(NORMAL_SCREEN) > top.written.rfind(ALTERNATE_SCREEN)
+    eventually(lambda: top.written.rfind(NORMAL_SCREEN) > top.written.rfind(ALTERNATE_SCREEN))
     top.process.send_signal(signal.SIGCONT)
     eventually(lambda: top.written.rfind(ALTERNATE_SCREEN) > top.written.rfind(NORMAL_SCREEN))
     top.press("?")
