@@ -138,10 +138,16 @@ def test_doctor_gives_the_verdict_and_each_finding_the_colour_of_its_severity(
 
 
 @pytest.mark.parametrize("command", [("count",), ("count", "--by", "state,port"), ("doctor",)])
-def test_without_its_colours_it_is_what_a_pipe_gets(command: tuple[str, ...]) -> None:
-    coloured = on_terminal(*command)
+def test_without_its_colours_it_is_what_a_pipe_gets(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    # Recorded half-open connections do not go on: what they are depends on when it looks again.
+    file = tmp_path / "config.yaml"
+    file.write_text("detect: {syn_backlog: {enabled: false}}")
+    arguments = (*command, "--config", str(file))
+    coloured = on_terminal(*arguments)
     assert look(coloured) == "coloured"
-    plain = in_pipe(*command)
+    plain = in_pipe(*arguments)
     assert _SECONDS.sub("", _ESCAPE.sub("", coloured)) == _SECONDS.sub("", plain)
 
 
