@@ -243,7 +243,7 @@ def what_is_mended_is_told_as_ended(watched: Watched) -> None:
         lambda: {alert["labels"]["alertname"] for alert in watched.alertmanager.alerts()},
         until=lambda left: left == {DOWN},
     )
-    # How often is Alertmanager's affair: it tells an end again that was not in its last message.
+    # Alertmanager tells an end again that was not in its last message of the group.
     # The rules' copies went unheard from beginning to end.
     told = [alert["labels"] for body in watched.hook.bodies for alert in body["alerts"]]
     sources = {(labels["alertname"] == DOWN, labels["source"]) for labels in told}

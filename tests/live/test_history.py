@@ -140,7 +140,7 @@ def test_a_reboot_keeps_the_past(netns: NetNs, config: str, state_dir: Path) -> 
         assert close_waits(daemon, port) == [7, None]
         assert gaps(daemon) == 1
         ages = [at.wall - told for told in history(daemon)["times"]]
-        assert min(age for age in ages if age > 1) == pytest.approx(600, abs=2)
+        assert min(age for age in ages if age > 1) == pytest.approx(600, abs=PATIENCE)
 
 
 def test_a_full_disk_costs_a_warning_and_the_rest_works(
