@@ -8,7 +8,6 @@ APART = frozenset({"deploy/test_ansible.py", "live/test_drill.py"})
 
 #: The files whose tests take longest, longest first.
 LONGEST = (
-    "deploy/test_grafana_queries.py",
     "deploy/test_ansible.py",
     "deploy/test_container.py",
     "deploy/test_install.py",
@@ -19,6 +18,7 @@ LONGEST = (
     "live/test_web_tls.py",
     "live/test_commands_namespaces.py",
     "live/test_owners.py",
+    "deploy/test_grafana_queries.py",
     "live/test_namespaces_kept.py",
     "live/test_namespaces_life.py",
     "live/test_rounds.py",
