@@ -155,3 +155,4 @@ changelog:
 
 clean:
 	rm -rf $(VENV) .components build .coverage* .hypothesis .*_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

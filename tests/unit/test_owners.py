@@ -111,16 +111,21 @@ class TestALook:
         assert [holder.pid for holder in found] == [os.getpid(), process.pid]
 
     def test_passes_over_processes_that_have_ended(self, held: tuple[socket.socket, int]) -> None:
-        ended = subprocess.Popen([sys.executable, "-c", ""])
-        ended.wait()
+        with subprocess.Popen(["true"]) as ended:
+            ended.wait()
         look = look_into(PROC, [held[1]], [ended.pid, os.getpid()], no_pause)
         assert set(look.seen) == {os.getpid()}
 
     def test_of_a_process_that_ends_meanwhile_says_nothing_of_its_successor(self) -> None:
-        process = subprocess.Popen(["sleep", "60"])
-        with process_files(PROC, process.pid) as files:
-            assert files.describe().name == "sleep"
-            process.kill()
+        with (
+            subprocess.Popen(["sleep", "60"]) as process,
+            process_files(PROC, process.pid) as files,
+        ):
+            try:
+                # Popen() returns a moment before the kernel has given the process its new name.
+                eventually(lambda: files.describe().name, until="sleep".__eq__)
+            finally:
+                process.kill()
             process.wait()
             with pytest.raises(OSError, match=r"No such (process|file)"):
                 files.describe()
