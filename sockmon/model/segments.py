@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Any, NamedTuple
 
@@ -103,9 +104,14 @@ def port_of(end: bytes) -> int:
 
 def host_of(end: bytes) -> str:
     """Return the address of an end as text."""
-    if end.startswith(_MAPPED):
-        return ".".join(map(str, end[12:16]))
-    return str(IPv6Address(end[:16]))
+    return _address_text(end[:16])
+
+
+@lru_cache(maxsize=4096)
+def _address_text(octets: bytes) -> str:
+    if octets.startswith(_MAPPED):
+        return ".".join(map(str, octets[12:]))
+    return str(IPv6Address(octets))
 
 
 def end_text(end: bytes) -> str:

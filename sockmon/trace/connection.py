@@ -198,7 +198,7 @@ class Connection:
         """Whether a SYN begins another connection of the same addresses and ports."""
         if self.has_ended:
             return True
-        sender = self._side(segment)
+        sender = CLIENT if segment.source == self.names[CLIENT] else SERVER
         isn = self.ends[sender].isn
         if isn is None:  # both connect to each other at once, or the beginning was not seen
             return sender == CLIENT or self.ends[CLIENT].state is not TcpState.SYN_SENT
@@ -210,7 +210,7 @@ class Connection:
         Returns False for one that is ignored: in each direction, the first device that shows the
         connection counts, since bridges and loopback show each packet twice.
         """
-        me = self._side(segment)
+        me = CLIENT if segment.source == self.names[CLIENT] else SERVER
         mine = self.ends[me]
         if mine.device != segment.device:
             if mine.device is not None:
@@ -233,9 +233,6 @@ class Connection:
             if flags & FIN:
                 self._fin(segment, me)
         return True
-
-    def _side(self, segment: Segment) -> int:
-        return CLIENT if segment.source == self.names[CLIENT] else SERVER
 
     def _syn(self, segment: Segment, me: int) -> None:
         mine, yours = self.ends[me], self.ends[1 - me]

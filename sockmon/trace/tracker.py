@@ -46,10 +46,11 @@ class Tracker:
         """
         over: list[Connection] = []
         segment: Segment | None = None
+        followed = self._open.get
         for segment in segments:
             source, destination = segment.source, segment.destination
             key = source + destination if source < destination else destination + source
-            connection = self._open.get(key)
+            connection = followed(key)
             if connection is None or segment.flags & SYN:
                 connection = self._connection(key, connection, segment, over)
             self.seen += 1
