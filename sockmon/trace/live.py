@@ -8,6 +8,9 @@ from sockmon.kernel.packets.ring import PacketRing
 
 #: Seconds between two looks at connections that wait.
 _TICK = 0.2
+#: Seconds between two batches of packets: few large ones cost less. The ring holds more than comes
+#: in that time.
+_PAUSE = 0.1
 
 
 def watched(
@@ -26,6 +29,7 @@ def watched(
         finally:
             if packets is not None:
                 ring.release()
+                time.sleep(_PAUSE)
         if is_last:
             return
         is_last = stop() or (deadline is not None and time.monotonic() >= deadline)
