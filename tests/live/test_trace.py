@@ -7,7 +7,6 @@ import subprocess
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -121,43 +120,8 @@ def test_a_file_reads_as_tcpdump_reads_it(netns: NetNs, tmp_path: Path) -> None:
     assert len(tcpdump_reads(written)) == len(theirs)
 
 
-@pytest.mark.component("tshark")
-def test_a_file_is_the_same_connections_to_tshark(netns: NetNs, tmp_path: Path) -> None:
-    """As tshark's tcp.completeness has it: what each connection has of SYN to RST."""
-    file = tmp_path / "all.pcap"
-    with (
-        capturing(netns, file) as tcpdump,
-        tracing(netns, "--count", str(len(WAYS) + 1)) as watch,
-        listening(netns, AddressKind.IPV4) as listener,
-    ):
-        for way in WAYS:
-            way(connected(netns, AddressKind.IPV4, listener.getsockname()[1]), accepted(listener))
-        refused(netns, AddressKind.IPV4)
-        watch.output()
-        tcpdump.stop()
-    fields = ["-e", "tcp.stream", "-e", "tcp.completeness"]
-    argv = ["tshark", "-2", "-r", str(file), "-T", "fields", *fields]
-    printed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-    theirs = {}
-    for line in printed.splitlines():
-        stream, complete = map(int, line.split())
-        theirs[stream] = complete
-    ours = [one for one in from_json(file) if one["type"] == "connection"]
-    ours.sort(key=lambda one: float(one["time"]))
-    assert [completeness(one) for one in ours] == [theirs[n] for n in sorted(theirs)]
-
-
 def from_json(file: Path) -> Documents:
     return documents(trace("--read", str(file), "--format", "json").stdout)
-
-
-def completeness(one: dict[str, Any]) -> int:
-    """Wireshark's number, from Zeek's history."""
-    history = one["history"].lower()
-    bits = {"s": 1, "h": 2, "a": 4, "d": 8, "f": 16, "r": 32}
-    if one["how"] == "refused":
-        history += "a"  # to tshark, a reset with the flag ACK completes the handshake
-    return sum(bit for letter, bit in bits.items() if letter in history)
 
 
 def untimed(line: str) -> str:
