@@ -263,7 +263,8 @@ def redis_blocked_by_a_command(stage: Stage) -> None:
         "accept_queue", "critical", r"^php8\.2-fpm\.service$",
         summary=[r"php8\.2-fpm\.service does not accept on /run/php/app\.sock"],
         advice=[r"php8\.2-fpm\.service"],
-    )
+    ),
+    alone="26 connections wait to be accepted on /run/php/app.sock",
 )  # fmt: skip
 def php_fpm_all_children_busy(stage: Stage) -> None:
     """nginx before PHP-FPM on a Unix socket; its four children wait for something for minutes."""
@@ -701,7 +702,8 @@ web.run_app(app, port=8080)
 
 @case(
     Expect(
-        "close_wait_leak", "warning", "", 9000, summary=["has not closed 20 connections"],
+        "close_wait_leak", "warning", "", 9000,
+        summary=["^container 0123456789ab has not closed 20 connections"],
         advice=[r"docker restart 0123456789ab"],
     )
 )  # fmt: skip
