@@ -1,7 +1,8 @@
 """Accept queue: connections wait for an application that does not accept them.
 
-Three kinds, judged for each listening socket: a queue that nobody empties, however short it is; a
-queue that is nearly full; and a queue that overflows, perhaps only for moments between two polls.
+Four kinds: a listening socket's queue that nobody empties, however short it is; one that is emptied
+so slowly that connections wait long; one that is nearly full; and one that overflows, perhaps only
+for moments between two polls.
 """
 
 from collections.abc import Iterator
@@ -73,7 +74,7 @@ class _Queues:
     limit: NDArray[np.int64]
     idle: NDArray[np.float64]
     waiting: NDArray[np.intp]
-    oldest: float  # seconds that the first of them has waited; 0 where that is not known
+    waits: NDArray[np.float64]  # seconds that each of them has waited
     drops: RecentDrops
     dropped_now: int  # since the last poll
 
@@ -85,6 +86,11 @@ class _Queues:
         addresses = [_address(table, row) for row in self.listeners.tolist()]
         at = {addresses[place] for place in stuck.tolist()}
         return np.flatnonzero([address in at for address in addresses])
+
+    @property
+    def oldest(self) -> float:
+        """Seconds that the first of them has waited; 0 where that is not known."""
+        return float(self.waits.max(initial=0.0))
 
     @property
     def fullness(self) -> float:
@@ -158,7 +164,7 @@ def _queues_of(data: DetectorInput, port: int) -> Iterator[_Queues]:
             limit=limit,
             idle=np.array([idle[row] for row in rows.tolist()]),
             waiting=data.queues.rows[its],
-            oldest=float(data.now - data.queues.waits_since[its].min()) if its.size else 0.0,
+            waits=data.now - data.queues.waits_since[its],
             drops=data.drop_window.at(port, data.now),
             dropped_now=data.drop_window.latest(port, data.now),
         )
@@ -175,7 +181,8 @@ def _judge(data: DetectorInput, thresholds: Thresholds, queues: _Queues) -> Find
     # Who was dropped tries again after ever longer pauses: in between, a full queue is no better.
     dropping = queues.dropped_now > 0 or (full and queues.drops.connections > 0)
     bursts = queues.drops.polls >= _BURSTS
-    if not (stuck.size or nearly_full or bursts):
+    slow = not stuck.size and _slow(data, thresholds, queues, slack, known=previous is not None)
+    if not (stuck.size or slow or nearly_full or bursts):
         return None
     judged: Severity = "warning"
     sharing = queues.sharing(data.table, stuck)
@@ -190,7 +197,9 @@ def _judge(data: DetectorInput, thresholds: Thresholds, queues: _Queues) -> Find
         subject=subject,
         value=queues.fullness,
         limit=thresholds.warning_ratio,
-        summary=_summary(data, queues, stuck, owner, nearly_full=nearly_full, dropping=dropping),
+        summary=_summary(
+            data, queues, stuck, owner, slow=slow, nearly_full=nearly_full, dropping=dropping
+        ),
         evidence=_evidence(data, queues),
         advice=_advice(data, queues, stuck, owner),
         group=queues.group,
@@ -221,12 +230,23 @@ def _stuck(
     return np.flatnonzero(idle)
 
 
+def _slow(
+    data: DetectorInput, thresholds: Thresholds, queues: _Queues, slack: float, *, known: bool
+) -> bool:
+    """Whether connections are accepted, but after a long wait."""
+    if not data.whole:
+        return known and bool(queues.length.sum() >= thresholds.warning_waiting)
+    long = queues.waits >= thresholds.stalled_after * slack
+    return bool(long.sum() >= thresholds.warning_waiting)
+
+
 def _summary(
     data: DetectorInput,
     queues: _Queues,
     stuck: NDArray[np.intp],
     owner: Owner | None,
     *,
+    slow: bool,
     nearly_full: bool,
     dropping: bool,
 ) -> str:
@@ -251,6 +271,11 @@ def _summary(
         given_up = _given_up(data, queues)
         if given_up:
             text += f"; the clients of {given_up} have given up"
+    elif slow:
+        text = (
+            f"{server} accepts too slowly on port {port}: {queues.length.sum()} connections wait, "
+            f"the first for {roughly(queues.oldest)}"
+        )
     elif nearly_full:
         place = queues.fullest
         text = (

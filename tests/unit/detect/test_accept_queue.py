@@ -88,7 +88,23 @@ class TestNobodyAccepts:
     def test_a_queue_that_becomes_shorter_moves(self) -> None:
         seen = self.stuck(5, waited=100.0)
         shorter = replace(seen.stuck, since=seen.stuck.since + 99.0)
-        assert JUDGE.all(replace(seen, stuck=shorter)) == []
+        young = replace(seen.queues, waits_since=seen.queues.waits_since + 75.0)
+        assert JUDGE.all(replace(seen, stuck=shorter, queues=young)) == []
+
+    def test_a_queue_that_moves_too_slowly(self) -> None:
+        """One worker, and each request takes long: all are served, minutes later."""
+        seen = self.stuck(5, waited=100.0)
+        slow = replace(seen, stuck=replace(seen.stuck, since=seen.stuck.since + 99.0))
+        found = JUDGE.one(slow)
+        assert found.severity == "warning"
+        assert found.summary == (
+            "shop.service accepts too slowly on port 443: 5 connections wait, the first for 1m40s"
+        )
+        assert "Restart" not in found.advice[0].text
+        assert JUDGE.one(remembering(replace(slow, whole=False), found, "warning"))
+        few = self.stuck(2, waited=100.0)
+        moves = replace(few.stuck, since=few.stuck.since + 99.0)
+        assert JUDGE.all(replace(few, stuck=moves)) == []
 
     def test_one_of_several_queues(self) -> None:
         socks = [listening(inode=1, queue=9, limit=511), listening(inode=2, limit=511)]
