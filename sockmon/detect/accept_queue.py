@@ -49,6 +49,8 @@ NAME = "accept_queue"
 #: In so many polls of the window connections must have been dropped: one burst is no trouble.
 _BURSTS = 2
 _QUEUES_SHOWN = 5
+#: TCP_TIMEWAIT_LEN (include/net/tcp.h).
+_TIME_WAIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,8 @@ class _Queues:
     """The listening sockets of one port that one service holds.
 
     listeners: rows of the table; length, limit, idle (seconds without progress) are their columns.
-    waiting: rows of the connections in their queues, as far as they are in the table.
+    waiting: rows of the connections in their queues, as far as they are in the table. moved:
+    seconds since one was accepted or served, at most.
     """
 
     group: Group
@@ -73,6 +76,7 @@ class _Queues:
     length: NDArray[np.int64]
     limit: NDArray[np.int64]
     idle: NDArray[np.float64]
+    moved: float
     waiting: NDArray[np.intp]
     waits: NDArray[np.float64]  # seconds that each of them has waited
     drops: RecentDrops
@@ -157,17 +161,34 @@ def _queues_of(data: DetectorInput, port: int) -> Iterator[_Queues]:
             waiting = data.queues.rows[waits]
             its = waits[np.isin(waiting, data.belonging(waiting, group, rows))]
         length, limit = _lengths(data, rows)
+        # Which of the queues of an address it was accepted from is not known.
+        alone = len({_address(table, row) for row in rows.tolist()}) == rows.size
+        moved = _seconds_since_served(data, port) if alone else np.inf
         yield _Queues(
             group=group,
             listeners=rows,
             length=length,
             limit=limit,
-            idle=np.array([idle[row] for row in rows.tolist()]),
+            idle=np.array([min(idle[row], moved) for row in rows.tolist()]),
+            moved=moved,
             waiting=data.queues.rows[its],
             waits=data.now - data.queues.waits_since[its],
             drops=data.drop_window.at(port, data.now),
             dropped_now=data.drop_window.latest(port, data.now),
         )
+
+
+def _seconds_since_served(data: DetectorInput, port: int) -> float:
+    """Return seconds since a connection was seen to be accepted, or the server closed one.
+
+    What the server has closed first is in TIME_WAIT at its port, whose age is exact: that is known
+    at a first look, too.
+    """
+    table = data.table
+    closed = (table.state == TcpState.TIME_WAIT) & (table.local_port == port)
+    left = float(table.expires[closed].max(initial=0)) / 1000
+    served = _TIME_WAIT_SECONDS - left if left else np.inf
+    return min(data.now - data.queues.accepted.get(port, -np.inf), served)
 
 
 def _judge(data: DetectorInput, thresholds: Thresholds, queues: _Queues) -> Finding | None:
@@ -255,7 +276,7 @@ def _summary(
     if stuck.size:
         waiting = int(queues.length[stuck].sum())
         idle = float(max(queues.idle[stuck].min(), min(queues.oldest, queues.idle[stuck].max())))
-        idle = max(idle, queues.oldest if stuck.size == all_queues else idle)
+        idle = min(max(idle, queues.oldest if stuck.size == all_queues else idle), queues.moved)
         if stuck.size < all_queues:
             text = (
                 f"{stuck.size} of {all_queues} queues of port {port} "
