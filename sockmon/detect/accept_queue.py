@@ -246,7 +246,8 @@ def _stuck(
     idle = (queues.idle >= least) & (queues.length > 0)
     waited = queues.oldest >= thresholds.stalled_after * slack
     enough = queues.length[idle].sum() >= thresholds.warning_waiting
-    if not enough or not (waited or (known and not data.whole)):
+    moves = queues.moved < thresholds.stalled_after * slack
+    if moves or not enough or not (waited or (known and not data.whole)):
         return np.empty(0, np.intp)
     return np.flatnonzero(idle)
 

@@ -838,7 +838,7 @@ web.run_app(app, host="127.0.0.1", port=9000)
         "accept_queue", "critical", r"^orders\.service$", 8000,
         summary=[r"orders\.service does not accept on port 8000", "more are dropped"],
     ),
-    says=("because of this, also",), passing=("connect_stalled",),
+    says=("because of this, also",), passing=("connect_stalled", "syn_backlog"),
 )  # fmt: skip
 def gunicorn_backlog_overflows(stage: Stage) -> None:
     """The same with a backlog of 8: those who come then get no answer, on this host too."""

@@ -101,6 +101,10 @@ class TestNobodyAccepts:
         socks += accepted(TcpState.ESTABLISHED, inode=0).times(5)
         served = owned(sight(socks, waited=100.0))
         assert JUDGE.one(served).summary.startswith("shop.service accepts too slowly on port 443")
+        first = owned(sight(socks, waited=2.0))
+        old = replace(first.queues, waits_since=first.queues.waits_since - 98.0)
+        first_look = replace(first, queues=old)
+        assert JUDGE.one(first_look).summary.startswith("shop.service accepts too slowly")
         long_ago = replace(seen, queues=replace(seen.queues, accepted={443: seen.now - 50.0}))
         assert JUDGE.one(long_ago).summary == (
             "shop.service does not accept on port 443: 5 connections wait, none was accepted for "
