@@ -24,6 +24,7 @@ from sockmon.detect.detector import (
     threshold,
 )
 from sockmon.detect.evidence import callers, inodes, percent, place, places, who
+from sockmon.detect.idle_pool import may_be_pool, without_pooled
 from sockmon.durations import roughly
 from sockmon.model import close_wait
 from sockmon.model.detector_input import DetectorInput
@@ -46,10 +47,6 @@ NAME = "close_wait_leak"
 
 #: Growth is known from this share of the window on.
 _SHARE_SEEN = 0.2
-#: A pool that has so many more connections at rest than before is none, if it still grows.
-_POOL_GROWTH = 3
-#: So many come to rest in each part of the last minute, if it leaks.
-_ARRIVAL_SECONDS, _QUARTERS = 60.0, 4
 #: A port of the ephemeral range is a service's if so many connections share it.
 _SHARED_BY = 3
 
@@ -149,7 +146,7 @@ def _leaks(data: DetectorInput, thresholds: Thresholds, rows: NDArray[np.intp]) 
         else:
             small.setdefault(_of_many(group), []).append((group, part))
     for many, groups in small.items():
-        leaked = [_lost(data, group, part) for group, part in groups]
+        leaked = [without_pooled(data, group, part) for group, part in groups]
         lost = np.concatenate(leaked)
         if len(groups) > 1 and _enough(data, thresholds, many, int(lost.size)):
             leaks.append(_Leak(many, lost, enough=True))
@@ -188,46 +185,9 @@ def _enough(data: DetectorInput, thresholds: Thresholds, group: Group, sockets: 
 def _pool(
     data: DetectorInput, thresholds: Thresholds, group: Group, rows: NDArray[np.intp]
 ) -> bool:
-    """Whether they may be a client's idle connections: at rest, and no more than before.
-
-    Where growth is not known yet, they may.
-    """
-    if group.direction == "inbound" or not close_wait.at_rest(data.aged, data.table, rows).all():
-        return False
     key = _key(data, group)
-    previous = data.past.get(key)
-    least = min((value for _, value in previous.samples), default=0.0) if previous else np.inf
-    risen = rows.size - least >= _POOL_GROWTH
-    grows = risen and _growth(data, key, int(rows.size), thresholds.growth_window)
-    return not (grows or _arrives(data, group, rows))
-
-
-def _arrives(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> bool:
-    """Whether more come to rest all the time, in each quarter of the last minute.
-
-    In a pool that is used, they are noticed and replaced.
-    """
-    aged = data.aged
-    places = aged.of_state(TcpState.CLOSE_WAIT)
-    ages = data.now - aged.since[places]
-    young = aged.rows[places[ages < _ARRIVAL_SECONDS]]
-    mine = data.belonging(young, group, rows)
-    mine = mine[close_wait.at_rest(aged, data.table, mine)]
-    ages = ages[np.isin(aged.rows[places], mine)]
-    counts, _ = np.histogram(ages, _QUARTERS, (0.0, _ARRIVAL_SECONDS))
-    return bool((counts >= _POOL_GROWTH).all())
-
-
-def _lost(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Leave out what a pool may keep: several connections at rest to one place."""
-    if group.direction == "inbound" or rows.size == 1:
-        return rows
-    table = data.table
-    places = np.column_stack([table.remote[rows], table.remote_port[rows].astype(np.uint32)])
-    _, which, counts = np.unique(places, axis=0, return_inverse=True, return_counts=True)
-    pooled = close_wait.at_rest(data.aged, table, rows) & (counts[which.ravel()] > 1)
-    lost: NDArray[np.intp] = rows[~pooled]
-    return lost
+    growth = _growth(data, key, int(rows.size), thresholds.growth_window)
+    return may_be_pool(data, group, rows, data.past.get(key), growth)
 
 
 def _passing(data: DetectorInput, port: int, rows: NDArray[np.intp]) -> bool:

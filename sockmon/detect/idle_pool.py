@@ -1,0 +1,62 @@
+"""Whether a client's CLOSE_WAIT sockets may be the idle connections of a pool, and no leak."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sockmon.model import close_wait
+from sockmon.model.detector_input import DetectorInput, PreviousFinding
+from sockmon.model.owner import Group
+from sockmon.model.states import TcpState
+
+Rows = NDArray[np.intp]
+
+#: A pool that has so many more connections at rest than before is none, if it still grows.
+_GROWTH = 3
+#: So many come to rest in each part of the last minute, if it leaks.
+_ARRIVAL_SECONDS, _QUARTERS = 60.0, 4
+
+
+def may_be_pool(
+    data: DetectorInput,
+    group: Group,
+    rows: Rows,
+    previous: PreviousFinding | None,
+    growth: float | None,
+) -> bool:
+    """Whether a group's sockets are at rest, and no more than before.
+
+    Where growth (sockets per second) is not known yet, they may be no more.
+    """
+    if group.direction == "inbound" or not close_wait.at_rest(data.aged, data.table, rows).all():
+        return False
+    least = min((value for _, value in previous.samples), default=0.0) if previous else np.inf
+    grows = rows.size - least >= _GROWTH and bool(growth)
+    return not (grows or _arrive(data, group, rows))
+
+
+def without_pooled(data: DetectorInput, group: Group, rows: Rows) -> Rows:
+    """Leave out what a pool may keep: several connections at rest to one place."""
+    if group.direction == "inbound" or rows.size == 1:
+        return rows
+    table = data.table
+    places = np.column_stack([table.remote[rows], table.remote_port[rows].astype(np.uint32)])
+    _, which, counts = np.unique(places, axis=0, return_inverse=True, return_counts=True)
+    pooled = close_wait.at_rest(data.aged, table, rows) & (counts[which.ravel()] > 1)
+    kept: Rows = rows[~pooled]
+    return kept
+
+
+def _arrive(data: DetectorInput, group: Group, rows: Rows) -> bool:
+    """Whether more come to rest all the time, in each quarter of the last minute.
+
+    In a pool that is used, they are noticed and replaced.
+    """
+    aged = data.aged
+    places = aged.of_state(TcpState.CLOSE_WAIT)
+    ages = data.now - aged.since[places]
+    young = aged.rows[places[ages < _ARRIVAL_SECONDS]]
+    mine = data.belonging(young, group, rows)
+    mine = mine[close_wait.at_rest(aged, data.table, mine)]
+    ages = ages[np.isin(aged.rows[places], mine)]
+    counts, _ = np.histogram(ages, _QUARTERS, (0.0, _ARRIVAL_SECONDS))
+    return bool((counts >= _GROWTH).all())
