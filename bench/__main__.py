@@ -8,8 +8,16 @@ import os
 import signal
 import statistics
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    closing,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 
 from bench import budget, contenders, namespaces, pages, report, starting, tracing
 from bench.load import Load, load
@@ -92,7 +100,7 @@ def leak(sockets: int) -> Section:
         before = interleaved([poll], LEAK_ROUNDS, nullcontext)[poll.name]
         made.drop(leaked // 2)
         with made.leak(leaked, LEAKING_PROCESSES):
-            poll.observe()  # a finding is made by two polls, and the next is its warm-up
+            until_owned(poll, leaked)
             samples = interleaved([poll, diagnosis], LEAK_ROUNDS, lambda: owned(poll, leaked))
         made.hold(leaked // 2)
         after = interleaved([poll], LEAK_ROUNDS, nullcontext)[poll.name]
@@ -119,6 +127,20 @@ def leak(sockets: int) -> Section:
             ),
         ],
     )
+
+
+def until_owned(poll: Poll, leaked: int) -> None:
+    """Poll until all of a leak is found, and whose it is: processes are looked into meanwhile.
+
+    Raises RuntimeError if that is not known after a minute.
+    """
+    for _ in range(60):
+        poll.seen = poll.observe()
+        with suppress(RuntimeError), owned(poll, leaked):
+            return
+        time.sleep(1)
+    with owned(poll, leaked):
+        pass
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 Reading every descriptor of a host takes a second and more, which no poll can wait for. So a poll
 asks, waits for a tenth of a second, and otherwise takes the answer at a later poll. A look uses a
 tenth of a processor after its first moments, and the next one begins only when looks have used a
-fiftieth of the time. A command that runs once waits, and looks at full speed.
+fiftieth of the time; so do walks, and neither waits for the other's share. A command that runs once
+waits, and looks at full speed.
 """
 
 import threading
@@ -20,6 +21,7 @@ from sockmon.model.descriptors import DescriptorUses
 from sockmon.model.owner import Process, Unit
 
 T = TypeVar("T")
+Job = Callable[[], None]
 
 #: Seconds that one poll, or a command that runs once, waits for all its answers.
 _POLL_WAITS, _COMMAND_WAITS = 0.1, 20.0
@@ -77,7 +79,7 @@ class Inspector:
         self._walked_at: float | None = None
         self._listed_again: set[int] = set()
         self._walked = DescriptorUses()
-        self._not_before = 0.0
+        self._not_before: dict[Job, float] = {}
         self._poll_at: float | None = None
         self._waits = 0.0
 
@@ -148,18 +150,21 @@ class Inspector:
             self._changed.wait(min(left, 0.2))
         self._waits -= time.monotonic() - begun
 
-    def _next(self, at: float) -> tuple[Callable[[], None] | None, float]:
+    def _next(self, at: float) -> tuple[Job | None, float]:
         """Return what there is to do, and in how many seconds it may begin."""
         if self._cgroups:
             return self._name_units, 0.0
         wanted = frozenset[int]().union(*self._wanted.values())
-        pause = 0.0 if self._patient else max(0.0, self._not_before - at)
         old = at - self._holders.looked_at >= _BELIEVED_SECONDS
+        jobs: list[Job] = []
         if not wanted <= self._holders.asked or (wanted and old):
-            return self._look, pause
+            jobs.append(self._look)
         if self._walk_at != self._walked_at:
-            return self._walk, pause
-        return None, 0.0
+            jobs.append(self._walk)
+        pauses = [max(0.0, self._not_before.get(job, 0.0) - at) for job in jobs]
+        if not jobs or self._patient:
+            return (jobs[0] if jobs else None), 0.0
+        return jobs[pauses.index(min(pauses))], min(pauses)
 
     def _work(self) -> None:
         idle_since = time.monotonic()
@@ -200,21 +205,21 @@ class Inspector:
             at = time.monotonic()
             return before.again(self._proc, wanted, pace, at, _ALL_AGAIN_SECONDS)
 
-        found = self._paced(look)
+        found = self._paced(self._look, look)
         if found is not None:
             self._holders = found
 
     def _walk(self) -> None:
         at, again = self._walk_at, frozenset(self._listed_again)
         assert at is not None
-        found = self._paced(lambda pace: self._watch.walk(at, pace, again))
+        found = self._paced(self._walk, lambda pace: self._watch.walk(at, pace, again))
         self._walked_at = at
         if found is not None:
             self._walked = found
             self._listed_again -= again
 
-    def _paced(self, look: Callable[[Callable[[], None]], T]) -> T | None:
-        """Run a look without holding the lock, at its pace; None if it was to stop."""
+    def _paced(self, job: Job, look: Callable[[Callable[[], None]], T]) -> T | None:
+        """Run a job's look without holding the lock, at its pace; None if it was to stop."""
         self._changed.release()
         pace = _Pace(self._closed, self._stop_requested, patient=self._patient)
         try:
@@ -223,7 +228,7 @@ class Inspector:
             return None
         finally:
             self._changed.acquire()
-            self._not_before = time.monotonic() + pace.used / _SHARE - pace.elapsed
+            self._not_before[job] = time.monotonic() + pace.used / _SHARE - pace.elapsed
 
 
 class _Pace:
