@@ -20,8 +20,10 @@ TERMS: Mapping[str, str] = {
     "at most `poll.top_namespaces` others",
     "per group": "For each (direction, port) with series of its own, per namespace: the largest "
     "(`ports.top` of them in the daemon's own namespace, `ports.top_per_namespace` in others) and "
-    "those of `ports.always_shown`. One that is no longer among them stays ten minutes; there are "
-    "never more than 4 times as many. All others are in `other`, one per direction",
+    "those of `ports.always_shown`. A port inside `ip_local_port_range` is among them only if it "
+    "was listened on for a minute, or if three connections share it. One that is no longer among "
+    "them stays ten minutes; there are never more than 4 times as many. All others are in `other`, "
+    "one per direction",
 }
 
 #: Label -> what it means, and its values.

@@ -109,11 +109,14 @@ def _by_port(data: DetectorInput, rows: NDArray[np.intp]) -> tuple[PortSockets, 
     """Return the largest (direction, port) groups of the rows, and the rest in one a direction."""
     codes = data.directions.port[rows].astype(np.intp) * 2 + data.directions.is_inbound[rows]
     counts = np.bincount(codes)
-    order = np.argsort(-counts, kind="stable")[:_PORTS_SHOWN]
+    named = counts.copy()
+    if data.nameless is not None:
+        named[data.nameless[np.arange(counts.size) // 2]] = 0
+    order = np.argsort(-named, kind="stable")[:_PORTS_SHOWN]
+    order = order[named[order] > 0]
     shown = [
         PortSockets("inbound" if code % 2 else "outbound", code // 2, int(counts[code]))
         for code in order.tolist()
-        if counts[code]
     ]
     counts[order] = 0
     rest: tuple[tuple[Direction, int], ...] = (

@@ -73,11 +73,13 @@ class NamespacePoller:
 
     def remember(self) -> Callable[[], Mapping[str, Any]]:
         """Return a function that makes a record of what is kept over a restart, for JSON."""
-        return self._diagnostician.remember()
+        ages, ports = self._diagnostician.remember(), self._ports.remember()
+        return lambda: {**ages(), **ports()}
 
     def recall(self, record: Mapping[str, Any]) -> None:
         """Take over a record that remember() made in an earlier process of this boot."""
         self._diagnostician.recall(record)
+        self._ports.recall(record)
 
     @property
     def observation(self) -> NamespaceObservation:
