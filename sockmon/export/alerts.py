@@ -9,7 +9,7 @@ from sockmon.alert.lifecycle import Alert
 from sockmon.alert.notify.sender import Notifications
 from sockmon.alert.records import counted
 from sockmon.export.families import ALERTS, NOTIFICATIONS, NOTIFICATIONS_FAILED
-from sockmon.export.family import Samples
+from sockmon.export.family import Samples, SeriesMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class AlertingStatus:
 
 def families(status: AlertingStatus) -> Iterator[Metric]:
     """Yield the families that have samples."""
-    samples = Samples((ALERTS, NOTIFICATIONS, NOTIFICATIONS_FAILED))
+    samples = Samples((ALERTS, NOTIFICATIONS, NOTIFICATIONS_FAILED), SeriesMemory(), 0.0)
     for labels, count in sorted(counted(status.alerts).items()):
         samples.add(ALERTS, labels, count)
     for receiver, notifications in sorted(status.notifications.items()):

@@ -3,6 +3,7 @@
 No address, cookie, inode, PID or client's own port is ever a label value.
 """
 
+import math
 from collections.abc import Mapping
 
 from sockmon.detect import registry
@@ -17,7 +18,8 @@ from sockmon.model.unix_listeners import LONGEST_PATH, PATHS_SHOWN
 #: Words of `series` -> what they mean.
 TERMS: Mapping[str, str] = {
     "per namespace": "For the daemon's own network namespace and, with `poll.namespaces: all`, for "
-    "at most `poll.top_namespaces` others",
+    "at most `poll.top_namespaces` others. Of these only `sockmon_sockets` always has zeros: any "
+    "other series begins with its first value other than 0, and ends ten minutes after its last",
     "per group": "For each (direction, port) with series of its own, per namespace: the largest "
     "(`ports.top` of them in the daemon's own namespace, `ports.top_per_namespace` in others) and "
     "those of `ports.always_shown`. A port inside `ip_local_port_range` is among them only if it "
@@ -84,6 +86,7 @@ SOCKETS = Family(
     "Sockets by protocol, address family and state; a v4-mapped socket is ipv4.",
     ("netns", "protocol", "family", "state"),
     "26 per namespace, and 26 for `other`",
+    empty=None,
 )
 PORT_SOCKETS = Family(
     "sockmon_port_sockets",
@@ -156,6 +159,7 @@ EPHEMERAL_PORTS_USABLE = Family(
     "Ports that connect() can choose from: the range less reserved and bound ones.",
     ("netns",),
     _NAMESPACE,
+    empty=None,
 )
 EPHEMERAL_PORTS_USED = Family(
     "sockmon_ephemeral_ports_used_by_busiest_destination",
@@ -177,6 +181,7 @@ EPHEMERAL_PORTS_EXHAUSTION = Family(
     "Forecast until a destination has no port left; +Inf when use is not growing.",
     ("netns",),
     _NAMESPACE,
+    empty=math.inf,
 )
 PORT_GROUPS_AGGREGATED = Family(
     "sockmon_port_groups_aggregated",

@@ -11,6 +11,9 @@ from prometheus_client.core import (
     Metric,
 )
 
+from sockmon.model.names import HOST
+from sockmon.model.series import KEPT_FOR_SECONDS
+
 Kind = Literal["gauge", "counter", "histogram"]
 
 
@@ -20,7 +23,8 @@ class Family:
 
     name: without the `_total` that a counter's samples have. unit: of the value, in one word.
     help: a sentence. labels: families.LABELS says what each means. series: how many there are at
-    most, in words.
+    most, in words. empty: the value that says nothing, so that a series of another namespace than
+    the daemon's own need not be shown; None: they are always shown.
     """
 
     name: str
@@ -29,6 +33,12 @@ class Family:
     labels: tuple[str, ...] = ()
     series: str = "1"
     kind: Kind = "gauge"
+    empty: float | None = 0.0
+
+    @property
+    def by_namespace(self) -> bool:
+        """Whether its first label is the namespace."""
+        return self.labels[:1] == ("netns",)
 
     @property
     def published(self) -> str:
@@ -36,15 +46,45 @@ class Family:
         return f"{self.name}_total" if self.kind == "counter" else self.name
 
 
+class SeriesMemory:
+    """Which series of other namespaces are shown: those that had a value in the last ten minutes.
+
+    There may be thousands of namespaces, and nearly all series of each would be zeros. A series
+    that had a value comes down to zero before it ends. For one thread.
+    """
+
+    def __init__(self) -> None:
+        self._had_value: dict[tuple[Family, tuple[str, ...]], float] = {}
+
+    def shows(self, family: Family, labels: Sequence[str], value: float, now: float) -> bool:
+        """Whether a sample is shown at `now`, in monotonic seconds."""
+        if family.empty is None or not family.by_namespace or labels[0] == HOST:
+            return True
+        key = family, tuple(labels)
+        if value != family.empty:
+            self._had_value[key] = now
+            return True
+        return key in self._had_value
+
+    def forget(self, now: float) -> None:
+        """Forget the series that last had a value ten minutes ago."""
+        kept = {key: at for key, at in self._had_value.items() if now - at < KEPT_FOR_SECONDS}
+        self._had_value = kept
+
+
 class Samples:
     """Samples of some families."""
 
-    def __init__(self, families: Iterable[Family]) -> None:
+    def __init__(self, families: Iterable[Family], memory: SeriesMemory, now: float) -> None:
+        """now: in monotonic seconds."""
         self._metrics = {family: _metric(family) for family in families}
+        self._memory, self._now = memory, now
+        memory.forget(now)
 
     def add(self, family: Family, labels: Sequence[str], value: float) -> None:
         """Add one sample to a gauge or a counter; `labels` are values, as declared."""
-        self._metrics[family].add_metric(labels, value)
+        if self._memory.shows(family, labels, value, self._now):
+            self._metrics[family].add_metric(labels, value)
 
     def add_histogram(
         self, family: Family, buckets: Sequence[tuple[str, float]], total: float

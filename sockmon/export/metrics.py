@@ -8,11 +8,11 @@ from prometheus_client.core import Metric
 
 from sockmon.export import diagnosis, polls
 from sockmon.export import families as declared
-from sockmon.export.family import Family, Samples
+from sockmon.export.family import Family, Samples, SeriesMemory
 from sockmon.model.counts import StateCounts
 from sockmon.model.limits import KernelLimits
 from sockmon.model.moment import T, Timed
-from sockmon.model.names import HOST, OTHER
+from sockmon.model.names import OTHER
 from sockmon.model.observation import NamespaceObservation, Observation, Ports
 from sockmon.model.states import TcpState
 
@@ -39,10 +39,17 @@ class Reload:
 
 
 def families(
-    observation: Observation | None, now: float, build: Build, reload: Reload
+    observation: Observation | None,
+    now: float,
+    build: Build,
+    reload: Reload,
+    memory: SeriesMemory | None = None,
 ) -> Iterator[Metric]:
-    """Yield every family with a sample. `now` in monotonic seconds: what is old is left out."""
-    samples = Samples(declared.ALL)
+    """Yield every family with a sample. `now` in monotonic seconds: what is old is left out.
+
+    memory: of the answers before this one; without it this is the first one.
+    """
+    samples = Samples(declared.ALL, memory or SeriesMemory(), now)
     if observation is not None:
         for namespace in observation.shown:
             _add_namespace(samples, observation, namespace, now)
@@ -132,8 +139,7 @@ def _add_limits(samples: Samples, netns: str, limits: KernelLimits) -> None:
     _add_known(samples, declared.CONNTRACK_ENTRIES, (netns,), limits.conntrack_entries)
     _add_known(samples, declared.CONNTRACK_ENTRIES_LIMIT, (netns,), limits.conntrack_limit)
     for reason, dropped in (limits.conntrack_drops or {}).items():
-        if dropped or netns == HOST:  # zeros of each namespace would be many
-            samples.add(declared.CONNTRACK_DROPS, (netns, reason), dropped)
+        samples.add(declared.CONNTRACK_DROPS, (netns, reason), dropped)
     for event, count in (limits.events or {}).items():
         samples.add(declared.TCP_EVENTS, (netns, event), count)
 

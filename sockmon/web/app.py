@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from sockmon.export import alerts, json, messages, metrics
+from sockmon.export.family import SeriesMemory
 from sockmon.web import assets
 from sockmon.web.daemon_status import NO_POLL_YET, NO_SUCH_NAMESPACE, LatestObservation
 from sockmon.web.events import EventsEndpoint
@@ -52,10 +53,13 @@ def create_app(
 class _LatestCollector(Collector):
     def __init__(self, latest: LatestObservation) -> None:
         self._latest = latest
+        self._memory = SeriesMemory()
 
     def collect(self) -> Iterator[Metric]:
         latest = self._latest
-        yield from metrics.families(latest.observation, latest.clock(), latest.build, latest.reload)
+        yield from metrics.families(
+            latest.observation, latest.clock(), latest.build, latest.reload, self._memory
+        )
         yield from alerts.families(latest.alerting)
 
 
