@@ -231,8 +231,8 @@ def parse_conntrack_drops(text: str) -> dict[str, int]:
 
 
 def has_ipv6(proc: Path) -> bool:
-    """Whether this kernel has IPv6 (ipv6.disable=1 removes sockstat6)."""
-    return _is_present(proc / _OWN / "net/sockstat6")
+    """Whether this kernel has IPv6: ipv6.disable=1 removes both files, and gVisor has only one."""
+    return any(_is_present(proc / _OWN / "net" / name) for name in ("sockstat6", "tcp6"))
 
 
 def has_mptcp(proc: Path) -> bool:

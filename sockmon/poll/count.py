@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.kernel.errors import KernelError
+from sockmon.kernel.errors import DumpError, KernelError
 from sockmon.kernel.interfaces import Source
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.direction import Directions, Listened, directions
@@ -152,13 +152,28 @@ class _View:
 
     def read(self, source: Source) -> None:
         """Read one namespace, and keep the columns; raises KernelError."""
-        part = _Part(source, len(self.names))
+        part = self._part(source)
         rows = part.rows(self._selection, self.spelling)
         columns = [KEYS[key].take(part, rows) for key in self._taken]
         for taken, column in zip(self._taken.values(), columns, strict=True):
             taken.append(column)
         self.names.append(source.name)
         self.sockets += rows.size
+
+    def _part(self, source: Source) -> "_Part":
+        """Read one namespace; the own one from /proc/net where sock_diag is refused."""
+        number = len(self.names)
+        try:
+            return _Part(source, number)
+        except DumpError as error:
+            if not (error.is_refused and source is self.source):
+                raise
+        from sockmon.kernel.netns.fallback import with_fallback  # noqa: PLC0415 - see above
+
+        fallback = with_fallback(self.source)
+        part = _Part(fallback, number)
+        self.hints += map(str, fallback.take_errors())
+        return part
 
     def read_all(self) -> None:
         """Read all namespaces, or the selected one. What cannot be read of the others is a hint."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from sockmon.detect.registry import thresholds_of
-from sockmon.kernel.errors import KernelError
+from sockmon.kernel.errors import FallbackError, KernelError
 from sockmon.kernel.family import Family
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.interfaces import Source
@@ -149,6 +149,7 @@ class NamespacePoller:
             tcp=before.tcp if tcp is None else _counted(tcp, families, now, resting),
             udp=before.udp if udp is None else _counted(udp, families, now),
             looked_at=now,
+            degraded=source.degraded,
         )
         if resting is None:
             self._whole_failed = tcp is None or limits.port_range is None
@@ -179,7 +180,7 @@ class NamespacePoller:
 
     def _of_optional(self, error: KernelError) -> Failure:
         """Return the failure to read what a kernel need not have."""
-        missing = error.reason == "ENOENT"
+        missing = error.reason == "ENOENT" and not isinstance(error, FallbackError)
         return replace(failure(self._source.name, error), is_optional=missing)
 
     def _limits(self, now: Moment, failed: Callable[[KernelError], None]) -> KernelLimits:

@@ -11,6 +11,7 @@ from functools import partial
 
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.netlink.source import KernelSource
+from sockmon.kernel.netns.fallback import with_fallback
 from sockmon.model.moment import Moment
 from sockmon.model.observation import NamespaceObservation
 from sockmon.model.poll_statistics import Failure
@@ -23,7 +24,7 @@ class OwnNamespacePoller:
     """Polls the namespace that the daemon is in, within the budget."""
 
     def __init__(self, source: KernelSource, inspector: Inspector, budget: CpuBudget) -> None:
-        self.poller = NamespacePoller(source, inspector, paced=True)
+        self.poller = NamespacePoller(with_fallback(source), inspector, paced=True)
         self._budget = budget
         self._whole: PollAge | None = None
         self._last_read = 0  # the number of the last read, whole or in part

@@ -24,7 +24,9 @@ def write(
             {**dict(zip(counted.keys, values, strict=True)), "count": n}
             for values, n in counted.groups
         ]
-        answer = {"taken_at": taken_at, "total": counted.total, "groups": groups}
+        answer: dict[str, object] = {"taken_at": taken_at, "total": counted.total, "groups": groups}
+        if counted.hints:
+            answer["hints"] = list(counted.hints)
         json.dump(answer, out, indent=2)
         out.write("\n")
     elif form == "csv":

@@ -113,15 +113,19 @@ class OutsideSource:
         """Nothing is held."""
 
     def _table(self, protocol: str, families: tuple[Family, ...]) -> SocketTable:
-        def read(task: str) -> NDArray[np.void]:
-            directory = self.proc / task / "net"
-            parts = [_read(directory, protocol, family) for family in families]
-            return np.concatenate([np.empty(0, uapi.INET_DIAG_MSG), *parts])
+        def read(task: str) -> SocketTable:
+            return read_sockets(self.proc, task, protocol, families)
 
-        messages = below(self.proc, self.place(), read)
-        messages["cookie"] = np.arange(1, len(messages) + 1)  # each is a socket of its own
-        nothing = np.zeros(len(messages), np.uint64)
-        return SocketTable.from_messages(messages, nothing, nothing)
+        return below(self.proc, self.place(), read)
+
+
+def read_sockets(proc: Path, task: str, protocol: str, families: tuple[Family, ...]) -> SocketTable:
+    """Read the sockets of the namespace that a process or thread is in; raises ProcError."""
+    parts = [_read(proc / task / "net", protocol, family) for family in families]
+    messages = np.concatenate([np.empty(0, uapi.INET_DIAG_MSG), *parts])
+    messages["cookie"] = np.arange(1, len(messages) + 1)  # each is a socket of its own
+    nothing = np.zeros(len(messages), np.uint64)
+    return SocketTable.from_messages(messages, nothing, nothing)
 
 
 def visible(proc: Path, place: Place) -> bool:

@@ -31,7 +31,8 @@ _GENERATED = re.compile(r"(cni-|netns-)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12
 _KEPT_DESCRIPTORS = 256
 
 _RESERVED = frozenset({HOST, OTHER})
-_DENIED = frozenset({"EPERM", "EACCES"})
+#: To enter, or to open a netlink socket inside.
+_DENIED = frozenset({"EPERM", "EACCES", "EAFNOSUPPORT", "EPROTONOSUPPORT"})
 
 
 def inhabitant(cgroup: str) -> str | None:
