@@ -11,6 +11,7 @@ from sockmon.export.family import Family
 from sockmon.model.ages import AGE_BOUNDS, AGED_STATES
 from sockmon.model.finding import SEVERITIES
 from sockmon.model.limits import TCP_EVENTS as EVENTS
+from sockmon.model.owner_sockets import OWNERS_KEPT, OWNERS_SHOWN
 from sockmon.model.poll_statistics import DURATION_BUCKETS
 from sockmon.model.stale import MENDED_GROUPS_KEPT
 from sockmon.model.unix_listeners import LONGEST_PATH, PATHS_SHOWN
@@ -44,8 +45,13 @@ LABELS: Mapping[str, str] = {
     "stands for those without series of their own",
     "path": "Name of a Unix socket: a path, or `@` and an abstract name; bytes that are not "
     f"printable ASCII are escaped, and of more than {LONGEST_PATH} characters the end is a hash",
+    "pod": "Kubernetes pod; empty if there is none",
+    "namespace": "Kubernetes namespace; empty if there is none",
+    "container": "Container's name; empty if it only holds a pod's namespaces",
     "owner": "systemd unit, container id or program, at most 128 characters; `@` and a local "
-    "address follow where services on one port differ by it",
+    "address follow where services on one port differ by it. Of `sockmon_owner_sockets`: unit or "
+    "container; `other` stands for all others, and for sockets that the kernel tells no cgroup of, "
+    "such as those in TIME_WAIT",
     "level": "`low`, `pressure` or `high`, the three values of tcp_mem",
     "event": "The kernel's own name of a TcpExt counter",
     "detector": "Name of a diagnosis, as under `detect` in the configuration",
@@ -152,6 +158,14 @@ UDP_DROPS = Family(
     ("netns", "port"),
     _LISTENERS,
     "counter",
+)
+OWNER_SOCKETS = Family(
+    "sockmon_owner_sockets",
+    "sockets",
+    "TCP sockets by the systemd unit or container whose processes made them.",
+    ("netns", "owner", "state"),
+    f"1 to 11 per owner: at most {OWNERS_SHOWN} owners per namespace, those with most sockets; "
+    f"with those that were among them in the last ten minutes at most {OWNERS_KEPT}; and `other`",
 )
 EPHEMERAL_PORTS_USABLE = Family(
     "sockmon_ephemeral_ports_usable",
@@ -319,6 +333,13 @@ POLL_LAST_SUCCESS = Family(
     "When the namespace's TCP sockets were last read in full.",
     ("netns",),
     _NAMESPACE,
+)
+NAMESPACE_INFO = Family(
+    "sockmon_namespace_info",
+    "1",
+    "What a container engine calls a network namespace: to be joined with other series by netns.",
+    ("netns", "pod", "namespace", "container"),
+    "1 per namespace of a container, where its engine's files can be read: as root",
 )
 NAMESPACES = Family(
     "sockmon_namespaces",

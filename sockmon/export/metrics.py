@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from prometheus_client.core import Metric
 
@@ -15,6 +15,7 @@ from sockmon.model.moment import T, Timed
 from sockmon.model.names import OTHER
 from sockmon.model.observation import NamespaceObservation, Observation, Ports
 from sockmon.model.states import TcpState
+from sockmon.text import label
 
 #: UDP has connected sockets and others: the kernel calls them ESTABLISHED and CLOSE.
 UDP_STATES = (TcpState.ESTABLISHED, TcpState.CLOSE)
@@ -69,6 +70,9 @@ def _add_namespace(
         return observation.fresh(namespace, part, now)
 
     netns = namespace.name
+    if namespace.names is not None:
+        names = (label(name) if name else "" for name in astuple(namespace.names))
+        samples.add(declared.NAMESPACE_INFO, (netns, *names), 1)
     _add_sockets(samples, netns, fresh(namespace.tcp) or {}, fresh(namespace.udp) or {})
     ports, limits = fresh(namespace.ports), fresh(namespace.limits)
     diagnosed = fresh(namespace.diagnosis)
@@ -76,6 +80,10 @@ def _add_namespace(
         _add_ports(samples, netns, ports)
         if not namespace.degraded:  # else its range of ports is not known
             _add_ephemeral_ports(samples, netns, ports)
+    for its in fresh(namespace.owners) or ():
+        owner = OTHER if its.owner is None else label(its.owner)
+        for state, count in its.states.items():
+            samples.add(declared.OWNER_SOCKETS, (netns, owner, state.label), count)
     if limits is not None:
         _add_limits(samples, netns, limits)
         if namespace is observation.namespaces[0]:  # the daemon's own

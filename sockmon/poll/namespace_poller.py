@@ -19,7 +19,7 @@ from sockmon.model.finding import Finding
 from sockmon.model.limits import KernelLimits
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.names import HOST
-from sockmon.model.observation import NamespaceObservation
+from sockmon.model.observation import ContainerNames, NamespaceObservation
 from sockmon.model.poll_statistics import Failure
 from sockmon.model.queues import worth_asking
 from sockmon.model.resting import Resting
@@ -28,6 +28,7 @@ from sockmon.model.table import SocketTable
 from sockmon.model.udp import Udp
 from sockmon.model.unix_listeners import UnixListeners
 from sockmon.poll.diagnosis import DROPS_WINDOW, DiagnosisState
+from sockmon.poll.owner_tracker import OwnerTracker
 from sockmon.poll.owners import OwnerFinder
 from sockmon.poll.port_tracker import PortTracker
 from sockmon.settings import Config
@@ -53,14 +54,22 @@ _PORTS_ASKED = 8
 class NamespacePoller:
     """Polls one network namespace, and keeps what the next poll needs."""
 
-    def __init__(self, source: Source, inspector: Inspector, *, paced: bool = False) -> None:
-        """paced: its table may be read in part when it is large."""
+    def __init__(
+        self,
+        source: Source,
+        inspector: Inspector,
+        *,
+        paced: bool = False,
+        names: ContainerNames | None = None,
+    ) -> None:
+        """paced: its table may be read in part when it is large. names: see the observation."""
         self._source = source
-        self._observation = NamespaceObservation(source.name, degraded=source.degraded)
+        self._observation = NamespaceObservation(source.name, degraded=source.degraded, names=names)
         self._owners = OwnerFinder(inspector, source.number)
         self._diagnostician = DiagnosisState(self._owners)
         self._settings: Timed[KernelLimits] | None = None
         self._ports = PortTracker(source.name, paced=paced)
+        self._owner_sockets = OwnerTracker(self._owners.name)
         self._whole_failed = False
         self._is_first = True
         self._udp = Udp()
@@ -153,6 +162,7 @@ class NamespacePoller:
         )
         if resting is None:
             self._whole_failed = tcp is None or limits.port_range is None
+        self._see_owners(tcp, now, resting)
         # Everything by port needs the port range, by which sockets are given their directions.
         if tcp is not None and limits.port_range is not None:
             data, ports = self._ports.seen(
@@ -177,6 +187,15 @@ class NamespacePoller:
                     )
                 self._observation = replace(self._observation, diagnosis=Timed(diagnosis, now))
         return self._observation, failures
+
+    def _see_owners(
+        self, tcp: SocketTable | None, now: Moment, resting: Timed[Resting] | None
+    ) -> None:
+        if tcp is None or self._source.degraded:  # /proc/net/tcp has no cgroups
+            return
+        shown = self._owner_sockets.seen(tcp, now.monotonic, whole=resting is None)
+        read_at = now if resting is None else resting.at
+        self._observation = replace(self._observation, owners=Timed(shown, read_at))
 
     def _of_optional(self, error: KernelError) -> Failure:
         """Return the failure to read what a kernel need not have."""

@@ -170,6 +170,7 @@ VOCABULARY: dict[str, set[str]] = {
     "family": {"ipv4", "ipv6"},
     "state": STATES,
     "direction": {"inbound", "outbound"},
+    "owner": {"other"},
     "level": {"low", "pressure", "high"},
     "event": set(TCP_EVENTS),
     "detector": {detector.name for detector in ALL},

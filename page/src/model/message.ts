@@ -57,6 +57,13 @@ export interface Command {
   effect: Effect
 }
 
+/** What an engine calls the container whose namespace it is; empty where it does not. */
+export interface ContainerNames {
+  pod: string
+  namespace: string
+  container: string
+}
+
 /** What fails, and in how many seconds if nothing changes. */
 export interface Deadline {
   what: string
@@ -217,6 +224,7 @@ export interface Listener {
 /** The namespace that a page shows. */
 export interface Namespace {
   netns: string
+  names: ContainerNames | null
   /** Seen from outside: without ages, diagnosis or a port range of its own. */
   degraded: boolean
   /** When it was last polled, whether that succeeded or not. */
@@ -226,6 +234,7 @@ export interface Namespace {
   tcp: Families | null
   udp: Families | null
   ports: Ports | null
+  owners: Owners | null
   limits: Limits | null
   diagnosed_at: number | null
   /** Worst first; a cause stands before its symptoms. */
@@ -281,6 +290,19 @@ export interface OtherNamespaces {
   empty: number
   /** Not visible to the daemon. */
   hidden: number
+}
+
+/** The TCP sockets of one systemd unit or container by state: none is 0. */
+export interface OwnerSockets {
+  /** `other` stands for all others, and for sockets that the kernel tells no cgroup of. */
+  owner: string
+  states: Partial<Record<State, number>>
+}
+
+/** Those with most sockets first. */
+export interface Owners {
+  taken_at: number
+  owners: OwnerSockets[]
 }
 
 /** One of several named quantities. */
