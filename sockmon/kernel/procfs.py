@@ -6,6 +6,7 @@ sys/net are always the calling thread's.
 """
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from sockmon.model.limits import (
     TcpSettings,
     TimeWaitReuse,
 )
+from sockmon.model.states import TcpState
+from sockmon.model.unix_listeners import UnixSocket
 
 T = TypeVar("T")
 
@@ -228,6 +231,54 @@ def parse_conntrack_drops(text: str) -> dict[str, int]:
         raise ValueError("not as many numbers as names")
     places = {name: names.index(name) for name in CONNTRACK_DROPS if name in names}
     return {name: sum(int(row[at], 16) for row in processors) for name, at in places.items()}
+
+
+def read_unix(proc: Path, task: str = _OWN) -> tuple[UnixSocket, ...]:
+    """Read all Unix sockets from /proc/net/unix; raises ProcError.
+
+    Names are bytes of any kind, but for a line break the kernel escapes none of them.
+    """
+    operation = "read of /proc/net/unix"
+    try:
+        return parse_unix((proc / task / "net/unix").read_bytes())
+    except OSError as error:
+        raise ProcError.from_errno(operation, error.errno or 0) from error
+    except (ValueError, IndexError) as error:
+        raise ProcError(operation, "malformed", f"malformed: {error}") from error
+
+
+def parse_unix(text: bytes) -> tuple[UnixSocket, ...]:
+    """Parse lines `Num: RefCount Protocol Flags Type St Inode Path`, numbers in hexadecimal.
+
+    net/unix/af_unix.c, unix_seq_show(). An abstract name begins with @ here; a name may have line
+    breaks, and what follows one is no socket.
+    """
+    lines = [*_UNIX.finditer(text)]
+    if not text.endswith(b"\n") or (not lines and text.count(b"\n") > 1):
+        raise ValueError("not the lines of sockets")
+    return tuple(
+        UnixSocket(
+            _unix_state(int(line["flags"], 16), int(line["state"], 16)),
+            int(line["inode"]),
+            re.sub(rb"^@", b"\0", line["name"] or b""),
+        )
+        for line in lines
+    )
+
+
+_UNIX = re.compile(
+    rb"^[0-9a-f]+: [0-9A-F]+ [0-9A-F]+ (?P<flags>[0-9A-F]+) [0-9A-F]+ (?P<state>[0-9A-F]+) +"
+    rb"(?P<inode>\d+)(?: (?P<name>.*))?$",
+    re.MULTILINE,
+)
+_ACCEPTS = 0x10000  # include/linux/net.h, __SO_ACCEPTCON
+_SS_CONNECTING, _SS_CONNECTED = 2, 3  # include/uapi/linux/net.h
+
+
+def _unix_state(flags: int, state: int) -> TcpState:
+    if flags & _ACCEPTS:
+        return TcpState.LISTEN
+    return TcpState.ESTABLISHED if state in {_SS_CONNECTING, _SS_CONNECTED} else TcpState.CLOSE
 
 
 def has_ipv6(proc: Path) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from sockmon.model.distinct import distinct
 from sockmon.model.series import KEPT_FOR_SECONDS
 from sockmon.model.states import RESTING_STATES, STATE_SLOTS, TcpState
 from sockmon.model.table import SocketTable
@@ -44,7 +45,7 @@ class CgroupCounts:
         # Sorting all ids would cost more than all the rest: nearly all were there before.
         places = _places(ids, table.cgroup_id)
         if places is None:
-            ids = np.unique(table.cgroup_id).astype(np.uint64)
+            ids = distinct(table.cgroup_id).astype(np.uint64)
             places = np.searchsorted(ids, table.cgroup_id)
         codes = places * STATE_SLOTS + table.state
         counts = np.bincount(codes, minlength=ids.size * STATE_SLOTS).reshape(-1, STATE_SLOTS)
@@ -57,7 +58,7 @@ class CgroupCounts:
 
     def plus(self, other: "CgroupCounts") -> "CgroupCounts":
         """Add the sockets of two tables that have none in common."""
-        ids = np.union1d(self.ids, other.ids)
+        ids = distinct(np.concatenate([self.ids, other.ids]))
         states = np.zeros((ids.size, STATE_SLOTS), np.int64)
         for each in (self, other):
             states[np.searchsorted(ids, each.ids)] += each.states

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from sockmon.kernel.fallback import with_fallback
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.netlink.source import KernelSource
-from sockmon.kernel.netns.fallback import with_fallback
 from sockmon.model.moment import Moment
 from sockmon.model.observation import NamespaceObservation
 from sockmon.model.poll_statistics import Failure

@@ -10,10 +10,10 @@ import pytest
 
 from sockmon.clock import now
 from sockmon.kernel.errors import DumpError, ProcError
+from sockmon.kernel.fallback import FallbackSource
 from sockmon.kernel.interfaces import Transport
 from sockmon.kernel.netlink.sockdiag import NetlinkTransport, SockDiag
 from sockmon.kernel.netlink.source import KernelSource
-from sockmon.kernel.netns.fallback import FallbackSource
 from sockmon.model.states import TcpState
 from sockmon.poll.poller import Poller
 from sockmon.settings import Config

@@ -1,18 +1,22 @@
-"""Listening Unix sockets over sock_diag: the request, and the parsing of its reply.
+"""Unix sockets over sock_diag, listeners or all: the request, and the parsing of its reply.
 
 Pure: no sockets, no clock. Sources: include/uapi/linux/unix_diag.h, net/unix/diag.c.
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from sockmon.kernel.errors import DumpError
 from sockmon.kernel.netlink import uapi
 from sockmon.kernel.netlink.wire import check_end, malformed
 from sockmon.model.states import TcpState
-from sockmon.model.unix_listeners import UnixListener
+from sockmon.model.unix_listeners import UNIX_STATES, UnixListener, UnixSocket
+
+T = TypeVar("T")
 
 OPERATION = "sock_diag dump of unix listeners"
+OPERATION_ALL = "sock_diag dump of unix sockets"
 
 AF_UNIX = 1
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port id
@@ -27,16 +31,33 @@ _SHOW_NAME, _SHOW_RQLEN = 1 << 0, 1 << 4
 
 def request(sequence: int) -> bytes:
     """Return the netlink message that asks for all listeners: 40 bytes."""
+    return _request(sequence, 1 << TcpState.LISTEN, _SHOW_NAME | _SHOW_RQLEN)
+
+
+def request_all(sequence: int) -> bytes:
+    """Return the netlink message that asks for all sockets: 40 bytes."""
+    return _request(sequence, 0xFFFFFFFF, _SHOW_NAME)
+
+
+def _request(sequence: int, states: int, show: int) -> bytes:
     length = _HEADER.size + _REQUEST.size
     flags = uapi.NLM_F_REQUEST | uapi.NLM_F_DUMP
     header = _HEADER.pack(length, uapi.SOCK_DIAG_BY_FAMILY, flags, sequence, 0)
-    show = _SHOW_NAME | _SHOW_RQLEN
-    return header + _REQUEST.pack(AF_UNIX, 0, 0, 1 << TcpState.LISTEN, 0, show)
+    return header + _REQUEST.pack(AF_UNIX, 0, 0, states, 0, show)
 
 
 def parse(sequence: int, datagrams: Iterable[bytes]) -> tuple[UnixListener, ...]:
     """Parse the whole reply to the request of this sequence number; raises DumpError."""
-    found: list[UnixListener] = []
+    return _parse(sequence, datagrams, _listener)
+
+
+def parse_all(sequence: int, datagrams: Iterable[bytes]) -> tuple[UnixSocket, ...]:
+    """Parse the reply to request_all() likewise."""
+    return _parse(sequence, datagrams, _socket)
+
+
+def _parse(sequence: int, datagrams: Iterable[bytes], make: Callable[[bytes], T]) -> tuple[T, ...]:
+    found: list[T] = []
     done = False
     for kind, number, body in _messages(datagrams):
         if done:
@@ -44,7 +65,7 @@ def parse(sequence: int, datagrams: Iterable[bytes]) -> tuple[UnixListener, ...]
         if number != sequence:
             raise DumpError(OPERATION, "sequence", "a reply to another request")
         if kind == uapi.SOCK_DIAG_BY_FAMILY:
-            found.append(_listener(body))
+            found.append(make(body))
         elif kind != uapi.NLMSG_NOOP:
             check_end(OPERATION, kind, body, "unix_diag")
             done = True
@@ -68,12 +89,38 @@ def _messages(datagrams: Iterable[bytes]) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _listener(body: bytes) -> UnixListener:
+    state, inode, cookie = _head(body)
+    if state != TcpState.LISTEN:
+        raise _malformed("a socket that is no Unix listener")
+    name, length, limit = b"", 0, 0
+    for kind, payload in _attributes(body):
+        if kind == _NAME:
+            name = payload
+        elif kind == _RQLEN and len(payload) >= _QUEUE.size:
+            length, limit = _QUEUE.unpack_from(payload)
+    return UnixListener(inode, cookie, name, length, limit)
+
+
+def _socket(body: bytes) -> UnixSocket:
+    state, inode, _cookie = _head(body)
+    if state not in UNIX_STATES:
+        raise _malformed(f"a socket in state {state}")
+    names = [payload for kind, payload in _attributes(body) if kind == _NAME]
+    return UnixSocket(TcpState(state), inode, names[0] if names else b"")
+
+
+def _head(body: bytes) -> tuple[int, int, int]:
+    """Return a socket's state, inode and cookie."""
     if len(body) < _MESSAGE.size:
         raise _malformed("a socket shorter than struct unix_diag_msg")
     family, _type, state, inode, cookie = _MESSAGE.unpack_from(body)
-    if family != AF_UNIX or state != TcpState.LISTEN:
-        raise _malformed("a socket that is no Unix listener")
-    name, length, limit = b"", 0, 0
+    if family != AF_UNIX:
+        raise _malformed("a socket that is no Unix socket")
+    return state, inode, cookie
+
+
+def _attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield type and payload of each attribute."""
     at = _MESSAGE.size
     while at < len(body):
         if len(body) - at < _ATTRIBUTE.size:
@@ -81,13 +128,8 @@ def _listener(body: bytes) -> UnixListener:
         size, kind = _ATTRIBUTE.unpack_from(body, at)
         if not _ATTRIBUTE.size <= size <= len(body) - at:
             raise _malformed("an attribute of impossible length")
-        payload = body[at + _ATTRIBUTE.size : at + size]
-        if kind == _NAME:
-            name = payload
-        elif kind == _RQLEN and len(payload) >= _QUEUE.size:
-            length, limit = _QUEUE.unpack_from(payload)
+        yield kind, body[at + _ATTRIBUTE.size : at + size]
         at += size + 3 & ~3
-    return UnixListener(inode, cookie, name, length, limit)
 
 
 def _malformed(what: str) -> DumpError:

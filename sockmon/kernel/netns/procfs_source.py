@@ -22,7 +22,7 @@ from sockmon.model.ages import NOTHING_HEARD, LastHeard
 from sockmon.model.limits import KernelLimits, PortRange
 from sockmon.model.states import RESTING_STATES
 from sockmon.model.table import SocketTable
-from sockmon.model.unix_listeners import UnixListener
+from sockmon.model.unix_listeners import UnixListener, UnixSocket
 
 T = TypeVar("T")
 
@@ -77,6 +77,10 @@ class OutsideSource:
     def unix_listeners(self) -> tuple[UnixListener, ...]:
         """Return nothing: /proc/PID/net/unix has no lengths of queues."""
         return ()
+
+    def unix(self) -> tuple[UnixSocket, ...]:
+        """Read all Unix sockets; raises KernelError."""
+        return below(self.proc, self.place(), lambda task: procfs.read_unix(self.proc, task))
 
     def take_errors(self) -> list[KernelError]:
         """Return nothing: there are no optional parts."""

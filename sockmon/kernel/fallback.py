@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from sockmon.kernel import procfs
 from sockmon.kernel.errors import DumpError, FallbackError, KernelError
 from sockmon.kernel.family import Family
 from sockmon.kernel.interfaces import Source
 from sockmon.kernel.netlink.source import KernelSource
-from sockmon.kernel.netns.procfs_source import read_sockets
 from sockmon.model.ages import NOTHING_HEARD, LastHeard
 from sockmon.model.limits import KernelLimits, PortRange
 from sockmon.model.states import RESTING_STATES
 from sockmon.model.table import SocketTable
-from sockmon.model.unix_listeners import UnixListener
+from sockmon.model.unix_listeners import UnixListener, UnixSocket
 
 _OWN = "thread-self"
 
@@ -31,9 +31,10 @@ def with_fallback(source: KernelSource) -> Source:
 class FallbackSource:
     """Asks sock_diag at each poll. Where that is refused it reads /proc/net, and says so."""
 
-    def __init__(self, source: KernelSource) -> None:
+    def __init__(self, source: KernelSource, refused: DumpError | None = None) -> None:
+        """refused: what was refused already."""
         self._source = source
-        self._refused: DumpError | None = None
+        self._refused = refused
 
     @property
     def name(self) -> str:
@@ -81,7 +82,7 @@ class FallbackSource:
     def udp(self, families: tuple[Family, ...]) -> SocketTable:
         """Return all UDP sockets; raises KernelError."""
         if self.degraded:
-            return read_sockets(self.proc, _OWN, "udp", families)
+            return self._read("udp", families)
         return self._source.udp(families)
 
     def last_heard(self, families: tuple[Family, ...]) -> LastHeard:
@@ -99,6 +100,17 @@ class FallbackSource:
     def unix_listeners(self) -> tuple[UnixListener, ...]:
         """Ask only sock_diag: /proc/net/unix has no lengths of queues."""
         return () if self.degraded else self._source.unix_listeners()
+
+    def unix(self) -> tuple[UnixSocket, ...]:
+        """Return all Unix sockets; raises KernelError."""
+        try:
+            return self._source.unix()
+        except DumpError as error:
+            if not error.is_refused:
+                raise
+            found = procfs.read_unix(self.proc)
+            self._refused = error
+            return found
 
     def take_errors(self) -> list[KernelError]:
         """Return what was refused, and the errors of what the kernel need not have."""
@@ -128,6 +140,11 @@ class FallbackSource:
     def _fallen_back(self, error: DumpError, families: tuple[Family, ...]) -> SocketTable:
         if not error.is_refused:
             raise error
-        table = read_sockets(self.proc, _OWN, "tcp", families)
+        table = self._read("tcp", families)
         self._refused = error
         return table
+
+    def _read(self, protocol: str, families: tuple[Family, ...]) -> SocketTable:
+        from sockmon.kernel.netns.procfs_source import read_sockets  # noqa: PLC0415 - rarely needed
+
+        return read_sockets(self.proc, _OWN, protocol, families)
