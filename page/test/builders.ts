@@ -69,6 +69,7 @@ export const namespace = (about: Partial<Namespace> = {}): Namespace => ({
     conntrack_entries_limit: 2,
     port_range: [32768, 60999],
     tcp_events: {},
+    tcp_traffic: {},
   },
   diagnosed_at: 1,
   findings: [],

@@ -43,6 +43,7 @@ LABELS: Mapping[str, str] = {
     "direction": "`inbound`: connections that came in. `outbound`: connections that this host made",
     "port": "The service's port: the local one if inbound, the remote one if outbound; `other` "
     "stands for those without series of their own",
+    "scope": "Where the listener can be reached: `any` address, `loopback` only, or an `address`",
     "path": "Name of a Unix socket: a path, or `@` and an abstract name; bytes that are not "
     f"printable ASCII are escaped, and of more than {LONGEST_PATH} characters the end is a hash",
     "pod": "Kubernetes pod; empty if there is none",
@@ -136,6 +137,15 @@ ACCEPT_QUEUE_DROPS = Family(
     ("netns", "port"),
     _LISTENERS,
     "counter",
+)
+LISTENING = Family(
+    "sockmon_listening",
+    "0 or 1",
+    "Whether a port is listened on; 0 for ten minutes after its last listener has gone.",
+    ("netns", "protocol", "port", "scope"),
+    "1 per port and scope, at most 2 times `ports.top` (in other namespaces "
+    "`ports.top_per_namespace`): the lowest ports, but for those inside `ip_local_port_range` that "
+    "are no group either",
 )
 UNIX_ACCEPT_QUEUE_CONNECTIONS = Family(
     "sockmon_unix_accept_queue_connections",
@@ -245,6 +255,65 @@ TCP_EVENTS = Family(
     f"{len(EVENTS)} per namespace",
     "counter",
 )
+TCP_OPENS = Family(
+    "sockmon_tcp_opens",
+    "connections",
+    "Connections that were opened, failed attempts included: outbound by connect() (ActiveOpens), "
+    "inbound by a peer (PassiveOpens).",
+    ("netns", "direction"),
+    "2 per namespace",
+    "counter",
+)
+TCP_ATTEMPT_FAILS = Family(
+    "sockmon_tcp_attempt_fails",
+    "connections",
+    "Attempts to connect, of either side, that failed: refused or not answered (AttemptFails).",
+    ("netns",),
+    _NAMESPACE,
+    "counter",
+)
+TCP_ESTABLISHED_RESETS = Family(
+    "sockmon_tcp_established_resets",
+    "connections",
+    "Connections in ESTABLISHED or CLOSE_WAIT that ended by a reset (EstabResets).",
+    ("netns",),
+    _NAMESPACE,
+    "counter",
+)
+TCP_SEGMENTS_SENT = Family(
+    "sockmon_tcp_segments_sent",
+    "segments",
+    "Segments sent, but for those that were only retransmitted (OutSegs).",
+    ("netns",),
+    _NAMESPACE,
+    "counter",
+)
+TCP_SEGMENTS_RETRANSMITTED = Family(
+    "sockmon_tcp_segments_retransmitted",
+    "segments",
+    "Segments sent again (RetransSegs).",
+    ("netns",),
+    _NAMESPACE,
+    "counter",
+)
+TCP_RESETS_SENT = Family(
+    "sockmon_tcp_resets_sent",
+    "segments",
+    "Segments sent with RST (OutRsts).",
+    ("netns",),
+    _NAMESPACE,
+    "counter",
+)
+#: Counter of /proc/net/snmp -> its family, and the label after netns, if any.
+TCP_TRAFFIC: Mapping[str, tuple[Family, tuple[str, ...]]] = {
+    "ActiveOpens": (TCP_OPENS, ("outbound",)),
+    "PassiveOpens": (TCP_OPENS, ("inbound",)),
+    "AttemptFails": (TCP_ATTEMPT_FAILS, ()),
+    "EstabResets": (TCP_ESTABLISHED_RESETS, ()),
+    "OutSegs": (TCP_SEGMENTS_SENT, ()),
+    "RetransSegs": (TCP_SEGMENTS_RETRANSMITTED, ()),
+    "OutRsts": (TCP_RESETS_SENT, ()),
+}
 AGED_SOCKETS = Family(
     "sockmon_aged_sockets",
     "sockets",

@@ -193,7 +193,8 @@ def _limits(part: Timed[KernelLimits]) -> messages.Limits:
         "conntrack_entries": limits.conntrack_entries,
         "conntrack_entries_limit": limits.conntrack_limit,
         "port_range": (ports.low, ports.high) if ports else None,
-        "tcp_events": dict(limits.events) if limits.events is not None else None,
+        "tcp_events": optional(limits.events, dict),
+        "tcp_traffic": optional(limits.traffic, dict),
     }
 
 

@@ -237,6 +237,8 @@ class Limits(TypedDict):
     """ip_local_port_range."""
     tcp_events: dict[str, int] | None
     """The kernel's TcpExt counters, by their own names (/proc/net/netstat)."""
+    tcp_traffic: dict[str, int] | None
+    """Counters of the section Tcp, by their own names (/proc/net/snmp)."""
 
 
 class Families(TypedDict):

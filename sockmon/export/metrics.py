@@ -127,6 +127,9 @@ def _add_ports(samples: Samples, netns: str, ports: Ports) -> None:
     for queue in ports.listen_queues:
         samples.add(declared.ACCEPT_QUEUE_CONNECTIONS, (netns, str(queue.port)), queue.length)
         samples.add(declared.ACCEPT_QUEUE_LIMIT, (netns, str(queue.port)), queue.limit)
+    for its in ports.listening:
+        where = netns, "tcp", str(its.port), its.scope
+        samples.add(declared.LISTENING, where, float(its.listens))
     for number, drops in sorted(ports.listen_drops.items()):
         samples.add(declared.ACCEPT_QUEUE_DROPS, (netns, str(number)), drops)
     samples.add(declared.PORT_GROUPS_AGGREGATED, (netns,), ports.folded)
@@ -148,6 +151,9 @@ def _add_limits(samples: Samples, netns: str, limits: KernelLimits) -> None:
     _add_known(samples, declared.CONNTRACK_ENTRIES_LIMIT, (netns,), limits.conntrack_limit)
     for reason, dropped in (limits.conntrack_drops or {}).items():
         samples.add(declared.CONNTRACK_DROPS, (netns, reason), dropped)
+    for name, count in (limits.traffic or {}).items():
+        family, labels = declared.TCP_TRAFFIC[name]
+        samples.add(family, (netns, *labels), count)
     for event, count in (limits.events or {}).items():
         samples.add(declared.TCP_EVENTS, (netns, event), count)
 

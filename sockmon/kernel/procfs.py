@@ -7,7 +7,7 @@ sys/net are always the calling thread's.
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +16,7 @@ from sockmon.kernel.errors import ProcError
 from sockmon.model.limits import (
     CONNTRACK_DROPS,
     TCP_EVENTS,
+    TCP_TRAFFIC,
     KernelLimits,
     PortRange,
     Sockstat,
@@ -33,6 +34,7 @@ FILES = (
     "thread-self/net/sockstat",
     "thread-self/net/sockstat6",
     "thread-self/net/netstat",
+    "thread-self/net/snmp",
     "thread-self/net/stat/nf_conntrack",
     "sys/net/ipv4/ip_local_port_range",
     "sys/net/ipv4/ip_local_reserved_ports",
@@ -123,13 +125,28 @@ def read_events(proc: Path, task: str = _OWN) -> dict[str, int]:
 
 
 def parse_events(text: str) -> dict[str, int]:
-    """Parse /proc/net/netstat: pairs of lines, names above numbers. By name: columns move."""
+    """Parse /proc/net/netstat."""
+    return _parse_section(text, "TcpExt: ", TCP_EVENTS)
+
+
+def read_traffic(proc: Path, task: str = _OWN) -> dict[str, int] | None:
+    """Read the counters of TCP_TRAFFIC, None where there is no such file; raises ProcError."""
+    return _read_if_present(proc / task / "net/snmp", parse_traffic)
+
+
+def parse_traffic(text: str) -> dict[str, int]:
+    """Parse /proc/net/snmp."""
+    return _parse_section(text, "Tcp: ", TCP_TRAFFIC)
+
+
+def _parse_section(text: str, section: str, wanted: Collection[str]) -> dict[str, int]:
+    """Parse pairs of lines, names above numbers. By name: columns move."""
     lines = text.splitlines()
     for names, numbers in zip(lines[::2], lines[1::2], strict=True):
-        if names.startswith("TcpExt: ") and numbers.startswith("TcpExt: "):
+        if names.startswith(section) and numbers.startswith(section):
             values = dict(zip(names.split()[1:], numbers.split()[1:], strict=True))
-            return {name: int(values[name]) for name in TCP_EVENTS if name in values}
-    raise ValueError("no lines 'TcpExt:'")
+            return {name: int(values[name]) for name in wanted if name in values}
+    raise ValueError(f"no lines '{section.strip()}'")
 
 
 def read_port_range(proc: Path) -> PortRange:
@@ -334,6 +351,7 @@ def read_limits(
         conntrack_entries=attempt(read_conntrack_entries),
         conntrack_drops=attempt(read_conntrack_drops),
         events=attempt(read_events),
+        traffic=attempt(read_traffic),
     )
     return limits, errors
 

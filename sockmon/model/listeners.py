@@ -1,15 +1,16 @@
 """Accept queues and dropped connections of listening sockets."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.model.ages import find_cookies
+from sockmon.model.series import KEPT_FOR_SECONDS
 from sockmon.model.states import TcpState
-from sockmon.model.table import SocketTable
+from sockmon.model.table import IPAddress, SocketTable, address
 
 K = TypeVar("K", bound=int | str)
 
@@ -46,6 +47,59 @@ def listening_rows(table: SocketTable) -> NDArray[np.intp]:
 def listeners(table: SocketTable) -> SocketTable:
     """Return only the listening sockets."""
     return table.select(listening_rows(table))
+
+
+#: Where a port can be reached at: at any address, on this host only, or at some addresses.
+Scope = Literal["any", "loopback", "address"]
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A port that is listened on, or was lately."""
+
+    port: int
+    scope: Scope
+    listens: bool
+
+
+def scopes(listening: SocketTable) -> frozenset[tuple[int, Scope]]:
+    """Return the ports that are listened on, each with its scopes."""
+    return frozenset(
+        (port, _scope(address(family, words)))
+        for port, family, words in zip(
+            listening.local_port.tolist(), listening.family.tolist(), listening.local, strict=True
+        )
+    )
+
+
+def _scope(local: IPAddress) -> Scope:
+    if local.is_unspecified:
+        return "any"
+    return "loopback" if local.is_loopback else "address"
+
+
+@dataclass(frozen=True, slots=True)
+class ListeningMemory:
+    """When each port was listened on last (monotonic seconds), so that it is seen to have gone."""
+
+    seen_at: Mapping[tuple[int, Scope], float] = field(default_factory=dict)
+
+    def seen(
+        self, there: Collection[tuple[int, Scope]], now: float, most: int
+    ) -> tuple[tuple[Listening, ...], "ListeningMemory"]:
+        """Return what is shown of one poll, and the memory after it.
+
+        there: ports that may be shown; most: so many at most, lowest first, present ones before.
+        """
+        shown = dict.fromkeys(sorted(there)[:most], now)
+        gone = sorted(
+            (key for key, at in self.seen_at.items() if now - at < KEPT_FOR_SECONDS),
+            key=lambda key: -self.seen_at[key],
+        )
+        for key in gone[: most - len(shown)]:
+            shown.setdefault(key, self.seen_at[key])
+        found = tuple(Listening(port, scope, shown[port, scope] == now) for port, scope in shown)
+        return found, ListeningMemory(shown)
 
 
 def listen_queues(listening: SocketTable) -> tuple[ListenQueue, ...]:

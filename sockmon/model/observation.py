@@ -11,7 +11,7 @@ from sockmon.model.counts import PortGroup, StateCounts
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Finding
 from sockmon.model.limits import KernelLimits
-from sockmon.model.listeners import ListenQueue
+from sockmon.model.listeners import Listening, ListenQueue
 from sockmon.model.moment import Moment, T, Timed
 from sockmon.model.owner_sockets import OwnerSockets
 from sockmon.model.poll_statistics import Failure, PollStatistics
@@ -33,6 +33,7 @@ class Ports:
     listen_drops: Mapping[int, int]
     ephemeral: EphemeralPorts
     exhaustion_seconds: float
+    listening: tuple[Listening, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

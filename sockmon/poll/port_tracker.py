@@ -11,7 +11,13 @@ from sockmon.model.counts import Groups
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.direction import Listened, PortMask, directions
 from sockmon.model.limits import KernelLimits, PortRange
-from sockmon.model.listeners import ListenDrops, listen_queues, listeners
+from sockmon.model.listeners import (
+    ListenDrops,
+    ListeningMemory,
+    listen_queues,
+    listeners,
+    scopes,
+)
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.observation import Ports
 from sockmon.model.ports import PortForecast, ephemeral_ports
@@ -25,6 +31,8 @@ LARGE = 20_000
 #: A port inside ip_local_port_range that is listened on for so long is a service's. A data port of
 #: passive FTP is listened on for less.
 _SERVICE_AFTER_SECONDS = 60.0
+#: As many ports that are listened on are shown as this times `top`.
+LISTENED_TIMES_TOP = 2
 
 
 class PortTracker:
@@ -44,6 +52,7 @@ class PortTracker:
         self._series = SeriesMemory()
         self._listened_since: Mapping[int, float] = {}
         self._services: frozenset[int] = frozenset()  # ports that have been listened on for long
+        self._listening = ListeningMemory()
         self._forecast = PortForecast()
 
     def remember(self) -> Callable[[], Mapping[str, Any]]:
@@ -98,7 +107,10 @@ class PortTracker:
             limits=limits,
         )
         folded, nameless = self._fold(groups, now, config, port_range)
-        return replace(data, nameless=nameless), self._displayed(folded, data, nameless)
+        ports = self._displayed(folded, data, nameless)
+        there = [each for each in scopes(listening) if not nameless[each[0]]]
+        shown, self._listening = self._listening.seen(there, now, LISTENED_TIMES_TOP * config.top)
+        return replace(data, nameless=nameless), replace(ports, listening=shown)
 
     def _see_listeners(self, listening: SocketTable, now: float) -> None:
         before = self._listened_since

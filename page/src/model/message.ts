@@ -208,6 +208,8 @@ export interface Limits {
   port_range: [number, number] | null
   /** The kernel's TcpExt counters, by their own names (/proc/net/netstat). */
   tcp_events: Record<string, number> | null
+  /** Counters of the section Tcp, by their own names (/proc/net/snmp). */
+  tcp_traffic: Record<string, number> | null
 }
 
 /** A listening port's accept queue; of several listeners, the fullest one's. */

@@ -93,6 +93,7 @@ class OutsideSource:
             return KernelLimits(
                 sockstat=procfs.read_sockstat(self.proc, task),
                 events=procfs.read_events(self.proc, task),
+                traffic=procfs.read_traffic(self.proc, task),
                 port_range=known.port_range if known else self.port_range(),
             )
 
