@@ -246,6 +246,7 @@ CONNTRACK_DROPS = Family(
     ("netns", "reason"),
     "3 per namespace, where the kernel has /proc/net/stat/nf_conntrack",
     "counter",
+    kernels=True,
 )
 TCP_EVENTS = Family(
     "sockmon_tcp_events",
@@ -254,6 +255,7 @@ TCP_EVENTS = Family(
     ("netns", "event"),
     f"{len(EVENTS)} per namespace",
     "counter",
+    kernels=True,
 )
 TCP_OPENS = Family(
     "sockmon_tcp_opens",
@@ -263,6 +265,7 @@ TCP_OPENS = Family(
     ("netns", "direction"),
     "2 per namespace",
     "counter",
+    kernels=True,
 )
 TCP_ATTEMPT_FAILS = Family(
     "sockmon_tcp_attempt_fails",
@@ -271,6 +274,7 @@ TCP_ATTEMPT_FAILS = Family(
     ("netns",),
     _NAMESPACE,
     "counter",
+    kernels=True,
 )
 TCP_ESTABLISHED_RESETS = Family(
     "sockmon_tcp_established_resets",
@@ -279,6 +283,7 @@ TCP_ESTABLISHED_RESETS = Family(
     ("netns",),
     _NAMESPACE,
     "counter",
+    kernels=True,
 )
 TCP_SEGMENTS_SENT = Family(
     "sockmon_tcp_segments_sent",
@@ -287,6 +292,7 @@ TCP_SEGMENTS_SENT = Family(
     ("netns",),
     _NAMESPACE,
     "counter",
+    kernels=True,
 )
 TCP_SEGMENTS_RETRANSMITTED = Family(
     "sockmon_tcp_segments_retransmitted",
@@ -295,6 +301,7 @@ TCP_SEGMENTS_RETRANSMITTED = Family(
     ("netns",),
     _NAMESPACE,
     "counter",
+    kernels=True,
 )
 TCP_RESETS_SENT = Family(
     "sockmon_tcp_resets_sent",
@@ -303,6 +310,7 @@ TCP_RESETS_SENT = Family(
     ("netns",),
     _NAMESPACE,
     "counter",
+    kernels=True,
 )
 #: Counter of /proc/net/snmp -> its family, and the label after netns, if any.
 TCP_TRAFFIC: Mapping[str, tuple[Family, tuple[str, ...]]] = {

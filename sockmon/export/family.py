@@ -24,7 +24,8 @@ class Family:
     name: without the `_total` that a counter's samples have. unit: of the value, in one word.
     help: a sentence. labels: families.LABELS says what each means. series: how many there are at
     most, in words. empty: the value that says nothing, so that a series of another namespace than
-    the daemon's own need not be shown; None: they are always shown.
+    the daemon's own need not be shown; None: they are always shown. kernels: a counter that the
+    kernel keeps, so that it does not begin with the daemon.
     """
 
     name: str
@@ -34,11 +35,17 @@ class Family:
     series: str = "1"
     kind: Kind = "gauge"
     empty: float | None = 0.0
+    kernels: bool = False
 
     @property
     def by_namespace(self) -> bool:
         """Whether its first label is the namespace."""
         return self.labels[:1] == ("netns",)
+
+    @property
+    def suffix_unit(self) -> str:
+        """The unit if the name ends with it, as OpenMetrics wants it; else nothing."""
+        return self.unit if self.name.endswith(f"_{self.unit}") else ""
 
     @property
     def published(self) -> str:
@@ -75,22 +82,38 @@ class SeriesMemory:
 class Samples:
     """Samples of some families."""
 
-    def __init__(self, families: Iterable[Family], memory: SeriesMemory, now: float) -> None:
-        """now: in monotonic seconds."""
+    def __init__(
+        self,
+        families: Iterable[Family],
+        memory: SeriesMemory,
+        now: float,
+        started: float | None = None,
+    ) -> None:
+        """now: in monotonic seconds. started: when the daemon's own counters began.
+
+        started is in Unix seconds; None in a format that does not tell it.
+        """
         self._metrics = {family: _metric(family) for family in families}
-        self._memory, self._now = memory, now
+        self._memory, self._now, self._started = memory, now, started
         memory.forget(now)
 
     def add(self, family: Family, labels: Sequence[str], value: float) -> None:
         """Add one sample to a gauge or a counter; `labels` are values, as declared."""
-        if self._memory.shows(family, labels, value, self._now):
+        if not self._memory.shows(family, labels, value, self._now):
+            return
+        if family.kind == "counter" and not family.kernels:
+            self._metrics[family].add_metric(labels, value, created=self._started)
+        else:
             self._metrics[family].add_metric(labels, value)
 
     def add_histogram(
         self, family: Family, buckets: Sequence[tuple[str, float]], total: float
     ) -> None:
         """Add a histogram without labels: (upper bound, cumulative count) pairs, and the sum."""
-        self._metrics[family].add_metric((), buckets, total)
+        metric = self._metrics[family]
+        metric.add_metric((), buckets, total)
+        if self._started is not None:
+            metric.add_sample(f"{family.name}_created", {}, self._started)
 
     def __iter__(self) -> Iterator[Metric]:
         """Yield the families that have samples, in their order."""
@@ -99,10 +122,11 @@ class Samples:
 
 def _metric(family: Family) -> Any:
     """Return an empty metric; the three classes differ in what `add_metric` takes."""
+    name, about, unit = family.name, family.help, family.suffix_unit
     match family.kind:
         case "gauge":
-            return GaugeMetricFamily(family.name, family.help, labels=family.labels)
+            return GaugeMetricFamily(name, about, labels=family.labels, unit=unit)
         case "counter":
-            return CounterMetricFamily(family.name, family.help, labels=family.labels)
+            return CounterMetricFamily(name, about, labels=family.labels, unit=unit)
         case "histogram":  # its buckets have the label `le` beside those that it is given
-            return HistogramMetricFamily(family.name, family.help, labels=())
+            return HistogramMetricFamily(name, about, labels=(), unit=unit)

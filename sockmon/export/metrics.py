@@ -45,12 +45,13 @@ def families(
     build: Build,
     reload: Reload,
     memory: SeriesMemory | None = None,
+    started: float | None = None,
 ) -> Iterator[Metric]:
     """Yield every family with a sample. `now` in monotonic seconds: what is old is left out.
 
-    memory: of the answers before this one; without it this is the first one.
+    memory: of the answers before this one; without it this is the first one. started: see Samples.
     """
-    samples = Samples(declared.ALL, memory or SeriesMemory(), now)
+    samples = Samples(declared.ALL, memory or SeriesMemory(), now, started)
     if observation is not None:
         for namespace in observation.shown:
             _add_namespace(samples, observation, namespace, now)
@@ -130,7 +131,7 @@ def _add_ports(samples: Samples, netns: str, ports: Ports) -> None:
     for its in ports.listening:
         where = netns, "tcp", str(its.port), its.scope
         samples.add(declared.LISTENING, where, float(its.listens))
-    for number, drops in sorted(ports.listen_drops.items()):
+    for number, drops in sorted(ports.dropped.items()):
         samples.add(declared.ACCEPT_QUEUE_DROPS, (netns, str(number)), drops)
     samples.add(declared.PORT_GROUPS_AGGREGATED, (netns,), ports.folded)
 

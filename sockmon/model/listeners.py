@@ -158,10 +158,18 @@ class ListenDrops:
     """Connections dropped at each listening port: `totals` never falls while a port is listened on.
 
     The kernel counts for each listening socket; one of several may go, and its count with it.
+    at_first: what the first poll of all found, of ports that are listened on since then.
     """
 
     totals: Mapping[int, int] = field(default_factory=dict)
     by_cookie: Mapping[int, int] = field(default_factory=dict)
+    at_first: Mapping[int, int] | None = None
+
+    @property
+    def since_first(self) -> Mapping[int, int]:
+        """What was dropped since the first poll: a restart of sockmon is no burst of drops."""
+        at_first = self.at_first or {}
+        return {port: total - at_first.get(port, 0) for port, total in self.totals.items()}
 
     def seen(self, listening: SocketTable) -> "ListenDrops":
         """Add what each listener has dropped since the last poll."""
@@ -176,7 +184,9 @@ class ListenDrops:
             by_cookie[cookie] = drops
             since = (drops - self.by_cookie.get(cookie, 0)) % _COUNTER_RANGE
             totals[port] = totals.get(port, self.totals.get(port, 0)) + since
-        return ListenDrops(totals, by_cookie)
+        at_first = totals if self.at_first is None else self.at_first
+        still = {port: total for port, total in at_first.items() if port in totals}
+        return ListenDrops(totals, by_cookie, still)
 
 
 @dataclass(frozen=True, slots=True)

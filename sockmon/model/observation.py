@@ -25,7 +25,11 @@ STALE_AFTER_INTERVALS = 3
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """TCP sockets by (direction, port), and what belongs to ports."""
+    """TCP sockets by (direction, port), and what belongs to ports.
+
+    listen_drops: connections dropped at listeners, as far as the kernel remembers; dropped: of
+    these, since sockmon began to watch.
+    """
 
     groups: tuple[PortGroup, ...]
     folded: int
@@ -34,6 +38,7 @@ class Ports:
     ephemeral: EphemeralPorts
     exhaustion_seconds: float
     listening: tuple[Listening, ...] = ()
+    dropped: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def _dropped_datagrams(data: DetectorInput, named: set[int]) -> Mapping[int | No
     port_range = data.limits.port_range
     low, high = (port_range.low, port_range.high) if port_range else (0, -1)
     found: dict[int | None, int] = {}
-    for port, dropped in data.udp.drops.totals.items():
+    for port, dropped in data.udp.drops.since_first.items():
         if not dropped:
             continue
         if port not in named and not low <= port <= high and len(named) < _UDP_PORTS_NAMED:

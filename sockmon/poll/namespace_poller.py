@@ -169,7 +169,7 @@ class NamespacePoller:
                 tcp, limits, limits.port_range, read, config.ports, resting
             )
             if source.degraded:  # /proc/net/tcp has neither a queue's limit nor its drops
-                ports = replace(ports, listen_queues=(), listen_drops={})
+                ports = replace(ports, listen_queues=(), listen_drops={}, dropped={})
             read_at = now if resting is None else resting.at
             self._observation = replace(self._observation, ports=Timed(ports, read_at))
             if heard is not None and not source.degraded:

@@ -142,6 +142,7 @@ class PortTracker:
             folded=folded.folded,
             listen_queues=tuple(q for q in data.listen_queues if q.port in shown),
             listen_drops={p: n for p, n in self.drops.totals.items() if p in shown},
+            dropped={p: n for p, n in self.drops.since_first.items() if p in shown},
             ephemeral=data.ephemeral,
             exhaustion_seconds=self._forecast.soonest(data.ephemeral.usable),
         )

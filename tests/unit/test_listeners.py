@@ -163,3 +163,12 @@ class TestListening:
             shown, memory = memory.seen(there, float(first), 15)  # type: ignore[arg-type]
             assert len(shown) <= 15
             assert sum(its.listens for its in shown) == 10
+
+
+def test_drops_before_the_first_poll_are_not_of_this_process() -> None:
+    drops = seen(ListenDrops(), Listener(80, 1, 5))
+    assert drops.since_first == {80: 0}
+    drops = seen(drops, Listener(80, 1, 7), Listener(443, 2, 3))
+    assert drops.since_first == {80: 2, 443: 3}
+    drops = seen(seen(drops, Listener(443, 2, 3)), Listener(80, 3, 1), Listener(443, 2, 3))
+    assert drops.since_first == {80: 1, 443: 3}
