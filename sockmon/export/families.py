@@ -20,7 +20,8 @@ from sockmon.model.unix_listeners import LONGEST_PATH, PATHS_SHOWN
 TERMS: Mapping[str, str] = {
     "per namespace": "For the daemon's own network namespace and, with `poll.namespaces: all`, for "
     "at most `poll.top_namespaces` others. Of these only `sockmon_sockets` always has zeros: any "
-    "other series begins with its first value other than 0, and ends ten minutes after its last",
+    "other series begins with its first value other than 0, and ends ten minutes after its last; "
+    "a limit is shown with its level",
     "per group": "For each (direction, port) with series of its own, per namespace: the largest "
     "(`ports.top` of them in the daemon's own namespace, `ports.top_per_namespace` in others) and "
     "those of `ports.always_shown`. A port inside `ip_local_port_range` is among them only if it "
@@ -183,7 +184,6 @@ EPHEMERAL_PORTS_USABLE = Family(
     "Ports that connect() can choose from: the range less reserved and bound ones.",
     ("netns",),
     _NAMESPACE,
-    empty=None,
 )
 EPHEMERAL_PORTS_USED = Family(
     "sockmon_ephemeral_ports_used_by_busiest_destination",

@@ -106,6 +106,14 @@ class Samples:
         else:
             self._metrics[family].add_metric(labels, value)
 
+    def add_level(
+        self, family: Family, limit: Family, labels: Sequence[str], value: float, bound: float
+    ) -> None:
+        """Add a level and its limit. The limit of nothing is not shown; a limit of 0 always is."""
+        if not bound or self._memory.shows(family, labels, value, self._now):
+            self._metrics[family].add_metric(labels, value)
+            self._metrics[limit].add_metric(labels, bound)
+
     def add_histogram(
         self, family: Family, buckets: Sequence[tuple[str, float]], total: float
     ) -> None:

@@ -126,8 +126,13 @@ def _add_ports(samples: Samples, netns: str, ports: Ports) -> None:
         samples.add(declared.PORT_RECEIVE_QUEUE, labels, group.receive_queue)
         samples.add(declared.PORT_SEND_QUEUE, labels, group.send_queue)
     for queue in ports.listen_queues:
-        samples.add(declared.ACCEPT_QUEUE_CONNECTIONS, (netns, str(queue.port)), queue.length)
-        samples.add(declared.ACCEPT_QUEUE_LIMIT, (netns, str(queue.port)), queue.limit)
+        samples.add_level(
+            declared.ACCEPT_QUEUE_CONNECTIONS,
+            declared.ACCEPT_QUEUE_LIMIT,
+            (netns, str(queue.port)),
+            queue.length,
+            queue.limit,
+        )
     for its in ports.listening:
         where = netns, "tcp", str(its.port), its.scope
         samples.add(declared.LISTENING, where, float(its.listens))
@@ -138,18 +143,38 @@ def _add_ports(samples: Samples, netns: str, ports: Ports) -> None:
 
 def _add_ephemeral_ports(samples: Samples, netns: str, ports: Ports) -> None:
     ephemeral = ports.ephemeral
-    samples.add(declared.EPHEMERAL_PORTS_USABLE, (netns,), ephemeral.usable)
-    samples.add(declared.EPHEMERAL_PORTS_USED, (netns,), ephemeral.used_max)
+    samples.add_level(
+        declared.EPHEMERAL_PORTS_USED,
+        declared.EPHEMERAL_PORTS_USABLE,
+        (netns,),
+        ephemeral.used_max,
+        ephemeral.usable,
+    )
     samples.add(declared.EPHEMERAL_PORTS_HELD, (netns,), ephemeral.bound)
     samples.add(declared.EPHEMERAL_PORTS_EXHAUSTION, (netns,), ports.exhaustion_seconds)
 
 
 def _add_limits(samples: Samples, netns: str, limits: KernelLimits) -> None:
     stat = limits.sockstat
-    _add_known(samples, declared.TIME_WAIT_BUCKETS, (netns,), stat.time_wait if stat else None)
-    _add_known(samples, declared.TIME_WAIT_BUCKETS_LIMIT, (netns,), limits.time_wait_limit)
-    _add_known(samples, declared.CONNTRACK_ENTRIES, (netns,), limits.conntrack_entries)
-    _add_known(samples, declared.CONNTRACK_ENTRIES_LIMIT, (netns,), limits.conntrack_limit)
+    for family, limit, value, bound in (
+        (
+            declared.TIME_WAIT_BUCKETS,
+            declared.TIME_WAIT_BUCKETS_LIMIT,
+            stat.time_wait if stat else None,
+            limits.time_wait_limit,
+        ),
+        (
+            declared.CONNTRACK_ENTRIES,
+            declared.CONNTRACK_ENTRIES_LIMIT,
+            limits.conntrack_entries,
+            limits.conntrack_limit,
+        ),
+    ):
+        if value is not None and bound is not None:
+            samples.add_level(family, limit, (netns,), value, bound)
+        else:
+            _add_known(samples, family, (netns,), value)
+            _add_known(samples, limit, (netns,), bound)
     for reason, dropped in (limits.conntrack_drops or {}).items():
         samples.add(declared.CONNTRACK_DROPS, (netns, reason), dropped)
     for name, count in (limits.traffic or {}).items():
