@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab import AddressKind, NetNs, states
+from tests.lab import AddressKind, NetNs, mptcp, states
 from tests.without_sock_diag import __name__ as launcher
 
 pytestmark = pytest.mark.root
@@ -117,6 +117,19 @@ def test_tcp_is_counted_by_listener(netns: NetNs) -> None:
     for name, n in inbound.items():
         assert name.endswith(f":{(first if n == 3 else second).port}")
     assert groups(pids, "pid", "protocol") == {(os.getpid(), "tcp"): 10}
+
+
+def test_mptcp_is_a_part_of_tcp(netns: NetNs) -> None:
+    with (
+        mptcp.established(netns, AddressKind.IPV4, 3),
+        states.established(netns, AddressKind.IPV6, count=2),
+    ):
+        both = counted(netns, "--by", "protocol,state", "--protocol", "tcp")
+        part = counted(netns, "--by", "state", "--protocol", "mptcp")
+    found = groups(both, "protocol", "state")
+    assert found["mptcp", "established"] == 6
+    assert found["tcp", "established"] == 4
+    assert groups(part, "state")["established",] == 6
 
 
 def test_top_leaves_groups_out_and_says_how_many(netns: NetNs) -> None:
