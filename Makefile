@@ -11,6 +11,7 @@ help:
 	@echo "make unit         run the unit tests: no root, no system packages, about a minute"
 	@echo "make unit-lowest  the same with the lowest versions that pyproject.toml allows"
 	@echo "make unit-newest  the same with the newest versions of all dependencies"
+	@echo "make cases        compare what sockmon says of real programs with the truth (root, 10 min)"
 	@echo "make lint         check style, types, imports, and that no code is unused"
 	@echo "make format       format the code"
 	@echo "make bench        measure speed and memory against ss, netstat and others (root)"
@@ -55,6 +56,12 @@ build/lowest.txt: pyproject.toml
 	@mkdir -p build
 	sed -n '/^dependencies = /,/^]/p; /^terminal = /p' $< | \
 		grep -oE '"[a-z0-9-]+>=[0-9.]+' | sed 's/"//; s/>=/==/' >$@
+
+# What sockmon says of real programs. ARGS="NAME ..." selects cases.
+.PHONY: cases
+cases: $(VENV)/development
+	tests/cases/install
+	$(BIN)/python -m tests.cases $(ARGS)
 
 lint: $(VENV)/development
 	$(BIN)/ruff check .
@@ -148,3 +155,4 @@ changelog:
 
 clean:
 	rm -rf $(VENV) .components build .coverage* .hypothesis .*_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

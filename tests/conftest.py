@@ -5,14 +5,28 @@ Under CI nothing may be left out: there a missing component is a failure.
 
 import os
 import shutil
+import signal
+import sys
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+
+from tests.packing import Packing, turn
 
 REPOSITORY = Path(__file__).parent.parent
 COMPONENTS = REPOSITORY / ".components" / "usr"
 #: The root of a Debian server with systemd, to be booted by tests/machine.py.
 MACHINE = REPOSITORY / ".components" / "machine"
+
+# Bytecode is kept, even where the environment says otherwise: without it each of the thousand
+# programs that the tests start compiles all of sockmon.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+#: How coverage.py reaches the programs that are started (patch in pyproject.toml).
+_COVERAGE_OF_PROGRAMS = "COVERAGE_PROCESS_CONFIG"
+_COVERAGE = os.environ.get(_COVERAGE_OF_PROGRAMS)
 
 
 def component(name: str) -> str | None:
@@ -21,26 +35,26 @@ def component(name: str) -> str | None:
     return shutil.which(name, path=f"{unpacked}:{os.environ.get('PATH', '')}")
 
 
-#: The files whose tests take longest, longest first: at its end a run would wait for them.
-LONGEST = (
-    "deploy/test_ansible.py",
-    "live/test_drill.py",
-    "deploy/test_debian_package.py",
-    "deploy/test_container.py",
-    "deploy/test_install.py",
-    "deploy/test_systemd.py",
-    "deploy/test_fleet.py",
-    "live/test_commands_namespaces.py",
-    "deploy/test_netns_helper.py",
-    "live/test_namespaces_kept.py",
-    "live/test_web_tls.py",
-    "live/test_web.py",
-    "deploy/test_grafana_queries.py",
-)
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Measure what code is run by the programs that a test starts, but for those of tests/deploy.
+
+    Those run what others run too, many of them for long, and to measure takes half as long again.
+    """
+    if _COVERAGE is not None:
+        os.environ[_COVERAGE_OF_PROGRAMS] = _COVERAGE
+        if item.path.is_relative_to(REPOSITORY / "tests" / "deploy"):
+            del os.environ[_COVERAGE_OF_PROGRAMS]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Packing | None:
+    return Packing(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=_turn)
+    tests = REPOSITORY / "tests"
+    items.sort(key=lambda item: turn(str(item.path.relative_to(tests))))
     for item in items:
         if item.get_closest_marker("root") and os.geteuid() != 0:
             _leave_out(item, "needs root, to make network namespaces")
@@ -51,16 +65,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             _leave_out(item, "needs a machine to boot: see tests/install-components")
 
 
-def _turn(item: pytest.Item) -> int:
-    file = str(item.path.relative_to(REPOSITORY / "tests"))
-    return LONGEST.index(file) if file in LONGEST else len(LONGEST)
-
-
 def _leave_out(item: pytest.Item, reason: str) -> None:
     if os.environ.get("CI"):
         item.add_marker(pytest.mark.usefixtures("nothing_is_left_out_under_ci"))
     else:
         item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_are_not_inherited_ignored() -> None:
+    """Let the programs that tests start react to signals that this process was told to ignore.
+
+    In a script, `make test &` has SIGINT and SIGQUIT ignored, nohup SIGHUP. Programs inherit that,
+    but they do not inherit a handler.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture

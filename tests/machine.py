@@ -50,7 +50,6 @@ class Machine:
             text=True,
             check=False,
             env=_ENVIRONMENT,
-            timeout=PATIENCE,
         )
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab import PATIENCE, NetNs, experiments, states
+from tests.lab import NetNs, experiments, states
 
 NAMED = Path("/run/netns")
 _HOST = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -38,7 +38,7 @@ class PodHost:
 
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run a command on the host, to its end."""
-        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=PATIENCE)
+        return subprocess.run(argv, capture_output=True, text=True, check=False)
 
     def end(self, pod: str) -> None:
         """End what is in a pod, and its namespace with it."""

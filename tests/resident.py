@@ -4,11 +4,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sockmon.kernel.netns.access import Look
-from sockmon.kernel.netns.discovery import Place, scan
+from sockmon.kernel.netns.discovery import Place, directory_of, own_inode
 from tests.cgroups import take_out
 from tests.lab import NetNs
 
@@ -110,9 +110,16 @@ def name_of(netns: NetNs) -> str:
 
 
 def seeing_pids(*pids: int) -> Look:
-    """Find only those namespaces in which these processes have the lowest PID."""
+    """Find only the namespaces of these processes, however many processes the machine has."""
 
     def look() -> Mapping[str, Place]:
-        return {key: place for key, place in scan(PROC).items() if place.pid in pids}
+        own = own_inode(PROC)
+        found = {}
+        for pid in sorted(pids, reverse=True):  # the lowest stands for its namespace
+            path = PROC / str(pid) / "ns/net"
+            with suppress(OSError):  # it has ended
+                place = Place(path, path.stat().st_ino, pid, directory_of(PROC, pid))
+                found[place.key] = place
+        return {key: place for key, place in found.items() if place.inode != own}
 
     return look

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 #: Most tests that take long wait for most of that time, so there are more processes than cores. The
-#: tests of a file share what is expensive to make; tests/conftest.py puts the longest files first.
+#: tests of a file share what is expensive to make; tests/packing.py puts the longest first.
 _SCHEDULE = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
 
 

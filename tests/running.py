@@ -111,7 +111,8 @@ def running_daemon(
             yield daemon
         finally:
             if process.poll() is None:
-                process.terminate()
+                # unshare blocks SIGTERM as long as its child lives.
+                process.kill() if "--kill-child" in prefix else process.terminate()
                 try:
                     process.wait(timeout=PATIENCE)
                 except subprocess.TimeoutExpired:

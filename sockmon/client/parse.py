@@ -166,15 +166,17 @@ def _finding(found: Mapping[str, Any]) -> Finding:
     subject = found["subject"]
     people = [_process(owner) for owner in found["owners"]]
     owner = subject["owner"]
-    # Its alert names it, also where an address tells services on one port apart.
-    named = found.get("alert", {}).get("owner")
+    # Its alert names it, also where an address tells services on one port apart. A finding about a
+    # destination has an owner, and is not of one.
+    alert = found.get("alert")
+    named = None if alert is None else alert.get("owner")
     name = None if owner is None else label(str(named or owner["unit"] or owner["name"]))
     deadline, cause = found["deadline"], found["cause"]
     return Finding(
         detector=str(found["detector"]),
         severity=_one_of(get_args(Severity), found["severity"]),
         netns=str(found["netns"]),
-        subject=_subject({**subject, "owner": name}),
+        subject=_subject({**subject, "owner": name if alert is None else named}),
         value=_finite(found["value"]),
         limit=_finite(found["limit"]),
         summary=str(found["summary"]),

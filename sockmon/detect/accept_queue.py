@@ -41,12 +41,10 @@ from sockmon.model.finding import (
 from sockmon.model.listeners import RecentDrops, fullness
 from sockmon.model.owner import Group, Owner
 from sockmon.model.states import TcpState
-from sockmon.model.table import address
+from sockmon.model.table import IPAddress, SocketTable, address
 
 NAME = "accept_queue"
 
-#: In so many polls of the window connections must have been dropped: one burst is no trouble.
-_BURSTS = 2
 _QUEUES_SHOWN = 5
 
 
@@ -76,6 +74,15 @@ class _Queues:
     oldest: float  # seconds that the first of them has waited; 0 where that is not known
     drops: RecentDrops
     dropped_now: int  # since the last poll
+
+    def sharing(self, table: SocketTable, stuck: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the places of the listeners at the addresses of the stuck ones.
+
+        Between those of one address the kernel divides the connections (SO_REUSEPORT).
+        """
+        addresses = [_address(table, row) for row in self.listeners.tolist()]
+        at = {addresses[place] for place in stuck.tolist()}
+        return np.flatnonzero([address in at for address in addresses])
 
     @property
     def fullness(self) -> float:
@@ -165,11 +172,11 @@ def _judge(data: DetectorInput, thresholds: Thresholds, queues: _Queues) -> Find
     full = bool((queues.length > queues.limit).any())
     # Who was dropped tries again after ever longer pauses: in between, a full queue is no better.
     dropping = queues.dropped_now > 0 or (full and queues.drops.connections > 0)
-    bursts = queues.drops.polls >= _BURSTS
-    if not (stuck.size or nearly_full or bursts):
+    if not (stuck.size or nearly_full or queues.drops.recur):
         return None
     judged: Severity = "warning"
-    if (dropping and (nearly_full or full)) or stuck.size == queues.listeners.size:
+    sharing = queues.sharing(data.table, stuck)
+    if (dropping and (nearly_full or full)) or stuck.size == sharing.size > 0:
         judged = "critical"
     held = queues.listeners[stuck] if stuck.size else queues.listeners
     owner = data.owners.of_sockets(queues.group, data.table.inode[held])
@@ -220,22 +227,24 @@ def _summary(
     nearly_full: bool,
     dropping: bool,
 ) -> str:
-    port, server = queues.group.port, who(owner)
-    all_queues = queues.listeners.size
+    port, address = queues.group.port, queues.group.address
+    where = f"port {port} of {address}" if address else f"port {port}"
+    server = who(owner)
+    all_queues = queues.sharing(data.table, stuck).size
     if stuck.size:
         waiting = int(queues.length[stuck].sum())
         idle = float(max(queues.idle[stuck].min(), min(queues.oldest, queues.idle[stuck].max())))
         idle = max(idle, queues.oldest if stuck.size == all_queues else idle)
         if stuck.size < all_queues:
             text = (
-                f"{stuck.size} of {all_queues} queues of port {port} "
+                f"{stuck.size} of {all_queues} queues of {where} "
                 f"{'is' if stuck.size == 1 else 'are'} not emptied by {server}: {waiting} "
                 f"connections wait, the first for {roughly(queues.oldest)}; about "
                 f"{percent(stuck.size / all_queues)} of new connections get no answer"
             )
         else:
             text = (
-                f"{server} does not accept on port {port}: {waiting} connections wait, none was "
+                f"{server} does not accept on {where}: {waiting} connections wait, none was "
                 f"accepted for {roughly(idle)}"
             )
         given_up = _given_up(data, queues)
@@ -244,12 +253,12 @@ def _summary(
     elif nearly_full:
         place = queues.fullest
         text = (
-            f"{queues.length[place]} connections to port {port} wait for {server} to accept them: "
+            f"{queues.length[place]} connections to {where} wait for {server} to accept them: "
             f"{percent(queues.fullness)} of the queue's room ({queues.limit[place] + 1})"
         )
     else:
         return (
-            f"port {port} of {server} dropped {queues.drops.connections} connections in the last "
+            f"{where} ({server}) dropped {queues.drops.connections} connections in the last "
             f"{roughly(queues.drops.seconds)}, in bursts: its queue has room for "
             f"{queues.limit.max() + 1}, and is not full between them"
         )
@@ -286,9 +295,12 @@ def _evidence(data: DetectorInput, queues: _Queues) -> dict[str, Quantity | Brea
     return found
 
 
+def _address(table: SocketTable, row: int) -> IPAddress:
+    return address(int(table.family[row]), table.local[row])
+
+
 def _local(data: DetectorInput, row: int) -> str:
-    table = data.table
-    return f"{address(int(table.family[row]), table.local[row])} inode {table.inode[row]}"
+    return f"{_address(data.table, row)} inode {data.table.inode[row]}"
 
 
 def _advice(

@@ -4,7 +4,7 @@ Both ends of a connection within one host are in the same table. Where the other
 sockets are the sockets of another finding, the latter may be the cause.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from sockmon.detect.detector import Fault, Link
 from sockmon.detect.registry import BY_NAME
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.finding import Finding, FindingKey
+from sockmon.model.finding import Finding
 from sockmon.model.other_end import mostly_here, other_end
 
 #: The faults with which an application keeps a relay before it waiting.
@@ -22,19 +22,38 @@ _STUCK: frozenset[Fault | None] = frozenset(("does_not_accept", "does_not_read",
 def with_causes(findings: Iterable[Finding], data: DetectorInput) -> tuple[Finding, ...]:
     """Return the findings, each with the key of the one that causes it, if there is one."""
     found = tuple(findings)
-    return tuple(replace(each, cause=_cause(each, found, data)) for each in found)
+    causes = [_cause(each, found, data) for each in found]
+    for place in range(len(found)):
+        circle = _circle(causes, place)
+        if circle:  # each waits for the next: the worst is told, with the others as its symptoms
+            first = min(circle, key=lambda at: (found[at].severity != "critical", at))
+            causes[first] = None
+    return tuple(
+        each if cause is None else replace(each, cause=found[cause].key)
+        for each, cause in zip(found, causes, strict=True)
+    )
 
 
-def _cause(symptom: Finding, found: tuple[Finding, ...], data: DetectorInput) -> FindingKey | None:
-    for other in found:
+def _circle(causes: Sequence[int | None], place: int) -> list[int]:
+    """Return the circle of causes that a finding is in; empty if it is in none."""
+    passed: list[int] = []
+    at: int | None = place
+    while at is not None and at not in passed:
+        passed.append(at)
+        at = causes[at]
+    return passed if at == place else []
+
+
+def _cause(symptom: Finding, found: tuple[Finding, ...], data: DetectorInput) -> int | None:
+    for place, other in enumerate(found):
         if other is symptom:
             continue
         fault = BY_NAME[other.detector].fault
         links = (link for link, cause in BY_NAME[symptom.detector].caused_by if cause == fault)
         if any(_is_linked(link, symptom, other, data) for link in links):
-            return other.key
+            return place
         if _waits_for(symptom, other, data):
-            return other.key
+            return place
     return None
 
 
@@ -44,8 +63,12 @@ def _is_linked(link: Link, symptom: Finding, other: Finding, data: DetectorInput
             return _faces(symptom, other, data)
         case "same_process":
             return _same(symptom, other)
+        case "other_side":
+            return _relays(symptom, other)
         case "destination":
             return _leads_to(symptom, other, data)
+        case "same_peer":
+            return _same_peer(symptom, other, data)
 
 
 def _faces(symptom: Finding, other: Finding, data: DetectorInput) -> bool:
@@ -61,8 +84,27 @@ def _same(symptom: Finding, other: Finding) -> bool:
     return bool(_pids(symptom) & _pids(other))
 
 
+def _relays(symptom: Finding, other: Finding) -> bool:
+    """Whether a relay has both, on its two sides, and as many waiting on the other one."""
+    if symptom.rows is None or other.rows is None or not _same(symptom, other):
+        return False
+    one, another = symptom.subject, other.subject
+    sides_differ = (one.direction, one.port) != (another.direction, another.port)
+    return sides_differ and 2 * other.rows.size >= symptom.rows.size
+
+
 def _pids(finding: Finding) -> set[int]:
     return {process.pid for process in finding.owner.processes} if finding.owner else set()
+
+
+def _same_peer(symptom: Finding, other: Finding, data: DetectorInput) -> bool:
+    """Whether most of the symptom's sockets have a peer of the other finding."""
+    if symptom.rows is None or other.rows is None:
+        return False
+    table = data.table
+    peers = {(int(table.family[row]), table.remote[row].tobytes()) for row in other.rows.tolist()}
+    ends = [(int(table.family[row]), table.remote[row].tobytes()) for row in symptom.rows.tolist()]
+    return 2 * sum(end in peers for end in ends) >= len(ends)
 
 
 def _leads_to(symptom: Finding, queue: Finding, data: DetectorInput) -> bool:

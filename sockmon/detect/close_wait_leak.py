@@ -23,7 +23,7 @@ from sockmon.detect.detector import (
     severity,
     threshold,
 )
-from sockmon.detect.evidence import inodes, percent, place, places, who
+from sockmon.detect.evidence import callers, inodes, percent, place, places, who
 from sockmon.durations import roughly
 from sockmon.model import close_wait
 from sockmon.model.detector_input import DetectorInput
@@ -38,7 +38,8 @@ from sockmon.model.finding import (
     Subject,
 )
 from sockmon.model.growth import growing
-from sockmon.model.owner import Group, Owner
+from sockmon.model.other_end import other_end
+from sockmon.model.owner import UNKNOWN, Group, Owner
 from sockmon.model.states import TcpState
 
 NAME = "close_wait_leak"
@@ -47,6 +48,8 @@ NAME = "close_wait_leak"
 _SHARE_SEEN = 0.2
 #: A pool that has so many more connections at rest than before is none, if it still grows.
 _POOL_GROWTH = 3
+#: So many come to rest in each part of the last minute, if it leaks.
+_ARRIVAL_SECONDS, _QUARTERS = 60.0, 4
 #: A port of the ephemeral range is a service's if so many connections share it.
 _SHARED_BY = 3
 
@@ -95,13 +98,23 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     since = dict(zip(data.aged.rows.tolist(), data.aged.since.tolist(), strict=True))
     stale = close_wait.stale(data.aged, data.table, data.now, thresholds.stale_after)
     told: set[FindingKey] = set()
-    for leak in _leaks(data, thresholds, data.aged.rows[stale.leaked]):
+    leaks = _leaks(data, thresholds, data.aged.rows[stale.leaked])
+    relays = {
+        leak.group.owner for leak in leaks if leak.enough and leak.group.direction == "inbound"
+    }
+    awaited = data.groups(data.aged.rows[stale.answer_due])
+    leaks += [
+        _Leak(group, rows, enough=True)
+        for group, rows in awaited
+        if _enough(data, thresholds, group, int(rows.size)) and _only_relayed(data, rows, relays)
+    ]
+    for leak in leaks:
         if leak.enough:
             oldest = data.now - min(since[row] for row in leak.rows.tolist())
             finding = _judge(data, thresholds, leak, oldest)
             told.add(finding.key)
             yield finding
-    for group, rows in data.groups(data.aged.rows[stale.answer_due]):
+    for group, rows in awaited:
         if rows.size >= thresholds.warning_sockets and _key(data, group) not in told:
             longest = data.now - min(since[row] for row in rows.tolist())
             yield _awaited(data, thresholds, group, rows, longest)
@@ -148,6 +161,16 @@ def _leaks(data: DetectorInput, thresholds: Thresholds, rows: NDArray[np.intp]) 
     return leaks
 
 
+def _only_relayed(data: DetectorInput, rows: NDArray[np.intp], relays: set[int]) -> bool:
+    """Whether those who wait for an answer are relays whose own clients have gone.
+
+    A relay that keeps half-closed connections, as docker-proxy does, waits for ever.
+    """
+    ends = other_end(data.table, rows)
+    owners = data.owners.numbers(data.table, ends[ends >= 0])
+    return 2 * int(np.isin(owners, list(relays - {UNKNOWN})).sum()) > rows.size
+
+
 def _of_many(group: Group) -> Group:
     return group._replace(port=None, address=None)
 
@@ -169,13 +192,30 @@ def _pool(
 
     Where growth is not known yet, they may.
     """
-    if group.direction == "inbound" or not close_wait.at_rest(data.table, rows).all():
+    if group.direction == "inbound" or not close_wait.at_rest(data.aged, data.table, rows).all():
         return False
     key = _key(data, group)
     previous = data.past.get(key)
     least = min((value for _, value in previous.samples), default=0.0) if previous else np.inf
     risen = rows.size - least >= _POOL_GROWTH
-    return not (risen and _growth(data, key, int(rows.size), thresholds.growth_window))
+    grows = risen and _growth(data, key, int(rows.size), thresholds.growth_window)
+    return not (grows or _arrives(data, group, rows))
+
+
+def _arrives(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> bool:
+    """Whether more come to rest all the time, in each quarter of the last minute.
+
+    In a pool that is used, they are noticed and replaced.
+    """
+    aged = data.aged
+    places = aged.of_state(TcpState.CLOSE_WAIT)
+    ages = data.now - aged.since[places]
+    young = aged.rows[places[ages < _ARRIVAL_SECONDS]]
+    mine = data.belonging(young, group, rows)
+    mine = mine[close_wait.at_rest(aged, data.table, mine)]
+    ages = ages[np.isin(aged.rows[places], mine)]
+    counts, _ = np.histogram(ages, _QUARTERS, (0.0, _ARRIVAL_SECONDS))
+    return bool((counts >= _POOL_GROWTH).all())
 
 
 def _lost(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -185,7 +225,7 @@ def _lost(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> NDArray[
     table = data.table
     places = np.column_stack([table.remote[rows], table.remote_port[rows].astype(np.uint32)])
     _, which, counts = np.unique(places, axis=0, return_inverse=True, return_counts=True)
-    pooled = close_wait.at_rest(table, rows) & (counts[which.ravel()] > 1)
+    pooled = close_wait.at_rest(data.aged, table, rows) & (counts[which.ravel()] > 1)
     lost: NDArray[np.intp] = rows[~pooled]
     return lost
 
@@ -234,6 +274,7 @@ def _judge(data: DetectorInput, thresholds: Thresholds, leak: _Leak, oldest: flo
         group=group,
         inodes=inodes(data.table, rows),
         rows=rows,
+        others=callers(data, rows),
     )
 
 
@@ -262,6 +303,7 @@ def _awaited(
         note=True,
         group=group,
         inodes=inodes(data.table, rows),
+        others=callers(data, rows),
     )
 
 

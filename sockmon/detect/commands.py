@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Advice, Command
-from sockmon.model.owner import Owner, Process
+from sockmon.model.owner import Manager, Owner, Process
 from sockmon.model.states import TcpState
 from sockmon.text import is_container_id, one_line
 
@@ -58,12 +58,27 @@ def restart(owner: Owner | None) -> Advice:
         if len(owner.processes) + owner.more > 1:
             lost = "They lose their other connections too."
         return Advice(f"Restart {_named(owner.processes, owner.more)}. {lost}", None, "stop")
-    if unit.endswith(".service"):
-        command = Command(f"systemctl restart {shlex.quote(unit)}", "here", "changes")
+    line = _restarts(unit, owner.manager)
+    if line:
+        command = Command(line, "here", "changes")
     what = f"container {unit}" if is_container_id(unit) else one_line(unit)
     if elsewhere:
         lost = f"End {_named(elsewhere, 0)} too: they hold the same sockets. {lost}"
     return Advice(f"Restart {what}. {lost}", command, "stop")
+
+
+def _restarts(unit: str, manager: Manager) -> str | None:
+    """Return the command with which root restarts a unit or a container, if one is known."""
+    if is_container_id(unit):
+        engines = {"docker": "docker restart", "podman": "podman restart", "kubelet": "crictl stop"}
+        return f"{engines[manager.kind]} {unit}" if manager.kind in engines else None
+    if not unit.endswith(".service"):
+        return None
+    scope = {
+        "user": f"--user --machine={shlex.quote(manager.name)}@ ",
+        "machine": f"--machine={shlex.quote(manager.name)} ",
+    }
+    return f"systemctl {scope.get(manager.kind, '')}restart {shlex.quote(unit)}"
 
 
 def _named(processes: Iterable[Process], more: int) -> str:

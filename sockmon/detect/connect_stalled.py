@@ -226,6 +226,7 @@ DETECTOR = Detector(
     state=TcpState.SYN_SENT,
     thresholds=Thresholds,
     find=find,
+    fault="does_not_answer",
     caused_by=(("destination", "does_not_accept"),),
     rule=Rule(
         summary="connects get no answer",

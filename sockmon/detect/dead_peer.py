@@ -29,6 +29,8 @@ from sockmon.detect.detector import (
     threshold,
 )
 from sockmon.detect.evidence import inodes, place, who
+from sockmon.durations import roughly
+from sockmon.model.ages import unanswered_seconds
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import (
     Advice,
@@ -46,6 +48,8 @@ from sockmon.model.states import TcpState
 NAME = "dead_peer"
 
 _RETRANSMIT, _KEEPALIVE, _ZERO_WINDOW_PROBE = 1, 2, 4
+#: How long nothing came back is said from so many seconds on: the rest is in the tries.
+_WORTH_SAYING_SECONDS = 30.0
 _OUTAGE_SOCKETS = 3
 
 
@@ -79,7 +83,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             subject=subject,
             value=int(part.size),
             limit=thresholds.warning_sockets,
-            summary=_summary(data, group, part, total),
+            summary=_summary(data, key, group, part, total),
             evidence=_evidence(data, key, group, part),
             advice=_advice(data, group, part, who(data.owners.get(group))),
             group=group,
@@ -116,16 +120,30 @@ def _judge(
     return severity(data, key, dead, thresholds.warning_sockets, thresholds.critical_sockets)
 
 
-def _summary(data: DetectorInput, group: Group, rows: NDArray[np.intp], total: int) -> str:
+def _summary(
+    data: DetectorInput, key: FindingKey, group: Group, rows: NDArray[np.intp], total: int
+) -> str:
     timer, tries = data.table.timer[rows], data.table.retransmits[rows]
     probed = timer == _KEEPALIVE
     text = f"{rows.size} of {max(total, rows.size)} established connections {place(group)} "
+    seconds = _unanswered_seconds(data, key, rows)
+    lasts = f" for {roughly(seconds)}" if seconds >= _WORTH_SAYING_SECONDS else ""
     if probed.all():
-        return f"{text}are dead: their peers have not answered up to {tries.max()} keepalive probes"
+        return (
+            f"{text}are dead: their peers have not answered up to {tries.max()} keepalive probes"
+            + lasts
+        )
     return (
-        f"{text}get no answer after up to {tries[~probed].max()} tries: their peers seem gone"
-        + (f" ({int(probed.sum())} of them to keepalive probes)" if probed.any() else "")
+        f"{text}get no answer{lasts} after up to {tries[~probed].max()} tries: their peers seem "
+        "gone" + (f" ({int(probed.sum())} of them to keepalive probes)" if probed.any() else "")
     )
+
+
+def _unanswered_seconds(data: DetectorInput, key: FindingKey, rows: NDArray[np.intp]) -> float:
+    """Return for how long nothing has come back, at least: observed, or by the timeouts passed."""
+    previous = data.past.get(key)
+    observed = data.now - previous.samples[0][0] if previous else 0.0
+    return max(observed, float(unanswered_seconds(data.table, rows).max()))
 
 
 def _of_group(data: DetectorInput, group: Group, some: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -138,8 +156,8 @@ def _evidence(
     data: DetectorInput, key: FindingKey, group: Group, rows: NDArray[np.intp]
 ) -> dict[str, Quantity | Breakdown]:
     table = data.table
-    previous = data.past.get(key)
     idle, with_keepalive = _keepalive(data, group, rows)
+    seconds = _unanswered_seconds(data, key, rows)
     return {
         "peers": evidence.peers(data, rows),
         "most_retransmits": evidence.count(table.retransmits[rows].max()),
@@ -147,7 +165,11 @@ def _evidence(
         "keepalive_unanswered": evidence.sockets((table.timer[rows] == _KEEPALIVE).sum()),
         "probing": evidence.sockets((table.timer[rows] == _ZERO_WINDOW_PROBE).sum()),
         "unacknowledged": evidence.size(table.send_queue[rows].astype(np.int64).sum()),
-        "observed": evidence.seconds(data.now - previous.samples[0][0] if previous else 0.0),
+        **(
+            {"unanswered_for": evidence.seconds(seconds)}
+            if seconds >= _WORTH_SAYING_SECONDS
+            else {}
+        ),
         "idle_connections": evidence.sockets(idle),
         "idle_connections_with_keepalive": evidence.sockets(with_keepalive),
     }
@@ -174,12 +196,13 @@ def _advice(
     data: DetectorInput, group: Group, rows: NDArray[np.intp], holder: str
 ) -> tuple[Advice, ...]:
     peer = str(data.peers(rows, 1)[0][0])
-    probing = int((data.table.timer[rows] == _ZERO_WINDOW_PROBE).sum())
+    timer = data.table.timer[rows]
+    probing, kept_alive = int((timer == _ZERO_WINDOW_PROBE).sum()), int((timer == _KEEPALIVE).sum())
+    sent = "keepalive probes" if kept_alive == rows.size else "the same data, or probes,"
     advice = [
         Advice(
-            "The kernel sends the same data, or probes, again and again, and nothing comes back: "
-            "the peer has lost power or its network, or a firewall between has forgotten the "
-            "connection. "
+            f"The kernel sends {sent} again and again, and nothing comes back: the peer has lost "
+            "power or its network, or a firewall between has forgotten the connection. "
             f"{holder} does not know, and waits."
         )
     ]
@@ -200,12 +223,23 @@ def _advice(
             Command(f"ping -c 3 {peer}"),
             "look",
         ),
-        Advice(
-            "The kernel gives up after net.ipv4.tcp_retries2 tries (15 unless set: some 15 "
-            f"minutes). {holder} should set TCP_USER_TIMEOUT, or a write timeout of its own. "
-            "Keepalive does not help while data is unacknowledged."
-        ),
     ]
+    if kept_alive:
+        advice.append(
+            Advice(
+                f"The kernel ends these connections after TCP_KEEPCNT unanswered probes "
+                f"(net.ipv4.tcp_keepalive_probes unless {holder} sets it), TCP_KEEPINTVL apart. "
+                "Smaller values, or TCP_USER_TIMEOUT, end them sooner."
+            )
+        )
+    if kept_alive < rows.size:
+        advice.append(
+            Advice(
+                "The kernel gives up after net.ipv4.tcp_retries2 tries (15 unless set: some 15 "
+                f"minutes). {holder} should set TCP_USER_TIMEOUT, or a write timeout of its own. "
+                "Keepalive does not help while data is unacknowledged."
+            )
+        )
     idle, with_keepalive = _keepalive(data, group, rows)
     if idle > with_keepalive:
         advice.append(
@@ -229,6 +263,7 @@ DETECTOR = Detector(
     thresholds=Thresholds,
     find=find,
     needs_whole_table=True,
+    caused_by=(("same_peer", "does_not_answer"),),
     counted=Counted(
         metric="sockmon_idle_sockets_without_keepalive",
         help="Idle ESTABLISHED sockets without keepalive: nobody would notice their peers' death.",

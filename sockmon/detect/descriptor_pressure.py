@@ -3,16 +3,18 @@
 At its limit (RLIMIT_NOFILE) accept(), connect() and open() fail with EMFILE. Besides, sockets that
 the kernel has closed and the process has not: they are in no table any more, and never come back.
 Keepalive makes such of a leak, for the probe of a connection whose peer has gone is answered by a
-reset.
+reset. But a server that resets idle connections makes such of a client's pool, too, which closes
+them at their next use: so a few of them are a leak only if they become more.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sockmon.detect import evidence
 from sockmon.detect.commands import restart
+from sockmon.detect.confirm import REMEMBERED_SECONDS
 from sockmon.detect.detector import (
     HYSTERESIS,
     Count,
@@ -40,6 +42,7 @@ from sockmon.model.finding import (
     Severity,
     Subject,
 )
+from sockmon.model.growth import growing
 from sockmon.model.owner import PROCESSES_NAMED, Owner, Process
 from sockmon.model.states import TcpState
 from sockmon.text import one_line
@@ -48,6 +51,9 @@ NAME = "descriptor_pressure"
 
 #: So many kinds of descriptors and groups of sockets are shown.
 _SHOWN = 5
+#: A pool has fewer connections. One that has so many more reset ones than before, over so many
+#: seconds, is none.
+_POOL_AT_MOST, _POOL_GROWTH, _GROWTH_SEEN = 100, 3, 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +93,35 @@ def _judge(
     foreseen = left is not None and soonest.ratio >= thresholds.forecast_ratio * slack
     if left is not None and foreseen and left * slack < thresholds.critical_exhaustion:
         judged, fullest = "critical", soonest
-    holding = [use for use in uses if use.closed >= thresholds.closed_sockets * slack]
+    least = thresholds.closed_sockets * slack
+    holding = [use for use in uses if use.closed >= least or 2 * use.leaked >= least]
     if judged is None and not holding:
         return None
-    return _finding(data, thresholds, subject, judged, fullest, holding, uses)
+    finding = _finding(data, thresholds, subject, judged, fullest, holding, uses)
+    is_leak = any(2 * use.leaked >= least for use in holding)
+    if judged is None and not is_leak and _may_be_a_pool(data, key, finding.value):
+        harmless = (
+            ": no harm if they are of a pool whose servers have reset idle connections, a leak if "
+            "they become more"
+        )
+        return replace(finding, note=True, summary=finding.summary + harmless)
+    never = ": they never come back" if holding else ""
+    return replace(finding, summary=finding.summary + never)
+
+
+def _may_be_a_pool(data: DetectorInput, key: FindingKey, closed: float) -> bool:
+    """Whether closed sockets may be idle connections that servers have reset: few, and no more.
+
+    Where growth is not known yet, they may.
+    """
+    if closed >= _POOL_AT_MOST:
+        return False
+    previous = data.past.get(key)
+    if previous is None:
+        return True
+    samples = (*previous.samples, (data.now, closed))
+    risen = closed - min(value for _, value in samples) >= _POOL_GROWTH
+    return not (risen and growing(samples, data.now, REMEMBERED_SECONDS, _GROWTH_SEEN))
 
 
 def _finding(
@@ -112,8 +143,10 @@ def _finding(
         unit,
         tuple(processes[:PROCESSES_NAMED]),
         max(0, len(processes) - PROCESSES_NAMED),
+        processes[0].manager,
     )
     left = _seconds_left(fullest) if judged else None
+    connections = _connections(data, fullest)
     return Finding(
         detector=NAME,
         severity=judged or "warning",
@@ -121,8 +154,8 @@ def _finding(
         subject=subject,
         value=fullest.ratio if judged else float(sum(use.closed for use in holding)),
         limit=thresholds.warning_ratio if judged else thresholds.closed_sockets,
-        summary=_summary(one_line(owner.name), judged, fullest, holding),
-        evidence=_evidence(data, fullest, holding, uses),
+        summary=_summary(one_line(owner.name), judged, fullest, holding, connections),
+        evidence=_evidence(fullest, holding, uses, connections),
         advice=_advice(owner, judged, fullest, holding),
         owner=owner,
         critical_because=_because(thresholds, judged, fullest),
@@ -131,24 +164,30 @@ def _finding(
 
 
 def _summary(
-    name: str, judged: Severity | None, fullest: Descriptors, holding: list[Descriptors]
+    name: str,
+    judged: Severity | None,
+    fullest: Descriptors,
+    holding: list[Descriptors],
+    connections: Breakdown,
 ) -> str:
     parts = []
     process = fullest.process
     if judged:
         full = process.fds is not None and process.fds >= (process.fd_limit or 0)
         growth = f", {60 * process.growth:.0f} more a minute" if process.growth else ""
+        most = ""
+        if connections and 2 * float(connections[0][1].value) > (process.fds or 0):
+            where, sockets = connections[0]
+            most = f" ({sockets.value} are {where})"
         parts.append(
-            f"uses all of its {process.fd_limit} file descriptors: accept(), connect() and open() "
-            "fail"
+            f"uses all of its {process.fd_limit} file descriptors{most}: accept(), connect() and "
+            "open() fail"
             if full
-            else f"uses {process.fds} of {process.fd_limit} file descriptors{growth}"
+            else f"uses {process.fds} of {process.fd_limit} file descriptors{growth}{most}"
         )
     if holding:
         closed = sum(use.closed for use in holding)
-        parts.append(
-            f"holds {closed} sockets that the kernel has already closed: they never come back"
-        )
+        parts.append(f"holds {closed} sockets that the kernel has already closed")
     return f"{name} {', and '.join(parts)}"
 
 
@@ -168,7 +207,10 @@ def _seconds_left(use: Descriptors) -> float | None:
 
 
 def _evidence(
-    data: DetectorInput, fullest: Descriptors, holding: list[Descriptors], uses: list[Descriptors]
+    fullest: Descriptors,
+    holding: list[Descriptors],
+    uses: list[Descriptors],
+    connections: Breakdown,
 ) -> dict[str, Quantity | Breakdown]:
     process = fullest.process
     found: dict[str, Quantity | Breakdown] = {"used": evidence.count(process.fds or 0)}
@@ -182,7 +224,6 @@ def _evidence(
     if fullest.kinds:
         most = sorted(fullest.kinds.items(), key=lambda item: -item[1])[:_SHOWN]
         found["kinds"] = tuple((one_line(kind), evidence.count(n)) for kind, n in most)
-    connections = _connections(data, fullest)
     if connections:
         found["connections"] = connections
     if len(uses) > 1:
@@ -227,9 +268,10 @@ def _advice(
     if holding:
         advice.append(
             Advice(
-                f"{name} has not called close() on sockets that the kernel has closed: their peers "
-                "closed them, and a reset answered the keepalive probe, so they are not in "
-                "CLOSE_WAIT any more. Look for a handler that forgets its connection."
+                f"{name} has not called close() on sockets that the kernel has closed: their "
+                "peers closed them, and a reset ended them, so they are not in CLOSE_WAIT any "
+                "more. It was the answer to a keepalive probe, or that of an MPTCP peer a minute "
+                "after closing. Look for a handler that forgets its connection."
             )
         )
     if judged:

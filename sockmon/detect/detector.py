@@ -76,11 +76,19 @@ class Rule:
     host_wide: bool = False
 
 
-#: What can be wrong with an application on this host, and can cause what others suffer.
-Fault = Literal["does_not_accept", "does_not_read", "does_not_close", "has_no_descriptors"]
+#: What can be wrong with an application on this host, or a peer, and can cause what others suffer.
+Fault = Literal[
+    "does_not_accept",
+    "does_not_read",
+    "does_not_close",
+    "has_no_descriptors",
+    "does_not_answer",
+    "does_not_take",
+]
 #: How the sockets of a finding and those of its cause belong together: the cause has the other
-#: ends, is of the same process, or has the listener that is called.
-Link = Literal["other_end", "same_process", "destination"]
+#: ends, is of the same process, or of its other side (a relay has two), has the listener that is
+#: called, or has the same peers.
+Link = Literal["other_end", "same_process", "other_side", "destination", "same_peer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +140,9 @@ class Detector:
     judge. only_where: fields that not every namespace has: without them there is nothing to judge.
     needs_whole_table: it judges by sockets at rest too, so it runs only after the whole
     table was read. find: a pure function from one poll's data and thresholds to findings.
-    fault: what its findings say of an application here. caused_by: faults that can cause its
-    findings. counted: its own metric. levels: from thresholds, when a figure on a dashboard is
-    orange or red, by the metric's name; a metric that has a limit is a share of it.
+    fault: what its findings say of an application here, or of a peer. caused_by: faults that can
+    cause its findings. counted: its own metric. levels: from thresholds, when a figure on a
+    dashboard is orange or red, by the metric's name; a metric that has a limit is a share of it.
     """
 
     name: str

@@ -50,6 +50,12 @@ def shown_size(value: float) -> str:
     )
 
 
+def waiting(table: SocketTable, rows: NDArray[np.intp], queue: NDArray[np.integer]) -> str:
+    """Say how much waits in a column of queues; of MPTCP connections it is memory, not bytes."""
+    size = shown_size(queue[rows].astype(np.int64).sum())
+    return f"{size} of buffers" if table.multipath[rows].any() else size
+
+
 def percent(ratio: float) -> str:
     """0.8 -> 80 %."""
     return f"{100 * ratio:.0f} %"

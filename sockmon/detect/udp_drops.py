@@ -38,7 +38,8 @@ from sockmon.model.table import SocketTable
 
 NAME = "udp_drops"
 
-_BURSTS = 2
+#: Polls that must see drops, if the last one does.
+_POLLS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,8 @@ def _judge(
     still: NDArray[np.intp],
 ) -> Finding | None:
     recent = data.udp.window.at(port, data.now)
-    often = recent.polls >= _BURSTS and recent.connections >= thresholds.warning_datagrams
+    goes_on = recent.polls >= _POLLS and data.udp.window.latest(port, data.now) > 0
+    often = recent.connections >= thresholds.warning_datagrams and (recent.recur or goes_on)
     if not (often or still.size):
         return None
     rows = still if still.size else np.flatnonzero(table.local_port == port)

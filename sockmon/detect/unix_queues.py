@@ -50,6 +50,7 @@ def _judge(
     idle = data.unix.idle(listener, data.now)
     stuck = listener.length >= limits.waiting and idle >= limits.stalled_after * slack
     full = listener.length > listener.limit
+    moves = idle < data.now - (data.now if data.unix.began is None else data.unix.began)
     if not stuck and listener.fullness < limits.ratio * slack:
         return None
     return Finding(
@@ -59,25 +60,32 @@ def _judge(
         subject=subject,
         value=listener.fullness,
         limit=limits.ratio,
-        summary=_summary(listener, owner, idle, stuck=stuck, full=full),
+        summary=_summary(listener, owner, idle, stuck=stuck, full=full, moves=moves),
         evidence=_evidence(data, listener, idle),
-        advice=_advice(data, listener, owner, stuck=stuck or full),
+        advice=_advice(data, listener, owner, stuck=stuck or (full and not moves)),
         owner=owner,
         inodes=(listener.inode,),
     )
 
 
 def _summary(
-    listener: UnixListener, owner: Owner | None, idle: float, *, stuck: bool, full: bool
+    listener: UnixListener,
+    owner: Owner | None,
+    idle: float,
+    *,
+    stuck: bool,
+    full: bool,
+    moves: bool,
 ) -> str:
     path, waiting = listener.path, f"{listener.length} connections wait"
-    if not (stuck or full):
+    refused = "; further connects fail with EAGAIN, or wait" if full else ""
+    if not stuck and (moves or not full):
         return (
             f"{listener.length} connections to {path} wait for {who(owner)} to accept them: "
-            f"{percent(listener.fullness)} of the queue's room ({listener.limit + 1})"
+            f"{percent(listener.fullness)} of the queue's room ({listener.limit + 1}){refused}"
         )
-    lasting = f", and no fewer for {roughly(idle)}" if stuck else ""
-    refused = "; further connects fail with EAGAIN, or wait" if full else ""
+    since = "none was accepted" if listener.waiting else "and no fewer"
+    lasting = f", {since} for {roughly(idle)}" if stuck else ""
     return f"{who(owner)} does not accept on {path}: {waiting}{lasting}{refused}"
 
 
@@ -87,7 +95,7 @@ def _evidence(
     found: dict[str, Quantity | Breakdown] = {
         "queue": evidence.count(listener.length),
         "queue_limit": evidence.count(listener.limit),
-        "queue_not_shorter_for": evidence.seconds(idle),
+        "none_accepted_for": evidence.seconds(idle),
     }
     if data.limits.settings is not None:
         found["somaxconn"] = evidence.count(data.limits.settings.somaxconn)

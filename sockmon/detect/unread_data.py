@@ -26,10 +26,11 @@ from sockmon.detect.detector import (
 from sockmon.detect.evidence import callers, inodes, place, who
 from sockmon.durations import roughly
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.finding import Advice, Finding
+from sockmon.model.finding import Advice, Finding, Quantity
 from sockmon.model.owner import Group, Owner
 from sockmon.model.queues import unread
 from sockmon.model.states import TcpState
+from sockmon.model.table import SocketTable
 
 NAME = "unread_data"
 
@@ -53,7 +54,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     for group, part, subject, _, judged in judge_groups(data, NAME, rows, *most):
         longest = data.now - min(since[row] for row in part.tolist())
         owner = data.owners.get(group)
-        waiting = int(table.receive_queue[part].astype(np.int64).sum())
+        waiting = evidence.waiting(table, part, table.receive_queue)
         yield Finding(
             detector=NAME,
             severity=judged,
@@ -63,11 +64,11 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             limit=thresholds.warning_sockets,
             summary=(
                 f"{who(owner)} has not read from {part.size} connections {place(group)} for "
-                f"{roughly(longest)}: {evidence.shown_size(waiting)} wait"
+                f"{roughly(longest)}: {waiting} wait"
             ),
             evidence={
                 "longest": evidence.seconds(longest),
-                "unread": evidence.size(waiting),
+                **_unread(table, part),
                 "connections_of_the_group": evidence.sockets(_of_group(data, group, part).size),
                 "peers": evidence.peers(data, part),
             },
@@ -77,6 +78,16 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             rows=part,
             others=callers(data, part),
         )
+
+
+def _unread(table: SocketTable, rows: NDArray[np.intp]) -> dict[str, Quantity]:
+    """Return the bytes, and of MPTCP connections the memory that holds them."""
+    multipath = table.multipath[rows]
+    sizes = table.receive_queue[rows].astype(np.int64)
+    found = {"unread": evidence.size(sizes[~multipath].sum())}
+    if multipath.any():
+        found["buffers_of_unread_mptcp_data"] = evidence.size(sizes[multipath].sum())
+    return found
 
 
 def _rows(data: DetectorInput, thresholds: Thresholds) -> NDArray[np.intp]:
@@ -115,6 +126,7 @@ DETECTOR = Detector(
     find=find,
     needs_whole_table=True,
     fault="does_not_read",
+    caused_by=(("same_process", "does_not_accept"), ("other_side", "does_not_take")),
     counted=Counted(
         metric="sockmon_unread_sockets",
         help="ESTABLISHED sockets that nobody has read from for stalled_after though data waits.",

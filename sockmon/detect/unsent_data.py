@@ -68,7 +68,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             summary=(
                 f"the peers of {part.size} connections {place(group)} do not read for "
                 f"{roughly(longest)}: their windows are closed, and "
-                f"{evidence.shown_size(waiting)} of {holder} wait"
+                f"{evidence.waiting(table, part, table.send_queue)} of {holder} wait"
                 + (
                     f"; the peers are {who(data.owners.get(readers))} on this host"
                     if readers
@@ -154,6 +154,7 @@ DETECTOR = Detector(
     thresholds=Thresholds,
     find=find,
     needs_whole_table=True,
+    fault="does_not_take",
     caused_by=(("other_end", "does_not_read"), ("other_end", "does_not_close")),
     counted=Counted(
         metric="sockmon_unsent_sockets",

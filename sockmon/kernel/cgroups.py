@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+from sockmon.model.owner import SYSTEM, Manager, Unit
 from sockmon.text import one_line
 
 _CONTAINER = re.compile(r"(?:^|[-:/])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
@@ -17,6 +18,15 @@ _UNIT = re.compile(r"\.(?:service|scope|socket)$")
 _SHORT_ID = 12  # as docker, podman and crictl print container ids
 #: What says nothing about a program: the cgroups of a login, of a user's manager, of an init.
 _NO_SERVICE = re.compile(r"session-[^/]*\.scope|init\.scope|user@[0-9]+\.service|.*\.socket")
+
+#: How engines name the cgroups of their containers, and Kubernetes the one above.
+_KUBELET = re.compile(r"(?:^|/)kubepods")
+_PODMAN = re.compile(r"(?:^|/)libpod-")
+_DOCKER = re.compile(r"(?:^|/)docker[-/]")
+_USER = re.compile(r"/user@([0-9]+)\.service/.")
+_MACHINE = re.compile(
+    r"/(?:systemd-nspawn@|machine-)([^/]+)\.(?:service|scope)/(?:[^/]+/)?system\.slice/"
+)
 
 
 def container_of(path: str) -> str | None:
@@ -43,6 +53,27 @@ def owning_unit(path: str) -> str | None:
     if any(part.endswith(".slice") or _UNIT.search(part) for part in parts):
         return None
     return one_line("/" + "/".join(parts)) if parts else None
+
+
+def manager_of(path: str) -> Manager:
+    """Return who manages the container or unit that a cgroup is of."""
+    if _CONTAINER.search(path):
+        if _KUBELET.search(path):
+            return Manager("kubelet")
+        if _PODMAN.search(path):
+            return Manager("podman")
+        return Manager("docker" if _DOCKER.search(path) else "containers")
+    if machine := _MACHINE.search(path):
+        return Manager("machine", one_line(machine[1]))
+    if user := _USER.search(path):
+        return Manager("user", user[1])
+    return SYSTEM
+
+
+def managed_unit(path: str) -> Unit | None:
+    """Return the container or the unit that a cgroup is of, with who manages it; None: neither."""
+    name = owning_unit(path)
+    return None if name is None else Unit(name, manager_of(path))
 
 
 def unit_of(path: str) -> str:

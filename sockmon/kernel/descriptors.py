@@ -60,7 +60,6 @@ class DescriptorWatch:
     def __init__(self, proc: Path) -> None:
         self._proc = proc
         self._known: dict[int, _Known] = {}
-        self._number = 0
 
     def walk(self, now: float, pace: Pace, again: Collection[int]) -> DescriptorUses:
         """Return who uses much of its descriptors, or may hold sockets that are in no table.
@@ -88,7 +87,6 @@ class DescriptorWatch:
             listed = [
                 known.process.pid for known in followed if _ratio(known.process) >= _LISTED_RATIO
             ]
-        self._number += 1
         self._list(listed, now, pace, again)
         uses = (
             DescriptorUse(
@@ -182,12 +180,12 @@ class DescriptorWatch:
                 break
             listings, links = listings - 1, links - used
             try:
-                listing = self._listing(known.process, pace)
+                listing = self._listing(known.process, now, pace)
             except (OSError, ValueError):
                 listing = None
             self._known[pid] = replace(known, listing=listing, listed_at=now, listed_used=used)
 
-    def _listing(self, process: Process, pace: Pace) -> Listing:
+    def _listing(self, process: Process, now: float, pace: Pace) -> Listing:
         """List one process's descriptors; raises OSError and ValueError."""
         kinds: Counter[str] = Counter()
         tcp: list[int] = []
@@ -207,7 +205,7 @@ class DescriptorWatch:
                     if protocol in _IN_TABLES:
                         tcp.append(int(link[8:-1]))
                 kinds[kind] += 1
-        return Listing(self._number, kinds, np.array(sorted(tcp), np.uint32))
+        return Listing(now, kinds, np.array(sorted(tcp), np.uint32))
 
 
 def _ratio(process: Process) -> float:

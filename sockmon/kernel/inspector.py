@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from sockmon.kernel.cgroups import owning_unit, read_cgroup_paths
+from sockmon.kernel.cgroups import managed_unit, read_cgroup_paths
 from sockmon.kernel.descriptors import DescriptorWatch
 from sockmon.kernel.owners import Holders, StoppedError
 from sockmon.model.descriptors import DescriptorUses
-from sockmon.model.owner import Process
+from sockmon.model.owner import Process, Unit
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class Answer:
 
     holders: Mapping[int, tuple[Process, ...]]
     asked: frozenset[int]
-    units: Mapping[int, str | None]
+    units: Mapping[int, Unit | None]
     walked: DescriptorUses = field(default_factory=DescriptorUses)
     hidden: int = 0
 
@@ -70,7 +70,7 @@ class Inspector:
         self._closed = threading.Event()
         self._wanted: dict[object, frozenset[int]] = {}
         self._cgroups: set[int] = set()
-        self._units: dict[int, str | None] = {}
+        self._units: dict[int, Unit | None] = {}
         self._holders = Holders()
         self._watch = DescriptorWatch(proc)
         self._walk_at: float | None = None
@@ -97,12 +97,12 @@ class Inspector:
             self._wait(lambda: inodes <= self._holders.asked and not self._cgroups, now)
             return self._answer()
 
-    def name(self, cgroup_ids: Collection[int], now: float) -> Mapping[int, str | None]:
+    def name(self, cgroup_ids: Collection[int], now: float) -> Mapping[int, str]:
         """Return the units of cgroups by their ids, as far as they are known now."""
         with self._changed:
             self._cgroups |= {i for i in cgroup_ids if i not in self._units}
             self._wait(lambda: not self._cgroups, now)
-            return self._units
+            return {i: unit.name for i in cgroup_ids if (unit := self._units.get(i))}
 
     def walk(self, now: float) -> Answer:
         """Ask for a walk over all processes' descriptors; return what the last one saw."""
@@ -194,7 +194,7 @@ class Inspector:
             paths = read_cgroup_paths(self._proc, wanted)
         finally:
             self._changed.acquire()
-        named = {i: owning_unit(paths[i]) if i in paths else None for i in wanted}
+        named = {i: managed_unit(paths[i]) if i in paths else None for i in wanted}
         before = self._units if len(self._units) < _UNITS_KEPT else {}
         self._units = {**before, **named}
         self._cgroups -= wanted

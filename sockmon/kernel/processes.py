@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sockmon.kernel.cgroups import owning_unit, parse_cgroup
+from sockmon.kernel.cgroups import manager_of, owning_unit, parse_cgroup
 from sockmon.model.owner import Process
 from sockmon.model.program import program
 
@@ -55,14 +55,16 @@ class ProcessFiles:
     def describe(self, fds: int | None = None) -> Process:
         """Return what is known of it; raises OSError. fds: descriptors in use, if counted."""
         soft, hard = self._descriptor_limits()
+        cgroup = parse_cgroup(_text(self.read("cgroup")))
         return Process(
             self.pid,
             self._name(),
             fds,
             soft,
             self.started(),
-            owning_unit(parse_cgroup(_text(self.read("cgroup")))),
+            owning_unit(cgroup),
             fd_hard_limit=hard,
+            manager=manager_of(cgroup),
         )
 
     def _name(self) -> str:

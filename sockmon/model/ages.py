@@ -52,14 +52,16 @@ _RECORDED = {
 class LastHeard:
     """What tcp_info says of some sockets, in milliseconds ago: columns sorted by cookie.
 
-    got_data: whether anything but a FIN was ever received; False where the kernel does not tell.
+    read, taken: bytes that the application has read, and that the peer has acknowledged, so far; -1
+    where the kernel does not tell.
     """
 
     cookie: NDArray[np.uint64]
     data_sent_ms: NDArray[np.uint32]
     ack_received_ms: NDArray[np.uint32]
     data_received_ms: NDArray[np.uint32]
-    got_data: NDArray[np.bool_]
+    read: NDArray[np.int64]
+    taken: NDArray[np.int64]
 
     def joined(self, other: "LastHeard") -> "LastHeard":
         """Return what both say; of a socket that both know, either may be given."""
@@ -68,7 +70,8 @@ class LastHeard:
             np.concatenate([self.data_sent_ms, other.data_sent_ms]),
             np.concatenate([self.ack_received_ms, other.ack_received_ms]),
             np.concatenate([self.data_received_ms, other.data_received_ms]),
-            np.concatenate([self.got_data, other.got_data]),
+            np.concatenate([self.read, other.read]),
+            np.concatenate([self.taken, other.taken]),
         )
 
     @staticmethod
@@ -77,16 +80,19 @@ class LastHeard:
         data_sent_ms: NDArray[np.integer],
         ack_received_ms: NDArray[np.integer],
         data_received_ms: NDArray[np.integer],
-        got_data: NDArray[np.bool_] | None = None,
+        read: NDArray[np.int64] | None = None,
+        taken: NDArray[np.int64] | None = None,
     ) -> "LastHeard":
         """Sort the columns by cookie."""
         order = np.argsort(cookie, kind="stable")
+        untold = np.full(order.size, -1, np.int64)
         return LastHeard(
             cookie[order],
             data_sent_ms[order].astype(np.uint32),
             ack_received_ms[order].astype(np.uint32),
             data_received_ms[order].astype(np.uint32),
-            np.zeros(order.size, np.bool_) if got_data is None else got_data[order],
+            untold if read is None else read[order],
+            untold if taken is None else taken[order],
         )
 
 
@@ -107,7 +113,7 @@ class Aged:
     sent_at     monotonic seconds at which it last sent data, or its send queue last moved
     send_queue  bytes
     received_at monotonic seconds at which it last received data; -inf where the kernel has not told
-    got_data    whether it ever received data; False where the kernel has not told
+    has_read    whether any data was ever read; False where the kernel has not told
     """
 
     rows: NDArray[np.intp]
@@ -117,7 +123,7 @@ class Aged:
     sent_at: NDArray[np.float64]
     send_queue: NDArray[np.uint32]
     received_at: NDArray[np.float64]
-    got_data: NDArray[np.bool_]
+    has_read: NDArray[np.bool_]
 
     def seen(self, table: SocketTable, heard: LastHeard, now: float) -> "Aged":
         """Return the next generation, this one being the last (`now` in monotonic seconds)."""
@@ -134,8 +140,8 @@ class Aged:
         sent_at[known] -= heard.data_sent_ms[told[known]] / 1000
         received_at = np.full(rows.size, -np.inf)
         received_at[known] = now - heard.data_received_ms[told[known]] / 1000
-        got_data = np.zeros(rows.size, np.bool_)
-        got_data[known] = heard.got_data[told[known]]
+        has_read = np.zeros(rows.size, np.bool_)
+        has_read[known] = heard.read[told[known]] > 0
         waited = np.where(_CLOSING[state], unanswered_seconds(table, rows), 0.0)
         since -= waited
         sent_at -= np.where(told < 0, waited, 0.0)
@@ -150,7 +156,7 @@ class Aged:
         earlier = self.sent_at[last[still]]
         sent_at[joined[still]] = np.minimum(sent_at[joined[still]], earlier)
         sent = queue.astype(np.uint32)
-        return Aged(rows, cookie, state, since, sent_at, sent, received_at, got_data)
+        return Aged(rows, cookie, state, since, sent_at, sent, received_at, has_read)
 
     def to_record(self) -> dict[str, list[int] | list[float]]:
         """Return what is to survive a restart: the oldest sockets, JSON-ready."""
@@ -168,7 +174,7 @@ class Aged:
         return Aged(
             order,
             received_at=np.full(order.size, -np.inf),
-            got_data=np.zeros(order.size, np.bool_),
+            has_read=np.zeros(order.size, np.bool_),
             **{name: column[order] for name, column in columns.items()},
         )
 

@@ -1,9 +1,9 @@
 """CLOSE_WAIT sockets that the application should have closed.
 
 The peer has said that it will send no more, and this end neither closes nor sends. One that still
-sends is a half-close in use, and no leak; neither is one that has read a request whose sender, on
-this host, is still held by a process: that waits for an answer. One that nobody holds (inode 0) was
-not accepted yet.
+sends is a half-close in use, and no leak. Neither is one whose data the peer has yet to take, nor
+one that has read a request whose sender, on this host, is still held by a process: that waits for
+an answer. One that nobody holds (inode 0) was not accepted yet.
 
 An MPTCP connection whose peer has closed lasts a minute: then the peer resets it (Linux: its sysctl
 net.mptcp.close_timeout), no table lists it any more, and its descriptor stays. So it is stale
@@ -31,6 +31,10 @@ _FIN = 1
 #: Unread bytes of a TLS close alert, the shortest and the longest.
 _TLS_ALERT = (24, 31)
 
+#: The longest message with which a server ends an idle connection (PostgreSQL, MySQL, HTTP 408),
+#: and how long the connection was idle before, in seconds.
+_FAREWELL, _IDLE = 1024, 5.0
+
 
 class Stale(NamedTuple):
     """Places in the ages: of sockets that should be closed, and of those that a peer waits for."""
@@ -46,7 +50,8 @@ def stale(aged: Aged, table: SocketTable, now: float, stale_after: float) -> Sta
     after = np.where(table.multipath[aged.rows[places]], sooner, stale_after)
     old = now - aged.since[places] >= after
     silent = now - aged.sent_at[places] >= after
-    places = places[old & silent]
+    all_taken = table.send_queue[aged.rows[places]] == 0
+    places = places[old & silent & all_taken]
     due = np.isin(aged.rows[places], answers_due(aged, table, places).servers)
     return Stale(places[~due], places[due])
 
@@ -65,7 +70,7 @@ def answers_due(aged: Aged, table: SocketTable, places: Places) -> AnswersDue:
     """
     rows = aged.rows[places]
     unread = table.receive_queue[rows]
-    rows = rows[(unread == 0) | ((unread == _FIN) & aged.got_data[places])]
+    rows = rows[(unread == 0) | ((unread == _FIN) & aged.has_read[places])]
     ends = other_end(table, rows)
     waits = ends >= 0
     rows, ends = rows[waits], ends[waits]
@@ -94,14 +99,19 @@ def unread_buffers(table: SocketTable, rows: NDArray[np.intp]) -> int:
     return int(table.receive_queue[rows[table.multipath[rows]]].astype(np.int64).sum())
 
 
-def at_rest(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Whether nothing is unread but the FIN, or the FIN and one TLS close alert.
+def at_rest(aged: Aged, table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Whether nothing is unread but the FIN, or the FIN and a server's last words before it.
 
-    So is a client's idle connection that the server has closed: it is noticed at its next use. An
-    application that has read the end of file (receive queue 0) knows, and should have closed.
+    So is a client's idle connection that the server has closed: it is noticed at its next use. The
+    last words are a TLS close alert, or a short message that came when all before it had been read
+    and nothing had been sent for a while. An application that has read the end of file (receive
+    queue 0) knows, and should have closed.
     """
     unread = unread_bytes(table, rows)
     shortest, longest = _TLS_ALERT
-    alert = (unread >= shortest) & (unread <= longest)
-    rests: NDArray[np.bool_] = (table.receive_queue[rows] > 0) & ((unread == 0) | alert)
+    order = np.argsort(aged.rows)
+    places = order[np.searchsorted(aged.rows, rows, sorter=order)]
+    was_idle = aged.has_read[places] & (aged.received_at[places] - aged.sent_at[places] >= _IDLE)
+    last_words = (unread >= shortest) & (unread <= longest) | (unread <= _FAREWELL) & was_idle
+    rests: NDArray[np.bool_] = (table.receive_queue[rows] > 0) & ((unread == 0) | last_words)
     return rests

@@ -1,8 +1,9 @@
 """Connection attempts by destination, from poll to poll: does any of them succeed?
 
 A short connect timeout hides a dead destination: no attempt lives to its second retransmission. But
-there are attempts at every poll, new ones each time, and no socket to that destination in any other
-state.
+there are attempts at every poll, new ones each time, and no new socket to that destination in any
+other state. Those that were connected before the attempts began say nothing: a pool's connections
+to a host that is lost stay for a quarter of an hour.
 """
 
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ class Failing:
 
     since, last: monotonic seconds of the first and last poll that saw attempts. polls: how many
     did. attempts: distinct sockets seen. least: attempts under way at the poll that saw fewest.
+    connected: cookies of the sockets that were connected to it at the first poll.
     """
 
     since: float
@@ -37,6 +39,7 @@ class Failing:
     attempts: int
     least: int
     cookies: frozenset[int] = field(repr=False)
+    connected: NDArray[np.uint64] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +59,19 @@ class Connects:
         if not calling.size and not kept:
             return self
         by_place = _by_place(table, calling)
+        connected: Mapping[Place, NDArray[np.uint64]] = {}
         if whole:
-            for place in _reached(table, by_place.keys() | kept.keys()):
-                by_place.pop(place, None)
-                kept.pop(place, None)
+            connected = _connected(table, by_place.keys() | kept.keys())
+            for place, its in connected.items():
+                if place in kept and not np.isin(its, kept[place].connected).all():
+                    by_place.pop(place, None)
+                    kept.pop(place, None)
         for place, rows in by_place.items():
             cookies = frozenset(table.cookie[rows].tolist())
             was = kept.get(place)
             if was is None:
-                kept[place] = Failing(now, now, 1, len(cookies), len(cookies), cookies)
+                before = connected.get(place, np.empty(0, np.uint64))
+                kept[place] = Failing(now, now, 1, len(cookies), len(cookies), cookies, before)
             else:
                 kept[place] = Failing(
                     was.since,
@@ -73,6 +80,7 @@ class Connects:
                     was.attempts + len(cookies - was.cookies),
                     min(was.least, len(cookies)),
                     cookies,
+                    was.connected,
                 )
         return Connects(kept)
 
@@ -96,17 +104,23 @@ def _by_place(table: SocketTable, rows: NDArray[np.intp]) -> dict[Place, NDArray
     return {place_of(table, int(part[0])): part for part in parts}
 
 
-def _reached(table: SocketTable, places: set[Place]) -> set[Place]:
-    """Return those of the places to which some socket is, or was, connected."""
+def _connected(table: SocketTable, places: set[Place]) -> dict[Place, NDArray[np.uint64]]:
+    """Return the cookies of the sockets that are, or were, connected to the places."""
     ports = np.zeros(1 << 16, np.bool_)
     ports[[port for _, _, port in places]] = True
     others = ports[table.remote_port]
     others &= ~np.isin(table.state, (TcpState.SYN_SENT, TcpState.CLOSE, TcpState.LISTEN))
     rows = np.flatnonzero(others)
     if not rows.size:
-        return set()
+        return {}
     words = np.column_stack(
         [table.remote[rows], table.remote_port[rows].astype(np.uint32), table.family[rows]]
     )
-    _, first = np.unique(words, axis=0, return_index=True)
-    return {place_of(table, row) for row in rows[first].tolist()} & places
+    _, first, which = np.unique(words, axis=0, return_index=True, return_inverse=True)
+    which = which.ravel()
+    found = {}
+    for at, row in enumerate(rows[first].tolist()):
+        place = place_of(table, row)
+        if place in places:
+            found[place] = table.cookie[rows[which == at]]
+    return found

@@ -25,11 +25,11 @@ _LEAST_SAMPLES = 4
 class Listing:
     """What a process's descriptors lead to.
 
-    number: that of the look; a higher one is later. kinds: descriptors by what they are. tcp:
-    inodes of its TCP sockets, sorted, listed before `number` was given.
+    at: monotonic seconds after which it was made. kinds: descriptors by what they are. tcp: inodes
+    of its TCP sockets, sorted.
     """
 
-    number: int
+    at: float
     kinds: Mapping[str, int]
     tcp: NDArray[np.uint32]
 
@@ -74,13 +74,15 @@ class DescriptorUses:
 class Descriptors:
     """One process as the detectors see it: `process` has its growth.
 
-    closed: how many sockets it holds that the kernel has closed, as far as that is certain.
+    closed: how many sockets it holds that the kernel has closed, as far as that is certain; leaked:
+    of how many of them it is known that it had not closed them after their peers had.
     """
 
     process: Process
     kinds: Mapping[str, int] = field(default_factory=dict)
     tcp: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
     closed: int = 0
+    leaked: int = 0
 
     @property
     def ratio(self) -> float:

@@ -189,13 +189,27 @@ class ListenDrops:
         return ListenDrops(totals, by_cookie, still)
 
 
+#: Drops that lie no further apart are one burst: clients that were refused try again after 1, 3, 7,
+#: 15, 31 s.
+_ONE_BURST_SECONDS = 45.0
+
+
 @dataclass(frozen=True, slots=True)
 class RecentDrops:
-    """What was dropped in a window, and in how many polls of it."""
+    """What was dropped in a window, and in how many polls of it.
+
+    seconds: how much of the window was watched. span: from the first of these polls to the last.
+    """
 
     connections: int
     polls: int
     seconds: float
+    span: float = 0.0
+
+    @property
+    def recur(self) -> bool:
+        """Whether they are more than one burst, which is no trouble once it is over."""
+        return self.span > _ONE_BURST_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +243,10 @@ class DropWindow(Generic[K]):
 
     def at(self, port: K, now: float) -> RecentDrops:
         """Return what a port has dropped in the window, or since the first poll."""
-        found = [ports[port] for _, ports in self.polls if port in ports]
+        found = [(at, ports[port]) for at, ports in self.polls if port in ports]
         return RecentDrops(
-            sum(found), len(found), now - (now if self.began is None else self.began)
+            sum(dropped for _, dropped in found),
+            len(found),
+            now - (now if self.began is None else self.began),
+            found[-1][0] - found[0][0] if found else 0.0,
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,14 +31,31 @@ class Group(NamedTuple):
     address: str | None = None
 
 
+class Manager(NamedTuple):
+    """Who starts a unit or container again: `name` is a user's id, or a machine's name."""
+
+    kind: Literal["system", "user", "machine", "docker", "podman", "kubelet", "containers"]
+    name: str = ""
+
+
+SYSTEM = Manager("system")
+
+
+class Unit(NamedTuple):
+    """A systemd unit or a container."""
+
+    name: str
+    manager: Manager = SYSTEM
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """A process that holds sockets; its `name` (see program.py) is chosen by the process itself.
 
     started: seconds since the boot, which tells it from a later process of the same PID.
-    unit: the systemd unit or container that it is in. fds, fd_limit: descriptors in use, and the
-    soft limit; fd_hard_limit: as far as it may raise that itself; growth: more of them per second,
-    None where that is not known.
+    unit: the systemd unit or container that it is in, manager: whose. fds, fd_limit: descriptors in
+    use, and the soft limit; fd_hard_limit: as far as it may raise that itself; growth: more of them
+    per second, None where that is not known.
     """
 
     pid: int
@@ -49,6 +66,7 @@ class Process:
     unit: str | None = None
     growth: float | None = None
     fd_hard_limit: int | None = None
+    manager: Manager = SYSTEM
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +74,14 @@ class Owner:
     """Who holds sockets. `label` is fit for a metric: unit, container or program.
 
     processes: the first of those that hold the sockets, most sockets first; more: how many others.
+    manager: who starts its unit again.
     """
 
     label: str
     unit: str | None = None
     processes: tuple[Process, ...] = ()
     more: int = 0
+    manager: Manager = SYSTEM
 
     @property
     def name(self) -> str:
@@ -73,8 +93,8 @@ class Owner:
     @staticmethod
     def of(processes: tuple[Process, ...], more: int = 0) -> "Owner":
         """Return the owner of which these are processes: the first one's unit, or program."""
-        unit = processes[0].unit
-        return Owner(label(unit or processes[0].name), unit, processes, more)
+        first = processes[0]
+        return Owner(label(first.unit or first.name), first.unit, processes, more, first.manager)
 
 
 _NOT_FOUND = Owner("unknown")
@@ -103,7 +123,7 @@ class Owners:
     @staticmethod
     def of(
         holders: Mapping[int, tuple[Process, ...]],
-        units: Mapping[int, str | None],
+        units: Mapping[int, Unit | None],
         *,
         looked: bool = True,
         pending: Iterable[int] = (),
@@ -130,7 +150,9 @@ class Owners:
                 holdings.append((number(Owner.of(processes)), processes))
             at[n] = places[processes]
         by_cgroup = {
-            cgroup_id: number(Owner(label(unit), unit)) for cgroup_id, unit in units.items() if unit
+            cgroup_id: number(Owner(label(unit.name), unit.name, manager=unit.manager))
+            for cgroup_id, unit in units.items()
+            if unit
         }
         return Owners(
             tuple(known), np.array(inodes, np.uint32), at, tuple(holdings), by_cgroup, looked,

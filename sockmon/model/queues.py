@@ -1,7 +1,9 @@
 """Data and connections that wait: for accept(), to be read, to be taken by the peer.
 
 Each poll's sockets are joined with the last poll's by cookie. Times are lower bounds: the time
-observed, or at first sight what tcp_info knows, whichever is more.
+observed, or at first sight what tcp_info knows, whichever is more. A queue that is as long as
+before may have been emptied and filled again, as that of a slow reader is: so tcp_info is asked
+about those that seem to stand still, how many bytes were read or acknowledged.
 """
 
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 
 _TIME_WAIT_TIMER, _PROBE_TIMER = 3, 4
+#: From so many connections of a port on, whose queues seem to stand still so long, it is asked.
+_DOUBTED, _DOUBTED_SECONDS = 3, 10.0
 
 
 def unaccepted(table: SocketTable) -> NDArray[np.bool_]:
@@ -35,17 +39,26 @@ def worth_asking(table: SocketTable, most: int) -> list[tuple[bool, int]]:
     """
     held = (table.receive_queue > 0) | ((table.send_queue > 0) & (table.timer == _PROBE_TIMER))
     rows = np.flatnonzero((table.state == TcpState.ESTABLISHED) & (held | (table.inode == 0)))
+    return _ports(table, rows, most, 1)
+
+
+def _ports(
+    table: SocketTable, rows: NDArray[np.intp], most: int, least: int
+) -> list[tuple[bool, int]]:
+    """Return the ports with most of the rows, and at least so many."""
     if not rows.size:
         return []
     listened = np.zeros(1 << 16, np.bool_)
     listened[table.local_port[table.state == TcpState.LISTEN]] = True
-    local = listened[table.local_port[rows]]
-    ports = np.where(local, table.local_port[rows], table.remote_port[rows])
+    ours, theirs = table.local_port[rows], table.remote_port[rows]
+    # Where nobody listens any more, the port that more of them share is the service's.
+    local = listened[ours] | (np.bincount(ours)[ours] > np.bincount(theirs)[theirs])
+    ports = np.where(local, ours, theirs)
     distinct, counts = np.unique(
         np.column_stack([local.astype(np.int64), ports]), axis=0, return_counts=True
     )
     top = np.argsort(-counts, kind="stable")[:most]
-    return [(bool(is_local), port) for is_local, port in distinct[top].tolist()]
+    return [(bool(distinct[at][0]), int(distinct[at][1])) for at in top if counts[at] >= least]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +70,7 @@ class Queues:
     waits_since     monotonic seconds since when, at the latest; now for the others
     unread_since    since when unread data has not become less; now where there is none
     unsent_since    since when unacknowledged data has not become less; now where there is none
+    read, taken     bytes read and bytes acknowledged so far, as last told; -1: not told
     """
 
     rows: NDArray[np.intp]
@@ -67,6 +81,8 @@ class Queues:
     waits_since: NDArray[np.float64]
     unread_since: NDArray[np.float64]
     unsent_since: NDArray[np.float64]
+    read: NDArray[np.int64]
+    taken: NDArray[np.int64]
 
     def seen(self, table: SocketTable, heard: LastHeard, now: float) -> "Queues":
         """Return the next generation, this one being the last (`now` in monotonic seconds)."""
@@ -82,6 +98,8 @@ class Queues:
         told = find_cookies(heard.cookie, cookie)
         known = np.flatnonzero(told >= 0)
         at = told[known]
+        read, taken = (np.full(rows.size, -1, np.int64) for _ in range(2))
+        read[known], taken[known] = heard.read[at], heard.taken[at]
         last = np.maximum(heard.ack_received_ms[at], heard.data_received_ms[at])
         waits_since[known] -= np.where(waiting[known], last / 1000, 0.0)
         unread_since[known] -= np.where(received[known] > 0, heard.data_received_ms[at] / 1000, 0.0)
@@ -91,16 +109,36 @@ class Queues:
         past = before[joined]
         for since, earlier, same in (
             (waits_since, self.waits_since, self.waits[past] & waiting[joined]),
-            (unread_since, self.unread_since, _not_less(self.received[past], received[joined])),
-            (unsent_since, self.unsent_since, _not_less(self.sent[past], sent[joined])),
+            (
+                unread_since,
+                self.unread_since,
+                _not_less(self.received[past], received[joined])
+                & ~_moved(self.read[past], read[joined]),
+            ),
+            (
+                unsent_since,
+                self.unsent_since,
+                _not_less(self.sent[past], sent[joined]) & ~_moved(self.taken[past], taken[joined]),
+            ),
         ):
             kept = joined[same]
             since[kept] = np.minimum(since[kept], earlier[past[same]])
             # What has become less has moved: only the time since then counts.
             since[joined[~same]] = now
+        for column, last in ((read, self.read), (taken, self.taken)):
+            column[joined] = np.maximum(column[joined], last[past])
         return Queues(
-            rows, cookie, waiting, received, sent, waits_since, unread_since, unsent_since
-        )
+            rows, cookie, waiting, received, sent, waits_since, unread_since, unsent_since, read,
+            taken,
+        )  # fmt: skip
+
+    def doubtful(self, table: SocketTable, now: float, most: int) -> list[tuple[bool, int]]:
+        """Return ports to be asked about at the next poll, as worth_asking() does."""
+        still = (self.received > 0) & (now - self.unread_since >= _DOUBTED_SECONDS)
+        closed = table.timer[self.rows] == _PROBE_TIMER
+        still |= closed & (self.sent > 0) & (now - self.unsent_since >= _DOUBTED_SECONDS)
+        rows = self.rows[still & ~self.waits]
+        return _ports(table, rows[table.state[rows] == TcpState.ESTABLISHED], most, _DOUBTED)
 
 
 def unread(queues: Queues, table: SocketTable, now: float, after: float) -> NDArray[np.intp]:
@@ -128,6 +166,12 @@ def _not_less(before: NDArray[np.uint32], now: NDArray[np.uint32]) -> NDArray[np
     return still
 
 
+def _moved(before: NDArray[np.int64], now: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether more was read or acknowledged than before, where both are told."""
+    moved: NDArray[np.bool_] = (before >= 0) & (now > before)
+    return moved
+
+
 NO_QUEUES = Queues(
     np.empty(0, np.intp),
     np.empty(0, np.uint64),
@@ -137,4 +181,6 @@ NO_QUEUES = Queues(
     np.empty(0, np.float64),
     np.empty(0, np.float64),
     np.empty(0, np.float64),
+    np.empty(0, np.int64),
+    np.empty(0, np.int64),
 )

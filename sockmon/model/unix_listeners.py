@@ -13,6 +13,8 @@ LONGEST_PATH = 128
 _HASH_CHARACTERS = 16
 #: So many paths at most have series.
 PATHS_SHOWN = 20
+#: So many of those who wait first are remembered.
+_REMEMBERED = 64
 _PLAIN = range(0x20, 0x7F)  # printable ASCII
 
 
@@ -31,7 +33,8 @@ class UnixSocket(NamedTuple):
 class UnixListener(NamedTuple):
     """One listening socket. name: as the kernel has it; an abstract one begins with a NUL byte.
 
-    length, limit: of its accept queue, in connections; it has room for limit + 1.
+    length, limit: of its accept queue, in connections; it has room for limit + 1. waiting: inodes
+    of the clients in it, the first one first, 0 for one that has given up; () if not known.
     """
 
     inode: int
@@ -39,6 +42,7 @@ class UnixListener(NamedTuple):
     name: bytes
     length: int
     limit: int
+    waiting: tuple[int, ...] = ()
 
     @property
     def path(self) -> str:
@@ -76,10 +80,16 @@ def _escaped(name: bytes) -> str:
 
 
 class _Queue(NamedTuple):
-    """A queue at the last poll; since: monotonic seconds since when it has not become shorter."""
+    """A queue at the last poll; since: monotonic seconds since when nobody was taken from it."""
 
     length: int
     since: float
+    waiting: tuple[int, ...]
+
+    def moved(self, now: UnixListener) -> bool:
+        """Whether it is shorter now, or others wait first. Who has given up stays where he was."""
+        pairs = zip(self.waiting, now.waiting, strict=False)
+        return now.length < self.length or any(new not in (old, 0) for old, new in pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +120,14 @@ class UnixListeners:
         for its in listeners:
             if its.length:
                 before = self.queues.get(its.cookie)
-                still = before is not None and its.length >= before.length
+                still = before is not None and not before.moved(its)
                 since = before.since if before is not None and still else now
-                queues[its.cookie] = _Queue(its.length, since)
+                queues[its.cookie] = _Queue(its.length, since, its.waiting[:_REMEMBERED])
                 waited[its.path] = now
         return UnixListeners(listeners, now if self.began is None else self.began, queues, waited)
 
     def idle(self, listener: UnixListener, now: float) -> float:
-        """Return for how long its queue has not become shorter, as far as that was watched."""
+        """Return for how long nobody was taken from its queue, as far as that was watched."""
         queue = self.queues.get(listener.cookie)
         return 0.0 if queue is None else now - queue.since
 

@@ -34,10 +34,11 @@ from sockmon.model.finding import Finding
 from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenDrops, listening_rows
 from sockmon.model.names import HOST
 from sockmon.model.observation import Diagnosis, OwnerDescriptors, PortSockets, StaleGroup
-from sockmon.model.owner import UNKNOWN, Group, Owner, Owners, Process
+from sockmon.model.owner import UNKNOWN, Owner, Owners, Process
 from sockmon.model.queues import NO_QUEUES
 from sockmon.model.stale import StaleMemory
 from sockmon.model.states import TcpState
+from sockmon.model.vanished import Vanished
 from sockmon.poll.owners import OwnerFinder
 
 _KEEPALIVE_TIMER = 2
@@ -45,8 +46,14 @@ _STALE_GROUPS_SHOWN = 50
 _PORTS_SHOWN = 20
 _UDP_PORTS_NAMED = 100
 _OWNERS_SHOWN = 50
+#: A port of the ephemeral range is a service's if so many sockets share it.
+_SHARED_BY = 3
 #: Owners over this share of their descriptors have series, whatever the findings.
 _DESCRIPTORS_SHOWN_FROM = 0.5
+#: Owners are asked for at most so many times at one poll.
+_ROUNDS = 3
+#: How many ports are asked about at a poll; each takes a walk over the table.
+PORTS_ASKED = 8
 #: Seconds over which dropped connections are counted.
 DROPS_WINDOW = 300.0
 _ORDER = {detector.name: place for place, detector in enumerate(ALL)}
@@ -106,22 +113,30 @@ def _descriptors_shown(
 
 
 def _by_port(data: DetectorInput, rows: NDArray[np.intp]) -> tuple[PortSockets, ...]:
-    """Return the largest (direction, port) groups of the rows, and the rest in one a direction."""
+    """Return the largest (direction, port) groups of the rows, and the rest in one a direction.
+
+    No port that was taken for a connection or two, as a client's or FTP's data port, is a group.
+    """
     codes = data.directions.port[rows].astype(np.intp) * 2 + data.directions.is_inbound[rows]
-    counts = np.bincount(codes)
-    named = counts.copy()
+    codes, counts = np.unique(codes, return_counts=True)
+    nameless = counts < _SHARED_BY
     if data.nameless is not None:
-        named[data.nameless[np.arange(counts.size) // 2]] = 0
-    order = np.argsort(-named, kind="stable")[:_PORTS_SHOWN]
-    order = order[named[order] > 0]
+        nameless &= data.nameless[codes // 2]
+    elif data.limits.port_range is not None:
+        nameless &= data.limits.port_range.inside()[codes // 2]
+    order = np.argsort(np.where(nameless, 0, -counts), kind="stable")[:_PORTS_SHOWN]
+    order = order[~nameless[order]]
     shown = [
-        PortSockets("inbound" if code % 2 else "outbound", code // 2, int(counts[code]))
-        for code in order.tolist()
+        PortSockets(
+            "inbound" if codes[at] % 2 else "outbound", int(codes[at]) // 2, int(counts[at])
+        )
+        for at in order.tolist()
     ]
     counts[order] = 0
+    inbound = codes % 2 == 1
     rest: tuple[tuple[Direction, int], ...] = (
-        ("inbound", int(counts[1::2].sum())),
-        ("outbound", int(counts[::2].sum())),
+        ("inbound", int(counts[inbound].sum())),
+        ("outbound", int(counts[~inbound].sum())),
     )
     return (*shown, *(PortSockets(way, None, n) for way, n in rest if n))
 
@@ -171,6 +186,8 @@ class DiagnosisState:
         self._owners = owners
         self._aged: Aged = NOBODY
         self._queues = NO_QUEUES
+        #: Ports about whose queues the next poll should ask: (whether it is the local port, port).
+        self.doubtful: list[tuple[bool, int]] = []
         self._counted: Mapping[str, tuple[PortSockets, ...]] = {}
         self._stuck = NONE_STUCK
         self._connects = Connects()
@@ -182,6 +199,7 @@ class DiagnosisState:
         self._confirmed_whole = Confirmed()  # of the detectors that judge whole tables alone
         self._withheld = False  # whether a finding waits for its owner's name
         self._stale = StaleMemory()
+        self._vanished = Vanished()
 
     @property
     def suspects(self) -> bool:
@@ -218,6 +236,10 @@ class DiagnosisState:
         counters = _Counters(now, data.limits.events or {}, drops.totals, conntrack)
         if whole:
             self._queues = self._queues.seen(data.table, heard, now)
+            self.doubtful = self._queues.doubtful(data.table, now, PORTS_ASKED)
+            self._vanished = self._vanished.seen(
+                self._aged, data.table, data.directions, now, stale_after(thresholds)
+            )
         self._stuck = self._stuck.seen(data.table, listening_rows(data.table), now)
         self._connects = self._connects.seen(data.table, now, whole=whole)
         rose = counters.since(self._counters)
@@ -290,26 +312,33 @@ class DiagnosisState:
         """Judge by cgroup, then by the processes that hold the sockets of what was found.
 
         Several owners without a unit are one at first, so that no group is too small to be asked
-        about. A finding whose owner is being looked up is withheld: it would be another one later.
+        about. A finding whose owner is being looked up is withheld if its owner is a part of its
+        key: it would be another one later.
         """
         found = diagnose(data, thresholds, detectors)
         before = (*self._confirmed.findings, *self._confirmed_whole.findings)
-        inodes: set[int] = set()
-        for finding in (*found, *before):
-            inodes.update(finding.inodes)
-            for _, its in finding.others:
-                inodes.update(its)
-        rows = data.table.rows_of(inodes)
-        ids = set(data.table.cgroup_id[rows].tolist()) | self._stale_cgroups(data)
-        if data.udp_table is not None:
-            ids.update(data.udp_table.cgroup_id[data.udp_table.rows_of(inodes)].tolist())
-        data = replace(data, owners=self._owners.find(inodes, ids, data.now)).with_groups(rows)
-        if inodes or ids:
+        inodes = _inodes((*found, *before)) | set(self._vanished.gone)
+        listed = data.descriptors
+        for _ in range(_ROUNDS):
+            asked = frozenset(inodes)
+            rows = data.table.rows_of(inodes)
+            ids = set(data.table.cgroup_id[rows].tolist()) | self._stale_cgroups(data)
+            if data.udp_table is not None:
+                ids.update(data.udp_table.cgroup_id[data.udp_table.rows_of(inodes)].tolist())
+            owners = self._owners.find(inodes, ids, data.now)
+            self._vanished = self._vanished.told(owners)
+            followed = self._vanished.added(listed, owners)
+            data = replace(data, owners=owners, descriptors=followed).with_groups(rows)
+            if not (inodes or ids):
+                break
             found = diagnose(data, thresholds, detectors)
+            # By owners, there can be findings of sockets that nobody has asked about yet.
+            inodes |= _inodes(found)
+            if inodes <= asked:
+                break
+        past = {finding.key: finding for finding in before}
         owned = tuple(
-            replace(finding, owner=finding.owner or _owner(finding, finding.group, data.owners))
-            if finding.group
-            else finding
+            replace(finding, owner=_owner(finding, past.get(finding.key), data.owners))
             for finding in found
         )
         known = [finding for finding in owned if not _is_pending(finding, data.owners)]
@@ -338,14 +367,40 @@ def _stale_shown(
         )
 
 
-def _owner(finding: Finding, group: Group, owners: Owners) -> Owner | None:
-    return owners.of_sockets(group, np.array(finding.inodes, np.uint32))
+def _inodes(findings: Iterable[Finding]) -> set[int]:
+    """Return whose holders are worth finding out."""
+    inodes: set[int] = set()
+    for finding in findings:
+        inodes.update(finding.inodes)
+        for _, others in finding.others:
+            inodes.update(others)
+    return inodes
+
+
+def _owner(finding: Finding, before: Finding | None, owners: Owners) -> Owner | None:
+    """Return who holds a finding's sockets.
+
+    Sockets that live shorter than a look takes are never found held: then it is whoever held those
+    of the same finding one poll before.
+    """
+    if finding.owner is not None or finding.group is None:
+        return finding.owner
+    owner = owners.of_sockets(finding.group, np.array(finding.inodes, np.uint32))
+    known = owner is not None and (owner.unit is not None or owner.processes)
+    if known or before is None or not _looked_up(finding, owners):
+        return owner
+    held_before = owners.holding(np.array(before.inodes, np.uint32))
+    return held_before if held_before and held_before.processes else before.owner
 
 
 def _is_pending(finding: Finding, owners: Owners) -> bool:
-    """Whether it is not known yet, and soon will be, who holds a finding's sockets."""
-    if finding.group is not None and finding.group.owner != UNKNOWN:
+    """Whether the owner in a finding's key is not known yet, and soon will be."""
+    if finding.subject.owner is None or (finding.group and finding.group.owner != UNKNOWN):
         return False
     if finding.group is None and finding.owner is not None and finding.owner.processes:
         return False
+    return _looked_up(finding, owners)
+
+
+def _looked_up(finding: Finding, owners: Owners) -> bool:
     return not owners.pending.isdisjoint(finding.inodes)

@@ -27,7 +27,7 @@ from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import SocketTable
 from sockmon.model.udp import Udp
 from sockmon.model.unix_listeners import UnixListeners
-from sockmon.poll.diagnosis import DROPS_WINDOW, DiagnosisState
+from sockmon.poll.diagnosis import DROPS_WINDOW, PORTS_ASKED, DiagnosisState
 from sockmon.poll.owner_tracker import OwnerTracker
 from sockmon.poll.owners import OwnerFinder
 from sockmon.poll.port_tracker import PortTracker
@@ -47,8 +47,6 @@ class Attempt(Protocol):
 
 #: A changed sysctl is seen within this time.
 _SETTINGS_BELIEVED_SECONDS = 30.0
-#: How many ports are asked about at the first poll; each takes a walk over the table.
-_PORTS_ASKED = 8
 
 
 class NamespacePoller:
@@ -237,9 +235,11 @@ class NamespacePoller:
         heard = NOTHING_HEARD
         if counted[TcpState.CLOSE_WAIT] or counted[TcpState.FIN_WAIT2]:
             heard = self._source.last_heard(families)
+        ports = self._diagnostician.doubtful
         if self._is_first:
             self._is_first = False
-            ports = worth_asking(table, _PORTS_ASKED)
+            ports = worth_asking(table, PORTS_ASKED)
+        if ports:
             with contextlib.suppress(KernelError):  # a minute later history shows it
                 heard = heard.joined(self._source.last_heard_by_port(families, ports))
         return heard

@@ -1,13 +1,13 @@
 """Who holds a namespace's suspicious sockets, from poll to poll."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from sockmon.kernel.inspector import Answer, Inspector
-from sockmon.model.descriptors import LEAST_CLOSED, Descriptors, DescriptorUse, growth
-from sockmon.model.distinct import distinct
+from sockmon.model.closed_sockets import ClosedSockets
+from sockmon.model.descriptors import LEAST_CLOSED, Descriptors, growth
 from sockmon.model.owner import Owners, Process
 from sockmon.model.table import SocketTable
 
@@ -17,16 +17,6 @@ _PENDING_SECONDS = 60.0
 _GROWTH_SECONDS = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Absent:
-    """Of one process, the TCP sockets that no table had, by the look that listed them."""
-
-    started: float | None
-    number: int
-    inodes: frozenset[int]
-    closed: int
-
-
 class OwnerFinder:
     """Asks the inspector for one namespace. For one thread."""
 
@@ -34,10 +24,10 @@ class OwnerFinder:
         """namespace: return its number, None if it is not known."""
         self._inspector = inspector
         self._namespace = namespace
-        self._pending_since: float | None = None
+        self._asked_at: dict[int, float] = {}
         self._made: tuple[Answer, frozenset[int], frozenset[int]] | None = None
         self._owners = Owners()
-        self._absent: dict[int, _Absent] = {}
+        self._closed = ClosedSockets()
         self.hidden = 0
 
     def coarse(self) -> Owners:
@@ -56,13 +46,8 @@ class OwnerFinder:
         wanted = frozenset(inodes)
         answer = self._inspector.ask(self, wanted, set(cgroup_ids), now)
         self.hidden = answer.hidden
-        pending = wanted - answer.asked
-        if not pending:
-            self._pending_since = None
-        elif self._pending_since is None:
-            self._pending_since = now
-        elif now - self._pending_since > _PENDING_SECONDS:
-            pending = frozenset()
+        self._asked_at = {i: self._asked_at.get(i, now) for i in wanted - answer.asked}
+        pending = frozenset(i for i, at in self._asked_at.items() if now - at <= _PENDING_SECONDS)
         if self._made is None or not _same(self._made, (answer, wanted, pending)):
             self._owners = Owners.of(_holders(answer, wanted, now), answer.units, pending=pending)
         self._made = answer, wanted, pending
@@ -85,7 +70,10 @@ class OwnerFinder:
         ]
         closed: Mapping[int, int] = {}
         if whole and walked.closed >= LEAST_CLOSED:
-            closed = self._closed(uses, table)
+            mine_alone = (use for use in uses if use.namespace is not None)
+            self._closed = self._closed.seen(mine_alone, table, now)
+            self._inspector.list_again(self._closed.suspects)
+            closed = self._closed.counts
         if sum(closed.values()) > walked.closed:
             closed = {}  # some are of another namespace: it is not known which
         return tuple(
@@ -101,31 +89,6 @@ class OwnerFinder:
     def close(self) -> None:
         """Want nothing any more."""
         self._inspector.forget(self)
-
-    def _closed(self, uses: Iterable[DescriptorUse], table: SocketTable) -> dict[int, int]:
-        """Count by PID the sockets that it holds and that no table has.
-
-        A socket that is in two listings, and not in the dump between them, is in no table. At first
-        there is one listing; the next poll must agree before that is told.
-        """
-        before, self._absent = self._absent, {}
-        listed = []
-        for use in uses:
-            known = before.get(use.process.pid)
-            if known and known.started != use.process.started:
-                known = None  # another process of the same PID
-            if known and use.listing and known.number == use.listing.number:
-                self._absent[use.process.pid] = known  # not listed again since
-            elif use.listing and use.judged_sockets.size:
-                listed.append((use.process, use.listing, known, use.judged_sockets))
-        absences = _absent([tcp for *_, tcp in listed], table)
-        for (process, listing, known, _), absent in zip(listed, absences, strict=True):
-            closed = len(known.inodes & absent if known else absent)
-            if absent:
-                made = _Absent(process.started, listing.number, absent, closed)
-                self._absent[process.pid] = made
-        self._inspector.list_again(self._absent.keys())
-        return {pid: absent.closed for pid, absent in self._absent.items()}
 
 
 def _same(
@@ -167,16 +130,3 @@ def _holders(
                 made[held] = tuple(map(now_known, held))
             found[inode] = made[held]
     return found
-
-
-def _absent(listed: list[np.ndarray], table: SocketTable) -> list[frozenset[int]]:
-    """Return of each list of inodes those that the table does not have."""
-    if not listed:
-        return []
-    wanted = distinct(np.concatenate(listed))
-    at = np.minimum(np.searchsorted(wanted, table.inode), wanted.size - 1)
-    present = np.zeros(wanted.size, np.bool_)
-    hit = wanted[at] == table.inode
-    present[at[hit]] = True
-    absent = wanted[~present]
-    return [frozenset(inodes[np.isin(inodes, absent)].tolist()) for inodes in listed]

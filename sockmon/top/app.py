@@ -34,7 +34,7 @@ from sockmon.top.widgets import Filter, Findings, Rows, States, put
 
 _TICK_SECONDS = 1.0
 #: A terminal that takes no output must not keep us from ending.
-_END_WITHIN_SECONDS = 2
+_END_WITHIN_SECONDS = 5
 
 
 class Top(App[int]):

@@ -1,6 +1,7 @@
 """The view on a terminal whose cursor cannot be moved: one frame after the other."""
 
 import queue
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ _WIDTH, _HEIGHT = 79, 23
 
 def run(source: Source, interval: float | None) -> int:
     """Print a frame after each look until interrupted."""
+    # Nothing else ends it: also if whoever started it had SIGINT ignored, as `&` does in a script.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     heard: queue.SimpleQueue[News] = queue.SimpleQueue()
     scene = Scene(source.where, interval)
     Feed(source, interval, heard.put).start()

@@ -12,7 +12,6 @@ from pathlib import Path
 import pyte
 import pytest
 
-from tests.lab import PATIENCE
 from tests.recorded import MIXED, QUIET
 
 _PROGRAM = """\
@@ -42,7 +41,6 @@ def in_pipe(*arguments: str, recording: Path = MIXED, said: Mapping[str, str] = 
         env=environment(said),
         text=True,
         check=False,
-        timeout=PATIENCE,
     )
     return ended.stdout
 
@@ -71,7 +69,6 @@ def on_terminal(
             stdout=slave,
             env=environment(said),
             check=False,
-            timeout=PATIENCE,
         )
     finally:
         os.close(slave)
@@ -141,10 +138,16 @@ def test_doctor_gives_the_verdict_and_each_finding_the_colour_of_its_severity(
 
 
 @pytest.mark.parametrize("command", [("count",), ("count", "--by", "state,port"), ("doctor",)])
-def test_without_its_colours_it_is_what_a_pipe_gets(command: tuple[str, ...]) -> None:
-    coloured = on_terminal(*command)
+def test_without_its_colours_it_is_what_a_pipe_gets(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    # Recorded half-open connections do not go on: what they are depends on when it looks again.
+    file = tmp_path / "config.yaml"
+    file.write_text("detect: {syn_backlog: {enabled: false}}")
+    arguments = (*command, "--config", str(file))
+    coloured = on_terminal(*arguments)
     assert look(coloured) == "coloured"
-    plain = in_pipe(*command)
+    plain = in_pipe(*arguments)
     assert _SECONDS.sub("", _ESCAPE.sub("", coloured)) == _SECONDS.sub("", plain)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from sockmon.poll.count_keys import KEYS
 from tests.conftest import REPOSITORY
-from tests.lab import PATIENCE, eventually
+from tests.lab import eventually
 
 COMPLETIONS = REPOSITORY / "deploy" / "completions"
 
@@ -46,13 +46,13 @@ bindkey '^I' capture
 
 def in_bash(line: str, _: Path) -> set[str]:
     command = ["bash", "--norc", "-c", _BASH, "bash", str(COMPLETIONS / "sockmon.bash"), line]
-    return set(subprocess.check_output(command, text=True, timeout=PATIENCE).split())
+    return set(subprocess.check_output(command, text=True).split())
 
 
 def in_fish(line: str, _: Path) -> set[str]:
     script = str(COMPLETIONS / "sockmon.fish")
     command = ["fish", "--no-config", "--command", _FISH, script, line]
-    answer = subprocess.check_output(command, text=True, timeout=PATIENCE)
+    answer = subprocess.check_output(command, text=True)
     return {hit.partition("\t")[0] for hit in answer.splitlines()}
 
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import PATIENCE
-
 #: What makes a command see no network namespaces but its own, if root starts it; others see none.
 ALONE = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 
@@ -23,7 +21,6 @@ def sockmon(
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE,
         env={**os.environ, **(environment or {})},
     )
     return done.returncode, done.stderr

@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.lab import PATIENCE
 
 MAN = REPOSITORY / "deploy" / "man"
 PAGE = MAN / "sockmon.1"
 
 
 def run(*command: str | Path) -> tuple[int, str, str]:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -14,7 +14,7 @@ from tests.running import PORT, RunningDaemon, running_daemon
 CLUSTER = "eu-1"
 _WATCHER = "10.78.0.254"
 _ALERTMANAGER = f"http://{_WATCHER}:9093/am"
-_QUICK = {"for": "1s", "keep_firing_for": "6s"}  # the rules' copies end before
+_QUICK = {"for": "1s", "keep_firing_for": "8s"}  # the rules' copies end before
 _DETECT = {
     "accept_queue": _QUICK,
     "close_wait_leak": {**_QUICK, "stale_after": "1s"},
@@ -38,7 +38,7 @@ class FleetHost:
         alerting: dict[str, Any] = {
             "labels": {"cluster": CLUSTER},
             # A dead daemon's alerts end after four of them: later than SockmonDown is known.
-            "alertmanager": {"urls": [_ALERTMANAGER], "resend_delay": "3s"},
+            "alertmanager": {"urls": [_ALERTMANAGER], "resend_delay": "5s"},
         }
         prefix: tuple[str, ...] = ()
         if names_itself:

@@ -7,6 +7,7 @@ import os
 import resource
 import socket
 import struct
+import subprocess
 import sys
 import time
 
@@ -52,25 +53,24 @@ def joined(count: int) -> tuple[object, ...]:
     return listener, leaked, *_child(leaked)
 
 
-def _child(leaked: list[socket.socket]) -> tuple[int, int]:
-    """Start a child that ends when this process does; a pipe's end, and its PID."""
-    ours, theirs = os.pipe()
-    child = os.fork()
-    if child == 0:
-        for sock in leaked:
-            sock.set_inheritable(True)
-        os.dup2(ours, 0)
-        os.close(theirs)
-        os.execvp("cat", ["cat"])
-    os.close(ours)
-    return theirs, child
+def _child(leaked: list[socket.socket]) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a child that ends when this process does; return it when it has its own name."""
+    shared = [sock.fileno() for sock in leaked]
+    child = subprocess.Popen(
+        ["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, pass_fds=shared
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.write(b"there")
+    child.stdout.read(1)
+    return child, child.pid
 
 
 def many_ports(count: int) -> tuple[object, ...]:
     """A client's connections to as many ports, each of a server that has closed and gone."""
     kept = []
-    for _ in range(count):
-        listener = _listen()
+    listeners = [_listen() for _ in range(count)]  # all at once: no port is given twice
+    for listener in listeners:
         ((client, server),) = _pairs(listener, 1)
         server.sendall(b"listing")
         client.recv(100)
@@ -117,7 +117,7 @@ def two_services(count: int) -> tuple[object, ...]:
         os._exit(len(kept) and 0)
     other.close()
     os.close(ours)
-    return listener, _leak(listener, count), theirs, child
+    return listener, _leak(listener, count), os.fdopen(theirs, "wb"), child
 
 
 def descriptors(count: int) -> tuple[object, ...]:
@@ -164,7 +164,7 @@ def _say(listener: object, children: tuple[int, ...]) -> None:
 def main(what: str, count: int) -> None:
     """Hold `count` sockets in the way that is named `what`."""
     made = globals()[what](count)
-    _say(made[0], tuple(part for part in made[2:] if isinstance(part, int))[1:])
+    _say(made[0], tuple(part for part in made[2:] if isinstance(part, int)))
     sys.stdin.read()
 
 

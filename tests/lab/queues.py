@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from sockmon.drill.lab.addresses import LOOPBACK, AddressKind
@@ -85,8 +85,13 @@ def one_of_several_hangs(netns: NetNs, kind: AddressKind, count: int) -> Iterato
 
 
 @contextmanager
-def unaccepted_unix(netns: NetNs, name: str | bytes, count: int, backlog: int) -> Iterator[None]:
-    """Clients that a Unix socket's server does not accept; `name` of bytes is an abstract one."""
+def unaccepted_unix(
+    netns: NetNs, name: str | bytes, count: int, backlog: int
+) -> Iterator[Callable[[], None]]:
+    """Clients that a Unix socket's server does not accept; `name` of bytes is an abstract one.
+
+    Yields what lets one more client connect, and then accepts the first.
+    """
     with ExitStack() as stack:
 
         def made() -> socket.socket:
@@ -94,14 +99,21 @@ def unaccepted_unix(netns: NetNs, name: str | bytes, count: int, backlog: int) -
                 netns.call(socket.socket, socket.AF_UNIX, socket.SOCK_STREAM)
             )
 
+        def connect() -> None:
+            client = made()
+            client.settimeout(0)
+            client.connect(name)
+
+        def serve_one() -> None:
+            connect()
+            stack.enter_context(listener.accept()[0])
+
         listener = made()
         listener.bind(name)
         listener.listen(backlog)
         for _ in range(count):
-            client = made()
-            client.settimeout(0)
-            client.connect(name)
-        yield
+            connect()
+        yield serve_one
 
 
 @contextmanager
@@ -140,13 +152,42 @@ def closed_windows(netns: NetNs, kind: AddressKind, count: int) -> Iterator[Conn
         yield made
 
 
+#: A window opens again when a good part of the receive buffer is free.
+_TAKEN = 100_000
+
+
 @contextmanager
-def keepalive_unanswered(netns: NetNs, kind: AddressKind, count: int) -> Iterator[Connections]:
-    """The server's keepalive probes are dropped on their way: its clients are deaf."""
-    with connections(netns, netns, kind, count) as made:
-        for client in made.clients:
+def outpaced(netns: NetNs, kind: AddressKind, count: int) -> Iterator[Callable[[], None]]:
+    """Clients that read, but less than the server sends: yields what sends and reads once more.
+
+    The queues of both ends stay full.
+    """
+    with closed_windows(netns, kind, count) as made:
+
+        def once_more() -> None:
+            for client, server in zip(made.clients, made.servers, strict=True):
+                client.recv(_TAKEN)
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        server.send(_CHUNK)
+
+        yield once_more
+
+
+@contextmanager
+def keepalive_unanswered(
+    netns: NetNs, kind: AddressKind, count: int, unread: int = 0
+) -> Iterator[Connections]:
+    """The server's keepalive probes to `count` clients are dropped on their way: they are deaf.
+
+    So many others do not read what the server has sent to them.
+    """
+    with connections(netns, netns, kind, count + unread) as made:
+        for server in made.servers[count:]:
+            server.sendall(REQUEST)
+        for client in made.clients[:count]:
             _drop_all(client)
-        for server in made.servers:
+        for server in made.servers[:count]:
             server.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)

@@ -84,6 +84,10 @@ class RemoteClient:
         self._send(TcpFlag.SYN)
         self._seq += 1
 
+    def reset(self) -> None:
+        """Abort, without having acknowledged anything."""
+        self._send(TcpFlag.RST)
+
     def connect(self) -> None:
         """Call the service and complete the handshake."""
         self.syn()

@@ -7,7 +7,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 #: Seconds after which a state that has not come is a failure. Everything that waits in the tests
-#: waits this long; pytest's own timeout (pyproject.toml) is longer.
+#: waits this long. pytest's own timeout (pyproject.toml) is longer; it alone bounds programs that
+#: work, such as an installation.
 PATIENCE = 90.0
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.01, 0.2

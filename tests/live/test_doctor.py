@@ -94,8 +94,10 @@ def test_what_only_a_daemon_can_know_is_told_in_its_words(netns: NetNs, config: 
             assert (found["source"], found["severity"]) == ("daemon", "critical")
             assert found["subject"]["port"] == port
             assert found["evidence"]["growth"]["value"] > 0
-            text = doctor(netns, config).stdout
-            assert text.startswith("CRITICAL: ")
+            text = eventually(
+                lambda: doctor(netns, config).stdout,
+                until=lambda text: text.startswith("CRITICAL: "),
+            )
             assert "\n  as the daemon says, which has watched for " in text
             assert "\n  Critical because " in text
             assert f"note: configuration: {config}\n" in text

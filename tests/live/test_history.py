@@ -69,6 +69,11 @@ def alert_changes(daemon: RunningDaemon) -> list[str]:
     return [change["state"] for change in history(daemon)["alert_changes"]]
 
 
+def known(series: list[float | None]) -> list[float]:
+    """Leave out the times of which nothing is known, such as that of a poll that was late."""
+    return [value for value in series if value is not None]
+
+
 def test_a_leak_is_seen_when_it_is_over(netns: NetNs, config: str) -> None:
     with running_daemon(netns, "--config", config) as daemon:
         eventually(lambda: len(history(daemon)["times"]) > 1)
@@ -79,9 +84,9 @@ def test_a_leak_is_seen_when_it_is_over(netns: NetNs, config: str) -> None:
         seen = close_waits(daemon, held.port)
         assert (seen[0], max(filter(None, seen)), seen[-1]) == (None, 12, 0)
         hour, day = history(daemon), history(daemon, "?range=day&netns=host")
-        assert max(hour["max"]["findings_warning"]) == 1
-        assert max(hour["max"]["close_wait_stale_sockets"]) == 12
-        assert max(day["max"]["close_wait"]) >= 12 > min(day["min"]["close_wait"])
+        assert max(known(hour["max"]["findings_warning"])) >= 1
+        assert max(known(hour["max"]["close_wait_stale_sockets"])) == 12
+        assert max(known(day["max"]["close_wait"])) >= 12 > min(known(day["min"]["close_wait"]))
         begun, ended = hour["alert_changes"]
         assert begun["labels"]["alertname"] == "SockmonCloseWaitLeak"
         assert begun["at"] == begun["firing_since"] == ended["firing_since"] < ended["at"]
@@ -135,7 +140,7 @@ def test_a_reboot_keeps_the_past(netns: NetNs, config: str, state_dir: Path) -> 
         assert close_waits(daemon, port) == [7, None]
         assert gaps(daemon) == 1
         ages = [at.wall - told for told in history(daemon)["times"]]
-        assert min(age for age in ages if age > 1) == pytest.approx(600, abs=2)
+        assert min(age for age in ages if age > 1) == pytest.approx(600, abs=PATIENCE)
 
 
 def test_a_full_disk_costs_a_warning_and_the_rest_works(

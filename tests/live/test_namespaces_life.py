@@ -16,7 +16,7 @@ from sockmon.model.observation import Observation
 from sockmon.model.states import TcpState
 from tests.lab import NetNs, eventually, states
 from tests.polling import polling
-from tests.resident import Nomad, name_of, nomad, resident, seeing_pids
+from tests.resident import name_of, nomad, resident, seeing_pids
 
 pytestmark = pytest.mark.root
 
@@ -91,28 +91,14 @@ def test_namespaces_that_come_and_go_amid_polls_are_no_failures_and_disturb_no_o
         travellers = [stack.enter_context(nomad()) for _ in range(2)]
         pids += [traveller.pid for traveller in travellers]
         monitor = stack.enter_context(polling(seeing_pids(*pids)))
-        enough = threading.Event()
-
-        def travel(traveller: Nomad) -> None:
-            while not enough.wait(0.05):
-                traveller.move()
-
-        seen: set[str] = set()
-
-        def see() -> set[str]:
+        threads = stack.enter_context(ThreadPoolExecutor(len(travellers)))
+        for _ in range(20):
+            journeys = [threads.submit(traveller.move) for traveller in travellers]
             found = listeners(monitor.poll(now))
             assert {name: found.pop(name) for name in staying} == staying
             assert set(found.values()) <= {0, 1}
-            seen.update(found)
-            return seen
-
-        with ThreadPoolExecutor(len(travellers)) as threads:
-            journeys = [threads.submit(travel, traveller) for traveller in travellers]
-            try:
-                eventually(see, until=lambda seen: len(seen) >= 20)
-            finally:
-                enough.set()
-        assert all(journey.exception() is None for journey in journeys)
+            arrived = {f"netns-{journey.result()}": 1 for journey in journeys}
+            assert listeners(monitor.poll(now)) == staying | arrived
         for traveller in travellers:
             traveller.end()
         assert listeners(monitor.poll(now)) == staying

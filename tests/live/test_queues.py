@@ -1,6 +1,7 @@
 """Queues that nobody moves are found, named by whom they wait for, and told apart."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -82,6 +83,23 @@ def test_a_unix_server_that_accepts_nobody(netns: NetNs, tmp_path: Path, backlog
         assert os.getpid() in [process.pid for process in found.owner.processes]
 
 
+def test_a_unix_server_that_accepts_as_many_as_come(netns: NetNs, tmp_path: Path) -> None:
+    """Its queue becomes no shorter, but others wait in it each time."""
+    path = str(tmp_path / "x.sock")
+    with queues.unaccepted_unix(netns, path, 5, backlog=100) as serve_one, ExitStack() as stack:
+        poller = Polling(netns, QUICK)
+        stack.callback(poller.close)
+        eventually(poller.findings, until=bool)
+
+        def findings() -> tuple[Finding, ...]:
+            serve_one()
+            return poller.findings()
+
+        eventually(findings, until=lambda found: not found)
+        for _ in range(4):
+            assert findings() == ()
+
+
 def test_an_abstract_unix_socket_by_its_name(netns: NetNs) -> None:
     with queues.unaccepted_unix(netns, b"\0odd\n", 5, 4), polled(netns) as wait:
         (found,) = wait("accept_queue")
@@ -126,9 +144,42 @@ def test_peers_that_do_not_read_are_the_cause_of_what_waits_for_them(
 
 
 @every_kind
+def test_who_reads_less_than_is_sent_reads(netns: NetNs, kind: AddressKind) -> None:
+    with queues.outpaced(netns, kind, 4) as once_more, ExitStack() as stack:
+        poller = Polling(netns, QUICK)
+        stack.callback(poller.close)
+
+        def findings() -> tuple[Finding, ...]:
+            once_more()
+            return poller.findings()
+
+        eventually(poller.findings, until=lambda found: len(found) == 2)
+        eventually(findings, until=lambda found: not found)
+        for _ in range(4):
+            assert findings() == ()
+
+
+@every_kind
 def test_keepalive_that_nobody_answers(netns: NetNs, kind: AddressKind) -> None:
     with queues.keepalive_unanswered(netns, kind, 4), polled(netns) as wait:
         (found,) = wait("dead_peer")
         assert found.severity == "critical"
         assert "4 of 4 established connections" in found.summary
         assert "keepalive probes" in found.summary
+
+
+def test_few_that_are_gone_are_few_whatever_else_is_known(netns: NetNs) -> None:
+    """Who holds the others is known, because these have a finding."""
+    with queues.keepalive_unanswered(netns, AddressKind.IPV4, 4, unread=96) as made:
+
+        def probed() -> list[str]:
+            lines = netns.run(["ss", "-Htno", f"( sport = :{made.port} )"]).stdout.splitlines()
+            return [line for line in lines if re.search(r"keepalive,[^,]*,[3-9]\)", line)]
+
+        eventually(probed, until=lambda lines: len(lines) == 4)
+        with ExitStack() as stack:
+            poller = Polling(netns, QUICK)
+            stack.callback(poller.close)
+            eventually(poller.findings, until=bool)
+            for _ in range(4):
+                assert [found.detector for found in poller.findings()] == ["unread_data"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.lab import NetNs, eventually
+from tests.lab import PATIENCE, NetNs, eventually
 from tests.terminal import Terminal, sockmon_top
 
 pytestmark = pytest.mark.root
@@ -37,18 +37,18 @@ def test_it_leaves_the_terminal_as_it_was(
         top.process.send_signal(leave)
     else:
         top.press(leave)
-    assert top.process.wait(10) == status
+    assert top.process.wait(PATIENCE) == status
     assert top.is_as_before()
     eventually(lambda: top.written.rfind(SHOW_CURSOR) > top.written.rfind(HIDE_CURSOR))
-    assert top.written.rfind(NORMAL_SCREEN) > top.written.rfind(ALTERNATE_SCREEN)
+    eventually(lambda: top.written.rfind(NORMAL_SCREEN) > top.written.rfind(ALTERNATE_SCREEN))
     assert b"Traceback" not in top.written
 
 
 def test_put_aside_it_gives_the_terminal_back_and_resumes(top: Terminal) -> None:
     top.press("\x1a")
-    eventually(lambda: psutil.Process(top.process.pid).status(), until="stopped".__eq__, within=10)
+    eventually(lambda: psutil.Process(top.process.pid).status(), until="stopped".__eq__)
     assert top.is_as_before()
-    assert top.written.rfind(NORMAL_SCREEN) > top.written.rfind(ALTERNATE_SCREEN)
+    eventually(lambda: top.written.rfind(NORMAL_SCREEN) > top.written.rfind(ALTERNATE_SCREEN))
     top.process.send_signal(signal.SIGCONT)
     eventually(lambda: top.written.rfind(ALTERNATE_SCREEN) > top.written.rfind(NORMAL_SCREEN))
     top.press("?")
@@ -57,7 +57,7 @@ def test_put_aside_it_gives_the_terminal_back_and_resumes(top: Terminal) -> None
 
 def test_it_ends_with_its_terminal(top: Terminal) -> None:
     top.hang_up()
-    assert top.process.wait(10) != 0
+    assert top.process.wait(PATIENCE) != 0
 
 
 def test_it_ends_even_if_its_terminal_takes_no_output(top: Terminal) -> None:
@@ -70,7 +70,7 @@ def test_it_ends_even_if_its_terminal_takes_no_output(top: Terminal) -> None:
     # The thread that writes waits for room in the terminal.
     eventually(waits_in, until=lambda kernel: "wait_woken" in kernel)
     top.process.send_signal(signal.SIGTERM)
-    assert top.process.wait(15) == -signal.SIGALRM
+    assert top.process.wait(PATIENCE) == -signal.SIGALRM
 
 
 def test_without_its_extra_it_says_how_to_have_it(netns: NetNs) -> None:
@@ -79,7 +79,7 @@ def test_without_its_extra_it_says_how_to_have_it(netns: NetNs) -> None:
         "from sockmon.commands.cli import main; sys.exit(main(['top']))"
     )
     with Terminal.running(netns, (sys.executable, "-c", program)) as top:
-        assert top.process.wait(20) == 2
+        assert top.process.wait(PATIENCE) == 2
         said = eventually(lambda: top.written).decode()
         assert "top needs textual: pip install 'sockmon[terminal]'" in said
         assert "\x1b" not in said

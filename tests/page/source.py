@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 from tests.conftest import REPOSITORY
-from tests.lab import PATIENCE
 
 _SOURCE = REPOSITORY / "page"
 
@@ -25,7 +24,6 @@ def npm(directory: Path, *arguments: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE,
         env={**os.environ, "CI": "1"},
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.kernel.cgroups import owning_unit, parse_cgroup, read_cgroup_paths, unit_of
+from sockmon.kernel.cgroups import manager_of, owning_unit, parse_cgroup, read_cgroup_paths, unit_of
 
 CONTAINER = "0123456789abcdef" * 4
 USER = "/user.slice/user-1000.slice/user@1000.service"
@@ -54,6 +54,29 @@ def test_a_cgroup_is_named_for_people(path: str, name: str) -> None:
 )  # fmt: skip
 def test_the_first_unit_below_the_innermost_slice_is_the_owner(path: str, unit: str | None) -> None:
     assert owning_unit(path) == unit
+
+
+@pytest.mark.parametrize(
+    ("path", "manager"),
+    [
+        ("/", ("system", "")),
+        ("/system.slice/web.service", ("system", "")),
+        (f"{USER}/app.slice/web.service", ("user", "1000")),
+        ("/user.slice/user-1000.slice/session-3.scope", ("system", "")),
+        ("/machine.slice/systemd-nspawn@web.service/payload/system.slice/nginx.service",
+         ("machine", "web")),
+        ("/machine.slice/machine-db.scope/system.slice/nginx.service", ("machine", "db")),
+        ("/machine.slice/systemd-nspawn@web.service/payload/init.scope", ("system", "")),
+        (f"/system.slice/docker-{CONTAINER}.scope/init.scope", ("docker", "")),
+        (f"/docker/{CONTAINER}", ("docker", "")),
+        (f"/machine.slice/libpod-{CONTAINER}.scope/container", ("podman", "")),
+        (f"/kubepods.slice/kubepods-pod1.slice/cri-containerd-{CONTAINER}.scope", ("kubelet", "")),
+        (f"/kubepods/pod1/{CONTAINER}", ("kubelet", "")),
+        (f"/garden/{CONTAINER}", ("containers", "")),
+    ],
+)  # fmt: skip
+def test_who_manages_it_is_told_by_its_cgroup(path: str, manager: tuple[str, str]) -> None:
+    assert manager_of(path) == manager
 
 
 @pytest.mark.parametrize(

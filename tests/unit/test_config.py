@@ -220,7 +220,7 @@ class TestHostileFiles:
     def test_whose_tag_belies_the_value_are_refused(self, tag: str, value: str) -> None:
         problem(f"ports: {{top: !!{tag} {value}}}")
 
-    @pytest.mark.parametrize("depth", [10, 100, 150, 205, 250, 300, 400, 1000, 50_000])
+    @pytest.mark.parametrize("depth", [10, 100, 150, 205, 250, 300, 400, 50_000])
     def test_that_nest_deeply_are_refused(self, depth: int) -> None:
         for text in ("[" * depth + "]" * depth, "{a: " * depth + "1" + "}" * depth, "- " * depth):
             told = problem(text)

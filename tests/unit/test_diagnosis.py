@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sockmon.detect.registry import Detect, thresholds_of
 from sockmon.kernel.inspector import Inspector
 from sockmon.model.ages import NOTHING_HEARD
 from sockmon.model.listeners import ListenDrops
+from sockmon.model.observation import PortSockets
 from sockmon.model.states import RESTING_STATES, TcpState
 from sockmon.poll.diagnosis import DiagnosisState
 from sockmon.poll.owners import OwnerFinder
@@ -21,8 +23,9 @@ STALLED = [*Sock(state=TcpState.SYN_SENT, timer=1, retransmits=3, inode=0).times
 class Polls:
     """A diagnostician, shown poll after poll what it sees, five seconds apart."""
 
-    def __init__(self) -> None:
-        self._diagnostician = DiagnosisState(OwnerFinder(Inspector(Path("/nowhere")), lambda: None))
+    def __init__(self, inspector: Inspector | None = None) -> None:
+        finder = OwnerFinder(inspector or Inspector(Path("/nowhere")), lambda: None)
+        self._diagnostician = DiagnosisState(finder)
         self._now = NOW
         self._unasked: frozenset[str] = frozenset()
 
@@ -85,3 +88,40 @@ def test_that_a_part_shows_nothing_of_those_at_rest_proves_nothing() -> None:
     assert "connect_stalled" not in polls.skipped
     polls.whole()
     assert not polls.skipped
+
+
+class TestSocketsThatLiveShorterThanALook:
+    """Each poll sees other sockets, and nobody is ever found to hold them."""
+
+    def polls(self, state: TcpState, **others: Any) -> list[set[str]]:
+        never = Inspector(Path("/nowhere"), stop_requested=lambda: True)
+        polls = Polls(never)
+        seen = []
+        for n in range(4):
+            sock = Sock(state, inode=1000 * (n + 1), local_port=40000 + 100 * n, **others)
+            seen.append(polls.whole(*sock.times(50)))
+        return seen
+
+    def test_are_found_to_reach_nobody(self) -> None:
+        assert self.polls(TcpState.SYN_SENT)[-1] == {"connect_stalled"}
+
+    def test_are_not_told_by_owner_before_it_is_known(self) -> None:
+        assert self.polls(TcpState.CLOSE_WAIT, age=99.0)[-1] == set()
+
+
+def test_a_port_of_one_connection_has_no_figure_of_its_own() -> None:
+    """A client's port, or FTP's for data, is no label: those to one are told together."""
+    passing = Sock()
+    socks = [
+        replace(passing, local_port=33_000 + n, remote_port=40_000 + n, inode=n + 1)
+        for n in range(30)
+    ]
+    socks += Sock(remote_port=50_000).times(3)
+    socks += Sock(remote_port=443, local_port=35_000, inode=7_000).times(2)
+    state = DiagnosisState(OwnerFinder(Inspector(Path("/nowhere")), lambda: None))
+    diagnosis = state.diagnose(sight(socks), NOTHING_HEARD, ListenDrops(), LIMITS)
+    assert diagnosis.counted["sockmon_idle_sockets_without_keepalive"] == (
+        PortSockets("outbound", 50_000, 3),
+        PortSockets("outbound", 443, 2),
+        PortSockets("outbound", None, 30),
+    )

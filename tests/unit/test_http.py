@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from sockmon.http import Answer, HttpClient, HttpError
+from tests.lab import PATIENCE
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
@@ -71,20 +72,22 @@ def get(client: HttpClient, limit: int = 1 << 20) -> Answer:
     return client.request("GET", "/", limit=limit)
 
 
-def why_not(url: str, body: bytes | None = None, limit: int = 1 << 20) -> str:
-    with closing(HttpClient(url, 0.5)) as client, pytest.raises(HttpError) as refused:
+def why_not(
+    url: str, body: bytes | None = None, limit: int = 1 << 20, within: float = PATIENCE
+) -> str:
+    with closing(HttpClient(url, within)) as client, pytest.raises(HttpError) as refused:
         client.request("POST", "/secret", body, limit=limit)
     assert "secret" not in str(refused.value)
     return str(refused.value)
 
 
 def test_a_connection_is_kept() -> None:
-    with served(answers(OK, OK)) as url, closing(HttpClient(url, 5.0)) as client:
+    with served(answers(OK, OK)) as url, closing(HttpClient(url, PATIENCE)) as client:
         assert [get(client).body, get(client).body] == [b"hi", b"hi"]
 
 
 def test_one_that_the_server_has_closed_is_opened_again() -> None:
-    with served(answers(OK), answers(OK)) as url, closing(HttpClient(url, 5.0)) as client:
+    with served(answers(OK), answers(OK)) as url, closing(HttpClient(url, PATIENCE)) as client:
         assert [get(client).body, get(client).body] == [b"hi", b"hi"]
 
 
@@ -94,13 +97,13 @@ def test_but_a_new_one_is_not_tried_twice() -> None:
             "it closed the connection without an answer",
             "Connection reset by peer",
         )
-        with closing(HttpClient(url, 5.0)) as client:
+        with closing(HttpClient(url, PATIENCE)) as client:
             assert get(client).status == 200
 
 
 def test_after_an_error_the_next_request_has_a_connection_of_its_own() -> None:
     banner = answers(b"SSH-2.0\r\n")
-    with served(banner, answers(OK)) as url, closing(HttpClient(url, 5.0)) as client:
+    with served(banner, answers(OK)) as url, closing(HttpClient(url, PATIENCE)) as client:
         with pytest.raises(HttpError, match="not HTTP"):
             get(client)
         assert get(client).body == b"hi"
@@ -108,7 +111,7 @@ def test_after_an_error_the_next_request_has_a_connection_of_its_own() -> None:
 
 def test_a_body_that_is_not_asked_for_is_not_read() -> None:
     endless = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"
-    with served(drips(endless, b"x")) as url, closing(HttpClient(url, 5.0)) as client:
+    with served(drips(endless, b"x")) as url, closing(HttpClient(url, PATIENCE)) as client:
         answer = client.request("GET", "/")
     assert (answer.status, answer.body) == (200, b"")
 
@@ -132,14 +135,15 @@ def test_a_body_larger_than_the_limit_is_refused() -> None:
 )
 def test_an_answer_that_drips_ends_at_the_deadline(start: bytes, drop: bytes) -> None:
     with served(drips(start, drop)) as url:
-        assert why_not(url) == "no complete answer within 0.5 s"
+        assert why_not(url, within=0.5) == "no complete answer within 0.5 s"
 
 
 def test_so_does_a_request_that_the_server_does_not_read() -> None:
     with served(never_reads) as url:
-        assert why_not(url, b"x" * (32 << 20)) == "no complete answer within 0.5 s"
+        assert why_not(url, b"x" * (32 << 20), within=0.5) == "no complete answer within 0.5 s"
 
 
 def test_a_server_that_does_not_speak_tls_is_said_to_have_no_answer_in_time() -> None:
-    with served(drips(b"", b"")) as url:
-        assert why_not(url.replace("http:", "https:")) == "no complete answer within 0.5 s"
+    with served(drips(b"", b"")) as at:
+        url = at.replace("http:", "https:")
+        assert why_not(url, within=0.5) == "no complete answer within 0.5 s"

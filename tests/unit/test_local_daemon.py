@@ -91,6 +91,13 @@ class TestJoined:
         )
         assert says == {mine.key: "too"}
 
+    def test_a_cause_is_the_one_that_is_told(self) -> None:
+        cause, its = finding(owner=SHOP), finding("critical", growth=3)
+        symptom = replace(finding(port=443), cause=cause.key)
+        theirs = replace(finding(port=80), cause=its.key)
+        shown, _ = joined([cause, symptom], watch(its, theirs))
+        assert {found.cause for found in shown[1:]} == {shown[0].key}
+
     def test_two_owners_at_one_port_are_two_findings(self) -> None:
         mine, its = finding(owner=SHOP), finding("critical", owner=Owner("other", None))
         assert joined([mine], watch(its)) == ([mine, its], {its.key: "alone"})

@@ -19,7 +19,16 @@ from sockmon.kernel import inspector as inspectors
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.owners import Holders, StoppedError, look_into, read_owners
 from sockmon.kernel.processes import parse_descriptor_limits, parse_started, process_files
-from sockmon.model.owner import PROCESSES_NAMED, UNKNOWN, Group, Owner, Owners, Process
+from sockmon.model.owner import (
+    PROCESSES_NAMED,
+    UNKNOWN,
+    Group,
+    Manager,
+    Owner,
+    Owners,
+    Process,
+    Unit,
+)
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 from sockmon.poll.owners import OwnerFinder
@@ -102,16 +111,21 @@ class TestALook:
         assert [holder.pid for holder in found] == [os.getpid(), process.pid]
 
     def test_passes_over_processes_that_have_ended(self, held: tuple[socket.socket, int]) -> None:
-        ended = subprocess.Popen([sys.executable, "-c", ""])
-        ended.wait()
+        with subprocess.Popen(["true"]) as ended:
+            ended.wait()
         look = look_into(PROC, [held[1]], [ended.pid, os.getpid()], no_pause)
         assert set(look.seen) == {os.getpid()}
 
     def test_of_a_process_that_ends_meanwhile_says_nothing_of_its_successor(self) -> None:
-        process = subprocess.Popen(["sleep", "60"])
-        with process_files(PROC, process.pid) as files:
-            assert files.describe().name == "sleep"
-            process.kill()
+        with (
+            subprocess.Popen(["sleep", "60"]) as process,
+            process_files(PROC, process.pid) as files,
+        ):
+            try:
+                # Popen() returns a moment before the kernel has given the process its new name.
+                eventually(lambda: files.describe().name, until="sleep".__eq__)
+            finally:
+                process.kill()
             process.wait()
             with pytest.raises(OSError, match=r"No such (process|file)"):
                 files.describe()
@@ -267,11 +281,16 @@ class TestOwners:
 
     def test_are_those_who_hold_it_not_those_of_its_cgroup(self) -> None:
         """A socket that init made for a service is the service's."""
-        owners = Owners.of({10: (self.SHOP,)}, {9: "other.service"})
+        owners = Owners.of({10: (self.SHOP,)}, {9: Unit("other.service")})
         assert self.numbers(owners, self.table(10, 11)) == ["shop.service", "other.service"]
 
+    def test_of_a_cgroup_alone_have_its_manager(self) -> None:
+        """All that is known of processes of other users, without privilege."""
+        owners = Owners.of({}, {9: Unit("notes.service", Manager("user", "1000"))})
+        assert owners.known[0].manager == Manager("user", "1000")
+
     def test_alike_in_their_labels_are_one(self) -> None:
-        owners = Owners.of({10: (self.SHOP,)}, {9: "shop.service"})
+        owners = Owners.of({10: (self.SHOP,)}, {9: Unit("shop.service")})
         assert len(owners.known) == 1
 
     def test_name_all_processes_most_sockets_first(self) -> None:

@@ -2,7 +2,7 @@
 
 import http.client
 import json
-import socket
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -62,13 +62,12 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def port(config: Path) -> Iterator[int]:
     """A daemon's, which has the toy."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
-    address = f"127.0.0.1:{number}"
-    command = [*PROGRAM, "run", "--config", str(config), f"--web.listen-address={address}"]
-    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE) as daemon:
+    command = [*PROGRAM, "run", "--config", str(config), "--web.listen-address=127.0.0.1:0"]
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as daemon:
         try:
+            assert daemon.stderr is not None
+            served = filter(None, (re.search(r"http://.+:(\d+)/$", line) for line in daemon.stderr))
+            number = int(next(served)[1])
             eventually(lambda: diagnosed(number))
             yield number
         finally:

@@ -27,7 +27,7 @@ from tests.unit.transports import ForgedKernel
 
 SEQUENCE = 7
 STREAM, LISTEN = 1, 10
-NAME, PEER, RQLEN = 0, 2, 4
+NAME, PEER, ICONS, RQLEN = 0, 2, 3, 4
 
 names = st.one_of(
     st.binary(min_size=1, max_size=107),
@@ -40,6 +40,7 @@ listeners = st.builds(
     name=names,
     length=st.integers(0, 2**32 - 1),
     limit=st.integers(0, 2**32 - 1),
+    waiting=st.just(()),
 )
 
 
@@ -64,6 +65,45 @@ class TestRequest:
         family, protocol, states, inode, show = struct.unpack_from("=BBxxIII", encoded, 16)
         assert (family, protocol, states, inode) == (1, 0, 1 << LISTEN, 0)
         assert show == 0x01 | 0x10, "UDIAG_SHOW_NAME and UDIAG_SHOW_RQLEN"
+
+
+class TestWhoWaits:
+    def test_is_asked_of_one_listener(self) -> None:
+        encoded = unixdiag.request_waiting(SEQUENCE, 4711)
+        assert struct.unpack_from("=IHHII", encoded) == (40, 20, 0x001, SEQUENCE, 0)
+        fields = struct.unpack_from("=BBxxIIIQ", encoded, 16)
+        assert fields == (1, 0, 0, 4711, 0x08, 2**64 - 1), "UDIAG_SHOW_ICONS, INET_DIAG_NOCOOKIE"
+
+    @given(st.lists(st.integers(0, 2**32 - 1), max_size=50))
+    def test_is_in_the_reply(self, clients: list[int]) -> None:
+        icons = forge.attribute(ICONS, struct.pack(f"={len(clients)}I", *clients))
+        reply = forge.join(message(LISTENER, icons))
+        assert unixdiag.parse_waiting(SEQUENCE, [reply]) == tuple(clients)
+
+    @pytest.mark.parametrize("reply", [[], [end(-90)], [end(-2)]], ids=["none", "EMSGSIZE", "gone"])
+    def test_or_an_error(self, reply: list[bytes]) -> None:
+        with pytest.raises(DumpError):
+            unixdiag.parse_waiting(SEQUENCE, reply)
+
+
+class TestAQueue:
+    """That becomes no shorter; the first in it wait, or are taken."""
+
+    @pytest.mark.parametrize(
+        ("now", "idle"),
+        [
+            ((11, 12, 13), 10.0),
+            ((11, 12, 13, 14), 10.0),
+            ((0, 12, 0), 10.0),  # who has given up stays in it
+            ((12, 13, 14), 0.0),
+            ((), 10.0),  # the kernel does not tell
+        ],
+    )
+    def test_stands_still_or_moves(self, now: tuple[int, ...], idle: float) -> None:
+        before = LISTENER._replace(length=3, waiting=(11, 12, 13))
+        after = LISTENER._replace(length=max(3, len(now)), waiting=now)
+        memory = UnixListeners().seen((before,), 100.0).seen((after,), 110.0)
+        assert memory.idle(after, 110.0) == idle
 
 
 class TestReply:

@@ -31,7 +31,7 @@ from sockmon.settings import Config
 _PROC = Path("/proc")
 _DAEMON_URL = "http://127.0.0.1:10776"
 _LONGEST_HOLD = 3600.0
-_READY_SECONDS = 20.0
+_READY_SECONDS = 60.0
 _CLOSES_WITHIN_SECONDS = 10.0
 
 

@@ -31,7 +31,8 @@ INFO_PRESENT = AttributeField("info_present", Attribute.INFO, 0, 1)
 DATA_SENT = AttributeField("data_sent_ms", Attribute.INFO, 44, 1)
 DATA_RECEIVED = AttributeField("data_received_ms", Attribute.INFO, 52, 1)
 ACK_RECEIVED = AttributeField("ack_received_ms", Attribute.INFO, 56, 1)
-#: tcpi_bytes_received (Linux 4.1). The peer's FIN counts as one byte.
+#: tcpi_bytes_acked and tcpi_bytes_received (Linux 4.1). The peer's FIN counts as one byte.
+BYTES_ACKED = AttributeField("bytes_acked", Attribute.INFO, 120, 2)
 BYTES_RECEIVED = AttributeField("bytes_received", Attribute.INFO, 128, 2)
 
 #: Of an MPTCP connection, struct mptcp_info has the same times, from kernel 6.10 on. Before them
@@ -48,7 +49,14 @@ MPTCP_FIELDS = (
 #: The fields of every dump.
 FIELDS = (CGROUP_ID, DROPS)
 #: The fields of the second dump, of sockets in CLOSE_WAIT and FIN_WAIT2.
-INFO_FIELDS = (INFO_PRESENT, DATA_SENT, DATA_RECEIVED, ACK_RECEIVED, BYTES_RECEIVED)
+INFO_FIELDS = (
+    INFO_PRESENT,
+    DATA_SENT,
+    DATA_RECEIVED,
+    ACK_RECEIVED,
+    BYTES_ACKED,
+    BYTES_RECEIVED,
+)
 
 
 @dataclass(frozen=True, slots=True)

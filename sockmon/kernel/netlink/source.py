@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from sockmon.kernel.interfaces import NamespaceFiles, Transport
 from sockmon.kernel.netlink import uapi, unixdiag
 from sockmon.kernel.netlink.rows import (
     ACK_RECEIVED,
+    BYTES_ACKED,
     BYTES_RECEIVED,
     CGROUP_ID,
     DATA_RECEIVED,
@@ -40,10 +42,10 @@ from sockmon.model.unix_listeners import UnixListener, UnixSocket
 
 #: Names of the dumps that a kernel need not have.
 _MPTCP, _UNIX = "mptcp", "unix"
+#: At so many Unix listeners, those with the longest queues, it is asked who waits.
+_QUEUES_ASKED = 20
 #: States in which the times of tcp_info (last data sent and received) are of use.
 _HEARD_IN = (TcpState.CLOSE_WAIT, TcpState.FIN_WAIT2)
-#: A FIN takes one sequence number.
-_FIN = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,9 +247,26 @@ class KernelSource:
         if _UNIX in optional.missing:
             return ()
         try:
-            return self.diag.datagrams(unixdiag.OPERATION, unixdiag.request, unixdiag.parse)
+            found = self.diag.datagrams(unixdiag.OPERATION, unixdiag.request, unixdiag.parse)
         except KernelError as error:
             optional.failed(_UNIX, error)
+            return ()
+        longest = sorted(found, key=lambda its: -its.length)[:_QUEUES_ASKED]
+        asked = {its.inode for its in longest if its.length}
+        return tuple(
+            its._replace(waiting=self._waiting(its.inode)) if its.inode in asked else its
+            for its in found
+        )
+
+    def _waiting(self, inode: int) -> tuple[int, ...]:
+        """Ask who waits at a Unix listener; nobody if that cannot be told."""
+        try:
+            return self.diag.datagrams(
+                unixdiag.OPERATION_ONE,
+                lambda sequence: unixdiag.request_waiting(sequence, inode),
+                unixdiag.parse_waiting,
+            )
+        except KernelError:
             return ()
 
     def unix(self) -> tuple[UnixSocket, ...]:
@@ -313,11 +332,14 @@ def _last_heard(rows: Rows, of: NDArray[np.bool_] | None = None) -> LastHeard:
     has_info = rows.fields[INFO_PRESENT.name] != 0
     chosen = np.flatnonzero(has_info if of is None else has_info & of)
     fields = {name: values[chosen] for name, values in rows.fields.items()}
-    received = fields.get(BYTES_RECEIVED.name)  # of an MPTCP connection it is not asked for
+    messages, sizes = rows.messages[chosen], list[NDArray[Any]]()
+    if BYTES_RECEIVED.name in fields:  # of an MPTCP connection they are not asked for
+        read = fields[BYTES_RECEIVED.name].astype(np.int64) - messages["receive_queue"]
+        sizes = [read, fields[BYTES_ACKED.name].astype(np.int64)]
     return LastHeard.of(
-        rows.messages["cookie"][chosen],
+        messages["cookie"],
         fields[DATA_SENT.name],
         fields[ACK_RECEIVED.name],
         fields[DATA_RECEIVED.name],
-        None if received is None else received > _FIN,
+        *sizes,
     )

@@ -17,33 +17,58 @@ T = TypeVar("T")
 
 OPERATION = "sock_diag dump of unix listeners"
 OPERATION_ALL = "sock_diag dump of unix sockets"
+OPERATION_ONE = "sock_diag look at a unix listener"
 
 AF_UNIX = 1
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port id
-_REQUEST = struct.Struct("=BBHIII8x")  # struct unix_diag_req: the cookie filters no dump
+_REQUEST = struct.Struct("=BBHIIIQ")  # struct unix_diag_req
+_ANY_COOKIE = 2**64 - 1  # twice INET_DIAG_NOCOOKIE
 _MESSAGE = struct.Struct("=BBBxIQ")  # struct unix_diag_msg
 _ATTRIBUTE = struct.Struct("=HH")
 _QUEUE = struct.Struct("=II")  # struct unix_diag_rqlen: at a listener, waiting and their limit
 
-_NAME, _RQLEN = 0, 4
-_SHOW_NAME, _SHOW_RQLEN = 1 << 0, 1 << 4
+_NAME, _ICONS, _RQLEN = 0, 3, 4
+_SHOW_NAME, _SHOW_ICONS, _SHOW_RQLEN = 1 << 0, 1 << 3, 1 << 4
 
 
 def request(sequence: int) -> bytes:
     """Return the netlink message that asks for all listeners: 40 bytes."""
-    return _request(sequence, 1 << TcpState.LISTEN, _SHOW_NAME | _SHOW_RQLEN)
+    show = _SHOW_NAME | _SHOW_RQLEN
+    return _request(sequence, uapi.NLM_F_DUMP, 1 << TcpState.LISTEN, 0, show)
 
 
 def request_all(sequence: int) -> bytes:
     """Return the netlink message that asks for all sockets: 40 bytes."""
-    return _request(sequence, 0xFFFFFFFF, _SHOW_NAME)
+    return _request(sequence, uapi.NLM_F_DUMP, 0xFFFFFFFF, 0, _SHOW_NAME)
 
 
-def _request(sequence: int, states: int, show: int) -> bytes:
+def request_waiting(sequence: int, inode: int) -> bytes:
+    """Return the message that asks who waits at one listener."""
+    return _request(sequence, 0, 0, inode, _SHOW_ICONS)
+
+
+def _request(sequence: int, flags: int, states: int, inode: int, show: int) -> bytes:
     length = _HEADER.size + _REQUEST.size
-    flags = uapi.NLM_F_REQUEST | uapi.NLM_F_DUMP
+    flags |= uapi.NLM_F_REQUEST
     header = _HEADER.pack(length, uapi.SOCK_DIAG_BY_FAMILY, flags, sequence, 0)
-    return header + _REQUEST.pack(AF_UNIX, 0, 0, states, 0, show)
+    return header + _REQUEST.pack(AF_UNIX, 0, 0, states, inode, show, _ANY_COOKIE)
+
+
+def parse_waiting(sequence: int, datagrams: Iterable[bytes]) -> tuple[int, ...]:
+    """Parse the reply to request_waiting(): inodes of the clients' sockets, the first one first.
+
+    0 for a client that has given up. Raises DumpError, EMSGSIZE where a thousand or more wait: the
+    kernel fits its answer into a page (unix_diag_get_exact()).
+    """
+    for kind, number, body in _messages(datagrams):
+        if number != sequence:
+            raise DumpError(OPERATION_ONE, "sequence", "a reply to another request")
+        if kind != uapi.SOCK_DIAG_BY_FAMILY:
+            check_end(OPERATION_ONE, kind, body, "unix_diag")
+        elif len(body) >= _MESSAGE.size:
+            clients = dict(_attributes(body)).get(_ICONS, b"")
+            return struct.unpack(f"={len(clients) // 4}I", clients[: len(clients) // 4 * 4])
+    raise DumpError(OPERATION_ONE, "incomplete", "no reply")
 
 
 def parse(sequence: int, datagrams: Iterable[bytes]) -> tuple[UnixListener, ...]:
@@ -120,7 +145,7 @@ def _head(body: bytes) -> tuple[int, int, int]:
 
 
 def _attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield type and payload of each attribute."""
+    """Yield the type and payload of each attribute after struct unix_diag_msg."""
     at = _MESSAGE.size
     while at < len(body):
         if len(body) - at < _ATTRIBUTE.size:

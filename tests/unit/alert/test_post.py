@@ -13,12 +13,13 @@ import pytest
 from sockmon.alert.notify.post import post
 from sockmon.alert.notify.receiver import DeliveryError, RejectedError
 from sockmon.alert.settings import Authorization, BasicAuth, HttpSettings, TlsConfig
+from tests.lab import PATIENCE
 from tests.unit.alert.hooks import hook, talker
 
-QUICK = HttpSettings(timeout=0.5)
+PATIENT, QUICK = HttpSettings(timeout=PATIENCE), HttpSettings(timeout=0.5)
 
 
-def why_not(url: str, settings: HttpSettings = QUICK) -> str:
+def why_not(url: str, settings: HttpSettings = PATIENT) -> str:
     with pytest.raises(DeliveryError) as caught:
         post(url, b"{}", settings)
     text = str(caught.value)
@@ -30,7 +31,7 @@ def why_not(url: str, settings: HttpSettings = QUICK) -> str:
 
 def test_posts_json() -> None:
     with hook() as server:
-        post(server.url + "?a=1", b'{"x": 1}', QUICK)
+        post(server.url + "?a=1", b'{"x": 1}', PATIENT)
     assert server.bodies == [{"x": 1}]
     assert server.asked[0]["path"] == "/hook?a=1"
     assert server.asked[0]["Content-Type"] == "application/json"
@@ -40,7 +41,7 @@ def test_posts_json() -> None:
 @pytest.mark.parametrize("status", [200, 202, 204, 299])
 def test_any_2xx_will_do(status: int) -> None:
     with hook(status=status) as server:
-        post(server.url, b"{}", QUICK)
+        post(server.url, b"{}", PATIENT)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_any_2xx_will_do(status: int) -> None:
 )
 def test_other_answers_are_errors(status: int, error: type[DeliveryError], says: str) -> None:
     with hook(status=status) as server, pytest.raises(DeliveryError) as caught:
-        post(server.url, b"{}", QUICK)
+        post(server.url, b"{}", PATIENT)
     assert type(caught.value) is error
     assert str(caught.value) == says
 
@@ -79,7 +80,7 @@ def test_a_redirect_to_nowhere_in_particular_is_told_too(location: str) -> None:
 def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     with hook() as proxy, hook() as server:
         monkeypatch.setenv("http_proxy", proxy.url)
-        post(server.url, b"{}", QUICK)
+        post(server.url, b"{}", PATIENT)
     assert (len(proxy.asked), len(server.asked)) == (0, 1)
 
 
@@ -96,7 +97,7 @@ def test_a_name_that_does_not_exist_is_told() -> None:
 
 def test_a_server_that_takes_too_long_is_left() -> None:
     with hook(delay=2.0) as server:
-        assert why_not(server.url) == "no complete answer within 0.5 s"
+        assert why_not(server.url, QUICK) == "no complete answer within 0.5 s"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_a_server_that_takes_too_long_is_left() -> None:
 )
 def test_a_server_that_drips_is_left(words: list[bytes]) -> None:
     with talker(*words, every=0.1) as url:
-        assert why_not(url) == "no complete answer within 0.5 s"
+        assert why_not(url, QUICK) == "no complete answer within 0.5 s"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_what_is_not_http_is_told_without_repeating_it(words: list[bytes], says:
 
 
 def with_token(path: Path, scheme: str = "Bearer") -> HttpSettings:
-    return HttpSettings(timeout=0.5, authorization=Authorization(str(path), scheme))
+    return HttpSettings(timeout=PATIENCE, authorization=Authorization(str(path), scheme))
 
 
 def test_secrets_are_read_again_at_each_use(tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ def test_secrets_are_read_again_at_each_use(tmp_path: Path) -> None:
 def test_basic_authentication(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("hünter2:\n")
     settings = HttpSettings(
-        timeout=0.5, basic_auth=BasicAuth("sockmon", str(tmp_path / "password"))
+        timeout=PATIENCE, basic_auth=BasicAuth("sockmon", str(tmp_path / "password"))
     )
     with hook() as server:
         post(server.url, b"{}", settings)
@@ -216,17 +217,17 @@ def port(certificate: Path) -> Iterator[int]:
 
 
 def test_a_trusted_certificate_will_do(certificate: Path, port: int) -> None:
-    settings = HttpSettings(timeout=2, tls_config=TlsConfig(ca_file=str(certificate)))
+    settings = HttpSettings(timeout=PATIENCE, tls_config=TlsConfig(ca_file=str(certificate)))
     post(f"https://localhost:{port}/", b"{}", settings)
 
 
 def test_an_unknown_certificate_is_refused(port: int) -> None:
-    says = why_not(f"https://localhost:{port}/", HttpSettings(timeout=2))
+    says = why_not(f"https://localhost:{port}/")
     assert says.startswith("its certificate is not trusted: self")
 
 
 def test_another_hosts_certificate_is_refused(certificate: Path, port: int) -> None:
-    settings = HttpSettings(timeout=2, tls_config=TlsConfig(ca_file=str(certificate)))
+    settings = HttpSettings(timeout=PATIENCE, tls_config=TlsConfig(ca_file=str(certificate)))
     says = why_not(f"https://127.0.0.1:{port}/", settings)
     assert says.startswith("its certificate is not trusted: ")
 
@@ -238,4 +239,4 @@ def test_a_ca_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_a_handshake_that_drips_is_left() -> None:
     with talker(b"\x16\x03\x03\x40\x00", *[b"\x02"] * 100, every=0.1) as url:
-        assert why_not(url.replace("http:", "https:")) == "no complete answer within 0.5 s"
+        assert why_not(url.replace("http:", "https:"), QUICK) == "no complete answer within 0.5 s"

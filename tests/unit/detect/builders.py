@@ -22,7 +22,7 @@ from sockmon.model.limits import (
     TimeWaitReuse,
 )
 from sockmon.model.listeners import NONE_STUCK, listen_queues, listeners, listening_rows
-from sockmon.model.owner import Group, Owners, Process
+from sockmon.model.owner import Group, Owners, Process, Unit
 from sockmon.model.ports import ephemeral_ports
 from sockmon.model.queues import NO_QUEUES
 from sockmon.model.states import TcpState
@@ -80,7 +80,7 @@ class Sock:
     drops: int = 0
     age: float = 0.0
     received: float = float("inf")  # seconds since data came in
-    got_data: bool = False  # ever, as far as the kernel tells
+    has_read: bool = False  # anything, as far as the kernel tells
     silent: float | None = None  # as long as its age unless said otherwise
     multipath: bool = False
 
@@ -150,7 +150,7 @@ def _aged(table: SocketTable, socks: Sequence[Sock]) -> Aged:
         since=NOW - ages[aged.rows],
         sent_at=NOW - silent[aged.rows],
         received_at=NOW - received[aged.rows],
-        got_data=np.array([sock.got_data for sock in socks], np.bool_)[aged.rows],
+        has_read=np.array([sock.has_read for sock in socks], np.bool_)[aged.rows],
     )
 
 
@@ -213,7 +213,8 @@ def looked_up(
     units: Mapping[int, str | None] | None = None,
 ) -> DetectorInput:
     """The same, with the holders of some sockets, by inode, and the units of some cgroups."""
-    owners = Owners.of(holders, units or {})
+    named = {i: Unit(unit) if unit else None for i, unit in (units or {}).items()}
+    owners = Owners.of(holders, named)
     rows = np.arange(len(before.table), dtype=np.intp)
     return replace(before, owners=owners).with_groups(rows)
 
@@ -326,6 +327,9 @@ def everything_at_once(*, owners: bool = False) -> tuple[Finding, ...]:
                 socks += accepted(state, **others, **more).times(200)
                 socks += Sock(state, **others, **more).times(200)
     socks += [listening(8085), listening(8086)]
+    for more in ({}, v6):
+        socks += accepted(TcpState.CLOSE_WAIT, 8087, age=9999.0, **more).times(200)
+        socks += Sock(TcpState.CLOSE_WAIT, remote_port=8087, age=9999.0, **more).times(200)
     socks += accepted(TcpState.ESTABLISHED, 8085, receive_queue=21).times(20)
     socks += accepted(TcpState.ESTABLISHED, 8086, send_queue=9, timer=4).times(20)
     limits = replace(

@@ -100,6 +100,15 @@ class TestNobodyAccepts:
             "first for 1m40s; about 50 % of new connections get no answer"
         )
 
+    def test_a_queue_of_another_address_gets_no_share(self) -> None:
+        """redis and aiohttp listen on 0.0.0.0 and [::], each with a queue of its own."""
+        socks = [listening(inode=1, queue=9, limit=511)]
+        socks += [listening(inode=2, limit=511, family=6, local="::")]
+        socks += accepted(TcpState.ESTABLISHED, inode=0).times(9)
+        found = JUDGE.one(owned(sight(socks, waited=100.0)))
+        assert found.severity == "critical"
+        assert found.summary.startswith("shop.service does not accept on port 443: 9 connections")
+
     def test_names_only_the_process_that_hangs(self) -> None:
         socks = [listening(inode=1, queue=9, limit=511), listening(inode=2, limit=511)]
         socks += accepted(TcpState.ESTABLISHED, inode=0).times(9)
@@ -132,15 +141,16 @@ class TestDrops:
         assert JUDGE.severity(waiting(101, drop_window=dropped(0.0, port=80))) == "warning"
 
     def test_in_bursts_are_a_warning_though_the_queue_is_empty_between(self) -> None:
-        found = JUDGE.one(owned(waiting(0, drop_window=dropped(40.0, 20.0))))
+        found = JUDGE.one(owned(waiting(0, drop_window=dropped(80.0, 60.0, 40.0, 20.0))))
         assert found.severity == "warning"
         assert found.summary == (
-            "port 443 of shop.service dropped 120 connections in the last 5m, in bursts: its queue "
+            "port 443 (shop.service) dropped 240 connections in the last 5m, in bursts: its queue "
             "has room for 101, and is not full between them"
         )
 
     def test_in_one_burst_are_no_trouble(self) -> None:
         assert JUDGE.all(waiting(0, drop_window=dropped(20.0))) == []
+        assert JUDGE.all(waiting(0, drop_window=dropped(50.0, 40.0, 35.0, 20.0, 10.0))) == []
 
 
 def test_each_owners_queues_of_a_port_are_judged_apart() -> None:

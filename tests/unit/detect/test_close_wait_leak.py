@@ -8,7 +8,7 @@ import pytest
 from sockmon.detect.close_wait_leak import Thresholds, stale_groups
 from sockmon.model.detector_input import DetectorInput, PreviousFinding
 from sockmon.model.finding import Command, Deadline, Subject
-from sockmon.model.owner import Process
+from sockmon.model.owner import Manager, Process
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     HOUR,
@@ -180,6 +180,26 @@ def test_it_tells_how_to_restart_it_or_to_find_out_whose_it_is() -> None:
         assert "run sockmon doctor as root" in found.advice[0].text
 
 
+@pytest.mark.parametrize(
+    ("unit", "manager", "line"),
+    [
+        ("notes.service", Manager("user", "1000"),
+         "systemctl --user --machine=1000@ restart notes.service"),
+        ("nginx.service", Manager("machine", "web"),
+         "systemctl --machine=web restart nginx.service"),
+        ("0123456789ab", Manager("docker"), "docker restart 0123456789ab"),
+        ("0123456789ab", Manager("podman"), "podman restart 0123456789ab"),
+        ("0123456789ab", Manager("kubelet"), "crictl stop 0123456789ab"),
+        ("0123456789ab", Manager("containers"), None),
+        ("run-1.scope", Manager("system"), None),
+    ],
+)  # fmt: skip
+def test_whoever_manages_it_restarts_it(unit: str, manager: Manager, line: str | None) -> None:
+    found = JUDGE.one(owned(leaked(10), Process(7, "x", unit=unit, manager=manager)))
+    command = found.advice[0].command
+    assert (command.line if command else None) == line
+
+
 def test_of_a_client_it_names_the_port_elsewhere() -> None:
     found = JUDGE.one(sight(Sock(TcpState.CLOSE_WAIT, age=99.0).times(10)))
     assert "made to port 443;" in found.summary
@@ -208,6 +228,25 @@ class TestAPoolAtRest:
             "shorter than the servers'"
         )
 
+    @pytest.mark.parametrize(("queue", "heard"), [(117, 60.0), (1025, 90.0)])
+    def test_may_hold_the_message_with_which_the_server_ended_it(
+        self, queue: int, heard: float
+    ) -> None:
+        """PostgreSQL's idle_session_timeout: sent 99 s ago, the message came later."""
+        found = JUDGE.one(sight(pool(20, receive_queue=queue, received=heard, has_read=True)))
+        assert found.note
+
+    @pytest.mark.parametrize(
+        "others",
+        [
+            {"received": 60.0},  # the first answer, never read
+            {"received": 98.0, "has_read": True},  # the answer to what was sent
+            {"received": 60.0, "has_read": True, "receive_queue": 1026},  # too long
+        ],
+    )
+    def test_holds_no_answer(self, others: dict[str, Any]) -> None:
+        assert not JUDGE.one(sight(pool(20, **{"receive_queue": 117, **others}))).note
+
     @pytest.mark.parametrize("queue", [0, 24, 33, 500])
     def test_is_not_what_was_read_to_the_end_or_holds_data(self, queue: int) -> None:
         assert not JUDGE.one(sight(pool(20, receive_queue=queue))).note
@@ -218,6 +257,21 @@ class TestAPoolAtRest:
 
     def test_is_none_of_a_server(self) -> None:
         assert not JUDGE.one(leaked(20, receive_queue=1)).note
+
+    @pytest.mark.parametrize(
+        ("ages", "note"),
+        [
+            (range(60), False),
+            (range(15, 60), True),  # nothing in the last quarter of a minute
+            (range(0, 60, 10), True),  # used ones that will be noticed
+        ],
+    )
+    def test_is_none_if_more_come_all_the_time(self, ages: range, *, note: bool) -> None:
+        young = [
+            replace(one, age=float(age))
+            for age, one in zip(ages, pool(60, local_port=50000, inode=5000), strict=False)
+        ]
+        assert JUDGE.one(sight([*pool(12), *young])).note == note
 
     def test_does_not_grow(self) -> None:
         seen = sight(pool(20))
@@ -321,17 +375,36 @@ class TestASilentHalfClose:
     @pytest.mark.parametrize(
         ("server", "kinds"),
         [
-            ({"receive_queue": 1, "got_data": True}, ["note"]),
+            ({"receive_queue": 1, "has_read": True}, ["note"]),
             ({"receive_queue": 1}, ["leak"]),
-            ({"receive_queue": 9, "got_data": True}, ["leak"]),
+            ({"receive_queue": 9, "has_read": True}, ["leak"]),
         ],
     )
     def test_is_one_if_the_request_was_read(self, server: dict[str, Any], kinds: list[str]) -> None:
         found = JUDGE.all(sight(facing(12, TcpState.FIN_WAIT2, 5000, **server)))
         assert ["note" if each.note else "leak" for each in found] == kinds
 
+    def test_whose_client_is_a_relay_without_clients_is_a_leak(self) -> None:
+        """docker-proxy: its own clients have gone, and it waits for the application's answer."""
+        socks = facing(12, TcpState.FIN_WAIT2, inode=5000)
+        shop = {sock.inode: (Process(1, "shop"),) for sock in socks[:12]}
+        proxy = {sock.inode: (Process(2, "proxy"),) for sock in socks[12:]}
+        gone = accepted(TcpState.CLOSE_WAIT, 8080, inode=7000, age=99.0).times(12)
+        behind = {sock.inode: (Process(2, "proxy"),) for sock in gone}
+        seen = sight([*socks, *gone, listening(443), listening(8080)])
+        found = {f.subject.port: f for f in JUDGE.all(looked_up(seen, shop | proxy | behind))}
+        assert {port: f.note for port, f in found.items()} == {443: False, 8080: False}
+        assert found[443].summary.startswith("shop has not closed 12 connections")
+        others = {sock.inode: (Process(3, "other"),) for sock in gone}
+        found = {f.subject.port: f for f in JUDGE.all(looked_up(seen, shop | proxy | others))}
+        assert {port: f.note for port, f in found.items()} == {443: True, 8080: False}
+
     def test_of_few_clients_is_not_worth_a_line(self) -> None:
         assert JUDGE.all(sight(facing(9, TcpState.FIN_WAIT2, inode=5000))) == []
+
+
+def test_what_a_peer_has_yet_to_take_is_no_leak() -> None:
+    assert JUDGE.all(leaked(50, send_queue=9, timer=1, retransmits=7)) == []
 
 
 def test_what_was_not_accepted_is_no_leak() -> None:

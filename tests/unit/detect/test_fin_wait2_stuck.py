@@ -71,9 +71,9 @@ class TestAnAnswerThatIsDue:
         ("there", "found"),
         [
             ({}, None),
-            ({"receive_queue": 1, "got_data": True}, None),  # all but the end of file is read
+            ({"receive_queue": 1, "has_read": True}, None),  # all but the end of file is read
             ({"receive_queue": 1}, "warning"),  # there was nothing but the end of file
-            ({"receive_queue": 9, "got_data": True}, "warning"),  # it has not read the request
+            ({"receive_queue": 9, "has_read": True}, "warning"),  # it has not read the request
             ({"inode": 0}, "warning"),  # it has not accepted the connection
             ({"state": TcpState.ESTABLISHED}, "warning"),
         ],

@@ -35,6 +35,11 @@ def test_one_burst_or_a_few_are_no_trouble() -> None:
     assert JUDGE.all(udp((20, 0, 0), (10, 4, 0), (0, 8, 0))) == []
 
 
+def test_a_burst_is_no_trouble_once_it_is_over() -> None:
+    assert JUDGE.all(udp((30, 0, 0), (20, 500, 0), (10, 900, 0), (0, 900, 0))) == []
+    assert JUDGE.severity(udp((80, 0, 0), (70, 90, 0), (10, 99, 0), (0, 99, 0))) == "warning"
+
+
 def test_what_was_dropped_before_the_first_look_is_old() -> None:
     assert JUDGE.all(udp((20, 5000, 0), (10, 5000, 0), (0, 5000, 0))) == []
 

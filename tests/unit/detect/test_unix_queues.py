@@ -53,7 +53,7 @@ def test_a_full_queue_is_critical_at_once() -> None:
     assert facts(found) == {
         "queue": "5 count",
         "queue_limit": "4 count",
-        "queue_not_shorter_for": "0.0 seconds",
+        "none_accepted_for": "0.0 seconds",
         "somaxconn": "4096 count",
     }
     assert found.owner is not None
@@ -68,6 +68,19 @@ def test_a_queue_that_nobody_empties_is_critical_however_short() -> None:
     )
     assert JUDGE.all(owned(seen(3, waited=29.9))) == []
     assert JUDGE.all(owned(seen(2, waited=300.0))) == []
+
+
+def test_a_full_queue_from_which_clients_are_taken_is_accepted_from_too_slowly() -> None:
+    first = UnixListener(77, 5, b"/run/php.sock", 5, 4, (11, 12, 13, 14, 15))
+    second = first._replace(waiting=(12, 13, 14, 15, 16))
+    unix = UnixListeners().seen((first,), NOW - 60).seen((second,), NOW)
+    found = one(replace(sight(), unix=unix))
+    assert found.severity == "critical"
+    assert found.summary == (
+        "5 connections to /run/php.sock wait for php-fpm.service to accept them: 100 % of the "
+        "queue's room (5); further connects fail with EAGAIN, or wait"
+    )
+    assert not any("Restart" in advice.text for advice in found.advice)
 
 
 def test_a_nearly_full_queue_is_a_warning() -> None:

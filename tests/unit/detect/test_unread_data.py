@@ -3,13 +3,17 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from sockmon.model.ages import LastHeard
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Subject
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
+    NOW,
     UNKNOWN,
+    Sock,
     accepted,
     advises,
     becomes,
@@ -18,6 +22,7 @@ from tests.unit.detect.builders import (
     group_of,
     has_hysteresis,
     judge,
+    listening,
     owned,
     sight,
 )
@@ -46,6 +51,33 @@ def test_its_limits_and_hysteresis() -> None:
 )
 def test_what_is_no_finding(no_trouble: dict[str, Any]) -> None:
     assert JUDGE.all(unread(500, **no_trouble)) == []
+
+
+def heard(before: DetectorInput, read: int) -> DetectorInput:
+    """The same, tcp_info having told that each of the applications has read so much."""
+    told = np.full(len(before.table), read)
+    nothing = np.zeros(len(before.table), np.uint32)
+    info = LastHeard.of(before.table.cookie, nothing, nothing, nothing, told, told)
+    return replace(before, queues=before.queues.seen(before.table, info, before.now))
+
+
+def test_a_queue_that_is_as_long_as_before_may_have_been_read() -> None:
+    """A slow reader: what it takes comes in again before the next poll."""
+    seen = replace(unread(20), now=NOW)
+    stands = heard(heard(seen, 5), 5)
+    assert JUDGE.severity(stands) == "warning"
+    assert JUDGE.all(heard(stands, 6)) == []
+    assert JUDGE.all(heard(heard(stands, -1), 6)) == []
+
+
+def test_it_is_asked_how_much_was_read_of_what_seems_to_stand_still() -> None:
+    def asked(count: int, waited: float, *others: Sock) -> list[tuple[bool, int]]:
+        seen = sight([*UNREAD.times(count), *others], waited=waited)
+        return seen.queues.doubtful(seen.table, seen.now, 8)
+
+    assert asked(3, 10.0, listening()) == [(True, 443)]
+    assert asked(3, 10.0) == [(True, 443)]  # nobody listens any more
+    assert asked(2, 10.0) == asked(3, 9.0) == []
 
 
 def test_a_queue_that_becomes_shorter_is_read() -> None:

@@ -9,6 +9,7 @@ import pytest
 from sockmon.client.snapshot import FetchError
 from sockmon.top.refresh import Feed, News
 from sockmon.top.scene import By, Sighting
+from tests.lab import PATIENCE
 from tests.unit.top import making
 
 
@@ -28,7 +29,7 @@ class Scripted:
             if isinstance(news, Exception):
                 raise news
             return news
-        self.stopped.wait(10)
+        self.stopped.wait(PATIENCE)
         return SIGHTING
 
     def every(self, seconds: float) -> None:
@@ -54,11 +55,11 @@ class Running:
         self.feed.start()
 
     def hears(self) -> News:
-        return self.heard.get(timeout=10)
+        return self.heard.get(timeout=PATIENCE)
 
     def stop(self) -> None:
         self.feed.stop()
-        assert self.source.closed.wait(10)
+        assert self.source.closed.wait(PATIENCE)
 
 
 @pytest.fixture

@@ -65,7 +65,9 @@ def observed() -> Observation:
     (host,) = observation.namespaces
     worst = replace(LEAK, detector="dead_peer")
     mild = replace(LEAK, severity="warning")
-    diagnosis = Diagnosis((mild, worst), {}, (), 0.0)
+    # About a destination: its owner is told, and is no part of what it is about.
+    calls = replace(mild, detector="connect_stalled", subject=Subject("outbound", 443), value=11.0)
+    diagnosis = Diagnosis((mild, worst, calls), {}, (), 0.0)
     return replace(observation, namespaces=(replace(host, diagnosis=Timed(diagnosis, NOW)),))
 
 
@@ -98,6 +100,13 @@ def test_everything_of_an_observation_survives_its_journey() -> None:
     assert making.found(snapshot) == (
         replace(LEAK, detector="dead_peer"),
         replace(LEAK, severity="warning"),
+        replace(
+            LEAK,
+            severity="warning",
+            detector="connect_stalled",
+            subject=Subject("outbound", 443),
+            value=11.0,
+        ),
     )
 
 
