@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test unit unit-lowest unit-newest lint format bench lock clean
+.PHONY: help run test unit unit-lowest unit-newest lint format bench fuzz lock clean
 
 help:
 	@echo "make run          install what is needed, start the daemon on http://127.0.0.1:10776/"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint         check style, types, imports, and that no code is unused"
 	@echo "make format       format the code"
 	@echo "make bench        measure speed and memory against ss, netstat and others (root)"
+	@echo "make fuzz         read damaged captures for ten minutes (SECONDS=600)"
 	@echo "make generate     write the committed files that are generated: rules, dashboards ..."
 	@echo "make page         build the web page (Node.js)"
 	@echo "make screenshots  take the pictures of the page in docs/screenshots (root)"
@@ -76,6 +77,10 @@ format: $(VENV)/development
 
 bench: $(VENV)/development components
 	$(BIN)/python -m bench $(ARGS)
+
+SECONDS ?= 600
+fuzz: $(VENV)/development
+	$(BIN)/python -m tests.fuzz $(SECONDS)
 
 # The programs that the tests and the bench use: Prometheus and others, from Debian's packages.
 .PHONY: components

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 
-from bench import budget, contenders, namespaces, pages, report, starting
+from bench import budget, contenders, namespaces, pages, report, starting, tracing
 from bench.load import Load, load
 from bench.measure import Contender, Sample, interleaved, median_cpu, median_wall
 from bench.polling import Diagnosis, Floor, Poll, Rendering
@@ -153,6 +153,7 @@ CASES: dict[str, Callable[[int], Section]] = {
     "leak": leak,
     "time-wait": time_wait,
     "namespaces": namespaces.section,
+    "trace": tracing.section,
     "budget": budget.namespaces,
     "budget-host": budget.host,
 }

@@ -41,6 +41,17 @@ def roughly(seconds: float) -> str:
     return f"{whole}s"
 
 
+def precisely(nanoseconds: int) -> str:
+    """Return a short time in the unit that suits it: 13 us, 40.9 ms, 1.01 s, then as roughly()."""
+    if nanoseconds < 1_000_000:
+        return f"{nanoseconds / 1e3:.0f} us"
+    if nanoseconds < 999_950_000:
+        return f"{nanoseconds / 1e6:.1f} ms"
+    if nanoseconds < 60_000_000_000:
+        return f"{nanoseconds / 1e9:.3g} s"
+    return roughly(nanoseconds / 1e9)
+
+
 class DurationField:
     """Marks a float of seconds that the configuration writes as a duration."""
 

@@ -50,8 +50,8 @@ function _shtab_sockmon_using
   test "$_shtab_sockmon_cmdpath" = "$argv"
 end
 
-set -g _shtab_sockmon_commands run count doctor top drill rules check-config netns-helper
-set -g _shtab_sockmon_opts_with_value --by --color --config --count --family --format --hold --interval --namespaces --netns --port --protocol --runbooks --selector --socket --state --state-names --top --url --user --watch --web.config.file --web.listen-address
+set -g _shtab_sockmon_commands run count doctor top trace drill rules check-config netns-helper
+set -g _shtab_sockmon_opts_with_value --by --color --config --count --device --family --for --format --hold --host --interval --namespaces --netns --port --protocol --read --runbooks --selector --socket --state --state-names --top --url --user --watch --web.config.file --web.listen-address --write
 
 complete -c sockmon -e
 complete -c sockmon -f
@@ -90,11 +90,24 @@ complete -c sockmon -n '_shtab_sockmon_using top' -l url -x -d 'of a daemon, suc
 complete -c sockmon -n '_shtab_sockmon_using top' -l interval -x -d 'between looks: 500ms, 5s (default: the configuration'"'"'s or the daemon'"'"'s, else 2s)'
 complete -c sockmon -n '_shtab_sockmon_using top' -l namespaces -xka "host all" -d 'read all network namespaces, or only the host'"'"'s own (default: the configuration'"'"'s, else host)'
 complete -c sockmon -n '_shtab_sockmon_using top' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML); without it /etc/sockmon/sockmon.yaml if it can be read, else the defaults'
+complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a trace -d 'show how connections open and close'
+complete -c sockmon -n '_shtab_sockmon_using trace' -s h -l help -d 'show this help message and exit'
+complete -c sockmon -n '_shtab_sockmon_using trace' -l read -xka "(__fish_complete_path (commandline -ct))" -d 'read captures of tcpdump, Wireshark and others instead; - is standard input'
+complete -c sockmon -n '_shtab_sockmon_using trace' -l port -x -d 'only connections with this port at either end: a number or a service'"'"'s name; may be repeated'
+complete -c sockmon -n '_shtab_sockmon_using trace' -l host -x -d 'only connections of this IP address; may be repeated'
+complete -c sockmon -n '_shtab_sockmon_using trace' -l device -x -d 'watch only this device (default: all)'
+complete -c sockmon -n '_shtab_sockmon_using trace' -l for -x -d 'watch only so long, such as 30s or 5m'
+complete -c sockmon -n '_shtab_sockmon_using trace' -l write -xka "(__fish_complete_path (commandline -ct))" -d 'write the IP and TCP headers, and no data, into a pcap file'
+complete -c sockmon -n '_shtab_sockmon_using trace' -l count -x -d 'stop after so many connections'
+complete -c sockmon -n '_shtab_sockmon_using trace' -l opens -d 'only how connections are opened'
+complete -c sockmon -n '_shtab_sockmon_using trace' -l closes -d 'only how connections are closed'
+complete -c sockmon -n '_shtab_sockmon_using trace' -l format -xka "text lines json tcpdump" -d 'text: all steps, explained; lines: a line for each connection; json: the same for programs; tcpdump: segments as tcpdump -nS prints them (default: text, or lines if there are more than 20 connections a second, or only a summary above 2,000)'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a drill -d 'rehearse an alert'
 complete -c sockmon -n '_shtab_sockmon_using drill' -s h -l help -d 'show this help message and exit'
 complete -c sockmon -n '_shtab_sockmon_using drill' -l count -x -d 'connections (default: enough for the alert)'
 complete -c sockmon -n '_shtab_sockmon_using drill' -l hold -x -d 'keep them this long (default: until the alert should have fired)'
 complete -c sockmon -n '_shtab_sockmon_using drill' -l expect-alert -d 'watch the alert fire and resolve, and fail if it does not'
+complete -c sockmon -n '_shtab_sockmon_using drill' -l trace -d 'at the end, show the segments of its connections (needs CAP_NET_RAW)'
 complete -c sockmon -n '_shtab_sockmon_using drill' -l url -x -d 'of this host'"'"'s daemon (default: http://127.0.0.1:10776)'
 complete -c sockmon -n '_shtab_sockmon_using drill' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML); without it /etc/sockmon/sockmon.yaml if it can be read, else the defaults'
 complete -c sockmon -n '_shtab_sockmon_using drill; and test $_shtab_sockmon_npos -eq 0' -ka "close-wait half-close fin-wait2 time-wait syn-sent accept-queue port-exhaustion dead-peer last-ack" -d SCENARIO

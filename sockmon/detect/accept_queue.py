@@ -1,7 +1,8 @@
 """Accept queue: connections wait for an application that does not accept them.
 
-Three kinds, judged for each listening socket: a queue that nobody empties, however short it is; a
-queue that is nearly full; and a queue that overflows, perhaps only for moments between two polls.
+Four kinds: a listening socket's queue that nobody empties, however short it is; one that is emptied
+so slowly that connections wait long; one that is nearly full; and one that overflows, perhaps only
+for moments between two polls.
 """
 
 from collections.abc import Iterator
@@ -46,6 +47,8 @@ from sockmon.model.table import IPAddress, SocketTable, address
 NAME = "accept_queue"
 
 _QUEUES_SHOWN = 5
+#: TCP_TIMEWAIT_LEN (include/net/tcp.h).
+_TIME_WAIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,8 @@ class _Queues:
     """The listening sockets of one port that one service holds.
 
     listeners: rows of the table; length, limit, idle (seconds without progress) are their columns.
-    waiting: rows of the connections in their queues, as far as they are in the table.
+    waiting: rows of the connections in their queues, as far as they are in the table. moved:
+    seconds since one was accepted or served, at most.
     """
 
     group: Group
@@ -70,8 +74,9 @@ class _Queues:
     length: NDArray[np.int64]
     limit: NDArray[np.int64]
     idle: NDArray[np.float64]
+    moved: float
     waiting: NDArray[np.intp]
-    oldest: float  # seconds that the first of them has waited; 0 where that is not known
+    waits: NDArray[np.float64]  # seconds that each of them has waited
     drops: RecentDrops
     dropped_now: int  # since the last poll
 
@@ -83,6 +88,11 @@ class _Queues:
         addresses = [_address(table, row) for row in self.listeners.tolist()]
         at = {addresses[place] for place in stuck.tolist()}
         return np.flatnonzero([address in at for address in addresses])
+
+    @property
+    def oldest(self) -> float:
+        """Seconds that the first of them has waited; 0 where that is not known."""
+        return float(self.waits.max(initial=0.0))
 
     @property
     def fullness(self) -> float:
@@ -149,17 +159,34 @@ def _queues_of(data: DetectorInput, port: int) -> Iterator[_Queues]:
             waiting = data.queues.rows[waits]
             its = waits[np.isin(waiting, data.belonging(waiting, group, rows))]
         length, limit = _lengths(data, rows)
+        # Which of the queues of an address it was accepted from is not known.
+        alone = len({_address(table, row) for row in rows.tolist()}) == rows.size
+        moved = _seconds_since_served(data, port) if alone else np.inf
         yield _Queues(
             group=group,
             listeners=rows,
             length=length,
             limit=limit,
-            idle=np.array([idle[row] for row in rows.tolist()]),
+            idle=np.array([min(idle[row], moved) for row in rows.tolist()]),
+            moved=moved,
             waiting=data.queues.rows[its],
-            oldest=float(data.now - data.queues.waits_since[its].min()) if its.size else 0.0,
+            waits=data.now - data.queues.waits_since[its],
             drops=data.drop_window.at(port, data.now),
             dropped_now=data.drop_window.latest(port, data.now),
         )
+
+
+def _seconds_since_served(data: DetectorInput, port: int) -> float:
+    """Return seconds since a connection was seen to be accepted, or the server closed one.
+
+    What the server has closed first is in TIME_WAIT at its port, whose age is exact: that is known
+    at a first look, too.
+    """
+    table = data.table
+    closed = (table.state == TcpState.TIME_WAIT) & (table.local_port == port)
+    left = float(table.expires[closed].max(initial=0)) / 1000
+    served = _TIME_WAIT_SECONDS - left if left else np.inf
+    return min(data.now - data.queues.accepted.get(port, -np.inf), served)
 
 
 def _judge(data: DetectorInput, thresholds: Thresholds, queues: _Queues) -> Finding | None:
@@ -172,7 +199,8 @@ def _judge(data: DetectorInput, thresholds: Thresholds, queues: _Queues) -> Find
     full = bool((queues.length > queues.limit).any())
     # Who was dropped tries again after ever longer pauses: in between, a full queue is no better.
     dropping = queues.dropped_now > 0 or (full and queues.drops.connections > 0)
-    if not (stuck.size or nearly_full or queues.drops.recur):
+    slow = not stuck.size and _slow(data, thresholds, queues, slack, known=previous is not None)
+    if not (stuck.size or slow or nearly_full or queues.drops.recur):
         return None
     judged: Severity = "warning"
     sharing = queues.sharing(data.table, stuck)
@@ -187,7 +215,9 @@ def _judge(data: DetectorInput, thresholds: Thresholds, queues: _Queues) -> Find
         subject=subject,
         value=queues.fullness,
         limit=thresholds.warning_ratio,
-        summary=_summary(data, queues, stuck, owner, nearly_full=nearly_full, dropping=dropping),
+        summary=_summary(
+            data, queues, stuck, owner, slow=slow, nearly_full=nearly_full, dropping=dropping
+        ),
         evidence=_evidence(data, queues),
         advice=_advice(data, queues, stuck, owner),
         group=queues.group,
@@ -213,9 +243,20 @@ def _stuck(
     idle = (queues.idle >= least) & (queues.length > 0)
     waited = queues.oldest >= thresholds.stalled_after * slack
     enough = queues.length[idle].sum() >= thresholds.warning_waiting
-    if not enough or not (waited or (known and not data.whole)):
+    moves = queues.moved < thresholds.stalled_after * slack
+    if moves or not enough or not (waited or (known and not data.whole)):
         return np.empty(0, np.intp)
     return np.flatnonzero(idle)
+
+
+def _slow(
+    data: DetectorInput, thresholds: Thresholds, queues: _Queues, slack: float, *, known: bool
+) -> bool:
+    """Whether connections are accepted, but after a long wait."""
+    if not data.whole:
+        return known and bool(queues.length.sum() >= thresholds.warning_waiting)
+    long = queues.waits >= thresholds.stalled_after * slack
+    return bool(long.sum() >= thresholds.warning_waiting)
 
 
 def _summary(
@@ -224,6 +265,7 @@ def _summary(
     stuck: NDArray[np.intp],
     owner: Owner | None,
     *,
+    slow: bool,
     nearly_full: bool,
     dropping: bool,
 ) -> str:
@@ -234,7 +276,7 @@ def _summary(
     if stuck.size:
         waiting = int(queues.length[stuck].sum())
         idle = float(max(queues.idle[stuck].min(), min(queues.oldest, queues.idle[stuck].max())))
-        idle = max(idle, queues.oldest if stuck.size == all_queues else idle)
+        idle = min(max(idle, queues.oldest if stuck.size == all_queues else idle), queues.moved)
         if stuck.size < all_queues:
             text = (
                 f"{stuck.size} of {all_queues} queues of {where} "
@@ -250,6 +292,11 @@ def _summary(
         given_up = _given_up(data, queues)
         if given_up:
             text += f"; the clients of {given_up} have given up"
+    elif slow:
+        text = (
+            f"{server} accepts too slowly on port {port}: {queues.length.sum()} connections wait, "
+            f"the first for {roughly(queues.oldest)}"
+        )
     elif nearly_full:
         place = queues.fullest
         text = (

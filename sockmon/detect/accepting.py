@@ -20,8 +20,9 @@ def why_stuck(owner: Owner | None) -> Advice:
         )
     return Advice(
         f"{who(owner)} does not call accept(): its threads are stuck (a deadlock, a full pool, a "
-        "backend without a time-out), or its descriptors are used up. A stack trace of it says "
-        "which (gdb, jstack, py-spy, a goroutine dump)."
+        "backend without a time-out), it has reached a limit of connections of its own (maxconn), "
+        "or its descriptors are used up. A stack trace of it says which (gdb, jstack, py-spy, a "
+        "goroutine dump)."
     )
 
 

@@ -12,7 +12,7 @@ from sockmon.model.other_end import other_end
 from sockmon.model.owner import Group, Owner
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
-from sockmon.text import one_line
+from sockmon.text import is_container_id, one_line
 
 
 def seconds(value: float) -> Quantity:
@@ -65,7 +65,8 @@ def who(owner: Owner | None) -> str:
     """Name the holder of a group's sockets in full, as the subject of a sentence."""
     if owner is None or not (owner.unit or owner.processes):
         return "an unknown process"
-    return one_line(owner.name)
+    name = one_line(owner.name)
+    return f"container {name}" if owner.unit and is_container_id(name) else name
 
 
 def place(group: Group) -> str:

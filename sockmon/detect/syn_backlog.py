@@ -341,6 +341,7 @@ DETECTOR = Detector(
     state=TcpState.SYN_RECV,
     thresholds=Thresholds,
     find=find,
+    caused_by=(("same_process", "does_not_accept"),),
     needs=("settings",),
     rule=Rule(
         summary="a listener's SYN backlog fills up",

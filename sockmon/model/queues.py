@@ -6,7 +6,8 @@ before may have been emptied and filled again, as that of a slow reader is: so t
 about those that seem to stand still, how many bytes were read or acknowledged.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,7 @@ class Queues:
     unread_since    since when unread data has not become less; now where there is none
     unsent_since    since when unacknowledged data has not become less; now where there is none
     read, taken     bytes read and bytes acknowledged so far, as last told; -1: not told
+    accepted        by local port, when a connection that had waited was seen to be accepted last
     """
 
     rows: NDArray[np.intp]
@@ -83,6 +85,7 @@ class Queues:
     unsent_since: NDArray[np.float64]
     read: NDArray[np.int64]
     taken: NDArray[np.int64]
+    accepted: Mapping[int, float] = field(default_factory=dict)
 
     def seen(self, table: SocketTable, heard: LastHeard, now: float) -> "Queues":
         """Return the next generation, this one being the last (`now` in monotonic seconds)."""
@@ -129,8 +132,20 @@ class Queues:
             column[joined] = np.maximum(column[joined], last[past])
         return Queues(
             rows, cookie, waiting, received, sent, waits_since, unread_since, unsent_since, read,
-            taken,
+            taken, self._accepted(table, waits, now),
         )  # fmt: skip
+
+    def _accepted(
+        self, table: SocketTable, waits: NDArray[np.bool_], now: float
+    ) -> Mapping[int, float]:
+        """Return when connections were accepted last, of the ports at which some have waited."""
+        waited = self.cookie[self.waits]
+        if not waited.size:
+            return {}
+        left = table.local_port[np.isin(table.cookie, waited) & ~waits]
+        ports = set(table.local_port[waits].tolist())
+        kept = {port: at for port, at in self.accepted.items() if port in ports}
+        return {**kept, **dict.fromkeys(left.tolist(), now)}
 
     def doubtful(self, table: SocketTable, now: float, most: int) -> list[tuple[bool, int]]:
         """Return ports to be asked about at the next poll, as worth_asking() does."""

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from tests.lab import AddressKind, Direction, Held, NetNs, experiments, linked, states
+from tests.lab import AddressKind, Direction, Held, NetNs, closes, experiments, linked, states
 from tests.running import running_daemon
 
 # Past close_wait_leak's `stale_after`, and the orphaned FIN_WAIT2 at the clients' end has gone.
@@ -87,6 +87,23 @@ def _watched() -> Iterator[Host]:
         yield Host({"": netns})
 
 
+@contextmanager
+def _traced(way: closes.Way) -> Iterator[Host]:
+    """A connection that ends in this way, each time that somebody watches packets."""
+    with NetNs() as netns, closes.whenever_watched(netns, way) as port:
+        yield Host({"": netns}, {"PORT": str(port)})
+
+
+@contextmanager
+def _unanswered() -> Iterator[Host]:
+    """A host that nobody answers; it gives up soon."""
+    with linked() as link:
+        link.client.set_sysctl("net.ipv4.tcp_syn_retries", 2)
+        link.client.set_sysctl("net.ipv4.tcp_syn_linear_timeouts", 0)
+        link.cut()
+        yield Host({"": link.client})
+
+
 HOSTS: Mapping[str, HostMaker] = {
     "busy": _busy,
     "two-destinations": _two_destinations,
@@ -102,5 +119,11 @@ HOSTS: Mapping[str, HostMaker] = {
     "linger-zero": partial(_alone, partial(experiments.linger_zero, count=12)),
     "rebind": partial(_alone, partial(experiments.rebind, count=12)),
     "last-ack": _last_ack,
+    "three-segments": partial(_traced, closes.client_first),
+    "four-segments": partial(_traced, closes.four_segments),
+    "half-close-traced": partial(_traced, closes.half_close),
+    "linger-zero-traced": partial(_traced, closes.linger_zero),
+    "unread-bytes-traced": partial(_traced, closes.unread_bytes),
+    "no-answer": _unanswered,
     "dead-peer": _dead_peer,
 }

@@ -41,7 +41,8 @@ class Expect:
 class Case:
     """expects: the findings that no other finding causes; none: nothing may ever be found.
 
-    says: patterns in what doctor prints. passing: detectors whose findings may come and go before.
+    says: patterns in what doctor prints; alone: one in its first line without a daemon. passing:
+    detectors whose findings may come and go before.
     ports: of the ephemeral range that may be labels, since they are a service's.
     within: seconds in which the findings must come, and stay so for `settled` seconds; watched:
     seconds in which nothing may.
@@ -52,6 +53,7 @@ class Case:
     expects: tuple[Expect, ...]
     says: tuple[str, ...] = ()
     passing: tuple[str, ...] = ()
+    alone: str = ""
     ports: tuple[int, ...] = ()
     settled: float = 10.0
     within: float = 200.0

@@ -15,6 +15,12 @@ def get(port: int, timeout: float, path: str = "/", address: str = "127.0.0.1") 
         client.recv(1000)
 
 
+def get_for_ever(port: int) -> None:
+    """Ask again and again, each time by a new connection."""
+    while True:
+        get(port, 3600.0)
+
+
 def ask(stage: Stage, port: int, count: int, timeout: float = 3600.0) -> None:
     """So many clients ask at once."""
 

@@ -71,6 +71,8 @@ def _play(case: Case, played: Played) -> None:
         played.wrong += _labels(case, daemon)
         played.doctor = _doctor(world, "text")
         played.alone = _doctor(world, "text", alone=True)
+        if not re.search(case.alone, played.alone.partition("\n")[0]):
+            played.wrong.append(f"doctor without a daemon says no {case.alone!r}")
         for finding in roots(json.loads(_doctor(world, "json", alone=True))["findings"]):
             if finding["detector"] not in case.welcome:
                 played.wrong.append(f"doctor without a daemon: {in_words(finding)}")

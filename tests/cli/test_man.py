@@ -85,7 +85,7 @@ def test_it_has_the_sections_that_people_look_for(text: str) -> None:
 def test_its_examples_are_commands_that_there_are(text: str) -> None:
     examples = text.partition("\nEXAMPLES\n")[2].partition("\nSEE ALSO\n")[0]
     commands = re.findall(r"^ {9}(?:.*)(sockmon [a-z-]+.*)$", examples, re.MULTILINE)
-    assert len(commands) == 5
+    assert len(commands) == 6
     for command in commands:
         words = command.split(" > ")[0].split()[1:]
         status, _, err = run(sys.executable, "-m", "sockmon", *words, "--help")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from sockmon.durations import roughly
+from sockmon.model.listeners import fullness
 from sockmon.model.names import HOST
 from sockmon.model.observation import NamespaceObservation
 from sockmon.model.states import TcpState
@@ -19,7 +20,7 @@ def vital_signs(namespaces: Iterable[NamespaceObservation]) -> Iterator[str]:
     seen = [namespace for namespace in namespaces if namespace.tcp is not None]
     if seen:
         yield _sockets(seen)
-    for measure in (_time_wait, _ephemeral, _accept_queue, _drops, _unguarded):
+    for measure in (_time_wait, _ephemeral, _accept_queue, _unix_queue, _drops, _unguarded):
         found = [(*told, n.name) for n in seen if (told := measure(n)) is not None]
         if found:
             _, text, netns = max(found, key=lambda it: it[0])
@@ -27,11 +28,17 @@ def vital_signs(namespaces: Iterable[NamespaceObservation]) -> Iterator[str]:
 
 
 def reservation(namespaces: Iterable[NamespaceObservation]) -> str | None:
-    """Say what a verdict without a finding must not hide: many in CLOSE_WAIT, or dropped."""
+    """Say what a verdict without a finding must not hide: many dropped, waiting, or in CLOSE_WAIT.
+
+    A look cannot tell for how long connections to a Unix socket have waited.
+    """
     namespaces = list(namespaces)
     dropped = max((d for n in namespaces if (d := _drops(n))), default=None)
     if dropped and dropped[0] >= _WORTH_SAYING:
         return dropped[1]
+    longest = max((queue for n in namespaces for queue in _unix_queues(n)), default=None)
+    if longest and longest[0] >= _WORTH_SAYING:
+        return f"{longest[0]:,} connections wait to be accepted on {longest[1]}"
     families = [counts for n in namespaces if n.tcp for counts in n.tcp.value.values()]
     total = sum(map(sum, families))
     waiting = sum(counts[TcpState.CLOSE_WAIT] for counts in families)
@@ -118,6 +125,25 @@ def _unguarded(namespace: NamespaceObservation) -> tuple[float, str] | None:
             "have no keepalive: if their peers are gone, nothing here would notice"
         ),
     )
+
+
+def _unix_queues(namespace: NamespaceObservation) -> list[tuple[int, str]]:
+    diagnosis = namespace.diagnosis
+    return (
+        [(queue.length, queue.path) for queue in diagnosis.value.unix_queues] if diagnosis else []
+    )
+
+
+def _unix_queue(namespace: NamespaceObservation) -> tuple[float, str] | None:
+    queues = namespace.diagnosis.value.unix_queues if namespace.diagnosis else ()
+    if not queues or not queues[0].length:
+        return None
+    fullest = queues[0]
+    text = (
+        f"{fullest.length:,} of {fullest.limit:,} connections in the fullest accept queue of a "
+        f"Unix socket ({fullest.path})"
+    )
+    return fullness(fullest.length, fullest.limit), text
 
 
 def _accept_queue(namespace: NamespaceObservation) -> tuple[float, str] | None:

@@ -40,6 +40,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="watch the alert fire and resolve, and fail if it does not",
     )
     parser.add_argument(
+        "--trace",
+        action="store_true",
+        help="at the end, show the segments of its connections (needs CAP_NET_RAW)",
+    )
+    parser.add_argument(
         "--url", metavar="URL", help="of this host's daemon (default: http://127.0.0.1:10776)"
     )
     add_config(parser, HOST_CONFIG)
@@ -65,6 +70,7 @@ def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
         arguments.expect_alert,
         arguments.url,
         chosen.file,
+        arguments.trace,
     )
     try:
         return run.run(options, chosen.config)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from sockmon.drill.plan import Plan, PlanError, announcement, make_plan, must_al
 from sockmon.drill.private_daemon import ADDRESS, URL, PrivateDaemon, private_daemon
 from sockmon.drill.safety_limits import read_resources
 from sockmon.drill.scenarios import SCENARIOS
+from sockmon.drill.trace import traced
 from sockmon.drill.watch import DrillError, SilentError, Watching, expectation
 from sockmon.kernel.procfs import read_limits
 from sockmon.settings import Config
@@ -49,6 +50,7 @@ class DrillOptions:
     expect_alert: bool
     url: str | None
     config_file: Path | None
+    trace: bool = False
 
 
 def listing() -> str:
@@ -132,11 +134,14 @@ def _run_drill(options: DrillOptions, plan: Plan, api: DaemonApi | None) -> None
     alerts = None if api is None else partial(_alerts, api)
     if alerts is not None and options.expect_alert and plan.scenario.direction is None:
         _must_not_stand(plan, alerts)
-    with _sockets(plan) as (port, states, check):
-        _say(f"made at port {port}: {states}")
-        watching = Watching(plan, port, alerts, check, _say)
-        watching.hold(expects=options.expect_alert, holds=options.hold is not None)
-    watching.closed()
+    with traced() if options.trace else nullcontext() as trace:
+        with _sockets(plan) as (port, states, check):
+            _say(f"made at port {port}: {states}")
+            watching = Watching(plan, port, alerts, check, _say)
+            watching.hold(expects=options.expect_alert, holds=options.hold is not None)
+        watching.closed()
+        if trace is not None:
+            trace.show(port)
     if options.expect_alert and not plan.scenario.quiet:
         watching.resolve()
 

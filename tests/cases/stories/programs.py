@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from tests.cases.case import Expect, case
-from tests.cases.clients import ask, ask_often, get
+from tests.cases.clients import ask, ask_often, get, get_for_ever
 from tests.cases.stage import Stage, connect, every
 from tests.lab import eventually
 
@@ -22,6 +22,9 @@ STUCK_APP = """
 import time
 def app(environ, start_response):
     time.sleep(3600)
+"""
+SLOW_ANSWER = """    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
 """
 #: A server on 127.0.0.1:9000 that accepts everything, and reads nothing.
 DEAF_SERVER = """
@@ -39,9 +42,9 @@ def nginx(stage: Stage, http: str, main: str = "", connections: int = 512) -> in
     return stage.start("nginx", "-c", "/etc/nginx/case.conf", unit="nginx.service").pid
 
 
-def gunicorn(stage: Stage, *options: str) -> None:
-    """Start an application that never answers, on port 8000."""
-    stage.write("/srv/orders.py", STUCK_APP)
+def gunicorn(stage: Stage, *options: str, text: str = STUCK_APP) -> None:
+    """Start an application, one that never answers if none is given, on port 8000."""
+    stage.write("/srv/orders.py", text)
     stage.start(
         "gunicorn", "--chdir", "/srv", "--workers", "2", "--timeout", "0", "--bind",
         "127.0.0.1:8000", *options, "orders:app", unit="orders.service",
@@ -103,6 +106,21 @@ def gunicorn_all_workers_stuck(stage: Stage) -> None:
     """Both sync workers of gunicorn are in a call that never returns; 30 clients wait."""
     gunicorn(stage)
     ask(stage, 8000, 30)
+
+
+@case(
+    Expect(
+        "accept_queue", "warning", r"^orders\.service$", 8000,
+        summary=[r"orders\.service accepts too slowly on port 8000: \d+ connections wait"],
+        never=["Restart"],
+    ),
+    within=240,
+)  # fmt: skip
+def gunicorn_too_slow(stage: Stage) -> None:
+    """Each answer takes 8 s, of one worker: all of 20 clients are served, after minutes."""
+    gunicorn(stage, "--workers", "1", text=STUCK_APP.replace("3600", "8") + SLOW_ANSWER)
+    for _ in range(20):
+        stage.thread(get_for_ever, 8000)
 
 
 @case(
@@ -263,7 +281,8 @@ def redis_blocked_by_a_command(stage: Stage) -> None:
         "accept_queue", "critical", r"^php8\.2-fpm\.service$",
         summary=[r"php8\.2-fpm\.service does not accept on /run/php/app\.sock"],
         advice=[r"php8\.2-fpm\.service"],
-    )
+    ),
+    alone="26 connections wait to be accepted on /run/php/app.sock",
 )  # fmt: skip
 def php_fpm_all_children_busy(stage: Stage) -> None:
     """nginx before PHP-FPM on a Unix socket; its four children wait for something for minutes."""
@@ -701,7 +720,8 @@ web.run_app(app, port=8080)
 
 @case(
     Expect(
-        "close_wait_leak", "warning", "", 9000, summary=["has not closed 20 connections"],
+        "close_wait_leak", "warning", "", 9000,
+        summary=["^container 0123456789ab has not closed 20 connections"],
         advice=[r"docker restart 0123456789ab"],
     )
 )  # fmt: skip
@@ -818,7 +838,7 @@ web.run_app(app, host="127.0.0.1", port=9000)
         "accept_queue", "critical", r"^orders\.service$", 8000,
         summary=[r"orders\.service does not accept on port 8000", "more are dropped"],
     ),
-    says=("because of this, also",), passing=("connect_stalled",),
+    says=("because of this, also",), passing=("connect_stalled", "syn_backlog"),
 )  # fmt: skip
 def gunicorn_backlog_overflows(stage: Stage) -> None:
     """The same with a backlog of 8: those who come then get no answer, on this host too."""

@@ -88,7 +88,43 @@ class TestNobodyAccepts:
     def test_a_queue_that_becomes_shorter_moves(self) -> None:
         seen = self.stuck(5, waited=100.0)
         shorter = replace(seen.stuck, since=seen.stuck.since + 99.0)
-        assert JUDGE.all(replace(seen, stuck=shorter)) == []
+        young = replace(seen.queues, waits_since=seen.queues.waits_since + 75.0)
+        assert JUDGE.all(replace(seen, stuck=shorter, queues=young)) == []
+
+    def test_a_queue_that_is_filled_again_at_once_moves(self) -> None:
+        """Each client that was served comes again: the queue is as long at every poll."""
+        seen = self.stuck(5, waited=100.0)
+        moves = replace(seen, queues=replace(seen.queues, accepted={443: seen.now - 8.0}))
+        assert JUDGE.one(moves).summary.startswith("shop.service accepts too slowly on port 443")
+        closed = accepted(TcpState.TIME_WAIT, timer=3, expires=52_000, inode=0)
+        socks = [listening(queue=5, limit=511), closed]
+        socks += accepted(TcpState.ESTABLISHED, inode=0).times(5)
+        served = owned(sight(socks, waited=100.0))
+        assert JUDGE.one(served).summary.startswith("shop.service accepts too slowly on port 443")
+        first = owned(sight(socks, waited=2.0))
+        old = replace(first.queues, waits_since=first.queues.waits_since - 98.0)
+        first_look = replace(first, queues=old)
+        assert JUDGE.one(first_look).summary.startswith("shop.service accepts too slowly")
+        long_ago = replace(seen, queues=replace(seen.queues, accepted={443: seen.now - 50.0}))
+        assert JUDGE.one(long_ago).summary == (
+            "shop.service does not accept on port 443: 5 connections wait, none was accepted for "
+            "50s"
+        )
+
+    def test_a_queue_that_moves_too_slowly(self) -> None:
+        """One worker, and each request takes long: all are served, minutes later."""
+        seen = self.stuck(5, waited=100.0)
+        slow = replace(seen, stuck=replace(seen.stuck, since=seen.stuck.since + 99.0))
+        found = JUDGE.one(slow)
+        assert found.severity == "warning"
+        assert found.summary == (
+            "shop.service accepts too slowly on port 443: 5 connections wait, the first for 1m40s"
+        )
+        assert "Restart" not in found.advice[0].text
+        assert JUDGE.one(remembering(replace(slow, whole=False), found, "warning"))
+        few = self.stuck(2, waited=100.0)
+        moves = replace(few.stuck, since=few.stuck.since + 99.0)
+        assert JUDGE.all(replace(few, stuck=moves)) == []
 
     def test_one_of_several_queues(self) -> None:
         socks = [listening(inode=1, queue=9, limit=511), listening(inode=2, limit=511)]

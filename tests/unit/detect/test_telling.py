@@ -26,7 +26,7 @@ LOSES, LOSE = "It loses its other connections too.", "They lose their other conn
          "systemctl restart shop.service"),
         (Owner("a_x2db.service", "a\\x2db.service"), "a\\x2db.service",
          f"Restart a\\x2db.service. {LOSES}", "systemctl restart 'a\\x2db.service'"),
-        (Owner("0123456789ab", "0123456789ab"), "0123456789ab",
+        (Owner("0123456789ab", "0123456789ab"), "container 0123456789ab",
          f"Restart container 0123456789ab. {LOSES}", None),
         (Owner.of((PYTHON,)), "python3 orders.py",
          f"Restart python3 orders.py, PID 157. {LOSES}", None),

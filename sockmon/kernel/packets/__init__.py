@@ -1,0 +1,1 @@
+"""TCP segments, from a packet socket's ring or from capture files."""

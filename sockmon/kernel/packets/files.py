@@ -1,0 +1,56 @@
+"""Capture files: opened, read, written."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sockmon.kernel.packets.batch import CaptureError
+from sockmon.kernel.packets.capture import Capture
+from sockmon.kernel.packets.headers import Packets
+from sockmon.kernel.packets.pcap import pcap_header, pcap_packets
+
+_STDIN = 0
+
+
+@contextmanager
+def open_capture(name: str) -> Iterator[Capture]:
+    """Open a capture; `-` is standard input. Raises CaptureError, as reading it does."""
+    if name == "-":
+        yield Capture(lambda size: _read(_STDIN, size))
+        return
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise CaptureError(error.strerror or str(error)) from error
+    try:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise CaptureError("a directory, not a capture")
+        yield Capture(lambda size: _read(descriptor, size))
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    try:
+        return os.read(descriptor, size)
+    except OSError as error:
+        raise CaptureError(f"cannot be read: {error.strerror}") from error
+
+
+class CaptureWriter:
+    """Writes IP and TCP headers into a pcap file. Raises OSError."""
+
+    def __init__(self, name: str) -> None:
+        self._file = Path(name).open("wb")  # noqa: SIM115 - close() closes it
+        self._file.write(pcap_header())
+
+    def write(self, packets: Packets) -> None:
+        """Add packets, each from its IP header on; see headers.Decoded."""
+        self._file.write(pcap_packets(packets))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

@@ -1,0 +1,1 @@
+"""`sockmon trace`: segments -> connections -> verdicts -> words. Pure, but for live.py."""

@@ -1,0 +1,425 @@
+"""A TCP connection as its segments show it: two ends, each in a state of RFC 9293. Pure."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Literal
+
+from sockmon.model.segments import ACK, FIN, RST, SYN, Segment, is_after, port_of
+from sockmon.model.states import TcpState
+
+CLIENT, SERVER = 0, 1
+
+Kind = Literal["SYN", "SYN ACK", "ACK", "data", "FIN", "RST"]
+#: acknowledges: the peer's FIN, for the first time.
+Note = Literal["", "again", "acknowledges"]
+
+_NUMBERS = 0xFFFFFFFF
+#: Beyond these, later steps are counted only: a connection takes bounded memory.
+MOST_STEPS = 64
+#: An RST's sequence number may be made up; one further ahead than this is not believed.
+_NEAR = 1 << 24
+
+
+class Event(IntEnum):
+    """What an end does, or what happens to it."""
+
+    SEND_SYN = 0
+    GET_SYN = 1
+    SEND_SYN_ACK = 2
+    GET_SYN_ACK = 3
+    SYN_ACKED = 4
+    SEND_FIN = 5
+    GET_FIN = 6
+    FIN_ACKED = 7
+    SEND_RST = 8
+    GET_RST = 9
+
+
+#: The state that each event leads to (RFC 9293, figure 5). What is not here changes nothing: no
+#: other code changes a state, but for a FIN that is found not to have arrived (see Connection).
+TRANSITIONS: dict[tuple[TcpState, Event], TcpState] = {
+    (TcpState.CLOSE, Event.SEND_SYN): TcpState.SYN_SENT,
+    (TcpState.CLOSE, Event.SEND_SYN_ACK): TcpState.SYN_RECV,
+    (TcpState.SYN_SENT, Event.GET_SYN): TcpState.SYN_RECV,  # simultaneous open
+    (TcpState.SYN_SENT, Event.SEND_SYN_ACK): TcpState.SYN_RECV,
+    (TcpState.SYN_SENT, Event.GET_SYN_ACK): TcpState.ESTABLISHED,
+    (TcpState.SYN_RECV, Event.SYN_ACKED): TcpState.ESTABLISHED,
+    (TcpState.SYN_RECV, Event.SEND_FIN): TcpState.FIN_WAIT1,
+    (TcpState.SYN_RECV, Event.GET_FIN): TcpState.CLOSE_WAIT,
+    (TcpState.ESTABLISHED, Event.SEND_FIN): TcpState.FIN_WAIT1,
+    (TcpState.ESTABLISHED, Event.GET_FIN): TcpState.CLOSE_WAIT,
+    (TcpState.FIN_WAIT1, Event.FIN_ACKED): TcpState.FIN_WAIT2,
+    (TcpState.FIN_WAIT1, Event.GET_FIN): TcpState.CLOSING,
+    (TcpState.FIN_WAIT2, Event.GET_FIN): TcpState.TIME_WAIT,
+    (TcpState.CLOSING, Event.FIN_ACKED): TcpState.TIME_WAIT,
+    (TcpState.CLOSE_WAIT, Event.SEND_FIN): TcpState.LAST_ACK,
+    (TcpState.LAST_ACK, Event.FIN_ACKED): TcpState.CLOSE,
+    **{
+        (state, event): TcpState.CLOSE
+        for state in TcpState
+        if state is not TcpState.LISTEN
+        for event in (Event.SEND_RST, Event.GET_RST)
+    },
+}
+
+
+@dataclass(slots=True)
+class Step:
+    """One line of the ladder. size: bytes of data. states: of both ends, after it.
+
+    Data is one step until something else happens, however many segments carried it.
+    """
+
+    time: int
+    end: int
+    kind: Kind
+    size: int
+    states: list[TcpState]
+    note: Note = ""
+
+
+@dataclass(slots=True)
+class End:
+    """One end. Times are nanoseconds since 1970; sequence numbers are those that it sent.
+
+    next: one past the highest that is known to be sent. sent: bytes of data up to there, by the
+    numbers. told: how many of them are in steps; data_at: when the others began.
+    syn_gap: between the last two SYNs. peer_next: the peer's `next` when this end sent its FIN.
+    acked_alone: the segment that first acknowledged the FIN was no FIN itself. fin_due: the peer's
+    FIN is still on its way to this end.
+    """
+
+    state: TcpState = TcpState.CLOSE
+    device: int | None = None
+    isn: int | None = None
+    next: int | None = None
+    sent: int = 0
+    told: int = 0
+    data_at: int = 0
+    syns: int = 0
+    syn_at: int | None = None
+    last_syn_at: int = 0
+    syn_gap: int = 0
+    has_answered: bool = False
+    fin: int | None = None
+    fin_at: int = 0
+    fins: int = 0
+    fin_acked_at: int | None = None
+    acked_alone: bool = False
+    fin_due: bool = False
+    peer_next: int | None = None
+
+    def reach(self, number: int, time: int, unknown: int = 0) -> None:
+        """Note that everything before a number has been sent.
+
+        unknown: bytes to count if it is not known what was sent before.
+        """
+        if self.next is None:
+            self.next, more = number, unknown
+        else:
+            more = (number - self.next) & _NUMBERS
+            if not 0 < more < 0x80000000:
+                return
+            self.next = number
+        if more:
+            if self.sent == self.told:
+                self.data_at = time
+            self.sent += more
+
+
+@dataclass(slots=True)
+class Connection:
+    """Both ends, the client first. names: their addresses and ports.
+
+    opened_by: how it is known who the client is: by its SYN, by the SYN-ACK to it, or only guessed
+    by the ports. opposite: the server's segment was seen first.
+    A FIN is taken to have arrived when it is seen. That is corrected if the other end's FIN does
+    not acknowledge it: they crossed. has_ended: nothing is left to come, after a reset or when both
+    FINs are acknowledged. late_bytes: what the second closer sent after the first FIN.
+    reported: how often it was reported that one end has not closed. is_told: its opening was
+    reported. seen_until: until when nothing has followed its last segment, as far as known.
+    """
+
+    names: tuple[bytes, bytes]
+    opened_by: Literal["SYN", "SYN ACK", "ports"]
+    first_at: int
+    last_at: int
+    opposite: bool = False
+    ends: tuple[End, End] = field(default_factory=lambda: (End(), End()))
+    steps: list[Step] = field(default_factory=list)
+    omitted: int = 0
+    segments: int = 0
+    history: str = ""
+    established_at: int | None = None
+    rst_by: int | None = None
+    rst_has_ack: bool = False
+    rst_states: tuple[TcpState, TcpState] = (TcpState.CLOSE, TcpState.CLOSE)
+    late_bytes: int = 0
+    has_ended: bool = False
+    reported: int = 0
+    is_told: bool = False
+    seen_until: int = 0
+
+    @classmethod
+    def begin(cls, segment: Segment) -> "Connection":
+        """Return the connection that a segment belongs to; take() the segment afterwards."""
+        names = (segment.source, segment.destination)
+        if segment.flags & RST or not segment.flags & SYN:
+            opposite = port_of(segment.source) < port_of(segment.destination)
+            made = cls(names[::-1] if opposite else names, "ports", segment.time, segment.time)
+            for end in made.ends:
+                end.state = TcpState.ESTABLISHED
+        elif segment.flags & ACK:
+            opposite = True
+            made = cls(names[::-1], "SYN ACK", segment.time, segment.time)
+        else:
+            return cls(names, "SYN", segment.time, segment.time)
+        made.opposite = opposite
+        return made
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether only SYNs of the client were seen."""
+        client, server = self.ends
+        return client.isn is not None and server.device is None and self.rst_by is None
+
+    @property
+    def is_half_closed(self) -> bool:
+        """Whether one end has closed, and the other has not."""
+        client, server = self.ends
+        return self.rst_by is None and (client.fin is None) != (server.fin is None)
+
+    @property
+    def zeek_history(self) -> str:
+        """Return the history in Zeek's letters; ^ if the server's segment was seen first."""
+        return ("^" if self.opposite else "") + self.history
+
+    def is_new(self, segment: Segment) -> bool:
+        """Whether a SYN begins another connection of the same addresses and ports."""
+        if self.has_ended:
+            return True
+        sender = CLIENT if segment.source == self.names[CLIENT] else SERVER
+        isn = self.ends[sender].isn
+        if isn is None:  # both connect to each other at once, or the beginning was not seen
+            return sender == CLIENT or self.ends[CLIENT].state is not TcpState.SYN_SENT
+        return isn != segment.seq
+
+    def take(self, segment: Segment) -> bool:
+        """Take in one of its segments, in the order seen.
+
+        Returns False for one that is ignored: in each direction, the first device that shows the
+        connection counts, since bridges and loopback show each packet twice.
+        """
+        me = CLIENT if segment.source == self.names[CLIENT] else SERVER
+        mine = self.ends[me]
+        if mine.device != segment.device:
+            if mine.device is not None:
+                return False
+            mine.device = segment.device
+        self.last_at = segment.time
+        self.segments += 1
+        flags = segment.flags
+        if flags & RST:
+            self._reset(segment, me)
+        elif flags & SYN:
+            self._syn(segment, me)
+        else:
+            if segment.payload:
+                self._data(segment, me)
+            elif flags & (ACK | FIN) == ACK:
+                self._letter("a", me)
+            if flags & ACK:
+                self._acknowledge(segment, me)
+            if flags & FIN:
+                self._fin(segment, me)
+        return True
+
+    def _syn(self, segment: Segment, me: int) -> None:
+        mine, yours = self.ends[me], self.ends[1 - me]
+        answers = bool(segment.flags & ACK)
+        mine.syns += 1
+        if mine.syns > 1:
+            mine.syn_gap = segment.time - mine.last_syn_at
+        mine.last_syn_at = segment.time
+        kind: Kind = "SYN ACK" if answers else "SYN"
+        if mine.isn == segment.seq and mine.has_answered == answers:
+            self._add(segment.time, me, kind, note="again")
+            return
+        self._letter("h" if answers else "s", me)
+        if mine.isn is None:
+            mine.isn, mine.syn_at = segment.seq, segment.time
+            if mine.next is None:
+                mine.next = (segment.seq + 1) & _NUMBERS
+                mine.reach((mine.next + segment.payload) & _NUMBERS, segment.time)  # Fast Open
+                mine.told = mine.sent
+        mine.has_answered = answers
+        if answers:
+            self._answer(segment, me)
+        else:
+            self._event(me, Event.SEND_SYN)
+            self._event(1 - me, Event.GET_SYN)
+        self._add(segment.time, me, kind, segment.payload)
+        yours.told = yours.sent
+
+    def _answer(self, segment: Segment, me: int) -> None:
+        """Take in what a SYN-ACK says to its receiver."""
+        you = 1 - me
+        yours = self.ends[you]
+        self._event(me, Event.SEND_SYN_ACK)
+        if yours.isn is None:  # its SYN was not seen
+            yours.isn = (segment.ack - 1) & _NUMBERS
+            self._event(you, Event.SEND_SYN)
+        yours.reach(segment.ack, segment.time)
+        self._event(you, Event.GET_SYN_ACK)
+        self._event(you, Event.SYN_ACKED)
+
+    def _data(self, segment: Segment, me: int) -> None:
+        mine = self.ends[me]
+        upto = (segment.seq + segment.payload) & _NUMBERS
+        if mine.next is not None and not is_after(upto, mine.next):
+            self._letter("t", me)
+            return
+        self._letter("d", me)
+        mine.reach(upto, segment.time, segment.payload)
+
+    def _acknowledge(self, segment: Segment, me: int) -> None:
+        mine, yours = self.ends[me], self.ends[1 - me]
+        if yours.fin_due and not segment.flags & FIN:
+            yours.fin_due = False  # what was sent after a FIN arrives after it
+            self._event(1 - me, Event.GET_FIN)
+        if yours.fin is None:
+            yours.reach(segment.ack, segment.time)
+            if yours.state is TcpState.SYN_RECV:
+                self._acknowledge_syn(segment, me)
+        elif segment.ack == (yours.fin + 1) & _NUMBERS:
+            if mine.fin_due:
+                mine.fin_due = False
+                self._event(me, Event.GET_FIN)
+            if yours.fin_acked_at is None:
+                self._acknowledge_fin(segment, me)
+
+    def _acknowledge_syn(self, segment: Segment, me: int) -> None:
+        isn = self.ends[1 - me].isn
+        if isn is None or not is_after(segment.ack, isn):
+            return
+        self._event(1 - me, Event.SYN_ACKED)
+        self.established_at = segment.time
+        if not segment.payload and not segment.flags & FIN:
+            self._add(segment.time, me, "ACK")
+
+    def _acknowledge_fin(self, segment: Segment, me: int) -> None:
+        mine, yours = self.ends[me], self.ends[1 - me]
+        yours.fin_acked_at = segment.time
+        yours.acked_alone = not segment.flags & FIN
+        self.has_ended = mine.fin_acked_at is not None
+        self._event(1 - me, Event.FIN_ACKED)
+        if segment.payload:
+            self.tell_data()
+            if self.steps and self.steps[-1].kind == "data" and self.steps[-1].end == me:
+                self.steps[-1].note = "acknowledges"
+        elif not segment.flags & FIN:
+            self._add(segment.time, me, "ACK", note="acknowledges")
+
+    def _fin(self, segment: Segment, me: int) -> None:
+        mine, yours = self.ends[me], self.ends[1 - me]
+        mine.fins += 1
+        fin = (segment.seq + segment.payload) & _NUMBERS
+        if mine.fin is not None:
+            self._add(segment.time, me, "FIN", note="again")
+            return
+        self._letter("f", me)
+        mine.reach(fin, segment.time)
+        self.tell_data()
+        mine.fin, mine.fin_at, mine.next = fin, segment.time, (fin + 1) & _NUMBERS
+        mine.peer_next = yours.next
+        note: Note = ""
+        if yours.fin is not None:
+            if yours.fin_acked_at is None:
+                self._take_back(me)
+            else:
+                self._count_late(mine, yours)
+                note = self._acknowledging(segment, me)
+        self._event(me, Event.SEND_FIN)
+        self._event(1 - me, Event.GET_FIN)
+        self._add(segment.time, me, "FIN", note=note)
+
+    def _acknowledging(self, segment: Segment, me: int) -> Note:
+        """Return the note of the second FIN; data sent before it has acknowledged the first."""
+        if self.ends[1 - me].fin_acked_at != segment.time:
+            return ""
+        last = self.steps[-1] if self.steps else None
+        if self.late_bytes and last is not None and last.kind == "data" and last.end == me:
+            last.note = "acknowledges"
+            return ""
+        return "acknowledges"
+
+    def _count_late(self, mine: End, yours: End) -> None:
+        """Count what this end sent after it had got the peer's FIN."""
+        if yours.peer_next is not None and mine.fin is not None:
+            late = (mine.fin - yours.peer_next) & _NUMBERS
+            self.late_bytes = late if late < 0x80000000 else 0
+
+    def _take_back(self, me: int) -> None:
+        """Correct that the peer's FIN was taken to have arrived: this end has closed without it."""
+        mine = self.ends[me]
+        if mine.state is not TcpState.CLOSE_WAIT:
+            return
+        mine.state = TcpState.ESTABLISHED
+        mine.fin_due = True
+        for step in reversed(self.steps):
+            if step.states[me] is not TcpState.CLOSE_WAIT:
+                break
+            step.states[me] = TcpState.ESTABLISHED
+
+    def _reset(self, segment: Segment, me: int) -> None:
+        mine, yours = self.ends[me], self.ends[1 - me]
+        self._letter("r", me)
+        if self.rst_by is not None or (mine.fin is not None and yours.fin is not None):
+            return  # the first decides, and after both FINs none does
+        if segment.flags & ACK:
+            if mine.next is not None and (segment.seq - mine.next) & _NUMBERS < _NEAR:
+                mine.reach(segment.seq, segment.time)
+            if yours.next is not None and yours.fin is None:
+                yours.reach(segment.ack, segment.time)
+        self.tell_data()
+        self.rst_by, self.has_ended = me, True
+        self.rst_has_ack = bool(segment.flags & ACK)
+        self.rst_states = (self.ends[CLIENT].state, self.ends[SERVER].state)
+        self._event(me, Event.SEND_RST)
+        self._event(1 - me, Event.GET_RST)
+        self._add(segment.time, me, "RST")
+
+    def _event(self, end: int, event: Event) -> None:
+        it = self.ends[end]
+        it.state = TRANSITIONS.get((it.state, event), it.state)
+
+    def _letter(self, letter: str, me: int) -> None:
+        """Add to the history, in Zeek's letters: capitals are the client's, each at its first."""
+        mark = letter if me else letter.upper()
+        if mark not in self.history:
+            self.history += mark
+
+    def tell_data(self) -> None:
+        """Make steps of the data sent since the last one, of whichever end began first."""
+        client, server = self.ends
+        if client.sent == client.told and server.sent == server.told:
+            return
+        order = (CLIENT, SERVER) if client.data_at <= server.data_at else (SERVER, CLIENT)
+        for me in order:
+            it = self.ends[me]
+            size = it.sent - it.told
+            if size:
+                it.told = it.sent
+                last = self.steps[-1] if self.steps else None
+                if last is not None and last.kind == "data" and last.end == me:
+                    last.size += size
+                else:
+                    self._add(it.data_at, me, "data", size)
+
+    def _add(self, time: int, me: int, kind: Kind, size: int = 0, note: Note = "") -> None:
+        """Add a step, with the states that both ends are in now."""
+        if len(self.steps) < MOST_STEPS:
+            client, server = self.ends
+            self.steps.append(Step(time, me, kind, size, [client.state, server.state], note))
+        else:
+            self.omitted += 1

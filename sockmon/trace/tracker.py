@@ -1,0 +1,165 @@
+"""Segments in, connections out: many at a time, in bounded memory. Pure: time is an argument."""
+
+from collections.abc import Iterable
+
+from sockmon.model.segments import ACK, FIN, RST, SYN, Segment
+from sockmon.trace.connection import CLIENT, Connection
+
+#: Connections that are followed at a time.
+LIMIT = 20_000
+_SECOND = 1_000_000_000
+#: An end that has not closed is reported when it has waited this long.
+_WAITS = (1 * _SECOND, 10 * _SECOND, 60 * _SECOND)
+_LOOK_AGAIN = _SECOND // 2  # thousands may wait
+_FIRST_RETRY = 1 * _SECOND  # TCP_TIMEOUT_INIT
+
+
+class Tracker:
+    """limit: connections that are followed; the oldest give way to new ones.
+
+    opens: note those that have just been established in `opened`; whoever reads it empties it.
+
+    seen: segments. repeated: of them, those of a packet that was seen before on another device.
+    forgotten: connections that gave way.
+    """
+
+    def __init__(self, limit: int = LIMIT, *, opens: bool = False) -> None:
+        self.seen = self.repeated = self.forgotten = 0
+        self.opened: list[Connection] = []
+        self._notes_opens = opens
+        self._limit = limit
+        self._last_time = self._due_after = 0
+        self._open: dict[bytes, Connection] = {}
+        # They have ended, and are kept for what may still come of them.
+        self._ended: dict[bytes, Connection] = {}
+        self._waiting: dict[bytes, Connection] = {}
+
+    @property
+    def open(self) -> int:
+        """Return how many connections are followed now."""
+        return len(self._open)
+
+    def take(self, segments: Iterable[Segment]) -> list[Connection]:
+        """Take in segments in the order seen; return the connections that are over.
+
+        Those that are over without an end had to give way, or their ports were used again.
+        """
+        over: list[Connection] = []
+        segment: Segment | None = None
+        followed = self._open.get
+        for segment in segments:
+            source, destination = segment.source, segment.destination
+            key = source + destination if source < destination else destination + source
+            connection = followed(key)
+            if connection is None or segment.flags & SYN:
+                connection = self._connection(key, connection, segment, over)
+            self.seen += 1
+            if not connection.take(segment):
+                self.repeated += 1
+            elif segment.flags & (SYN | FIN | RST):
+                self._changed(key, connection, over)
+            elif connection.has_ended:
+                self._end(key, connection, over)
+            elif self._notes_opens and connection.established_at == segment.time:
+                self._opened(connection)
+        if segment is not None:
+            self._last_time = segment.time
+        return over
+
+    def due(self, now: int) -> list[Connection]:
+        """Return the connections of which something is to be said though they are open.
+
+        Those that nobody answers any more, or that only one end has closed. now: as in segments.
+        """
+        found: list[Connection] = []
+        if now < self._due_after:
+            return found
+        self._due_after = now + _LOOK_AGAIN
+        for key, connection in list(self._waiting.items()):
+            if not _waits(connection):
+                del self._waiting[key]
+            elif connection.is_unanswered:
+                if now > _gives_up_at(connection):
+                    self._open.pop(key, None)
+                    del self._waiting[key]
+                    self._keep(key, connection)
+                    found.append(connection)
+            else:
+                waits = now - min(end.fin_at for end in connection.ends if end.fin is not None)
+                if waits > _WAITS[connection.reported]:
+                    connection.reported += 1
+                    connection.seen_until = now
+                    connection.tell_data()
+                    found.append(connection)
+        return found
+
+    def finish(self) -> list[Connection]:
+        """Return all connections that are still open, the oldest first, and forget everything."""
+        left = list(self._open.values())
+        for connection in left:
+            connection.seen_until = self._last_time
+            connection.tell_data()
+        for table in (self._open, self._ended, self._waiting):
+            table.clear()
+        return left
+
+    def _connection(
+        self, key: bytes, known: Connection | None, segment: Segment, over: list[Connection]
+    ) -> Connection:
+        """Return the connection of a segment, a new one if there is none."""
+        begins = segment.flags & (SYN | ACK | RST) == SYN
+        if known is None:
+            ended = self._ended.get(key)
+            if ended is not None and not (begins and ended.is_new(segment)):
+                return ended
+        elif not begins or not known.is_new(segment):
+            return known
+        else:
+            over.append(self._open.pop(key))
+        if len(self._open) >= self._limit:
+            oldest = next(iter(self._open))
+            self._waiting.pop(oldest, None)
+            over.append(self._open.pop(oldest))
+            self.forgotten += 1
+        self._ended.pop(key, None)
+        made = self._open[key] = Connection.begin(segment)
+        return made
+
+    def _opened(self, connection: Connection) -> None:
+        if not connection.is_told:
+            connection.is_told = True
+            self.opened.append(connection)
+
+    def _changed(self, key: bytes, connection: Connection, over: list[Connection]) -> None:
+        if connection.has_ended:
+            self._end(key, connection, over)
+        elif _waits(connection):
+            self._waiting[key] = connection
+        else:
+            self._waiting.pop(key, None)
+
+    def _end(self, key: bytes, connection: Connection, over: list[Connection]) -> None:
+        if self._open.get(key) is connection:
+            del self._open[key]
+            self._waiting.pop(key, None)
+            self._keep(key, connection)
+            over.append(connection)
+
+    def _keep(self, key: bytes, connection: Connection) -> None:
+        if len(self._ended) >= self._limit:
+            del self._ended[next(iter(self._ended))]
+        self._ended[key] = connection
+
+
+def _waits(connection: Connection) -> bool:
+    """Whether something may have to be said of it before it is over."""
+    return connection.is_unanswered or (
+        connection.is_half_closed and connection.reported < len(_WAITS)
+    )
+
+
+def _gives_up_at(connection: Connection) -> int:
+    """Return when the next SYN is overdue: the wait between two at most doubles each time."""
+    client = connection.ends[CLIENT]
+    longest = 2 * max(client.syn_gap, _FIRST_RETRY)
+    return client.last_syn_at + longest + longest // 10
