@@ -22,8 +22,8 @@ compares it with what a daemon answers.
 
 A family without samples is not shown: there is no `sockmon_conntrack_entries` on a host without
 connection tracking. What could not be read for three polls is left out too, so that no query takes
-an old number for a current one. Counters start at 0 with the daemon, but for
-`sockmon_tcp_events_total`, which is the kernel's own.
+an old number for a current one. Counters start at 0 with the daemon, but for those named
+`sockmon_tcp_...` and `sockmon_conntrack_...`, which are the kernel's own.
 
 No label value is an address, a cookie, an inode, a PID or a client's own port. The last column says
 how many series there are at most.

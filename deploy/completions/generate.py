@@ -13,7 +13,7 @@ import shtab
 
 from sockmon.commands.cli import build_parser
 from sockmon.model.states import TcpState
-from sockmon.poll.count import KEYS
+from sockmon.poll.count_keys import KEYS
 
 HERE = Path(__file__).parent
 FILES = {"bash": "sockmon.bash", "zsh": "_sockmon", "fish": "sockmon.fish"}

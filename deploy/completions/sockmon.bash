@@ -8,7 +8,7 @@
 _shtab_sockmon_subparsers=(run count doctor top trace drill rules check-config netns-helper)
 
 _shtab_sockmon_run_option_strings=(-h --help --config --web.listen-address --web.config.file)
-_shtab_sockmon_count_option_strings=(-h --help --by --state --port --netns --family --format --state-names --color --namespaces --config)
+_shtab_sockmon_count_option_strings=(-h --help --by --state --port --protocol --netns --family --top --watch --format --state-names --color --namespaces --config)
 _shtab_sockmon_doctor_option_strings=(-h --help --format --color --namespaces --config)
 _shtab_sockmon_top_option_strings=(-h --help --url --interval --namespaces --config)
 _shtab_sockmon_trace_option_strings=(-h --help --read --port --host --device --for --write --count --opens --closes --format)
@@ -50,6 +50,7 @@ _shtab_sockmon_run__h_nargs=0
 _shtab_sockmon_run___help_nargs=0
 _shtab_sockmon_count__h_nargs=0
 _shtab_sockmon_count___help_nargs=0
+_shtab_sockmon_count___watch_nargs='?'
 _shtab_sockmon_doctor__h_nargs=0
 _shtab_sockmon_doctor___help_nargs=0
 _shtab_sockmon_top__h_nargs=0
@@ -81,7 +82,7 @@ _shtab_sockmon___version_nargs=0
 _sockmon_keys() {
   local before= key
   [[ $1 != *,* ]] || before=${1%,*},
-  for key in state port direction peer owner unit family netns; do
+  for key in state port direction listener peer owner pid unit container protocol family netns; do
     [[ ,$before == *,$key,* ]] || compgen -W "$before$key" -- "$1"
   done
 }

@@ -51,7 +51,7 @@ function _shtab_sockmon_using
 end
 
 set -g _shtab_sockmon_commands run count doctor top trace drill rules check-config netns-helper
-set -g _shtab_sockmon_opts_with_value --by --color --config --count --device --family --for --format --hold --host --interval --namespaces --netns --port --read --runbooks --selector --socket --state --state-names --url --user --web.config.file --web.listen-address --write
+set -g _shtab_sockmon_opts_with_value --by --color --config --count --device --family --for --format --hold --host --interval --namespaces --netns --port --protocol --read --runbooks --selector --socket --state --state-names --top --url --user --watch --web.config.file --web.listen-address --write
 
 complete -c sockmon -e
 complete -c sockmon -f
@@ -65,11 +65,14 @@ complete -c sockmon -n '_shtab_sockmon_using run' -l web.listen-address -x -d 's
 complete -c sockmon -n '_shtab_sockmon_using run' -l web.config.file -xka "(__fish_complete_path (commandline -ct))" -d 'TLS and authentication, in the form of Prometheus'"'"' exporter-toolkit'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a count -d 'count sockets once'
 complete -c sockmon -n '_shtab_sockmon_using count' -s h -l help -d 'show this help message and exit'
-complete -c sockmon -n '_shtab_sockmon_using count' -l by -xka "(__fish_complete_list , 'string split , state,port,direction,peer,owner,unit,family,netns')" -d 'state, port, direction, peer, owner, unit, family, netns (default: state); netns looks into all network namespaces'
+complete -c sockmon -n '_shtab_sockmon_using count' -l by -xka "(__fish_complete_list , 'string split , state,port,direction,listener,peer,owner,pid,unit,container,protocol,family,netns')" -d 'state, port, direction, listener, peer, owner, pid, unit, container, protocol, family, netns (default: state); netns looks into all network namespaces, protocol counts all protocols'
 complete -c sockmon -n '_shtab_sockmon_using count' -l state -xka "established syn_sent syn_recv fin_wait1 fin_wait2 time_wait close close_wait last_ack listen closing" -d 'only sockets in this state'
 complete -c sockmon -n '_shtab_sockmon_using count' -l port -x -d 'only sockets of this listener, or to this port; a number or a service'"'"'s name'
+complete -c sockmon -n '_shtab_sockmon_using count' -l protocol -x -d 'tcp, mptcp (which tcp includes), udp, unix (default: tcp)'
 complete -c sockmon -n '_shtab_sockmon_using count' -l netns -x -d 'only sockets in this network namespace, such as host'
 complete -c sockmon -n '_shtab_sockmon_using count' -l family -xka "4 6" -d 'only IPv4 or IPv6'
+complete -c sockmon -n '_shtab_sockmon_using count' -l top -x -d 'only the N largest groups; the total stays'
+complete -c sockmon -n '_shtab_sockmon_using count' -l watch -x -d 'count again every so many seconds (default: 2), until interrupted'
 complete -c sockmon -n '_shtab_sockmon_using count' -l format -xka "table json csv plain" -d 'a table for people, or one for programs; plain is for awk (default: table)'
 complete -c sockmon -n '_shtab_sockmon_using count' -l state-names -xka "sockmon ss netstat" -d 'name states as this tool does; for ss, netstat count only what they would list'
 complete -c sockmon -n '_shtab_sockmon_using count' -l color -xka "auto always never" -d 'colours: auto is on a terminal, unless NO_COLOR is set (default: auto)'

@@ -43,6 +43,7 @@ export const group = (direction: Direction, port: Group['port'], states: Group['
 
 export const namespace = (about: Partial<Namespace> = {}): Namespace => ({
   netns: 'host',
+  names: null,
   degraded: false,
   looked_at: 1,
   beat_seconds: 5,
@@ -55,6 +56,7 @@ export const namespace = (about: Partial<Namespace> = {}): Namespace => ({
     listeners: [],
     ephemeral: { usable: 100, reserved: 0, bound: 0, exhaustion_seconds: null, busiest: [] },
   },
+  owners: null,
   limits: {
     taken_at: 1,
     time_wait_buckets: 5,
@@ -67,6 +69,7 @@ export const namespace = (about: Partial<Namespace> = {}): Namespace => ({
     conntrack_entries_limit: 2,
     port_range: [32768, 60999],
     tcp_events: {},
+    tcp_traffic: {},
   },
   diagnosed_at: 1,
   findings: [],

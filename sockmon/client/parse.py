@@ -75,6 +75,7 @@ def _snapshot(document: Any, received: Moment) -> Snapshot:
             degraded=degraded,
             states=timed(namespace["tcp"], _both_families),
             ports=timed(ports, lambda its: tuple(_rows(netns, its, degraded=degraded))),
+            owners=timed(namespace.get("owners"), lambda its: tuple(_owners(netns, its))),
             folded=_count(ports["folded"]) if ports else 0,
             findings=Timed(findings, moment(diagnosed_at)) if diagnosed_at else None,
             # The range of ports of a namespace seen from outside is not known.
@@ -96,6 +97,11 @@ def _rows(netns: str, ports: Mapping[str, Any], *, degraded: bool) -> Iterable[R
     for group in ports["groups"]:
         cells = str(group["port"]), str(group["direction"]), netns
         yield Row(cells, _counts(group["states"]), degraded)
+
+
+def _owners(netns: str, owners: Mapping[str, Any]) -> Iterable[Row]:
+    for its in owners["owners"]:
+        yield Row((str(its["owner"]), netns), _counts(its["states"]))
 
 
 def _destinations(netns: str, ports: Mapping[str, Any]) -> Iterable[Row]:

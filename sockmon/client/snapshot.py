@@ -59,6 +59,7 @@ class Part:
     degraded: bool
     states: Timed[StateCounts] | None
     ports: Timed[tuple[Row, ...]] | None
+    owners: Timed[tuple[Row, ...]] | None
     folded: int
     findings: Timed[tuple[Finding, ...]] | None
     levels: tuple[Level, ...]
@@ -103,6 +104,11 @@ class Snapshot:
     def ports(self) -> Timed[tuple[Row, ...]] | None:
         """Sockets by port, direction and namespace."""
         return _together([part.ports for part in self.parts], _all)
+
+    @property
+    def owners(self) -> Timed[tuple[Row, ...]] | None:
+        """Sockets by unit or container, and namespace."""
+        return _together([part.owners for part in self.parts], _all)
 
     @property
     def findings(self) -> Timed[tuple[Finding, ...]] | None:

@@ -126,6 +126,7 @@ class Daemon:
             build=Build(__version__, platform.python_version()),
             reload=Reload(successful=True, succeeded_at=started.wall),
             started_at=started.monotonic,
+            started_wall=started.wall,
             interval=self._settings.poll.interval,
             host=self._settings.alerting.labels.get("instance", ""),
             past=self._history.past,

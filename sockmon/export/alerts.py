@@ -9,7 +9,7 @@ from sockmon.alert.lifecycle import Alert
 from sockmon.alert.notify.sender import Notifications
 from sockmon.alert.records import counted
 from sockmon.export.families import ALERTS, NOTIFICATIONS, NOTIFICATIONS_FAILED
-from sockmon.export.family import Samples
+from sockmon.export.family import Samples, SeriesMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +20,10 @@ class AlertingStatus:
     notifications: Mapping[str, Notifications] = field(default_factory=dict)
 
 
-def families(status: AlertingStatus) -> Iterator[Metric]:
-    """Yield the families that have samples."""
-    samples = Samples((ALERTS, NOTIFICATIONS, NOTIFICATIONS_FAILED))
+def families(status: AlertingStatus, started: float | None = None) -> Iterator[Metric]:
+    """Yield the families that have samples; started: see Samples."""
+    families = ALERTS, NOTIFICATIONS, NOTIFICATIONS_FAILED
+    samples = Samples(families, SeriesMemory(), 0.0, started)
     for labels, count in sorted(counted(status.alerts).items()):
         samples.add(ALERTS, labels, count)
     for receiver, notifications in sorted(status.notifications.items()):

@@ -3,6 +3,7 @@
 No address, cookie, inode, PID or client's own port is ever a label value.
 """
 
+import math
 from collections.abc import Mapping
 
 from sockmon.detect import registry
@@ -10,6 +11,7 @@ from sockmon.export.family import Family
 from sockmon.model.ages import AGE_BOUNDS, AGED_STATES
 from sockmon.model.finding import SEVERITIES
 from sockmon.model.limits import TCP_EVENTS as EVENTS
+from sockmon.model.owner_sockets import OWNERS_KEPT, OWNERS_SHOWN
 from sockmon.model.poll_statistics import DURATION_BUCKETS
 from sockmon.model.stale import MENDED_GROUPS_KEPT
 from sockmon.model.unix_listeners import LONGEST_PATH, PATHS_SHOWN
@@ -17,11 +19,15 @@ from sockmon.model.unix_listeners import LONGEST_PATH, PATHS_SHOWN
 #: Words of `series` -> what they mean.
 TERMS: Mapping[str, str] = {
     "per namespace": "For the daemon's own network namespace and, with `poll.namespaces: all`, for "
-    "at most `poll.top_namespaces` others",
+    "at most `poll.top_namespaces` others. Of these only `sockmon_sockets` always has zeros: any "
+    "other series begins with its first value other than 0, and ends ten minutes after its last; "
+    "a limit is shown with its level",
     "per group": "For each (direction, port) with series of its own, per namespace: the largest "
     "(`ports.top` of them in the daemon's own namespace, `ports.top_per_namespace` in others) and "
-    "those of `ports.always_shown`. One that is no longer among them stays ten minutes; there are "
-    "never more than 4 times as many. All others are in `other`, one per direction",
+    "those of `ports.always_shown`. A port inside `ip_local_port_range` is among them only if it "
+    "was listened on for a minute, or if three connections share it. One that is no longer among "
+    "them stays ten minutes; there are never more than 4 times as many. All others are in `other`, "
+    "one per direction",
 }
 
 #: Label -> what it means, and its values.
@@ -38,10 +44,16 @@ LABELS: Mapping[str, str] = {
     "direction": "`inbound`: connections that came in. `outbound`: connections that this host made",
     "port": "The service's port: the local one if inbound, the remote one if outbound; `other` "
     "stands for those without series of their own",
+    "scope": "Where the listener can be reached: `any` address, `loopback` only, or an `address`",
     "path": "Name of a Unix socket: a path, or `@` and an abstract name; bytes that are not "
     f"printable ASCII are escaped, and of more than {LONGEST_PATH} characters the end is a hash",
+    "pod": "Kubernetes pod; empty if there is none",
+    "namespace": "Kubernetes namespace; empty if there is none",
+    "container": "Container's name; empty if it only holds a pod's namespaces",
     "owner": "systemd unit, container id or program, at most 128 characters; `@` and a local "
-    "address follow where services on one port differ by it",
+    "address follow where services on one port differ by it. Of `sockmon_owner_sockets`: unit or "
+    "container; `other` stands for all others, and for sockets that the kernel tells no cgroup of, "
+    "such as those in TIME_WAIT",
     "level": "`low`, `pressure` or `high`, the three values of tcp_mem",
     "event": "The kernel's own name of a TcpExt counter",
     "detector": "Name of a diagnosis, as under `detect` in the configuration",
@@ -82,6 +94,7 @@ SOCKETS = Family(
     "Sockets by protocol, address family and state; a v4-mapped socket is ipv4.",
     ("netns", "protocol", "family", "state"),
     "26 per namespace, and 26 for `other`",
+    empty=None,
 )
 PORT_SOCKETS = Family(
     "sockmon_port_sockets",
@@ -126,6 +139,15 @@ ACCEPT_QUEUE_DROPS = Family(
     _LISTENERS,
     "counter",
 )
+LISTENING = Family(
+    "sockmon_listening",
+    "0 or 1",
+    "Whether a port is listened on; 0 for ten minutes after its last listener has gone.",
+    ("netns", "protocol", "port", "scope"),
+    "1 per port and scope, at most 2 times `ports.top` (in other namespaces "
+    "`ports.top_per_namespace`): the lowest ports, but for those inside `ip_local_port_range` that "
+    "are no group either",
+)
 UNIX_ACCEPT_QUEUE_CONNECTIONS = Family(
     "sockmon_unix_accept_queue_connections",
     "connections",
@@ -147,6 +169,14 @@ UDP_DROPS = Family(
     ("netns", "port"),
     _LISTENERS,
     "counter",
+)
+OWNER_SOCKETS = Family(
+    "sockmon_owner_sockets",
+    "sockets",
+    "TCP sockets by the systemd unit or container whose processes made them.",
+    ("netns", "owner", "state"),
+    f"1 to 11 per owner: at most {OWNERS_SHOWN} owners per namespace, those with most sockets; "
+    f"with those that were among them in the last ten minutes at most {OWNERS_KEPT}; and `other`",
 )
 EPHEMERAL_PORTS_USABLE = Family(
     "sockmon_ephemeral_ports_usable",
@@ -175,6 +205,7 @@ EPHEMERAL_PORTS_EXHAUSTION = Family(
     "Forecast until a destination has no port left; +Inf when use is not growing.",
     ("netns",),
     _NAMESPACE,
+    empty=math.inf,
 )
 PORT_GROUPS_AGGREGATED = Family(
     "sockmon_port_groups_aggregated",
@@ -215,6 +246,7 @@ CONNTRACK_DROPS = Family(
     ("netns", "reason"),
     "3 per namespace, where the kernel has /proc/net/stat/nf_conntrack",
     "counter",
+    kernels=True,
 )
 TCP_EVENTS = Family(
     "sockmon_tcp_events",
@@ -223,7 +255,73 @@ TCP_EVENTS = Family(
     ("netns", "event"),
     f"{len(EVENTS)} per namespace",
     "counter",
+    kernels=True,
 )
+TCP_OPENS = Family(
+    "sockmon_tcp_opens",
+    "connections",
+    "Connections that were opened, failed attempts included: outbound by connect() (ActiveOpens), "
+    "inbound by a peer (PassiveOpens).",
+    ("netns", "direction"),
+    "2 per namespace",
+    "counter",
+    kernels=True,
+)
+TCP_ATTEMPT_FAILS = Family(
+    "sockmon_tcp_attempt_fails",
+    "connections",
+    "Attempts to connect, of either side, that failed: refused or not answered (AttemptFails).",
+    ("netns",),
+    _NAMESPACE,
+    "counter",
+    kernels=True,
+)
+TCP_ESTABLISHED_RESETS = Family(
+    "sockmon_tcp_established_resets",
+    "connections",
+    "Connections in ESTABLISHED or CLOSE_WAIT that ended by a reset (EstabResets).",
+    ("netns",),
+    _NAMESPACE,
+    "counter",
+    kernels=True,
+)
+TCP_SEGMENTS_SENT = Family(
+    "sockmon_tcp_segments_sent",
+    "segments",
+    "Segments sent, but for those that were only retransmitted (OutSegs).",
+    ("netns",),
+    _NAMESPACE,
+    "counter",
+    kernels=True,
+)
+TCP_SEGMENTS_RETRANSMITTED = Family(
+    "sockmon_tcp_segments_retransmitted",
+    "segments",
+    "Segments sent again (RetransSegs).",
+    ("netns",),
+    _NAMESPACE,
+    "counter",
+    kernels=True,
+)
+TCP_RESETS_SENT = Family(
+    "sockmon_tcp_resets_sent",
+    "segments",
+    "Segments sent with RST (OutRsts).",
+    ("netns",),
+    _NAMESPACE,
+    "counter",
+    kernels=True,
+)
+#: Counter of /proc/net/snmp -> its family, and the label after netns, if any.
+TCP_TRAFFIC: Mapping[str, tuple[Family, tuple[str, ...]]] = {
+    "ActiveOpens": (TCP_OPENS, ("outbound",)),
+    "PassiveOpens": (TCP_OPENS, ("inbound",)),
+    "AttemptFails": (TCP_ATTEMPT_FAILS, ()),
+    "EstabResets": (TCP_ESTABLISHED_RESETS, ()),
+    "OutSegs": (TCP_SEGMENTS_SENT, ()),
+    "RetransSegs": (TCP_SEGMENTS_RETRANSMITTED, ()),
+    "OutRsts": (TCP_RESETS_SENT, ()),
+}
 AGED_SOCKETS = Family(
     "sockmon_aged_sockets",
     "sockets",
@@ -312,6 +410,13 @@ POLL_LAST_SUCCESS = Family(
     "When the namespace's TCP sockets were last read in full.",
     ("netns",),
     _NAMESPACE,
+)
+NAMESPACE_INFO = Family(
+    "sockmon_namespace_info",
+    "1",
+    "What a container engine calls a network namespace: to be joined with other series by netns.",
+    ("netns", "pod", "namespace", "container"),
+    "1 per namespace of a container, where its engine's files can be read: as root",
 )
 NAMESPACES = Family(
     "sockmon_namespaces",

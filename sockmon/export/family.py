@@ -11,6 +11,9 @@ from prometheus_client.core import (
     Metric,
 )
 
+from sockmon.model.names import HOST
+from sockmon.model.series import KEPT_FOR_SECONDS
+
 Kind = Literal["gauge", "counter", "histogram"]
 
 
@@ -20,7 +23,9 @@ class Family:
 
     name: without the `_total` that a counter's samples have. unit: of the value, in one word.
     help: a sentence. labels: families.LABELS says what each means. series: how many there are at
-    most, in words.
+    most, in words. empty: the value that says nothing, so that a series of another namespace than
+    the daemon's own need not be shown; None: they are always shown. kernels: a counter that the
+    kernel keeps, so that it does not begin with the daemon.
     """
 
     name: str
@@ -29,6 +34,18 @@ class Family:
     labels: tuple[str, ...] = ()
     series: str = "1"
     kind: Kind = "gauge"
+    empty: float | None = 0.0
+    kernels: bool = False
+
+    @property
+    def by_namespace(self) -> bool:
+        """Whether its first label is the namespace."""
+        return self.labels[:1] == ("netns",)
+
+    @property
+    def suffix_unit(self) -> str:
+        """The unit if the name ends with it, as OpenMetrics wants it; else nothing."""
+        return self.unit if self.name.endswith(f"_{self.unit}") else ""
 
     @property
     def published(self) -> str:
@@ -36,21 +53,75 @@ class Family:
         return f"{self.name}_total" if self.kind == "counter" else self.name
 
 
+class SeriesMemory:
+    """Which series of other namespaces are shown: those that had a value in the last ten minutes.
+
+    There may be thousands of namespaces, and nearly all series of each would be zeros. A series
+    that had a value comes down to zero before it ends. For one thread.
+    """
+
+    def __init__(self) -> None:
+        self._had_value: dict[tuple[Family, tuple[str, ...]], float] = {}
+
+    def shows(self, family: Family, labels: Sequence[str], value: float, now: float) -> bool:
+        """Whether a sample is shown at `now`, in monotonic seconds."""
+        if family.empty is None or not family.by_namespace or labels[0] == HOST:
+            return True
+        key = family, tuple(labels)
+        if value != family.empty:
+            self._had_value[key] = now
+            return True
+        return key in self._had_value
+
+    def forget(self, now: float) -> None:
+        """Forget the series that last had a value ten minutes ago."""
+        kept = {key: at for key, at in self._had_value.items() if now - at < KEPT_FOR_SECONDS}
+        self._had_value = kept
+
+
 class Samples:
     """Samples of some families."""
 
-    def __init__(self, families: Iterable[Family]) -> None:
+    def __init__(
+        self,
+        families: Iterable[Family],
+        memory: SeriesMemory,
+        now: float,
+        started: float | None = None,
+    ) -> None:
+        """now: in monotonic seconds. started: when the daemon's own counters began.
+
+        started is in Unix seconds; None in a format that does not tell it.
+        """
         self._metrics = {family: _metric(family) for family in families}
+        self._memory, self._now, self._started = memory, now, started
+        memory.forget(now)
 
     def add(self, family: Family, labels: Sequence[str], value: float) -> None:
         """Add one sample to a gauge or a counter; `labels` are values, as declared."""
-        self._metrics[family].add_metric(labels, value)
+        if not self._memory.shows(family, labels, value, self._now):
+            return
+        if family.kind == "counter" and not family.kernels:
+            self._metrics[family].add_metric(labels, value, created=self._started)
+        else:
+            self._metrics[family].add_metric(labels, value)
+
+    def add_level(
+        self, family: Family, limit: Family, labels: Sequence[str], value: float, bound: float
+    ) -> None:
+        """Add a level and its limit. The limit of nothing is not shown; a limit of 0 always is."""
+        if not bound or self._memory.shows(family, labels, value, self._now):
+            self._metrics[family].add_metric(labels, value)
+            self._metrics[limit].add_metric(labels, bound)
 
     def add_histogram(
         self, family: Family, buckets: Sequence[tuple[str, float]], total: float
     ) -> None:
         """Add a histogram without labels: (upper bound, cumulative count) pairs, and the sum."""
-        self._metrics[family].add_metric((), buckets, total)
+        metric = self._metrics[family]
+        metric.add_metric((), buckets, total)
+        if self._started is not None:
+            metric.add_sample(f"{family.name}_created", {}, self._started)
 
     def __iter__(self) -> Iterator[Metric]:
         """Yield the families that have samples, in their order."""
@@ -59,10 +130,11 @@ class Samples:
 
 def _metric(family: Family) -> Any:
     """Return an empty metric; the three classes differ in what `add_metric` takes."""
+    name, about, unit = family.name, family.help, family.suffix_unit
     match family.kind:
         case "gauge":
-            return GaugeMetricFamily(family.name, family.help, labels=family.labels)
+            return GaugeMetricFamily(name, about, labels=family.labels, unit=unit)
         case "counter":
-            return CounterMetricFamily(family.name, family.help, labels=family.labels)
+            return CounterMetricFamily(name, about, labels=family.labels, unit=unit)
         case "histogram":  # its buckets have the label `le` beside those that it is given
-            return HistogramMetricFamily(family.name, family.help, labels=())
+            return HistogramMetricFamily(name, about, labels=(), unit=unit)

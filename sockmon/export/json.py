@@ -10,7 +10,15 @@ from sockmon.export.optional import optional
 from sockmon.model.counts import PortGroup, StateCounts
 from sockmon.model.limits import KernelLimits, TcpMemoryLimits
 from sockmon.model.moment import Timed
-from sockmon.model.observation import NamespaceObservation, Observation, OtherNamespaces, Ports
+from sockmon.model.names import OTHER
+from sockmon.model.observation import (
+    ContainerNames,
+    NamespaceObservation,
+    Observation,
+    OtherNamespaces,
+    Ports,
+)
+from sockmon.model.owner_sockets import OwnerSockets
 from sockmon.model.states import StateLabel, TcpState
 
 
@@ -82,12 +90,14 @@ def namespace(one: NamespaceObservation, observed: Observation) -> messages.Poll
     """Render one of the poll's namespaces."""
     return {
         "netns": one.name,
+        "names": optional(one.names, _names),
         "degraded": one.degraded,
         "looked_at": (one.looked_at or observed.at).wall,
         "beat_seconds": max(observed.interval, one.beat),
         "tcp": optional(one.tcp, _families),
         "udp": optional(one.udp, _families),
         "ports": optional(one.ports, _ports),
+        "owners": optional(one.owners, _owners),
         "diagnosed_at": one.diagnosis.at.wall if one.diagnosis else None,
         "findings": findings(one.diagnosis.value.findings) if one.diagnosis else None,
         "limits": optional(one.limits, _limits),
@@ -142,6 +152,23 @@ def _ports(part: Timed[Ports]) -> messages.Ports:
     }
 
 
+def _names(names: ContainerNames) -> messages.ContainerNames:
+    return {"pod": names.pod, "namespace": names.namespace, "container": names.container}
+
+
+def _owners(part: Timed[tuple[OwnerSockets, ...]]) -> messages.Owners:
+    return {
+        "taken_at": part.at.wall,
+        "owners": [
+            {
+                "owner": OTHER if its.owner is None else its.owner,
+                "states": {state.label: n for state, n in its.states.items()},
+            }
+            for its in part.value
+        ],
+    }
+
+
 def _group(group: PortGroup) -> messages.Group:
     return {
         "direction": group.key.direction,
@@ -166,7 +193,8 @@ def _limits(part: Timed[KernelLimits]) -> messages.Limits:
         "conntrack_entries": limits.conntrack_entries,
         "conntrack_entries_limit": limits.conntrack_limit,
         "port_range": (ports.low, ports.high) if ports else None,
-        "tcp_events": dict(limits.events) if limits.events is not None else None,
+        "tcp_events": optional(limits.events, dict),
+        "tcp_traffic": optional(limits.traffic, dict),
     }
 
 

@@ -237,6 +237,8 @@ class Limits(TypedDict):
     """ip_local_port_range."""
     tcp_events: dict[str, int] | None
     """The kernel's TcpExt counters, by their own names (/proc/net/netstat)."""
+    tcp_traffic: dict[str, int] | None
+    """Counters of the section Tcp, by their own names (/proc/net/snmp)."""
 
 
 class Families(TypedDict):
@@ -247,10 +249,34 @@ class Families(TypedDict):
     ipv6: NotRequired[dict[StateLabel, int]]
 
 
+class OwnerSockets(TypedDict):
+    """The TCP sockets of one systemd unit or container by state: none is 0."""
+
+    owner: str
+    """`other` stands for all others, and for sockets that the kernel tells no cgroup of."""
+    states: dict[StateLabel, int]
+
+
+class Owners(TypedDict):
+    """Those with most sockets first."""
+
+    taken_at: float
+    owners: list[OwnerSockets]
+
+
+class ContainerNames(TypedDict):
+    """What an engine calls the container whose namespace it is; empty where it does not."""
+
+    pod: str
+    namespace: str
+    container: str
+
+
 class PolledNamespace(TypedDict):
     """One network namespace; a part is null until it has been read once."""
 
     netns: str
+    names: ContainerNames | None
     degraded: bool
     """Seen from outside: without ages, diagnosis or a port range of its own."""
     looked_at: float
@@ -260,6 +286,7 @@ class PolledNamespace(TypedDict):
     tcp: Families | None
     udp: Families | None
     ports: Ports | None
+    owners: Owners | None
     limits: Limits | None
     diagnosed_at: float | None
     findings: list[Finding] | None

@@ -2,19 +2,20 @@
 
 import operator
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from prometheus_client.core import Metric
 
 from sockmon.export import diagnosis, polls
 from sockmon.export import families as declared
-from sockmon.export.family import Family, Samples
+from sockmon.export.family import Family, Samples, SeriesMemory
 from sockmon.model.counts import StateCounts
 from sockmon.model.limits import KernelLimits
 from sockmon.model.moment import T, Timed
-from sockmon.model.names import HOST, OTHER
+from sockmon.model.names import OTHER
 from sockmon.model.observation import NamespaceObservation, Observation, Ports
 from sockmon.model.states import TcpState
+from sockmon.text import label
 
 #: UDP has connected sockets and others: the kernel calls them ESTABLISHED and CLOSE.
 UDP_STATES = (TcpState.ESTABLISHED, TcpState.CLOSE)
@@ -39,10 +40,18 @@ class Reload:
 
 
 def families(
-    observation: Observation | None, now: float, build: Build, reload: Reload
+    observation: Observation | None,
+    now: float,
+    build: Build,
+    reload: Reload,
+    memory: SeriesMemory | None = None,
+    started: float | None = None,
 ) -> Iterator[Metric]:
-    """Yield every family with a sample. `now` in monotonic seconds: what is old is left out."""
-    samples = Samples(declared.ALL)
+    """Yield every family with a sample. `now` in monotonic seconds: what is old is left out.
+
+    memory: of the answers before this one; without it this is the first one. started: see Samples.
+    """
+    samples = Samples(declared.ALL, memory or SeriesMemory(), now, started)
     if observation is not None:
         for namespace in observation.shown:
             _add_namespace(samples, observation, namespace, now)
@@ -62,6 +71,9 @@ def _add_namespace(
         return observation.fresh(namespace, part, now)
 
     netns = namespace.name
+    if namespace.names is not None:
+        names = (label(name) if name else "" for name in astuple(namespace.names))
+        samples.add(declared.NAMESPACE_INFO, (netns, *names), 1)
     _add_sockets(samples, netns, fresh(namespace.tcp) or {}, fresh(namespace.udp) or {})
     ports, limits = fresh(namespace.ports), fresh(namespace.limits)
     diagnosed = fresh(namespace.diagnosis)
@@ -69,6 +81,10 @@ def _add_namespace(
         _add_ports(samples, netns, ports)
         if not namespace.degraded:  # else its range of ports is not known
             _add_ephemeral_ports(samples, netns, ports)
+    for its in fresh(namespace.owners) or ():
+        owner = OTHER if its.owner is None else label(its.owner)
+        for state, count in its.states.items():
+            samples.add(declared.OWNER_SOCKETS, (netns, owner, state.label), count)
     if limits is not None:
         _add_limits(samples, netns, limits)
         if namespace is observation.namespaces[0]:  # the daemon's own
@@ -110,30 +126,60 @@ def _add_ports(samples: Samples, netns: str, ports: Ports) -> None:
         samples.add(declared.PORT_RECEIVE_QUEUE, labels, group.receive_queue)
         samples.add(declared.PORT_SEND_QUEUE, labels, group.send_queue)
     for queue in ports.listen_queues:
-        samples.add(declared.ACCEPT_QUEUE_CONNECTIONS, (netns, str(queue.port)), queue.length)
-        samples.add(declared.ACCEPT_QUEUE_LIMIT, (netns, str(queue.port)), queue.limit)
-    for number, drops in sorted(ports.listen_drops.items()):
+        samples.add_level(
+            declared.ACCEPT_QUEUE_CONNECTIONS,
+            declared.ACCEPT_QUEUE_LIMIT,
+            (netns, str(queue.port)),
+            queue.length,
+            queue.limit,
+        )
+    for its in ports.listening:
+        where = netns, "tcp", str(its.port), its.scope
+        samples.add(declared.LISTENING, where, float(its.listens))
+    for number, drops in sorted(ports.dropped.items()):
         samples.add(declared.ACCEPT_QUEUE_DROPS, (netns, str(number)), drops)
     samples.add(declared.PORT_GROUPS_AGGREGATED, (netns,), ports.folded)
 
 
 def _add_ephemeral_ports(samples: Samples, netns: str, ports: Ports) -> None:
     ephemeral = ports.ephemeral
-    samples.add(declared.EPHEMERAL_PORTS_USABLE, (netns,), ephemeral.usable)
-    samples.add(declared.EPHEMERAL_PORTS_USED, (netns,), ephemeral.used_max)
+    samples.add_level(
+        declared.EPHEMERAL_PORTS_USED,
+        declared.EPHEMERAL_PORTS_USABLE,
+        (netns,),
+        ephemeral.used_max,
+        ephemeral.usable,
+    )
     samples.add(declared.EPHEMERAL_PORTS_HELD, (netns,), ephemeral.bound)
     samples.add(declared.EPHEMERAL_PORTS_EXHAUSTION, (netns,), ports.exhaustion_seconds)
 
 
 def _add_limits(samples: Samples, netns: str, limits: KernelLimits) -> None:
     stat = limits.sockstat
-    _add_known(samples, declared.TIME_WAIT_BUCKETS, (netns,), stat.time_wait if stat else None)
-    _add_known(samples, declared.TIME_WAIT_BUCKETS_LIMIT, (netns,), limits.time_wait_limit)
-    _add_known(samples, declared.CONNTRACK_ENTRIES, (netns,), limits.conntrack_entries)
-    _add_known(samples, declared.CONNTRACK_ENTRIES_LIMIT, (netns,), limits.conntrack_limit)
+    for family, limit, value, bound in (
+        (
+            declared.TIME_WAIT_BUCKETS,
+            declared.TIME_WAIT_BUCKETS_LIMIT,
+            stat.time_wait if stat else None,
+            limits.time_wait_limit,
+        ),
+        (
+            declared.CONNTRACK_ENTRIES,
+            declared.CONNTRACK_ENTRIES_LIMIT,
+            limits.conntrack_entries,
+            limits.conntrack_limit,
+        ),
+    ):
+        if value is not None and bound is not None:
+            samples.add_level(family, limit, (netns,), value, bound)
+        else:
+            _add_known(samples, family, (netns,), value)
+            _add_known(samples, limit, (netns,), bound)
     for reason, dropped in (limits.conntrack_drops or {}).items():
-        if dropped or netns == HOST:  # zeros of each namespace would be many
-            samples.add(declared.CONNTRACK_DROPS, (netns, reason), dropped)
+        samples.add(declared.CONNTRACK_DROPS, (netns, reason), dropped)
+    for name, count in (limits.traffic or {}).items():
+        family, labels = declared.TCP_TRAFFIC[name]
+        samples.add(family, (netns, *labels), count)
     for event, count in (limits.events or {}).items():
         samples.add(declared.TCP_EVENTS, (netns, event), count)
 

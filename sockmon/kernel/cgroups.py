@@ -29,6 +29,12 @@ _MACHINE = re.compile(
 )
 
 
+def container_of(path: str) -> str | None:
+    """Return the whole id of the container that a cgroup is of; None if it is of none."""
+    found = _CONTAINER.search(path)
+    return found[1] if found else None
+
+
 def owning_unit(path: str) -> str | None:
     """Return the container or the unit that a cgroup is of; None if it is of neither.
 
@@ -36,9 +42,9 @@ def owning_unit(path: str) -> str | None:
     unit, and a machine (systemd-nspawn) has slices and units of its own. A login's session is no
     unit: programs in it have nothing to do with each other.
     """
-    container = _CONTAINER.search(path)
-    if container:
-        return container[1][:_SHORT_ID]
+    container = container_of(path)
+    if container is not None:
+        return container[:_SHORT_ID]
     parts = [part for part in path.split("/") if part not in {"", ".", ".."}]
     below = max((at + 1 for at, part in enumerate(parts) if part.endswith(".slice")), default=0)
     for part in (*parts[below:], *parts[:below]):

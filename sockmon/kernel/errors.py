@@ -4,6 +4,13 @@ import errno as errno_numbers
 import os
 from typing import Self
 
+#: The kernel, or a sandbox around it, has no sock_diag or does not let this process use it.
+_REFUSED = frozenset(
+    {"EACCES", "EAFNOSUPPORT", "ENOENT", "ENOPROTOOPT", "ENOSYS", "EOPNOTSUPP", "EPERM"}
+    | {"EPROTONOSUPPORT", "ESOCKTNOSUPPORT"}
+)
+_FALLBACK = "/proc/net is read instead, so sockets are counted, but not diagnosed"
+
 
 class KernelError(Exception):
     """One request to the kernel failed.
@@ -30,6 +37,20 @@ class KernelError(Exception):
 
 class DumpError(KernelError):
     """A sock_diag dump failed, or its reply cannot be trusted: none of it is used."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether asking again will not help."""
+        return self.reason in _REFUSED
+
+
+class FallbackError(KernelError):
+    """sock_diag is refused, and something less was read instead."""
+
+    @classmethod
+    def of(cls, refused: DumpError) -> Self:
+        """Say what was refused, and what follows from it."""
+        return cls(refused.operation, refused.reason, refused.detail, _FALLBACK)
 
 
 class ProcError(KernelError):

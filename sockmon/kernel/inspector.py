@@ -99,6 +99,13 @@ class Inspector:
             self._wait(lambda: inodes <= self._holders.asked and not self._cgroups, now)
             return self._answer()
 
+    def name(self, cgroup_ids: Collection[int], now: float) -> Mapping[int, str]:
+        """Return the units of cgroups by their ids, as far as they are known now."""
+        with self._changed:
+            self._cgroups |= {i for i in cgroup_ids if i not in self._units}
+            self._wait(lambda: not self._cgroups, now)
+            return {i: unit.name for i in cgroup_ids if (unit := self._units.get(i))}
+
     def walk(self, now: float) -> Answer:
         """Ask for a walk over all processes' descriptors; return what the last one saw."""
         with self._changed:

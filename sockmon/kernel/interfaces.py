@@ -9,7 +9,7 @@ from sockmon.kernel.family import Family
 from sockmon.model.ages import LastHeard
 from sockmon.model.limits import KernelLimits, PortRange
 from sockmon.model.table import SocketTable
-from sockmon.model.unix_listeners import UnixListener
+from sockmon.model.unix_listeners import UnixListener, UnixSocket
 
 
 class Transport(Protocol):
@@ -104,6 +104,10 @@ class Source(Protocol):
 
     def unix_listeners(self) -> tuple[UnixListener, ...]:
         """Read the listening Unix sockets; none if that fails, as take_errors() says."""
+        ...
+
+    def unix(self) -> tuple[UnixSocket, ...]:
+        """Read all Unix sockets; raises KernelError."""
         ...
 
     def take_errors(self) -> list[KernelError]:

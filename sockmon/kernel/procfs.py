@@ -6,7 +6,8 @@ sys/net are always the calling thread's.
 """
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,7 @@ from sockmon.kernel.errors import ProcError
 from sockmon.model.limits import (
     CONNTRACK_DROPS,
     TCP_EVENTS,
+    TCP_TRAFFIC,
     KernelLimits,
     PortRange,
     Sockstat,
@@ -22,6 +24,8 @@ from sockmon.model.limits import (
     TcpSettings,
     TimeWaitReuse,
 )
+from sockmon.model.states import TcpState
+from sockmon.model.unix_listeners import UnixSocket
 
 T = TypeVar("T")
 
@@ -30,6 +34,7 @@ FILES = (
     "thread-self/net/sockstat",
     "thread-self/net/sockstat6",
     "thread-self/net/netstat",
+    "thread-self/net/snmp",
     "thread-self/net/stat/nf_conntrack",
     "sys/net/ipv4/ip_local_port_range",
     "sys/net/ipv4/ip_local_reserved_ports",
@@ -120,13 +125,28 @@ def read_events(proc: Path, task: str = _OWN) -> dict[str, int]:
 
 
 def parse_events(text: str) -> dict[str, int]:
-    """Parse /proc/net/netstat: pairs of lines, names above numbers. By name: columns move."""
+    """Parse /proc/net/netstat."""
+    return _parse_section(text, "TcpExt: ", TCP_EVENTS)
+
+
+def read_traffic(proc: Path, task: str = _OWN) -> dict[str, int] | None:
+    """Read the counters of TCP_TRAFFIC, None where there is no such file; raises ProcError."""
+    return _read_if_present(proc / task / "net/snmp", parse_traffic)
+
+
+def parse_traffic(text: str) -> dict[str, int]:
+    """Parse /proc/net/snmp."""
+    return _parse_section(text, "Tcp: ", TCP_TRAFFIC)
+
+
+def _parse_section(text: str, section: str, wanted: Collection[str]) -> dict[str, int]:
+    """Parse pairs of lines, names above numbers. By name: columns move."""
     lines = text.splitlines()
     for names, numbers in zip(lines[::2], lines[1::2], strict=True):
-        if names.startswith("TcpExt: ") and numbers.startswith("TcpExt: "):
+        if names.startswith(section) and numbers.startswith(section):
             values = dict(zip(names.split()[1:], numbers.split()[1:], strict=True))
-            return {name: int(values[name]) for name in TCP_EVENTS if name in values}
-    raise ValueError("no lines 'TcpExt:'")
+            return {name: int(values[name]) for name in wanted if name in values}
+    raise ValueError(f"no lines '{section.strip()}'")
 
 
 def read_port_range(proc: Path) -> PortRange:
@@ -230,9 +250,57 @@ def parse_conntrack_drops(text: str) -> dict[str, int]:
     return {name: sum(int(row[at], 16) for row in processors) for name, at in places.items()}
 
 
+def read_unix(proc: Path, task: str = _OWN) -> tuple[UnixSocket, ...]:
+    """Read all Unix sockets from /proc/net/unix; raises ProcError.
+
+    Names are bytes of any kind, but for a line break the kernel escapes none of them.
+    """
+    operation = "read of /proc/net/unix"
+    try:
+        return parse_unix((proc / task / "net/unix").read_bytes())
+    except OSError as error:
+        raise ProcError.from_errno(operation, error.errno or 0) from error
+    except (ValueError, IndexError) as error:
+        raise ProcError(operation, "malformed", f"malformed: {error}") from error
+
+
+def parse_unix(text: bytes) -> tuple[UnixSocket, ...]:
+    """Parse lines `Num: RefCount Protocol Flags Type St Inode Path`, numbers in hexadecimal.
+
+    net/unix/af_unix.c, unix_seq_show(). An abstract name begins with @ here; a name may have line
+    breaks, and what follows one is no socket.
+    """
+    lines = [*_UNIX.finditer(text)]
+    if not text.endswith(b"\n") or (not lines and text.count(b"\n") > 1):
+        raise ValueError("not the lines of sockets")
+    return tuple(
+        UnixSocket(
+            _unix_state(int(line["flags"], 16), int(line["state"], 16)),
+            int(line["inode"]),
+            re.sub(rb"^@", b"\0", line["name"] or b""),
+        )
+        for line in lines
+    )
+
+
+_UNIX = re.compile(
+    rb"^[0-9a-f]+: [0-9A-F]+ [0-9A-F]+ (?P<flags>[0-9A-F]+) [0-9A-F]+ (?P<state>[0-9A-F]+) +"
+    rb"(?P<inode>\d+)(?: (?P<name>.*))?$",
+    re.MULTILINE,
+)
+_ACCEPTS = 0x10000  # include/linux/net.h, __SO_ACCEPTCON
+_SS_CONNECTING, _SS_CONNECTED = 2, 3  # include/uapi/linux/net.h
+
+
+def _unix_state(flags: int, state: int) -> TcpState:
+    if flags & _ACCEPTS:
+        return TcpState.LISTEN
+    return TcpState.ESTABLISHED if state in {_SS_CONNECTING, _SS_CONNECTED} else TcpState.CLOSE
+
+
 def has_ipv6(proc: Path) -> bool:
-    """Whether this kernel has IPv6 (ipv6.disable=1 removes sockstat6)."""
-    return _is_present(proc / _OWN / "net/sockstat6")
+    """Whether this kernel has IPv6: ipv6.disable=1 removes both files, and gVisor has only one."""
+    return any(_is_present(proc / _OWN / "net" / name) for name in ("sockstat6", "tcp6"))
 
 
 def has_mptcp(proc: Path) -> bool:
@@ -283,6 +351,7 @@ def read_limits(
         conntrack_entries=attempt(read_conntrack_entries),
         conntrack_drops=attempt(read_conntrack_drops),
         events=attempt(read_events),
+        traffic=attempt(read_traffic),
     )
     return limits, errors
 

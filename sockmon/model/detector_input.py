@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sockmon.model.ages import NOBODY, Aged
 from sockmon.model.connects import Connects
 from sockmon.model.descriptors import Descriptors
-from sockmon.model.direction import Direction, Directions
+from sockmon.model.direction import Direction, Directions, PortMask
 from sockmon.model.distinct import distinct
 from sockmon.model.finding import FindingKey, Severity
 from sockmon.model.limits import KernelLimits
@@ -56,6 +56,7 @@ class DetectorInput:
     exhaustion: seconds until a destination has no port left, of those that run out within a day.
     udp_table: None where UDP sockets could not be read.
     whole: sockets at rest are in the table too; if not, queues holds nothing.
+    nameless: ports that nobody chose, which no metric may name; None: not known.
     """
 
     netns: str
@@ -76,6 +77,7 @@ class DetectorInput:
     udp_table: SocketTable | None = None
     unix: UnixListeners = field(default_factory=UnixListeners)
     whole: bool = True
+    nameless: PortMask | None = None
     rates: Rates = Rates()
     owners: Owners = field(default_factory=Owners)
     descriptors: tuple[Descriptors, ...] = ()

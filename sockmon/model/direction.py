@@ -10,6 +10,7 @@
 An inbound socket is counted under its local port, an outbound one under its remote port.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -55,6 +56,17 @@ class Listened:
     def seen_in_part(self, table: SocketTable) -> "Listened":
         """Return what is remembered after a poll of some, listeners among them."""
         return Listened(np.packbits(_listening(table) | self.ports))
+
+    def to_record(self) -> list[int]:
+        """Return the ports, for JSON."""
+        return np.flatnonzero(self.ports).tolist()
+
+    @staticmethod
+    def from_record(record: Iterable[int]) -> "Listened":
+        """Take up what to_record() returned; raises TypeError, ValueError or IndexError."""
+        ports = no_ports()
+        ports[[int(port) for port in record]] = True
+        return Listened(np.packbits(ports))
 
 
 def _listening(table: SocketTable) -> PortMask:

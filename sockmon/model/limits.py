@@ -35,6 +35,17 @@ TCP_EVENTS = (
 )
 
 
+#: Counters of /proc/net/snmp that sockmon exports, of the section Tcp.
+TCP_TRAFFIC = (
+    "ActiveOpens",
+    "PassiveOpens",
+    "AttemptFails",
+    "EstabResets",
+    "OutSegs",
+    "RetransSegs",
+    "OutRsts",
+)
+
 #: Counters of /proc/net/stat/nf_conntrack: packets dropped because the table was full, entries that
 #: were removed to make room, and packets dropped because another made the same entry just before.
 CONNTRACK_DROPS = ("drop", "early_drop", "insert_failed")
@@ -118,3 +129,4 @@ class KernelLimits:
     time_wait_reuse: TimeWaitReuse | None = None
     settings: TcpSettings | None = None
     events: Mapping[str, int] | None = None
+    traffic: Mapping[str, int] | None = None

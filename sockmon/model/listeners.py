@@ -1,15 +1,16 @@
 """Accept queues and dropped connections of listening sockets."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.model.ages import find_cookies
+from sockmon.model.series import KEPT_FOR_SECONDS
 from sockmon.model.states import TcpState
-from sockmon.model.table import SocketTable
+from sockmon.model.table import IPAddress, SocketTable, address
 
 K = TypeVar("K", bound=int | str)
 
@@ -46,6 +47,59 @@ def listening_rows(table: SocketTable) -> NDArray[np.intp]:
 def listeners(table: SocketTable) -> SocketTable:
     """Return only the listening sockets."""
     return table.select(listening_rows(table))
+
+
+#: Where a port can be reached at: at any address, on this host only, or at some addresses.
+Scope = Literal["any", "loopback", "address"]
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A port that is listened on, or was lately."""
+
+    port: int
+    scope: Scope
+    listens: bool
+
+
+def scopes(listening: SocketTable) -> frozenset[tuple[int, Scope]]:
+    """Return the ports that are listened on, each with its scopes."""
+    return frozenset(
+        (port, _scope(address(family, words)))
+        for port, family, words in zip(
+            listening.local_port.tolist(), listening.family.tolist(), listening.local, strict=True
+        )
+    )
+
+
+def _scope(local: IPAddress) -> Scope:
+    if local.is_unspecified:
+        return "any"
+    return "loopback" if local.is_loopback else "address"
+
+
+@dataclass(frozen=True, slots=True)
+class ListeningMemory:
+    """When each port was listened on last (monotonic seconds), so that it is seen to have gone."""
+
+    seen_at: Mapping[tuple[int, Scope], float] = field(default_factory=dict)
+
+    def seen(
+        self, there: Collection[tuple[int, Scope]], now: float, most: int
+    ) -> tuple[tuple[Listening, ...], "ListeningMemory"]:
+        """Return what is shown of one poll, and the memory after it.
+
+        there: ports that may be shown; most: so many at most, lowest first, present ones before.
+        """
+        shown = dict.fromkeys(sorted(there)[:most], now)
+        gone = sorted(
+            (key for key, at in self.seen_at.items() if now - at < KEPT_FOR_SECONDS),
+            key=lambda key: -self.seen_at[key],
+        )
+        for key in gone[: most - len(shown)]:
+            shown.setdefault(key, self.seen_at[key])
+        found = tuple(Listening(port, scope, shown[port, scope] == now) for port, scope in shown)
+        return found, ListeningMemory(shown)
 
 
 def listen_queues(listening: SocketTable) -> tuple[ListenQueue, ...]:
@@ -104,10 +158,18 @@ class ListenDrops:
     """Connections dropped at each listening port: `totals` never falls while a port is listened on.
 
     The kernel counts for each listening socket; one of several may go, and its count with it.
+    at_first: what the first poll of all found, of ports that are listened on since then.
     """
 
     totals: Mapping[int, int] = field(default_factory=dict)
     by_cookie: Mapping[int, int] = field(default_factory=dict)
+    at_first: Mapping[int, int] | None = None
+
+    @property
+    def since_first(self) -> Mapping[int, int]:
+        """What was dropped since the first poll: a restart of sockmon is no burst of drops."""
+        at_first = self.at_first or {}
+        return {port: total - at_first.get(port, 0) for port, total in self.totals.items()}
 
     def seen(self, listening: SocketTable) -> "ListenDrops":
         """Add what each listener has dropped since the last poll."""
@@ -122,7 +184,9 @@ class ListenDrops:
             by_cookie[cookie] = drops
             since = (drops - self.by_cookie.get(cookie, 0)) % _COUNTER_RANGE
             totals[port] = totals.get(port, self.totals.get(port, 0)) + since
-        return ListenDrops(totals, by_cookie)
+        at_first = totals if self.at_first is None else self.at_first
+        still = {port: total for port, total in at_first.items() if port in totals}
+        return ListenDrops(totals, by_cookie, still)
 
 
 #: Drops that lie no further apart are one burst: clients that were refused try again after 1, 3, 7,

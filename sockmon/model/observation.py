@@ -11,8 +11,9 @@ from sockmon.model.counts import PortGroup, StateCounts
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Finding
 from sockmon.model.limits import KernelLimits
-from sockmon.model.listeners import ListenQueue
+from sockmon.model.listeners import Listening, ListenQueue
 from sockmon.model.moment import Moment, T, Timed
+from sockmon.model.owner_sockets import OwnerSockets
 from sockmon.model.poll_statistics import Failure, PollStatistics
 from sockmon.model.ports import EphemeralPorts
 from sockmon.model.states import TcpState
@@ -24,7 +25,11 @@ STALE_AFTER_INTERVALS = 3
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """TCP sockets by (direction, port), and what belongs to ports."""
+    """TCP sockets by (direction, port), and what belongs to ports.
+
+    listen_drops: connections dropped at listeners, as far as the kernel remembers; dropped: of
+    these, since sockmon began to watch.
+    """
 
     groups: tuple[PortGroup, ...]
     folded: int
@@ -32,6 +37,8 @@ class Ports:
     listen_drops: Mapping[int, int]
     ephemeral: EphemeralPorts
     exhaustion_seconds: float
+    listening: tuple[Listening, ...] = ()
+    dropped: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,25 +112,41 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerNames:
+    """What a container engine calls the container whose namespace it is; "" where it does not.
+
+    pod, namespace: those of Kubernetes. container: "" if that only holds the pod's namespaces.
+    """
+
+    pod: str = ""
+    namespace: str = ""
+    container: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class NamespaceObservation:
     """One network namespace; a part is None until it has succeeded once.
 
     tcp, udp: sockets by family (4, 6) and state. A kernel without IPv6 has no family 6.
+    owners: TCP sockets by unit or container.
     looked_at: when it was last polled, well or not; None: in this poll. beat: seconds between its
     polls where they are further apart than the interval. degraded: seen from outside, without
-    ages, diagnosis or a port range of its own. folded: without series of its own.
+    ages, diagnosis or a port range of its own. folded: without series of its own. names: as its
+    container's engine has them, None if that is not known.
     """
 
     name: str
     tcp: Timed[Mapping[int, StateCounts]] | None = None
     udp: Timed[Mapping[int, StateCounts]] | None = None
     ports: Timed[Ports] | None = None
+    owners: Timed[tuple[OwnerSockets, ...]] | None = None
     limits: Timed[KernelLimits] | None = None
     diagnosis: Timed[Diagnosis] | None = None
     looked_at: Moment | None = None
     beat: float = 0.0
     degraded: bool = False
     folded: bool = False
+    names: ContainerNames | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,10 @@ from sockmon.model.states import STATE_SLOTS, TcpState
 KEPT_FOR_SECONDS = 600.0
 #: However fast ranks churn, no more than this many times `top` groups are shown.
 KEPT_TIMES_TOP = 4
-#: So many sockets must share an ephemeral port before it is taken for a service's.
-SHARED_BY = 3
+#: So many sockets must share an ephemeral port before it is taken for a service's. Listeners do not
+#: count. Those in TIME_WAIT outlive their connection by a minute, in which ports are used again by
+#: chance, so it takes more of them.
+SHARED_BY, SHARED_BY_CLOSED = 3, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,10 @@ class SeriesMemory:
         """Return the groups to show, with the time each was last in rank."""
         totals = groups.states.sum(axis=1)
         if nameless is not None:
-            few = nameless[groups.codes & np.uint32(0xFFFF)] & (totals < SHARED_BY)
-            totals = np.where(few, 0, totals)
+            connections = totals - groups.states[:, TcpState.LISTEN]
+            shared = connections - groups.states[:, TcpState.TIME_WAIT] >= SHARED_BY
+            shared |= connections >= SHARED_BY_CLOSED
+            totals = np.where(nameless[groups.codes & np.uint32(0xFFFF)] & ~shared, 0, totals)
         ranked = np.argsort(-totals, kind="stable")[:top].tolist()
         chosen = {groups.key(row): now for row in ranked if totals[row]}
         wanted = [GroupKey(direction, port) for port in always for direction in DIRECTIONS]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sockmon.model.listeners import fullness
 from sockmon.model.series import KEPT_FOR_SECONDS
+from sockmon.model.states import TcpState
 
 #: Characters of a path that are shown; of a longer one the end is replaced by a hash of it all.
 LONGEST_PATH = 128
@@ -15,6 +16,18 @@ PATHS_SHOWN = 20
 #: So many of those who wait first are remembered.
 _REMEMBERED = 64
 _PLAIN = range(0x20, 0x7F)  # printable ASCII
+
+
+#: States of a Unix socket: connected, neither, listening.
+UNIX_STATES = (TcpState.ESTABLISHED, TcpState.CLOSE, TcpState.LISTEN)
+
+
+class UnixSocket(NamedTuple):
+    """One Unix socket, in one of UNIX_STATES; name: as UnixListener has it, b"" for most."""
+
+    state: TcpState
+    inode: int
+    name: bytes
 
 
 class UnixListener(NamedTuple):

@@ -80,7 +80,7 @@ def _dropped_datagrams(data: DetectorInput, named: set[int]) -> Mapping[int | No
     port_range = data.limits.port_range
     low, high = (port_range.low, port_range.high) if port_range else (0, -1)
     found: dict[int | None, int] = {}
-    for port, dropped in data.udp.drops.totals.items():
+    for port, dropped in data.udp.drops.since_first.items():
         if not dropped:
             continue
         if port not in named and not low <= port <= high and len(named) < _UDP_PORTS_NAMED:
@@ -119,8 +119,11 @@ def _by_port(data: DetectorInput, rows: NDArray[np.intp]) -> tuple[PortSockets, 
     """
     codes = data.directions.port[rows].astype(np.intp) * 2 + data.directions.is_inbound[rows]
     codes, counts = np.unique(codes, return_counts=True)
-    port_range = data.limits.port_range
-    nameless = (counts < _SHARED_BY) & (port_range.inside()[codes // 2] if port_range else False)
+    nameless = counts < _SHARED_BY
+    if data.nameless is not None:
+        nameless &= data.nameless[codes // 2]
+    elif data.limits.port_range is not None:
+        nameless &= data.limits.port_range.inside()[codes // 2]
     order = np.argsort(np.where(nameless, 0, -counts), kind="stable")[:_PORTS_SHOWN]
     order = order[~nameless[order]]
     shown = [

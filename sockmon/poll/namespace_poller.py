@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from sockmon.detect.registry import thresholds_of
-from sockmon.kernel.errors import KernelError
+from sockmon.kernel.errors import FallbackError, KernelError
 from sockmon.kernel.family import Family
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.interfaces import Source
@@ -19,7 +19,7 @@ from sockmon.model.finding import Finding
 from sockmon.model.limits import KernelLimits
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.names import HOST
-from sockmon.model.observation import NamespaceObservation
+from sockmon.model.observation import ContainerNames, NamespaceObservation
 from sockmon.model.poll_statistics import Failure
 from sockmon.model.queues import worth_asking
 from sockmon.model.resting import Resting
@@ -28,6 +28,7 @@ from sockmon.model.table import SocketTable
 from sockmon.model.udp import Udp
 from sockmon.model.unix_listeners import UnixListeners
 from sockmon.poll.diagnosis import DROPS_WINDOW, PORTS_ASKED, DiagnosisState
+from sockmon.poll.owner_tracker import OwnerTracker
 from sockmon.poll.owners import OwnerFinder
 from sockmon.poll.port_tracker import PortTracker
 from sockmon.settings import Config
@@ -51,14 +52,22 @@ _SETTINGS_BELIEVED_SECONDS = 30.0
 class NamespacePoller:
     """Polls one network namespace, and keeps what the next poll needs."""
 
-    def __init__(self, source: Source, inspector: Inspector, *, paced: bool = False) -> None:
-        """paced: its table may be read in part when it is large."""
+    def __init__(
+        self,
+        source: Source,
+        inspector: Inspector,
+        *,
+        paced: bool = False,
+        names: ContainerNames | None = None,
+    ) -> None:
+        """paced: its table may be read in part when it is large. names: see the observation."""
         self._source = source
-        self._observation = NamespaceObservation(source.name, degraded=source.degraded)
+        self._observation = NamespaceObservation(source.name, degraded=source.degraded, names=names)
         self._owners = OwnerFinder(inspector, source.number)
         self._diagnostician = DiagnosisState(self._owners)
         self._settings: Timed[KernelLimits] | None = None
         self._ports = PortTracker(source.name, paced=paced)
+        self._owner_sockets = OwnerTracker(self._owners.name)
         self._whole_failed = False
         self._is_first = True
         self._udp = Udp()
@@ -71,11 +80,13 @@ class NamespacePoller:
 
     def remember(self) -> Callable[[], Mapping[str, Any]]:
         """Return a function that makes a record of what is kept over a restart, for JSON."""
-        return self._diagnostician.remember()
+        ages, ports = self._diagnostician.remember(), self._ports.remember()
+        return lambda: {**ages(), **ports()}
 
     def recall(self, record: Mapping[str, Any]) -> None:
         """Take over a record that remember() made in an earlier process of this boot."""
         self._diagnostician.recall(record)
+        self._ports.recall(record)
 
     @property
     def observation(self) -> NamespaceObservation:
@@ -145,16 +156,18 @@ class NamespacePoller:
             tcp=before.tcp if tcp is None else _counted(tcp, families, now, resting),
             udp=before.udp if udp is None else _counted(udp, families, now),
             looked_at=now,
+            degraded=source.degraded,
         )
         if resting is None:
             self._whole_failed = tcp is None or limits.port_range is None
+        self._see_owners(tcp, now, resting)
         # Everything by port needs the port range, by which sockets are given their directions.
         if tcp is not None and limits.port_range is not None:
             data, ports = self._ports.seen(
                 tcp, limits, limits.port_range, read, config.ports, resting
             )
             if source.degraded:  # /proc/net/tcp has neither a queue's limit nor its drops
-                ports = replace(ports, listen_queues=(), listen_drops={})
+                ports = replace(ports, listen_queues=(), listen_drops={}, dropped={})
             read_at = now if resting is None else resting.at
             self._observation = replace(self._observation, ports=Timed(ports, read_at))
             if heard is not None and not source.degraded:
@@ -173,9 +186,18 @@ class NamespacePoller:
                 self._observation = replace(self._observation, diagnosis=Timed(diagnosis, now))
         return self._observation, failures
 
+    def _see_owners(
+        self, tcp: SocketTable | None, now: Moment, resting: Timed[Resting] | None
+    ) -> None:
+        if tcp is None or self._source.degraded:  # /proc/net/tcp has no cgroups
+            return
+        shown = self._owner_sockets.seen(tcp, now.monotonic, whole=resting is None)
+        read_at = now if resting is None else resting.at
+        self._observation = replace(self._observation, owners=Timed(shown, read_at))
+
     def _of_optional(self, error: KernelError) -> Failure:
         """Return the failure to read what a kernel need not have."""
-        missing = error.reason == "ENOENT"
+        missing = error.reason == "ENOENT" and not isinstance(error, FallbackError)
         return replace(failure(self._source.name, error), is_optional=missing)
 
     def _limits(self, now: Moment, failed: Callable[[KernelError], None]) -> KernelLimits:

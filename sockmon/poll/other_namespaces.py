@@ -157,7 +157,7 @@ class OtherNamespacesPoller:
         for one, has_sockets in occupied.items():
             if has_sockets and one not in self._followed:
                 try:
-                    poller = NamespacePoller(one.open(), self._inspector)
+                    poller = NamespacePoller(one.open(), self._inspector, names=one.names)
                 except KernelError as error:
                     failures += _without_ended([failure(one.name, error)])
                     continue

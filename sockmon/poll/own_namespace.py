@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from sockmon.kernel.fallback import with_fallback
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.moment import Moment
@@ -23,7 +24,7 @@ class OwnNamespacePoller:
     """Polls the namespace that the daemon is in, within the budget."""
 
     def __init__(self, source: KernelSource, inspector: Inspector, budget: CpuBudget) -> None:
-        self.poller = NamespacePoller(source, inspector, paced=True)
+        self.poller = NamespacePoller(with_fallback(source), inspector, paced=True)
         self._budget = budget
         self._whole: PollAge | None = None
         self._last_read = 0  # the number of the last read, whole or in part

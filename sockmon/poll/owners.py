@@ -1,6 +1,6 @@
 """Who holds a namespace's suspicious sockets, from poll to poll."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +33,10 @@ class OwnerFinder:
     def coarse(self) -> Owners:
         """Return what is known of cgroups only: no two owners are ever taken for less than one."""
         return Owners.of({}, self._made[0].units if self._made else {}, looked=False)
+
+    def name(self, cgroup_ids: Collection[int], now: float) -> Mapping[int, str | None]:
+        """Return the owners of cgroups by their ids, as far as they are known."""
+        return self._inspector.name(cgroup_ids, now)
 
     def find(self, inodes: Iterable[int], cgroup_ids: Iterable[int], now: float) -> Owners:
         """Return who holds these sockets and who is in these cgroups, as far as it is known.

@@ -1,21 +1,38 @@
 """Tracks one namespace's sockets by port over polls."""
 
+import contextlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
 from sockmon.model import counts
 from sockmon.model.counts import Groups
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.direction import Listened, directions
+from sockmon.model.direction import Listened, PortMask, directions
 from sockmon.model.limits import KernelLimits, PortRange
-from sockmon.model.listeners import ListenDrops, listen_queues, listeners
+from sockmon.model.listeners import (
+    ListenDrops,
+    ListeningMemory,
+    listen_queues,
+    listeners,
+    scopes,
+)
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.observation import Ports
 from sockmon.model.ports import PortForecast, ephemeral_ports
 from sockmon.model.resting import Resting
-from sockmon.model.series import SeriesMemory
+from sockmon.model.series import Folded, SeriesMemory
 from sockmon.model.table import SocketTable
 from sockmon.settings import Ports as PortsConfig
 
 #: A table with this many sockets is large: reading it whole takes about 30 ms of CPU time.
 LARGE = 20_000
+#: A port inside ip_local_port_range that is listened on for so long is a service's. A data port of
+#: passive FTP is listened on for less.
+_SERVICE_AFTER_SECONDS = 60.0
+#: As many ports that are listened on are shown as this times `top`.
+LISTENED_TIMES_TOP = 2
 
 
 class PortTracker:
@@ -33,9 +50,22 @@ class PortTracker:
         self._paced = paced
         self._listened = Listened()
         self._series = SeriesMemory()
-        self._listened_last: frozenset[int] = frozenset()
-        self._steady = self._listened_last  # listened on in this poll and the one before
+        self._listened_since: Mapping[int, float] = {}
+        self._services: frozenset[int] = frozenset()  # ports that have been listened on for long
+        self._listening = ListeningMemory()
         self._forecast = PortForecast()
+
+    def remember(self) -> Callable[[], Mapping[str, Any]]:
+        """Return a function that makes a record of what is kept over a restart, for JSON."""
+        listened, services = self._listened, self._services
+        return lambda: {"listened": listened.to_record(), "services": sorted(services)}
+
+    def recall(self, record: Mapping[str, Any]) -> None:
+        """Take over a record that remember() made; nonsense counts as nothing."""
+        with contextlib.suppress(KeyError, TypeError, ValueError, IndexError, OverflowError):
+            listened = Listened.from_record(record["listened"])
+            self._listened_since = {int(port): -math.inf for port in record["services"]}
+            self._listened = listened
 
     def seen(
         self,
@@ -65,6 +95,7 @@ class PortTracker:
                 self.resting = Timed(Resting.of(table, by_direction, groups, ephemeral), at)
         else:
             groups, ephemeral = resting.value.groups_with(groups), resting.value.ephemeral
+        self._see_listeners(listening, now)
         data = DetectorInput(
             netns=self._netns,
             now=now,
@@ -75,27 +106,43 @@ class PortTracker:
             exhaustion=self._forecast.exhaustion(ephemeral.usable),
             limits=limits,
         )
-        listened_now = frozenset(listening.local_port.tolist())
-        self._steady = listened_now & self._listened_last
-        self._listened_last = listened_now
-        return data, self._displayed(groups, data, config, port_range)
+        folded, nameless = self._fold(groups, now, config, port_range)
+        ports = self._displayed(folded, data, nameless)
+        there = [each for each in scopes(listening) if not nameless[each[0]]]
+        shown, self._listening = self._listening.seen(there, now, LISTENED_TIMES_TOP * config.top)
+        return replace(data, nameless=nameless), replace(ports, listening=shown)
 
-    def _displayed(
-        self, groups: Groups, data: DetectorInput, config: PortsConfig, port_range: PortRange
-    ) -> Ports:
-        nameless = port_range.inside()
-        nameless[list(self._steady)] = False
-        folded, self._series = self._series.fold(
-            groups, data.now, config.top, config.always_shown, nameless
+    def _see_listeners(self, listening: SocketTable, now: float) -> None:
+        before = self._listened_since
+        since = {port: before.get(port, now) for port in set(listening.local_port.tolist())}
+        self._listened_since = since
+        self._services = frozenset(
+            port for port, at in since.items() if now - at >= _SERVICE_AFTER_SECONDS
         )
+
+    def _fold(
+        self, groups: Groups, now: float, config: PortsConfig, port_range: PortRange
+    ) -> tuple[Folded, PortMask]:
+        """Return the groups as they are shown, and the ports that may be shown nowhere."""
+        nameless = port_range.inside()
+        nameless[[*self._services, *config.always_shown]] = False
+        folded, self._series = self._series.fold(
+            groups, now, config.top, config.always_shown, nameless
+        )
+        nameless[[its.key.port for its in folded.groups if its.key.port is not None]] = False
+        return folded, nameless
+
+    def _displayed(self, folded: Folded, data: DetectorInput, nameless: PortMask) -> Ports:
         shown = {group.key.port for group in folded.groups if group.key.direction == "inbound"}
         # A queue that fills is shown however few sockets its port has.
-        shown |= {queue.port for queue in data.listen_queues if 2 * queue.length > queue.limit}
+        filling = {queue.port for queue in data.listen_queues if 2 * queue.length > queue.limit}
+        shown |= {port for port in filling if not nameless[port]}
         return Ports(
             groups=folded.groups,
             folded=folded.folded,
             listen_queues=tuple(q for q in data.listen_queues if q.port in shown),
             listen_drops={p: n for p, n in self.drops.totals.items() if p in shown},
+            dropped={p: n for p, n in self.drops.since_first.items() if p in shown},
             ephemeral=data.ephemeral,
             exhaustion_seconds=self._forecast.soonest(data.ephemeral.usable),
         )

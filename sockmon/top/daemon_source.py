@@ -15,9 +15,9 @@ from sockmon.top.grouping import NETNS, grouped, told_apart
 from sockmon.top.scene import By, Grouped, Sighting
 from sockmon.top.trend import Sample, Since
 
-_NO_OWNERS = (
-    "A daemon tells owners in its findings alone. To group by owner, run sockmon top on its host "
-    "without --url."
+_UNITS = (
+    "By unit and container, which a daemon tells; other has those without one, and TIME_WAIT. To "
+    "see processes, run sockmon top on its host without --url."
 )
 _BUSIEST = (
     "A daemon tells the busiest destinations of its host's own connections, and no other peers. "
@@ -95,7 +95,8 @@ def _grouped(snapshot: Snapshot, by: By) -> Grouped:
     if by == "peer":
         rows = Grouped(by, ("PEER", NETNS), snapshot.destinations, _BUSIEST)
         return told_apart(rows, snapshot)
-    return Grouped(by, ("OWNER",), (), _NO_OWNERS)
+    owners = snapshot.owners.value if snapshot.owners else ()
+    return told_apart(Grouped(by, ("OWNER", NETNS), owners, _UNITS), snapshot)
 
 
 def _samples(document: Mapping[str, Any], received: Moment, before: float) -> tuple[Sample, ...]:

@@ -103,7 +103,7 @@ class Kernel:
         self._monitor.close()
 
     def _count(self, by: By, *, alone: bool) -> tuple[Grouped, tuple[str, ...]]:
-        """Ask for every socket by itself: no observation tells owners and peers.
+        """Ask for every socket by itself: no observation tells processes and peers.
 
         alone: there are no other namespaces. Theirs are not asked for: no budget bounds that.
         """

@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 from prometheus_client.exposition import choose_encoder, gzip_accepted
@@ -14,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from sockmon.export import alerts, json, messages, metrics
+from sockmon.export.family import SeriesMemory
 from sockmon.web import assets
 from sockmon.web.daemon_status import NO_POLL_YET, NO_SUCH_NAMESPACE, LatestObservation
 from sockmon.web.events import EventsEndpoint
@@ -50,13 +52,24 @@ def create_app(
 
 
 class _LatestCollector(Collector):
-    def __init__(self, latest: LatestObservation) -> None:
+    def __init__(
+        self, latest: LatestObservation, memory: SeriesMemory, *, tells_starts: bool
+    ) -> None:
         self._latest = latest
+        self._memory = memory
+        self._started = latest.started_wall if tells_starts else None
 
     def collect(self) -> Iterator[Metric]:
         latest = self._latest
-        yield from metrics.families(latest.observation, latest.clock(), latest.build, latest.reload)
-        yield from alerts.families(latest.alerting)
+        yield from metrics.families(
+            latest.observation,
+            latest.clock(),
+            latest.build,
+            latest.reload,
+            self._memory,
+            self._started,
+        )
+        yield from alerts.families(latest.alerting, self._started)
 
 
 class _MetricsEndpoint:
@@ -64,9 +77,10 @@ class _MetricsEndpoint:
 
     def __init__(self, latest: LatestObservation) -> None:
         self._latest = latest
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_LatestCollector(latest))
-        ProcessCollector(registry=self._registry)
+        memory = SeriesMemory()
+        # Only OpenMetrics has a place for start timestamps: elsewhere they would be gauges.
+        self._text = _registry(_LatestCollector(latest, memory, tells_starts=False))
+        self._openmetrics = _registry(_LatestCollector(latest, memory, tells_starts=True))
         self._rendered: dict[tuple[str, bool], tuple[object, float, bytes]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,7 +88,9 @@ class _MetricsEndpoint:
         # The library would put any version that the client names into the content type. With only
         # two values passed on, there are at most four renderings.
         accept = request.headers.get("accept", "")
-        encode, content_type = choose_encoder(_OPENMETRICS if _OPENMETRICS in accept else "")
+        is_openmetrics = _OPENMETRICS in accept
+        encode, content_type = choose_encoder(_OPENMETRICS if is_openmetrics else "")
+        encode = partial(encode, self._openmetrics if is_openmetrics else self._text)
         zipped = gzip_accepted(request.headers.get("accept-encoding", ""))
         body = self._render(encode, content_type, zipped=zipped)
         headers = {"content-type": content_type, "vary": "Accept, Accept-Encoding"}
@@ -82,17 +98,22 @@ class _MetricsEndpoint:
             headers["content-encoding"] = "gzip"
         await Response(body, headers=headers)(scope, receive, send)
 
-    def _render(
-        self, encode: Callable[[Collector], bytes], content_type: str, *, zipped: bool
-    ) -> bytes:
+    def _render(self, encode: Callable[[], bytes], content_type: str, *, zipped: bool) -> bytes:
         key, now = (content_type, zipped), self._latest.clock()
         of, at, body = self._rendered.get(key, (None, 0.0, b""))
         if not body or of is not self._latest.observation or now - at > _RENDERED_FOR_SECONDS:
-            body = encode(self._registry)
+            body = encode()
             if zipped:
                 body = gzip.compress(body, compresslevel=4)
             self._rendered[key] = (self._latest.observation, now, body)
         return body
+
+
+def _registry(collector: Collector) -> CollectorRegistry:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+    ProcessCollector(registry=registry)
+    return registry
 
 
 def _health(why_not: Callable[[], str | None], word: str) -> Callable[[Request], Response]:

@@ -17,6 +17,7 @@ NO_SUCH_NAMESPACE = "netns: there is no network namespace of this name"
 class LatestObservation:
     """The last observation and the daemon's state; `clock` returns monotonic seconds.
 
+    started_at, started_wall: when the daemon began, in monotonic and in Unix seconds.
     host: this host's name. past: returns the history kept so far; for any thread.
     """
 
@@ -25,6 +26,7 @@ class LatestObservation:
     reload: Reload
     started_at: float
     interval: float
+    started_wall: float = 0.0
     host: str = ""
     observation: Observation | None = None
     alerting: AlertingStatus = field(default_factory=AlertingStatus)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.poll.count import KEYS
+from sockmon.poll.count_keys import KEYS
 from tests.conftest import REPOSITORY
 from tests.lab import eventually
 

@@ -1,5 +1,6 @@
 """Containers, pods and machines: their namespaces have their names, and so have their leaks."""
 
+import json
 import secrets
 import sys
 from collections.abc import Iterator
@@ -99,6 +100,34 @@ def test_a_pod_is_named_for_its_sandbox_and_the_leak_for_its_container(
         with pause, leaking(netns, make(pod / f"cri-containerd-{container}.scope")):
             (found,) = eventually(lambda: leaks(daemon, sandbox[:12]))
             assert found["owner"] == container[:12]
+
+
+def test_a_pod_has_the_names_that_its_engine_keeps(world: World, daemon: RunningDaemon) -> None:
+    sandbox, container = secrets.token_hex(32), secrets.token_hex(32)
+    tasks = Path(f"/proc/{world.init}/root/run/containerd/io.containerd.runtime.v2.task/k8s.io")
+    (tasks / sandbox).mkdir(parents=True)
+    annotations = {
+        "io.kubernetes.cri.sandbox-name": "web-0",
+        "io.kubernetes.cri.sandbox-namespace": "shop",
+    }
+    (tasks / sandbox / "config.json").write_text(json.dumps({"annotations": annotations}))
+    with tree() as top, world.netns() as netns:
+        pod = top / "kubepods.slice/kubepods-pod1_6.slice"
+        with living_in(make(pod / f"cri-containerd-{sandbox}.scope")):
+            pause = netns.popen(["cat"])
+        with pause, leaking(netns, make(pod / f"cri-containerd-{container}.scope")):
+            info = eventually(lambda: daemon.samples("sockmon_namespace_info"))
+            names = {"netns": sandbox[:12], "pod": "web-0", "namespace": "shop", "container": ""}
+            assert {frozenset(names.items()): 1.0} == info
+            owners = eventually(
+                lambda: {
+                    dict(labels)["owner"]: n
+                    for labels, n in daemon.samples("sockmon_owner_sockets").items()
+                    if {("netns", sandbox[:12]), ("state", "close_wait")} <= labels
+                }
+            )
+            assert owners == {container[:12]: LEAKED}
+            pause.kill()
 
 
 @pytest.fixture

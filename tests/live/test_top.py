@@ -211,7 +211,7 @@ def test_a_daemon_seen_from_its_host(netns: NetNs, config: Path) -> None:
                 until=lambda spark: len(re.findall("[▁▂▃▄▅▆▇█]", spark)) >= 2,
             )
             top.press("g")
-            top.shows("OWNERS", "A daemon tells owners in its findings alone")
+            top.shows("OWNERS", "By unit and container, which a daemon tells")
             top.press("g")
             top.shows("PEERS", "the busiest destinations", f"127.0.0.1:{leak.held.port}")
 

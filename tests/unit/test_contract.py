@@ -27,6 +27,7 @@ from sockmon.history.store import History
 from sockmon.model.finding import Advice, Command, Deadline, Finding, Quantity
 from sockmon.model.moment import Timed
 from sockmon.model.observation import (
+    ContainerNames,
     NamespaceObservation,
     Observation,
     OtherNamespaces,
@@ -88,6 +89,7 @@ def with_everything() -> Observation:
         own,
         limits=Timed(limits, own.limits.at),
         diagnosis=Timed(diagnosis, own.diagnosis.at),
+        names=ContainerNames("web-0", "shop", "nginx"),
     )
     failure = Failure("host", "EPERM", "read /proc/net/sockstat: Operation not permitted")
     return replace(

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.model.listeners import ListenDrops, ListenQueue, listen_queues, listeners
+from sockmon.model.listeners import (
+    ListenDrops,
+    ListeningMemory,
+    ListenQueue,
+    listen_queues,
+    listeners,
+    scopes,
+)
 from sockmon.model.states import TcpState
 from tests.unit.strategies import Socket, socket_lists, table
 
@@ -129,3 +136,39 @@ class TestDrops:
             assert drops.totals == expected
             assert all(drops.totals[port] >= before.get(port, 0) for port in drops.totals)
             assert drops.by_cookie.keys() == alive.keys(), "no departed listener is remembered"
+
+
+class TestListening:
+    def test_scopes_of_a_port(self) -> None:
+        local = {"0.0.0.0": 4, "127.0.0.2": 4, "192.0.2.1": 4, "::": 6, "::1": 6, "fd00::1": 6}
+        made = table(
+            Socket(TcpState.LISTEN, family, address, port, remote_port=0)
+            for port, (address, family) in enumerate(local.items(), start=1)
+        )
+        expected = ["any", "loopback", "address"] * 2
+        assert sorted(scopes(made)) == list(zip(range(1, 7), expected, strict=True))
+
+    def test_one_that_has_gone_is_shown_at_zero_for_ten_minutes(self) -> None:
+        shown, memory = ListeningMemory().seen([(80, "any"), (22, "any")], 0.0, 10)
+        assert [(its.port, its.listens) for its in shown] == [(22, True), (80, True)]
+        shown, memory = memory.seen([(22, "any")], 599.0, 10)
+        assert [(its.port, its.listens) for its in shown] == [(22, True), (80, False)]
+        shown, memory = memory.seen([(22, "any"), (80, "loopback")], 600.0, 10)
+        assert [(its.port, its.scope) for its in shown] == [(22, "any"), (80, "loopback")]
+
+    def test_they_are_bounded(self) -> None:
+        memory = ListeningMemory()
+        for first in range(0, 1000, 10):
+            there = [(port, "any") for port in range(first, first + 10)]
+            shown, memory = memory.seen(there, float(first), 15)  # type: ignore[arg-type]
+            assert len(shown) <= 15
+            assert sum(its.listens for its in shown) == 10
+
+
+def test_drops_before_the_first_poll_are_not_of_this_process() -> None:
+    drops = seen(ListenDrops(), Listener(80, 1, 5))
+    assert drops.since_first == {80: 0}
+    drops = seen(drops, Listener(80, 1, 7), Listener(443, 2, 3))
+    assert drops.since_first == {80: 2, 443: 3}
+    drops = seen(seen(drops, Listener(443, 2, 3)), Listener(80, 3, 1), Listener(443, 2, 3))
+    assert drops.since_first == {80: 1, 443: 3}

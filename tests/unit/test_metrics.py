@@ -15,6 +15,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from sockmon.detect.registry import ALL
+from sockmon.export.families import TCP_TRAFFIC
 from sockmon.export.metrics import Build, Reload, families
 from sockmon.kernel.netlink.replay import replay
 from sockmon.model.ages import AGE_BOUNDS
@@ -79,7 +80,10 @@ class TestTheWholeOutput:
         }
         assert all(name.startswith("sockmon_") for name in published)
         counters = {name for name, kind in published.items() if kind == "counter"}
+        of_snmp = {family.name for family, _ in TCP_TRAFFIC.values()}
+        counters -= of_snmp
         assert counters == {"sockmon_accept_queue_drops", "sockmon_tcp_events", "sockmon_polls"}
+        assert of_snmp <= published.keys()
         histograms = {name for name, kind in published.items() if kind == "histogram"}
         assert histograms == {"sockmon_poll_duration_seconds"}
 
@@ -170,6 +174,8 @@ VOCABULARY: dict[str, set[str]] = {
     "family": {"ipv4", "ipv6"},
     "state": STATES,
     "direction": {"inbound", "outbound"},
+    "owner": {"other"},
+    "scope": {"any", "loopback", "address"},
     "level": {"low", "pressure", "high"},
     "event": set(TCP_EVENTS),
     "detector": {detector.name for detector in ALL},

@@ -8,6 +8,7 @@ import math
 import shutil
 import socket
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from sockmon.poll.poller import Poller
 from sockmon.settings import Config, Ports
 from tests import forge
 from tests.recorded import MIXED, QUIET
-from tests.unit.golden import POLL_SECONDS, clock, observe
+from tests.unit.golden import NOW, POLL_SECONDS, clock, observe
 from tests.unit.test_metrics import Samples, by_state, samples
 from tests.unit.transports import FaultyKernel, ForgedKernel
 from tests.unit.users import as_nobody
@@ -278,9 +279,9 @@ class TestAFailedProc:
 
 class TestAListenerThatGoesAway:
     def test_keeps_its_sockets_while_they_live(self) -> None:
-        """On an ephemeral port, which is named once it was listened on in two polls together.
+        """On an ephemeral port, which is named once it was listened on for a minute.
 
-        A listener that is gone by the next poll, such as FTP's for one transfer, never is.
+        A listener that is gone sooner, such as FTP's for one transfer, never is.
         """
         listener = forge.socket(state=10, local_port=forge.port(40000), cookie=1)
         served = forge.socket(
@@ -290,14 +291,18 @@ class TestAListenerThatGoesAway:
         monitor = Poller(kernel.source(QUIET / "proc"), Config())
         states = samples(monitor.poll(clock()))["sockmon_port_sockets"]
         assert by_state(states, direction="inbound", port="other") == {"close_wait": 1, "listen": 1}
-        monitor.poll(clock())  # a port that connect() may choose is shown from the second poll on
-        states = samples(monitor.poll(clock()))["sockmon_port_sockets"]
+        later = replace(NOW, monotonic=NOW.monotonic + 60)
+        states = samples(monitor.poll(clock(later)), later.monotonic)["sockmon_port_sockets"]
         assert by_state(states, direction="inbound", port="40000") == {"close_wait": 1, "listen": 1}
+        restarted = Poller(kernel.source(QUIET / "proc"), Config())
+        restarted.recall(json.loads(json.dumps(monitor.remember()())))
         kernel.sockets[Protocol.TCP] = [served]
-        states = samples(monitor.poll(clock()))["sockmon_port_sockets"]
+        states = samples(monitor.poll(clock(later)), later.monotonic)["sockmon_port_sockets"]
         assert by_state(states, direction="inbound", port="40000") == {"close_wait": 1}
         named = {its["state"] for its, _ in states if its["port"] == "40000"}
         assert named == {"close_wait", "listen"}, "at zero, once shown"
+        states = samples(restarted.poll(clock(later)), later.monotonic)["sockmon_port_sockets"]
+        assert by_state(states, direction="inbound") == {"close_wait": 1}, "known over a restart"
 
 
 def test_what_conntrack_drops_is_found(tmp_path: Path) -> None:

@@ -39,6 +39,14 @@ IpExt: 7 8
 MPTcpExt: MPCapableSYNRX
 MPTcpExt: 9
 """
+SNMP = """\
+Ip: Forwarding DefaultTTL
+Ip: 2 64
+Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails NewestOfAll
+Tcp: 1 200 120000 -1 10 11 12 13
+Udp: InDatagrams
+Udp: 1
+"""
 CONNTRACK = """\
 entries  clashres found new invalid insert insert_failed drop early_drop icmp_error  expect_new
 00000011  00000000 00000000 00000000 00000001 00000000 00000002 00000010 0000000a 00000000  00000000
@@ -49,6 +57,7 @@ WHOLE = {
     "thread-self/net/sockstat": SOCKSTAT,
     "thread-self/net/sockstat6": "TCP6: inuse 3\n",
     "thread-self/net/netstat": NETSTAT,
+    "thread-self/net/snmp": SNMP,
     "thread-self/net/stat/nf_conntrack": CONNTRACK,
     "sys/net/ipv4/ip_local_port_range": "32768\t60999\n",
     "sys/net/ipv4/ip_local_reserved_ports": "8080,9000-9010\n",
@@ -76,6 +85,7 @@ OPTIONAL = {
     "sys/net/netfilter/nf_conntrack_count": "conntrack_entries",
     "sys/net/netfilter/nf_conntrack_max": "conntrack_limit",
     "thread-self/net/stat/nf_conntrack": "conntrack_drops",
+    "thread-self/net/snmp": "traffic",
 }
 #: Files that every kernel has, and the part of KernelLimits that each is needed for.
 NEEDED = {
@@ -104,6 +114,7 @@ Reader = Callable[[Path], object]
 READERS: list[tuple[Reader, str]] = [
     (procfs.read_sockstat, "thread-self/net/sockstat"),
     (procfs.read_events, "thread-self/net/netstat"),
+    (procfs.read_traffic, "thread-self/net/snmp"),
     (procfs.read_port_range, "sys/net/ipv4/ip_local_port_range"),
     (procfs.read_port_range, "sys/net/ipv4/ip_local_reserved_ports"),
     (procfs.read_time_wait_reuse, "sys/net/ipv4/tcp_tw_reuse"),
@@ -250,6 +261,7 @@ class TestReading:
                     syncookies=1,
                 ),
                 events=procfs.parse_events(NETSTAT),
+                traffic={"ActiveOpens": 10, "PassiveOpens": 11, "AttemptFails": 12},
             ),
             [],
         )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sockmon.export import diagnosis as render
 from sockmon.export.families import ALL
-from sockmon.export.family import Samples
+from sockmon.export.family import Samples, SeriesMemory
 from sockmon.model.observation import Diagnosis, StaleGroup
 from sockmon.model.series import KEPT_FOR_SECONDS
 from sockmon.model.stale import MENDED_GROUPS_KEPT, Label, StaleMemory
@@ -47,7 +47,7 @@ def test_a_mended_group_is_shown_at_zero_beside_what_still_leaks() -> None:
     mended: tuple[Label, ...] = (("inbound", 80, "old"), ("inbound", 443, "gone"))
     stale = (StaleGroup("inbound", 80, "new", 12, 240),)
     diagnosis = Diagnosis((), {}, stale, 61.0, mended=mended)
-    samples = Samples(ALL)
+    samples = Samples(ALL, SeriesMemory(), 0.0)
     render.add(samples, "host", diagnosis)
     shown = {
         (sample.name, *sample.labels.values()): sample.value

@@ -13,7 +13,7 @@ export function isOld(at: number, beat: number, observation: Observation): boole
 
 /** The namespace without the parts that have not been read for so long: they are not known. */
 export function believed(namespace: Namespace, observation: Observation): Namespace {
-  const { tcp, ports, limits, diagnosed_at, beat_seconds } = namespace
+  const { tcp, ports, owners, limits, diagnosed_at, beat_seconds } = namespace
   const gone = (at: number): boolean => isOld(at, beat_seconds, observation)
   const kept = <Part extends { taken_at: number }>(part: Part | null): Part | null =>
     part !== null && gone(part.taken_at) ? null : part
@@ -21,6 +21,7 @@ export function believed(namespace: Namespace, observation: Observation): Namesp
     ...namespace,
     tcp: kept(tcp),
     ports: kept(ports),
+    owners: kept(owners),
     limits: kept(limits),
     ...(diagnosed_at !== null && gone(diagnosed_at) ? UNKNOWN : {}),
   }

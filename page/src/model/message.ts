@@ -57,6 +57,13 @@ export interface Command {
   effect: Effect
 }
 
+/** What an engine calls the container whose namespace it is; empty where it does not. */
+export interface ContainerNames {
+  pod: string
+  namespace: string
+  container: string
+}
+
 /** What fails, and in how many seconds if nothing changes. */
 export interface Deadline {
   what: string
@@ -201,6 +208,8 @@ export interface Limits {
   port_range: [number, number] | null
   /** The kernel's TcpExt counters, by their own names (/proc/net/netstat). */
   tcp_events: Record<string, number> | null
+  /** Counters of the section Tcp, by their own names (/proc/net/snmp). */
+  tcp_traffic: Record<string, number> | null
 }
 
 /** A listening port's accept queue; of several listeners, the fullest one's. */
@@ -217,6 +226,7 @@ export interface Listener {
 /** The namespace that a page shows. */
 export interface Namespace {
   netns: string
+  names: ContainerNames | null
   /** Seen from outside: without ages, diagnosis or a port range of its own. */
   degraded: boolean
   /** When it was last polled, whether that succeeded or not. */
@@ -226,6 +236,7 @@ export interface Namespace {
   tcp: Families | null
   udp: Families | null
   ports: Ports | null
+  owners: Owners | null
   limits: Limits | null
   diagnosed_at: number | null
   /** Worst first; a cause stands before its symptoms. */
@@ -281,6 +292,19 @@ export interface OtherNamespaces {
   empty: number
   /** Not visible to the daemon. */
   hidden: number
+}
+
+/** The TCP sockets of one systemd unit or container by state: none is 0. */
+export interface OwnerSockets {
+  /** `other` stands for all others, and for sockets that the kernel tells no cgroup of. */
+  owner: string
+  states: Partial<Record<State, number>>
+}
+
+/** Those with most sockets first. */
+export interface Owners {
+  taken_at: number
+  owners: OwnerSockets[]
 }
 
 /** One of several named quantities. */

@@ -7,12 +7,15 @@ export type Column = 'direction' | 'port' | 'total' | 'receive' | 'send' | State
 /** Columns that begin with the smallest. */
 export const ASCENDING: readonly Column[] = ['direction', 'port']
 
-/** States that some group has, in their usual order: the others need no column. */
-export const columns = (groups: Group[]): State[] =>
-  STATES.filter(state => groups.some(group => (group.states[state] ?? 0) > 0))
+type Counts = Partial<Record<State, number>>
 
-export const total = (group: Group): number =>
-  Object.values(group.states).reduce((sum, n) => sum + n, 0)
+/** States that some row has, in their usual order: the others need no column. */
+export const columns = (rows: { states: Counts }[]): State[] =>
+  STATES.filter(state => rows.some(row => (row.states[state] ?? 0) > 0))
+
+export const sum = (states: Counts): number => Object.values(states).reduce((all, n) => all + n, 0)
+
+export const total = (group: Group): number => sum(group.states)
 
 /**
  * Keep the groups that match every word: a direction, the beginning of a port, or a state that it has

@@ -15,6 +15,7 @@ import { DETAILS, goTo, show } from './going'
 import { Head } from './head'
 import { Host } from './host'
 import { Namespaces } from './namespaces'
+import { Owners } from './owners'
 import { Past } from './past'
 import { StateTable } from './table'
 import { Explained } from './explained'
@@ -122,6 +123,7 @@ function Live() {
               <Alerts namespace={namespace} observation={observation} changes={changes} />
             </div>
             <StateTable namespace={namespace} />
+            <Owners namespace={namespace} />
           </>
         ) : observation ? (
           <Absent netns={chosen ?? ''} own={observation.namespaces[OWN]?.netns ?? ''} />

@@ -1,9 +1,12 @@
 """`sockmon count`: one poll, counted."""
 
 import argparse
+import contextlib
 import socket
 import sys
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sockmon.commands.command import (
     SUCCESS,
@@ -20,16 +23,22 @@ from sockmon.commands.namespaces_option import add_namespaces
 from sockmon.model.states import TcpState
 from sockmon.text import did_you_mean
 
+if TYPE_CHECKING:
+    from sockmon.poll.count_keys import SocketKind
+
+_WATCH_SECONDS = 2.0
+_SERVICES = Path("/etc/services")
+
 #: What people type for a key.
 _OTHER_KEY_NAMES = {
     "process": "owner",
     "program": "owner",
-    "pid": "owner",
     "service": "unit",
-    "container": "unit",
+    "socket": "listener",
+    "path": "listener",
     "cgroup": "unit",
     "role": "direction",
-    "listener": "direction",
+    "proto": "protocol",
     "remote": "peer",
     "address": "peer",
     "destination": "peer",
@@ -39,13 +48,14 @@ _OTHER_KEY_NAMES = {
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Read the kernel's TCP sockets once and count them."
+    parser.description = "Read the kernel's sockets once and count them; by default those of TCP."
     parser.add_argument(
         "--by",
         metavar="KEY[,KEY]",
         default="state",
-        help="state, port, direction, peer, owner, unit, family, netns (default: state); "
-        "netns looks into all network namespaces",
+        help="state, port, direction, listener, peer, owner, pid, unit, container, protocol, "
+        "family, netns (default: state); netns looks into all network namespaces, protocol counts "
+        "all protocols",
     )
     parser.add_argument("--state", metavar="S", help="only sockets in this state")
     parser.add_argument(
@@ -54,9 +64,25 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="only sockets of this listener, or to this port; a number or a service's name",
     )
     parser.add_argument(
+        "--protocol",
+        metavar="P[,P]",
+        help="tcp, mptcp (which tcp includes), udp, unix (default: tcp)",
+    )
+    parser.add_argument(
         "--netns", metavar="NAME", help="only sockets in this network namespace, such as host"
     )
     parser.add_argument("--family", type=int, choices=(4, 6), help="only IPv4 or IPv6")
+    parser.add_argument(
+        "--top", metavar="N", type=_number, help="only the N largest groups; the total stays"
+    )
+    parser.add_argument(
+        "--watch",
+        metavar="SECONDS",
+        nargs="?",
+        type=_seconds,
+        const=_WATCH_SECONDS,
+        help=f"count again every so many seconds (default: {_WATCH_SECONDS:g}), until interrupted",
+    )
     parser.add_argument(
         "--format",
         choices=("table", "json", "csv", "plain"),
@@ -75,25 +101,49 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
 
 
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text[:10]) <= 1_000_000):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of groups (1 to 1000000)")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds (0.1 to 86400)")
+    return seconds
+
+
 def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     from sockmon.commands.count import output  # noqa: PLC0415 - each command loads what it needs
     from sockmon.poll import count  # noqa: PLC0415 - as above
 
-    keys = tuple(arguments.by.split(","))
-    for key in keys:
-        if key not in count.KEYS:
-            other = _OTHER_KEY_NAMES.get(key.lower())
-            hint = f"; did you mean {other}?" if other else did_you_mean(key, count.KEYS)
-            raise UserError(f"--by: {key!r} is none of {', '.join(count.KEYS)}{hint}")
-    if len(set(keys)) < len(keys):
-        raise UserError(f"--by: {arguments.by!r} names a key twice")
+    keys = _keys(arguments.by)
     selection = count.Selection(
-        _state(arguments.state), _port(arguments.port), arguments.family, arguments.netns
+        _state(arguments.state),
+        _port(arguments.port),
+        arguments.family,
+        arguments.netns,
+        _protocols(arguments.protocol, keys),
     )
     everywhere = _everywhere(arguments, keys)
     source = open_source(lambda: False)
+    out = output.Output(arguments.form, sys.stdout, paint(arguments), arguments.top)
     try:
-        result = count.count(source, keys, selection, arguments.state_names, everywhere=everywhere)
+        while True:
+            result = count.count(
+                source, keys, selection, arguments.state_names, everywhere=everywhere
+            )
+            with writing():
+                out.write(result, time.time(), again=arguments.watch is not None)
+            for hint in result.hints:
+                print(f"sockmon: {hint}", file=sys.stderr)
+            if arguments.watch is None:
+                return SUCCESS
+            time.sleep(arguments.watch)
     except LookupError:
         raise UserError(
             f"--netns: there is no {arguments.netns!r} here; sockmon count --by netns lists those "
@@ -101,11 +151,33 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
         ) from None
     finally:
         source.close()
-    with writing():
-        output.write(result, arguments.form, time.time(), sys.stdout, paint(arguments))
-    for hint in result.hints:
-        print(f"sockmon: {hint}", file=sys.stderr)
-    return SUCCESS
+
+
+def _keys(text: str) -> tuple[str, ...]:
+    from sockmon.poll.count_keys import KEYS  # noqa: PLC0415 - each command loads what it needs
+
+    keys = tuple(text.split(","))
+    for key in keys:
+        if key not in KEYS:
+            other = _OTHER_KEY_NAMES.get(key.lower())
+            hint = f"; did you mean {other}?" if other else did_you_mean(key, KEYS)
+            raise UserError(f"--by: {key!r} is none of {', '.join(KEYS)}{hint}")
+    if len(set(keys)) < len(keys):
+        raise UserError(f"--by: {text!r} names a key twice")
+    return keys
+
+
+def _protocols(text: str | None, keys: tuple[str, ...]) -> tuple["SocketKind", ...]:
+    from sockmon.poll.count_keys import KINDS  # noqa: PLC0415 - each command loads what it needs
+
+    if text is None:
+        return ("tcp", "udp", "unix") if "protocol" in keys else ("tcp",)
+    words = text.lower().split(",")
+    for word in words:
+        if word not in KINDS:
+            hint = did_you_mean(word, KINDS)
+            raise UserError(f"--protocol: {word!r} is none of {', '.join(KINDS)}{hint}")
+    return tuple(kind for kind in KINDS if kind in words)
 
 
 def _everywhere(arguments: argparse.Namespace, keys: tuple[str, ...]) -> bool:
@@ -130,17 +202,26 @@ def _state(text: str | None) -> TcpState | None:
 
 
 def _port(text: str | None) -> int | None:
-    """Accept a number, or a TCP service's name as in /etc/services."""
+    """Accept a number, or a service's name as in /etc/services."""
     if text is None:
         return None
     if text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535:
         return int(text)
-    try:
-        return socket.getservbyname(text, "tcp")
-    except (OSError, ValueError):
-        raise UserError(
-            f"--port: {text!r} is not a port (0 to 65535), nor a service of /etc/services"
-        ) from None
+    for name in (text, text.lower()):
+        with contextlib.suppress(OSError, ValueError):
+            return socket.getservbyname(name)
+    raise UserError(
+        f"--port: {text!r} is not a port (0 to 65535), nor a service of /etc/services"
+        f"{did_you_mean(text, _services())}"
+    )
+
+
+def _services() -> list[str]:
+    """Return the names in /etc/services, without aliases; none if it cannot be read."""
+    with contextlib.suppress(OSError):
+        lines = _SERVICES.read_text("utf-8", "replace").splitlines()
+        return [line.split()[0] for line in lines if line[:1].isalnum()]
+    return []
 
 
 COMMAND = Command("count", "count sockets once", _add_options, _run)

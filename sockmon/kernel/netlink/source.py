@@ -38,7 +38,7 @@ from sockmon.model.mptcp import joined
 from sockmon.model.names import HOST
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
-from sockmon.model.unix_listeners import UnixListener
+from sockmon.model.unix_listeners import UnixListener, UnixSocket
 
 #: Names of the dumps that a kernel need not have.
 _MPTCP, _UNIX = "mptcp", "unix"
@@ -268,6 +268,10 @@ class KernelSource:
             )
         except KernelError:
             return ()
+
+    def unix(self) -> tuple[UnixSocket, ...]:
+        """Read all Unix sockets; raises DumpError."""
+        return self.diag.datagrams(unixdiag.OPERATION_ALL, unixdiag.request_all, unixdiag.parse_all)
 
     def take_errors(self) -> list[KernelError]:
         """Return the errors of reading MPTCP and Unix sockets since the last call."""

@@ -1,18 +1,22 @@
-"""Listening Unix sockets over sock_diag: the request, and the parsing of its reply.
+"""Unix sockets over sock_diag, listeners or all: the request, and the parsing of its reply.
 
 Pure: no sockets, no clock. Sources: include/uapi/linux/unix_diag.h, net/unix/diag.c.
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from sockmon.kernel.errors import DumpError
 from sockmon.kernel.netlink import uapi
 from sockmon.kernel.netlink.wire import check_end, malformed
 from sockmon.model.states import TcpState
-from sockmon.model.unix_listeners import UnixListener
+from sockmon.model.unix_listeners import UNIX_STATES, UnixListener, UnixSocket
+
+T = TypeVar("T")
 
 OPERATION = "sock_diag dump of unix listeners"
+OPERATION_ALL = "sock_diag dump of unix sockets"
 OPERATION_ONE = "sock_diag look at a unix listener"
 
 AF_UNIX = 1
@@ -31,6 +35,11 @@ def request(sequence: int) -> bytes:
     """Return the netlink message that asks for all listeners: 40 bytes."""
     show = _SHOW_NAME | _SHOW_RQLEN
     return _request(sequence, uapi.NLM_F_DUMP, 1 << TcpState.LISTEN, 0, show)
+
+
+def request_all(sequence: int) -> bytes:
+    """Return the netlink message that asks for all sockets: 40 bytes."""
+    return _request(sequence, uapi.NLM_F_DUMP, 0xFFFFFFFF, 0, _SHOW_NAME)
 
 
 def request_waiting(sequence: int, inode: int) -> bytes:
@@ -64,7 +73,16 @@ def parse_waiting(sequence: int, datagrams: Iterable[bytes]) -> tuple[int, ...]:
 
 def parse(sequence: int, datagrams: Iterable[bytes]) -> tuple[UnixListener, ...]:
     """Parse the whole reply to the request of this sequence number; raises DumpError."""
-    found: list[UnixListener] = []
+    return _parse(sequence, datagrams, _listener)
+
+
+def parse_all(sequence: int, datagrams: Iterable[bytes]) -> tuple[UnixSocket, ...]:
+    """Parse the reply to request_all() likewise."""
+    return _parse(sequence, datagrams, _socket)
+
+
+def _parse(sequence: int, datagrams: Iterable[bytes], make: Callable[[bytes], T]) -> tuple[T, ...]:
+    found: list[T] = []
     done = False
     for kind, number, body in _messages(datagrams):
         if done:
@@ -72,7 +90,7 @@ def parse(sequence: int, datagrams: Iterable[bytes]) -> tuple[UnixListener, ...]
         if number != sequence:
             raise DumpError(OPERATION, "sequence", "a reply to another request")
         if kind == uapi.SOCK_DIAG_BY_FAMILY:
-            found.append(_listener(body))
+            found.append(make(body))
         elif kind != uapi.NLMSG_NOOP:
             check_end(OPERATION, kind, body, "unix_diag")
             done = True
@@ -96,10 +114,8 @@ def _messages(datagrams: Iterable[bytes]) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _listener(body: bytes) -> UnixListener:
-    if len(body) < _MESSAGE.size:
-        raise _malformed("a socket shorter than struct unix_diag_msg")
-    family, _type, state, inode, cookie = _MESSAGE.unpack_from(body)
-    if family != AF_UNIX or state != TcpState.LISTEN:
+    state, inode, cookie = _head(body)
+    if state != TcpState.LISTEN:
         raise _malformed("a socket that is no Unix listener")
     name, length, limit = b"", 0, 0
     for kind, payload in _attributes(body):
@@ -108,6 +124,24 @@ def _listener(body: bytes) -> UnixListener:
         elif kind == _RQLEN and len(payload) >= _QUEUE.size:
             length, limit = _QUEUE.unpack_from(payload)
     return UnixListener(inode, cookie, name, length, limit)
+
+
+def _socket(body: bytes) -> UnixSocket:
+    state, inode, _cookie = _head(body)
+    if state not in UNIX_STATES:
+        raise _malformed(f"a socket in state {state}")
+    names = [payload for kind, payload in _attributes(body) if kind == _NAME]
+    return UnixSocket(TcpState(state), inode, names[0] if names else b"")
+
+
+def _head(body: bytes) -> tuple[int, int, int]:
+    """Return a socket's state, inode and cookie."""
+    if len(body) < _MESSAGE.size:
+        raise _malformed("a socket shorter than struct unix_diag_msg")
+    family, _type, state, inode, cookie = _MESSAGE.unpack_from(body)
+    if family != AF_UNIX:
+        raise _malformed("a socket that is no Unix socket")
+    return state, inode, cookie
 
 
 def _attributes(body: bytes) -> Iterator[tuple[int, bytes]]:

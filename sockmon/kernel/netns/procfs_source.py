@@ -22,7 +22,7 @@ from sockmon.model.ages import NOTHING_HEARD, LastHeard
 from sockmon.model.limits import KernelLimits, PortRange
 from sockmon.model.states import RESTING_STATES
 from sockmon.model.table import SocketTable
-from sockmon.model.unix_listeners import UnixListener
+from sockmon.model.unix_listeners import UnixListener, UnixSocket
 
 T = TypeVar("T")
 
@@ -78,6 +78,10 @@ class OutsideSource:
         """Return nothing: /proc/PID/net/unix has no lengths of queues."""
         return ()
 
+    def unix(self) -> tuple[UnixSocket, ...]:
+        """Read all Unix sockets; raises KernelError."""
+        return below(self.proc, self.place(), lambda task: procfs.read_unix(self.proc, task))
+
     def take_errors(self) -> list[KernelError]:
         """Return nothing: there are no optional parts."""
         return []
@@ -89,6 +93,7 @@ class OutsideSource:
             return KernelLimits(
                 sockstat=procfs.read_sockstat(self.proc, task),
                 events=procfs.read_events(self.proc, task),
+                traffic=procfs.read_traffic(self.proc, task),
                 port_range=known.port_range if known else self.port_range(),
             )
 
@@ -113,15 +118,19 @@ class OutsideSource:
         """Nothing is held."""
 
     def _table(self, protocol: str, families: tuple[Family, ...]) -> SocketTable:
-        def read(task: str) -> NDArray[np.void]:
-            directory = self.proc / task / "net"
-            parts = [_read(directory, protocol, family) for family in families]
-            return np.concatenate([np.empty(0, uapi.INET_DIAG_MSG), *parts])
+        def read(task: str) -> SocketTable:
+            return read_sockets(self.proc, task, protocol, families)
 
-        messages = below(self.proc, self.place(), read)
-        messages["cookie"] = np.arange(1, len(messages) + 1)  # each is a socket of its own
-        nothing = np.zeros(len(messages), np.uint64)
-        return SocketTable.from_messages(messages, nothing, nothing)
+        return below(self.proc, self.place(), read)
+
+
+def read_sockets(proc: Path, task: str, protocol: str, families: tuple[Family, ...]) -> SocketTable:
+    """Read the sockets of the namespace that a process or thread is in; raises ProcError."""
+    parts = [_read(proc / task / "net", protocol, family) for family in families]
+    messages = np.concatenate([np.empty(0, uapi.INET_DIAG_MSG), *parts])
+    messages["cookie"] = np.arange(1, len(messages) + 1)  # each is a socket of its own
+    nothing = np.zeros(len(messages), np.uint64)
+    return SocketTable.from_messages(messages, nothing, nothing)
 
 
 def visible(proc: Path, place: Place) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import TypeVar
 
-from sockmon.kernel.cgroups import unit_of
+from sockmon.kernel.cgroups import container_of, unit_of
+from sockmon.kernel.containers import read_names
 from sockmon.kernel.errors import KernelError, NamespaceError, ProcError
 from sockmon.kernel.interfaces import Source, Transport
 from sockmon.kernel.netlink.source import KernelSource
@@ -19,6 +20,7 @@ from sockmon.kernel.netns.helper.client import HelperAccess
 from sockmon.kernel.netns.procfs_source import OutsideSource, visible
 from sockmon.model.limits import KernelLimits, PortRange
 from sockmon.model.names import HOST, OTHER
+from sockmon.model.observation import ContainerNames
 from sockmon.text import label
 
 T = TypeVar("T")
@@ -31,7 +33,8 @@ _GENERATED = re.compile(r"(cni-|netns-)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12
 _KEPT_DESCRIPTORS = 256
 
 _RESERVED = frozenset({HOST, OTHER})
-_DENIED = frozenset({"EPERM", "EACCES"})
+#: To enter, or to open a netlink socket inside.
+_DENIED = frozenset({"EPERM", "EACCES", "EAFNOSUPPORT", "EPROTONOSUPPORT"})
 
 
 def inhabitant(cgroup: str) -> str | None:
@@ -55,10 +58,19 @@ class OtherNamespace:
     """One other namespace, for as long as it lives.
 
     place: where it was found last; the process by which it was found may end earlier than it.
+    names: what its container's engine calls it.
     """
 
-    def __init__(self, name: str, place: Place, host: KernelSource, access: Access) -> None:
+    def __init__(
+        self,
+        name: str,
+        place: Place,
+        host: KernelSource,
+        access: Access,
+        names: ContainerNames | None = None,
+    ) -> None:
         self.name = name
+        self.names = names
         self.place = place
         self._host = host
         self._access = access
@@ -215,14 +227,18 @@ class NamespaceTracker:
         taken = {namespace.name for namespace in self._known.values()}
         for key, place in places.items():
             if key not in self._known:
-                name = self._name(place, taken)
+                cgroup = self._access.cgroup(place)
+                name = _name(place, cgroup, taken)
                 taken.add(name)
-                self._known[key] = OtherNamespace(name, place, self._host, self._access)
+                container = container_of(cgroup)
+                names = read_names(self._host.proc.parent, container) if container else None
+                self._known[key] = OtherNamespace(name, place, self._host, self._access, names)
         return tuple(self._known.values())
 
-    def _name(self, place: Place, taken: Collection[str]) -> str:
-        name = called(place.given, self._access.cgroup(place))
-        name = label(name) if name else f"netns-{place.number}"
-        while name in taken or name in _RESERVED:
-            name = f"{name}-{place.number}"
-        return name
+
+def _name(place: Place, cgroup: str, taken: Collection[str]) -> str:
+    name = called(place.given, cgroup)
+    name = label(name) if name else f"netns-{place.number}"
+    while name in taken or name in _RESERVED:
+        name = f"{name}-{place.number}"
+    return name

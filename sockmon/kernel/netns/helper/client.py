@@ -96,7 +96,9 @@ class HelperAccess:
                 known,
                 sockstat=limits.sockstat,
                 conntrack_entries=limits.conntrack_entries,
+                conntrack_drops=limits.conntrack_drops,
                 events=limits.events,
+                traffic=limits.traffic,
             )
         return limits, errors
 

@@ -209,6 +209,7 @@ def _limits(value: Any) -> KernelLimits:
         time_wait_reuse=_optional(_time_wait_reuse, value["time_wait_reuse"]),
         settings=_optional(_numbers(TcpSettings), value["settings"]),
         events=_optional(_events, value["events"]),
+        traffic=_optional(_events, value["traffic"]),
     )
 
 
