@@ -27,6 +27,8 @@ sys.dont_write_bytecode = False
 #: How coverage.py reaches the programs that are started (patch in pyproject.toml).
 _COVERAGE_OF_PROGRAMS = "COVERAGE_PROCESS_CONFIG"
 _COVERAGE = os.environ.get(_COVERAGE_OF_PROGRAMS)
+#: The tests whose programs are measured.
+_MEASURED = ("cli", "live/test_daemon.py", "live/test_netns_helper.py", "live/test_top.py")
 
 
 def component(name: str) -> str | None:
@@ -37,14 +39,14 @@ def component(name: str) -> str | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Measure what code is run by the programs that a test starts, but for those of tests/deploy.
+    """Measure what code is run by the programs that some tests start.
 
-    Those run what others run too, many of them for long, and to measure takes half as long again.
+    The programs of the others run the same, and a program that is measured takes twice the time.
     """
     if _COVERAGE is not None:
-        os.environ[_COVERAGE_OF_PROGRAMS] = _COVERAGE
-        if item.path.is_relative_to(REPOSITORY / "tests" / "deploy"):
-            del os.environ[_COVERAGE_OF_PROGRAMS]
+        os.environ.pop(_COVERAGE_OF_PROGRAMS, None)
+        if any(item.path.is_relative_to(REPOSITORY / "tests" / part) for part in _MEASURED):
+            os.environ[_COVERAGE_OF_PROGRAMS] = _COVERAGE
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -15,6 +15,7 @@ from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Grid, Horizontal, Vertical, VerticalScroll
+from textual.events import Event, InputEvent
 from textual.filter import LineFilter
 from textual.widgets import ContentSwitcher, DataTable, Footer, Input, OptionList, Static
 
@@ -106,6 +107,11 @@ class Top(App[int]):
                 yield Static(id="text")
         yield Filter()
         yield Footer(compact=True)
+
+    async def on_event(self, event: Event) -> None:
+        """Drop what comes while the screens go: textual would look for one (textual's protocol)."""
+        if self.screen_stack or not isinstance(event, InputEvent):
+            await super().on_event(event)
 
     def on_mount(self) -> None:
         """Begin."""

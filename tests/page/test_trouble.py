@@ -132,9 +132,10 @@ def test_the_plot_draws_what_happens(site: Site, page: Page) -> None:
 
 def test_the_table_sorts_and_filters(site: Site, page: Page) -> None:
     with states.established(site.netns, count=120) as many, states.close_wait(site.netns) as one:
-        first = page.locator("tbody tr").first
+        ports = page.get_by_label("Ports by state")
+        first = ports.locator("tbody tr").first
         expect(first.get_by_role("rowheader")).to_have_text(str(many.port))
-        header = page.get_by_role("columnheader", name="CLOSE_WAIT")
+        header = ports.get_by_role("columnheader", name="CLOSE_WAIT")
         header.get_by_role("button").press("Enter")
         expect(header).to_have_attribute("aria-sort", "descending")
         expect(first.get_by_role("rowheader")).to_have_text(str(one.port))
@@ -142,9 +143,9 @@ def test_the_table_sorts_and_filters(site: Site, page: Page) -> None:
         expect(header).to_have_attribute("aria-sort", "ascending")
         box = page.get_by_role("searchbox")
         box.fill(f"{many.port} inbound")
-        expect(page.locator("tbody tr")).to_have_count(1)
+        expect(ports.locator("tbody tr")).to_have_count(1)
         expect(first).to_contain_text("inbound")
         box.fill("close-wait")
         expect(first.get_by_role("rowheader")).to_have_text(str(one.port))
         box.fill("nothing like it")
-        expect(page.locator(".ports")).to_contain_text("Nothing matches.")
+        expect(ports).to_contain_text("Nothing matches.")
