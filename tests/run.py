@@ -17,7 +17,7 @@ def main() -> int:
     subprocess.run([*coverage, "combine", "--quiet"], check=False)
     if tests.returncode != 0 or sys.argv[1:]:
         return tests.returncode
-    return subprocess.run([*coverage, "report", "--fail-under", "85"], check=False).returncode
+    return subprocess.run([*coverage, "report", "--fail-under", "90"], check=False).returncode
 
 
 if __name__ == "__main__":
