@@ -110,15 +110,8 @@ def _watch(url: str, snapshot: Snapshot, received: Moment) -> Watch | None:
 
 def _is_same(mine: Finding, its: Finding) -> bool:
     """Return whether both are about the same thing; one of them may not know the owner."""
-    ours, theirs = mine.subject, its.subject
-    same_place = (mine.detector, mine.netns, ours.direction, ours.port, ours.path) == (
-        its.detector,
-        its.netns,
-        theirs.direction,
-        theirs.port,
-        theirs.path,
-    )
-    return same_place and (ours.owner in _NOBODY or theirs.owner in _NOBODY)
+    nobody = mine.subject.owner in _NOBODY or its.subject.owner in _NOBODY
+    return mine.place == its.place and nobody
 
 
 def _adds(its: Finding, mine: Finding) -> bool:

@@ -199,8 +199,11 @@ def _judge(data: DetectorInput, thresholds: Thresholds, queues: _Queues) -> Find
     full = bool((queues.length > queues.limit).any())
     # Who was dropped tries again after ever longer pauses: in between, a full queue is no better.
     dropping = queues.dropped_now > 0 or (full and queues.drops.connections > 0)
-    slow = not stuck.size and _slow(data, thresholds, queues, slack, known=previous is not None)
-    if not (stuck.size or slow or nearly_full or queues.drops.recur):
+    otherwise = bool(stuck.size) or nearly_full or queues.drops.recur
+    slow = not stuck.size and _slow(
+        data, thresholds, queues, slack, known=previous is not None and not otherwise
+    )
+    if not (slow or otherwise):
         return None
     judged: Severity = "warning"
     sharing = queues.sharing(data.table, stuck)
@@ -252,7 +255,10 @@ def _stuck(
 def _slow(
     data: DetectorInput, thresholds: Thresholds, queues: _Queues, slack: float, *, known: bool
 ) -> bool:
-    """Whether connections are accepted, but after a long wait."""
+    """Whether connections are accepted, but after a long wait.
+
+    known: that was so before; a part of the table does not have them.
+    """
     if not data.whole:
         return known and bool(queues.length.sum() >= thresholds.warning_waiting)
     long = queues.waits >= thresholds.stalled_after * slack
@@ -293,9 +299,8 @@ def _summary(
         if given_up:
             text += f"; the clients of {given_up} have given up"
     elif slow:
-        text = (
-            f"{server} accepts too slowly on port {port}: {queues.length.sum()} connections wait, "
-            f"the first for {roughly(queues.oldest)}"
+        text = f"{server} accepts too slowly on {where}: {queues.length.sum()} connections wait" + (
+            f", the first for {roughly(queues.oldest)}" if queues.oldest else ""
         )
     elif nearly_full:
         place = queues.fullest

@@ -25,7 +25,7 @@ def with_causes(findings: Iterable[Finding], data: DetectorInput) -> tuple[Findi
     causes = [_cause(each, found, data) for each in found]
     for place in range(len(found)):
         circle = _circle(causes, place)
-        if circle:  # each waits for the next: the worst is told, with the others as its symptoms
+        if circle:  # each waits for the next: the worst is shown, with the others as its symptoms
             first = min(circle, key=lambda at: (found[at].severity != "critical", at))
             causes[first] = None
     return tuple(

@@ -24,7 +24,7 @@ from sockmon.detect.detector import (
     threshold,
 )
 from sockmon.detect.evidence import callers, inodes, percent, place, places, who
-from sockmon.detect.idle_pool import may_be_pool, without_pooled
+from sockmon.detect.idle_pool import IdlePools
 from sockmon.durations import roughly
 from sockmon.model import close_wait
 from sockmon.model.detector_input import DetectorInput
@@ -41,14 +41,13 @@ from sockmon.model.finding import (
 from sockmon.model.growth import growing
 from sockmon.model.other_end import other_end
 from sockmon.model.owner import UNKNOWN, Group, Owner
+from sockmon.model.series import SHARED_BY
 from sockmon.model.states import TcpState
 
 NAME = "close_wait_leak"
 
 #: Growth is known from this share of the window on.
 _SHARE_SEEN = 0.2
-#: A port of the ephemeral range is a service's if so many connections share it.
-_SHARED_BY = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +94,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     since = dict(zip(data.aged.rows.tolist(), data.aged.since.tolist(), strict=True))
     stale = close_wait.stale(data.aged, data.table, data.now, thresholds.stale_after)
     told: set[FindingKey] = set()
-    leaks = _leaks(data, thresholds, data.aged.rows[stale.leaked])
+    leaks = _leaks(IdlePools.of(data), thresholds, data.aged.rows[stale.leaked])
     relays = {
         leak.group.owner for leak in leaks if leak.enough and leak.group.direction == "inbound"
     }
@@ -125,11 +124,12 @@ def stale_groups(
     No port that a client or a server took for one connection is a group.
     """
     stale = close_wait.stale(data.aged, data.table, data.now, thresholds.stale_after)
-    leaks = _leaks(data, thresholds, data.aged.rows[stale.leaked])
+    pools = IdlePools.of(data)
+    leaks = _leaks(pools, thresholds, data.aged.rows[stale.leaked])
     groups: dict[Group, list[NDArray[np.intp]]] = {}
     for leak in leaks:
         group, port = leak.group, leak.group.port
-        if leak.pool or (not leak.enough and _pool(data, thresholds, group, leak.rows)):
+        if leak.pool or (not leak.enough and _pool(pools, thresholds, group, leak.rows)):
             continue
         passing = port is not None and not leak.enough and _passing(data, port, leak.rows)
         groups.setdefault(_of_many(group) if passing else group, []).append(leak.rows)
@@ -137,16 +137,18 @@ def stale_groups(
     return sorted(joined, key=lambda item: -item[1].size)
 
 
-def _leaks(data: DetectorInput, thresholds: Thresholds, rows: NDArray[np.intp]) -> list[_Leak]:
+def _leaks(pools: IdlePools, thresholds: Thresholds, rows: NDArray[np.intp]) -> list[_Leak]:
     """Divide the rows by port and owner, and what is too little of a port by owner only."""
+    data = pools.data
     leaks, small = [], dict[Group, list[tuple[Group, NDArray[np.intp]]]]()
     for group, part in data.groups(rows):
         if _enough(data, thresholds, group, int(part.size)):
-            leaks.append(_Leak(group, part, enough=True, pool=_pool(data, thresholds, group, part)))
+            pool = _pool(pools, thresholds, group, part)
+            leaks.append(_Leak(group, part, enough=True, pool=pool))
         else:
             small.setdefault(_of_many(group), []).append((group, part))
     for many, groups in small.items():
-        leaked = [without_pooled(data, group, part) for group, part in groups]
+        leaked = [pools.left_by(group, part) for group, part in groups]
         lost = np.concatenate(leaked)
         if len(groups) > 1 and _enough(data, thresholds, many, int(lost.size)):
             leaks.append(_Leak(many, lost, enough=True))
@@ -161,7 +163,7 @@ def _leaks(data: DetectorInput, thresholds: Thresholds, rows: NDArray[np.intp]) 
 def _only_relayed(data: DetectorInput, rows: NDArray[np.intp], relays: set[int]) -> bool:
     """Whether those who wait for an answer are relays whose own clients have gone.
 
-    A relay that keeps half-closed connections, as docker-proxy does, waits for ever.
+    A relay that keeps half-closed connections, as docker-proxy does, waits without end.
     """
     ends = other_end(data.table, rows)
     owners = data.owners.numbers(data.table, ends[ends >= 0])
@@ -182,18 +184,18 @@ def _enough(data: DetectorInput, thresholds: Thresholds, group: Group, sockets: 
     return severity(data, _key(data, group), sockets, warning, np.inf) is not None
 
 
-def _pool(
-    data: DetectorInput, thresholds: Thresholds, group: Group, rows: NDArray[np.intp]
-) -> bool:
-    key = _key(data, group)
-    growth = _growth(data, key, int(rows.size), thresholds.growth_window)
-    return may_be_pool(data, group, rows, data.past.get(key), growth)
+def _pool(pools: IdlePools, thresholds: Thresholds, group: Group, rows: NDArray[np.intp]) -> bool:
+    data, key = pools.data, _key(pools.data, group)
+
+    def growth() -> float | None:
+        return _growth(data, key, int(rows.size), thresholds.growth_window)
+
+    return pools.may_have(group, rows, data.past.get(key), growth)
 
 
 def _passing(data: DetectorInput, port: int, rows: NDArray[np.intp]) -> bool:
     """Whether a port was taken for a connection or two, as a client's and FTP's data ports are."""
-    port_range = data.limits.port_range
-    return rows.size < _SHARED_BY and port_range is not None and bool(port_range.inside()[port])
+    return rows.size < SHARED_BY and bool(data.unnamed()[port])
 
 
 def _judge(data: DetectorInput, thresholds: Thresholds, leak: _Leak, oldest: float) -> Finding:

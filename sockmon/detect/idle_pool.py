@@ -1,5 +1,8 @@
 """Whether a client's CLOSE_WAIT sockets may be the idle connections of a pool, and no leak."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,47 +19,55 @@ _GROWTH = 3
 _ARRIVAL_SECONDS, _QUARTERS = 60.0, 4
 
 
-def may_be_pool(
-    data: DetectorInput,
-    group: Group,
-    rows: Rows,
-    previous: PreviousFinding | None,
-    growth: float | None,
-) -> bool:
-    """Whether a group's sockets are at rest, and no more than before.
+@dataclass(frozen=True, slots=True)
+class IdlePools:
+    """Of one poll. rests: mask over the table, as close_wait.at_rest() returns it."""
 
-    Where growth (sockets per second) is not known yet, they may be no more.
-    """
-    if group.direction == "inbound" or not close_wait.at_rest(data.aged, data.table, rows).all():
-        return False
-    least = min((value for _, value in previous.samples), default=0.0) if previous else np.inf
-    grows = rows.size - least >= _GROWTH and bool(growth)
-    return not (grows or _arrive(data, group, rows))
+    data: DetectorInput
+    rests: NDArray[np.bool_]
 
+    @staticmethod
+    def of(data: DetectorInput) -> "IdlePools":
+        """Look at what is at rest."""
+        return IdlePools(data, close_wait.at_rest(data.aged, data.table))
 
-def without_pooled(data: DetectorInput, group: Group, rows: Rows) -> Rows:
-    """Leave out what a pool may keep: several connections at rest to one place."""
-    if group.direction == "inbound" or rows.size == 1:
-        return rows
-    table = data.table
-    places = np.column_stack([table.remote[rows], table.remote_port[rows].astype(np.uint32)])
-    _, which, counts = np.unique(places, axis=0, return_inverse=True, return_counts=True)
-    pooled = close_wait.at_rest(data.aged, table, rows) & (counts[which.ravel()] > 1)
-    kept: Rows = rows[~pooled]
-    return kept
+    def may_have(
+        self,
+        group: Group,
+        rows: Rows,
+        previous: PreviousFinding | None,
+        growth: Callable[[], float | None],
+    ) -> bool:
+        """Whether a group's sockets are at rest, and no more than before.
 
+        growth: return sockets per second; where it is not known yet, they may be no more.
+        """
+        if group.direction == "inbound" or not self.rests[rows].all():
+            return False
+        least = min((value for _, value in previous.samples), default=0.0) if previous else np.inf
+        grows = rows.size - least >= _GROWTH and bool(growth())
+        return not (grows or self._arrive(group, rows))
 
-def _arrive(data: DetectorInput, group: Group, rows: Rows) -> bool:
-    """Whether more come to rest all the time, in each quarter of the last minute.
+    def left_by(self, group: Group, rows: Rows) -> Rows:
+        """Leave out what a pool may keep: several connections at rest to one place."""
+        if group.direction == "inbound" or rows.size == 1:
+            return rows
+        table = self.data.table
+        places = np.column_stack([table.remote[rows], table.remote_port[rows].astype(np.uint32)])
+        _, which, counts = np.unique(places, axis=0, return_inverse=True, return_counts=True)
+        left: Rows = rows[~(self.rests[rows] & (counts[which.ravel()] > 1))]
+        return left
 
-    In a pool that is used, they are noticed and replaced.
-    """
-    aged = data.aged
-    places = aged.of_state(TcpState.CLOSE_WAIT)
-    ages = data.now - aged.since[places]
-    young = aged.rows[places[ages < _ARRIVAL_SECONDS]]
-    mine = data.belonging(young, group, rows)
-    mine = mine[close_wait.at_rest(aged, data.table, mine)]
-    ages = ages[np.isin(aged.rows[places], mine)]
-    counts, _ = np.histogram(ages, _QUARTERS, (0.0, _ARRIVAL_SECONDS))
-    return bool((counts >= _GROWTH).all())
+    def _arrive(self, group: Group, rows: Rows) -> bool:
+        """Whether more come to rest all the time, in each quarter of the last minute.
+
+        In a pool that is used, they are noticed and replaced.
+        """
+        aged = self.data.aged
+        places = aged.of_state(TcpState.CLOSE_WAIT)
+        ages = self.data.now - aged.since[places]
+        young = (ages < _ARRIVAL_SECONDS) & self.rests[aged.rows[places]]
+        mine = self.data.belonging(aged.rows[places[young]], group, rows)
+        ages = ages[np.isin(aged.rows[places], mine)]
+        counts, _ = np.histogram(ages, _QUARTERS, (0.0, _ARRIVAL_SECONDS))
+        return bool((counts >= _GROWTH).all())

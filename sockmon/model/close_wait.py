@@ -99,19 +99,20 @@ def unread_buffers(table: SocketTable, rows: NDArray[np.intp]) -> int:
     return int(table.receive_queue[rows[table.multipath[rows]]].astype(np.int64).sum())
 
 
-def at_rest(aged: Aged, table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Whether nothing is unread but the FIN, or the FIN and a server's last words before it.
+def at_rest(aged: Aged, table: SocketTable) -> NDArray[np.bool_]:
+    """Mask over the table: in CLOSE_WAIT, unread the FIN, at most after a server's last words.
 
     So is a client's idle connection that the server has closed: it is noticed at its next use. The
     last words are a TLS close alert, or a short message that came when all before it had been read
     and nothing had been sent for a while. An application that has read the end of file (receive
     queue 0) knows, and should have closed.
     """
+    places = held(aged, table)
+    rows = aged.rows[places]
     unread = unread_bytes(table, rows)
     shortest, longest = _TLS_ALERT
-    order = np.argsort(aged.rows)
-    places = order[np.searchsorted(aged.rows, rows, sorter=order)]
     was_idle = aged.has_read[places] & (aged.received_at[places] - aged.sent_at[places] >= _IDLE)
     last_words = (unread >= shortest) & (unread <= longest) | (unread <= _FAREWELL) & was_idle
-    rests: NDArray[np.bool_] = (table.receive_queue[rows] > 0) & ((unread == 0) | last_words)
+    rests = np.zeros(len(table), np.bool_)
+    rests[rows] = (table.receive_queue[rows] > 0) & ((unread == 0) | last_words)
     return rests

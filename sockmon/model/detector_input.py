@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sockmon.model.ages import NOBODY, Aged
 from sockmon.model.connects import Connects
 from sockmon.model.descriptors import Descriptors
-from sockmon.model.direction import Direction, Directions, PortMask
+from sockmon.model.direction import Direction, Directions, PortMask, no_ports
 from sockmon.model.distinct import distinct
 from sockmon.model.finding import FindingKey, Severity
 from sockmon.model.limits import KernelLimits
@@ -82,6 +82,13 @@ class DetectorInput:
     owners: Owners = field(default_factory=Owners)
     descriptors: tuple[Descriptors, ...] = ()
     past: Mapping[FindingKey, PreviousFinding] = field(default_factory=dict)
+
+    def unnamed(self) -> PortMask:
+        """Return the ports that nobody chose, as far as that is known."""
+        if self.nameless is not None:
+            return self.nameless
+        port_range = self.limits.port_range
+        return port_range.inside() if port_range else no_ports()
 
     def groups(self, rows: NDArray[np.intp]) -> list[tuple[Group, NDArray[np.intp]]]:
         """Divide rows of the table by (direction, port, owner), largest group first.

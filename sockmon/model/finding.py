@@ -128,6 +128,13 @@ class Finding:
         """Return what makes it the same finding from poll to poll."""
         return FindingKey(self.detector, self.netns, self.subject)
 
+    @property
+    def place(self) -> tuple[object, ...]:
+        """What it is about, but for the owner, whom not everybody who finds it may know."""
+        its = self.subject
+        where = its.port if its.direction else its.owner
+        return self.detector, self.netns, its.direction, where, its.path
+
     def command_line(self, command: Command) -> str:
         """Return the command as it is to be typed on this host, or on the peer."""
         inside = self.entry and command.where == "namespace"

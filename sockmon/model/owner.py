@@ -182,6 +182,16 @@ class Owners:
         first = {process: n for n, process in enumerate(held)}
         return tuple(sorted(held, key=lambda process: (-held[process], first[process])))
 
+    def by_inode(self, inodes: NDArray[np.uint32]) -> Mapping[int, tuple[Process, ...]]:
+        """Return the processes that hold each of the sockets, of those that any holds."""
+        places = self._places(inodes)
+        held = places >= 0
+        which = self.holders[places[held]].tolist()
+        return {
+            inode: self.holdings[at][1]
+            for inode, at in zip(inodes[held].tolist(), which, strict=True)
+        }
+
     def shared(self, inodes: NDArray[np.uint32]) -> int:
         """Return how many of the sockets are held by more than one process."""
         several = np.array([len(processes) > 1 for _, processes in self.holdings], np.bool_)

@@ -15,7 +15,7 @@ from sockmon.model import close_wait
 from sockmon.model.ages import Aged
 from sockmon.model.descriptors import Descriptors
 from sockmon.model.direction import Directions
-from sockmon.model.owner import Owners, Process
+from sockmon.model.owner import Owners
 from sockmon.model.table import SocketTable
 
 _KEEPALIVE_TIMER = 2
@@ -46,23 +46,17 @@ class Vanished:
 
     def told(self, owners: Owners) -> "Vanished":
         """Return the same without those that nobody holds any more."""
-        left = {i for i in self.gone if i in owners.pending or _holders(owners, i)}
-        return replace(self, gone=frozenset(left))
+        held = owners.by_inode(self._sorted())
+        return replace(self, gone=self.gone & (owners.pending | held.keys()))
 
     def added(self, followed: Iterable[Descriptors], owners: Owners) -> tuple[Descriptors, ...]:
         """Return the processes that are followed, and those that hold such sockets, with these."""
-        held: Counter[int] = Counter()
-        processes: dict[int, Process] = {}
-        for inode in self.gone:
-            for process in _holders(owners, inode):
-                held[process.pid] += 1
-                processes[process.pid] = process
+        held = Counter(its for all_ in owners.by_inode(self._sorted()).values() for its in all_)
         known = {use.process.pid: use for use in followed}
-        for pid, count in held.items():
-            use = known.get(pid) or Descriptors(processes[pid])
-            known[pid] = replace(use, closed=max(use.closed, count), leaked=count)
+        for process, count in held.items():
+            use = known.get(process.pid) or Descriptors(process)
+            known[process.pid] = replace(use, closed=max(use.closed, count), leaked=count)
         return tuple(known.values())
 
-
-def _holders(owners: Owners, inode: int) -> tuple[Process, ...]:
-    return owners.processes(np.array([inode], np.uint32))
+    def _sorted(self) -> NDArray[np.uint32]:
+        return np.array(sorted(self.gone), np.uint32)

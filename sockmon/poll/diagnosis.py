@@ -36,6 +36,7 @@ from sockmon.model.names import HOST
 from sockmon.model.observation import Diagnosis, OwnerDescriptors, PortSockets, StaleGroup
 from sockmon.model.owner import UNKNOWN, Owner, Owners, Process
 from sockmon.model.queues import NO_QUEUES
+from sockmon.model.series import SHARED_BY
 from sockmon.model.stale import StaleMemory
 from sockmon.model.states import TcpState
 from sockmon.model.vanished import Vanished
@@ -46,8 +47,6 @@ _STALE_GROUPS_SHOWN = 50
 _PORTS_SHOWN = 20
 _UDP_PORTS_NAMED = 100
 _OWNERS_SHOWN = 50
-#: A port of the ephemeral range is a service's if so many sockets share it.
-_SHARED_BY = 3
 #: Owners over this share of their descriptors have series, whatever the findings.
 _DESCRIPTORS_SHOWN_FROM = 0.5
 #: Owners are asked for at most so many times at one poll.
@@ -119,11 +118,7 @@ def _by_port(data: DetectorInput, rows: NDArray[np.intp]) -> tuple[PortSockets, 
     """
     codes = data.directions.port[rows].astype(np.intp) * 2 + data.directions.is_inbound[rows]
     codes, counts = np.unique(codes, return_counts=True)
-    nameless = counts < _SHARED_BY
-    if data.nameless is not None:
-        nameless &= data.nameless[codes // 2]
-    elif data.limits.port_range is not None:
-        nameless &= data.limits.port_range.inside()[codes // 2]
+    nameless = (counts < SHARED_BY) & data.unnamed()[codes // 2]
     order = np.argsort(np.where(nameless, 0, -counts), kind="stable")[:_PORTS_SHOWN]
     order = order[~nameless[order]]
     shown = [

@@ -109,7 +109,7 @@ class HostSockets:
         return self._owners.get(inode)
 
     def _look(self, table: SocketTable) -> None:
-        """Look into all processes once, for all listeners and whoever waits in CLOSE_WAIT."""
+        """Look into all processes once, for all listeners and sockets in CLOSE_WAIT."""
         wanted = np.isin(table.state, (TcpState.LISTEN, TcpState.CLOSE_WAIT, TcpState.ESTABLISHED))
         rows = np.flatnonzero(wanted & (table.inode != 0))[:_MOST_OWNERS]
         inodes = table.inode[rows].tolist()

@@ -36,7 +36,7 @@ def no_facts(_: Connection, __: Verdict) -> Facts:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """What a trace has not seen. dropped: packets, by the kernel or whoever captured.
+    """What a trace has not seen. dropped: packets, by the kernel or the capturing program.
 
     other packets: those that are no TCP. links: packets of link types that are not known.
     """

@@ -17,7 +17,7 @@ _FIRST_RETRY = 1 * _SECOND  # TCP_TIMEOUT_INIT
 class Tracker:
     """limit: connections that are followed; the oldest give way to new ones.
 
-    opens: note those that have just been established in `opened`; whoever reads it empties it.
+    opens: note those that have just been established in `opened`; the reader empties it.
 
     seen: segments. repeated: of them, those of a packet that was seen before on another device.
     forgotten: connections that gave way.

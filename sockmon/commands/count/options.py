@@ -1,11 +1,8 @@
 """`sockmon count`: one poll, counted."""
 
 import argparse
-import contextlib
-import socket
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sockmon.commands.command import (
@@ -20,6 +17,7 @@ from sockmon.commands.command import (
     writing,
 )
 from sockmon.commands.namespaces_option import add_namespaces
+from sockmon.commands.port_option import parse_port
 from sockmon.model.states import TcpState
 from sockmon.text import did_you_mean
 
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from sockmon.poll.count_keys import SocketKind
 
 _WATCH_SECONDS = 2.0
-_SERVICES = Path("/etc/services")
 
 #: What people type for a key.
 _OTHER_KEY_NAMES = {
@@ -124,7 +121,7 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     keys = _keys(arguments.by)
     selection = count.Selection(
         _state(arguments.state),
-        _port(arguments.port),
+        None if arguments.port is None else parse_port(arguments.port),
         arguments.family,
         arguments.netns,
         _protocols(arguments.protocol, keys),
@@ -199,29 +196,6 @@ def _state(text: str | None) -> TcpState | None:
             return state
     labels = [state.label for state in TcpState]
     raise UserError(f"--state: {text!r} is none of {', '.join(labels)}{did_you_mean(text, labels)}")
-
-
-def _port(text: str | None) -> int | None:
-    """Accept a number, or a service's name as in /etc/services."""
-    if text is None:
-        return None
-    if text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535:
-        return int(text)
-    for name in (text, text.lower()):
-        with contextlib.suppress(OSError, ValueError):
-            return socket.getservbyname(name)
-    raise UserError(
-        f"--port: {text!r} is not a port (0 to 65535), nor a service of /etc/services"
-        f"{did_you_mean(text, _services())}"
-    )
-
-
-def _services() -> list[str]:
-    """Return the names in /etc/services, without aliases; none if it cannot be read."""
-    with contextlib.suppress(OSError):
-        lines = _SERVICES.read_text("utf-8", "replace").splitlines()
-        return [line.split()[0] for line in lines if line[:1].isalnum()]
-    return []
 
 
 COMMAND = Command("count", "count sockets once", _add_options, _run)

@@ -121,9 +121,9 @@ def examine(
     own = [finding for diagnosis in diagnoses for finding in diagnosis.findings]
     watch = ask(config.web.listen_address)
     findings, says = joined(own, watch) if watch else (own, {})
-    told = set(map(_about, findings))  # the daemon may know that it is no harmless thing
+    told = {finding.place for finding in findings}  # the daemon may know that it is not harmless
     notes = (
-        *(f"{_in(n.name)}{s.summary}" for n, d in seen for s in d.notes if _about(s) not in told),
+        *(f"{_in(n.name)}{s.summary}" for n, d in seen for s in d.notes if s.place not in told),
         _about_namespaces(observation.neighbours) or _passed_by(source),
         _about_owners(max((d.hidden_processes for d in diagnoses), default=0)),
         _about_watch(watch),
@@ -143,13 +143,6 @@ def examine(
         says,
         file,
     )
-
-
-def _about(found: Finding) -> tuple[object, ...]:
-    """Return what a finding or a note is about, but for the owner, whom not both may know."""
-    subject = found.subject
-    port = subject.port if subject.direction else subject.owner
-    return found.detector, found.netns, subject.direction, port, subject.path
 
 
 def _in(netns: str) -> str:

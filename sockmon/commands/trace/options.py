@@ -2,9 +2,9 @@
 
 import argparse
 import ipaddress
-import socket
 
 from sockmon.commands.command import Command, OpenSource, UserError
+from sockmon.commands.port_option import parse_port
 from sockmon.durations import parse_duration
 
 
@@ -71,7 +71,7 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     return run.run(
         run.Options(
             tuple(arguments.read or ()),
-            frozenset(map(_port, arguments.port)),
+            frozenset(map(parse_port, arguments.port)),
             frozenset(map(_host, arguments.host)),
             arguments.write,
             arguments.count,
@@ -91,18 +91,6 @@ def _seconds(text: str | None) -> float | None:
         return parse_duration(text)
     except ValueError as error:
         raise UserError(f"--for: {text!r}: {error}") from None
-
-
-def _port(text: str) -> int:
-    """Accept a number, or a TCP service's name as in /etc/services."""
-    if text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535:
-        return int(text)
-    try:
-        return socket.getservbyname(text, "tcp")
-    except (OSError, ValueError):
-        raise UserError(
-            f"--port: {text!r} is not a port (0 to 65535), nor a service of /etc/services"
-        ) from None
 
 
 def _host(text: str) -> bytes:

@@ -22,7 +22,7 @@ _OTHERS = {
 
 
 class _Format(Protocol):
-    """One of the formats. dropped: packets that whoever captured says were lost."""
+    """One of the formats. dropped: packets that the capturing program says were lost."""
 
     dropped: int
 

@@ -24,7 +24,7 @@ _TCP_HEADER = 20
 _IP_HEADER, _IP_LENGTH = 0, 1  # scratch memory, to be stored on every way to where it is loaded
 _MAPPED = bytes(10) + b"\xff\xff"
 
-#: With more of either, jumps would be too long; whoever reads the socket filters again.
+#: With more of either, jumps would be too long; the reader of the socket filters again.
 MOST_PORTS, MOST_HOSTS = 64, 8
 
 

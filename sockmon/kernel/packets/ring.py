@@ -1,7 +1,7 @@
 """Packets as they come, from a packet socket's ring: the only file that opens packet sockets.
 
 packet(7), https://docs.kernel.org/networking/packet_mmap.html (TPACKET_V3, Linux 3.2).
-The daemon must not open one: whoever holds a packet socket can also send any packet.
+The daemon must not open one: a process that holds a packet socket can also send any packet.
 """
 
 import ctypes
