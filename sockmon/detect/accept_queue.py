@@ -27,6 +27,7 @@ from sockmon.detect.detector import (
     threshold,
 )
 from sockmon.detect.evidence import callers, inodes, percent, who
+from sockmon.detect.tcp_queues import Queues, address_of, lengths, queues_of
 from sockmon.durations import roughly
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import (
@@ -39,16 +40,12 @@ from sockmon.model.finding import (
     Severity,
     Subject,
 )
-from sockmon.model.listeners import RecentDrops, fullness
-from sockmon.model.owner import Group, Owner
+from sockmon.model.owner import Owner
 from sockmon.model.states import TcpState
-from sockmon.model.table import IPAddress, SocketTable, address
 
 NAME = "accept_queue"
 
 _QUEUES_SHOWN = 5
-#: TCP_TIMEWAIT_LEN (include/net/tcp.h).
-_TIME_WAIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,55 +57,10 @@ class Thresholds(DetectorThresholds):
     warning_waiting: Count = threshold(3, "and this many connections have waited that long")
 
 
-@dataclass(frozen=True, slots=True)
-class _Queues:
-    """The listening sockets of one port that one service holds.
-
-    listeners: rows of the table; length, limit, idle (seconds without progress) are their columns.
-    waiting: rows of the connections in their queues, as far as they are in the table. moved:
-    seconds since one was accepted or served, at most.
-    """
-
-    group: Group
-    listeners: NDArray[np.intp]
-    length: NDArray[np.int64]
-    limit: NDArray[np.int64]
-    idle: NDArray[np.float64]
-    moved: float
-    waiting: NDArray[np.intp]
-    waits: NDArray[np.float64]  # seconds that each of them has waited
-    drops: RecentDrops
-    dropped_now: int  # since the last poll
-
-    def sharing(self, table: SocketTable, stuck: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Return the places of the listeners at the addresses of the stuck ones.
-
-        Between those of one address the kernel divides the connections (SO_REUSEPORT).
-        """
-        addresses = [_address(table, row) for row in self.listeners.tolist()]
-        at = {addresses[place] for place in stuck.tolist()}
-        return np.flatnonzero([address in at for address in addresses])
-
-    @property
-    def oldest(self) -> float:
-        """Seconds that the first of them has waited; 0 where that is not known."""
-        return float(self.waits.max(initial=0.0))
-
-    @property
-    def fullness(self) -> float:
-        """That of the fullest."""
-        return max(map(fullness, self.length.tolist(), self.limit.tolist()))
-
-    @property
-    def fullest(self) -> int:
-        """Its place among the listeners."""
-        return int(np.argmax(self.length / (self.limit + 1)))
-
-
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each port or path and service whose connections are not accepted."""
     for port in _suspects(data, thresholds):
-        for queues in _queues_of(data, port):
+        for queues in queues_of(data, port):
             finding = _judge(data, thresholds, queues)
             if finding is not None:
                 yield finding
@@ -121,7 +73,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
 def _suspects(data: DetectorInput, thresholds: Thresholds) -> list[int]:
     """Return the ports that are worth a closer look; none, as a rule."""
     table, rows = data.table, data.stuck.rows
-    length, limit = _lengths(data, rows)
+    length, limit = lengths(data, rows)
     full = length >= HYSTERESIS * thresholds.warning_ratio * limit
     idle = data.now - data.stuck.since >= HYSTERESIS * thresholds.stalled_after
     old = data.queues.waits & (
@@ -133,63 +85,7 @@ def _suspects(data: DetectorInput, thresholds: Thresholds) -> list[int]:
     return sorted(ports | dropping)
 
 
-def _lengths(
-    data: DetectorInput, rows: NDArray[np.intp]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    table = data.table
-    return table.receive_queue[rows].astype(np.int64), table.send_queue[rows].astype(np.int64)
-
-
-def _queues_of(data: DetectorInput, port: int) -> Iterator[_Queues]:
-    table = data.table
-    listening = np.flatnonzero(table.local_port[data.stuck.rows] == port)
-    idle = dict(
-        zip(
-            data.stuck.rows[listening].tolist(),
-            (data.now - data.stuck.since[listening]).tolist(),
-            strict=True,
-        )
-    )
-    groups = data.groups(data.stuck.rows[listening])
-    waits = np.flatnonzero(data.queues.waits)
-    waits = waits[table.local_port[data.queues.rows[waits]] == port]
-    for group, rows in groups:
-        its = waits
-        if len(groups) > 1:  # what was not accepted is in the cgroup of its listener
-            waiting = data.queues.rows[waits]
-            its = waits[np.isin(waiting, data.belonging(waiting, group, rows))]
-        length, limit = _lengths(data, rows)
-        # Which of the queues of an address it was accepted from is not known.
-        alone = len({_address(table, row) for row in rows.tolist()}) == rows.size
-        moved = _seconds_since_served(data, port) if alone else np.inf
-        yield _Queues(
-            group=group,
-            listeners=rows,
-            length=length,
-            limit=limit,
-            idle=np.array([min(idle[row], moved) for row in rows.tolist()]),
-            moved=moved,
-            waiting=data.queues.rows[its],
-            waits=data.now - data.queues.waits_since[its],
-            drops=data.drop_window.at(port, data.now),
-            dropped_now=data.drop_window.latest(port, data.now),
-        )
-
-
-def _seconds_since_served(data: DetectorInput, port: int) -> float:
-    """Return seconds since a connection was seen to be accepted, or the server closed one.
-
-    What the server has closed first is in TIME_WAIT at its port, whose age is exact: that is known
-    at a first look, too.
-    """
-    table = data.table
-    closed = (table.state == TcpState.TIME_WAIT) & (table.local_port == port)
-    left = float(table.expires[closed].max(initial=0)) / 1000
-    served = _TIME_WAIT_SECONDS - left if left else np.inf
-    return min(data.now - data.queues.accepted.get(port, -np.inf), served)
-
-
-def _judge(data: DetectorInput, thresholds: Thresholds, queues: _Queues) -> Finding | None:
+def _judge(data: DetectorInput, thresholds: Thresholds, queues: Queues) -> Finding | None:
     port = queues.group.port
     subject = Subject("inbound", port, data.owner_label(queues.group))
     previous = data.past.get(FindingKey(NAME, data.netns, subject))
@@ -233,7 +129,7 @@ def _judge(data: DetectorInput, thresholds: Thresholds, queues: _Queues) -> Find
 
 
 def _stuck(
-    data: DetectorInput, thresholds: Thresholds, queues: _Queues, slack: float, *, known: bool
+    data: DetectorInput, thresholds: Thresholds, queues: Queues, slack: float, *, known: bool
 ) -> NDArray[np.intp]:
     """Return the places of the listeners whose queues nobody has emptied for long.
 
@@ -253,7 +149,7 @@ def _stuck(
 
 
 def _slow(
-    data: DetectorInput, thresholds: Thresholds, queues: _Queues, slack: float, *, known: bool
+    data: DetectorInput, thresholds: Thresholds, queues: Queues, slack: float, *, known: bool
 ) -> bool:
     """Whether connections are accepted, but after a long wait.
 
@@ -267,7 +163,7 @@ def _slow(
 
 def _summary(
     data: DetectorInput,
-    queues: _Queues,
+    queues: Queues,
     stuck: NDArray[np.intp],
     owner: Owner | None,
     *,
@@ -317,11 +213,11 @@ def _summary(
     return text + ("; more are dropped" if dropping else "")
 
 
-def _given_up(data: DetectorInput, queues: _Queues) -> int:
+def _given_up(data: DetectorInput, queues: Queues) -> int:
     return int((data.table.state[queues.waiting] == TcpState.CLOSE_WAIT).sum())
 
 
-def _evidence(data: DetectorInput, queues: _Queues) -> dict[str, Quantity | Breakdown]:
+def _evidence(data: DetectorInput, queues: Queues) -> dict[str, Quantity | Breakdown]:
     place = queues.fullest
     found: dict[str, Quantity | Breakdown] = {
         "queue": evidence.count(queues.length[place]),
@@ -347,16 +243,12 @@ def _evidence(data: DetectorInput, queues: _Queues) -> dict[str, Quantity | Brea
     return found
 
 
-def _address(table: SocketTable, row: int) -> IPAddress:
-    return address(int(table.family[row]), table.local[row])
-
-
 def _local(data: DetectorInput, row: int) -> str:
-    return f"{_address(data.table, row)} inode {data.table.inode[row]}"
+    return f"{address_of(data.table, row)} inode {data.table.inode[row]}"
 
 
 def _advice(
-    data: DetectorInput, queues: _Queues, stuck: NDArray[np.intp], owner: Owner | None
+    data: DetectorInput, queues: Queues, stuck: NDArray[np.intp], owner: Owner | None
 ) -> tuple[Advice, ...]:
     port = queues.group.port
     advice = [restart(owner), why_stuck(owner)] if stuck.size else [too_slow(owner)]

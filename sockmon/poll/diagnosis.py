@@ -5,11 +5,10 @@ The detectors are pure; what they need of the past and of the kernel comes toget
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sockmon.detect.causes import with_causes
 from sockmon.detect.confirm import Confirmed
@@ -20,35 +19,27 @@ from sockmon.detect.registry import (
     diagnose,
     inapplicable,
     stale_after,
-    stale_groups,
     unavailable,
 )
 from sockmon.model import close_wait
 from sockmon.model.ages import NOBODY, Aged, LastHeard, count_by_age
 from sockmon.model.connects import Connects
-from sockmon.model.descriptors import Descriptors
-from sockmon.model.detector_input import DetectorInput, Rates
-from sockmon.model.direction import Direction
+from sockmon.model.counters import Counters
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.distinct import distinct
 from sockmon.model.finding import Finding
 from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenDrops, listening_rows
 from sockmon.model.names import HOST
-from sockmon.model.observation import Diagnosis, OwnerDescriptors, PortSockets, StaleGroup
-from sockmon.model.owner import UNKNOWN, Owner, Owners, Process
+from sockmon.model.observation import Diagnosis, PortSockets
+from sockmon.model.owner import UNKNOWN, Owner, Owners
 from sockmon.model.queues import NO_QUEUES
-from sockmon.model.series import SHARED_BY
 from sockmon.model.stale import StaleMemory
 from sockmon.model.states import TcpState
 from sockmon.model.vanished import Vanished
+from sockmon.poll.figures import counted, descriptors_shown, dropped_datagrams, stale_shown
 from sockmon.poll.owners import OwnerFinder
 
 _KEEPALIVE_TIMER = 2
-_STALE_GROUPS_SHOWN = 50
-_PORTS_SHOWN = 20
-_UDP_PORTS_NAMED = 100
-_OWNERS_SHOWN = 50
-#: Owners over this share of their descriptors have series, whatever the findings.
-_DESCRIPTORS_SHOWN_FROM = 0.5
 #: Owners are asked for at most so many times at one poll.
 _ROUNDS = 3
 #: How many ports are asked about at a poll; each takes a walk over the table.
@@ -57,121 +48,6 @@ PORTS_ASKED = 8
 DROPS_WINDOW = 300.0
 _ORDER = {detector.name: place for place, detector in enumerate(ALL)}
 _WHOLE_TABLE = frozenset(detector.name for detector in ALL if detector.needs_whole_table)
-
-
-def _counted(
-    data: DetectorInput, thresholds: Mapping[str, DetectorThresholds]
-) -> Mapping[str, tuple[PortSockets, ...]]:
-    """Count by (direction, port) what detectors count, by the metric's name."""
-    return {
-        counted.metric: _by_port(data, counted.rows(data, thresholds[detector.name]))
-        for detector in ALL
-        if (counted := detector.counted) is not None
-    }
-
-
-def _dropped_datagrams(data: DetectorInput, named: set[int]) -> Mapping[int | None, int]:
-    """Return dropped datagrams by local port; None: of ports that nobody chose, or too many.
-
-    named: the ports with a figure of their own, added to here. A port never moves between the two,
-    or a counter would fall.
-    """
-    port_range = data.limits.port_range
-    low, high = (port_range.low, port_range.high) if port_range else (0, -1)
-    found: dict[int | None, int] = {}
-    for port, dropped in data.udp.drops.since_first.items():
-        if not dropped:
-            continue
-        if port not in named and not low <= port <= high and len(named) < _UDP_PORTS_NAMED:
-            named.add(port)
-        key = port if port in named else None
-        found[key] = found.get(key, 0) + dropped
-    return found
-
-
-def _descriptors_shown(
-    followed: Iterable[Descriptors], findings: Iterable[Finding]
-) -> tuple[OwnerDescriptors, ...]:
-    """Return the use of those owners' descriptors that findings name, or that is over half."""
-    shown: dict[str, tuple[float, OwnerDescriptors]] = {}
-
-    def add(owner: str, process: Process, least: float) -> None:
-        if process.fds is not None and process.fd_limit:
-            ratio = process.fds / process.fd_limit
-            if ratio >= least and (owner not in shown or shown[owner][0] < ratio):
-                shown[owner] = ratio, OwnerDescriptors(owner, process.fds, process.fd_limit)
-
-    named = [finding.owner for finding in findings if finding.owner and not finding.note]
-    for owner in named:
-        for process in owner.processes:
-            add(owner.label, process, 0.0)
-    for use in followed:
-        add(Owner.of((use.process,)).label, use.process, _DESCRIPTORS_SHOWN_FROM)
-    largest = sorted(shown.values(), key=lambda item: -item[0])[:_OWNERS_SHOWN]
-    return tuple(owner for _, owner in largest)
-
-
-def _by_port(data: DetectorInput, rows: NDArray[np.intp]) -> tuple[PortSockets, ...]:
-    """Return the largest (direction, port) groups of the rows, and the rest in one a direction.
-
-    No port that was taken for a connection or two, as a client's or FTP's data port, is a group.
-    """
-    codes = data.directions.port[rows].astype(np.intp) * 2 + data.directions.is_inbound[rows]
-    codes, counts = np.unique(codes, return_counts=True)
-    nameless = (counts < SHARED_BY) & data.unnamed()[codes // 2]
-    order = np.argsort(np.where(nameless, 0, -counts), kind="stable")[:_PORTS_SHOWN]
-    order = order[~nameless[order]]
-    shown = [
-        PortSockets(
-            "inbound" if codes[at] % 2 else "outbound", int(codes[at]) // 2, int(counts[at])
-        )
-        for at in order.tolist()
-    ]
-    counts[order] = 0
-    inbound = codes % 2 == 1
-    rest: tuple[tuple[Direction, int], ...] = (
-        ("inbound", int(counts[inbound].sum())),
-        ("outbound", int(counts[~inbound].sum())),
-    )
-    return (*shown, *(PortSockets(way, None, n) for way, n in rest if n))
-
-
-K = TypeVar("K", int, str)
-
-
-def _risen(before: Mapping[K, int], later: Mapping[K, int]) -> Mapping[K, int]:
-    """Return how much each counter that is known of both rose; one that fell has been reset."""
-    return {key: max(0, count - before[key]) for key, count in later.items() if key in before}
-
-
-@dataclass(frozen=True, slots=True)
-class _Counters:
-    """Counters at one moment (monotonic seconds), or how much they rose in so many seconds."""
-
-    at: float
-    events: Mapping[str, int] = field(default_factory=dict)
-    drops: Mapping[int, int] = field(default_factory=dict)
-    conntrack: Mapping[str, int] = field(default_factory=dict)
-
-    def since(self, before: "_Counters | None") -> "_Counters":
-        """Return how much each rose since then; nothing is known of what was not read then."""
-        if before is None:
-            return _Counters(0.0)
-        return _Counters(
-            self.at - before.at,
-            _risen(before.events, self.events),
-            _risen(before.drops, self.drops),
-            _risen(before.conntrack, self.conntrack),
-        )
-
-    def rates(self) -> Rates:
-        """Return, of counters that rose, how fast."""
-        if self.at <= 0:
-            return Rates()
-        return Rates(
-            {name: count / self.at for name, count in self.events.items()},
-            {port: count / self.at for port, count in self.drops.items()},
-        )
 
 
 class DiagnosisState:
@@ -189,7 +65,7 @@ class DiagnosisState:
         self._udp_ports: set[int] = set()
         self._drop_window: DropWindow[int] = DropWindow()
         self._conntrack_window: DropWindow[str] = DropWindow()
-        self._counters: _Counters | None = None
+        self._counters: Counters | None = None
         self._confirmed = Confirmed()
         self._confirmed_whole = Confirmed()  # of the detectors that judge whole tables alone
         self._withheld = False  # whether a finding waits for its owner's name
@@ -228,7 +104,7 @@ class DiagnosisState:
         now = data.now
         self._aged = self._aged.seen(data.table, heard, now)
         conntrack = data.limits.conntrack_drops or {}
-        counters = _Counters(now, data.limits.events or {}, drops.totals, conntrack)
+        counters = Counters(now, data.limits.events or {}, drops.totals, conntrack)
         if whole:
             self._queues = self._queues.seen(data.table, heard, now)
             self.doubtful = self._queues.doubtful(data.table, now, PORTS_ASKED)
@@ -275,13 +151,13 @@ class DiagnosisState:
         oldest = now - self._aged.since[waiting].min() if waiting.size else 0.0
         kept_alive = data.table.timer[self._aged.rows[waiting]] == _KEEPALIVE_TIMER
         if whole:
-            self._counted = _counted(data, thresholds)
-        stale = tuple(_stale_shown(data, thresholds))
+            self._counted = counted(data, thresholds)
+        stale = tuple(stale_shown(data, thresholds))
         self._stale = self._stale.seen(stale, now)
         return Diagnosis(
             findings=tuple(finding for finding in ordered if not finding.note),
             notes=tuple(finding for finding in ordered if finding.note),
-            descriptors=_descriptors_shown(data.descriptors, findings),
+            descriptors=descriptors_shown(data.descriptors, findings),
             ages=count_by_age(self._aged, now),
             stale=stale,
             mended=self._stale.mended,
@@ -291,7 +167,7 @@ class DiagnosisState:
             stale_after=stale_after(thresholds),
             undecided=self._confirmed.undecided + self._confirmed_whole.undecided,
             counted=self._counted,
-            dropped_datagrams=_dropped_datagrams(data, self._udp_ports),
+            dropped_datagrams=dropped_datagrams(data, self._udp_ports),
             unix_queues=data.unix.shown(),
             unavailable=unavailable(data.limits),
             inapplicable=inapplicable(data.limits),
@@ -347,19 +223,6 @@ class DiagnosisState:
         """Return the cgroups of sockets in CLOSE_WAIT: the metrics name their units."""
         rows = data.aged.rows[data.aged.of_state(TcpState.CLOSE_WAIT)]
         return set(distinct(data.table.cgroup_id[rows]).tolist())
-
-
-def _stale_shown(
-    data: DetectorInput, thresholds: Mapping[str, DetectorThresholds]
-) -> Iterable[StaleGroup]:
-    for group, rows in stale_groups(data, thresholds)[:_STALE_GROUPS_SHOWN]:
-        yield StaleGroup(
-            group.direction,
-            group.port,
-            data.owner_label(group) or "unknown",
-            int(rows.size),
-            int(close_wait.unread_bytes(data.table, rows).sum()),
-        )
 
 
 def _inodes(findings: Iterable[Finding]) -> set[int]:
