@@ -1,7 +1,8 @@
 """Advice about a server that does not accept its connections, whatever their protocol."""
 
+from sockmon.detect import evidence
 from sockmon.detect.evidence import who
-from sockmon.model.finding import Advice
+from sockmon.model.finding import Advice, Quantity
 from sockmon.model.limits import TcpSettings
 from sockmon.model.owner import Owner
 
@@ -34,10 +35,16 @@ def too_slow(owner: Owner | None) -> Advice:
     )
 
 
+def somaxconn(settings: TcpSettings | None) -> dict[str, Quantity]:
+    """Return net.core.somaxconn as evidence, nothing where this namespace does not show it."""
+    most = None if settings is None else settings.somaxconn
+    return {} if most is None else {"somaxconn": evidence.count(most)}
+
+
 def about_limit(settings: TcpSettings | None, limit: int, owner: Owner | None) -> Advice:
     """Say where the limit of an accept queue comes from, and when a higher one helps."""
     server = who(owner)
-    if settings is None:
+    if settings is None or settings.somaxconn is None:
         return Advice("The limit is the lesser of listen()'s backlog and net.core.somaxconn.")
     if limit >= settings.somaxconn:
         return Advice(

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence
+from sockmon.detect.accepting import somaxconn
 from sockmon.detect.commands import counters, only, see, ss
 from sockmon.detect.detector import (
     Detector,
@@ -276,8 +277,7 @@ def _evidence(data: DetectorInput, backlog: _Backlog) -> dict[str, Quantity | Br
     if settings is not None:
         found["tcp_syncookies"] = evidence.count(settings.syncookies)
         found["tcp_max_syn_backlog"] = evidence.count(settings.max_syn_backlog)
-        found["somaxconn"] = evidence.count(settings.somaxconn)
-    return found
+    return found | somaxconn(settings)
 
 
 def _advice(data: DetectorInput, backlog: _Backlog) -> tuple[Advice, ...]:
@@ -323,10 +323,11 @@ def _advice(data: DetectorInput, backlog: _Backlog) -> tuple[Advice, ...]:
                 "stop",
             )
         )
+    now = "" if settings.somaxconn is None else f" = {settings.somaxconn}"
     advice.append(
         Advice(
             "If the load is wanted: raise the backlog that the application asks for with listen(), "
-            f"and net.core.somaxconn = {settings.somaxconn} with it. An unanswered SYN-ACK is kept "
+            f"and net.core.somaxconn{now} with it. An unanswered SYN-ACK is kept "
             f"for net.ipv4.tcp_synack_retries = {settings.synack_retries} tries."
         )
     )

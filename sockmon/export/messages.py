@@ -434,7 +434,7 @@ class Settings(TypedDict):
     syn_linear_timeouts: int
     synack_retries: int
     max_syn_backlog: int
-    somaxconn: int
+    somaxconn: int | None
     syncookies: int
 
 

@@ -360,7 +360,7 @@ export interface Settings {
   syn_linear_timeouts: number
   synack_retries: number
   max_syn_backlog: number
-  somaxconn: number
+  somaxconn: number | null
   syncookies: number
 }
 
