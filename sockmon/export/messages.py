@@ -194,8 +194,8 @@ class EphemeralPorts(TypedDict):
 
     usable: int
     reserved: int
-    bound: int
-    """Held by bind(): lost for every destination."""
+    bound: int | None
+    """Held by bind(): lost for every destination; null: this kernel does not list those."""
     exhaustion_seconds: float | None
     """Forecast until a destination has no port left; null: use is not growing."""
     busiest: list[Destination]

@@ -87,8 +87,8 @@ export type Effect = 'reads' | 'changes'
 export interface EphemeralPorts {
   usable: number
   reserved: number
-  /** Held by bind(): lost for every destination. */
-  bound: number
+  /** Held by bind(): lost for every destination; null: this kernel does not list those. */
+  bound: number | null
   /** Forecast until a destination has no port left; null: use is not growing. */
   exhaustion_seconds: number | null
   busiest: Destination[]

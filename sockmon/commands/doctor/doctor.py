@@ -26,7 +26,8 @@ from sockmon.kernel.netns.tracker import NamespaceTracker
 from sockmon.model.finding import Finding, FindingKey, worst_first
 from sockmon.model.moment import Moment
 from sockmon.model.names import HOST
-from sockmon.model.observation import Observation, OtherNamespaces
+from sockmon.model.observation import NamespaceObservation, Observation, OtherNamespaces
+from sockmon.model.states import NOT_LISTED
 from sockmon.poll.poller import Poller
 from sockmon.settings import Config
 from sockmon.text import one_line
@@ -125,6 +126,7 @@ def examine(
     notes = (
         *(f"{_in(n.name)}{s.summary}" for n, d in seen for s in d.notes if s.place not in told),
         _about_namespaces(observation.neighbours) or _passed_by(source),
+        _about_bound(observation.namespaces),
         _about_owners(max((d.hidden_processes for d in diagnoses), default=0)),
         _about_watch(watch),
         f"configuration: {file}" if file else note,
@@ -147,6 +149,13 @@ def examine(
 
 def _in(netns: str) -> str:
     return "" if netns == HOST else f"netns {netns}: "
+
+
+def _about_bound(namespaces: Iterable[NamespaceObservation]) -> str | None:
+    """Say that ports may be held unseen; where all is read from /proc/net, that is said already."""
+    if all(one.lists_bound or one.degraded for one in namespaces):
+        return None
+    return f"{NOT_LISTED}: if connect() fails with EADDRNOTAVAIL, they may hold the ports"
 
 
 def _about_owners(hidden: int) -> str | None:
