@@ -10,9 +10,7 @@ import pytest
 from sockmon.entry import NEEDED, lacks, unfit
 
 #: What qemu64 has, QEMU's default model: enough for x86-64, and no more.
-QEMU64 = (
-    "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat mmx fxsr sse sse2 lm cx16"
-)
+QEMU64 = "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat mmx fxsr sse sse2 lm cx16"
 BEFORE = "processor\t: 0\nvendor_id\t: AuthenticAMD\nflags\t\t: "
 AFTER = "\nbugs\t\t: fxsave_leak\n\nprocessor\t: 1\n"
 
