@@ -287,6 +287,7 @@ DETECTOR = Detector(
     owner_acts=True,
     thresholds=Thresholds,
     find=find,
+    needs=("port_range",),
     needs_whole_table=True,
     levels=_levels,
     rule=Rule(

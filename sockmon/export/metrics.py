@@ -85,7 +85,8 @@ def _add_namespace(
     diagnosed = fresh(namespace.diagnosis)
     if ports is not None:
         _add_ports(samples, netns, ports)
-        if not namespace.degraded:  # else its range of ports is not known
+        hidden = limits is not None and limits.port_range is None
+        if not (namespace.degraded or hidden):  # else its range of ports is not known
             _add_ephemeral_ports(samples, netns, ports)
     for its in fresh(namespace.owners) or ():
         owner = OTHER if its.owner is None else label(its.owner)

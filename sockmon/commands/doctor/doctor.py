@@ -127,7 +127,12 @@ def examine(
         *(f"{_in(n.name)}{s.summary}" for n, d in seen for s in d.notes if s.place not in told),
         _about_namespaces(observation.neighbours) or _passed_by(source),
         _about_bound(observation.namespaces),
-        _about_owners(max((d.hidden_processes for d in diagnoses), default=0)),
+        _about_owners(
+            max((d.hidden_processes for d in diagnoses), default=0),
+            units=any(
+                its.owner for n in observation.namespaces if n.owners for its in n.owners.value
+            ),
+        ),
         _about_watch(watch),
         f"configuration: {file}" if file else note,
     )
@@ -158,12 +163,18 @@ def _about_bound(namespaces: Iterable[NamespaceObservation]) -> str | None:
     return f"{NOT_LISTED}: if connect() fails with EADDRNOTAVAIL, they may hold the ports"
 
 
-def _about_owners(hidden: int) -> str | None:
+def _about_owners(hidden: int, *, units: bool) -> str | None:
+    """Say what hidden processes cost. units: the kernel told the unit of any socket."""
     if not hidden:
         return None
+    known = (
+        "owners are known by their unit alone"
+        if units
+        else "owners are not known (sock_diag tells units since Linux 5.8, and with cgroup v2)"
+    )
     return (
-        f"{hidden} processes are hidden, so owners are known by their unit alone: root, or "
-        "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, would name them"
+        f"{hidden} processes are hidden, so {known}: root, or CAP_SYS_PTRACE and "
+        "CAP_DAC_READ_SEARCH, would name them"
     )
 
 

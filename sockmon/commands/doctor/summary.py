@@ -45,12 +45,14 @@ def reservation(namespaces: Iterable[NamespaceObservation]) -> str | None:
     if waiting >= _WORTH_SAYING and 2 * waiting >= total:
         return f"{waiting:,} of {total:,} TCP sockets are in CLOSE_WAIT"
     kept_alive = _kept_alive(namespaces)
-    if kept_alive < _WORTH_SAYING:
-        return None
-    return (
-        f"{kept_alive:,} sockets in CLOSE_WAIT have keepalive, which hides for how long: a daemon "
-        "that watches them would know"
-    )
+    if kept_alive >= _WORTH_SAYING:
+        return (
+            f"{kept_alive:,} sockets in CLOSE_WAIT have keepalive, which hides for how long: a "
+            "daemon that watches them would know"
+        )
+    if any(n.limits.value.settings_hidden for n in namespaces if n.limits):
+        return "the settings of this kernel are hidden here: limits, as of ephemeral ports, are not judged"
+    return None
 
 
 def _sockets(seen: list[NamespaceObservation]) -> str:
@@ -92,7 +94,8 @@ def _time_wait(namespace: NamespaceObservation) -> tuple[float, str] | None:
 
 
 def _ephemeral(namespace: NamespaceObservation) -> tuple[float, str] | None:
-    if namespace.ports is None or namespace.degraded:
+    limits = namespace.limits.value if namespace.limits else None
+    if namespace.ports is None or namespace.degraded or (limits and limits.settings_hidden):
         return None
     ports = namespace.ports.value.ephemeral
     text = f"{ports.used_max:,} of {ports.usable:,} ephemeral ports towards the busiest destination"
