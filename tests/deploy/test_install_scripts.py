@@ -1,5 +1,6 @@
 """The shell scripts, and the bundle that install.sh is part of."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -64,3 +65,14 @@ def test_a_bundle_of_no_wheels_is_refused(tmp_path: Path) -> None:
         f"make-bundle: {tmp_path} does not hold one wheel of sockmon: run make wheels\n"
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_every_wheel_fits_a_c_library_as_old_as_that_of_rhel_8(wheels: Path) -> None:
+    """PEP 600: manylinux_2_N needs glibc 2.N; manylinux2014 is manylinux_2_17, and so on."""
+    found = sorted(wheels.glob("*.whl"))
+    assert found
+    needed = {
+        path.name: min(map(int, re.findall(r"manylinux_2_(\d+)", path.stem)), default=0)
+        for path in found
+    }
+    assert {name: minor for name, minor in needed.items() if minor > 28} == {}
