@@ -57,6 +57,9 @@ function ephemeral(namespace: Namespace): Gauge {
   if (namespace.degraded) {
     return { name, ratio: null, value: '–', note: 'not visible from outside', severity: null }
   }
+  if (namespace.limits !== null && namespace.limits.port_range === null) {
+    return { name, ratio: null, value: '–', note: 'the range of ports is hidden', severity: null }
+  }
   const { usable, busiest, exhaustion_seconds: left } = ports.ephemeral
   const [worst] = busiest
   const to = worst ? `towards ${endpoint(worst.destination, worst.port)}` : 'none in use'
