@@ -51,7 +51,7 @@ def reservation(namespaces: Iterable[NamespaceObservation]) -> str | None:
             "daemon that watches them would know"
         )
     if any(n.limits.value.settings_hidden for n in namespaces if n.limits):
-        return "the settings of this kernel are hidden here: limits, as of ephemeral ports, are not judged"
+        return "this kernel's settings are hidden, so limits, as of ephemeral ports, are not judged"
     return None
 
 
