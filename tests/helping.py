@@ -76,9 +76,7 @@ class RunningHelper:
         assert self._process.poll() is None, self.log()
         listed = self._world.host.call(Path("/proc/thread-self/net/unix").read_text).splitlines()
         # The fourth column has __SO_ACCEPTCON after listen(); a bound socket is listed before that.
-        return any(
-            line.endswith(self.socket) and line.split()[3] == "00010000" for line in listed
-        )
+        return any(line.endswith(self.socket) and line.split()[3] == "00010000" for line in listed)
 
 
 @contextmanager
