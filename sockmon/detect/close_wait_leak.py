@@ -23,7 +23,7 @@ from sockmon.detect.detector import (
     severity,
     threshold,
 )
-from sockmon.detect.evidence import callers, inodes, percent, place, places, who
+from sockmon.detect.evidence import callers, holder, inodes, percent, place, places, who
 from sockmon.detect.idle_pool import IdlePools
 from sockmon.durations import roughly
 from sockmon.language import Text, joined
@@ -383,7 +383,7 @@ def _advice(
             f"有 {shared} 个由多个进程共同持有（例如父进程和子进程）：要全部进程都关闭，内核才会"
             "释放。",
         )
-    name = who(owner)
+    name = holder(owner)
     return (
         restart(owner),
         Advice(

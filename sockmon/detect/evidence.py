@@ -72,6 +72,12 @@ def who(owner: Owner | None) -> Text:
     return Text(f"container {name}", f"容器 {name}") if is_container else Text(name)
 
 
+def holder(owner: Owner | None) -> Text:
+    """Name the holder where advice speaks of it, as the subject or in mid-sentence."""
+    name = who(owner)
+    return name if name != who(None) else Text("the process that holds them", "持有它们的进程")
+
+
 def place(group: Group) -> Text:
     """Say what the group's sockets are to this host."""
     several = group.port is None
