@@ -102,6 +102,19 @@ class Advice(TypedDict):
     command: Command | None
 
 
+class Chinese(TypedDict):
+    """A finding's texts in Chinese; advice in the order of the finding's own."""
+
+    title: str
+    actor: str
+    summary: str
+    critical_because: str | None
+    deadline: str | None
+    evidence: dict[str, str]
+    """What the keys of the evidence are called."""
+    advice: list[str]
+
+
 class Finding(TypedDict):
     """What is wrong, where, who must act, and what helps."""
 
@@ -132,6 +145,7 @@ class Finding(TypedDict):
     alert: dict[str, str]
     """The labels of the alert that this finding raises, without those that are configured."""
     runbook_url: str
+    zh: Chinese
 
 
 class Failure(TypedDict):

@@ -50,6 +50,18 @@ export interface Breakdown {
   parts: Part[]
 }
 
+/** A finding's texts in Chinese; advice in the order of the finding's own. */
+export interface Chinese {
+  title: string
+  actor: string
+  summary: string
+  critical_because: string | null
+  deadline: string | null
+  /** What the keys of the evidence are called. */
+  evidence: Record<string, string>
+  advice: string[]
+}
+
 /** One command line for a shell, complete with what enters its namespace. */
 export interface Command {
   line: string
@@ -137,6 +149,7 @@ export interface Finding {
   /** The labels of the alert that this finding raises, without those that are configured. */
   alert: Record<string, string>
   runbook_url: string
+  zh: Chinese
 }
 
 /** Names another finding. */
