@@ -16,6 +16,7 @@ from sockmon.detect.detector import (
     Count,
     Detector,
     DetectorThresholds,
+    Does,
     Rule,
     Seconds,
     severity,
@@ -163,7 +164,7 @@ DETECTOR = Detector(
     about="datagrams are dropped because nobody reads them in time",
     title="Datagrams are dropped",
     actor="The application here",
-    owner_acts=True,
+    does=Does("loses datagrams", "lose datagrams"),
     thresholds=Thresholds,
     find=find,
     rule=Rule(

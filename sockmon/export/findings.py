@@ -43,13 +43,14 @@ def _finding(finding: Finding) -> messages.Finding:
         "actor": {
             "is_owner": detector is None or detector.owner_acts,
             "text": detector.actor if detector else "See the advice",
+            "does": does(finding.detector),
         },
         "state": detector.state.label if detector and detector.state else None,
         "value": finding.value,
         "limit": finding.limit,
         "summary": finding.summary,
         "critical_because": finding.critical_because,
-        "deadline": optional(finding.deadline, _deadline),
+        "deadline": optional(finding.deadline, deadline),
         "cause": optional(finding.cause, _key),
         "evidence": {name: _evidence(value) for name, value in finding.evidence.items()},
         "metrics": list(detector.metrics) if detector else [],
@@ -67,6 +68,12 @@ def _finding(finding: Finding) -> messages.Finding:
     }
 
 
+def does(detector: str) -> messages.Does | None:
+    """Render what owners of this detector's findings do wrong."""
+    known = BY_NAME.get(detector)
+    return {"one": known.does.one, "many": known.does.many} if known and known.does else None
+
+
 def _command(finding: Finding, command: Command) -> messages.Command:
     return {
         "line": finding.command_line(command),
@@ -75,8 +82,9 @@ def _command(finding: Finding, command: Command) -> messages.Command:
     }
 
 
-def _deadline(deadline: Deadline) -> messages.Deadline:
-    return {"what": deadline.what, "seconds": deadline.seconds}
+def deadline(its: Deadline) -> messages.Deadline:
+    """Render when something fails."""
+    return {"what": its.what, "seconds": its.seconds}
 
 
 def _key(key: FindingKey) -> messages.FindingKey:
