@@ -21,12 +21,9 @@ const HIDDEN_SECONDS = 60
 /** Seconds on a monotonic clock. */
 export const seconds = (): number => performance.now() / 1000
 
-/**
- * Listen to what is sent of all namespaces, and of this one (null: the daemon's own), in a language;
- * returns how to stop.
- */
-export function listen(listener: Listener, netns: string | null, language: string): () => void {
-  const query = new URLSearchParams({ lang: language, ...(netns === null ? {} : { netns }) })
+/** Listen to what is sent of all namespaces, and of this one (null: the daemon's own); returns how to stop. */
+export function listen(listener: Listener, netns: string | null): () => void {
+  const query = netns === null ? '' : `?netns=${encodeURIComponent(netns)}`
   let source: EventSource | null = null
   let tries = 0
   let timer = 0
@@ -36,7 +33,7 @@ export function listen(listener: Listener, netns: string | null, language: strin
   function open(): void {
     stop()
     listener.link({ phase: 'connecting', again: tries > 0 })
-    source = new EventSource(`/api/v1/events?${query}`)
+    source = new EventSource(`/api/v1/events${query}`)
     source.addEventListener('observation', event => {
       understand(() => {
         const observation = JSON.parse(event.data) as Observation

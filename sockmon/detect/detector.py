@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from sockmon.durations import DurationField
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding, FindingKey, Severity, Subject
 from sockmon.model.owner import Group
@@ -51,6 +52,8 @@ class DetectorThresholds:
             if each.name.startswith("critical_") and warning is not None and critical < warning:
                 raise ValueError(f"{each.name} {critical:g} is below the warning's {warning:g}")
 
+
+PEERS_OR_NETWORK = Text("The peers, or the network to them", "对端，或中间的网络")
 
 #: Builds a series' selector: the metric's name, then label matchers.
 Series = Callable[..., str]
@@ -132,8 +135,8 @@ def counts(metric: str) -> Callable[[Any, Series], tuple[str, str]]:
 class Does(NamedTuple):
     """What owners do wrong, as a clause without its subject: after one name, after several."""
 
-    one: str
-    many: str
+    one: Text
+    many: Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +157,8 @@ class Detector:
 
     name: str
     about: str
-    title: str
-    actor: str
+    title: Text
+    actor: Text
     thresholds: type[DetectorThresholds]
     find: Callable[[DetectorInput, Any], Iterable[Finding]]
     rule: Rule

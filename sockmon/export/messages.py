@@ -113,6 +113,20 @@ class Advice(TypedDict):
     command: Command | None
 
 
+class Chinese(TypedDict):
+    """A finding's texts in Chinese; advice in the order of the finding's own."""
+
+    title: str
+    does: str | None
+    actor: str
+    summary: str
+    critical_because: str | None
+    deadline: str | None
+    evidence: dict[str, str]
+    """What the keys of the evidence are called."""
+    advice: list[str]
+
+
 class Finding(TypedDict):
     """What is wrong, where, who must act, and what helps."""
 
@@ -143,6 +157,7 @@ class Finding(TypedDict):
     alert: dict[str, str]
     """The labels of the alert that this finding raises, without those that are configured."""
     runbook_url: str
+    zh: Chinese
 
 
 class Failure(TypedDict):
@@ -399,6 +414,14 @@ class History(Extremes):
     """Of all namespaces, oldest first."""
 
 
+class WorstChinese(TypedDict):
+    """Its texts in Chinese."""
+
+    title: str
+    does: str | None
+    deadline: str | None
+
+
 class Worst(TypedDict):
     """A namespace's first finding."""
 
@@ -408,6 +431,7 @@ class Worst(TypedDict):
     does: Does | None
     """What that owner does wrong."""
     deadline: Deadline | None
+    zh: WorstChinese
 
 
 class Summary(TypedDict):

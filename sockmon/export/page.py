@@ -100,12 +100,13 @@ def _count(one: NamespaceObservation, states: Iterable[TcpState]) -> int | None:
 
 def _worst(finding: Finding) -> messages.Worst:
     (rendered,) = findings([finding])
-    actor, owner = rendered["actor"], rendered["subject"]["owner"]
+    actor, owner, zh = rendered["actor"], rendered["subject"]["owner"], rendered["zh"]
     return {
         "title": rendered["title"],
         "owner": (owner["unit"] or owner["name"]) if owner and actor["is_owner"] else None,
         "does": actor["does"],
         "deadline": rendered["deadline"],
+        "zh": {"title": zh["title"], "does": zh["does"], "deadline": zh["deadline"]},
     }
 
 

@@ -102,4 +102,3 @@ async def runbook(request: Request) -> Response:
     answer = _runbook(found).answer(request)
     answer.headers["Vary"] = "Accept-Encoding, Accept-Language"
     return answer
-

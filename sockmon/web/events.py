@@ -1,11 +1,10 @@
 """/api/v1/events: server-sent events, for as long as a page listens.
 
     event: observation      at the beginning and after each poll: messages.Observation, in which
-                            `namespace` is the one that the parameter `netns` names,
-                            in the language of `lang` or Accept-Language
+                            `namespace` is the one that the parameter `netns` names
     event: beat             after each of these, and every 5 s: messages.Beat
 
-An event is rendered once for all clients that look at the same namespace in the same language;
+An event is rendered once for all clients that look at the same namespace, and only if there is one;
 the part about all namespaces is rendered once for everyone. A client that reads slowly is sent the
 newest event when it has read the one before: nothing is queued for it.
 """
@@ -23,7 +22,6 @@ from starlette.types import Receive, Scope, Send
 
 from sockmon.export import messages, page
 from sockmon.web.daemon_status import LatestObservation
-from sockmon.web.language import Language, wanted
 
 #: Clients that may listen at a time: few enough to leave connections for everything else.
 STREAMS = 64
@@ -46,17 +44,15 @@ class EventsEndpoint:
         self._latest = latest
         self._limit = self._free = streams
         self._rendered_of: object = None
-        self._everywhere: dict[Language, str] = {}
-        self._rendered: dict[tuple[str, Language], bytes] = {}
+        self._everywhere = ""
+        self._rendered: dict[str, bytes] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the client leaves, or the server ends."""
-        request = Request(scope)
-        try:
-            netns, language = _asked(request)
-        except ValueError as error:
-            refused = JSONResponse({"error": str(error)}, status_code=400)
-            await refused(scope, receive, send)
+        parameters = Request(scope).query_params
+        if not parameters.keys() <= {"netns"}:
+            unknown = JSONResponse({"error": "unknown parameter: expected netns"}, status_code=400)
+            await unknown(scope, receive, send)
             return
         if scope["method"] == "HEAD":
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
@@ -73,41 +69,39 @@ class EventsEndpoint:
             return
         self._free -= 1
         try:
-            await _either(self._stream(send, netns, language), _disconnected(receive))
+            await _either(self._stream(send, parameters.get("netns")), _disconnected(receive))
         finally:
             self._free += 1
 
-    async def _stream(self, send: Send, netns: str | None, language: Language) -> None:
+    async def _stream(self, send: Send, netns: str | None) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         sent: object = None
         while True:
             if self._latest.observation is not sent:
                 sent = self._latest.observation
-                await _write(send, self._observation(netns, language))
+                await _write(send, self._observation(netns))
             await _write(send, self._beat())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_SECONDS):
                     await self._latest.posted_after(sent)
 
-    def _observation(self, netns: str | None, language: Language) -> bytes:
+    def _observation(self, netns: str | None) -> bytes:
         latest, observation = self._latest, self._latest.observation
         if observation is None:
             return b""
         if observation is not self._rendered_of:
-            self._everywhere, self._rendered = {}, {}
-            self._rendered_of = observation
-        if language not in self._everywhere:
             zone = _zone(observation.at.wall)
             rendered = page.everywhere(observation, latest.host, latest.build.version, zone)
-            self._everywhere[language] = _json(rendered)
-        key = observation.namespaces[0].name if netns is None else netns, language
-        if key not in self._rendered:
+            self._everywhere, self._rendered = _json(rendered), {}
+            self._rendered_of = observation
+        name = observation.namespaces[0].name if netns is None else netns
+        if name not in self._rendered:
             if len(self._rendered) >= _RENDERED_AT_MOST:
                 del self._rendered[next(iter(self._rendered))]
-            inside = _json(page.inside(observation, latest.alerting.alerts, key[0]))
-            data = f"{self._everywhere[language][:-1]},{inside[1:]}"  # two objects made one
-            self._rendered[key] = _event("observation", data)
-        return self._rendered[key]
+            inside = _json(page.inside(observation, latest.alerting.alerts, name))
+            data = f"{self._everywhere[:-1]},{inside[1:]}"  # two objects made one
+            self._rendered[name] = _event("observation", data)
+        return self._rendered[name]
 
     def _beat(self) -> bytes:
         observation, now = self._latest.observation, self._latest.clock()
@@ -116,13 +110,6 @@ class EventsEndpoint:
             "interval_seconds": self._latest.interval,
         }
         return _event("beat", _json(beat))
-
-
-def _asked(request: Request) -> tuple[str | None, Language]:
-    """Return which namespace, and in which language; raises ValueError with one clear line."""
-    if not request.query_params.keys() <= {"netns", "lang"}:
-        raise ValueError("unknown parameter: expected netns or lang")
-    return request.query_params.get("netns"), wanted(request)
 
 
 def _zone(wall: float) -> messages.Zone:

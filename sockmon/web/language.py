@@ -1,12 +1,8 @@
 """In which language a client wants its answer: the parameter `lang`, else Accept-Language."""
 
-from typing import Literal
-
 from starlette.requests import Request
 
-Language = Literal["en", "zh"]
-
-_LANGUAGES: tuple[Language, ...] = ("en", "zh")
+from sockmon.language import LANGUAGES, Language
 
 
 def wanted(request: Request) -> Language:
@@ -14,10 +10,10 @@ def wanted(request: Request) -> Language:
     named = request.query_params.get("lang")
     if named is None:
         return preferred(request.headers.get("accept-language", ""))
-    for language in _LANGUAGES:
+    for language in LANGUAGES:
         if language == named:
             return language
-    raise ValueError(f"lang: expected {' or '.join(_LANGUAGES)}")
+    raise ValueError(f"lang: expected {' or '.join(LANGUAGES)}")
 
 
 def preferred(accepted: str) -> Language:
@@ -25,7 +21,7 @@ def preferred(accepted: str) -> Language:
     weighed: list[tuple[float, int, Language]] = []
     for place, item in enumerate(accepted.split(",")[:20]):
         tag, _, weight = item.partition(";")
-        for language in _LANGUAGES:
+        for language in LANGUAGES:
             if tag.strip().lower().split("-")[0] == language:
                 weighed.append((-_weight(weight), place, language))
     best = min(weighed, default=None)

@@ -3,14 +3,15 @@
 import { say } from '../words'
 import { bytes, count, decimal, duration, percent } from './format'
 import type { Breakdown, Finding, Part, Quantity } from './message'
+import { evidenceName } from './spoken'
 
 export interface Line {
   name: string
   text: string
 }
 
-export const lines = (evidence: Finding['evidence']): Line[] =>
-  Object.entries(evidence).map(([name, value]) => ({ name: say.finding.evidence(name), text: shown(value) }))
+export const lines = (finding: Finding): Line[] =>
+  Object.entries(finding.evidence).map(([name, value]) => ({ name: evidenceName(finding, name), text: shown(value) }))
 
 const shown = (value: Quantity | Breakdown): string =>
   'parts' in value ? value.parts.map(part).join(say.comma) || say.finding.none : quantity(value)

@@ -5,6 +5,7 @@ import { isOld } from './believed'
 import { byCause, short } from './findings'
 import { count } from './format'
 import type { Namespace, Observation, OtherNamespaces, Summary, Worst } from './message'
+import { spokenSummary } from './spoken'
 import { headline, sockets, until, type Level, type Verdict } from './verdict'
 
 /** A namespace in a line, and the verdict on it. */
@@ -29,7 +30,7 @@ export const isOfMany = ({ namespaces, hints }: Observation): boolean =>
   namespaces.length > 1 || hints.length > 0
 
 export const everywhere = (observation: Observation): Listed[] =>
-  observation.namespaces.map(line => listed(line, observation))
+  observation.namespaces.map(line => listed(spokenSummary(line), observation))
 
 function listed(line: Summary, observation: Observation): Listed {
   const { counted_at, diagnosed_at, beat_seconds, degraded, worst, warnings, critical, unseen } = line

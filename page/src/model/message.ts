@@ -52,6 +52,19 @@ export interface Breakdown {
   parts: Part[]
 }
 
+/** A finding's texts in Chinese; advice in the order of the finding's own. */
+export interface Chinese {
+  title: string
+  does: string | null
+  actor: string
+  summary: string
+  critical_because: string | null
+  deadline: string | null
+  /** What the keys of the evidence are called. */
+  evidence: Record<string, string>
+  advice: string[]
+}
+
 /** One command line for a shell, complete with what enters its namespace. */
 export interface Command {
   line: string
@@ -147,6 +160,7 @@ export interface Finding {
   /** The labels of the alert that this finding raises, without those that are configured. */
   alert: Record<string, string>
   runbook_url: string
+  zh: Chinese
 }
 
 /** Names another finding. */
@@ -502,6 +516,14 @@ export interface Worst {
   /** What that owner does wrong. */
   does: Does | null
   deadline: Deadline | null
+  zh: WorstChinese
+}
+
+/** Its texts in Chinese. */
+export interface WorstChinese {
+  title: string
+  does: string | null
+  deadline: string | null
 }
 
 /** The time zone of the host. */

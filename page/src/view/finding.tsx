@@ -180,7 +180,7 @@ function Evidence({ finding }: { finding: Finding }) {
           {say.finding.ofLimit(count(owner.fds), count(owner.fd_limit), percent(owner.fds / owner.fd_limit))}
         </Fact>
       )}
-      {lines(finding.evidence).map(({ name, text }) => <Fact key={name} name={name}>{text}</Fact>)}
+      {lines(finding).map(({ name, text }) => <Fact key={name} name={name}>{text}</Fact>)}
       {finding.owners.length > 1 ? (
         <Fact name={say.finding.heldBy}>{finding.owners.map(holder).join(say.comma)}</Fact>
       ) : null}

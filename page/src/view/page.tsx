@@ -4,6 +4,7 @@ import { believed } from '../model/believed'
 import { everywhere, hostVerdict, isOfMany, OWN, worstNamespace } from '../model/host'
 import type { Beat, Finding, Observation } from '../model/message'
 import { linkTo, namedIn } from '../model/namespaces'
+import { spokenNamespace } from '../model/spoken'
 import { polledAt, status, type Link } from '../model/status'
 import { readers, type Zone } from '../model/time'
 import { verdict, type Level } from '../model/verdict'
@@ -78,12 +79,12 @@ function Live({ setLanguage }: { setLanguage: (language: Language) => void }) {
       },
       link: setLink,
     }
-    return listen(listener, wanted, spoken)
+    return listen(listener, wanted)
   }, [wanted])
   if (wrong !== null) throw wrong
 
   const namespace = useMemo(
-    () => (observation?.namespace ? believed(observation.namespace, observation) : null),
+    () => (observation?.namespace ? spokenNamespace(believed(observation.namespace, observation)) : null),
     [observation],
   )
   const zone: Zone = useMemo(() => {

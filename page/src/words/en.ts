@@ -154,7 +154,6 @@ export const en = {
     changes: 'changes the system',
     perSecond: (n: string) => `${n} a second`,
     perMinute: (n: string) => `${n} a minute`,
-    evidence: (name: string) => name.replaceAll('_', ' '),
   },
 
   past: {

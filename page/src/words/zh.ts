@@ -130,7 +130,6 @@ export const zh: Words = {
     changes: '会改变系统',
     perSecond: n => `每秒 ${n}`,
     perMinute: n => `每分钟 ${n}`,
-    evidence: name => EVIDENCE[name] ?? name.replaceAll('_', ' '),
   },
 
   past: {
@@ -309,25 +308,4 @@ export const zh: Words = {
   },
 
   foot: { metrics: '指标', observation: '采样数据', alerts: '告警', history: '历史', runbooks: '处理手册' },
-}
-
-/** What evidence is called; names that are not here are shown as they are. */
-const EVIDENCE: Record<string, string> = {
-  oldest: '最久', longest: '最长', unread: '未读', unsent: '未发送', peers: '对端', growth: '增长',
-  not_read_to_the_end: '未读到 EOF', held_by_several_processes: '由多个进程共同持有', by_state: '按状态',
-  by_state_here: '本机按状态', queue: '队列', queue_limit: '队列上限', none_accepted_for: '多久没有 accept()',
-  destination: '目的地', destination_port: '目的端口', source: '源地址', usable: '可用', used: '已用',
-  used_share: '已用比例', reserved: '保留', range: '端口范围', held_by_bind: '被 bind() 占用',
-  held_by_bind_before_connect: 'connect() 前被 bind() 占用', waiting: '等待', half_open: '半连接',
-  backlog: '队列容量', listeners: '监听者', drops: '丢弃', events: '内核计数器', entries: '条目', buckets: 'TIME_WAIT',
-  buckets_limit: 'TIME_WAIT 上限', orphans: '孤儿 socket', orphans_limit: '孤儿 socket 上限', low: '低水位',
-  pressure: '压力线', high: '高水位', retransmitting: '正在重传', probing: '正在探测零窗口',
-  most_retransmits: '最多重传次数', most_tries: '最多尝试次数', fewest_tries: '最少尝试次数',
-  unacknowledged: '未确认', unacknowledged_here: '本机未确认', unanswered_for: '多久没有应答',
-  destinations: '目的地', tcp_fin_timeout: 'tcp_fin_timeout', still_held_by_a_process: '仍被进程持有',
-  connections_of_the_group: '该组连接数', idle_connections: '空闲连接', deferred: '推迟接受',
-  idle_connections_with_keepalive: '有 keepalive 的空闲连接', keepalive_unanswered: 'keepalive 无应答',
-  dropped_in_the_window: '近期丢弃', dropped_since_the_socket_was_made: '创建以来丢弃',
-  polls_with_drops: '有丢弃的采样', waiting_for_accept: '等待 accept()',
-  buffers_of_unread_mptcp_data: '未读 MPTCP 数据的缓冲区', probing_a_closed_window: '正在探测零窗口',
 }
