@@ -132,13 +132,20 @@ def counts(metric: str) -> Callable[[Any, Series], tuple[str, str]]:
     )
 
 
+class Does(NamedTuple):
+    """What owners do wrong, as a clause without its subject: after one name, after several."""
+
+    one: Text
+    many: Text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detector:
     """One diagnosis.
 
     name: its key in the configuration; about: a clause for the example configuration.
     title: what people read above its findings. actor: who must act when no owner is known, or when
-    owner_acts is false. state: the TCP state that it is about, if it is one.
+    the owner cannot. does: what the owner of the sockets does wrong, if it must act. state: the TCP state that it is about, if it is one.
     thresholds: its part of the configuration. needs: fields of KernelLimits without which it cannot
     judge. only_where: fields that not every namespace has: without them there is nothing to judge.
     needs_whole_table: it judges by sockets at rest too, so it runs only after the whole
@@ -155,7 +162,7 @@ class Detector:
     thresholds: type[DetectorThresholds]
     find: Callable[[DetectorInput, Any], Iterable[Finding]]
     rule: Rule
-    owner_acts: bool = False
+    does: Does | None = None
     state: TcpState | None = None
     needs: tuple[str, ...] = ()
     only_where: tuple[str, ...] = ()
@@ -164,6 +171,11 @@ class Detector:
     caused_by: tuple[tuple[Link, Fault], ...] = ()
     counted: Counted | None = None
     levels: Callable[[Any], Mapping[str, Level]] = _no_levels
+
+    @property
+    def owner_acts(self) -> bool:
+        """Whether the owner of the sockets must act, if it is known."""
+        return self.does is not None
 
     @property
     def alert(self) -> str:

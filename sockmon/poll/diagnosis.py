@@ -73,6 +73,11 @@ class DiagnosisState:
         self._vanished = Vanished()
 
     @property
+    def aged(self) -> Aged:
+        """The sockets of the last table whose ages are known."""
+        return self._aged
+
+    @property
     def suspects(self) -> bool:
         """Whether the last poll found something, agreed on or not, or sockets in CLOSE_WAIT."""
         found = self._confirmed.found or self._confirmed_whole.found

@@ -13,7 +13,7 @@ from sockmon.kernel.family import Family
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.interfaces import Source
 from sockmon.model import counts
-from sockmon.model.ages import NOTHING_HEARD, LastHeard
+from sockmon.model.ages import NOBODY, NOTHING_HEARD, LastHeard
 from sockmon.model.counts import StateCounts
 from sockmon.model.finding import Finding
 from sockmon.model.limits import KernelLimits
@@ -23,6 +23,7 @@ from sockmon.model.observation import ContainerNames, NamespaceObservation
 from sockmon.model.poll_statistics import Failure
 from sockmon.model.queues import worth_asking
 from sockmon.model.resting import Resting
+from sockmon.model.socket_sample import SocketSample, udp_ports
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import SocketTable
 from sockmon.model.udp import Udp
@@ -45,6 +46,8 @@ class Attempt(Protocol):
         ...
 
 
+#: UDP ports that are shown.
+_UDP_PORTS_SHOWN = 50
 #: A changed sysctl is seen within this time.
 _SETTINGS_BELIEVED_SECONDS = 30.0
 
@@ -155,8 +158,10 @@ class NamespacePoller:
             limits=Timed(limits, now),
             tcp=before.tcp if tcp is None else _counted(tcp, families, now, resting),
             udp=before.udp if udp is None else _counted(udp, families, now),
+            udp_ports=before.udp_ports if udp is None else udp_ports(udp, _UDP_PORTS_SHOWN),
             looked_at=now,
             degraded=source.degraded,
+            entry=source.nsenter_prefix(),
         )
         if resting is None:
             self._whole_failed = tcp is None or limits.port_range is None
@@ -184,6 +189,13 @@ class NamespacePoller:
                         diagnosis, unavailable=diagnosis.unavailable | diagnosis.skipped
                     )
                 self._observation = replace(self._observation, diagnosis=Timed(diagnosis, now))
+            if resting is None:
+                known = heard is not None and not source.degraded
+                aged = self._diagnostician.aged if known else NOBODY
+                sample = SocketSample.of(
+                    tcp, data.directions, aged, read.monotonic, self._owner_sockets.names
+                )
+                self._observation = replace(self._observation, sample=Timed(sample, now))
         return self._observation, failures
 
     def _see_owners(
@@ -214,7 +226,7 @@ class NamespacePoller:
 
     def _placed(self, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
         """Give the findings of another namespace the prefix that runs commands inside it."""
-        entry = self._source.nsenter_prefix()
+        entry = self._observation.entry
         return tuple(replace(found, entry=entry) for found in findings) if entry else findings
 
     def _dump(

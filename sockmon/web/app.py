@@ -22,6 +22,7 @@ from sockmon.web.events import EventsEndpoint
 from sockmon.web.history import HistoryEndpoint
 from sockmon.web.security.access import AccessControl
 from sockmon.web.security.policy import NO_DEMANDS, Policy
+from sockmon.web.sockets import SocketsEndpoint
 
 _OPENMETRICS = "application/openmetrics-text"
 
@@ -44,6 +45,9 @@ def create_app(
             Route("/api/v1/alerts", _alerts(latest)),
             Route("/api/v1/events", EventsEndpoint(latest), methods=["GET"]),
             Route("/api/v1/history", HistoryEndpoint(latest).answer),
+            Route("/api/v1/sockets", SocketsEndpoint(latest).answer),
+            Route("/runbooks/", assets.runbook),
+            Route("/runbooks/{name}", assets.runbook),
         ],
         middleware=[Middleware(AccessControl, policy=policy, clock=latest.clock)],
     )
