@@ -94,6 +94,32 @@ def test_what_was_captured_was_captured_where_it_says() -> None:
         assert list(block.commands()), block.body
 
 
+def test_runbooks_begin_with_two_minutes() -> None:
+    folder = REPOSITORY / "docs" / "runbooks"
+    index = (folder / "README.md").read_text()
+    for page in folder.glob("Sockmon*.md"):
+        text = page.read_text()
+        assert f"| [{page.stem}][] |" in index
+        assert re.findall(r"^## (.+)$", text, re.MULTILINE) == [
+            "In two minutes",
+            "Meaning",
+            "Impact",
+            "Confirm",
+            "Fix",
+            "Kernel settings",
+            "How sockmon decides",
+        ], page.name
+        first = text.partition("## In two minutes\n")[2].partition("\n## ")[0]
+        assert re.findall(r"^\d\. \*(.+?)\*: ", first, re.MULTILINE) == [
+            "It is",
+            "Look",
+            "Now",
+            "Not",
+            "Then",
+        ], page.name
+        assert len(first) < 1300, page.name  # two minutes of reading
+
+
 def test_links_to_headings_lead_to_headings() -> None:
     for page in PAGES:
         for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text()):
