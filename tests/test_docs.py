@@ -120,6 +120,21 @@ def test_runbooks_begin_with_two_minutes() -> None:
         assert len(first) < 1300, page.name  # two minutes of reading
 
 
+def test_links_to_files_lead_to_files() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:|mailto:)([^)#]+)", prose(page.read_text())):
+            assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_chinese_pages_are_chinese() -> None:
+    """Each has an English one of its name, and sentences of its own."""
+    for page in (REPOSITORY / "docs" / "zh").rglob("*.md"):
+        relative = page.relative_to(REPOSITORY / "docs" / "zh")
+        assert relative.name == "README.md" or (REPOSITORY / "docs" / relative).is_file(), page
+        text = prose(page.read_text())
+        assert len(re.findall(r"[\u4e00-\u9fff]", text)) > len(text) / 8, page
+
+
 def test_links_to_headings_lead_to_headings() -> None:
     for page in PAGES:
         for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text()):
@@ -161,8 +176,9 @@ def prose(page: str) -> str:
 
 
 def links(page: str) -> list[str]:
-    """Where links and pictures lead; the two pages' links to each other are the same one."""
-    return sorted(re.sub(r"\.zh\.md$", ".md", to) for to in re.findall(r"\]\(([^)]+)\)", page))
+    """Which pages and pictures links lead to; a page and its translation are one."""
+    found = re.findall(r"\]\(([^)#]+)", page)
+    return sorted(re.sub(r"\.zh\.md$", ".md", to).replace("docs/zh/", "docs/") for to in found)
 
 
 def rows(page: str) -> list[list[str]]:
