@@ -195,7 +195,8 @@ EPHEMERAL_PORTS_USED = Family(
 EPHEMERAL_PORTS_HELD = Family(
     "sockmon_ephemeral_ports_held_by_bind",
     "ports",
-    "Ports of the range held by bind(), lost for every destination.",
+    "Ports of the range held by bind(), lost for every destination. Not before Linux 6.8, which "
+    "does not list them.",
     ("netns",),
     _NAMESPACE,
 )

@@ -220,8 +220,8 @@ class EphemeralPorts(TypedDict):
 
     usable: int
     reserved: int
-    bound: int
-    """Held by bind(): lost for every destination."""
+    bound: int | None
+    """Held by bind(): lost for every destination; null: this kernel does not list those."""
     exhaustion_seconds: float | None
     """Forecast until a destination has no port left; null: use is not growing."""
     busiest: list[Destination]
@@ -507,7 +507,7 @@ class Settings(TypedDict):
     syn_linear_timeouts: int
     synack_retries: int
     max_syn_backlog: int
-    somaxconn: int
+    somaxconn: int | None
     syncookies: int
 
 

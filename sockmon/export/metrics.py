@@ -74,7 +74,13 @@ def _add_namespace(
     if namespace.names is not None:
         names = (label(name) if name else "" for name in astuple(namespace.names))
         samples.add(declared.NAMESPACE_INFO, (netns, *names), 1)
-    _add_sockets(samples, netns, fresh(namespace.tcp) or {}, fresh(namespace.udp) or {})
+    _add_sockets(
+        samples,
+        netns,
+        fresh(namespace.tcp) or {},
+        fresh(namespace.udp) or {},
+        bound=namespace.lists_bound,
+    )
     ports, limits = fresh(namespace.ports), fresh(namespace.limits)
     diagnosed = fresh(namespace.diagnosis)
     if ports is not None:
@@ -97,7 +103,8 @@ def _add_folded(samples: Samples, observation: Observation, now: float) -> None:
     """Add the namespaces without series of their own as if they were one."""
     tcp = [observation.fresh(n, n.tcp, now) or {} for n in observation.folded]
     udp = [observation.fresh(n, n.udp, now) or {} for n in observation.folded]
-    _add_sockets(samples, OTHER, _sum(tcp), _sum(udp))
+    bound = any(namespace.lists_bound for namespace in observation.folded)
+    _add_sockets(samples, OTHER, _sum(tcp), _sum(udp), bound=bound)
 
 
 def _sum(namespaces: Iterable[Families]) -> Families:
@@ -109,8 +116,12 @@ def _sum(namespaces: Iterable[Families]) -> Families:
     return total
 
 
-def _add_sockets(samples: Samples, netns: str, tcp: Families, udp: Families) -> None:
-    for protocol, states, families in (("tcp", TcpState, tcp), ("udp", UDP_STATES, udp)):
+def _add_sockets(
+    samples: Samples, netns: str, tcp: Families, udp: Families, *, bound: bool
+) -> None:
+    """Add counts by state. bound: whether the kernel lists TCP sockets that are only bound."""
+    tcp_states = [state for state in TcpState if bound or state is not TcpState.CLOSE]
+    for protocol, states, families in (("tcp", tcp_states, tcp), ("udp", UDP_STATES, udp)):
         for family, counts in families.items():
             for state in states:
                 labels = netns, protocol, f"ipv{family}", state.label
@@ -150,7 +161,8 @@ def _add_ephemeral_ports(samples: Samples, netns: str, ports: Ports) -> None:
         ephemeral.used_max,
         ephemeral.usable,
     )
-    samples.add(declared.EPHEMERAL_PORTS_HELD, (netns,), ephemeral.bound)
+    if ephemeral.bound is not None:
+        samples.add(declared.EPHEMERAL_PORTS_HELD, (netns,), ephemeral.bound)
     samples.add(declared.EPHEMERAL_PORTS_EXHAUSTION, (netns,), ports.exhaustion_seconds)
 
 

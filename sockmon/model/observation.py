@@ -135,7 +135,8 @@ class NamespaceObservation:
     looked_at: when it was last polled, well or not; None: in this poll. beat: seconds between its
     polls where they are further apart than the interval. degraded: seen from outside, without
     ages, diagnosis or a port range of its own. folded: without series of its own. names: as its
-    container's engine has them, None if that is not known.
+    container's engine has them, None if that is not known. lists_bound: whether the kernel lists
+    TCP sockets that are only bound to a port; if not, none in CLOSE is no knowledge.
     """
 
     name: str
@@ -153,6 +154,7 @@ class NamespaceObservation:
     sample: Timed[SocketSample] | None = field(default=None, compare=False, repr=False)
     udp_ports: tuple[UdpPort, ...] = ()
     entry: str = ""
+    lists_bound: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ from sockmon.kernel.interfaces import Source
 from sockmon.model import counts
 from sockmon.model.ages import NOBODY, NOTHING_HEARD, LastHeard
 from sockmon.model.counts import StateCounts
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding
 from sockmon.model.limits import KernelLimits
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.names import HOST
-from sockmon.model.observation import ContainerNames, NamespaceObservation
+from sockmon.model.observation import ContainerNames, NamespaceObservation, Ports
 from sockmon.model.poll_statistics import Failure
 from sockmon.model.queues import worth_asking
 from sockmon.model.resting import Resting
@@ -162,6 +163,7 @@ class NamespacePoller:
             looked_at=now,
             degraded=source.degraded,
             entry=source.nsenter_prefix(),
+            lists_bound=source.lists_bound(),
         )
         if resting is None:
             self._whole_failed = tcp is None or limits.port_range is None
@@ -171,8 +173,7 @@ class NamespacePoller:
             data, ports = self._ports.seen(
                 tcp, limits, limits.port_range, read, config.ports, resting
             )
-            if source.degraded:  # /proc/net/tcp has neither a queue's limit nor its drops
-                ports = replace(ports, listen_queues=(), listen_drops={}, dropped={})
+            data, ports = self._as_listed(data, ports)
             read_at = now if resting is None else resting.at
             self._observation = replace(self._observation, ports=Timed(ports, read_at))
             if heard is not None and not source.degraded:
@@ -197,6 +198,15 @@ class NamespacePoller:
                 )
                 self._observation = replace(self._observation, sample=Timed(sample, now))
         return self._observation, failures
+
+    def _as_listed(self, data: DetectorInput, ports: Ports) -> tuple[DetectorInput, Ports]:
+        """Leave out what the kernel does not list here, where it looks like nothing."""
+        if self._source.degraded:  # /proc/net/tcp has neither a queue's limit nor its drops
+            ports = replace(ports, listen_queues=(), listen_drops={}, dropped={})
+        if self._observation.lists_bound:
+            return data, ports
+        ephemeral = replace(data.ephemeral, bound=None)
+        return replace(data, ephemeral=ephemeral), replace(ports, ephemeral=ephemeral)
 
     def _see_owners(
         self, tcp: SocketTable | None, now: Moment, resting: Timed[Resting] | None

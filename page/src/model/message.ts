@@ -110,8 +110,8 @@ export type Effect = 'reads' | 'changes'
 export interface EphemeralPorts {
   usable: number
   reserved: number
-  /** Held by bind(): lost for every destination. */
-  bound: number
+  /** Held by bind(): lost for every destination; null: this kernel does not list those. */
+  bound: number | null
   /** Forecast until a destination has no port left; null: use is not growing. */
   exhaustion_seconds: number | null
   busiest: Destination[]
@@ -404,7 +404,7 @@ export interface Settings {
   syn_linear_timeouts: number
   synack_retries: number
   max_syn_backlog: number
-  somaxconn: number
+  somaxconn: number | null
   syncookies: number
 }
 

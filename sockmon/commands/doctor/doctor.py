@@ -26,7 +26,8 @@ from sockmon.language import Language, Text, chinese, said, wrapped
 from sockmon.model.finding import Finding, FindingKey, worst_first
 from sockmon.model.moment import Moment
 from sockmon.model.names import HOST
-from sockmon.model.observation import Observation, OtherNamespaces
+from sockmon.model.observation import NamespaceObservation, Observation, OtherNamespaces
+from sockmon.model.states import NOT_LISTED
 from sockmon.poll.poller import Poller
 from sockmon.settings import Config
 from sockmon.text import one_line
@@ -132,6 +133,7 @@ def examine(
     notes = (
         *(_in(n.name) + s.summary for n, d in seen for s in d.notes if s.place not in told),
         _about_namespaces(observation.neighbours) or _passed_by(source),
+        _about_bound(observation.namespaces),
         _about_owners(max((d.hidden_processes for d in diagnoses), default=0)),
         _about_watch(watch),
         Text(f"configuration: {file}", f"配置文件：{file}") if file else note,
@@ -157,6 +159,16 @@ def examine(
 
 def _in(netns: str) -> Text:
     return Text("") if netns == HOST else Text(f"netns {netns}: ", f"netns {netns}：")
+
+
+def _about_bound(namespaces: Iterable[NamespaceObservation]) -> Text | None:
+    """Say that ports may be held unseen; where all is read from /proc/net, that is said already."""
+    if all(one.lists_bound or one.degraded for one in namespaces):
+        return None
+    return Text(
+        f"{NOT_LISTED}: if connect() fails with EADDRNOTAVAIL, they may hold the ports",
+        f"这个内核（早于 Linux 6.8）不列出 bind() 之后没有连接的 socket：如果 connect() 返回 EADDRNOTAVAIL，可能是它们占用了端口",
+    )
 
 
 def _about_owners(hidden: int) -> Text | None:
