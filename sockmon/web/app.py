@@ -6,6 +6,7 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 from prometheus_client.exposition import choose_encoder, gzip_accepted
+from prometheus_client.openmetrics.exposition import ALLOWUTF8
 from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -90,7 +91,11 @@ class _MetricsEndpoint:
         accept = request.headers.get("accept", "")
         is_openmetrics = _OPENMETRICS in accept
         encode, content_type = choose_encoder(_OPENMETRICS if is_openmetrics else "")
-        encode = partial(encode, self._openmetrics if is_openmetrics else self._text)
+        if is_openmetrics:
+            # No name of ours needs escaping; the library's default looks at each character of each.
+            encode = partial(encode, self._openmetrics, escaping=ALLOWUTF8)
+        else:
+            encode = partial(encode, self._text)
         zipped = gzip_accepted(request.headers.get("accept-encoding", ""))
         body = self._render(encode, content_type, zipped=zipped)
         headers = {"content-type": content_type, "vary": "Accept, Accept-Encoding"}
