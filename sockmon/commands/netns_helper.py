@@ -45,9 +45,7 @@ def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
     try:
         with (
             (
-                listener.made(path, user)
-                if path
-                else listener.inherited(systemd.passed_sockets())
+                listener.made(path, user) if path else listener.inherited(systemd.passed_sockets())
             ) as listening,
             contextlib.closing(Server(listening, frozenset({0, user}), access)) as server,
         ):
