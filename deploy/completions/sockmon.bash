@@ -7,7 +7,7 @@
 
 _shtab_sockmon_subparsers=(run count doctor top trace drill rules check-config netns-helper)
 
-_shtab_sockmon_run_option_strings=(-h --help --config --web.listen-address --web.config.file)
+_shtab_sockmon_run_option_strings=(-h --help --config --web.listen-address --web.systemd-socket --web.config.file)
 _shtab_sockmon_count_option_strings=(-h --help --by --state --port --protocol --netns --family --top --watch --format --state-names --color --namespaces --config)
 _shtab_sockmon_doctor_option_strings=(-h --help --format -v --verbose --lang --color --namespaces --config)
 _shtab_sockmon_top_option_strings=(-h --help --url --interval --namespaces --config)
@@ -49,6 +49,7 @@ _shtab_sockmon_pos_0_choices=(run count doctor top trace drill rules check-confi
 
 _shtab_sockmon_run__h_nargs=0
 _shtab_sockmon_run___help_nargs=0
+_shtab_sockmon_run___web_systemd_socket_nargs=0
 _shtab_sockmon_count__h_nargs=0
 _shtab_sockmon_count___help_nargs=0
 _shtab_sockmon_count___watch_nargs='?'

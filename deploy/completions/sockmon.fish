@@ -62,6 +62,7 @@ complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 
 complete -c sockmon -n '_shtab_sockmon_using run' -s h -l help -d 'show this help message and exit'
 complete -c sockmon -n '_shtab_sockmon_using run' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML)'
 complete -c sockmon -n '_shtab_sockmon_using run' -l web.listen-address -x -d 'serve on this address instead of the configuration'"'"'s; repeat it for more'
+complete -c sockmon -n '_shtab_sockmon_using run' -l web.systemd-socket -d 'serve on the sockets that systemd passes (sockmon.socket) instead'
 complete -c sockmon -n '_shtab_sockmon_using run' -l web.config.file -xka "(__fish_complete_path (commandline -ct))" -d 'TLS and authentication, in the form of Prometheus'"'"' exporter-toolkit'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a count -d 'count sockets once'
 complete -c sockmon -n '_shtab_sockmon_using count' -s h -l help -d 'show this help message and exit'

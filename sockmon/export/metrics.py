@@ -12,13 +12,20 @@ from sockmon.export.family import Family, Samples, SeriesMemory
 from sockmon.model.counts import StateCounts
 from sockmon.model.limits import KernelLimits
 from sockmon.model.moment import T, Timed
-from sockmon.model.names import OTHER
+from sockmon.model.names import HOST, OTHER
 from sockmon.model.observation import NamespaceObservation, Observation, Ports
+from sockmon.model.owner_sockets import OwnerSockets
 from sockmon.model.states import TcpState
 from sockmon.text import label
 
 #: UDP has connected sockets and others: the kernel calls them ESTABLISHED and CLOSE.
 UDP_STATES = (TcpState.ESTABLISHED, TcpState.CLOSE)
+
+#: Outside of the host's own namespace, the share of a limit from which on a level is shown.
+_WORTH = 0.1
+_SEVERAL = 2
+#: Events that every closed connection is: shown of the host's own namespace only.
+_ORDINARY = frozenset({"TW"})
 
 Families = Mapping[int, StateCounts]
 
@@ -87,10 +94,7 @@ def _add_namespace(
         _add_ports(samples, netns, ports)
         if not namespace.degraded:  # else its range of ports is not known
             _add_ephemeral_ports(samples, netns, ports)
-    for its in fresh(namespace.owners) or ():
-        owner = OTHER if its.owner is None else label(its.owner)
-        for state, count in its.states.items():
-            samples.add(declared.OWNER_SOCKETS, (netns, owner, state.label), count)
+    _add_owners(samples, netns, fresh(namespace.owners) or ())
     if limits is not None:
         _add_limits(samples, netns, limits)
         if namespace is observation.namespaces[0]:  # the daemon's own
@@ -123,9 +127,18 @@ def _add_sockets(
     tcp_states = [state for state in TcpState if bound or state is not TcpState.CLOSE]
     for protocol, states, families in (("tcp", tcp_states, tcp), ("udp", UDP_STATES, udp)):
         for family, counts in families.items():
-            for state in states:
-                labels = netns, protocol, f"ipv{family}", state.label
-                samples.add(declared.SOCKETS, labels, counts[state])
+            labels = netns, protocol, f"ipv{family}"
+            by_state: dict[str, float] = {state.label: counts[state] for state in states}
+            samples.add_together(declared.SOCKETS, labels, by_state)
+
+
+def _add_owners(samples: Samples, netns: str, owners: tuple[OwnerSockets, ...]) -> None:
+    if netns != HOST and sum(its.owner is not None for its in owners) < _SEVERAL:
+        return  # the namespace's own figures are the owner's
+    for its in owners:
+        owner = OTHER if its.owner is None else label(its.owner)
+        for state, count in its.states.items():
+            samples.add(declared.OWNER_SOCKETS, (netns, owner, state.label), count)
 
 
 def _add_ports(samples: Samples, netns: str, ports: Ports) -> None:
@@ -160,6 +173,7 @@ def _add_ephemeral_ports(samples: Samples, netns: str, ports: Ports) -> None:
         (netns,),
         ephemeral.used_max,
         ephemeral.usable,
+        worth=_WORTH,
     )
     if ephemeral.bound is not None:
         samples.add(declared.EPHEMERAL_PORTS_HELD, (netns,), ephemeral.bound)
@@ -183,7 +197,7 @@ def _add_limits(samples: Samples, netns: str, limits: KernelLimits) -> None:
         ),
     ):
         if value is not None and bound is not None:
-            samples.add_level(family, limit, (netns,), value, bound)
+            samples.add_level(family, limit, (netns,), value, bound, worth=_WORTH)
         else:
             _add_known(samples, family, (netns,), value)
             _add_known(samples, limit, (netns,), bound)
@@ -193,7 +207,8 @@ def _add_limits(samples: Samples, netns: str, limits: KernelLimits) -> None:
         family, labels = declared.TCP_TRAFFIC[name]
         samples.add(family, (netns, *labels), count)
     for event, count in (limits.events or {}).items():
-        samples.add(declared.TCP_EVENTS, (netns, event), count)
+        if netns == HOST or event not in _ORDINARY:
+            samples.add(declared.TCP_EVENTS, (netns, event), count)
 
 
 def _add_host_limits(samples: Samples, limits: KernelLimits) -> None:
