@@ -21,6 +21,18 @@ from sockmon.model.unix_listeners import UnixQueue
 
 #: A part older than this many poll intervals is withdrawn rather than believed.
 STALE_AFTER_INTERVALS = 3
+#: However long a namespace waits for its turn, nothing older than this many seconds is believed,
+#: unless poll.interval itself is longer than a minute.
+OLDEST_BELIEVED = 180.0
+
+
+def believed_seconds(interval: float, beat: float) -> float:
+    """Return for how many seconds what was read is believed.
+
+    beat: seconds between a namespace's polls, which may be longer than poll.interval. It grows
+    while the namespace waits, so the limit must not depend on it alone.
+    """
+    return max(STALE_AFTER_INTERVALS * interval, min(STALE_AFTER_INTERVALS * beat, OLDEST_BELIEVED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +219,7 @@ class Observation:
 
     def fresh(self, namespace: NamespaceObservation, part: Timed[T] | None, now: float) -> T | None:
         """Return a namespace's part, or None when it is too old to be believed at `now`."""
-        believed = STALE_AFTER_INTERVALS * max(self.interval, namespace.beat)
+        believed = believed_seconds(self.interval, namespace.beat)
         if part is None or now - part.at.monotonic > believed:
             return None
         return part.value
