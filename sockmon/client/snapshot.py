@@ -9,7 +9,6 @@ from sockmon.model.counts import StateCounts
 from sockmon.model.finding import Finding, worst_first
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.names import HOST
-from sockmon.model.observation import believed_seconds
 from sockmon.model.states import STATE_SLOTS
 
 T = TypeVar("T")

@@ -1,6 +1,6 @@
 """A family of metrics as it is declared, and the samples of one answer."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from prometheus_client.core import (
     Metric,
 )
 
+from sockmon.contained import COMPONENTS
 from sockmon.model.names import HOST
 from sockmon.model.series import KEPT_FOR_SECONDS
 
@@ -95,12 +96,23 @@ class Samples:
         """
         self._metrics = {family: _metric(family) for family in families}
         self._memory, self._now, self._started = memory, now, started
+        self._added: set[Family] = set()
         memory.forget(now)
+
+    def contain(self, part: str, add: Callable[[], None]) -> None:
+        """Let a part add its families; one that raises has none, rather than some of its samples.
+
+        part: its name among the components.
+        """
+        self._added.clear()
+        if not COMPONENTS.run(part, add):
+            self._metrics.update({family: _metric(family) for family in self._added})
 
     def add(self, family: Family, labels: Sequence[str], value: float) -> None:
         """Add one sample to a gauge or a counter; `labels` are values, as declared."""
         if not self._memory.shows(family, labels, value, self._now):
             return
+        self._added.add(family)
         if family.kind == "counter" and not family.kernels:
             self._metrics[family].add_metric(labels, value, created=self._started)
         else:
@@ -111,6 +123,7 @@ class Samples:
     ) -> None:
         """Add a level and its limit. The limit of nothing is not shown; a limit of 0 always is."""
         if not bound or self._memory.shows(family, labels, value, self._now):
+            self._added |= {family, limit}
             self._metrics[family].add_metric(labels, value)
             self._metrics[limit].add_metric(labels, bound)
 
@@ -119,6 +132,7 @@ class Samples:
     ) -> None:
         """Add a histogram without labels: (upper bound, cumulative count) pairs, and the sum."""
         metric = self._metrics[family]
+        self._added.add(family)
         metric.add_metric((), buckets, total)
         if self._started is not None:
             metric.add_sample(f"{family.name}_created", {}, self._started)

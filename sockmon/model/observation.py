@@ -94,9 +94,10 @@ class Diagnosis:
     kept_alive_close_wait: sockets in CLOSE_WAIT with keepalive, whose answers hide their ages.
     notes: what is no trouble, but worth a line in doctor's answer. descriptors: of owners that
     findings name, and of those over half of their limit.
-    unavailable: detectors that could not judge in this poll. inapplicable: those that have nothing
-    to judge in this namespace. skipped: those whose turn it was not,
-    so that what they found last holds on, and that they found nothing proves nothing.
+    broken: detectors that have failed in this poll, by a mistake of ours, and why; they are among
+    the unavailable. unavailable: detectors that could not judge in this poll. inapplicable: those
+    that have nothing to judge in this namespace. skipped: those whose turn it was not, so that what
+    they found last holds on, and that they found nothing proves nothing.
     hidden_processes: how many could not be looked into for want of privilege. stale_after: seconds
     after which a CLOSE_WAIT socket is stale. undecided: how many findings wait for the next poll to
     agree. unix_queues: accept queues of Unix listeners, the fullest first, bounded.
@@ -118,6 +119,7 @@ class Diagnosis:
     dropped_datagrams: Mapping[int | None, int] = field(default_factory=dict)
     counted: Mapping[str, tuple[PortSockets, ...]] = field(default_factory=dict)
     unix_queues: tuple[UnixQueue, ...] = ()
+    broken: Mapping[str, str] = field(default_factory=dict)
     unavailable: frozenset[str] = frozenset()
     inapplicable: frozenset[str] = frozenset()
     skipped: frozenset[str] = frozenset()

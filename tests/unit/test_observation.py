@@ -31,7 +31,9 @@ def test_a_namespace_polled_less_often_is_believed_for_three_of_its_own_beats(
 
 @pytest.mark.parametrize("age", [180.001, 360.0, 1e6])
 @pytest.mark.parametrize("waited", [1.0, 0.3])
-def test_nothing_is_believed_for_ever_because_its_turn_never_comes(age: float, waited: float) -> None:
+def test_nothing_is_believed_for_ever_because_its_turn_never_comes(
+    age: float, waited: float
+) -> None:
     """While a namespace waits for its turn, its beat grows with its age."""
     waiting = NamespaceObservation("host", beat=waited * age)
     part = Timed(7, Moment(100.0, 1e9))
