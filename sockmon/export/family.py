@@ -13,7 +13,7 @@ from prometheus_client.core import (
 
 from sockmon.contained import COMPONENTS
 from sockmon.model.names import HOST
-from sockmon.model.series import KEPT_FOR_SECONDS
+from sockmon.model.newcomers import KEPT_FOR_SECONDS
 
 Kind = Literal["gauge", "counter", "histogram"]
 
