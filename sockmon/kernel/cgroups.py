@@ -60,17 +60,20 @@ def owning_unit(path: str) -> str | None:
 
 def manager_of(path: str) -> Manager:
     """Return who manages the container or unit that a cgroup is of."""
-    if _CONTAINER.search(path):
-        if _KUBELET.search(path):
-            return Manager("kubelet")
-        if _PODMAN.search(path):
-            return Manager("podman")
-        return Manager("docker" if _DOCKER.search(path) else "containers")
+    user = _USER.search(path)
+    if _CONTAINER.search(path):  # of a user: of an engine of his own, or only called so by him
+        return Manager("containers", user[1]) if user else _engine_of(path)
     if machine := _MACHINE.search(path):
         return Manager("machine", one_line(machine[1]))
-    if user := _USER.search(path):
-        return Manager("user", user[1])
-    return SYSTEM
+    return Manager("user", user[1]) if user else SYSTEM
+
+
+def _engine_of(path: str) -> Manager:
+    if _KUBELET.search(path):
+        return Manager("kubelet")
+    if _PODMAN.search(path):
+        return Manager("podman")
+    return Manager("docker" if _DOCKER.search(path) else "containers")
 
 
 def managed_unit(path: str) -> Unit | None:

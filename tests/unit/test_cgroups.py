@@ -81,6 +81,9 @@ def test_the_first_unit_below_the_innermost_slice_is_the_owner(path: str, unit: 
         (f"/kubepods.slice/kubepods-pod1.slice/cri-containerd-{CONTAINER}.scope", ("kubelet", "")),
         (f"/kubepods/pod1/{CONTAINER}", ("kubelet", "")),
         (f"/garden/{CONTAINER}", ("containers", "")),
+        (f"{USER}/user.slice/libpod-{CONTAINER}.scope/container", ("containers", "1000")),
+        (f"{USER}/app.slice/docker-{CONTAINER}.scope", ("containers", "1000")),
+        (f"{USER}/app.slice/kubepods/{CONTAINER}", ("containers", "1000")),
     ],
 )  # fmt: skip
 def test_who_manages_it_is_told_by_its_cgroup(path: str, manager: tuple[str, str]) -> None:
