@@ -1,12 +1,13 @@
 """Polls one network namespace, and keeps what the next poll needs."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from sockmon.contained import COMPONENTS
 from sockmon.detect.registry import thresholds_of
 from sockmon.kernel.errors import FallbackError, KernelError
 from sockmon.kernel.family import Family
@@ -177,19 +178,8 @@ class NamespacePoller:
             read_at = now if resting is None else resting.at
             self._observation = replace(self._observation, ports=Timed(ports, read_at))
             if heard is not None and not source.degraded:
-                diagnosis = self._diagnostician.diagnose(
-                    replace(data, udp=self._udp, udp_table=udp, unix=self._unix),
-                    heard,
-                    self._ports.drops,
-                    thresholds_of(config.detect),
-                    whole=resting is None,
-                )
-                diagnosis = replace(diagnosis, findings=self._placed(diagnosis.findings))
-                if self._whole_failed:  # sockets at rest are no longer known
-                    diagnosis = replace(
-                        diagnosis, unavailable=diagnosis.unavailable | diagnosis.skipped
-                    )
-                self._observation = replace(self._observation, diagnosis=Timed(diagnosis, now))
+                data = replace(data, udp=self._udp, udp_table=udp, unix=self._unix)
+                failures += self._diagnose(data, heard, now, config, whole=resting is None)
             if resting is None:
                 known = heard is not None and not source.degraded
                 aged = self._diagnostician.aged if known else NOBODY
@@ -207,6 +197,26 @@ class NamespacePoller:
             return data, ports
         ephemeral = replace(data.ephemeral, bound=None)
         return replace(data, ephemeral=ephemeral), replace(ports, ephemeral=ephemeral)
+
+    def _diagnose(
+        self, data: DetectorInput, heard: LastHeard, now: Moment, config: Config, *, whole: bool
+    ) -> Iterator[Failure]:
+        """Judge what was read; yield what failed by a mistake of ours. The counts stand."""
+        name = self._source.name
+        try:
+            diagnosis = self._diagnostician.diagnose(
+                data, heard, self._ports.drops, thresholds_of(config.detect), whole=whole
+            )
+        except Exception as error:  # noqa: BLE001 - else one namespace would end the daemon
+            yield _broken(name, "diagnosis", COMPONENTS.failed("diagnosis", error, name))
+            return
+        COMPONENTS.works("diagnosis", name)
+        diagnosis = replace(diagnosis, findings=self._placed(diagnosis.findings))
+        if self._whole_failed:  # sockets at rest are no longer known
+            diagnosis = replace(diagnosis, unavailable=diagnosis.unavailable | diagnosis.skipped)
+        self._observation = replace(self._observation, diagnosis=Timed(diagnosis, now))
+        for detector, reason in diagnosis.broken.items():
+            yield _broken(name, f"detector {detector}", reason)
 
     def _see_owners(
         self, tcp: SocketTable | None, now: Moment, resting: Timed[Resting] | None
@@ -265,6 +275,12 @@ class NamespacePoller:
             with contextlib.suppress(KernelError):  # a minute later history shows it
                 heard = heard.joined(self._source.last_heard_by_port(families, ports))
         return heard
+
+
+def _broken(netns: str, what: str, reason: str) -> Failure:
+    """Return that a part of sockmon has failed, by a mistake of ours."""
+    where = "" if netns == HOST else f" in netns {netns}"
+    return Failure(netns, "bug", f"{what}{where}: {reason}: please report this bug of sockmon")
 
 
 def failure(netns: str, error: KernelError) -> Failure:

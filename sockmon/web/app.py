@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from sockmon.contained import COMPONENTS
 from sockmon.export import alerts, json, messages, metrics
 from sockmon.export.family import SeriesMemory
 from sockmon.web import assets
@@ -75,6 +76,7 @@ class _LatestCollector(Collector):
             latest.reload,
             self._memory,
             self._started,
+            COMPONENTS.counts,
         )
         yield from alerts.families(latest.alerting, self._started)
 
