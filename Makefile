@@ -16,6 +16,7 @@ help:
 	@echo "make format       format the code"
 	@echo "make bench        measure speed and memory against ss, netstat and others (root)"
 	@echo "make fuzz         read damaged captures for ten minutes (SECONDS=600)"
+	@echo "make oracle       compare how tshark reads captures with how sockmon does (root)"
 	@echo "make generate     write the committed files that are generated: rules, dashboards ..."
 	@echo "make page         build the web page (Node.js)"
 	@echo "make screenshots  take the pictures of the page in docs/screenshots (root)"
@@ -81,6 +82,12 @@ bench: $(VENV)/development components
 SECONDS ?= 600
 fuzz: $(VENV)/development
 	$(BIN)/python -m tests.fuzz $(SECONDS)
+
+# What tshark says of captures of real connections. ARGS=--record keeps it for `make test`.
+.PHONY: oracle
+oracle: $(VENV)/development components
+	tests/oracle/install
+	$(BIN)/python -m tests.oracle $(ARGS)
 
 # The programs that the tests and the bench use: Prometheus and others, from Debian's packages.
 .PHONY: components
