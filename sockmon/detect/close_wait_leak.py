@@ -21,7 +21,7 @@ from sockmon.detect.detector import (
     Rule,
     Seconds,
     Series,
-    joined,
+    ports_joined,
     several_ports,
     severity,
     threshold,
@@ -104,7 +104,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     relays = {
         leak.group.owner for leak in leaks if leak.enough and leak.group.direction == "inbound"
     }
-    awaited = [*joined(data.groups(data.aged.rows[stale.answer_due]))]
+    awaited = [*ports_joined(data.groups(data.aged.rows[stale.answer_due]))]
     leaks += [
         _Leak(group, rows, enough=True)
         for group, rows in awaited
@@ -153,7 +153,7 @@ def _leaks(pools: IdlePools, thresholds: Thresholds, rows: NDArray[np.intp]) -> 
             large.append((group, part))
         else:
             small.setdefault(several_ports(group), []).append((group, part))
-    for group, part in joined(large):
+    for group, part in ports_joined(large):
         # One of several ports has those too on which there is too little for a finding.
         few = small.pop(group, []) if group.port is None else []
         its = np.concatenate([part, *(rows for _, rows in few)])

@@ -145,7 +145,8 @@ class Detector:
 
     name: its key in the configuration; about: a clause for the example configuration.
     title: what people read above its findings. actor: who must act when no owner is known, or when
-    the owner cannot. does: what the owner of the sockets does wrong, if it must act. state: the TCP state that it is about, if it is one.
+    the owner cannot. does: what the owner of the sockets does wrong, if it must act. state: the TCP
+    state that it is about, if it is one.
     thresholds: its part of the configuration. needs: fields of KernelLimits without which it cannot
     judge. only_where: fields that not every namespace has: without them there is nothing to judge.
     needs_whole_table: it judges by sockets at rest too, so it runs only after the whole
@@ -193,7 +194,7 @@ class Detector:
 PORTS_APART = 20
 
 
-def joined(
+def ports_joined(
     groups: Iterable[tuple[Group, NDArray[np.intp]]],
 ) -> Iterator[tuple[Group, NDArray[np.intp]]]:
     """Join the groups of an owner that are on more than PORTS_APART ports of one direction.
@@ -238,7 +239,7 @@ def judge_groups(
             yield Judged(group, part, subject, key, its)
 
     enough = [(group, part) for group, part in data.groups(rows) for _ in judged(group, part)]
-    for group, part in joined(enough):
+    for group, part in ports_joined(enough):
         yield from judged(group, part)
 
 

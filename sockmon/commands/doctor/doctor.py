@@ -167,7 +167,8 @@ def _about_bound(namespaces: Iterable[NamespaceObservation]) -> Text | None:
         return None
     return Text(
         f"{NOT_LISTED}: if connect() fails with EADDRNOTAVAIL, they may hold the ports",
-        "这个内核（早于 Linux 6.8）不列出 bind() 之后没有连接的 socket：如果 connect() 返回 EADDRNOTAVAIL，可能是它们占用了端口",
+        "这个内核（早于 Linux 6.8）不列出 bind() 之后没有连接的 socket：如果 connect() 返回 "
+        "EADDRNOTAVAIL，可能是它们占用了端口",
     )
 
 
