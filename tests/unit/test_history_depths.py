@@ -101,7 +101,7 @@ CROWD = tuple(
 
 @pytest.mark.parametrize(
     ("depth", "crowd", "found"),
-    [(FULL, (), ()), (NEAR, CROWD[:20], (finding(),)), (COARSE, CROWD[:70], ())],
+    [(FULL, (), ()), (NEAR, CROWD[:20], (finding(),)), (COARSE, CROWD[:130], ())],
     ids=["full", "near", "coarse"],
 )
 def test_no_past_takes_more_than_is_reckoned(
