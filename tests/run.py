@@ -1,4 +1,4 @@
-"""`make test`: all tests in some processes. `make coverage`: the same, with the code that they run."""
+"""`make test`: all tests in some processes. `make coverage`: also what code they run."""
 
 import os
 import subprocess
