@@ -86,11 +86,11 @@ check_port() {
     problem=$("$new/bin/python" -I - "$read_first" 2>&1 <<'EOF'
 import pathlib, sys
 from sockmon import settings
-from sockmon.web import server
+from sockmon.web import listeners
 for address in settings.load(pathlib.Path(sys.argv[1])).web.listen_address:
     try:
-        server.listen(address).close()
-    except server.ListenError as error:
+        listeners.listen(address).close()
+    except listeners.ListenError as error:
         sys.exit(f"{address.port} {str(error).partition(';')[0]}")
 EOF
     ) || case $problem in

@@ -1,19 +1,20 @@
 """Polls one network namespace, and keeps what the next poll needs."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from sockmon.contained import COMPONENTS
 from sockmon.detect.registry import thresholds_of
 from sockmon.kernel.errors import FallbackError, HiddenSettingsError, KernelError, UdpFallbackError
 from sockmon.kernel.family import Family
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.interfaces import Source
 from sockmon.model import counts
-from sockmon.model.ages import NOTHING_HEARD, LastHeard
+from sockmon.model.ages import NOBODY, NOTHING_HEARD, LastHeard
 from sockmon.model.counts import StateCounts
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding
@@ -24,6 +25,7 @@ from sockmon.model.observation import ContainerNames, NamespaceObservation, Port
 from sockmon.model.poll_statistics import Failure
 from sockmon.model.queues import worth_asking
 from sockmon.model.resting import Resting
+from sockmon.model.socket_sample import SocketSample, udp_ports
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import SocketTable
 from sockmon.model.udp import Udp
@@ -46,6 +48,8 @@ class Attempt(Protocol):
         ...
 
 
+#: UDP ports that are shown.
+_UDP_PORTS_SHOWN = 50
 #: A changed sysctl is seen within this time.
 _SETTINGS_BELIEVED_SECONDS = 30.0
 
@@ -159,8 +163,10 @@ class NamespacePoller:
             limits=Timed(limits, now),
             tcp=before.tcp if tcp is None else _counted(tcp, families, now, resting),
             udp=before.udp if udp is None else _counted(udp, families, now),
+            udp_ports=before.udp_ports if udp is None else udp_ports(udp, _UDP_PORTS_SHOWN),
             looked_at=now,
             degraded=source.degraded,
+            entry=source.nsenter_prefix(),
             lists_bound=source.lists_bound(),
         )
         port_range = _port_range(limits)
@@ -174,19 +180,15 @@ class NamespacePoller:
             read_at = now if resting is None else resting.at
             self._observation = replace(self._observation, ports=Timed(ports, read_at))
             if heard is not None and not source.degraded:
-                diagnosis = self._diagnostician.diagnose(
-                    replace(data, udp=self._udp, udp_table=whole_udp, unix=self._unix),
-                    heard,
-                    self._ports.drops,
-                    thresholds_of(config.detect),
-                    whole=resting is None,
+                data = replace(data, udp=self._udp, udp_table=whole_udp, unix=self._unix)
+                failures += self._diagnose(data, heard, now, config, whole=resting is None)
+            if resting is None:
+                known = heard is not None and not source.degraded
+                aged = self._diagnostician.aged if known else NOBODY
+                sample = SocketSample.of(
+                    tcp, data.directions, aged, read.monotonic, self._owner_sockets.names
                 )
-                diagnosis = replace(diagnosis, findings=self._placed(diagnosis.findings))
-                if self._whole_failed:  # sockets at rest are no longer known
-                    diagnosis = replace(
-                        diagnosis, unavailable=diagnosis.unavailable | diagnosis.skipped
-                    )
-                self._observation = replace(self._observation, diagnosis=Timed(diagnosis, now))
+                self._observation = replace(self._observation, sample=Timed(sample, now))
         return self._observation, failures
 
     def _as_listed(self, data: DetectorInput, ports: Ports) -> tuple[DetectorInput, Ports]:
@@ -197,6 +199,26 @@ class NamespacePoller:
             return data, ports
         ephemeral = replace(data.ephemeral, bound=None)
         return replace(data, ephemeral=ephemeral), replace(ports, ephemeral=ephemeral)
+
+    def _diagnose(
+        self, data: DetectorInput, heard: LastHeard, now: Moment, config: Config, *, whole: bool
+    ) -> Iterator[Failure]:
+        """Judge what was read; yield what failed by a mistake of ours. The counts stand."""
+        name = self._source.name
+        try:
+            diagnosis = self._diagnostician.diagnose(
+                data, heard, self._ports.drops, thresholds_of(config.detect), whole=whole
+            )
+        except Exception as error:  # noqa: BLE001 - else one namespace would end the daemon
+            yield _broken(name, "diagnosis", COMPONENTS.failed("diagnosis", error, name))
+            return
+        COMPONENTS.works("diagnosis", name)
+        diagnosis = replace(diagnosis, findings=self._placed(diagnosis.findings))
+        if self._whole_failed:  # sockets at rest are no longer known
+            diagnosis = replace(diagnosis, unavailable=diagnosis.unavailable | diagnosis.skipped)
+        self._observation = replace(self._observation, diagnosis=Timed(diagnosis, now))
+        for detector, reason in diagnosis.broken.items():
+            yield _broken(name, f"detector {detector}", reason)
 
     def _see_owners(
         self, tcp: SocketTable | None, now: Moment, resting: Timed[Resting] | None
@@ -228,7 +250,7 @@ class NamespacePoller:
 
     def _placed(self, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
         """Give the findings of another namespace the prefix that runs commands inside it."""
-        entry = self._source.nsenter_prefix()
+        entry = self._observation.entry
         return tuple(replace(found, entry=entry) for found in findings) if entry else findings
 
     def _dump(
@@ -257,6 +279,12 @@ class NamespacePoller:
             with contextlib.suppress(KernelError):  # a minute later history shows it
                 heard = heard.joined(self._source.last_heard_by_port(families, ports))
         return heard
+
+
+def _broken(netns: str, what: str, reason: str) -> Failure:
+    """Return that a part of sockmon has failed, by a mistake of ours."""
+    where = "" if netns == HOST else f" in netns {netns}"
+    return Failure(netns, "bug", f"{what}{where}: {reason}: please report this bug of sockmon")
 
 
 def failure(netns: str, error: KernelError) -> Failure:
