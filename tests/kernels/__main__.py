@@ -21,7 +21,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "ages and leaks": ("test_close_wait.py",),
     "owners": ("test_owners.py", "test_owner_sockets.py"),
     "accept queues and drops": ("test_queues.py",),
-    "namespaces": ("test_namespaces_counts.py",),
+    "namespaces": ("test_namespaces.py",),
     "daemon and alerts": ("test_alerts.py",),
     "helper": ("test_netns_helper.py",),
     "user namespaces, hidden files": ("test_setups.py",),
