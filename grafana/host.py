@@ -13,6 +13,7 @@ from grafana.tables import MOST_ROWS, SEVERITY, TO_RUNBOOK, Column, listing, to_
 
 _HERE = f"{HOST},{NETNS}"
 _PORTS = f"{_HERE},{PORT}"
+_TCP_PORTS = f'{_PORTS},protocol="tcp"'
 
 _NAMESPACE = Column(
     heading="Namespace", label="netns", link=to_namespace("Look at this namespace alone")
@@ -165,7 +166,7 @@ _STATES = [
 
 _SHOWN_STATES = ("established", "time_wait", "close_wait")
 _LARGEST_PORTS = (
-    f"topk({MOST_ROWS}, sum by (netns, direction, port) (sockmon_port_sockets{{{_PORTS}}}))"
+    f"topk({MOST_ROWS}, sum by (netns, direction, port) (sockmon_port_sockets{{{_TCP_PORTS}}}))"
 )
 
 _PORT_TABLE = listing(
@@ -191,9 +192,9 @@ _PORT_TABLE = listing(
     *(
         rows(f"sum by (netns, direction, port) ({series}) and {_LARGEST_PORTS}")
         for series in (
-            *(f'sockmon_port_sockets{{{_PORTS},state="{state}"}}' for state in _SHOWN_STATES),
-            f"sockmon_port_receive_queue_bytes{{{_PORTS}}}",
-            f"sockmon_port_send_queue_bytes{{{_PORTS}}}",
+            *(f'sockmon_port_sockets{{{_TCP_PORTS},state="{state}"}}' for state in _SHOWN_STATES),
+            f"sockmon_port_receive_queue_bytes{{{_TCP_PORTS}}}",
+            f"sockmon_port_send_queue_bytes{{{_TCP_PORTS}}}",
         )
     ),
 )
@@ -205,7 +206,7 @@ _PORTS_OVER_TIME = lines(
         "short",
     ),
     over_time(
-        f"topk({TOP}, sum by (direction, port) (sockmon_port_sockets{{{_PORTS}}}))",
+        f"topk({TOP}, sum by (direction, port) (sockmon_port_sockets{{{_TCP_PORTS}}}))",
         "{{direction}} {{port}}",
     ),
 )

@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 from sockmon.export import diagnosis, polls
 from sockmon.export import families as declared
 from sockmon.export.family import Family, Samples, SeriesMemory
-from sockmon.model.counts import StateCounts
+from sockmon.model.counts import PortGroup, StateCounts
 from sockmon.model.limits import KernelLimits
 from sockmon.model.moment import T, Timed
 from sockmon.model.names import HOST, OTHER
@@ -88,6 +88,10 @@ def _add_namespace(
         _add_ports(samples, netns, ports)
         if not namespace.degraded:  # else its range of ports is not known
             _add_ephemeral_ports(samples, netns, ports)
+    for group in fresh(namespace.udp_ports) or ():
+        # Of a pod's own lookups of names there is no more to say than how many sockets they take.
+        if netns == HOST or (group.key.direction == "inbound" and group.key.port is not None):
+            _add_group(samples, netns, "udp", group)
     _add_owners(samples, netns, fresh(namespace.owners) or ())
     if limits is not None:
         _add_limits(samples, netns, limits)
@@ -130,14 +134,18 @@ def _add_owners(samples: Samples, netns: str, owners: tuple[OwnerSockets, ...]) 
             samples.add(declared.OWNER_SOCKETS, (netns, owner, state.label), count)
 
 
+def _add_group(samples: Samples, netns: str, protocol: str, group: PortGroup) -> None:
+    port = OTHER if group.key.port is None else str(group.key.port)
+    labels = netns, protocol, group.key.direction, port
+    for state, count in group.states.items():
+        samples.add(declared.PORT_SOCKETS, (*labels, state.label), count)
+    samples.add(declared.PORT_RECEIVE_QUEUE, labels, group.receive_queue)
+    samples.add(declared.PORT_SEND_QUEUE, labels, group.send_queue)
+
+
 def _add_ports(samples: Samples, netns: str, ports: Ports) -> None:
     for group in ports.groups:
-        port = OTHER if group.key.port is None else str(group.key.port)
-        labels = netns, "tcp", group.key.direction, port
-        for state, count in group.states.items():
-            samples.add(declared.PORT_SOCKETS, (*labels, state.label), count)
-        samples.add(declared.PORT_RECEIVE_QUEUE, labels, group.receive_queue)
-        samples.add(declared.PORT_SEND_QUEUE, labels, group.send_queue)
+        _add_group(samples, netns, "tcp", group)
     for queue in ports.listen_queues:
         samples.add_level(
             declared.ACCEPT_QUEUE_CONNECTIONS,

@@ -128,7 +128,7 @@ class NamespaceObservation:
     """One network namespace; a part is None until it has succeeded once.
 
     tcp, udp: sockets by family (4, 6) and state. A kernel without IPv6 has no family 6.
-    owners: TCP sockets by unit or container.
+    udp_ports: UDP sockets by port. owners: TCP sockets by unit or container.
     looked_at: when it was last polled, well or not; None: in this poll. beat: seconds between its
     polls where they are further apart than the interval. degraded: seen from outside, without
     ages, diagnosis or a port range of its own. folded: without series of its own. names: as its
@@ -139,6 +139,7 @@ class NamespaceObservation:
     tcp: Timed[Mapping[int, StateCounts]] | None = None
     udp: Timed[Mapping[int, StateCounts]] | None = None
     ports: Timed[Ports] | None = None
+    udp_ports: Timed[tuple[PortGroup, ...]] | None = None
     owners: Timed[tuple[OwnerSockets, ...]] | None = None
     limits: Timed[KernelLimits] | None = None
     diagnosis: Timed[Diagnosis] | None = None

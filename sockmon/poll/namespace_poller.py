@@ -31,7 +31,9 @@ from sockmon.poll.diagnosis import DROPS_WINDOW, PORTS_ASKED, DiagnosisState
 from sockmon.poll.owner_tracker import OwnerTracker
 from sockmon.poll.owners import OwnerFinder
 from sockmon.poll.port_tracker import PortTracker
+from sockmon.poll.udp_ports import UdpPorts
 from sockmon.settings import Config
+from sockmon.settings import Ports as PortsConfig
 
 T = TypeVar("T")
 Clock = Callable[[], Moment]
@@ -71,6 +73,7 @@ class NamespacePoller:
         self._whole_failed = False
         self._is_first = True
         self._udp = Udp()
+        self._udp_ports = UdpPorts()
         self._unix = UnixListeners()
 
     @property
@@ -147,8 +150,6 @@ class NamespacePoller:
         failures += map(self._of_optional, source.take_errors())
         read = clock()
         self._unix = self._unix.seen(unix, read.monotonic)
-        if udp is not None:
-            self._udp = self._udp.seen(udp, read.monotonic, DROPS_WINDOW)
         before = self._observation
         self._observation = replace(
             before,
@@ -158,6 +159,8 @@ class NamespacePoller:
             looked_at=now,
             degraded=source.degraded,
         )
+        if udp is not None:
+            self._see_udp(udp, limits, read, config.ports)
         if resting is None:
             self._whole_failed = tcp is None or limits.port_range is None
         self._see_owners(tcp, now, resting)
@@ -185,6 +188,16 @@ class NamespacePoller:
                     )
                 self._observation = replace(self._observation, diagnosis=Timed(diagnosis, now))
         return self._observation, failures
+
+    def _see_udp(
+        self, udp: SocketTable, limits: KernelLimits, at: Moment, config: PortsConfig
+    ) -> None:
+        self._udp = self._udp.seen(udp, at.monotonic, DROPS_WINDOW)
+        if limits.port_range is not None:
+            shown = config.top, config.always_shown
+            self._udp_ports = self._udp_ports.seen(udp, limits.port_range, at.monotonic, *shown)
+            groups = Timed(self._udp_ports.groups, at)
+            self._observation = replace(self._observation, udp_ports=groups)
 
     def _see_owners(
         self, tcp: SocketTable | None, now: Moment, resting: Timed[Resting] | None
