@@ -301,6 +301,10 @@ class TestStaleness:
     def test_so_are_the_ports_of_each(self, part: str, protocol: str) -> None:
         observation = observe(MIXED)
         (namespace,) = observation.namespaces
-        changed = replace(observation, namespaces=(replace(namespace, **{part: None}),))
+        without = {
+            "ports": replace(namespace, ports=None),
+            "udp_ports": replace(namespace, udp_ports=None),
+        }
+        changed = replace(observation, namespaces=(without[part],))
         left = {labels["protocol"] for labels, _ in samples(changed)["sockmon_port_sockets"]}
         assert left == {protocol}

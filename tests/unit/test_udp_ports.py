@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from sockmon.model.counts import PortGroup
 from sockmon.model.limits import PortRange
 from sockmon.model.states import TcpState
+from sockmon.model.udp import Udp
 from sockmon.poll.udp_ports import UdpPorts
 from tests.unit.detect.builders import Sock, table_of
 
@@ -57,6 +58,22 @@ def test_a_port_comes_down_to_zero_and_ends_after_ten_minutes() -> None:
     assert shown(gone.groups) == {("inbound", 53): {"close": 0}}
     assert groups(before=gone, now=700.0).groups == ()
     assert groups() == UdpPorts()
+
+
+def test_what_was_dropped_stays_when_its_socket_is_closed() -> None:
+    def seen(udp: Udp, now: float, **drops: int) -> Udp:
+        socks = [
+            Sock(SERVER, local_port=int(port[1:]), inode=int(port[1:]), drops=n)
+            for port, n in drops.items()
+        ]
+        return udp.seen(table_of(socks), now, 300.0)
+
+    udp = seen(Udp(), 0.0, p53=7, p40000=0)
+    assert udp.since_first == {}, "what was dropped before the daemon began"
+    udp = seen(udp, 5.0, p53=9, p40000=4)
+    udp = seen(udp, 10.0, p53=9)
+    udp = seen(udp, 15.0, p53=10, p40000=1)
+    assert udp.since_first == {53: 3, 40_000: 5}
 
 
 @given(
