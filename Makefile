@@ -8,7 +8,9 @@ BIN := $(VENV)/bin
 help:
 	@echo "make run          install what is needed, start the daemon on http://127.0.0.1:10776/"
 	@echo "make test         install what the tests need, run all tests (root: the live ones too)"
+	@echo "make coverage     the same, and the share of the code that they run (half an hour)"
 	@echo "make unit         run the unit tests: no root, no system packages, about a minute"
+	@echo "make unit-thorough  the same with fifty times as many examples (half an hour)"
 	@echo "make unit-lowest  the same with the lowest versions that pyproject.toml allows"
 	@echo "make unit-newest  the same with the newest versions of all dependencies"
 	@echo "make cases        compare what sockmon says of real programs with the truth (root, 10 min)"
@@ -16,6 +18,7 @@ help:
 	@echo "make format       format the code"
 	@echo "make bench        measure speed and memory against ss, netstat and others (root)"
 	@echo "make fuzz         read damaged captures for ten minutes (SECONDS=600)"
+	@echo "make oracle       compare how tshark reads captures with how sockmon does (root)"
 	@echo "make generate     write the committed files that are generated: rules, dashboards ..."
 	@echo "make page         build the web page (Node.js)"
 	@echo "make screenshots  take the pictures of the page in docs/screenshots (root)"
@@ -34,11 +37,21 @@ run: $(VENV)/runtime
 test: $(VENV)/development components
 	$(BIN)/python -m tests.run $(ARGS)
 
+# All tests once more, half as fast, with the share of the code that they run: 90 % at least.
+.PHONY: coverage
+coverage: $(VENV)/development components
+	$(BIN)/python -m tests.run --coverage $(ARGS)
+
 # What needs neither root nor other programs. ARGS="-k NAME" selects tests.
 UNIT := -m pytest tests/unit tests/test_docs.py tests/test_house.py -q -n auto \
 	-m "not root and not component and not machine"
 unit: $(VENV)/development
 	$(BIN)/python $(UNIT) $(ARGS)
+
+# The property tests with fifty times as many examples, not the same ones each time.
+.PHONY: unit-thorough
+unit-thorough: $(VENV)/development
+	env -u CI EXAMPLES=1250 $(BIN)/python $(UNIT) $(ARGS)
 
 unit-lowest: build/lowest.txt
 	tests/make-venv $(PYTHON) build/lowest
@@ -81,6 +94,12 @@ bench: $(VENV)/development components
 SECONDS ?= 600
 fuzz: $(VENV)/development
 	$(BIN)/python -m tests.fuzz $(SECONDS)
+
+# What tshark says of captures of real connections. ARGS=--record keeps it for `make test`.
+.PHONY: oracle
+oracle: $(VENV)/development components
+	tests/oracle/install
+	$(BIN)/python -m tests.oracle $(ARGS)
 
 # The programs that the tests and the bench use: Prometheus and others, from Debian's packages.
 .PHONY: components

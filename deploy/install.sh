@@ -218,6 +218,7 @@ EOF
 
 install_sockmon() {
     check_python
+    check_processor
     check_source
     check_place
     old=$(readlink -e "$home/current" || true)

@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -21,6 +21,7 @@ from sockmon.alert.manager import AlertManager
 from sockmon.clock import boottime, now
 from sockmon.config.fields import ListenAddress
 from sockmon.config.load import ConfigError
+from sockmon.contained import COMPONENTS
 from sockmon.daemon import systemd
 from sockmon.daemon.schedule import next_poll
 from sockmon.detect.registry import thresholds_of
@@ -30,6 +31,7 @@ from sockmon.history.file import HistoryFile
 from sockmon.history.recorder import HistoryRecorder
 from sockmon.kernel.memory import disable_malloc_trim
 from sockmon.kernel.netlink.source import KernelSource
+from sockmon.model.names import HOST
 from sockmon.model.observation import Observation
 from sockmon.model.poll_statistics import Failure
 from sockmon.poll.poller import Poller
@@ -50,6 +52,8 @@ _WEB_CONFIG_SECONDS = 1.0
 #: At most this many failures that begin or end in one poll get a line each.
 _TROUBLES_LOGGED = 20
 
+#: The reason of a failure that its component has logged.
+_COMPONENT = "component"
 #: The section of the state that is the poller's.
 _AGES = "ages"
 #: How long a stop waits for the disk.
@@ -213,23 +217,24 @@ class Daemon:
             self._alerts.reconfigure(settings.alerting, thresholds_of(settings.detect))
             self._alerting_by = settings
         observation = self._poller.poll(now, time.process_time)
-        diagnosed = observation.diagnosed()
         if not self._stopping.is_set():
             alerts = self._alerts.alerts
             self._state.give(_AGES, self._poller.remember())
-            self._alerts.observe(
-                (finding for found in diagnosed.values() for finding in found.findings),
-                observation.at,
-                observation.interval,
-                looked=partial(observation.looked, diagnosed),
-            )
+            COMPONENTS.run("alerts", partial(self._alert, observation))
             self._state.tick(observation.at.monotonic)
-            self._history.observe(
-                observation,
-                boottime(observation.at),
-                changes(alerts, self._alerts.alerts),
-            )
-        return observation
+            changed = changes(alerts, self._alerts.alerts)
+            at = boottime(observation.at)
+            COMPONENTS.run("history", partial(self._history.observe, observation, at, changed))
+        return replace(observation, failures=(*observation.failures, *_failing_components()))
+
+    def _alert(self, observation: Observation) -> None:
+        diagnosed = observation.diagnosed()
+        self._alerts.observe(
+            (finding for found in diagnosed.values() for finding in found.findings),
+            observation.at,
+            observation.interval,
+            looked=partial(observation.looked, diagnosed),
+        )
 
     async def _watchdog(self, timeout: float) -> None:
         """Notify the service manager as long as polls are completed in time."""
@@ -249,7 +254,8 @@ class Daemon:
             if namespace.looked_at not in {None, observation.at}
         }
         untried = {failure for failure in self._failing if failure.netns in waiting}
-        failing = frozenset(f for f in observation.failures if not f.is_optional) | untried
+        told = (f for f in observation.failures if not f.is_optional and f.reason != _COMPONENT)
+        failing = frozenset(told) | untried
         _log_some(logging.INFO, [f.message for f in observation.failures if f.is_optional])
         begun = sorted({failure.message for failure in failing - self._failing})
         ended = {failure.message.partition(":")[0] for failure in self._failing - failing}
@@ -310,6 +316,13 @@ class Daemon:
             self._latest.reload = replace(self._latest.reload, successful=False)
         else:
             self._latest.reload = Reload(successful=True, succeeded_at=time.time())
+
+
+def _failing_components() -> Iterator[Failure]:
+    """Yield what fails now beside reading and diagnosing, for doctor and the page."""
+    for name, reason in COMPONENTS.failing.items():
+        if not name.startswith(("detect.", "diagnosis")):  # these are the poller's failures
+            yield Failure(HOST, _COMPONENT, f"{name} fails: {reason}")
 
 
 def _log_some(level: int, lines: Sequence[str]) -> None:

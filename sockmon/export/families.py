@@ -61,8 +61,11 @@ LABELS: Mapping[str, str] = {
     "severity": "`warning` or `critical`",
     "older_than": "Seconds, one of a fixed set; a socket is counted under each that it is older "
     "than",
-    "reason": "Why a read failed: an errno's name, or a word such as `truncated`. Of "
-    "`sockmon_conntrack_drops_total`: `drop` and `early_drop` (the table was full), or "
+    "component": "A part of sockmon: `detect.` and a detector, `metrics.` and a group of families, "
+    "`notify.` and a receiver, `save.` and what is saved, `alerts`, `diagnosis` or `history`.",
+    "reason": "Why a read failed: an errno's name, or a word such as `truncated`; `bug`: by a "
+    "mistake of sockmon's. Of `sockmon_conntrack_drops_total`: `drop` and `early_drop` (the table "
+    "was full), or "
     "`insert_failed`",
     "visibility": "`inside`: polled. `outside`: counted only, not entered. `empty`: without "
     "sockets. `hidden`: not visible to the daemon",
@@ -201,7 +204,8 @@ EPHEMERAL_PORTS_USED = Family(
 EPHEMERAL_PORTS_HELD = Family(
     "sockmon_ephemeral_ports_held_by_bind",
     "ports",
-    "Ports of the range held by bind(), lost for every destination.",
+    "Ports of the range held by bind(), lost for every destination. Not before Linux 6.8, which "
+    "does not list them.",
     ("netns",),
     _NAMESPACE,
 )
@@ -437,6 +441,14 @@ NAMESPACES_AGGREGATED = Family(
     'Network namespaces inside netns="other".',
     (),
     "1, with `poll.namespaces: all`",
+)
+COMPONENT_FAILURES = Family(
+    "sockmon_component_failures",
+    "failures",
+    "Failures of a part of sockmon by a mistake of its own, or of saving; the others go on.",
+    ("component",),
+    "1 per component that has failed",
+    "counter",
 )
 BUILD_INFO = Family("sockmon_build_info", "1", "What is running.", ("version", "python"))
 RELOAD_SUCCESSFUL = Family(

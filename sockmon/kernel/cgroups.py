@@ -5,6 +5,8 @@ of that unit. Sources: systemd.unit(5), systemd's "Control Group APIs and Delega
 cgroups(7), /proc/PID/cgroup.
 """
 
+import contextlib
+import errno
 import os
 import re
 from collections.abc import Collection
@@ -15,6 +17,7 @@ from sockmon.text import one_line
 
 _CONTAINER = re.compile(r"(?:^|[-:/])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
 _UNIT = re.compile(r"\.(?:service|scope|socket)$")
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _SHORT_ID = 12  # as docker, podman and crictl print container ids
 #: What says nothing about a program: the cgroups of a login, of a user's manager, of an init.
 _NO_SERVICE = re.compile(r"session-[^/]*\.scope|init\.scope|user@[0-9]+\.service|.*\.socket")
@@ -57,17 +60,20 @@ def owning_unit(path: str) -> str | None:
 
 def manager_of(path: str) -> Manager:
     """Return who manages the container or unit that a cgroup is of."""
-    if _CONTAINER.search(path):
-        if _KUBELET.search(path):
-            return Manager("kubelet")
-        if _PODMAN.search(path):
-            return Manager("podman")
-        return Manager("docker" if _DOCKER.search(path) else "containers")
+    user = _USER.search(path)
+    if _CONTAINER.search(path):  # of a user: of an engine of his own, or only called so by him
+        return Manager("containers", user[1]) if user else _engine_of(path)
     if machine := _MACHINE.search(path):
         return Manager("machine", one_line(machine[1]))
-    if user := _USER.search(path):
-        return Manager("user", user[1])
-    return SYSTEM
+    return Manager("user", user[1]) if user else SYSTEM
+
+
+def _engine_of(path: str) -> Manager:
+    if _KUBELET.search(path):
+        return Manager("kubelet")
+    if _PODMAN.search(path):
+        return Manager("podman")
+    return Manager("docker" if _DOCKER.search(path) else "containers")
 
 
 def managed_unit(path: str) -> Unit | None:
@@ -101,10 +107,18 @@ def parse_cgroup(text: str) -> str:
 
 
 def read_cgroup_paths(proc: Path, wanted: Collection[int]) -> dict[int, str]:
+    """Do what look_for_cgroups() does; where it could not look, nothing is known."""
+    with contextlib.suppress(OSError):
+        return look_for_cgroups(proc, wanted)
+    return {}
+
+
+def look_for_cgroups(proc: Path, wanted: Collection[int]) -> dict[int, str]:
     """Map cgroup ids to paths below the cgroup v2 mount: an id is its directory's inode number.
 
     Works in the hybrid hierarchy too. Ids of cgroups that have gone are missing, and so are all
-    where cgroup v2 is not mounted, as `ip netns exec` leaves it.
+    where cgroup v2 is not mounted, as `ip netns exec` leaves it. Raises OSError when it could not
+    look for want of descriptors or memory: then a missing id means nothing.
     """
     paths: dict[int, str] = {}
     mount = _cgroup2_mount(proc)
@@ -117,8 +131,10 @@ def read_cgroup_paths(proc: Path, wanted: Collection[int]) -> dict[int, str]:
         try:
             inode = directory.stat().st_ino
             below += [Path(entry.path) for entry in os.scandir(directory) if _is_directory(entry)]
-        except OSError:
-            continue  # gone while we looked
+        except OSError as error:
+            if error.errno in _OUT_OF_RESOURCES:
+                raise
+            continue  # gone while we looked, or hidden
         if inode in left:
             left.discard(inode)
             paths[inode] = "/" + os.fsencode(directory.relative_to(mount)).decode(
@@ -130,7 +146,9 @@ def read_cgroup_paths(proc: Path, wanted: Collection[int]) -> dict[int, str]:
 def _cgroup2_mount(proc: Path) -> Path | None:
     try:
         lines = (proc / "self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
-    except OSError:
+    except OSError as error:
+        if error.errno in _OUT_OF_RESOURCES:
+            raise
         return None
     for line in lines:
         before, _, after = line.partition(" - ")

@@ -7,6 +7,7 @@ fiftieth of the time; so do walks, and neither waits for the other's share. A co
 waits, and looks at full speed.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from sockmon.kernel.cgroups import managed_unit, read_cgroup_paths
+from sockmon.kernel.cgroups import look_for_cgroups, managed_unit
 from sockmon.kernel.descriptors import DescriptorWatch
 from sockmon.kernel.owners import Holders, StoppedError
 from sockmon.model.descriptors import DescriptorUses
@@ -194,15 +195,19 @@ class Inspector:
     def _name_units(self) -> None:
         """Name cgroups; those that have gone, or cannot be seen, say nothing."""
         wanted = set(self._cgroups)
+        paths: dict[int, str] | None = None
         self._changed.release()
         try:
-            paths = read_cgroup_paths(self._proc, wanted)
+            with contextlib.suppress(OSError):  # asked again at the next poll
+                paths = look_for_cgroups(self._proc, wanted)
         finally:
             self._changed.acquire()
+        self._cgroups -= wanted
+        if paths is None:
+            return
         named = {i: managed_unit(paths[i]) if i in paths else None for i in wanted}
         before = self._units if len(self._units) < _UNITS_KEPT else {}
         self._units = {**before, **named}
-        self._cgroups -= wanted
 
     def _look(self) -> None:
         wanted = frozenset[int]().union(*self._wanted.values())

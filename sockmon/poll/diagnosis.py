@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sockmon.contained import COMPONENTS
 from sockmon.detect.causes import with_causes
 from sockmon.detect.confirm import Confirmed
 from sockmon.detect.detector import Detector, DetectorThresholds
@@ -72,6 +73,12 @@ class DiagnosisState:
         self._withheld = False  # whether a finding waits for its owner's name
         self._stale = StaleMemory()
         self._vanished = Vanished()
+        self._broken: dict[str, str] = {}
+
+    @property
+    def aged(self) -> Aged:
+        """The sockets of the last table whose ages are known."""
+        return self._aged
 
     @property
     def suspects(self) -> bool:
@@ -103,6 +110,7 @@ class DiagnosisState:
         whole: sockets at rest are in the table too; if not, what was found of them last holds on.
         """
         now = data.now
+        self._broken = {}
         self._aged = self._aged.seen(data.table, heard, now)
         conntrack = data.limits.conntrack_drops or {}
         counters = Counters(now, data.limits.events or {}, drops.totals, conntrack)
@@ -172,7 +180,8 @@ class DiagnosisState:
             counted=self._counted,
             dropped_datagrams=dropped_datagrams(data, self._udp_ports),
             unix_queues=data.unix.shown(),
-            unavailable=unavailable(data.limits),
+            broken=self._broken,
+            unavailable=unavailable(data.limits) | self._broken.keys(),
             inapplicable=inapplicable(data.limits),
             skipped=frozenset() if whole else _WHOLE_TABLE,
         )
@@ -189,7 +198,13 @@ class DiagnosisState:
         about. A finding whose owner is being looked up is withheld if its owner is a part of its
         key: it would be another one later.
         """
-        found = diagnose(data, thresholds, detectors)
+
+        def failed(detector: Detector, error: Exception) -> None:
+            self._broken[detector.name] = COMPONENTS.failed(
+                f"detect.{detector.name}", error, data.netns
+            )
+
+        found = diagnose(data, thresholds, detectors, failed)
         before = (*self._confirmed.findings, *self._confirmed_whole.findings)
         inodes = _inodes((*found, *before)) | set(self._vanished.gone)
         listed = data.descriptors
@@ -205,11 +220,14 @@ class DiagnosisState:
             data = replace(data, owners=owners, descriptors=followed).with_groups(rows)
             if not (inodes or ids):
                 break
-            found = diagnose(data, thresholds, detectors)
+            found = diagnose(data, thresholds, detectors, failed)
             # By owners, there can be findings of sockets that nobody has asked about yet.
             inodes |= _inodes(found)
             if inodes <= asked:
                 break
+        for detector in detectors:
+            if detector.name not in self._broken:
+                COMPONENTS.works(f"detect.{detector.name}", data.netns)
         past = {finding.key: finding for finding in before}
         owned = tuple(
             replace(finding, owner=_owner(finding, past.get(finding.key), data.owners))

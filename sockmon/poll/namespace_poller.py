@@ -1,28 +1,31 @@
 """Polls one network namespace, and keeps what the next poll needs."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from sockmon.contained import COMPONENTS
 from sockmon.detect.registry import thresholds_of
 from sockmon.kernel.errors import FallbackError, KernelError
 from sockmon.kernel.family import Family
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.interfaces import Source
 from sockmon.model import counts
-from sockmon.model.ages import NOTHING_HEARD, LastHeard
+from sockmon.model.ages import NOBODY, NOTHING_HEARD, LastHeard
 from sockmon.model.counts import StateCounts
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding
 from sockmon.model.limits import KernelLimits
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.names import HOST
-from sockmon.model.observation import ContainerNames, NamespaceObservation
+from sockmon.model.observation import ContainerNames, NamespaceObservation, Ports
 from sockmon.model.poll_statistics import Failure
 from sockmon.model.queues import worth_asking
 from sockmon.model.resting import Resting
+from sockmon.model.socket_sample import SocketSample, udp_ports
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import SocketTable
 from sockmon.model.udp import Udp
@@ -31,7 +34,7 @@ from sockmon.poll.diagnosis import DROPS_WINDOW, PORTS_ASKED, DiagnosisState
 from sockmon.poll.owner_tracker import OwnerTracker
 from sockmon.poll.owners import OwnerFinder
 from sockmon.poll.port_tracker import PortTracker
-from sockmon.poll.udp_ports import UdpPorts
+from sockmon.poll.udp_groups import UdpGroups
 from sockmon.settings import Config
 from sockmon.settings import Ports as PortsConfig
 
@@ -47,6 +50,8 @@ class Attempt(Protocol):
         ...
 
 
+#: UDP ports that are shown.
+_UDP_PORTS_SHOWN = 50
 #: A changed sysctl is seen within this time.
 _SETTINGS_BELIEVED_SECONDS = 30.0
 
@@ -73,7 +78,7 @@ class NamespacePoller:
         self._whole_failed = False
         self._is_first = True
         self._udp = Udp()
-        self._udp_ports = UdpPorts()
+        self._udp_groups = UdpGroups()
         self._unix = UnixListeners()
 
     @property
@@ -156,8 +161,11 @@ class NamespacePoller:
             limits=Timed(limits, now),
             tcp=before.tcp if tcp is None else _counted(tcp, families, now, resting),
             udp=before.udp if udp is None else _counted(udp, families, now),
+            udp_ports=before.udp_ports if udp is None else udp_ports(udp, _UDP_PORTS_SHOWN),
             looked_at=now,
             degraded=source.degraded,
+            entry=source.nsenter_prefix(),
+            lists_bound=source.lists_bound(),
         )
         if udp is not None:
             self._see_udp(udp, limits, read, config.ports)
@@ -169,24 +177,19 @@ class NamespacePoller:
             data, ports = self._ports.seen(
                 tcp, limits, limits.port_range, read, config.ports, resting
             )
-            if source.degraded:  # /proc/net/tcp has neither a queue's limit nor its drops
-                ports = replace(ports, listen_queues=(), listen_drops={}, dropped={})
+            data, ports = self._as_listed(data, ports)
             read_at = now if resting is None else resting.at
             self._observation = replace(self._observation, ports=Timed(ports, read_at))
             if heard is not None and not source.degraded:
-                diagnosis = self._diagnostician.diagnose(
-                    replace(data, udp=self._udp, udp_table=udp, unix=self._unix),
-                    heard,
-                    self._ports.drops,
-                    thresholds_of(config.detect),
-                    whole=resting is None,
+                data = replace(data, udp=self._udp, udp_table=udp, unix=self._unix)
+                failures += self._diagnose(data, heard, now, config, whole=resting is None)
+            if resting is None:
+                known = heard is not None and not source.degraded
+                aged = self._diagnostician.aged if known else NOBODY
+                sample = SocketSample.of(
+                    tcp, data.directions, aged, read.monotonic, self._owner_sockets.names
                 )
-                diagnosis = replace(diagnosis, findings=self._placed(diagnosis.findings))
-                if self._whole_failed:  # sockets at rest are no longer known
-                    diagnosis = replace(
-                        diagnosis, unavailable=diagnosis.unavailable | diagnosis.skipped
-                    )
-                self._observation = replace(self._observation, diagnosis=Timed(diagnosis, now))
+                self._observation = replace(self._observation, sample=Timed(sample, now))
         return self._observation, failures
 
     def _see_udp(
@@ -195,9 +198,38 @@ class NamespacePoller:
         self._udp = self._udp.seen(udp, at.monotonic, DROPS_WINDOW)
         if limits.port_range is not None:
             shown = config.top, config.always_shown
-            self._udp_ports = self._udp_ports.seen(udp, limits.port_range, at.monotonic, *shown)
-            groups = Timed(self._udp_ports.groups, at)
-            self._observation = replace(self._observation, udp_ports=groups)
+            self._udp_groups = self._udp_groups.seen(udp, limits.port_range, at.monotonic, *shown)
+            groups = Timed(self._udp_groups.groups, at)
+            self._observation = replace(self._observation, udp_groups=groups)
+
+    def _as_listed(self, data: DetectorInput, ports: Ports) -> tuple[DetectorInput, Ports]:
+        """Leave out what the kernel does not list here, where it looks like nothing."""
+        if self._source.degraded:  # /proc/net/tcp has neither a queue's limit nor its drops
+            ports = replace(ports, listen_queues=(), listen_drops={}, dropped={})
+        if self._observation.lists_bound:
+            return data, ports
+        ephemeral = replace(data.ephemeral, bound=None)
+        return replace(data, ephemeral=ephemeral), replace(ports, ephemeral=ephemeral)
+
+    def _diagnose(
+        self, data: DetectorInput, heard: LastHeard, now: Moment, config: Config, *, whole: bool
+    ) -> Iterator[Failure]:
+        """Judge what was read; yield what failed by a mistake of ours. The counts stand."""
+        name = self._source.name
+        try:
+            diagnosis = self._diagnostician.diagnose(
+                data, heard, self._ports.drops, thresholds_of(config.detect), whole=whole
+            )
+        except Exception as error:  # noqa: BLE001 - else one namespace would end the daemon
+            yield _broken(name, "diagnosis", COMPONENTS.failed("diagnosis", error, name))
+            return
+        COMPONENTS.works("diagnosis", name)
+        diagnosis = replace(diagnosis, findings=self._placed(diagnosis.findings))
+        if self._whole_failed:  # sockets at rest are no longer known
+            diagnosis = replace(diagnosis, unavailable=diagnosis.unavailable | diagnosis.skipped)
+        self._observation = replace(self._observation, diagnosis=Timed(diagnosis, now))
+        for detector, reason in diagnosis.broken.items():
+            yield _broken(name, f"detector {detector}", reason)
 
     def _see_owners(
         self, tcp: SocketTable | None, now: Moment, resting: Timed[Resting] | None
@@ -227,7 +259,7 @@ class NamespacePoller:
 
     def _placed(self, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
         """Give the findings of another namespace the prefix that runs commands inside it."""
-        entry = self._source.nsenter_prefix()
+        entry = self._observation.entry
         return tuple(replace(found, entry=entry) for found in findings) if entry else findings
 
     def _dump(
@@ -256,6 +288,12 @@ class NamespacePoller:
             with contextlib.suppress(KernelError):  # a minute later history shows it
                 heard = heard.joined(self._source.last_heard_by_port(families, ports))
         return heard
+
+
+def _broken(netns: str, what: str, reason: str) -> Failure:
+    """Return that a part of sockmon has failed, by a mistake of ours."""
+    where = "" if netns == HOST else f" in netns {netns}"
+    return Failure(netns, "bug", f"{what}{where}: {reason}: please report this bug of sockmon")
 
 
 def failure(netns: str, error: KernelError) -> Failure:

@@ -12,9 +12,9 @@ from sockmon.kernel.netlink.source import KernelSource
 from sockmon.kernel.netns.tracker import NamespaceTracker, OtherNamespace
 from sockmon.model.moment import Moment
 from sockmon.model.names import HOST
+from sockmon.model.newcomers import KEPT_FOR_SECONDS
 from sockmon.model.observation import NamespaceObservation, OtherNamespaces
 from sockmon.model.poll_statistics import Failure
-from sockmon.model.series import KEPT_FOR_SECONDS
 from sockmon.poll.cpu_budget import Candidate, CpuBudget, PollAge, Priority
 from sockmon.poll.namespace_poller import Clock, NamespacePoller, failure
 from sockmon.poll.shown_namespaces import SeriesCandidate, shown_namespaces

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from sockmon.contained import COMPONENTS
 from sockmon.export import alerts, json, messages, metrics
 from sockmon.export.family import SeriesMemory
 from sockmon.web import assets
@@ -25,6 +26,7 @@ from sockmon.web.events import EventsEndpoint
 from sockmon.web.history import HistoryEndpoint
 from sockmon.web.security.access import AccessControl
 from sockmon.web.security.policy import NO_DEMANDS, Policy
+from sockmon.web.sockets import SocketsEndpoint
 
 _OPENMETRICS = "application/openmetrics-text"
 
@@ -47,6 +49,9 @@ def create_app(
             Route("/api/v1/alerts", _alerts(latest)),
             Route("/api/v1/events", EventsEndpoint(latest), methods=["GET"]),
             Route("/api/v1/history", HistoryEndpoint(latest).answer),
+            Route("/api/v1/sockets", SocketsEndpoint(latest).answer),
+            Route("/runbooks/", assets.runbook),
+            Route("/runbooks/{name}", assets.runbook),
         ],
         middleware=[Middleware(AccessControl, policy=policy, clock=latest.clock)],
     )
@@ -71,6 +76,7 @@ class _LatestCollector(Collector):
             latest.reload,
             self._memory,
             self._started,
+            COMPONENTS.counts,
         )
         yield from alerts.families(latest.alerting, self._started)
 

@@ -1,5 +1,6 @@
 """Holders of sockets: looked for in real processes, off the thread that asks."""
 
+import errno
 import os
 import socket
 import string
@@ -191,6 +192,17 @@ class TestTheInspector:
             lambda: impatient.ask("a", wanted, (), 1.0).asked, until=lambda asked: asked == wanted
         )
         impatient.close()
+
+    def test_asks_again_for_a_unit_that_it_could_not_look_for(
+        self, inspector: Inspector, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def out_of_descriptors(*_: object) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(inspectors, "look_for_cgroups", out_of_descriptors)
+            assert inspector.ask("a", frozenset(), {1}, 0.0).units == {}
+        assert inspector.ask("a", frozenset(), {1}, 5.0).units == {1: None}
 
     def test_looks_for_all_askers_at_once(
         self, inspector: Inspector, held: tuple[socket.socket, int]
