@@ -25,8 +25,11 @@ help:
 	@echo "make captures     run the commands shown in the documents, record their output (root)"
 	@echo "make wheels       collect build/wheels, for servers without Internet access"
 	@echo "make deb          build a Debian package, for servers with the same minor Python version"
+	@echo "make rpm          build an RPM package from the Debian package"
 	@echo "make bundle       pack build/sockmon-*.tar.gz, for servers without Internet access"
 	@echo "make sbom         write build/sockmon-*.cdx.json, the list of all shipped packages"
+	@echo "make release      build all of these into build/release/, with checksums"
+	@echo "make check-release  install and remove what make release has built (root, Debian)"
 	@echo "make changelog VERSION=x.y.z   move changes/ into CHANGELOG.md, at a release"
 	@echo "make lock         update the pinned versions in requirements/"
 	@echo "make clean        remove everything that make has made"
@@ -163,6 +166,11 @@ wheels: $(VENV)/development
 deb: wheels
 	deploy/make-deb $(BIN) build/wheels build
 
+# An RPM package of the same files. Needs Debian's rpm.
+.PHONY: rpm
+rpm: deb
+	deploy/make-rpm $(BIN) "$$(ls -t build/sockmon_*.deb | head -n 1)" build
+
 # Everything that a server without Internet access needs, install.sh included.
 .PHONY: bundle
 bundle: wheels
@@ -173,6 +181,16 @@ bundle: wheels
 sbom: $(VENV)/runtime
 	@mkdir -p build
 	$(BIN)/python deploy/sbom.py build
+
+# All files of a release: RELEASE.md.
+.PHONY: release check-release
+release: $(VENV)/development
+	@command -v rpmbuild >/dev/null || \
+		{ apt-get update -qq && apt-get install -qq --yes --no-install-recommends rpm dpkg-dev; }
+	deploy/make-release $(BIN) build/wheels build/release
+
+check-release: $(VENV)/development components
+	$(BIN)/python -m pytest tests/release/check_release.py -q
 
 changelog:
 	$(PYTHON) changes/collect.py "$(VERSION)"
