@@ -47,8 +47,8 @@ class Connection:
     A FIN is taken to have arrived when it is seen. That is corrected if the other end's FIN does
     not acknowledge it: they crossed. has_ended: nothing is left to come, after a reset or when both
     FINs are acknowledged. late_bytes: what the second closer sent after the first FIN.
-    late_rst_by: who answered the last FIN with a reset, in place of an ACK. challenged: the SYN was
-    answered by an ACK of another connection.
+    have_crossed: neither FIN acknowledges the other. late_rst_by: who answered the last FIN with a
+    reset, in place of an ACK. challenged: the SYN was answered by an ACK of another connection.
     reported: how often it was reported that one end has not closed. is_told: its opening was
     reported. seen_until: until when nothing has followed its last segment, as far as known.
     """
@@ -67,6 +67,8 @@ class Connection:
     rst_by: int | None = None
     rst_has_ack: bool = False
     rst_states: tuple[TcpState, TcpState] = (TcpState.CLOSE, TcpState.CLOSE)
+    first_fin_by: int | None = None
+    have_crossed: bool = False
     late_rst_by: int | None = None
     challenged: bool = False
     late_bytes: int = 0
@@ -159,7 +161,7 @@ class Connection:
         return isn != segment.seq
 
     def take(self, segment: Segment) -> bool:
-        """Take in one of its segments, in the order seen.
+        """Take in one of its segments, in the order seen; nothing changes what has ended.
 
         Returns False for one that is ignored, since it was seen before: bridges, loopback and
         mirror ports show each packet twice. Of another device only what is new counts: then the
@@ -173,8 +175,12 @@ class Connection:
             mine.device = segment.device
         elif segment.flags & (SYN | FIN) and is_copy(segment, mine):
             return False
-        self.last_at = segment.time
         self.segments += 1
+        if self.has_ended:
+            if segment.flags & RST:
+                self._letter("r", me)
+            return True
+        self.last_at = segment.time
         if segment.flags & RST:
             self._reset(segment, me)
         elif segment.flags & SYN:
@@ -301,19 +307,21 @@ class Connection:
         mine.fin, mine.fin_at, mine.next = fin, segment.time, (fin + 1) & NUMBERS
         mine.peer_next = yours.next
         note: Note = ""
-        if yours.fin is not None:
-            if yours.fin_acked_at is None:
-                self._take_back(me)
-            else:
-                self._count_late(mine, yours)
-                note = self._acknowledging(segment, me)
+        if yours.fin is None:
+            self.first_fin_by = me
+        elif yours.fin_acked_at is None:
+            self.have_crossed = True
+            self._take_back(me)
+        else:
+            self._count_late(mine, yours)
+            note = self._acknowledging(me)
         self._event(me, Event.SEND_FIN)
         self._event(1 - me, Event.GET_FIN)
         self._add(segment.time, me, "FIN", note=note)
 
-    def _acknowledging(self, segment: Segment, me: int) -> Note:
+    def _acknowledging(self, me: int) -> Note:
         """Return the note of the second FIN; data sent before it has acknowledged the first."""
-        if self.ends[1 - me].fin_acked_at != segment.time:
+        if self.ends[1 - me].acked_alone:
             return ""
         last = self.steps[-1] if self.steps else None
         if self.late_bytes and last is not None and last.kind == "data" and last.end == me:

@@ -94,6 +94,11 @@ class Report:
         self._second = self._in_second = 0
         self._has_heading = False
 
+    @property
+    def is_summary(self) -> bool:
+        """Whether only the summary is left to print."""
+        return self._form == "summary"
+
     def over(self, connection: Connection) -> list[str]:
         """Return the lines about a connection that is over, or at the end of the trace."""
         verdict = judge(connection)
