@@ -7,7 +7,7 @@ from sockmon.model.segments import ACK, FIN, NUMBERS, RST, SYN, Segment, is_afte
 from sockmon.model.states import TcpState
 from sockmon.trace.copies import is_copy, is_new
 from sockmon.trace.end import End
-from sockmon.trace.transitions import TRANSITIONS, Event
+from sockmon.trace.transitions import NEXT, Event
 
 CLIENT, SERVER = 0, 1
 
@@ -16,6 +16,7 @@ OpenedBy = Literal["SYN", "SYN ACK", "listener", "ports"]
 #: acknowledges: the peer's FIN, for the first time.
 Note = Literal["", "again", "acknowledges"]
 
+_CAPITALS = {letter: letter.upper() for letter in "shadftr"}
 #: Beyond these, later steps are counted only: a connection takes bounded memory.
 MOST_STEPS = 64
 #: An RST's sequence number may be made up; one further ahead than this is not believed.
@@ -44,6 +45,7 @@ class Connection:
     opened_by: how it is known who the client is: by its SYN, by the SYN-ACK to it, because the
     other end is known to be a server's, or only guessed by the ports. opposite: the server's
     segment was seen first.
+    keeps_steps: whether `steps` are kept, for a ladder.
     A FIN is taken to have arrived when it is seen. That is corrected if the other end's FIN does
     not acknowledge it: they crossed. has_ended: nothing is left to come, after a reset or when both
     FINs are acknowledged. late_bytes: what the second closer sent after the first FIN.
@@ -59,6 +61,7 @@ class Connection:
     last_at: int
     opposite: bool = False
     ends: tuple[End, End] = field(default_factory=lambda: (End(), End()))
+    keeps_steps: bool = True
     steps: list[Step] = field(default_factory=list)
     omitted: int = 0
     segments: int = 0
@@ -376,11 +379,11 @@ class Connection:
 
     def _event(self, end: int, event: Event) -> None:
         it = self.ends[end]
-        it.state = TRANSITIONS.get((it.state, event), it.state)
+        it.state = NEXT[event][it.state]
 
     def _letter(self, letter: str, me: int) -> None:
         """Add to the history, in Zeek's letters: capitals are the client's, each at its first."""
-        mark = letter if me else letter.upper()
+        mark = letter if me else _CAPITALS[letter]
         if mark not in self.history:
             self.history += mark
 
@@ -403,6 +406,8 @@ class Connection:
 
     def _add(self, time: int, me: int, kind: Kind, size: int = 0, note: Note = "") -> None:
         """Add a step, with the states that both ends are in now."""
+        if not self.keeps_steps:
+            return
         if len(self.steps) < MOST_STEPS:
             client, server = self.ends
             self.steps.append(Step(time, me, kind, size, [client.state, server.state], note))

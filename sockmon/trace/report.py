@@ -99,6 +99,11 @@ class Report:
         """Whether only the summary is left to print."""
         return self._form == "summary"
 
+    @property
+    def needs_steps(self) -> bool:
+        """Whether the steps of a connection are printed."""
+        return self._form in {"text", "json"}
+
     def over(self, connection: Connection) -> list[str]:
         """Return the lines about a connection that is over, or at the end of the trace."""
         verdict = judge(connection)

@@ -72,6 +72,7 @@ class Session:
             yield from self._printed(segments)
             return
         self.segments += len(segments)
+        self.tracker.keeps_steps = self.report.needs_steps
         is_counted = self.report.is_summary and self._choice.most is None
         over = (self._counting if is_counted else self.tracker).take(segments)
         opened, self.tracker.opened = self.tracker.opened, []

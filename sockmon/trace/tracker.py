@@ -20,6 +20,7 @@ class Tracker:
     opens: note those that have just been established in `opened`; the reader empties it.
     ports: taken for those of servers where a connection's beginning was not seen.
 
+    keeps_steps: whether new connections keep their steps.
     seen: segments. repeated: of them, those of a packet that was seen before on another device.
     forgotten: connections that gave way.
     """
@@ -29,6 +30,7 @@ class Tracker:
     ) -> None:
         self.seen = self.repeated = self.forgotten = 0
         self.opened: list[Connection] = []
+        self.keeps_steps = True
         self._notes_opens = opens
         self._limit = limit
         self._last_time = self._due_after = 0
@@ -140,7 +142,9 @@ class Tracker:
             over.append(self._open.pop(oldest))
             self.forgotten += 1
         self._ended.forget(key)
-        made = self._open[key] = Connection.begin(segment, self._server(segment))
+        server = None if segment.flags & SYN else self._server(segment)
+        made = self._open[key] = Connection.begin(segment, server)
+        made.keeps_steps = self.keeps_steps
         return made
 
     def _server(self, segment: Segment) -> bytes | None:
@@ -162,10 +166,8 @@ class Tracker:
     def _changed(self, key: bytes, connection: Connection, over: list[Connection]) -> None:
         if connection.has_ended:
             self._end(key, connection, over)
-        elif _waits(connection):
-            self._waiting[key] = connection
         else:
-            self._waiting.pop(key, None)
+            self._waiting[key] = connection  # until due() looks whether it does
 
     def _end(self, key: bytes, connection: Connection, over: list[Connection]) -> None:
         if self._open.get(key) is connection:
