@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sockmon.model.closes import How
 from sockmon.model.segments import ACK, FIN, NUMBERS, RST, SYN, Segments, port_of_all
-from sockmon.trace.verdict import NEAR, How
+from sockmon.trace.verdict import NEAR
 
 #: What Verdicts.how stands for.
 BULK_HOWS: tuple[How, ...] = ("closed", "reset", "refused")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sockmon.model.closes import OpenedBy, StepKind
 from sockmon.model.segments import ACK, FIN, NUMBERS, RST, SYN, Segment, is_after, port_of
 from sockmon.model.states import TcpState
 from sockmon.trace.copies import is_copy, is_new
@@ -11,8 +12,6 @@ from sockmon.trace.transitions import NEXT, Event
 
 CLIENT, SERVER = 0, 1
 
-Kind = Literal["SYN", "SYN ACK", "ACK", "data", "FIN", "RST"]
-OpenedBy = Literal["SYN", "SYN ACK", "listener", "ports"]
 #: acknowledges: the peer's FIN, for the first time.
 Note = Literal["", "again", "acknowledges"]
 
@@ -32,7 +31,7 @@ class Step:
 
     time: int
     end: int
-    kind: Kind
+    kind: StepKind
     size: int
     states: list[TcpState]
     note: Note = ""
@@ -215,7 +214,7 @@ class Connection:
         if mine.syns > 1:
             mine.syn_gap = segment.time - mine.last_syn_at
         mine.last_syn_at = segment.time
-        kind: Kind = "SYN ACK" if answers else "SYN"
+        kind: StepKind = "SYN ACK" if answers else "SYN"
         if mine.isn == segment.seq and mine.has_answered == answers:
             self._add(segment.time, me, kind, note="again")
             return
@@ -404,7 +403,7 @@ class Connection:
                 else:
                     self._add(it.data_at, me, "data", size)
 
-    def _add(self, time: int, me: int, kind: Kind, size: int = 0, note: Note = "") -> None:
+    def _add(self, time: int, me: int, kind: StepKind, size: int = 0, note: Note = "") -> None:
         """Add a step, with the states that both ends are in now."""
         if not self.keeps_steps:
             return

@@ -4,9 +4,10 @@ import json
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from sockmon.durations import precisely
+from sockmon.export.messages import TraceSummary
 from sockmon.model.segments import end_text
 from sockmon.trace import lines
 from sockmon.trace.connection import Connection, Step
@@ -55,7 +56,7 @@ class Losses:
         parts = [f"{plural(self.dropped, 'packet')} dropped"]
         for count, what in (
             (self.forgotten, "connections forgotten (more were open than are followed)"),
-            (self.repeated, "segments seen on a second device"),
+            (self.repeated, "segments seen twice"),
             (self.tunnels, "packets in tunnels not decoded"),
             (self.fragments, "IP fragments not decoded"),
             (self.short, "packets captured too short"),
@@ -130,7 +131,7 @@ class Report:
         if table:
             yield from ("", *table)
 
-    def _end_document(self, segments: int, losses: Losses) -> dict[str, Any]:
+    def _end_document(self, segments: int, losses: Losses) -> TraceSummary:
         return {
             "type": "end",
             "connections": self.summary.connections,

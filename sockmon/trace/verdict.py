@@ -3,17 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from sockmon.model.closes import ConnState, How, Side
 from sockmon.trace.connection import CLIENT, SERVER, Connection
 
-How = Literal["closed", "closing", "half_closed", "reset", "refused", "no_answer", "no_ack", "open"]
-Side = Literal["client", "server"]
 SIDES: tuple[Side, Side] = ("client", "server")
-
-#: Zeek's words (conn.log's conn_state).
-ConnState = Literal[
-    "S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR", "OTH"
-]
-
 
 #: An end that answers sooner is taken to be where the packets were seen.
 NEAR = 1_000_000

@@ -1,5 +1,7 @@
 """What is counted many at a time is what the tracker says of each."""
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -91,7 +93,7 @@ def talks(draw: st.DrawFn) -> list[Segment]:
 @given(talks(), st.lists(st.integers(1, 40), max_size=4))
 def test_counted_is_what_following_says(sent: list[Segment], cuts: list[int]) -> None:
     places = [0, *sorted(cuts), len(sent)]
-    parts = [sent[a:b] for a, b in zip(places, places[1:], strict=False) if sent[a:b]]
+    parts = [sent[a:b] for a, b in pairwise(places) if sent[a:b]]
     summary, _ = counted(parts)
     assert summary.ports == followed(parts).ports
 

@@ -13,6 +13,7 @@ from sockmon.trace.summary import MOST_PORTS, Summary
 from sockmon.trace.tracker import Tracker
 from sockmon.trace.verdict import Verdict, judge
 from sockmon.trace.words import explanation, headline
+from tests.contract import assert_valid
 from tests.unit.trace.making import (
     CLIENT,
     MILLISECOND,
@@ -299,6 +300,7 @@ def test_json() -> None:
 
     report = Report("json", facts=facts)
     found = json.loads(report_of(closed(Talk(), ack=41 * MILLISECOND, fin=SECOND), report))
+    assert_valid("trace-connection", found)
     assert found["client"] == {
         "address": "10.0.0.1",
         "port": 40000,
@@ -315,6 +317,7 @@ def test_json() -> None:
     assert [step["segment"] for step in found["steps"]][-4:] == ["FIN", "ACK", "FIN", "ACK"]
     assert found["steps"][-1]["client_state"] == "time_wait"
     (last,) = report.end(8, Losses(dropped=3, tunnels=2))
+    assert_valid("trace-end", json.loads(last))
     assert json.loads(last)["dropped_packets"] == 3
     assert json.loads(last)["not_decoded"]["tunnels"] == 2
 
@@ -363,7 +366,7 @@ def test_losses_are_in_the_last_line() -> None:
     (last,) = Report().end(5, Losses(1, 2, 3, 4, 5, 6, 7))
     assert last == (
         "0 connections, 5 segments; 1 packet dropped, 3 connections forgotten (more were open than "
-        "are followed), 2 segments seen on a second device, 4 packets in tunnels not decoded, 5 IP "
+        "are followed), 2 segments seen twice, 4 packets in tunnels not decoded, 5 IP "
         "fragments not decoded, 6 packets captured too short, 7 packets of an unknown link type"
     )
 
