@@ -116,14 +116,15 @@ class Connection:
     @property
     def unseen(self) -> int | None:
         """Return the end of which no segment was captured, though the other one has answered it."""
-        for side, end in enumerate(self.ends):
-            if (
-                end.device is None
-                and end.next is not None
-                and self.ends[1 - side].device is not None
-            ):
-                return side
-        return None
+        sides = () if self.is_with_itself else (CLIENT, SERVER)
+        ends = self.ends
+        unseen = (at for at in sides if ends[at].device is None and ends[at].next is not None)
+        return next(unseen, None)
+
+    @property
+    def is_with_itself(self) -> bool:
+        """Whether a socket is connected to itself."""
+        return self.names[CLIENT] == self.names[SERVER]
 
     @property
     def awaits_last_ack(self) -> bool:
@@ -372,6 +373,10 @@ class Connection:
     def _reset_late(self, segment: Segment, me: int) -> None:
         """Take in a reset that comes in place of the last ACK."""
         self.late_rst_by, self.has_ended = me, True
+        for step in reversed(self.steps):
+            if step.states[me] is not TcpState.TIME_WAIT:
+                break
+            step.states[me] = TcpState.CLOSE  # it was gone when the FIN came
         self._event(me, Event.SEND_RST)
         self._event(1 - me, Event.GET_RST)
         self._add(segment.time, me, "RST")

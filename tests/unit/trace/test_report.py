@@ -240,6 +240,20 @@ def test_unanswered_probes_in_words() -> None:
     assert "its last 3 probes of an idle connection" in text
 
 
+def test_a_last_ack_that_is_not_seen_in_words() -> None:
+    head, text = told(*closed(Talk(), ack=None, fin=10)[:-1])
+    assert head.endswith("the last ACK was not seen")
+    assert "The server's FIN is not acknowledged yet: it stays in LAST_ACK" in text
+    assert "TIME_WAIT" not in text
+
+
+def test_a_connection_to_itself_in_words() -> None:
+    talk = Talk(client=7, server=7, ends=(CLIENT, CLIENT))
+    head, text = told(talk.say("c", "S"), talk.say("s", "S."), talk.say("c", "."))
+    assert head.startswith("connected to itself")
+    assert "One socket is both ends" in text
+
+
 def test_one_direction_in_words() -> None:
     talk = Talk()
     sent = [*talk.handshake(), talk.say("c", "F."), talk.say("s", "F."), talk.say("c", ".")]
