@@ -50,17 +50,19 @@ class Losses:
     fragments: int = 0
     short: int = 0
     links: int = 0
+    link_types: tuple[int, ...] = ()
 
     def text(self) -> str:
         """Return them in one line; what is none is left out, but for what was dropped."""
+        types = ", ".join(map(str, self.link_types))
         parts = [f"{plural(self.dropped, 'packet')} dropped"]
         for count, what in (
             (self.forgotten, "connections forgotten (more were open than are followed)"),
             (self.repeated, "segments seen twice"),
             (self.tunnels, "packets in tunnels not decoded"),
             (self.fragments, "IP fragments not decoded"),
-            (self.short, "packets captured too short"),
-            (self.links, "packets of an unknown link type"),
+            (self.short, "packets captured too short (96 bytes of each are enough)"),
+            (self.links, f"packets of a link type that is not known ({types})"),
         ):
             if count:
                 parts.append(f"{count:,} {what}")

@@ -110,6 +110,7 @@ class Session:
             skipped.fragments,
             skipped.short,
             skipped.links.total(),
+            tuple(sorted(skipped.links)),
         )
         yield from self.report.end(self.segments, losses)
 

@@ -377,11 +377,12 @@ def test_a_form_that_was_asked_for_stays() -> None:
 
 
 def test_losses_are_in_the_last_line() -> None:
-    (last,) = Report().end(5, Losses(1, 2, 3, 4, 5, 6, 7))
+    (last,) = Report().end(5, Losses(1, 2, 3, 4, 5, 6, 7, (127,)))
     assert last == (
         "0 connections, 5 segments; 1 packet dropped, 3 connections forgotten (more were open than "
         "are followed), 2 segments seen twice, 4 packets in tunnels not decoded, 5 IP "
-        "fragments not decoded, 6 packets captured too short, 7 packets of an unknown link type"
+        "fragments not decoded, 6 packets captured too short (96 bytes of each are enough), 7 "
+        "packets of a link type that is not known (127)"
     )
 
 
