@@ -95,7 +95,7 @@ def test_owners_udp_and_unix_sockets_have_tables(site: Site, told: Json) -> None
     }
     page, _ = open_with(site, spoken({**told, "namespace": namespace}))
     tables = page.locator(".tables")
-    expect(tables.locator("tbody tr")).to_have_text(["▸ nginx.service532", "no service known9"])
+    expect(tables.locator("tbody tr")).to_have_text(["nginx.service5320", "no service known9009"])
     page.get_by_role("button", name="UDP").click()
     expect(tables.locator("tbody tr")).to_have_text(["51412.0 KiB77"])
     page.get_by_role("button", name="Unix").click()

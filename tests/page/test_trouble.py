@@ -82,7 +82,7 @@ def test_names_are_text_and_neither_turn_nor_hide_what_is_beside_them(
 
 def test_ports_that_run_out(site: Site, page: Page) -> None:
     with states.established(site.netns, count=LOCAL_PORTS * 3 // 4) as held:
-        expect(page.locator(".findings")).to_contain_text("local ports towards one destination")
+        expect(page.locator(".findings")).to_contain_text("ocal ports run out towards one")
         gauge = page.get_by_role("meter", name="Local ports")
         expect(gauge).to_have_attribute("aria-valuetext", "300 of 400, warning")
         expect(page.locator(".gauge").first).to_contain_text(f"towards 127.0.0.1:{held.port}")
