@@ -61,7 +61,7 @@ def restart(owner: Owner | None) -> Advice:
     line = _restarts(unit, owner.manager)
     if line:
         command = Command(line, "here", "changes")
-    what = f"container {unit}" if is_container_id(unit) else one_line(unit)
+    what = f"container {unit}" if is_container_id(unit) else one_line(owner.name)
     if elsewhere:
         lost = f"End {_named(elsewhere, 0)} too: they hold the same sockets. {lost}"
     return Advice(f"Restart {what}. {lost}", command, "stop")

@@ -66,7 +66,7 @@ def who(owner: Owner | None) -> str:
     if owner is None or not (owner.unit or owner.processes):
         return "an unknown process"
     name = one_line(owner.name)
-    return f"container {name}" if owner.unit and is_container_id(name) else name
+    return f"container {name}" if owner.unit and is_container_id(owner.unit) else name
 
 
 def place(group: Group) -> str:

@@ -105,7 +105,7 @@ class Inspector:
         with self._changed:
             self._cgroups |= {i for i in cgroup_ids if i not in self._units}
             self._wait(lambda: not self._cgroups, now)
-            return {i: unit.name for i in cgroup_ids if (unit := self._units.get(i))}
+            return {i: unit.title for i in cgroup_ids if (unit := self._units.get(i))}
 
     def walk(self, now: float) -> Answer:
         """Ask for a walk over all processes' descriptors; return what the last one saw."""
