@@ -8,7 +8,9 @@ BIN := $(VENV)/bin
 help:
 	@echo "make run          install what is needed, start the daemon on http://127.0.0.1:10776/"
 	@echo "make test         install what the tests need, run all tests (root: the live ones too)"
+	@echo "make coverage     the same, and the share of the code that they run (half an hour)"
 	@echo "make unit         run the unit tests: no root, no system packages, about a minute"
+	@echo "make unit-thorough  the same with fifty times as many examples (half an hour)"
 	@echo "make unit-lowest  the same with the lowest versions that pyproject.toml allows"
 	@echo "make unit-newest  the same with the newest versions of all dependencies"
 	@echo "make cases        compare what sockmon says of real programs with the truth (root, 10 min)"
@@ -18,6 +20,7 @@ help:
 	@echo "make fuzz         feed damaged input to all that parses, ten minutes (SECONDS=600)"
 	@echo "make soak         run a daemon on a busy host for an hour (root; SECONDS=3600)"
 	@echo "make kills        kill a daemon 50 times, with a real Alertmanager behind it (root)"
+	@echo "make oracle       compare how tshark reads captures with how sockmon does (root)"
 	@echo "make generate     write the committed files that are generated: rules, dashboards ..."
 	@echo "make page         build the web page (Node.js)"
 	@echo "make screenshots  take the pictures of the page in docs/screenshots (root)"
@@ -36,11 +39,21 @@ run: $(VENV)/runtime
 test: $(VENV)/development components
 	$(BIN)/python -m tests.run $(ARGS)
 
+# All tests once more, half as fast, with the share of the code that they run: 90 % at least.
+.PHONY: coverage
+coverage: $(VENV)/development components
+	$(BIN)/python -m tests.run --coverage $(ARGS)
+
 # What needs neither root nor other programs. ARGS="-k NAME" selects tests.
 UNIT := -m pytest tests/unit tests/test_docs.py tests/test_house.py -q -n auto \
 	-m "not root and not component and not machine"
 unit: $(VENV)/development
 	$(BIN)/python $(UNIT) $(ARGS)
+
+# The property tests with fifty times as many examples, not the same ones each time.
+.PHONY: unit-thorough
+unit-thorough: $(VENV)/development
+	env -u CI EXAMPLES=1250 $(BIN)/python $(UNIT) $(ARGS)
 
 unit-lowest: build/lowest.txt
 	tests/make-venv $(PYTHON) build/lowest
@@ -90,6 +103,12 @@ soak: $(VENV)/development
 
 kills: $(VENV)/development components
 	$(BIN)/python -m tests.standing.kills $(or $(TIMES),50)
+
+# What tshark says of captures of real connections. ARGS=--record keeps it for `make test`.
+.PHONY: oracle
+oracle: $(VENV)/development components
+	tests/oracle/install
+	$(BIN)/python -m tests.oracle $(ARGS)
 
 # The programs that the tests and the bench use: Prometheus and others, from Debian's packages.
 .PHONY: components

@@ -218,6 +218,7 @@ EOF
 
 install_sockmon() {
     check_python
+    check_processor
     check_source
     check_place
     old=$(readlink -e "$home/current" || true)
@@ -236,7 +237,8 @@ install_sockmon() {
 
 # shellcheck disable=SC2086 # lists of words
 uninstall() {
-    own="${config%/*} $state"
+    own="${config%/*} $state $changes/sockmon.socket $changes/sockmon.socket.d"
+    [ ! -e "$changes/sockmon.socket" ] || systemctl disable --quiet --now sockmon.socket
     for unit in $units; do
         own="$own $changes/$unit.d"
         [ ! -e "$unit_files/$unit" ] || systemctl disable --quiet --now "$unit"

@@ -54,6 +54,8 @@ def watching(netns: NetNs, argv: Sequence[str], ready: str) -> Iterator[Watching
     try:
         assert process.stderr is not None
         line = process.stderr.readline()
+        if "data link type" in line:  # tcpdump, of all devices
+            line = process.stderr.readline()
         assert ready in line, line + process.stderr.read()
         yield Watching(process)
     finally:

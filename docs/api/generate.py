@@ -30,6 +30,7 @@ SCHEMAS: Mapping[str, type] = {
     "observation": messages.ObservationAnswer,
     "alerts": messages.AlertsAnswer,
     "history": messages.History,
+    "sockets": messages.SocketsAnswer,
     "events-observation": messages.Observation,
     "events-beat": messages.Beat,
     "doctor": messages.DoctorAnswer,

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import os
 import platform
@@ -40,7 +39,7 @@ from sockmon.settings import Config, load
 from sockmon.state.file import StateError, StateFile, boot_id
 from sockmon.state.lock import DirectoryLock
 from sockmon.state.store import StateStore
-from sockmon.web import server
+from sockmon.web import listeners, server
 from sockmon.web.app import create_app
 from sockmon.web.daemon_status import LatestObservation
 from sockmon.web.security import web_config
@@ -101,9 +100,12 @@ class Daemon:
         load: Callable[[], Config],
         open_source: OpenSource = KernelSource.live,
         web_config: Path | None = None,
+        passed: Sequence[socket.socket] | None = None,
     ) -> None:
+        """passed: sockets of systemd's to serve on, instead of the configured addresses."""
         disable_malloc_trim()
         self._load = load
+        self._passed = passed
         self._settings = self._started_with = load()
         self._web_config = None if web_config is None else PolicyFile(web_config)
         self._not_reloaded: set[str] = set()
@@ -143,8 +145,8 @@ class Daemon:
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; raises ListenError."""
         try:
-            with server.listening(self._settings.web.listen_address) as listeners:
-                asyncio.run(self._main(listeners))
+            with listeners.listening(self._settings.web.listen_address, self._passed) as listening:
+                asyncio.run(self._main(listening))
         finally:
             self._alerts.close()
             self._state.close(_STOP_SECONDS)
@@ -153,7 +155,7 @@ class Daemon:
             if self._lock:
                 self._lock.release()
 
-    async def _main(self, listeners: list[socket.socket]) -> None:
+    async def _main(self, listening: list[socket.socket]) -> None:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -162,7 +164,7 @@ class Daemon:
         web = server.WebServer(create_app(self._latest, self._policy), self._policy)
         with ThreadPoolExecutor(1, "poll") as polling:
             tasks = [
-                asyncio.create_task(web.run_on(listeners)),
+                asyncio.create_task(web.run_on(listening)),
                 asyncio.create_task(self._poll_repeatedly(polling)),
             ]
             watchdog_seconds = systemd.watchdog_seconds()
@@ -170,11 +172,9 @@ class Daemon:
                 tasks.append(asyncio.create_task(self._watchdog(watchdog_seconds)))
             stopped = asyncio.create_task(stop.wait())
             policy = self._policy()
-            addresses = [ListenAddress(*listener.getsockname()[:2]) for listener in listeners]
-            exposed = not all(ipaddress.ip_address(at.host).is_loopback for at in addresses)
-            scheme = "https" if policy.tls else "http"
-            for address in addresses:
-                log.info("serving %s://%s/", scheme, address)
+            exposed = any(map(listeners.is_exposed, listening))
+            for listener in listening:
+                log.info("serving %s", listeners.url(listener, "https" if policy.tls else "http"))
             _warn_of(policy, exposed=exposed)
             if self._web_config is not None:
                 following = self._follow(self._web_config, exposed=exposed)
@@ -271,7 +271,7 @@ class Daemon:
         except ConfigError as error:
             self._note_reload("configuration", error)
         else:
-            if settings.web != self._started_with.web:
+            if settings.web != self._started_with.web and self._passed is None:
                 log.warning("web.listen_address changes at the next start")
             if settings.poll != self._settings.poll:
                 self._latest.interval = settings.poll.interval

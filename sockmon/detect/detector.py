@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from sockmon.durations import DurationField
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding, FindingKey, Severity, Subject
 from sockmon.model.owner import Group
@@ -51,6 +52,8 @@ class DetectorThresholds:
             if each.name.startswith("critical_") and warning is not None and critical < warning:
                 raise ValueError(f"{each.name} {critical:g} is below the warning's {warning:g}")
 
+
+PEERS_OR_NETWORK = Text("The peers, or the network to them", "对端，或中间的网络")
 
 #: Builds a series' selector: the metric's name, then label matchers.
 Series = Callable[..., str]
@@ -129,13 +132,21 @@ def counts(metric: str) -> Callable[[Any, Series], tuple[str, str]]:
     )
 
 
+class Does(NamedTuple):
+    """What owners do wrong, as a clause without its subject: after one name, after several."""
+
+    one: Text
+    many: Text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detector:
     """One diagnosis.
 
     name: its key in the configuration; about: a clause for the example configuration.
     title: what people read above its findings. actor: who must act when no owner is known, or when
-    owner_acts is false. state: the TCP state that it is about, if it is one.
+    the owner cannot. does: what the owner of the sockets does wrong, if it must act. state: the TCP
+    state that it is about, if it is one.
     thresholds: its part of the configuration. needs: fields of KernelLimits without which it cannot
     judge. only_where: fields that not every namespace has: without them there is nothing to judge.
     needs_whole_table: it judges by sockets at rest too, so it runs only after the whole
@@ -147,12 +158,12 @@ class Detector:
 
     name: str
     about: str
-    title: str
-    actor: str
+    title: Text
+    actor: Text
     thresholds: type[DetectorThresholds]
     find: Callable[[DetectorInput, Any], Iterable[Finding]]
     rule: Rule
-    owner_acts: bool = False
+    does: Does | None = None
     state: TcpState | None = None
     needs: tuple[str, ...] = ()
     only_where: tuple[str, ...] = ()
@@ -161,6 +172,11 @@ class Detector:
     caused_by: tuple[tuple[Link, Fault], ...] = ()
     counted: Counted | None = None
     levels: Callable[[Any], Mapping[str, Level]] = _no_levels
+
+    @property
+    def owner_acts(self) -> bool:
+        """Whether the owner of the sockets must act, if it is known."""
+        return self.does is not None
 
     @property
     def alert(self) -> str:
@@ -178,7 +194,7 @@ class Detector:
 PORTS_APART = 20
 
 
-def joined(
+def ports_joined(
     groups: Iterable[tuple[Group, NDArray[np.intp]]],
 ) -> Iterator[tuple[Group, NDArray[np.intp]]]:
     """Join the groups of an owner that are on more than PORTS_APART ports of one direction.
@@ -223,7 +239,7 @@ def judge_groups(
             yield Judged(group, part, subject, key, its)
 
     enough = [(group, part) for group, part in data.groups(rows) for _ in judged(group, part)]
-    for group, part in joined(enough):
+    for group, part in ports_joined(enough):
         yield from judged(group, part)
 
 

@@ -27,6 +27,7 @@ from sockmon.detect import (
     unsent_data,
 )
 from sockmon.detect.detector import Detector, DetectorThresholds, Level
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import SEVERITIES, Finding, Severity, Subject
 from sockmon.model.limits import KernelLimits
@@ -58,7 +59,7 @@ BY_NAME: Mapping[str, Detector] = {detector.name: detector for detector in ALL}
 
 #: A detector's findings in one namespace and poll; what is beyond is told by one more.
 MOST_FINDINGS = 40
-MORE = "the largest are shown, the others are not"
+MORE = Text("the largest are shown, the others are not", "只显示最大的，其余不显示")
 
 #: The configuration's `detect`: one table of thresholds per detector, by its name.
 Detect = make_dataclass(
@@ -157,7 +158,10 @@ def bounded(findings: Iterable[Finding]) -> list[Finding]:
                 subject=Subject(),
                 value=MOST_FINDINGS,
                 limit=MOST_FINDINGS,
-                summary=f"there are more than {MOST_FINDINGS} findings of this kind: {MORE}",
+                summary=Text(
+                    f"there are more than {MOST_FINDINGS} findings of this kind: {MORE}",
+                    f"这类问题超过 {MOST_FINDINGS} 个：{MORE.zh}",
+                ),
                 evidence={},
                 advice=(),
                 owner=None,

@@ -19,9 +19,10 @@ from sockmon.model.unix_listeners import LONGEST_PATH, PATHS_SHOWN
 #: Words of `series` -> what they mean.
 TERMS: Mapping[str, str] = {
     "per namespace": "For the daemon's own network namespace and, with `poll.namespaces: all`, for "
-    "at most `poll.top_namespaces` others. Of these only `sockmon_sockets` always has zeros: any "
-    "other series begins with its first value other than 0, and ends ten minutes after its last; "
-    "a limit is shown with its level",
+    "at most `poll.top_namespaces` others. Of these only `sockmon_sockets` has zeros: any other "
+    "series begins with its first value other than 0, and ends ten minutes after its last. A limit "
+    "is shown with its level; levels of TIME_WAIT, ephemeral ports and connection tracking from a "
+    "tenth of their limits on",
     "per group": "For each (direction, port) with series of its own, per namespace: the largest "
     "(`ports.top` of them in the daemon's own namespace, `ports.top_per_namespace` in others) and "
     "those of `ports.always_shown`. A port inside `ip_local_port_range` is among them only if it "
@@ -97,8 +98,8 @@ SOCKETS = Family(
     "sockets",
     "Sockets by protocol, address family and state; a v4-mapped socket is ipv4.",
     ("netns", "protocol", "family", "state"),
-    "26 per namespace, and 26 for `other`",
-    empty=None,
+    "26 in the daemon's own namespace; in any other, and for `other`, 11 for each of TCP's address "
+    "families and 2 for each of UDP's, if it had a socket in the last ten minutes",
 )
 PORT_SOCKETS = Family(
     "sockmon_port_sockets",
@@ -180,7 +181,8 @@ OWNER_SOCKETS = Family(
     "TCP sockets by the systemd unit or container whose processes made them.",
     ("netns", "owner", "state"),
     f"1 to 11 per owner: at most {OWNERS_SHOWN} owners per namespace, those with most sockets; "
-    f"with those that were among them in the last ten minutes at most {OWNERS_KEPT}; and `other`",
+    f"with those that were among them in the last ten minutes at most {OWNERS_KEPT}; and `other`. "
+    "In other namespaces only if there are several owners",
 )
 EPHEMERAL_PORTS_USABLE = Family(
     "sockmon_ephemeral_ports_usable",
@@ -199,7 +201,8 @@ EPHEMERAL_PORTS_USED = Family(
 EPHEMERAL_PORTS_HELD = Family(
     "sockmon_ephemeral_ports_held_by_bind",
     "ports",
-    "Ports of the range held by bind(), lost for every destination.",
+    "Ports of the range held by bind(), lost for every destination. Not before Linux 6.8, which "
+    "does not list them.",
     ("netns",),
     _NAMESPACE,
 )
@@ -257,7 +260,7 @@ TCP_EVENTS = Family(
     "events",
     "The kernel's TcpExt counters, by their own names.",
     ("netns", "event"),
-    f"{len(EVENTS)} per namespace",
+    f"{len(EVENTS)} per namespace; TW only in the daemon's own",
     "counter",
     kernels=True,
 )

@@ -12,13 +12,20 @@ from sockmon.export import families as declared
 from sockmon.export.family import Family, Samples, SeriesMemory
 from sockmon.model.counts import StateCounts
 from sockmon.model.limits import KernelLimits
-from sockmon.model.names import OTHER
+from sockmon.model.names import HOST, OTHER
 from sockmon.model.observation import Observation, Ports
+from sockmon.model.owner_sockets import OwnerSockets
 from sockmon.model.states import TcpState
 from sockmon.text import label
 
 #: UDP has connected sockets and others: the kernel calls them ESTABLISHED and CLOSE.
 UDP_STATES = (TcpState.ESTABLISHED, TcpState.CLOSE)
+
+#: Outside of the host's own namespace, the share of a limit from which on a level is shown.
+_WORTH = 0.1
+_SEVERAL = 2
+#: Events that every closed connection is: shown of the host's own namespace only.
+_ORDINARY = frozenset({"TW"})
 
 Families = Mapping[int, StateCounts]
 
@@ -75,7 +82,7 @@ def _add_names(samples: Samples, observation: Observation, _: float) -> None:
 def _add_all_sockets(samples: Samples, observation: Observation, now: float) -> None:
     for its in observation.shown:
         tcp, udp = observation.fresh(its, its.tcp, now), observation.fresh(its, its.udp, now)
-        _add_sockets(samples, its.name, tcp or {}, udp or {})
+        _add_sockets(samples, its.name, tcp or {}, udp or {}, bound=its.lists_bound)
     if observation.folded:
         _add_folded(samples, observation, now)
 
@@ -89,12 +96,10 @@ def _add_all_ports(samples: Samples, observation: Observation, now: float) -> No
                 _add_ephemeral_ports(samples, namespace.name, ports)
 
 
-def _add_owners(samples: Samples, observation: Observation, now: float) -> None:
+def _add_all_owners(samples: Samples, observation: Observation, now: float) -> None:
     for namespace in observation.shown:
-        for its in observation.fresh(namespace, namespace.owners, now) or ():
-            owner = OTHER if its.owner is None else label(its.owner)
-            for state, count in its.states.items():
-                samples.add(declared.OWNER_SOCKETS, (namespace.name, owner, state.label), count)
+        owners = observation.fresh(namespace, namespace.owners, now) or ()
+        _add_owners(samples, namespace.name, owners)
 
 
 def _add_all_limits(samples: Samples, observation: Observation, now: float) -> None:
@@ -122,7 +127,7 @@ _PARTS: Mapping[str, Callable[[Samples, Observation, float], None]] = {
     "names": _add_names,
     "sockets": _add_all_sockets,
     "ports": _add_all_ports,
-    "owners": _add_owners,
+    "owners": _add_all_owners,
     "limits": _add_all_limits,
     "diagnoses": _add_diagnoses,
     "polls": _add_polls,
@@ -133,7 +138,8 @@ def _add_folded(samples: Samples, observation: Observation, now: float) -> None:
     """Add the namespaces without series of their own as if they were one."""
     tcp = [observation.fresh(n, n.tcp, now) or {} for n in observation.folded]
     udp = [observation.fresh(n, n.udp, now) or {} for n in observation.folded]
-    _add_sockets(samples, OTHER, _sum(tcp), _sum(udp))
+    bound = any(namespace.lists_bound for namespace in observation.folded)
+    _add_sockets(samples, OTHER, _sum(tcp), _sum(udp), bound=bound)
 
 
 def _sum(namespaces: Iterable[Families]) -> Families:
@@ -145,12 +151,25 @@ def _sum(namespaces: Iterable[Families]) -> Families:
     return total
 
 
-def _add_sockets(samples: Samples, netns: str, tcp: Families, udp: Families) -> None:
-    for protocol, states, families in (("tcp", TcpState, tcp), ("udp", UDP_STATES, udp)):
+def _add_sockets(
+    samples: Samples, netns: str, tcp: Families, udp: Families, *, bound: bool
+) -> None:
+    """Add counts by state. bound: whether the kernel lists TCP sockets that are only bound."""
+    tcp_states = [state for state in TcpState if bound or state is not TcpState.CLOSE]
+    for protocol, states, families in (("tcp", tcp_states, tcp), ("udp", UDP_STATES, udp)):
         for family, counts in families.items():
-            for state in states:
-                labels = netns, protocol, f"ipv{family}", state.label
-                samples.add(declared.SOCKETS, labels, counts[state])
+            labels = netns, protocol, f"ipv{family}"
+            by_state: dict[str, float] = {state.label: counts[state] for state in states}
+            samples.add_together(declared.SOCKETS, labels, by_state)
+
+
+def _add_owners(samples: Samples, netns: str, owners: tuple[OwnerSockets, ...]) -> None:
+    if netns != HOST and sum(its.owner is not None for its in owners) < _SEVERAL:
+        return  # the namespace's own figures are the owner's
+    for its in owners:
+        owner = OTHER if its.owner is None else label(its.owner)
+        for state, count in its.states.items():
+            samples.add(declared.OWNER_SOCKETS, (netns, owner, state.label), count)
 
 
 def _add_ports(samples: Samples, netns: str, ports: Ports) -> None:
@@ -185,8 +204,10 @@ def _add_ephemeral_ports(samples: Samples, netns: str, ports: Ports) -> None:
         (netns,),
         ephemeral.used_max,
         ephemeral.usable,
+        worth=_WORTH,
     )
-    samples.add(declared.EPHEMERAL_PORTS_HELD, (netns,), ephemeral.bound)
+    if ephemeral.bound is not None:
+        samples.add(declared.EPHEMERAL_PORTS_HELD, (netns,), ephemeral.bound)
     samples.add(declared.EPHEMERAL_PORTS_EXHAUSTION, (netns,), ports.exhaustion_seconds)
 
 
@@ -207,7 +228,7 @@ def _add_limits(samples: Samples, netns: str, limits: KernelLimits) -> None:
         ),
     ):
         if value is not None and bound is not None:
-            samples.add_level(family, limit, (netns,), value, bound)
+            samples.add_level(family, limit, (netns,), value, bound, worth=_WORTH)
         else:
             _add_known(samples, family, (netns,), value)
             _add_known(samples, limit, (netns,), bound)
@@ -217,7 +238,8 @@ def _add_limits(samples: Samples, netns: str, limits: KernelLimits) -> None:
         family, labels = declared.TCP_TRAFFIC[name]
         samples.add(family, (netns, *labels), count)
     for event, count in (limits.events or {}).items():
-        samples.add(declared.TCP_EVENTS, (netns, event), count)
+        if netns == HOST or event not in _ORDINARY:
+            samples.add(declared.TCP_EVENTS, (netns, event), count)
 
 
 def _add_host_limits(samples: Samples, limits: KernelLimits) -> None:

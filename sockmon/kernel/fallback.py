@@ -69,6 +69,10 @@ class FallbackSource:
         self._refused = None
         return table
 
+    def lists_bound(self) -> bool:
+        """Return whether tcp() has sockets that are only bound: /proc/net/tcp does not."""
+        return not self.degraded and self._source.lists_bound()
+
     def passing(self, families: tuple[Family, ...]) -> tuple[SocketTable, LastHeard]:
         """Return the TCP sockets that are not at rest, and what they heard; raises KernelError."""
         try:

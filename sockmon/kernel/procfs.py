@@ -197,7 +197,7 @@ def read_tcp_settings(proc: Path) -> TcpSettings:
         syn_linear_timeouts=_read_if_present(proc / _IPV4 / "tcp_syn_linear_timeouts", int) or 0,
         synack_retries=_read(proc / _IPV4 / "tcp_synack_retries", int),
         max_syn_backlog=_read(proc / _IPV4 / "tcp_max_syn_backlog", int),
-        somaxconn=_read(proc / "sys/net/core/somaxconn", int),
+        somaxconn=_read_if_present(proc / "sys/net/core/somaxconn", int),
         syncookies=_read_if_present(proc / _IPV4 / "tcp_syncookies", int) or 0,
     )
 

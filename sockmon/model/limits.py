@@ -110,7 +110,7 @@ class TcpSettings:
     syn_linear_timeouts: int  # of the retries, those 1 s apart; 0 on kernels before 6.5
     synack_retries: int
     max_syn_backlog: int
-    somaxconn: int
+    somaxconn: int | None  # None: before 6.3 in a user namespace, as of a rootless container
     syncookies: int
 
 

@@ -16,6 +16,7 @@ from sockmon.model.moment import Moment, T, Timed
 from sockmon.model.owner_sockets import OwnerSockets
 from sockmon.model.poll_statistics import Failure, PollStatistics
 from sockmon.model.ports import EphemeralPorts
+from sockmon.model.socket_sample import SocketSample, UdpPort
 from sockmon.model.states import TcpState
 from sockmon.model.unix_listeners import UnixQueue
 
@@ -142,11 +143,14 @@ class NamespaceObservation:
     """One network namespace; a part is None until it has succeeded once.
 
     tcp, udp: sockets by family (4, 6) and state. A kernel without IPv6 has no family 6.
-    owners: TCP sockets by unit or container.
+    owners: TCP sockets by unit or container. sample: what a reader can look into; of the last
+    whole read. udp_ports: bounded. entry: what runs a command inside it when put before the command;
+    empty for the daemon's own.
     looked_at: when it was last polled, well or not; None: in this poll. beat: seconds between its
     polls where they are further apart than the interval. degraded: seen from outside, without
     ages, diagnosis or a port range of its own. folded: without series of its own. names: as its
-    container's engine has them, None if that is not known.
+    container's engine has them, None if that is not known. lists_bound: whether the kernel lists
+    TCP sockets that are only bound to a port; if not, none in CLOSE is no knowledge.
     """
 
     name: str
@@ -161,6 +165,10 @@ class NamespaceObservation:
     degraded: bool = False
     folded: bool = False
     names: ContainerNames | None = None
+    sample: Timed[SocketSample] | None = field(default=None, compare=False, repr=False)
+    udp_ports: tuple[UdpPort, ...] = ()
+    entry: str = ""
+    lists_bound: bool = True
 
 
 @dataclass(frozen=True, slots=True)

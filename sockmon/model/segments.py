@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 FIN, SYN, RST, PUSH, ACK, URGENT, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128
 
+#: Sequence numbers are 32 bits wide.
+NUMBERS = 0xFFFFFFFF
 #: An end of a connection: 16 bytes of address (IPv4 is mapped into IPv6) and 2 of port.
 END_BYTES = 18
 _END = np.dtype(f"V{END_BYTES}")
@@ -122,4 +124,4 @@ def end_text(end: bytes) -> str:
 
 def is_after(number: int, other: int) -> bool:
     """Return whether a sequence number is later than another, modulo 2^32."""
-    return 0 < (number - other) & 0xFFFFFFFF < 0x80000000
+    return 0 < (number - other) & NUMBERS < 0x80000000

@@ -39,6 +39,7 @@ from sockmon.model.states import TcpState
 from sockmon.model.vanished import Vanished
 from sockmon.poll.figures import counted, descriptors_shown, dropped_datagrams, stale_shown
 from sockmon.poll.owners import OwnerFinder
+from sockmon.poll.passing_ports import is_passing, without_passing_ports
 
 _KEEPALIVE_TIMER = 2
 #: Owners are asked for at most so many times at one poll.
@@ -73,6 +74,11 @@ class DiagnosisState:
         self._stale = StaleMemory()
         self._vanished = Vanished()
         self._broken: dict[str, str] = {}
+
+    @property
+    def aged(self) -> Aged:
+        """The sockets of the last table whose ages are known."""
+        return self._aged
 
     @property
     def suspects(self) -> bool:
@@ -149,7 +155,9 @@ class DiagnosisState:
             needs_whole_table = (finding for finding in found if finding.detector in _WHOLE_TABLE)
             self._confirmed_whole = self._confirmed_whole.seen(needs_whole_table, now)
         findings = (*self._confirmed.findings, *self._confirmed_whole.findings)
-        ordered = sorted(findings, key=lambda finding: _ORDER[finding.detector])
+        ordered = without_passing_ports(
+            sorted(findings, key=lambda finding: _ORDER[finding.detector])
+        )
         waiting = close_wait.held(self._aged, data.table)
         oldest = now - self._aged.since[waiting].min() if waiting.size else 0.0
         kept_alive = data.table.timer[self._aged.rows[waiting]] == _KEEPALIVE_TIMER
@@ -160,7 +168,7 @@ class DiagnosisState:
         return Diagnosis(
             findings=tuple(finding for finding in ordered if not finding.note),
             notes=tuple(finding for finding in ordered if finding.note),
-            descriptors=descriptors_shown(data.descriptors, findings),
+            descriptors=descriptors_shown(data.descriptors, ordered),
             ages=count_by_age(self._aged, now),
             stale=stale,
             mended=self._stale.mended,
@@ -230,7 +238,8 @@ class DiagnosisState:
         notes = [finding for finding in known if finding.note]
         linked = (*with_causes([f for f in known if not f.note], data), *notes)
         # Rows are of this poll's table, whose memory the next one takes.
-        return tuple(replace(finding, rows=None) for finding in linked), data
+        kept = (replace(its, rows=None, passing=is_passing(its, data)) for its in linked)
+        return tuple(kept), data
 
     def _stale_cgroups(self, data: DetectorInput) -> set[int]:
         """Return the cgroups of sockets in CLOSE_WAIT: the metrics name their units."""

@@ -14,17 +14,18 @@ from sockmon.kernel.family import Family
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.interfaces import Source
 from sockmon.model import counts
-from sockmon.model.ages import NOTHING_HEARD, LastHeard
+from sockmon.model.ages import NOBODY, NOTHING_HEARD, LastHeard
 from sockmon.model.counts import StateCounts
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding
 from sockmon.model.limits import KernelLimits
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.names import HOST
-from sockmon.model.observation import ContainerNames, NamespaceObservation
+from sockmon.model.observation import ContainerNames, NamespaceObservation, Ports
 from sockmon.model.poll_statistics import Failure
 from sockmon.model.queues import worth_asking
 from sockmon.model.resting import Resting
+from sockmon.model.socket_sample import SocketSample, udp_ports
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import SocketTable
 from sockmon.model.udp import Udp
@@ -47,6 +48,8 @@ class Attempt(Protocol):
         ...
 
 
+#: UDP ports that are shown.
+_UDP_PORTS_SHOWN = 50
 #: A changed sysctl is seen within this time.
 _SETTINGS_BELIEVED_SECONDS = 30.0
 
@@ -171,8 +174,11 @@ class NamespacePoller:
             limits=Timed(limits, now),
             tcp=before.tcp if tcp is None else _counted(tcp, families, now, resting),
             udp=before.udp if udp is None else _counted(udp, families, now),
+            udp_ports=before.udp_ports if udp is None else udp_ports(udp, _UDP_PORTS_SHOWN),
             looked_at=now,
             degraded=source.degraded,
+            entry=source.nsenter_prefix(),
+            lists_bound=source.lists_bound(),
         )
         if resting is None:
             self._whole_failed = tcp is None or limits.port_range is None
@@ -182,14 +188,29 @@ class NamespacePoller:
             data, ports = self._ports.seen(
                 tcp, limits, limits.port_range, read, config.ports, resting
             )
-            if source.degraded:  # /proc/net/tcp has neither a queue's limit nor its drops
-                ports = replace(ports, listen_queues=(), listen_drops={}, dropped={})
+            data, ports = self._as_listed(data, ports)
             read_at = now if resting is None else resting.at
             self._observation = replace(self._observation, ports=Timed(ports, read_at))
             if heard is not None and not source.degraded:
                 data = replace(data, udp=self._udp, udp_table=udp, unix=self._unix)
                 failures += self._diagnose(data, heard, now, config, whole=resting is None)
+            if resting is None:
+                known = heard is not None and not source.degraded
+                aged = self._diagnostician.aged if known else NOBODY
+                sample = SocketSample.of(
+                    tcp, data.directions, aged, read.monotonic, self._owner_sockets.names
+                )
+                self._observation = replace(self._observation, sample=Timed(sample, now))
         return failures
+
+    def _as_listed(self, data: DetectorInput, ports: Ports) -> tuple[DetectorInput, Ports]:
+        """Leave out what the kernel does not list here, where it looks like nothing."""
+        if self._source.degraded:  # /proc/net/tcp has neither a queue's limit nor its drops
+            ports = replace(ports, listen_queues=(), listen_drops={}, dropped={})
+        if self._observation.lists_bound:
+            return data, ports
+        ephemeral = replace(data.ephemeral, bound=None)
+        return replace(data, ephemeral=ephemeral), replace(ports, ephemeral=ephemeral)
 
     def _diagnose(
         self, data: DetectorInput, heard: LastHeard, now: Moment, config: Config, *, whole: bool
@@ -239,7 +260,7 @@ class NamespacePoller:
 
     def _placed(self, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
         """Give the findings of another namespace the prefix that runs commands inside it."""
-        entry = self._source.nsenter_prefix()
+        entry = self._observation.entry
         return tuple(replace(found, entry=entry) for found in findings) if entry else findings
 
     def _dump(

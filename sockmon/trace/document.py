@@ -55,6 +55,7 @@ def _end(connection: Connection, side: int, verdict: Verdict, owner: str | None)
         "sent_bytes": verdict.sent[side],
         "syns": end.syns,
         "fins": end.fins,
+        "was_captured": end.device is not None,
         "owner": owner,
     }
 

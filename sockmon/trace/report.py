@@ -13,10 +13,11 @@ from sockmon.trace.connection import Connection, Step
 from sockmon.trace.document import connection_document
 from sockmon.trace.facts import NO_FACTS, Facts
 from sockmon.trace.ladder import ladder
+from sockmon.trace.plural import plural
 from sockmon.trace.summary import Summary
 from sockmon.trace.verdict import Verdict, judge
 from sockmon.trace.when import clock_time
-from sockmon.trace.words import explanation, headline, holders, plural
+from sockmon.trace.words import explanation, headline, holders
 
 Form = Literal["text", "lines", "json", "tcpdump"]
 Part = Literal["all", "opens", "closes"]
@@ -136,7 +137,7 @@ class Report:
         }
 
     def _lines(self, connection: Connection, verdict: Verdict) -> list[str]:
-        if not self._is_wanted(verdict):
+        if not self._is_wanted(connection, verdict):
             return []
         self.shown += 1
         notice = self._adapt(connection)
@@ -149,11 +150,12 @@ class Report:
             return [json.dumps(connection_document(connection, verdict, facts))]
         return self._text(connection, verdict, facts)
 
-    def _is_wanted(self, verdict: Verdict) -> bool:
+    def _is_wanted(self, connection: Connection, verdict: Verdict) -> bool:
         if self._part == "closes":
             return verdict.how in {"closed", "closing", "half_closed", "reset"}
         if verdict.how == "open" and self._part == "all":
-            return not self._hides_open or self._form == "json"
+            is_stuck = any(end.window == 0 for end in connection.ends)
+            return is_stuck or not self._hides_open or self._form == "json"
         return True
 
     def _adapt(self, connection: Connection) -> list[str]:

@@ -25,6 +25,7 @@ class Choice:
 class Session:
     """form: the report's; tcpdump prints segments, and follows no connections.
 
+    servers: ports on which this host listens.
     written: the packets that were chosen of those last taken, for a file.
     """
 
@@ -36,8 +37,9 @@ class Session:
         *,
         dated: bool = False,
         opens: bool = False,
+        servers: frozenset[int] = frozenset(),
     ) -> None:
-        self.tracker = Tracker(opens=opens)
+        self.tracker = Tracker(opens=opens, ports=choice.ports | servers)
         self.report = report
         self.segments = 0
         self.skipped = Skipped()
@@ -86,7 +88,7 @@ class Session:
                 return
             if connection.is_unanswered:
                 yield from self.report.over(connection)
-            elif not self._opens:
+            elif not self._opens or connection.is_half_open:
                 yield from self.report.meanwhile(connection)
 
     def finish(self, dropped: int) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from sockmon.model.segments import ACK, FIN, RST, SYN, Segment
-from sockmon.trace.connection import CLIENT, Connection
+from sockmon.model.segments import ACK, FIN, RST, SYN, Segment, port_of
+from sockmon.trace.connection import CLIENT, SERVER, Connection
 
 #: Connections that are followed at a time.
 LIMIT = 20_000
@@ -11,24 +11,28 @@ _SECOND = 1_000_000_000
 #: An end that has not closed is reported when it has waited this long.
 _WAITS = (1 * _SECOND, 10 * _SECOND, 60 * _SECOND)
 _LOOK_AGAIN = _SECOND // 2  # thousands may wait
-_FIRST_RETRY = 1 * _SECOND  # TCP_TIMEOUT_INIT
 
 
 class Tracker:
     """limit: connections that are followed; the oldest give way to new ones.
 
     opens: note those that have just been established in `opened`; the reader empties it.
+    ports: taken for those of servers where a connection's beginning was not seen.
 
     seen: segments. repeated: of them, those of a packet that was seen before on another device.
     forgotten: connections that gave way.
     """
 
-    def __init__(self, limit: int = LIMIT, *, opens: bool = False) -> None:
+    def __init__(
+        self, limit: int = LIMIT, *, opens: bool = False, ports: frozenset[int] = frozenset()
+    ) -> None:
         self.seen = self.repeated = self.forgotten = 0
         self.opened: list[Connection] = []
         self._notes_opens = opens
         self._limit = limit
         self._last_time = self._due_after = 0
+        self._ports = ports
+        self._servers: set[bytes] = set()
         self._open: dict[bytes, Connection] = {}
         # They have ended, and are kept for what may still come of them.
         self._ended: dict[bytes, Connection] = {}
@@ -72,6 +76,7 @@ class Tracker:
         Those that nobody answers any more, or that only one end has closed. now: as in segments.
         """
         found: list[Connection] = []
+        self._last_time = max(self._last_time, now)
         if now < self._due_after:
             return found
         self._due_after = now + _LOOK_AGAIN
@@ -79,13 +84,19 @@ class Tracker:
             if not _waits(connection):
                 del self._waiting[key]
             elif connection.is_unanswered:
-                if now > _gives_up_at(connection):
+                if now > connection.ends[CLIENT].gives_up_at:
+                    connection.seen_until = now
                     self._open.pop(key, None)
                     del self._waiting[key]
                     self._keep(key, connection)
                     found.append(connection)
+            elif connection.is_half_open:
+                if now > connection.ends[SERVER].gives_up_at:
+                    del self._waiting[key]
+                    connection.seen_until = now
+                    found.append(connection)
             else:
-                waits = now - min(end.fin_at for end in connection.ends if end.fin is not None)
+                waits = now - max(connection.ends[CLIENT].fin_at, connection.ends[SERVER].fin_at)
                 if waits > _WAITS[connection.reported]:
                     connection.reported += 1
                     connection.seen_until = now
@@ -108,6 +119,8 @@ class Tracker:
     ) -> Connection:
         """Return the connection of a segment, a new one if there is none."""
         begins = segment.flags & (SYN | ACK | RST) == SYN
+        if segment.flags & SYN and not begins and len(self._servers) < self._limit:
+            self._servers.add(segment.source)
         if known is None:
             ended = self._ended.get(key)
             if ended is not None and not (begins and ended.is_new(segment)):
@@ -122,8 +135,19 @@ class Tracker:
             over.append(self._open.pop(oldest))
             self.forgotten += 1
         self._ended.pop(key, None)
-        made = self._open[key] = Connection.begin(segment)
+        made = self._open[key] = Connection.begin(segment, self._server(segment))
         return made
+
+    def _server(self, segment: Segment) -> bytes | None:
+        """Return which end is a server's, by other connections or by its port; None: not known."""
+        ends = (segment.source, segment.destination)
+        for known in (
+            [end in self._servers for end in ends],
+            [port_of(end) in self._ports for end in ends],
+        ):
+            if known[0] != known[1]:
+                return ends[known[1]]
+        return None
 
     def _opened(self, connection: Connection) -> None:
         if not connection.is_told:
@@ -153,13 +177,6 @@ class Tracker:
 
 def _waits(connection: Connection) -> bool:
     """Whether something may have to be said of it before it is over."""
-    return connection.is_unanswered or (
-        connection.is_half_closed and connection.reported < len(_WAITS)
-    )
-
-
-def _gives_up_at(connection: Connection) -> int:
-    """Return when the next SYN is overdue: the wait between two at most doubles each time."""
-    client = connection.ends[CLIENT]
-    longest = 2 * max(client.syn_gap, _FIRST_RETRY)
-    return client.last_syn_at + longest + longest // 10
+    if connection.is_half_closed or connection.awaits_last_ack:
+        return connection.rst_by is None and connection.reported < len(_WAITS)
+    return connection.is_unanswered or connection.is_half_open

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from sockmon.model.states import TcpState
-from sockmon.trace.connection import CLIENT, SERVER, Connection, End
+from sockmon.trace.connection import CLIENT, SERVER, Connection
+from sockmon.trace.end import End
 
 How = Literal["closed", "closing", "half_closed", "reset", "refused", "no_answer", "no_ack", "open"]
 Side = Literal["client", "server"]
@@ -80,7 +80,7 @@ def judge(connection: Connection) -> Verdict:
         None if connection.rst_by is None else SIDES[connection.rst_by],
         connection.rst_has_ack,
         (client.sent, server.sent),
-        connection.last_at - connection.first_at,
+        max(0, connection.last_at - connection.first_at),
         connect,
         round_trips,
         conn_state(connection),
@@ -92,12 +92,12 @@ def _how(connection: Connection) -> How:
     if connection.rst_by is not None:
         return "refused" if conn_state(connection) == "REJ" else "reset"
     if client.fin is not None and server.fin is not None:
-        return "closed" if connection.has_ended else "closing"
+        return "closing" if connection.awaits_last_ack else "closed"
     if client.fin is not None or server.fin is not None:
         return "half_closed"
     if connection.is_unanswered:
         return "no_answer"
-    if TcpState.SYN_RECV in {client.state, server.state}:
+    if connection.is_half_open:
         return "no_ack"
     return "open"
 

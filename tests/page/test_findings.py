@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from sockmon.export.findings import findings as rendered
+from sockmon.language import Text
 from sockmon.model.finding import Advice, Command, Deadline, Finding, Quantity
 from tests.page.conftest import Site
 from tests.page.speaking import Json, open_with, spoken
@@ -20,18 +21,20 @@ NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', { value: undefined
 def leak() -> Finding:
     return replace(
         finding("critical", summary="orders.service leaks"),
-        critical_because="its descriptors run out in about 5 minutes",
-        deadline=Deadline("descriptors run out", 300.0),
+        critical_because=Text("its descriptors run out in about 5 minutes"),
+        deadline=Deadline(Text("descriptors run out"), 300.0),
         entry="nsenter --net=/run/netns/orders",
         evidence={
             "oldest": Quantity(63.0, "seconds"),
             "peers": (("192.0.2.1", Quantity(3, "sockets")),),
         },
         advice=(
-            Advice("Restart it.", Command("systemctl restart orders", "here", "changes"), "stop"),
-            Advice("It must close these sockets."),
-            Advice("List the sockets:", Command(LINE.partition("orders ")[2]), "look"),
-            Advice("Look there.", Command("ss -tn state fin-wait-2", "peer"), "look"),
+            Advice(
+                Text("Restart it."), Command("systemctl restart orders", "here", "changes"), "stop"
+            ),
+            Advice(Text("It must close these sockets.")),
+            Advice(Text("List the sockets:"), Command(LINE.partition("orders ")[2]), "look"),
+            Advice(Text("Look there."), Command("ss -tn state fin-wait-2", "peer"), "look"),
         ),
     )
 

@@ -98,6 +98,19 @@ class TestTheWholeOutput:
             "sockmon_config_last_reload_success_timestamp_seconds": [({}, 1_700_000_000)],
         }
 
+    def test_what_an_older_kernel_does_not_list_is_no_zero(self) -> None:
+        observed = observe(MIXED)
+        (host,) = observed.namespaces
+        assert host.ports is not None
+        ports = host.ports.value
+        unlisted = replace(ports, ephemeral=replace(ports.ephemeral, bound=None))
+        older = replace(host, lists_bound=False, ports=replace(host.ports, value=unlisted))
+        newer, there = samples(observed), samples(replace(observed, namespaces=(older,)))
+        assert newer.keys() - there.keys() == {"sockmon_ephemeral_ports_held_by_bind"}
+        shown = [labels for labels, _ in there["sockmon_sockets"]]
+        lost = [labels for labels, _ in newer["sockmon_sockets"] if labels not in shown]
+        assert {(of["protocol"], of["state"]) for of in lost} == {("tcp", "close")}
+
     def test_tells_a_failed_reload(self) -> None:
         failed = Reload(successful=False, succeeded_at=5.0)
         told = {

@@ -53,6 +53,10 @@ class OutsideSource:
         """Read all TCP sockets; raises KernelError."""
         return self._table("tcp", families)
 
+    def lists_bound(self) -> bool:
+        """Return that tcp() has no sockets that are only bound: /proc/PID/net/tcp does not."""
+        return False
+
     def passing(self, families: tuple[Family, ...]) -> tuple[SocketTable, LastHeard]:
         """Read all, and leave out those at rest; raises KernelError."""
         table = self.tcp(families)

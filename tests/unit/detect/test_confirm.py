@@ -3,12 +3,13 @@
 import pytest
 
 from sockmon.detect.confirm import REMEMBERED_SECONDS, Confirmed
+from sockmon.language import Text
 from sockmon.model.finding import Finding, Severity, Subject
 from sockmon.model.growth import growing
 
 
 def finding(port: int = 443, value: float = 1.0, severity: Severity = "warning") -> Finding:
-    return Finding("d", severity, "host", Subject("inbound", port), value, 1.0, "s", {}, ())
+    return Finding("d", severity, "host", Subject("inbound", port), value, 1.0, Text("s"), {}, ())
 
 
 def test_one_poll_is_not_enough() -> None:
