@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test unit unit-lowest unit-newest lint format bench fuzz lock clean
+.PHONY: help run test unit unit-lowest unit-newest lint format bench fuzz soak kills lock clean
 
 help:
 	@echo "make run          install what is needed, start the daemon on http://127.0.0.1:10776/"
@@ -17,7 +17,9 @@ help:
 	@echo "make lint         check style, types, imports, and that no code is unused"
 	@echo "make format       format the code"
 	@echo "make bench        measure speed and memory against ss, netstat and others (root)"
-	@echo "make fuzz         read damaged captures for ten minutes (SECONDS=600)"
+	@echo "make fuzz         feed damaged input to all that parses, ten minutes (SECONDS=600)"
+	@echo "make soak         run a daemon on a busy host for an hour (root; SECONDS=3600)"
+	@echo "make kills        kill a daemon 50 times, with a real Alertmanager behind it (root)"
 	@echo "make oracle       compare how tshark reads captures with how sockmon does (root)"
 	@echo "make generate     write the committed files that are generated: rules, dashboards ..."
 	@echo "make page         build the web page (Node.js)"
@@ -94,9 +96,16 @@ format: $(VENV)/development
 bench: $(VENV)/development components
 	$(BIN)/python -m bench $(ARGS)
 
-SECONDS ?= 600
+# Standing checks: what attacks and faults once showed must stay mended. ARGS="netlink" fuzzes one target;
+# inputs that fail are kept in build/fuzz/failures.
 fuzz: $(VENV)/development
-	$(BIN)/python -m tests.fuzz $(SECONDS)
+	$(BIN)/python -m tests.fuzz $(or $(SECONDS),600) $(ARGS)
+
+soak: $(VENV)/development
+	$(BIN)/python -m tests.standing.soak $(or $(SECONDS),3600)
+
+kills: $(VENV)/development components
+	$(BIN)/python -m tests.standing.kills $(or $(TIMES),50)
 
 # What tshark says of captures of real connections. ARGS=--record keeps it for `make test`.
 .PHONY: oracle

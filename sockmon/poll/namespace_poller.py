@@ -131,7 +131,21 @@ class NamespacePoller:
         the kernel tells times before its answer, and an age must never be too high.
         empty: it is known to have no sockets, so there is nothing to dump.
         whole: all of its table; if not, of a large one what is not at rest.
+        A mistake of ours is a Failure too: it must not keep other namespaces from being polled.
         """
+        name = self._source.name
+        try:
+            failures = self._poll(now, clock, config, empty=empty, whole=whole)
+        except Exception as error:  # noqa: BLE001 - as it says
+            self._observation = replace(self._observation, looked_at=now)
+            failures = [_broken(name, "poll", COMPONENTS.failed("poll", error, name))]
+        else:
+            COMPONENTS.works("poll", name)
+        return self._observation, failures
+
+    def _poll(
+        self, now: Moment, clock: Clock, config: Config, *, empty: bool, whole: bool
+    ) -> list[Failure]:
         source = self._source
         failures: list[Failure] = []
 
@@ -190,7 +204,7 @@ class NamespacePoller:
                     tcp, data.directions, aged, read.monotonic, self._owner_sockets.names
                 )
                 self._observation = replace(self._observation, sample=Timed(sample, now))
-        return self._observation, failures
+        return failures
 
     def _see_udp(
         self, udp: SocketTable, limits: KernelLimits, at: Moment, config: PortsConfig
