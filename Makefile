@@ -12,8 +12,10 @@ help:
 	@echo "make unit         run the unit tests: no root, no system packages, about a minute"
 	@echo "make unit-thorough  the same with fifty times as many examples (half an hour)"
 	@echo "make unit-lowest  the same with the lowest versions that pyproject.toml allows"
+	@echo "make unit-debian  the same with the system's own Python, /usr/bin/python3"
 	@echo "make unit-newest  the same with the newest versions of all dependencies"
 	@echo "make cases        compare what sockmon says of real programs with the truth (root, 10 min)"
+	@echo "make kernels      run the live tests on Linux 5.10, 6.1, 6.12, 7.2 (root, 25 min)"
 	@echo "make lint         check style, types, imports, and that no code is unused"
 	@echo "make format       format the code"
 	@echo "make bench        measure speed and memory against ss, netstat and others (root)"
@@ -53,6 +55,13 @@ UNIT := -m pytest tests/unit tests/test_docs.py tests/test_house.py -q -n auto \
 unit: $(VENV)/development
 	$(BIN)/python $(UNIT) $(ARGS)
 
+# The same with the system's own Python, which on Debian 12 is 3.11.2.
+.PHONY: unit-debian
+unit-debian:
+	tests/make-venv /usr/bin/python3 build/debian
+	build/debian/bin/pip install --quiet --requirement requirements/unit.in --editable '.[terminal]'
+	build/debian/bin/python $(UNIT) $(ARGS)
+
 # The property tests with fifty times as many examples, not the same ones each time.
 .PHONY: unit-thorough
 unit-thorough: $(VENV)/development
@@ -81,6 +90,11 @@ build/lowest.txt: pyproject.toml
 cases: $(VENV)/development
 	tests/cases/install
 	$(BIN)/python -m tests.cases $(ARGS)
+
+# The live tests on other kernels. ARGS="VERSION ..." selects kernels: 5.10 6.1 6.12 7.2.
+.PHONY: kernels
+kernels: $(VENV)/development components
+	$(BIN)/python -m tests.kernels $(ARGS)
 
 lint: $(VENV)/development
 	$(BIN)/ruff check .
