@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test unit unit-lowest unit-newest lint format bench fuzz lock clean
+.PHONY: help run test unit unit-lowest unit-newest lint format bench fuzz soak kills lock clean
 
 help:
 	@echo "make run          install what is needed, start the daemon on http://127.0.0.1:10776/"
@@ -19,7 +19,9 @@ help:
 	@echo "make lint         check style, types, imports, and that no code is unused"
 	@echo "make format       format the code"
 	@echo "make bench        measure speed and memory against ss, netstat and others (root)"
-	@echo "make fuzz         read damaged captures for ten minutes (SECONDS=600)"
+	@echo "make fuzz         feed damaged input to all that parses, ten minutes (SECONDS=600)"
+	@echo "make soak         run a daemon on a busy host for an hour (root; SECONDS=3600)"
+	@echo "make kills        kill a daemon 50 times, with a real Alertmanager behind it (root)"
 	@echo "make oracle       compare how tshark reads captures with how sockmon does (root)"
 	@echo "make generate     write the committed files that are generated: rules, dashboards ..."
 	@echo "make page         build the web page (Node.js)"
@@ -27,8 +29,11 @@ help:
 	@echo "make captures     run the commands shown in the documents, record their output (root)"
 	@echo "make wheels       collect build/wheels, for servers without Internet access"
 	@echo "make deb          build a Debian package, for servers with the same minor Python version"
+	@echo "make rpm          build an RPM package from the Debian package"
 	@echo "make bundle       pack build/sockmon-*.tar.gz, for servers without Internet access"
 	@echo "make sbom         write build/sockmon-*.cdx.json, the list of all shipped packages"
+	@echo "make release      build all of these into build/release/, with checksums"
+	@echo "make check-release  install and remove what make release has built (root, Debian)"
 	@echo "make changelog VERSION=x.y.z   move changes/ into CHANGELOG.md, at a release"
 	@echo "make lock         update the pinned versions in requirements/"
 	@echo "make clean        remove everything that make has made"
@@ -105,9 +110,16 @@ format: $(VENV)/development
 bench: $(VENV)/development components
 	$(BIN)/python -m bench $(ARGS)
 
-SECONDS ?= 600
+# Standing checks: what attacks and faults once showed must stay mended. ARGS="netlink" fuzzes one target;
+# inputs that fail are kept in build/fuzz/failures.
 fuzz: $(VENV)/development
-	$(BIN)/python -m tests.fuzz $(SECONDS)
+	$(BIN)/python -m tests.fuzz $(or $(SECONDS),600) $(ARGS)
+
+soak: $(VENV)/development
+	$(BIN)/python -m tests.standing.soak $(or $(SECONDS),3600)
+
+kills: $(VENV)/development components
+	$(BIN)/python -m tests.standing.kills $(or $(TIMES),50)
 
 # What tshark says of captures of real connections. ARGS=--record keeps it for `make test`.
 .PHONY: oracle
@@ -177,6 +189,11 @@ wheels: $(VENV)/development
 deb: wheels
 	deploy/make-deb $(BIN) build/wheels build
 
+# An RPM package of the same files. Needs Debian's rpm.
+.PHONY: rpm
+rpm: deb
+	deploy/make-rpm $(BIN) "$$(ls -t build/sockmon_*.deb | head -n 1)" build
+
 # Everything that a server without Internet access needs, install.sh included.
 .PHONY: bundle
 bundle: wheels
@@ -187,6 +204,16 @@ bundle: wheels
 sbom: $(VENV)/runtime
 	@mkdir -p build
 	$(BIN)/python deploy/sbom.py build
+
+# All files of a release: RELEASE.md.
+.PHONY: release check-release
+release: $(VENV)/development
+	@command -v rpmbuild >/dev/null || \
+		{ apt-get update -qq && apt-get install -qq --yes --no-install-recommends rpm dpkg-dev; }
+	deploy/make-release $(BIN) build/wheels build/release
+
+check-release: $(VENV)/development components
+	$(BIN)/python -m pytest tests/release/check_release.py -q
 
 changelog:
 	$(PYTHON) changes/collect.py "$(VERSION)"

@@ -62,7 +62,8 @@ LABELS: Mapping[str, str] = {
     "older_than": "Seconds, one of a fixed set; a socket is counted under each that it is older "
     "than",
     "component": "A part of sockmon: `detect.` and a detector, `metrics.` and a group of families, "
-    "`notify.` and a receiver, `save.` and what is saved, `alerts`, `diagnosis` or `history`.",
+    "`notify.` and a receiver, `save.` and what is saved, or `alerts`, `diagnosis`, "
+    "`history`, `poll`, `processes` (look-ups of owners), `web.sweep`.",
     "reason": "Why a read failed: an errno's name, or a word such as `truncated`; `bug`: by a "
     "mistake of sockmon's. Of `sockmon_conntrack_drops_total`: `drop` and `early_drop` (the table "
     "was full), or "
@@ -79,7 +80,10 @@ LABELS: Mapping[str, str] = {
 _DETECTORS = len(registry.ALL)
 _NAMESPACE = "1 per namespace"
 _GROUP = "1 per group"
-_STATES_OF_GROUP = "1 to 11 per group: a state that it has once had stays"
+_STATES_OF_GROUP = (
+    "1 to 11 per group, of UDP 1 or 2: a state that it has once had stays. Of UDP in other "
+    "namespaces only the ports that they serve"
+)
 _STALE = (
     "1 per owner and port with stale sockets, at most 50 per namespace; and, at 0, at most "
     f"{MENDED_GROUPS_KEPT} that had some in the last ten minutes"
@@ -103,7 +107,8 @@ SOCKETS = Family(
 PORT_SOCKETS = Family(
     "sockmon_port_sockets",
     "sockets",
-    "TCP sockets by the port they belong to: a listener's own, or the remote one.",
+    "Sockets by the port they belong to: a listener's own, or the remote one. A UDP socket that is "
+    "not connected is a listener.",
     ("netns", "protocol", "direction", "port", "state"),
     _STATES_OF_GROUP,
 )
@@ -117,7 +122,7 @@ PORT_RECEIVE_QUEUE = Family(
 PORT_SEND_QUEUE = Family(
     "sockmon_port_send_queue_bytes",
     "bytes",
-    "Bytes that peers have not acknowledged yet.",
+    "Bytes that peers have not acknowledged yet; of UDP, that have not been sent.",
     ("netns", "protocol", "direction", "port"),
     _GROUP,
 )
@@ -216,7 +221,7 @@ EPHEMERAL_PORTS_EXHAUSTION = Family(
 PORT_GROUPS_AGGREGATED = Family(
     "sockmon_port_groups_aggregated",
     "groups",
-    'Groups of (direction, port) inside port="other".',
+    'Groups of (direction, port) inside port="other", of TCP.',
     ("netns",),
     _NAMESPACE,
 )

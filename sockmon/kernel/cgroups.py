@@ -91,6 +91,12 @@ def unit_of(path: str) -> str:
     return one_line(units[-1] if units else path)
 
 
+def titled_unit(path: str) -> str:
+    """Name a cgroup as unit_of() does, with the user whose it is."""
+    unit = managed_unit(path)
+    return unit_of(path) if unit is None else unit.title
+
+
 def parse_cgroup(text: str) -> str:
     """Parse /proc/PID/cgroup: the path in cgroup v2, else in systemd's own hierarchy, else "/".
 

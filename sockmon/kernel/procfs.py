@@ -56,6 +56,9 @@ FILES = (
     "sys/net/netfilter/nf_conntrack_max",
 )
 
+#: What parsers raise for a text that no kernel writes.
+MALFORMED = (ValueError, KeyError, IndexError, OverflowError)
+
 _OWN = "thread-self"
 _IPV4 = "sys/net/ipv4"
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -265,7 +268,7 @@ def read_unix(proc: Path, task: str = _OWN) -> tuple[UnixSocket, ...]:
         return parse_unix((proc / task / "net/unix").read_bytes())
     except OSError as error:
         raise ProcError.from_errno(operation, error.errno or 0) from error
-    except (ValueError, IndexError) as error:
+    except MALFORMED as error:
         raise ProcError(operation, "malformed", f"malformed: {error}") from error
 
 
@@ -387,5 +390,5 @@ def _read(path: Path, parse: Callable[[str], T]) -> T:
         raise ProcError.from_errno(operation, error.errno or 0) from error
     try:
         return parse(data.decode("ascii"))
-    except (ValueError, KeyError) as error:
+    except MALFORMED as error:
         raise ProcError(operation, "malformed", f"malformed: {error}") from error

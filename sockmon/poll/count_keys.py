@@ -230,9 +230,9 @@ def _by_word(view: Reading, codes: Column) -> Coded:
 
 
 def _by_unit(view: Reading, cgroup_ids: Column) -> Coded:
-    from sockmon.kernel.cgroups import unit_of  # noqa: PLC0415 - see above
+    from sockmon.kernel.cgroups import titled_unit  # noqa: PLC0415 - see above
 
-    return _by_cgroup(view, cgroup_ids, unit_of)
+    return _by_cgroup(view, cgroup_ids, titled_unit)
 
 
 def _by_container(view: Reading, cgroup_ids: Column) -> Coded:

@@ -34,7 +34,9 @@ from sockmon.poll.diagnosis import DROPS_WINDOW, PORTS_ASKED, DiagnosisState
 from sockmon.poll.owner_tracker import OwnerTracker
 from sockmon.poll.owners import OwnerFinder
 from sockmon.poll.port_tracker import PortTracker
+from sockmon.poll.udp_groups import UdpGroups
 from sockmon.settings import Config
+from sockmon.settings import Ports as PortsConfig
 
 T = TypeVar("T")
 Clock = Callable[[], Moment]
@@ -76,6 +78,7 @@ class NamespacePoller:
         self._whole_failed = False
         self._is_first = True
         self._udp = Udp()
+        self._udp_groups = UdpGroups()
         self._unix = UnixListeners()
 
     @property
@@ -128,7 +131,21 @@ class NamespacePoller:
         the kernel tells times before its answer, and an age must never be too high.
         empty: it is known to have no sockets, so there is nothing to dump.
         whole: all of its table; if not, of a large one what is not at rest.
+        A mistake of ours is a Failure too: it must not keep other namespaces from being polled.
         """
+        name = self._source.name
+        try:
+            failures = self._poll(now, clock, config, empty=empty, whole=whole)
+        except Exception as error:  # noqa: BLE001 - as it says
+            self._observation = replace(self._observation, looked_at=now)
+            failures = [_broken(name, "poll", COMPONENTS.failed("poll", error, name))]
+        else:
+            COMPONENTS.works("poll", name)
+        return self._observation, failures
+
+    def _poll(
+        self, now: Moment, clock: Clock, config: Config, *, empty: bool, whole: bool
+    ) -> list[Failure]:
         source = self._source
         failures: list[Failure] = []
 
@@ -155,8 +172,6 @@ class NamespacePoller:
         self._unix = self._unix.seen(unix, read.monotonic)
         # What was read of UDP in place of sock_diag has no drops.
         whole_udp = None if any(isinstance(e, FallbackError) for e in optional) else udp
-        if whole_udp is not None:
-            self._udp = self._udp.seen(whole_udp, read.monotonic, DROPS_WINDOW)
         before = self._observation
         self._observation = replace(
             before,
@@ -169,7 +184,11 @@ class NamespacePoller:
             entry=source.nsenter_prefix(),
             lists_bound=source.lists_bound(),
         )
+        if whole_udp is not None:
+            self._udp = self._udp.seen(whole_udp, read.monotonic, DROPS_WINDOW)
         port_range = _port_range(limits)
+        if udp is not None and port_range is not None:
+            self._see_udp(udp, port_range, read, config.ports)
         if resting is None:
             self._whole_failed = tcp is None or port_range is None
         self._see_owners(tcp, now, resting)
@@ -189,7 +208,15 @@ class NamespacePoller:
                     tcp, data.directions, aged, read.monotonic, self._owner_sockets.names
                 )
                 self._observation = replace(self._observation, sample=Timed(sample, now))
-        return self._observation, failures
+        return failures
+
+    def _see_udp(
+        self, udp: SocketTable, port_range: PortRange, at: Moment, config: PortsConfig
+    ) -> None:
+        shown = config.top, config.always_shown
+        self._udp_groups = self._udp_groups.seen(udp, port_range, at.monotonic, *shown)
+        groups = Timed(self._udp_groups.groups, at)
+        self._observation = replace(self._observation, udp_groups=groups)
 
     def _as_listed(self, data: DetectorInput, ports: Ports) -> tuple[DetectorInput, Ports]:
         """Leave out what the kernel does not list here, where it looks like nothing."""

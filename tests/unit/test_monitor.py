@@ -125,7 +125,7 @@ class TestAFailedProtocol:
         shown = samples(observation, polling.at.monotonic)
         other = "tcp" if protocol is Protocol.UDP else "udp"
         assert protocols(shown) == {(other, "ipv4"), (other, "ipv6")}
-        assert ("sockmon_port_sockets" in shown) == (protocol is Protocol.UDP)
+        assert {its["protocol"] for its, _ in shown["sockmon_port_sockets"]} == {other}
         (failure,) = observation.failures
         assert (failure.netns, failure.reason) == ("host", "ENOENT")
         assert f"{protocol.name.lower()}/{family.name.lower()}" in failure.message
@@ -406,6 +406,7 @@ class TestAsJson:
                 assert states == by_state(shown["sockmon_sockets"], **labels)
         for group in host["ports"]["groups"]:
             labels = {"direction": group["direction"], "port": str(group["port"])}
+            labels["protocol"] = "tcp"
             states = {s: n for s, n in group["states"].items() if n}
             assert states == by_state(shown["sockmon_port_sockets"], **labels)
         assert host["ports"]["ephemeral"]["exhaustion_seconds"] is None, "infinity is no JSON"
