@@ -50,7 +50,7 @@ function _shtab_sockmon_using
   test "$_shtab_sockmon_cmdpath" = "$argv"
 end
 
-set -g _shtab_sockmon_commands run count doctor top trace drill rules check-config netns-helper
+set -g _shtab_sockmon_commands run count doctor top trace drill rules check-config netns-helper events-helper
 set -g _shtab_sockmon_opts_with_value --by --color --config --count --device --family --for --format --hold --host --interval --namespaces --netns --port --protocol --read --runbooks --selector --socket --state --state-names --top --url --user --watch --web.config.file --web.listen-address --write
 
 complete -c sockmon -e
@@ -125,3 +125,7 @@ complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 
 complete -c sockmon -n '_shtab_sockmon_using netns-helper' -s h -l help -d 'show this help message and exit'
 complete -c sockmon -n '_shtab_sockmon_using netns-helper' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'listen here, on a host without systemd'
 complete -c sockmon -n '_shtab_sockmon_using netns-helper' -l user -x -d 'the user, by name or number, that may connect besides root: the daemon'"'"'s'
+complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a events-helper -d 'load the program that counts connections, for a daemon'
+complete -c sockmon -n '_shtab_sockmon_using events-helper' -s h -l help -d 'show this help message and exit'
+complete -c sockmon -n '_shtab_sockmon_using events-helper' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'listen here, on a host without systemd'
+complete -c sockmon -n '_shtab_sockmon_using events-helper' -l user -x -d 'the user, by name or number, that may connect besides root: the daemon'"'"'s'

@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass
 
 from prometheus_client.core import Metric
 
-from sockmon.export import diagnosis, polls
+from sockmon.export import diagnosis, events, polls
 from sockmon.export import families as declared
 from sockmon.export.family import Family, Samples, SeriesMemory
 from sockmon.model.counts import StateCounts
@@ -57,6 +57,8 @@ def families(
             _add_namespace(samples, observation, namespace, now)
         if observation.folded:
             _add_folded(samples, observation, now)
+        if observation.events is not None:
+            events.add(samples, observation.events)
         polls.add(samples, observation)
     samples.add(declared.BUILD_INFO, (build.version, build.python), 1)
     samples.add(declared.RELOAD_SUCCESSFUL, (), float(reload.successful))

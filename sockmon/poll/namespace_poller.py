@@ -15,6 +15,7 @@ from sockmon.kernel.interfaces import Source
 from sockmon.model import counts
 from sockmon.model.ages import NOTHING_HEARD, LastHeard
 from sockmon.model.counts import StateCounts
+from sockmon.model.direction import Listened
 from sockmon.model.finding import Finding
 from sockmon.model.limits import KernelLimits
 from sockmon.model.moment import Moment, Timed
@@ -72,6 +73,11 @@ class NamespacePoller:
         self._is_first = True
         self._udp = Udp()
         self._unix = UnixListeners()
+
+    @property
+    def listened(self) -> Listened:
+        """The ports that are or were listened on."""
+        return self._ports.listened
 
     @property
     def name(self) -> str:

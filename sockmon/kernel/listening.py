@@ -1,4 +1,4 @@
-"""The helper's listening socket: systemd's, or its own."""
+"""A helper's listening socket: systemd's, or its own."""
 
 import contextlib
 import errno
@@ -15,12 +15,13 @@ class ListenError(Exception):
     """There is no socket to listen on; the text says why, and what to do."""
 
 
-def inherited() -> socket.socket:
-    """Return the socket that systemd has passed, see sd_listen_fds(3); raises ListenError."""
+def inherited(unit: str) -> socket.socket:
+    """Return the socket that systemd has passed, see sd_listen_fds(3); raises ListenError.
+
+    unit: the name of the socket's unit.
+    """
     if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
-        raise ListenError(
-            "no socket was passed: start sockmon-netns.socket, or name a socket with --socket"
-        )
+        raise ListenError(f"no socket was passed: start {unit}, or name a socket with --socket")
     listener = socket.socket(fileno=_FIRST_INHERITED)
     listener.set_inheritable(False)
     if (listener.family, listener.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
