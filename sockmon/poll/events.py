@@ -19,8 +19,8 @@ from sockmon.model.observation import Events
 from sockmon.model.poll_statistics import Failure
 from sockmon.poll.event_totals import EventTotals
 
-#: After a failure the helper is asked again, but not at every poll.
-_AGAIN_SECONDS = 30.0
+#: After a failure the helper is asked again after such a time, and then after twice that, ...
+_AGAIN_SECONDS, _AGAIN_AT_MOST = 0.5, 60.0
 
 _DIRECTIONS: Mapping[int, Direction] = {layout.INBOUND: "inbound", layout.OUTBOUND: "outbound"}
 Counted = tuple[str, Direction, int | None, NDArray[np.int64]]
@@ -41,6 +41,7 @@ class EventsPoller:
         self._since: float | None = None
         self._error: KernelError | None = None
         self._due = 0.0
+        self._pause = _AGAIN_SECONDS
 
     def poll(
         self,
@@ -63,10 +64,11 @@ class EventsPoller:
                 counted = _by_name(increments, namespaces)
                 self._totals.add(counted, now.monotonic, top, port_range)
                 self._totals.forget(namespaces.values())
-                self._error = None
+                self._error, self._pause = None, _AGAIN_SECONDS
         except KernelError as error:
             self._error = error
-            self._due = now.monotonic + _AGAIN_SECONDS
+            self._due = now.monotonic + self._pause
+            self._pause = min(2 * self._pause, _AGAIN_AT_MOST)
             self._release()
         if self._counter is None or self._since is None:
             return None

@@ -22,14 +22,19 @@ _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 
 
 def serve(
-    listener: socket.socket, users: frozenset[int], load: Load, *, forever: bool = False
+    listener: socket.socket,
+    users: frozenset[int],
+    load: Load,
+    *,
+    forever: bool = False,
+    idle_seconds: float = _IDLE_SECONDS,
 ) -> None:
     """Answer one request of a user that is allowed, and return; or serve forever.
 
     listener: AF_UNIX, SOCK_SEQPACKET. users: uids as this process sees them. load: loader.load().
-    Also returns when nobody asks. Nothing of what was loaded stays in this process.
+    Also returns when nobody asks for so many seconds. It keeps nothing of what was loaded.
     """
-    listener.settimeout(None if forever else _IDLE_SECONDS)
+    listener.settimeout(None if forever else idle_seconds)
     while True:
         try:
             connection, _ = listener.accept()
