@@ -8,7 +8,7 @@
 _shtab_sockmon_subparsers=(run count doctor top trace drill rules check-config netns-helper events-helper)
 
 _shtab_sockmon_run_option_strings=(-h --help --config --web.listen-address --web.config.file)
-_shtab_sockmon_count_option_strings=(-h --help --by --state --port --protocol --netns --family --top --watch --format --state-names --color --namespaces --config)
+_shtab_sockmon_count_option_strings=(-h --help --by --state --port --protocol --netns --family --top --watch --events --format --state-names --color --namespaces --config)
 _shtab_sockmon_doctor_option_strings=(-h --help --format --color --namespaces --config)
 _shtab_sockmon_top_option_strings=(-h --help --url --interval --namespaces --config)
 _shtab_sockmon_trace_option_strings=(-h --help --read --port --host --device --for --write --count --opens --closes --format)

@@ -61,7 +61,7 @@ class EventsPoller:
                 self._load(now, listeners)
             if self._counter is not None:
                 increments = self._counter.read(now.monotonic)
-                counted = _by_name(increments, namespaces)
+                counted = by_name(increments, namespaces)
                 self._totals.add(counted, now.monotonic, top, port_range)
                 self._totals.forget(namespaces.values())
                 self._error, self._pause = None, _AGAIN_SECONDS
@@ -106,7 +106,8 @@ class EventsPoller:
             self._counter = None
 
 
-def _by_name(increments: Increments, namespaces: Mapping[int, str]) -> Iterator[Counted]:
+def by_name(increments: Increments, namespaces: Mapping[int, str]) -> Iterator[Counted]:
+    """Yield what was counted, with the namespaces' names; OTHER for those that are not known."""
     rows = zip(
         increments.netns.tolist(),
         increments.direction.tolist(),

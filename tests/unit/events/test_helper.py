@@ -166,7 +166,7 @@ def test_another_user_is_refused(tmp_path: Path) -> None:
     told: list[list[Listener]] = []
     with (
         serving(tmp_path, frozenset({os.geteuid() + 1}), pipes(told)) as path,
-        pytest.raises(HelperError, match=r"ECONNRESET|closed the connection"),
+        pytest.raises(HelperError, match="closed the connection"),
     ):
         asked(path)
     assert told == []

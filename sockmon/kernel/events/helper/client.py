@@ -86,7 +86,7 @@ class Asking:
 def _unanswered(error: OSError) -> HelperError:
     if isinstance(error, TimeoutError):
         return HelperError(_OPERATION, "ETIMEDOUT", "no answer in time", _HINT)
-    if error.errno == errno.ECONNRESET:
+    if error.errno in (errno.ECONNRESET, errno.EPIPE):
         return HelperError(_OPERATION, "ECONNRESET", "it has closed the connection", _HINT)
     return HelperError.from_errno(_OPERATION, error.errno or errno.EIO, _HINT)
 
