@@ -1,25 +1,25 @@
 """`sockmon count --events` counts for a while what a single look cannot see."""
 
 import json
+import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
-from tests.lab import PATIENCE, NetNs
+from tests.eventing import held_by
+from tests.lab import PATIENCE, NetNs, eventually
 from tests.live.test_events_counted import PORT, play
 
 pytestmark = pytest.mark.root
 
 
 def test_it_tells_what_has_happened_meanwhile(netns: NetNs) -> None:
-    command = [sys.executable, "-m", "sockmon", "count", "--events=2s", "--format=json"]
+    command = [sys.executable, "-m", "sockmon", "count", "--events=10m", "--format=json"]
     with netns.popen(command) as process:
-        true = {}
-        while process.poll() is None and not true:
-            time.sleep(1)  # it has begun, or says nothing of what is played
-            true = play(netns, 3)
+        eventually(lambda: any(kind == "prog" for kind, _ in held_by(process.pid)))
+        true = play(netns, 3)
+        process.send_signal(signal.SIGINT)
         told, _ = process.communicate(timeout=PATIENCE)
     groups = {
         (group["direction"], group["port"]): group
