@@ -21,7 +21,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "counts in every state, as ss counts; ports, drops, UDP": ("test_counts.py",),
     "ages and leaks": ("test_close_wait.py",),
     "owners": ("test_owners.py::TestALeak", "test_owner_sockets.py"),
-    "queues": ("test_queues.py",),
+    "queues": ("test_queues.py::test_a_server_that_accepts_nobody", "test_queues.py::test_a_unix"),
     "namespaces": ("test_namespaces.py",),
     "daemon and alert": (
         "test_alerts.py::test_an_alert_lives_through_kill_9_and_ends_with_its_cause",
