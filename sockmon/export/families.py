@@ -80,7 +80,10 @@ LABELS: Mapping[str, str] = {
 _DETECTORS = len(registry.ALL)
 _NAMESPACE = "1 per namespace"
 _GROUP = "1 per group"
-_STATES_OF_GROUP = "1 to 11 per group: a state that it has once had stays"
+_STATES_OF_GROUP = (
+    "1 to 11 per group, of UDP 1 or 2: a state that it has once had stays. Of UDP in other "
+    "namespaces only the ports that they serve"
+)
 _STALE = (
     "1 per owner and port with stale sockets, at most 50 per namespace; and, at 0, at most "
     f"{MENDED_GROUPS_KEPT} that had some in the last ten minutes"
@@ -104,7 +107,8 @@ SOCKETS = Family(
 PORT_SOCKETS = Family(
     "sockmon_port_sockets",
     "sockets",
-    "TCP sockets by the port they belong to: a listener's own, or the remote one.",
+    "Sockets by the port they belong to: a listener's own, or the remote one. A UDP socket that is "
+    "not connected is a listener.",
     ("netns", "protocol", "direction", "port", "state"),
     _STATES_OF_GROUP,
 )
@@ -118,7 +122,7 @@ PORT_RECEIVE_QUEUE = Family(
 PORT_SEND_QUEUE = Family(
     "sockmon_port_send_queue_bytes",
     "bytes",
-    "Bytes that peers have not acknowledged yet.",
+    "Bytes that peers have not acknowledged yet; of UDP, that have not been sent.",
     ("netns", "protocol", "direction", "port"),
     _GROUP,
 )
@@ -217,7 +221,7 @@ EPHEMERAL_PORTS_EXHAUSTION = Family(
 PORT_GROUPS_AGGREGATED = Family(
     "sockmon_port_groups_aggregated",
     "groups",
-    'Groups of (direction, port) inside port="other".',
+    'Groups of (direction, port) inside port="other", of TCP.',
     ("netns",),
     _NAMESPACE,
 )

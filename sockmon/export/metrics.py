@@ -10,7 +10,7 @@ from prometheus_client.core import Metric
 from sockmon.export import diagnosis, polls
 from sockmon.export import families as declared
 from sockmon.export.family import Family, Samples, SeriesMemory
-from sockmon.model.counts import StateCounts
+from sockmon.model.counts import PortGroup, StateCounts
 from sockmon.model.limits import KernelLimits
 from sockmon.model.names import HOST, OTHER
 from sockmon.model.observation import Observation, Ports
@@ -92,8 +92,19 @@ def _add_all_ports(samples: Samples, observation: Observation, now: float) -> No
         ports = observation.fresh(namespace, namespace.ports, now)
         if ports is not None:
             _add_ports(samples, namespace.name, ports)
-            if not namespace.degraded:  # else its range of ports is not known
+            limits = observation.fresh(namespace, namespace.limits, now)
+            hidden = limits is not None and limits.port_range is None
+            if not (namespace.degraded or hidden):  # else its range of ports is not known
                 _add_ephemeral_ports(samples, namespace.name, ports)
+
+
+def _add_all_udp_ports(samples: Samples, observation: Observation, now: float) -> None:
+    for namespace in observation.shown:
+        for group in observation.fresh(namespace, namespace.udp_groups, now) or ():
+            # Of a pod's lookups of names there is no more to say than how many sockets they take.
+            serves = group.key.direction == "inbound" and group.key.port is not None
+            if namespace.name == HOST or serves:
+                _add_group(samples, namespace.name, "udp", group)
 
 
 def _add_all_owners(samples: Samples, observation: Observation, now: float) -> None:
@@ -127,6 +138,7 @@ _PARTS: Mapping[str, Callable[[Samples, Observation, float], None]] = {
     "names": _add_names,
     "sockets": _add_all_sockets,
     "ports": _add_all_ports,
+    "udp_ports": _add_all_udp_ports,
     "owners": _add_all_owners,
     "limits": _add_all_limits,
     "diagnoses": _add_diagnoses,
@@ -172,14 +184,18 @@ def _add_owners(samples: Samples, netns: str, owners: tuple[OwnerSockets, ...]) 
             samples.add(declared.OWNER_SOCKETS, (netns, owner, state.label), count)
 
 
+def _add_group(samples: Samples, netns: str, protocol: str, group: PortGroup) -> None:
+    port = OTHER if group.key.port is None else str(group.key.port)
+    labels = netns, protocol, group.key.direction, port
+    for state, count in group.states.items():
+        samples.add(declared.PORT_SOCKETS, (*labels, state.label), count)
+    samples.add(declared.PORT_RECEIVE_QUEUE, labels, group.receive_queue)
+    samples.add(declared.PORT_SEND_QUEUE, labels, group.send_queue)
+
+
 def _add_ports(samples: Samples, netns: str, ports: Ports) -> None:
     for group in ports.groups:
-        port = OTHER if group.key.port is None else str(group.key.port)
-        labels = netns, "tcp", group.key.direction, port
-        for state, count in group.states.items():
-            samples.add(declared.PORT_SOCKETS, (*labels, state.label), count)
-        samples.add(declared.PORT_RECEIVE_QUEUE, labels, group.receive_queue)
-        samples.add(declared.PORT_SEND_QUEUE, labels, group.send_queue)
+        _add_group(samples, netns, "tcp", group)
     for queue in ports.listen_queues:
         samples.add_level(
             declared.ACCEPT_QUEUE_CONNECTIONS,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from sockmon.kernel.errors import ProcError
+from sockmon.kernel.errors import HiddenSettingsError, ProcError
 from sockmon.model.limits import (
     CONNTRACK_DROPS,
     TCP_EVENTS,
@@ -302,8 +302,12 @@ def _unix_state(flags: int, state: int) -> TcpState:
 
 
 def has_ipv6(proc: Path) -> bool:
-    """Whether this kernel has IPv6: ipv6.disable=1 removes both files, and gVisor has only one."""
-    return any(_is_present(proc / _OWN / "net" / name) for name in ("sockstat6", "tcp6"))
+    """Whether this kernel has IPv6: ipv6.disable=1 removes both files, and gVisor has only one.
+
+    Where /proc is not mounted it may have, so it is asked.
+    """
+    net = proc / _OWN / "net"
+    return any(map(_is_present, (net / "sockstat6", net / "tcp6"))) or not _is_present(net)
 
 
 def has_mptcp(proc: Path) -> bool:
@@ -338,7 +342,10 @@ def read_limits(
             errors.append(error)
             return None
 
-    if known is None:
+    if known is None and not _is_present(proc / _IPV4):
+        errors.append(HiddenSettingsError.of(f"read of /proc/{_IPV4}"))
+        known = KernelLimits()
+    elif known is None:
         known = KernelLimits(
             time_wait_limit=attempt(read_time_wait_limit),
             orphan_limit=attempt(read_orphan_limit),
