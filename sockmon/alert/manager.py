@@ -16,9 +16,11 @@ from sockmon.alert.lifecycle import (
     Alerts,
     Looked,
     State,
+    Waiting,
     Waits,
     admitted,
     everywhere,
+    nothing,
     step,
 )
 from sockmon.alert.notify import receivers
@@ -81,10 +83,12 @@ class AlertManager:
         interval: float,
         *,
         looked: Looked = everywhere,
+        waiting: Waiting = nothing,
     ) -> None:
         """Take one poll's findings; the next poll is expected after `interval` seconds.
 
-        looked: which detectors could judge in this poll, and in which namespace.
+        looked: which detectors could judge in this poll, and in which namespace. waiting: see
+        step().
         """
         findings = list(findings)
         if len(findings) + len(self._alerts) > MOST_CONDITIONS:
@@ -102,6 +106,7 @@ class AlertManager:
             self._waits,
             self._labels,
             _nowhere if self._settling else looked,
+            waiting,
         )
         changed = _states(after) != _states(self._alerts)
         self._settling = max(0, self._settling - 1)
