@@ -7,6 +7,7 @@ have a thread of their own.
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from sockmon.alert.lifecycle import (
@@ -39,6 +40,8 @@ SECTION = "alerts"
 #: Two polls must agree before there is a finding, and a rate needs two polls: what the first polls
 #: after a restart do not find may still be there.
 SETTLING_POLLS = 2
+#: How long a message waits for the disk.
+_SAVING_SECONDS = 1.0
 #: How long a stop waits for messages that are being sent.
 _STOP_SECONDS = 0.25
 
@@ -113,9 +116,9 @@ class AlertManager:
         self._alerts = after
         self.alerts = tuple(after.values())
         self._snapshot = AlertSnapshot(now, interval, self.alerts)
-        self._post()
         if changed:
             self._state.save()
+        self._post()
 
     def reconfigure(self, settings: Alerting, waits: Mapping[str, Waits]) -> None:
         """Use other settings from now on; does not wait."""
@@ -153,6 +156,7 @@ class AlertManager:
                 Sender(
                     receiver,
                     delivered=self._state.save,
+                    saved=partial(self._state.wait, _SAVING_SECONDS),
                     predecessor=before.get(receiver.identity),
                     notifications=counts.get(receiver.name, Notifications()),
                 )
