@@ -144,8 +144,8 @@ class NamespaceObservation:
 
     tcp, udp: sockets by family (4, 6) and state. A kernel without IPv6 has no family 6.
     owners: TCP sockets by unit or container. sample: what a reader can look into; of the last
-    whole read. udp_ports: bounded. udp_groups: UDP sockets by port, as they have series. entry: what
-    runs a command inside it when put before the command; empty for the daemon's own.
+    whole read. udp_ports: bounded. udp_groups: UDP sockets by port, as they have series. entry:
+    what runs a command inside it when put before the command; empty for the daemon's own.
     looked_at: when it was last polled, well or not; None: in this poll. beat: seconds between its
     polls where they are further apart than the interval. degraded: seen from outside, without
     ages, diagnosis or a port range of its own. folded: without series of its own. names: as its
