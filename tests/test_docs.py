@@ -120,6 +120,15 @@ def test_runbooks_begin_with_two_minutes() -> None:
         assert len(first) < 1300, page.name  # two minutes of reading
 
 
+def test_what_must_not_be_dropped_is_what_the_rules_read() -> None:
+    page = (REPOSITORY / "docs" / "scaling.md").read_text()
+    never = page.partition("Never drop the following")[2].partition("\n## ")[0]
+    named = "|".join(name.replace("*", ".*") for name in re.findall(r"`([a-z_*]+)`", never))
+    for file in (REPOSITORY / "deploy" / "prometheus" / "rules").glob("*.yml"):
+        for metric in re.findall(r"\b((?:sockmon|process)_\w+)\{", file.read_text()):
+            assert re.fullmatch(named, metric), f"{file.name}: {metric}"
+
+
 def test_links_to_files_lead_to_files() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:|mailto:)([^)#]+)", prose(page.read_text())):

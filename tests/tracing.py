@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.contract import assert_valid
 from tests.lab import PATIENCE, NetNs
 
 SOCKMON = [sys.executable, "-m", "sockmon"]
@@ -38,7 +39,12 @@ class Watching:
 
 
 def documents(output: str) -> Documents:
-    return [json.loads(line) for line in output.splitlines()]
+    """What it has printed as JSON, after comparing it with its schemas."""
+    found = [json.loads(line) for line in output.splitlines()]
+    for one in found[:-1]:
+        assert_valid("trace-connection", one)
+    assert_valid("trace-end", found[-1])
+    return found
 
 
 @contextmanager

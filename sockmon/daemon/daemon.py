@@ -321,7 +321,7 @@ class Daemon:
 def _failing_components() -> Iterator[Failure]:
     """Yield what fails now beside reading and diagnosing, for doctor and the page."""
     for name, reason in COMPONENTS.failing.items():
-        if not name.startswith(("detect.", "diagnosis")):  # these are the poller's failures
+        if not name.startswith(("detect.", "diagnosis", "poll")):  # these are the poller's failures
             yield Failure(HOST, _COMPONENT, f"{name} fails: {reason}")
 
 

@@ -342,6 +342,7 @@ DETECTOR = Detector(
     ),
     thresholds=Thresholds,
     find=find,
+    needs=("port_range",),
     needs_whole_table=True,
     levels=_levels,
     rule=Rule(

@@ -62,7 +62,8 @@ LABELS: Mapping[str, str] = {
     "older_than": "Seconds, one of a fixed set; a socket is counted under each that it is older "
     "than",
     "component": "A part of sockmon: `detect.` and a detector, `metrics.` and a group of families, "
-    "`notify.` and a receiver, `save.` and what is saved, `alerts`, `diagnosis` or `history`.",
+    "`notify.` and a receiver, `save.` and what is saved, or `alerts`, `diagnosis`, "
+    "`history`, `poll`, `processes` (look-ups of owners), `web.sweep`.",
     "reason": "Why a read failed: an errno's name, or a word such as `truncated`; `bug`: by a "
     "mistake of sockmon's. Of `sockmon_conntrack_drops_total`: `drop` and `early_drop` (the table "
     "was full), or "

@@ -92,7 +92,9 @@ def _add_all_ports(samples: Samples, observation: Observation, now: float) -> No
         ports = observation.fresh(namespace, namespace.ports, now)
         if ports is not None:
             _add_ports(samples, namespace.name, ports)
-            if not namespace.degraded:  # else its range of ports is not known
+            limits = observation.fresh(namespace, namespace.limits, now)
+            hidden = limits is not None and limits.port_range is None
+            if not (namespace.degraded or hidden):  # else its range of ports is not known
                 _add_ephemeral_ports(samples, namespace.name, ports)
 
 

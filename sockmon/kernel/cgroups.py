@@ -91,6 +91,12 @@ def unit_of(path: str) -> str:
     return one_line(units[-1] if units else path)
 
 
+def titled_unit(path: str) -> str:
+    """Name a cgroup as unit_of() does, with the user whose it is."""
+    unit = managed_unit(path)
+    return unit_of(path) if unit is None else unit.title
+
+
 def parse_cgroup(text: str) -> str:
     """Parse /proc/PID/cgroup: the path in cgroup v2, else in systemd's own hierarchy, else "/".
 
@@ -116,15 +122,16 @@ def read_cgroup_paths(proc: Path, wanted: Collection[int]) -> dict[int, str]:
 def look_for_cgroups(proc: Path, wanted: Collection[int]) -> dict[int, str]:
     """Map cgroup ids to paths below the cgroup v2 mount: an id is its directory's inode number.
 
-    Works in the hybrid hierarchy too. Ids of cgroups that have gone are missing, and so are all
-    where cgroup v2 is not mounted, as `ip netns exec` leaves it. Raises OSError when it could not
-    look for want of descriptors or memory: then a missing id means nothing.
+    Works in the hybrid hierarchy too. Where this process has no cgroup v2, as `ip netns exec`
+    leaves it, that of the first process will do. Ids of cgroups that have gone are missing. Raises
+    OSError when it could not look for want of descriptors or memory: then a missing id means
+    nothing.
     """
     paths: dict[int, str] = {}
-    mount = _cgroup2_mount(proc)
-    if mount is None or not wanted:
-        return paths
     left = set(wanted)
+    mount = (_cgroup2_mount(proc, "self") or _cgroup2_mount(proc, "1")) if left else None
+    if mount is None:
+        return paths
     below = [mount]
     while below and left:
         directory = below.pop()
@@ -143,17 +150,19 @@ def look_for_cgroups(proc: Path, wanted: Collection[int]) -> dict[int, str]:
     return paths
 
 
-def _cgroup2_mount(proc: Path) -> Path | None:
+def _cgroup2_mount(proc: Path, task: str) -> Path | None:
+    """Return where a process has mounted cgroup v2, as the calling process may reach it."""
     try:
-        lines = (proc / "self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
+        lines = (proc / task / "mountinfo").read_text("utf-8", "surrogateescape").splitlines()
     except OSError as error:
         if error.errno in _OUT_OF_RESOURCES:
             raise
-        return None
+        return None  # no such process to be seen, or not permitted
     for line in lines:
         before, _, after = line.partition(" - ")
         if after.startswith("cgroup2 "):
-            return Path(before.split()[4])
+            place = before.split()[4]
+            return Path(place) if task == "self" else Path(f"{proc}/{task}/root{place}")
     return None
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from sockmon.contained import COMPONENTS
 from sockmon.kernel.cgroups import look_for_cgroups, managed_unit
 from sockmon.kernel.descriptors import DescriptorWatch
 from sockmon.kernel.owners import Holders, StoppedError
@@ -105,7 +106,7 @@ class Inspector:
         with self._changed:
             self._cgroups |= {i for i in cgroup_ids if i not in self._units}
             self._wait(lambda: not self._cgroups, now)
-            return {i: unit.name for i in cgroup_ids if (unit := self._units.get(i))}
+            return {i: unit.title for i in cgroup_ids if (unit := self._units.get(i))}
 
     def walk(self, now: float) -> Answer:
         """Ask for a walk over all processes' descriptors; return what the last one saw."""
@@ -181,7 +182,7 @@ class Inspector:
                 while not (self._closed.is_set() or self._stop_requested()):
                     job, pause = self._next(time.monotonic())
                     if job is not None and pause == 0:
-                        job()
+                        COMPONENTS.run("processes", job)
                         self._changed.notify_all()
                         idle_since = time.monotonic()
                     elif job is None and time.monotonic() - idle_since >= _IDLE_SECONDS:
@@ -202,7 +203,7 @@ class Inspector:
                 paths = look_for_cgroups(self._proc, wanted)
         finally:
             self._changed.acquire()
-        self._cgroups -= wanted
+            self._cgroups -= wanted
         if paths is None:
             return
         named = {i: managed_unit(paths[i]) if i in paths else None for i in wanted}

@@ -24,11 +24,14 @@ class Newcomers:
     left: float | None = None
     at: float = 0.0
 
-    def refilled(self, now: float, most: int) -> "Newcomers":
-        """Return what there is now; most: names that may be shown at a time."""
+    def refilled(self, now: float, most: int, over: float = REFILL_SECONDS) -> "Newcomers":
+        """Return what there is now; most: names that may be shown at a time.
+
+        over: seconds in which so many more may begin.
+        """
         if self.left is None:
             return Newcomers(float(most), now)
-        earned = (now - self.at) * most / REFILL_SECONDS
+        earned = (now - self.at) * most / over
         return Newcomers(min(float(most), self.left + earned), now)
 
     @property

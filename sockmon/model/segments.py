@@ -62,6 +62,13 @@ class Segments:
         """Return some of the rows."""
         return Segments(*(column[rows] for column in self._columns()))
 
+    def and_then(self, more: "Segments") -> "Segments":
+        """Return these and those that were seen after them."""
+        names = [column.name for column in fields(self)]
+        return Segments(
+            *(np.concatenate((getattr(self, name), getattr(more, name))) for name in names)
+        )
+
     def _columns(self) -> Iterator[Any]:
         return (getattr(self, field.name) for field in fields(self))
 
@@ -97,6 +104,11 @@ def _octets(column: NDArray[np.void]) -> NDArray[np.uint8]:
 
 def _ports(octets: NDArray[np.uint8]) -> NDArray[np.uint16]:
     return (octets[:, 16].astype(np.uint16) << np.uint16(8)) | octets[:, 17]
+
+
+def port_of_all(column: NDArray[np.void]) -> NDArray[np.uint16]:
+    """Return the ports of a column of ends."""
+    return _ports(_octets(column))
 
 
 def port_of(end: bytes) -> int:

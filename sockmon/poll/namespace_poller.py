@@ -9,7 +9,7 @@ import numpy as np
 
 from sockmon.contained import COMPONENTS
 from sockmon.detect.registry import thresholds_of
-from sockmon.kernel.errors import FallbackError, KernelError
+from sockmon.kernel.errors import FallbackError, HiddenSettingsError, KernelError, UdpFallbackError
 from sockmon.kernel.family import Family
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.interfaces import Source
@@ -18,7 +18,7 @@ from sockmon.model.ages import NOBODY, NOTHING_HEARD, LastHeard
 from sockmon.model.counts import StateCounts
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding
-from sockmon.model.limits import KernelLimits
+from sockmon.model.limits import DEFAULT_PORT_RANGE, KernelLimits, PortRange
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.names import HOST
 from sockmon.model.observation import ContainerNames, NamespaceObservation, Ports
@@ -131,7 +131,21 @@ class NamespacePoller:
         the kernel tells times before its answer, and an age must never be too high.
         empty: it is known to have no sockets, so there is nothing to dump.
         whole: all of its table; if not, of a large one what is not at rest.
+        A mistake of ours is a Failure too: it must not keep other namespaces from being polled.
         """
+        name = self._source.name
+        try:
+            failures = self._poll(now, clock, config, empty=empty, whole=whole)
+        except Exception as error:  # noqa: BLE001 - as it says
+            self._observation = replace(self._observation, looked_at=now)
+            failures = [_broken(name, "poll", COMPONENTS.failed("poll", error, name))]
+        else:
+            COMPONENTS.works("poll", name)
+        return self._observation, failures
+
+    def _poll(
+        self, now: Moment, clock: Clock, config: Config, *, empty: bool, whole: bool
+    ) -> list[Failure]:
         source = self._source
         failures: list[Failure] = []
 
@@ -152,9 +166,12 @@ class NamespacePoller:
         tcp, heard = self._dump(attempt, asked, part=resting is not None)
         udp = attempt(lambda: source.udp(asked))
         unix = () if empty else source.unix_listeners()
-        failures += map(self._of_optional, source.take_errors())
+        optional = source.take_errors()
+        failures += map(self._of_optional, optional)
         read = clock()
         self._unix = self._unix.seen(unix, read.monotonic)
+        # What was read of UDP in place of sock_diag has no drops.
+        whole_udp = None if any(isinstance(e, FallbackError) for e in optional) else udp
         before = self._observation
         self._observation = replace(
             before,
@@ -167,21 +184,22 @@ class NamespacePoller:
             entry=source.nsenter_prefix(),
             lists_bound=source.lists_bound(),
         )
-        if udp is not None:
-            self._see_udp(udp, limits, read, config.ports)
+        if whole_udp is not None:
+            self._udp = self._udp.seen(whole_udp, read.monotonic, DROPS_WINDOW)
+        port_range = _port_range(limits)
+        if udp is not None and port_range is not None:
+            self._see_udp(udp, port_range, read, config.ports)
         if resting is None:
-            self._whole_failed = tcp is None or limits.port_range is None
+            self._whole_failed = tcp is None or port_range is None
         self._see_owners(tcp, now, resting)
         # Everything by port needs the port range, by which sockets are given their directions.
-        if tcp is not None and limits.port_range is not None:
-            data, ports = self._ports.seen(
-                tcp, limits, limits.port_range, read, config.ports, resting
-            )
+        if tcp is not None and port_range is not None:
+            data, ports = self._ports.seen(tcp, limits, port_range, read, config.ports, resting)
             data, ports = self._as_listed(data, ports)
             read_at = now if resting is None else resting.at
             self._observation = replace(self._observation, ports=Timed(ports, read_at))
             if heard is not None and not source.degraded:
-                data = replace(data, udp=self._udp, udp_table=udp, unix=self._unix)
+                data = replace(data, udp=self._udp, udp_table=whole_udp, unix=self._unix)
                 failures += self._diagnose(data, heard, now, config, whole=resting is None)
             if resting is None:
                 known = heard is not None and not source.degraded
@@ -190,17 +208,15 @@ class NamespacePoller:
                     tcp, data.directions, aged, read.monotonic, self._owner_sockets.names
                 )
                 self._observation = replace(self._observation, sample=Timed(sample, now))
-        return self._observation, failures
+        return failures
 
     def _see_udp(
-        self, udp: SocketTable, limits: KernelLimits, at: Moment, config: PortsConfig
+        self, udp: SocketTable, port_range: PortRange, at: Moment, config: PortsConfig
     ) -> None:
-        self._udp = self._udp.seen(udp, at.monotonic, DROPS_WINDOW)
-        if limits.port_range is not None:
-            shown = config.top, config.always_shown
-            self._udp_groups = self._udp_groups.seen(udp, limits.port_range, at.monotonic, *shown)
-            groups = Timed(self._udp_groups.groups, at)
-            self._observation = replace(self._observation, udp_groups=groups)
+        shown = config.top, config.always_shown
+        self._udp_groups = self._udp_groups.seen(udp, port_range, at.monotonic, *shown)
+        groups = Timed(self._udp_groups.groups, at)
+        self._observation = replace(self._observation, udp_groups=groups)
 
     def _as_listed(self, data: DetectorInput, ports: Ports) -> tuple[DetectorInput, Ports]:
         """Leave out what the kernel does not list here, where it looks like nothing."""
@@ -243,6 +259,7 @@ class NamespacePoller:
     def _of_optional(self, error: KernelError) -> Failure:
         """Return the failure to read what a kernel need not have."""
         missing = error.reason == "ENOENT" and not isinstance(error, FallbackError)
+        missing |= isinstance(error, UdpFallbackError)
         return replace(failure(self._source.name, error), is_optional=missing)
 
     def _limits(self, now: Moment, failed: Callable[[KernelError], None]) -> KernelLimits:
@@ -252,7 +269,8 @@ class NamespacePoller:
             limits, errors = self._source.limits(known.value)
         else:
             limits, errors = self._source.limits()
-            self._settings = None if errors else Timed(limits, now)
+            failing = any(not isinstance(error, HiddenSettingsError) for error in errors)
+            self._settings = None if failing else Timed(limits, now)
         for error in errors:
             failed(error)
         return limits
@@ -300,7 +318,16 @@ def failure(netns: str, error: KernelError) -> Failure:
     """Return what failed, with the namespace if it is not the daemon's own."""
     where = "" if netns == HOST else f" in netns {netns}"
     message = str(error).replace(error.operation, error.operation + where, 1)
-    return Failure(netns, error.reason, message)
+    is_optional = isinstance(error, HiddenSettingsError)
+    return Failure(netns, error.reason, message, is_optional=is_optional)
+
+
+def _port_range(limits: KernelLimits) -> PortRange | None:
+    """Return the range for directions: where it is hidden, the one that hosts have by default.
+
+    It only decides about sockets without a listener of which one end alone is theirs.
+    """
+    return DEFAULT_PORT_RANGE if limits.settings_hidden else limits.port_range
 
 
 def _counted(

@@ -3,19 +3,19 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sockmon.model.closes import OpenedBy, StepKind
 from sockmon.model.segments import ACK, FIN, NUMBERS, RST, SYN, Segment, is_after, port_of
 from sockmon.model.states import TcpState
 from sockmon.trace.copies import is_copy, is_new
 from sockmon.trace.end import End
-from sockmon.trace.transitions import TRANSITIONS, Event
+from sockmon.trace.transitions import NEXT, Event
 
 CLIENT, SERVER = 0, 1
 
-Kind = Literal["SYN", "SYN ACK", "ACK", "data", "FIN", "RST"]
-OpenedBy = Literal["SYN", "SYN ACK", "listener", "ports"]
 #: acknowledges: the peer's FIN, for the first time.
 Note = Literal["", "again", "acknowledges"]
 
+_CAPITALS = {letter: letter.upper() for letter in "shadftr"}
 #: Beyond these, later steps are counted only: a connection takes bounded memory.
 MOST_STEPS = 64
 #: An RST's sequence number may be made up; one further ahead than this is not believed.
@@ -31,7 +31,7 @@ class Step:
 
     time: int
     end: int
-    kind: Kind
+    kind: StepKind
     size: int
     states: list[TcpState]
     note: Note = ""
@@ -44,11 +44,12 @@ class Connection:
     opened_by: how it is known who the client is: by its SYN, by the SYN-ACK to it, because the
     other end is known to be a server's, or only guessed by the ports. opposite: the server's
     segment was seen first.
+    keeps_steps: whether `steps` are kept, for a ladder.
     A FIN is taken to have arrived when it is seen. That is corrected if the other end's FIN does
     not acknowledge it: they crossed. has_ended: nothing is left to come, after a reset or when both
     FINs are acknowledged. late_bytes: what the second closer sent after the first FIN.
-    late_rst_by: who answered the last FIN with a reset, in place of an ACK. challenged: the SYN was
-    answered by an ACK of another connection.
+    have_crossed: neither FIN acknowledges the other. late_rst_by: who answered the last FIN with a
+    reset, in place of an ACK. challenged: the SYN was answered by an ACK of another connection.
     reported: how often it was reported that one end has not closed. is_told: its opening was
     reported. seen_until: until when nothing has followed its last segment, as far as known.
     """
@@ -59,6 +60,7 @@ class Connection:
     last_at: int
     opposite: bool = False
     ends: tuple[End, End] = field(default_factory=lambda: (End(), End()))
+    keeps_steps: bool = True
     steps: list[Step] = field(default_factory=list)
     omitted: int = 0
     segments: int = 0
@@ -67,6 +69,8 @@ class Connection:
     rst_by: int | None = None
     rst_has_ack: bool = False
     rst_states: tuple[TcpState, TcpState] = (TcpState.CLOSE, TcpState.CLOSE)
+    first_fin_by: int | None = None
+    have_crossed: bool = False
     late_rst_by: int | None = None
     challenged: bool = False
     late_bytes: int = 0
@@ -112,14 +116,15 @@ class Connection:
     @property
     def unseen(self) -> int | None:
         """Return the end of which no segment was captured, though the other one has answered it."""
-        for side, end in enumerate(self.ends):
-            if (
-                end.device is None
-                and end.next is not None
-                and self.ends[1 - side].device is not None
-            ):
-                return side
-        return None
+        sides = () if self.is_with_itself else (CLIENT, SERVER)
+        ends = self.ends
+        unseen = (at for at in sides if ends[at].device is None and ends[at].next is not None)
+        return next(unseen, None)
+
+    @property
+    def is_with_itself(self) -> bool:
+        """Whether a socket is connected to itself."""
+        return self.names[CLIENT] == self.names[SERVER]
 
     @property
     def awaits_last_ack(self) -> bool:
@@ -159,7 +164,7 @@ class Connection:
         return isn != segment.seq
 
     def take(self, segment: Segment) -> bool:
-        """Take in one of its segments, in the order seen.
+        """Take in one of its segments, in the order seen; nothing changes what has ended.
 
         Returns False for one that is ignored, since it was seen before: bridges, loopback and
         mirror ports show each packet twice. Of another device only what is new counts: then the
@@ -173,8 +178,12 @@ class Connection:
             mine.device = segment.device
         elif segment.flags & (SYN | FIN) and is_copy(segment, mine):
             return False
-        self.last_at = segment.time
         self.segments += 1
+        if self.has_ended:
+            if segment.flags & RST:
+                self._letter("r", me)
+            return True
+        self.last_at = segment.time
         if segment.flags & RST:
             self._reset(segment, me)
         elif segment.flags & SYN:
@@ -206,7 +215,7 @@ class Connection:
         if mine.syns > 1:
             mine.syn_gap = segment.time - mine.last_syn_at
         mine.last_syn_at = segment.time
-        kind: Kind = "SYN ACK" if answers else "SYN"
+        kind: StepKind = "SYN ACK" if answers else "SYN"
         if mine.isn == segment.seq and mine.has_answered == answers:
             self._add(segment.time, me, kind, note="again")
             return
@@ -301,19 +310,21 @@ class Connection:
         mine.fin, mine.fin_at, mine.next = fin, segment.time, (fin + 1) & NUMBERS
         mine.peer_next = yours.next
         note: Note = ""
-        if yours.fin is not None:
-            if yours.fin_acked_at is None:
-                self._take_back(me)
-            else:
-                self._count_late(mine, yours)
-                note = self._acknowledging(segment, me)
+        if yours.fin is None:
+            self.first_fin_by = me
+        elif yours.fin_acked_at is None:
+            self.have_crossed = True
+            self._take_back(me)
+        else:
+            self._count_late(mine, yours)
+            note = self._acknowledging(me)
         self._event(me, Event.SEND_FIN)
         self._event(1 - me, Event.GET_FIN)
         self._add(segment.time, me, "FIN", note=note)
 
-    def _acknowledging(self, segment: Segment, me: int) -> Note:
+    def _acknowledging(self, me: int) -> Note:
         """Return the note of the second FIN; data sent before it has acknowledged the first."""
-        if self.ends[1 - me].fin_acked_at != segment.time:
+        if self.ends[1 - me].acked_alone:
             return ""
         last = self.steps[-1] if self.steps else None
         if self.late_bytes and last is not None and last.kind == "data" and last.end == me:
@@ -362,17 +373,21 @@ class Connection:
     def _reset_late(self, segment: Segment, me: int) -> None:
         """Take in a reset that comes in place of the last ACK."""
         self.late_rst_by, self.has_ended = me, True
+        for step in reversed(self.steps):
+            if step.states[me] is not TcpState.TIME_WAIT:
+                break
+            step.states[me] = TcpState.CLOSE  # it was gone when the FIN came
         self._event(me, Event.SEND_RST)
         self._event(1 - me, Event.GET_RST)
         self._add(segment.time, me, "RST")
 
     def _event(self, end: int, event: Event) -> None:
         it = self.ends[end]
-        it.state = TRANSITIONS.get((it.state, event), it.state)
+        it.state = NEXT[event][it.state]
 
     def _letter(self, letter: str, me: int) -> None:
         """Add to the history, in Zeek's letters: capitals are the client's, each at its first."""
-        mark = letter if me else letter.upper()
+        mark = letter if me else _CAPITALS[letter]
         if mark not in self.history:
             self.history += mark
 
@@ -393,8 +408,10 @@ class Connection:
                 else:
                     self._add(it.data_at, me, "data", size)
 
-    def _add(self, time: int, me: int, kind: Kind, size: int = 0, note: Note = "") -> None:
+    def _add(self, time: int, me: int, kind: StepKind, size: int = 0, note: Note = "") -> None:
         """Add a step, with the states that both ends are in now."""
+        if not self.keeps_steps:
+            return
         if len(self.steps) < MOST_STEPS:
             client, server = self.ends
             self.steps.append(Step(time, me, kind, size, [client.state, server.state], note))

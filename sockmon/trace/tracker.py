@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from sockmon.model.segments import ACK, FIN, RST, SYN, Segment, port_of
 from sockmon.trace.connection import CLIENT, SERVER, Connection
+from sockmon.trace.recent import Recent
 
 #: Connections that are followed at a time.
 LIMIT = 20_000
@@ -19,6 +20,7 @@ class Tracker:
     opens: note those that have just been established in `opened`; the reader empties it.
     ports: taken for those of servers where a connection's beginning was not seen.
 
+    keeps_steps: whether new connections keep their steps.
     seen: segments. repeated: of them, those of a packet that was seen before on another device.
     forgotten: connections that gave way.
     """
@@ -28,6 +30,7 @@ class Tracker:
     ) -> None:
         self.seen = self.repeated = self.forgotten = 0
         self.opened: list[Connection] = []
+        self.keeps_steps = True
         self._notes_opens = opens
         self._limit = limit
         self._last_time = self._due_after = 0
@@ -35,7 +38,7 @@ class Tracker:
         self._servers: set[bytes] = set()
         self._open: dict[bytes, Connection] = {}
         # They have ended, and are kept for what may still come of them.
-        self._ended: dict[bytes, Connection] = {}
+        self._ended = Recent(limit)
         self._waiting: dict[bytes, Connection] = {}
 
     @property
@@ -58,6 +61,8 @@ class Tracker:
             if connection is None or segment.flags & SYN:
                 connection = self._connection(key, connection, segment, over)
             self.seen += 1
+            if connection is None:
+                continue
             if not connection.take(segment):
                 self.repeated += 1
             elif segment.flags & (SYN | FIN | RST):
@@ -88,7 +93,7 @@ class Tracker:
                     connection.seen_until = now
                     self._open.pop(key, None)
                     del self._waiting[key]
-                    self._keep(key, connection)
+                    self._ended.remember(key, connection)
                     found.append(connection)
             elif connection.is_half_open:
                 if now > connection.ends[SERVER].gives_up_at:
@@ -110,21 +115,23 @@ class Tracker:
         for connection in left:
             connection.seen_until = self._last_time
             connection.tell_data()
-        for table in (self._open, self._ended, self._waiting):
+        for table in (self._open, self._waiting):
             table.clear()
+        self._ended.clear()
         return left
 
     def _connection(
         self, key: bytes, known: Connection | None, segment: Segment, over: list[Connection]
-    ) -> Connection:
-        """Return the connection of a segment, a new one if there is none."""
+    ) -> Connection | None:
+        """Return the connection of a segment, a new one if there is none; None: it was counted."""
         begins = segment.flags & (SYN | ACK | RST) == SYN
         if segment.flags & SYN and not begins and len(self._servers) < self._limit:
             self._servers.add(segment.source)
         if known is None:
-            ended = self._ended.get(key)
-            if ended is not None and not (begins and ended.is_new(segment)):
-                return ended
+            if key in self._ended:
+                ended = self._ended[key]
+                if not begins or (ended is not None and not ended.is_new(segment)):
+                    return ended
         elif not begins or not known.is_new(segment):
             return known
         else:
@@ -134,8 +141,10 @@ class Tracker:
             self._waiting.pop(oldest, None)
             over.append(self._open.pop(oldest))
             self.forgotten += 1
-        self._ended.pop(key, None)
-        made = self._open[key] = Connection.begin(segment, self._server(segment))
+        self._ended.forget(key)
+        server = None if segment.flags & SYN else self._server(segment)
+        made = self._open[key] = Connection.begin(segment, server)
+        made.keeps_steps = self.keeps_steps
         return made
 
     def _server(self, segment: Segment) -> bytes | None:
@@ -157,22 +166,30 @@ class Tracker:
     def _changed(self, key: bytes, connection: Connection, over: list[Connection]) -> None:
         if connection.has_ended:
             self._end(key, connection, over)
-        elif _waits(connection):
-            self._waiting[key] = connection
         else:
-            self._waiting.pop(key, None)
+            self._waiting[key] = connection  # until due() looks whether it does
 
     def _end(self, key: bytes, connection: Connection, over: list[Connection]) -> None:
         if self._open.get(key) is connection:
             del self._open[key]
             self._waiting.pop(key, None)
-            self._keep(key, connection)
+            self._ended.remember(key, connection)
             over.append(connection)
 
-    def _keep(self, key: bytes, connection: Connection) -> None:
-        if len(self._ended) >= self._limit:
-            del self._ended[next(iter(self._ended))]
-        self._ended[key] = connection
+    def are_followed(self, keys: Iterable[bytes]) -> list[bool]:
+        """Return whether what comes of these ends may belong to a connection that has not ended."""
+        found, ended = self._open, self._ended
+        return [key in found or (key in ended and not _has_ended(ended[key])) for key in keys]
+
+    def have_counted(self, keys: Iterable[bytes], servers: Iterable[bytes]) -> None:
+        """Note connections that were counted elsewhere: what may still come of them is no other."""
+        if len(self._servers) < self._limit:
+            self._servers.update(servers)
+        self._ended.remember_counted(keys)
+
+
+def _has_ended(connection: Connection | None) -> bool:
+    return connection is None or connection.has_ended
 
 
 def _waits(connection: Connection) -> bool:
@@ -180,3 +197,8 @@ def _waits(connection: Connection) -> bool:
     if connection.is_half_closed or connection.awaits_last_ack:
         return connection.rst_by is None and connection.reported < len(_WAITS)
     return connection.is_unanswered or connection.is_half_open
+
+
+def pair(one: bytes, other: bytes) -> bytes:
+    """Return the key of a connection between two ends."""
+    return one + other if one < other else other + one

@@ -46,3 +46,12 @@ TRANSITIONS: dict[tuple[TcpState, Event], TcpState] = {
         for event in (Event.SEND_RST, Event.GET_RST)
     },
 }
+
+#: The same by event and state: it is looked up for each segment.
+NEXT = [
+    [
+        TRANSITIONS.get((TcpState(n), event), TcpState(n)) if n else TcpState.CLOSE
+        for n in range(max(TcpState) + 1)
+    ]
+    for event in Event
+]

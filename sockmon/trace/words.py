@@ -26,6 +26,8 @@ _NUMBER = {3: "three segments", 4: "four segments"}
 def headline(connection: Connection, verdict: Verdict) -> str:
     """Return what became of the connection, in a few words."""
     lasted = precisely(verdict.lasted)
+    if connection.is_with_itself:
+        return f"connected to itself, {lasted}"
     client, server = connection.ends
     if verdict.how in {"closed", "closing"}:
         first = "both at once" if verdict.first == "both" else f"{verdict.first} first"
@@ -51,6 +53,13 @@ def headline(connection: Connection, verdict: Verdict) -> str:
 
 def explanation(connection: Connection, verdict: Verdict, facts: Facts = NO_FACTS) -> list[str]:
     """Return sentences: why it ended so, whose turn it is, and what that means."""
+    if connection.is_with_itself:
+        return [
+            (
+                "One socket is both ends: connect() to a port of this host on which nobody "
+                "listened took the same port as its own."
+            )
+        ]
     sentences = {
         "closed": _closed,
         "closing": _closed,
@@ -67,6 +76,8 @@ def explanation(connection: Connection, verdict: Verdict, facts: Facts = NO_FACT
             sentences.append(
                 f"The {side}'s FIN was sent {end.fins} times: it was lost, or its ACK was."
             )
+    if connection.opened_by == "listener":
+        sentences.append("Its beginning was not seen.")
     if connection.opened_by == "ports":
         sentences.append(
             "Its beginning was not seen: the end with the higher port is taken for the client."
@@ -90,6 +101,13 @@ def _closed(connection: Connection, verdict: Verdict, _: Facts) -> list[str]:
     first, second = _sides(verdict)
     delay, ack_delay = verdict.close_delay or 0, verdict.ack_delay
     sentences = [f"The {first} closed first, and keeps TIME_WAIT for 60 s."]
+    if verdict.how == "closing":
+        sentences = [
+            (
+                f"The {first} closed first. The {second}'s FIN is not acknowledged yet: it stays "
+                "in LAST_ACK, and its kernel sends the FIN again."
+            )
+        ]
     if connection.late_rst_by is not None:
         sentences = [f"The {first} closed first.", *late_reset(connection, verdict)]
     if verdict.late_bytes:

@@ -19,6 +19,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from sockmon.contained import COMPONENTS
 from sockmon.web.security.access import KNOWN_CLIENT, UNIX_CLIENT
 from sockmon.web.security.policy import Policy
 from sockmon.web.security.tls import ServerTls
@@ -290,7 +291,8 @@ class WebServer(uvicorn.Server):
             await asyncio.sleep(_SWEEP_SECONDS)
             now, policy = asyncio.get_running_loop().time(), self._policy()
             for connection in self._connections():
-                connection.sweep(now, policy)
+                sweep = functools.partial(connection.sweep, now, policy)
+                COMPONENTS.run("web.sweep", sweep)
 
     def _connections(self) -> list[BoundedProtocol]:
         return [held for held in self.server_state.connections if isinstance(held, BoundedProtocol)]

@@ -88,6 +88,22 @@ def test_several_files_are_one_trace_and_one_that_fails_leaves_the_others(
     assert "1 connection, 6 segments" in done.stdout
 
 
+def test_parts_of_a_capture_are_read_in_their_order(tmp_path: Path, capture: Path) -> None:
+    data = capture.read_bytes()
+    first, second = tmp_path / "part10", tmp_path / "part2"
+    first.write_bytes(data[: 24 + 56 * 2])
+    second.write_bytes(data[:24] + data[24 + 56 * 2 :])
+    done = trace("--read", str(second), str(first), "--format", "json")
+    (found, end) = map(json.loads, done.stdout.splitlines())
+    assert (found["how"], found["segments"], end["segments"]) == ("closed", 3, 6)
+
+
+def test_headers_that_cannot_be_written_are_one_line(capture: Path) -> None:
+    done = trace("--read", str(capture), "--write", "/dev/full")
+    assert done.returncode == 2
+    assert done.stderr == "sockmon: --write: /dev/full: No space left on device\n"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -120,6 +120,17 @@ def test_cgroups_are_found_by_their_inode_in_either_hierarchy(tmp_path: Path) ->
     assert paths[mount.stat().st_ino] == "/"
 
 
+def test_where_it_is_not_mounted_the_first_process_shows_it(tmp_path: Path) -> None:
+    """`ip netns exec` mounts another /sys."""
+    service = tmp_path / "1/root/cgroup/system.slice/web.service"
+    service.mkdir(parents=True)
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/mountinfo").write_text("24 1 0:21 / /sys rw - sysfs sysfs rw\n")
+    (tmp_path / "1/mountinfo").write_text("42 24 0:39 / /cgroup rw - cgroup2 cgroup2 rw\n")
+    inode = service.stat().st_ino
+    assert read_cgroup_paths(tmp_path, [inode]) == {inode: "/system.slice/web.service"}
+
+
 def test_no_cgroup_hierarchy_is_no_error(tmp_path: Path) -> None:
     assert read_cgroup_paths(tmp_path, [1]) == {}
 

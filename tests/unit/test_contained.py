@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from prometheus_client import Metric
@@ -10,13 +11,17 @@ from sockmon.contained import COMPONENTS, Components
 from sockmon.detect import close_wait_leak, registry, time_wait_pressure
 from sockmon.detect.detector import DetectorThresholds
 from sockmon.export import metrics
+from sockmon.kernel import inspector as inspectors
+from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.netlink.replay import replay
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding
 from sockmon.model.observation import Observation
 from sockmon.poll import diagnosis
+from sockmon.poll.owner_tracker import OwnerTracker
 from sockmon.poll.poller import Poller
 from sockmon.settings import Config
+from tests.lab import eventually
 from tests.recorded import MIXED
 from tests.unit.golden import BUILD, NOW, RELOAD, clock, observe
 
@@ -75,6 +80,32 @@ def test_a_diagnosis_that_raises_leaves_the_counts(monkeypatch: pytest.MonkeyPat
     assert host.diagnosis is None
     assert [f.reason for f in observation.failures] == ["bug"]
     COMPONENTS.works("diagnosis", "host")
+
+
+def test_a_poll_that_raises_is_a_failure_of_its_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seen(*_: object, **__: object) -> None:
+        raise LookupError("a mistake of ours")
+
+    monkeypatch.setattr(OwnerTracker, "seen", seen)
+    observation = observe(MIXED)
+    (host,) = observation.namespaces
+    assert host.looked_at == observation.at
+    assert [f.reason for f in observation.failures] == ["bug"]
+    assert observation.statistics.errors == {("host", "bug"): 1}
+    COMPONENTS.works("poll", "host")
+
+
+def test_a_look_into_processes_that_raises_leaves_the_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inspector = Inspector(Path("/proc"), patient=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(inspectors, "look_for_cgroups", {}.__getitem__)
+        inspector.ask("a", frozenset(), {1}, 0.0)
+        eventually(lambda: "processes" in COMPONENTS.failing)
+    assert inspector.ask("a", frozenset(), {1}, 1.0).units == {1: None}
+    inspector.close()
+    assert "processes" not in COMPONENTS.failing
 
 
 def test_families_that_raise_are_left_out_whole_and_the_others_stay(

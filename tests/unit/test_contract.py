@@ -108,13 +108,7 @@ def rendered() -> set[Published]:
     now = NOW.monotonic
     return published(
         [
-            *metrics.families(
-                with_everything(),
-                now,
-                golden.BUILD,
-                golden.RELOAD,
-                component_failures={"alerts": 1},
-            ),
+            *metrics.families(with_everything(), now, golden.BUILD, golden.RELOAD),
             *alert_families.families(status),
             *ProcessCollector(registry=CollectorRegistry()).collect(),
         ]
@@ -183,7 +177,7 @@ def test_an_observation_is_what_its_schema_says(observation: Observation) -> Non
     assert_valid("alerts", messages.AlertsAnswer(alerts=render.alerts(known)))
     for name in ("host", "pod", "none"):
         everywhere = page.everywhere(
-            observation, "web-1", "1", messages.Zone(name="UTC", offset_seconds=0)
+            observation, "web-1", "1", {"name": "UTC", "offset_seconds": 0}
         )
         event = {**everywhere, **page.inside(observation, known, name)}
         assert_valid("events-observation", event)

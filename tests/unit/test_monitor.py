@@ -236,6 +236,24 @@ class TestAFailedProc:
         assert "sockmon_ephemeral_ports_usable" not in shown
         assert shown["sockmon_poll_errors_total"] == [({"netns": "host", "reason": "ENOENT"}, 1)]
 
+    def test_where_settings_are_hidden_all_else_is_judged(self, polling: Polling) -> None:
+        """As with ProcSubset=pid."""
+        whole = detectors(polling.shown())
+        shutil.rmtree(polling.kernel.source.proc / "sys")
+        polling.at = Moment(polling.at.monotonic + 60, polling.at.wall + 60)
+        observation = polling.poll()
+        assert [failure.is_optional for failure in observation.failures] == [True]
+        assert "ProcSubset=pid" in observation.failures[0].message
+        for shown in (samples(observation, polling.at.monotonic), polling.shown()):
+            judged = detectors(shown)
+            assert whole - judged == {
+                *("ephemeral_port_pressure", "fin_wait2_stuck", "orphan_pressure", "syn_backlog"),
+                *("tcp_memory_pressure", "time_wait_pressure"),
+            }
+            assert shown["sockmon_port_sockets"]
+            assert "sockmon_ephemeral_ports_usable" not in shown
+            assert "sockmon_poll_errors_total" not in shown
+
     def test_the_last_ports_stay_until_they_are_stale(self, polling: Polling) -> None:
         good = polling.shown()
         (polling.kernel.source.proc / "sys/net/ipv4/ip_local_port_range").write_text("rubbish")

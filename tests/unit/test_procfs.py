@@ -389,7 +389,7 @@ class TestReading:
         assert [error.reason for error in errors] == ["ENOENT", "ENOENT"]
         assert (limits.sockstat, limits.events) == (None, None)
         assert limits.time_wait_limit == 131072
-        assert not procfs.has_ipv6(proc)
+        assert procfs.has_ipv6(proc)  # for all that is known: an IPv4 alone would look whole
 
     def test_no_proc_at_all_is_errors_and_nothing_else(self, tmp_path: Path) -> None:
         limits, errors = procfs.read_limits(tmp_path / "proc")

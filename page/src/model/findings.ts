@@ -15,9 +15,6 @@ const UNKNOWN = 'unknown'
 /** The unit, or else the process: what is restarted, and what other tools call it. */
 export const nameOf = (owner: Process): string => owner.unit ?? owner.name
 
-/** A unit's name as people say it, for a headline. */
-export const short = (name: string): string => name.replace(/\.service$/, '')
-
 /** The owner of the sockets, if it must act and is known. */
 const responsible = ({ actor, subject: { owner } }: Finding): Process | null =>
   actor.is_owner && owner?.name !== UNKNOWN ? owner : null

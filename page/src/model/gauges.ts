@@ -15,7 +15,7 @@ export interface Gauge {
 }
 
 const PORTS_USED = 'sockmon_ephemeral_ports_used_by_busiest_destination'
-/** Below it no forecast is news (ephemeral_port_pressure's forecast_ratio). */
+/** Below it no forecast is news: few ports in use will hardly run out. */
 const WORTH_A_FORECAST = 0.5
 
 /** Those that have something to say: what this namespace does not have, has no gauge. */
@@ -61,7 +61,8 @@ function gauge(
 
 function ephemeral(namespace: Namespace): Gauge | null {
   const { ports, towards, steady, fullIn } = say.limits
-  if (namespace.ports === null) return unread(ports)
+  const hidden = namespace.limits !== null && namespace.limits.port_range === null
+  if (namespace.ports === null || hidden) return unread(ports)
   const { usable, busiest, exhaustion_seconds: left } = namespace.ports.ephemeral
   const [worst] = busiest
   const used = worst?.used ?? 0

@@ -2,9 +2,10 @@
 
 import { say } from '../words'
 import { isOld } from './believed'
-import { byCause, short } from './findings'
+import { byCause } from './findings'
 import { count } from './format'
 import type { Namespace, Observation, OtherNamespaces, Summary, Worst } from './message'
+import { short } from './names'
 import { spokenSummary } from './spoken'
 import { headline, sockets, until, type Level, type Verdict } from './verdict'
 

@@ -1,9 +1,10 @@
 /** What the page says first: is this host healthy, and if not, whose service does what, until when? */
 
 import { say } from '../words'
-import { alertOf, blamed, byCause, short, type Cause } from './findings'
+import { alertOf, blamed, byCause, type Cause } from './findings'
 import { count, duration } from './format'
 import type { Alert, Deadline, Finding, Namespace, Observation, State } from './message'
+import { short } from './names'
 import { totals } from './states'
 
 export type Level = 'ok' | 'warning' | 'critical' | 'unknown'

@@ -28,7 +28,8 @@ export function Past({ namespace, observation }: { namespace: Namespace; observa
   const columns = whole === null ? null : lately(whole, seconds)
   const now = observation.taken_at
   const [first, last] = zoom ?? [columns?.times[0] ?? now, columns?.times.at(-1) ?? now]
-  const seen = (changes ?? []).filter(({ at }) => at >= first && at <= last + 1)
+  const since = zoom === null ? last - seconds : first
+  const seen = (changes ?? []).filter(({ at }) => at >= since && at <= last + 1)
   const times = columns === null || columns.times.length === 0 ? '' : last - first < 300
     ? say.past.range(clock(first, now, zone), clock(last, now, zone), zone.name)
     : say.past.range(minuteOf(first, zone), minuteOf(last, zone), zone.name)

@@ -39,14 +39,17 @@ export function Verdict({ said, all, whole, namespace, observation, recentOf }: 
         </div>
       </div>
       {bad.length > 1 ? <Troubled bad={bad} shown={namespace?.netns ?? null} /> : null}
-      {whole === null || namespace === null || isAlone ? null : (
-        <div id={DETAILS} class={`one ${said.level}`} tabIndex={-1}>
-          <h2><Glyph level={said.level} /><bdi class="netns">{namespace.netns}</bdi> {said.headline}</h2>
-          <p class="note">{said.detail}</p>
+      {namespace === null ? null : (
+        <div id={DETAILS} tabIndex={-1}>
+          {whole === null || isAlone ? null : (
+            <div class={`one ${said.level}`}>
+              <h2><Glyph level={said.level} /><bdi class="netns">{namespace.netns}</bdi> {said.headline}</h2>
+              <p class="note">{said.detail}</p>
+            </div>
+          )}
+          <Inside key={namespace.netns} {...{ namespace, observation, recentOf }} />
         </div>
       )}
-      {isAlone ? <div id={DETAILS} tabIndex={-1} /> : null}
-      {namespace === null ? null : <Inside key={namespace.netns} {...{ namespace, observation, recentOf }} />}
       {observation.hints.length > 0 ? <Missing title={say.verdict.showMore} texts={observation.hints} /> : null}
       {around === null || observation.namespaces.length === 1 ? null : <p class="aside">{around}</p>}
     </section>

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sockmon.commands.command import FAILURE, SUCCESS, OpenSource, UserError, writing
 from sockmon.kernel.packets.batch import CaptureError
-from sockmon.kernel.packets.files import CaptureWriter, open_capture
+from sockmon.kernel.packets.files import CaptureWriter, in_order, open_capture
 from sockmon.kernel.packets.filters import tcp_filter
 from sockmon.kernel.packets.ring import PacketRing
 from sockmon.trace.host_sockets import HostSockets
@@ -134,7 +134,7 @@ def _read_files(options: Options, writer: CaptureWriter | None) -> int:
     report = Report(options.form, options.part, dated=True)
     session = _session(options, report)
     status, dropped, packets_read = SUCCESS, 0, 0
-    for name in options.read:
+    for name in in_order(options.read):
         try:
             with open_capture(name) as capture:
                 for packets in capture.packets():
@@ -194,9 +194,10 @@ def _writer(name: str | None) -> Iterator[CaptureWriter | None]:
 
 
 def _write(writer: CaptureWriter | None, session: Session) -> None:
+    """Write the headers last taken."""
     if writer is None or session.written is None:
         return
     try:
         writer.write(session.written)
     except OSError as error:
-        raise UserError(f"--write: {error.strerror}") from error
+        raise UserError(f"--write: {writer.name}: {error.strerror}") from error

@@ -175,7 +175,7 @@ def _read(directory: Path, protocol: str, family: Family) -> NDArray[np.void]:
         raise ProcError.from_errno(operation, error.errno or errno.EIO) from error
     try:
         return parse_sockets(text, family)
-    except (ValueError, IndexError) as error:
+    except procfs.MALFORMED as error:
         raise ProcError(operation, "malformed", f"malformed: {error}") from error
 
 

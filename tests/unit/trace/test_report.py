@@ -13,6 +13,7 @@ from sockmon.trace.summary import MOST_PORTS, Summary
 from sockmon.trace.tracker import Tracker
 from sockmon.trace.verdict import Verdict, judge
 from sockmon.trace.words import explanation, headline
+from tests.contract import assert_valid
 from tests.unit.trace.making import (
     CLIENT,
     MILLISECOND,
@@ -239,6 +240,20 @@ def test_unanswered_probes_in_words() -> None:
     assert "its last 3 probes of an idle connection" in text
 
 
+def test_a_last_ack_that_is_not_seen_in_words() -> None:
+    head, text = told(*closed(Talk(), ack=None, fin=10)[:-1])
+    assert head.endswith("the last ACK was not seen")
+    assert "The server's FIN is not acknowledged yet: it stays in LAST_ACK" in text
+    assert "TIME_WAIT" not in text
+
+
+def test_a_connection_to_itself_in_words() -> None:
+    talk = Talk(client=7, server=7, ends=(CLIENT, CLIENT))
+    head, text = told(talk.say("c", "S"), talk.say("s", "S."), talk.say("c", "."))
+    assert head.startswith("connected to itself")
+    assert "One socket is both ends" in text
+
+
 def test_one_direction_in_words() -> None:
     talk = Talk()
     sent = [*talk.handshake(), talk.say("c", "F."), talk.say("s", "F."), talk.say("c", ".")]
@@ -299,6 +314,7 @@ def test_json() -> None:
 
     report = Report("json", facts=facts)
     found = json.loads(report_of(closed(Talk(), ack=41 * MILLISECOND, fin=SECOND), report))
+    assert_valid("trace-connection", found)
     assert found["client"] == {
         "address": "10.0.0.1",
         "port": 40000,
@@ -315,6 +331,7 @@ def test_json() -> None:
     assert [step["segment"] for step in found["steps"]][-4:] == ["FIN", "ACK", "FIN", "ACK"]
     assert found["steps"][-1]["client_state"] == "time_wait"
     (last,) = report.end(8, Losses(dropped=3, tunnels=2))
+    assert_valid("trace-end", json.loads(last))
     assert json.loads(last)["dropped_packets"] == 3
     assert json.loads(last)["not_decoded"]["tunnels"] == 2
 
@@ -360,11 +377,12 @@ def test_a_form_that_was_asked_for_stays() -> None:
 
 
 def test_losses_are_in_the_last_line() -> None:
-    (last,) = Report().end(5, Losses(1, 2, 3, 4, 5, 6, 7))
+    (last,) = Report().end(5, Losses(1, 2, 3, 4, 5, 6, 7, (127,)))
     assert last == (
         "0 connections, 5 segments; 1 packet dropped, 3 connections forgotten (more were open than "
-        "are followed), 2 segments seen on a second device, 4 packets in tunnels not decoded, 5 IP "
-        "fragments not decoded, 6 packets captured too short, 7 packets of an unknown link type"
+        "are followed), 2 segments seen twice, 4 packets in tunnels not decoded, 5 IP "
+        "fragments not decoded, 6 packets captured too short (96 bytes of each are enough), 7 "
+        "packets of a link type that is not known (127)"
     )
 
 
