@@ -95,7 +95,7 @@ complete -c sockmon -n '_shtab_sockmon_using top' -l namespaces -xka "host all" 
 complete -c sockmon -n '_shtab_sockmon_using top' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML); without it /etc/sockmon/sockmon.yaml if it can be read, else the defaults'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a trace -d 'show how connections open and close'
 complete -c sockmon -n '_shtab_sockmon_using trace' -s h -l help -d 'show this help message and exit'
-complete -c sockmon -n '_shtab_sockmon_using trace' -l read -xka "(__fish_complete_path (commandline -ct))" -d 'read captures of tcpdump, Wireshark and others instead; - is standard input'
+complete -c sockmon -n '_shtab_sockmon_using trace' -l read -xka "(__fish_complete_path (commandline -ct))" -d 'read captures of tcpdump, Wireshark and others instead, in the order of their first packets; - is standard input'
 complete -c sockmon -n '_shtab_sockmon_using trace' -l port -x -d 'only connections with this port at either end: a number or a service'"'"'s name; may be repeated'
 complete -c sockmon -n '_shtab_sockmon_using trace' -l host -x -d 'only connections of this IP address; may be repeated'
 complete -c sockmon -n '_shtab_sockmon_using trace' -l device -x -d 'watch only this device (default: all)'
