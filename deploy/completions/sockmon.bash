@@ -5,13 +5,14 @@
 #    source ~/.local/share/bash_completion/sockmon
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_sockmon_subparsers=(run count doctor top trace drill rules check-config netns-helper)
+_shtab_sockmon_subparsers=(run count doctor top trace explain drill rules check-config netns-helper)
 
 _shtab_sockmon_run_option_strings=(-h --help --config --web.listen-address --web.config.file)
 _shtab_sockmon_count_option_strings=(-h --help --by --state --port --protocol --netns --family --top --watch --format --state-names --color --namespaces --config)
 _shtab_sockmon_doctor_option_strings=(-h --help --format -v --verbose --lang --color --namespaces --config)
 _shtab_sockmon_top_option_strings=(-h --help --url --interval --namespaces --config)
 _shtab_sockmon_trace_option_strings=(-h --help --read --port --host --device --for --write --count --opens --closes --format)
+_shtab_sockmon_explain_option_strings=(-h --help --lang)
 _shtab_sockmon_drill_option_strings=(-h --help --count --hold --expect-alert --trace --url --config)
 _shtab_sockmon_rules_option_strings=(-h --help --recording --selector --runbooks --config)
 _shtab_sockmon_check_config_option_strings=(-h --help --web.config.file)
@@ -44,8 +45,9 @@ _shtab_sockmon_doctor___color_choices=(auto always never)
 _shtab_sockmon_doctor___namespaces_choices=(host all)
 _shtab_sockmon_top___namespaces_choices=(host all)
 _shtab_sockmon_trace___format_choices=(text lines json tcpdump)
+_shtab_sockmon_explain___lang_choices=(en zh)
 _shtab_sockmon_drill_pos_0_choices=(close-wait half-close fin-wait2 time-wait syn-sent accept-queue port-exhaustion dead-peer last-ack)
-_shtab_sockmon_pos_0_choices=(run count doctor top trace drill rules check-config netns-helper)
+_shtab_sockmon_pos_0_choices=(run count doctor top trace explain drill rules check-config netns-helper)
 
 _shtab_sockmon_run__h_nargs=0
 _shtab_sockmon_run___help_nargs=0
@@ -63,6 +65,9 @@ _shtab_sockmon_trace___help_nargs=0
 _shtab_sockmon_trace___read_nargs=+
 _shtab_sockmon_trace___opens_nargs=0
 _shtab_sockmon_trace___closes_nargs=0
+_shtab_sockmon_explain_pos_0_nargs='*'
+_shtab_sockmon_explain__h_nargs=0
+_shtab_sockmon_explain___help_nargs=0
 _shtab_sockmon_drill__h_nargs=0
 _shtab_sockmon_drill___help_nargs=0
 _shtab_sockmon_drill___expect_alert_nargs=0

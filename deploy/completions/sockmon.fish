@@ -50,7 +50,7 @@ function _shtab_sockmon_using
   test "$_shtab_sockmon_cmdpath" = "$argv"
 end
 
-set -g _shtab_sockmon_commands run count doctor top trace drill rules check-config netns-helper
+set -g _shtab_sockmon_commands run count doctor top trace explain drill rules check-config netns-helper
 set -g _shtab_sockmon_opts_with_value --by --color --config --count --device --family --for --format --hold --host --interval --lang --namespaces --netns --port --protocol --read --runbooks --selector --socket --state --state-names --top --url --user --watch --web.config.file --web.listen-address --write
 
 complete -c sockmon -e
@@ -104,6 +104,9 @@ complete -c sockmon -n '_shtab_sockmon_using trace' -l count -x -d 'stop after s
 complete -c sockmon -n '_shtab_sockmon_using trace' -l opens -d 'only how connections are opened'
 complete -c sockmon -n '_shtab_sockmon_using trace' -l closes -d 'only how connections are closed'
 complete -c sockmon -n '_shtab_sockmon_using trace' -l format -xka "text lines json tcpdump" -d 'text: all steps, explained; lines: a line for each connection; json: the same for programs; tcpdump: segments as tcpdump -nS prints them (default: text, or lines if there are more than 20 connections a second, or only a summary above 2,000)'
+complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a explain -d 'say what an error or a state means'
+complete -c sockmon -n '_shtab_sockmon_using explain' -s h -l help -d 'show this help message and exit'
+complete -c sockmon -n '_shtab_sockmon_using explain' -l lang -xka "en zh" -d 'English or Chinese (default: as LANG says, else en)'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a drill -d 'rehearse an alert'
 complete -c sockmon -n '_shtab_sockmon_using drill' -s h -l help -d 'show this help message and exit'
 complete -c sockmon -n '_shtab_sockmon_using drill' -l count -x -d 'connections (default: enough for the alert)'

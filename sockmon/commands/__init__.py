@@ -8,6 +8,7 @@ from sockmon.commands.command import Command
 from sockmon.commands.count import options as count
 from sockmon.commands.doctor import options as doctor
 from sockmon.commands.drill import options as drill
+from sockmon.commands.explain import options as explain
 from sockmon.commands.trace import options as trace
 
 #: In the order in which --help lists them.
@@ -17,6 +18,7 @@ ALL: tuple[Command, ...] = (
     doctor.COMMAND,
     top.COMMAND,
     trace.COMMAND,
+    explain.COMMAND,
     drill.COMMAND,
     rules.COMMAND,
     check_config.COMMAND,
