@@ -3,7 +3,7 @@
 Each loads what it needs only when it runs, so that a small one starts quickly.
 """
 
-from sockmon.commands import check_config, netns_helper, rules, run, top
+from sockmon.commands import check_config, netns_helper, record, rules, run, top
 from sockmon.commands.command import Command
 from sockmon.commands.count import options as count
 from sockmon.commands.doctor import options as doctor
@@ -19,6 +19,7 @@ ALL: tuple[Command, ...] = (
     top.COMMAND,
     trace.COMMAND,
     explain.COMMAND,
+    record.COMMAND,
     drill.COMMAND,
     rules.COMMAND,
     check_config.COMMAND,

@@ -5,6 +5,7 @@ of that unit. Sources: systemd.unit(5), systemd's "Control Group APIs and Delega
 cgroups(7), /proc/PID/cgroup.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Collection
@@ -12,6 +13,9 @@ from pathlib import Path
 
 from sockmon.model.owner import SYSTEM, Manager, Unit
 from sockmon.text import one_line
+
+#: The file of a recording that has ids and paths of cgroups; no kernel has it.
+RECORDED = "recorded-cgroups"
 
 _CONTAINER = re.compile(r"(?:^|[-:/])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
 _UNIT = re.compile(r"\.(?:service|scope|socket)$")
@@ -107,6 +111,8 @@ def read_cgroup_paths(proc: Path, wanted: Collection[int]) -> dict[int, str]:
     where cgroup v2 is not mounted, as `ip netns exec` leaves it.
     """
     paths: dict[int, str] = {}
+    with contextlib.suppress(OSError):
+        return _recorded((proc / RECORDED).read_text("utf-8", "surrogateescape"), wanted)
     mount = _cgroup2_mount(proc)
     if mount is None or not wanted:
         return paths
@@ -125,6 +131,12 @@ def read_cgroup_paths(proc: Path, wanted: Collection[int]) -> dict[int, str]:
                 "utf-8", "backslashreplace"
             ).removeprefix(".")
     return paths
+
+
+def _recorded(text: str, wanted: Collection[int]) -> dict[int, str]:
+    lines = (line.partition(" ") for line in text.splitlines())
+    known = {int(number): path for number, _, path in lines if number.isdigit()}
+    return {number: path for number, path in known.items() if number in wanted}
 
 
 def _cgroup2_mount(proc: Path) -> Path | None:
