@@ -91,8 +91,8 @@ def table(grouped: Grouped, findings: Iterable[Finding], state: ViewState, width
     written = [_written(row, about.get(row.cells, ()), counted, longest, more) for row in rows]
     columns = [Column("", "", 2, is_number=False)]
     for at, name in enumerate((*grouped.columns, *counted, *more), start=1):
-        label = f"{name}{arrow if name == sort else ''}"
-        is_number = name in counted
+        label = f"{' ' * (name == OWNER)}{name}{arrow if name == sort else ''}"
+        is_number = name in counted or name == OLDEST
         cells = max((cell_len(row.cells[at]) for row in written), default=0)
         wanted = max(len(label), _NUMBER if is_number else cells)
         columns.append(Column(name, label, wanted, is_number))
@@ -220,7 +220,8 @@ def _written(
         cells.append((shortly(count) if column == AGE else number(count)) if count else ZERO)
     for column in more:
         if column == OWNER:
-            cells.append(cut(next(filter(None, map(holder, about)), ""), longest))
+            name = cut(next(filter(None, map(holder, about)), ""), longest)
+            cells.append(f" {name}")  # beside a number, which is at the right of its cell
         else:
             age = max(map(oldest, about), default=0.0)
             cells.append(shortly(age) if age else ZERO)
