@@ -1,8 +1,9 @@
 """Advice about a server that does not accept its connections, whatever their protocol."""
 
+from sockmon.detect import evidence
 from sockmon.detect.evidence import holder
 from sockmon.language import Text
-from sockmon.model.finding import Advice
+from sockmon.model.finding import Advice, Quantity
 from sockmon.model.limits import TcpSettings
 from sockmon.model.owner import Owner
 
@@ -54,10 +55,16 @@ def too_slow(owner: Owner | None) -> Advice:
     )
 
 
+def somaxconn(settings: TcpSettings | None) -> dict[str, Quantity]:
+    """Return net.core.somaxconn as evidence, nothing where this namespace does not show it."""
+    most = None if settings is None else settings.somaxconn
+    return {} if most is None else {"somaxconn": evidence.count(most)}
+
+
 def about_limit(settings: TcpSettings | None, limit: int, owner: Owner | None) -> Advice:
     """Say where the limit of an accept queue comes from, and when a higher one helps."""
     server = holder(owner)
-    if settings is None:
+    if settings is None or settings.somaxconn is None:
         return Advice(
             Text(
                 "The limit is the lesser of listen()'s backlog and net.core.somaxconn.",

@@ -18,6 +18,7 @@ from sockmon.detect.detector import (
     HYSTERESIS,
     Detector,
     DetectorThresholds,
+    Does,
     Level,
     Ratio,
     Rule,
@@ -181,7 +182,7 @@ def _evidence(
         "used": evidence.count(use.used),
         "usable": evidence.count(ports.usable),
         "reserved": evidence.count(ports.reserved),
-        "held_by_bind": evidence.count(ports.bound),
+        **({} if ports.bound is None else {"held_by_bind": evidence.count(ports.bound)}),
         "by_state": evidence.by_state(use.states),
     }
     if len(over) > 1:
@@ -335,9 +336,13 @@ DETECTOR = Detector(
     about="the ephemeral ports towards one destination run out",
     title=Text("Local ports run out towards one destination", "到同一目的地址的本地端口即将耗尽"),
     actor=Text("The application here that connects", "本机发起连接的应用"),
-    owner_acts=True,
+    does=Does(
+        Text("runs out of local ports towards one destination", "连往同一目的地的本地端口即将耗尽"),
+        Text("run out of local ports towards one destination", "连往同一目的地的本地端口即将耗尽"),
+    ),
     thresholds=Thresholds,
     find=find,
+    needs=("port_range",),
     needs_whole_table=True,
     levels=_levels,
     rule=Rule(

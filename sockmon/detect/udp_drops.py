@@ -16,6 +16,7 @@ from sockmon.detect.detector import (
     Count,
     Detector,
     DetectorThresholds,
+    Does,
     Rule,
     Seconds,
     severity,
@@ -182,7 +183,10 @@ DETECTOR = Detector(
     about="datagrams are dropped because nobody reads them in time",
     title=Text("Datagrams are dropped", "UDP 数据报被丢弃"),
     actor=Text("The application here", "本机应用"),
-    owner_acts=True,
+    does=Does(
+        Text("loses datagrams", "正在丢失 UDP 数据报"),
+        Text("lose datagrams", "正在丢失 UDP 数据报"),
+    ),
     thresholds=Thresholds,
     find=find,
     rule=Rule(

@@ -176,7 +176,9 @@ def test_an_observation_is_what_its_schema_says(observation: Observation) -> Non
     known = [*firing(finding()).values(), *resolved(finding(port=81)).values()]
     assert_valid("alerts", messages.AlertsAnswer(alerts=render.alerts(known)))
     for name in ("host", "pod", "none"):
-        everywhere = page.everywhere(observation, "web-1", "1")
+        everywhere = page.everywhere(
+            observation, "web-1", "1", {"name": "UTC", "offset_seconds": 0}
+        )
         event = {**everywhere, **page.inside(observation, known, name)}
         assert_valid("events-observation", event)
 

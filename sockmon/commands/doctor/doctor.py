@@ -27,7 +27,8 @@ from sockmon.language import Language, Text, chinese, said, wrapped
 from sockmon.model.finding import Finding, FindingKey, worst_first
 from sockmon.model.moment import Moment
 from sockmon.model.names import HOST
-from sockmon.model.observation import Observation, OtherNamespaces
+from sockmon.model.observation import NamespaceObservation, Observation, OtherNamespaces
+from sockmon.model.states import NOT_LISTED
 from sockmon.poll.poller import Poller
 from sockmon.text import one_line
 
@@ -135,7 +136,13 @@ def examine(
     notes = (
         *(_in(n.name) + s.summary for n, d in seen for s in d.notes if s.place not in told),
         _about_namespaces(observation.neighbours) or _passed_by(source),
-        _about_owners(max((d.hidden_processes for d in diagnoses), default=0)),
+        _about_bound(observation.namespaces),
+        _about_owners(
+            max((d.hidden_processes for d in diagnoses), default=0),
+            units=any(
+                its.owner for n in observation.namespaces if n.owners for its in n.owners.value
+            ),
+        ),
         _about_watch(watch) if sum(pauses) < _WATCHED_SECONDS else None,
         Text(f"configuration: {file}", f"配置文件：{file}") if file else chosen.note,
     )
@@ -162,13 +169,32 @@ def _in(netns: str) -> Text:
     return Text("") if netns == HOST else Text(f"netns {netns}: ", f"netns {netns}：")
 
 
-def _about_owners(hidden: int) -> Text | None:
-    if not hidden:
+def _about_bound(namespaces: Iterable[NamespaceObservation]) -> Text | None:
+    """Say that ports may be held unseen; where all is read from /proc/net, that is said already."""
+    if all(one.lists_bound or one.degraded for one in namespaces):
         return None
     return Text(
-        f"{hidden} processes are hidden, so owners are known by their unit alone: root, or "
-        "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, would name them",
-        f"有 {hidden} 个进程无权查看，只能按 unit 判断归属：以 root 运行，或授予 CAP_SYS_PTRACE 和 "
+        f"{NOT_LISTED}: if connect() fails with EADDRNOTAVAIL, they may hold the ports",
+        "这个内核（早于 Linux 6.8）不列出 bind() 之后没有连接的 socket：如果 connect() 返回 "
+        "EADDRNOTAVAIL，可能是它们占用了端口",
+    )
+
+
+def _about_owners(hidden: int, *, units: bool) -> Text | None:
+    """Say what hidden processes cost. units: the kernel told the unit of any socket."""
+    if not hidden:
+        return None
+    if units:
+        known = Text("owners are known by their unit alone", "只能按 unit 判断归属")
+    else:
+        known = Text(
+            "owners are not known (sock_diag tells units since Linux 5.8, and with cgroup v2)",
+            "归属未知（Linux 5.8 起并使用 cgroup v2 时，sock_diag 才给出 unit）",
+        )
+    return Text(
+        f"{hidden} processes are hidden, so {known}: root, or CAP_SYS_PTRACE and "
+        "CAP_DAC_READ_SEARCH, would name them",
+        f"有 {hidden} 个进程无权查看，{known.zh}：以 root 运行，或授予 CAP_SYS_PTRACE 和 "
         "CAP_DAC_READ_SEARCH，才能给出进程名",
     )
 

@@ -53,14 +53,19 @@ def reservation(namespaces: Iterable[NamespaceObservation]) -> Text | None:
             f"{total:,} 个 TCP socket 中有 {waiting:,} 个处于 CLOSE_WAIT",
         )
     kept_alive = _kept_alive(namespaces)
-    if kept_alive < _WORTH_SAYING:
-        return None
-    return Text(
-        f"{kept_alive:,} sockets in CLOSE_WAIT have keepalive, which hides for how long: a daemon "
-        "that watches them would know",
-        f"{kept_alive:,} 个 CLOSE_WAIT 的 socket 开了 keepalive，看不出停留了多久：要由守护进程持"
-        "续观察",
-    )
+    if kept_alive >= _WORTH_SAYING:
+        return Text(
+            f"{kept_alive:,} sockets in CLOSE_WAIT have keepalive, which hides for how long: a "
+            "daemon that watches them would know",
+            f"{kept_alive:,} 个 CLOSE_WAIT 的 socket 开了 keepalive，看不出停留了多久："
+            "要由守护进程持续观察",
+        )
+    if any(n.limits.value.settings_hidden for n in namespaces if n.limits):
+        return Text(
+            "this kernel's settings are hidden, so limits, as of ephemeral ports, are not judged",
+            "看不到内核参数，因此没有检查本地端口等上限",
+        )
+    return None
 
 
 def _sockets(seen: list[NamespaceObservation]) -> Text:
@@ -116,7 +121,8 @@ def _time_wait(namespace: NamespaceObservation) -> tuple[float, Text] | None:
 
 
 def _ephemeral(namespace: NamespaceObservation) -> tuple[float, Text] | None:
-    if namespace.ports is None or namespace.degraded:
+    limits = namespace.limits.value if namespace.limits else None
+    if namespace.ports is None or namespace.degraded or (limits and limits.settings_hidden):
         return None
     ports = namespace.ports.value.ephemeral
     text = Text(
