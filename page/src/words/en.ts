@@ -145,7 +145,7 @@ export const en = {
     heldBy: 'held by',
     none: 'none',
     runbook: 'Runbook',
-    causedBy: 'Caused by this',
+    causedBy: 'caused by the finding above',
     copy: 'copy',
     copied: 'copied',
     selected: 'press Ctrl+C',

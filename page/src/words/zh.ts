@@ -121,7 +121,7 @@ export const zh: Words = {
     heldBy: '持有者',
     none: '无',
     runbook: '处理手册',
-    causedBy: '由此引起',
+    causedBy: '由上面的问题引起',
     copy: '复制',
     copied: '已复制',
     selected: '按 Ctrl+C',
