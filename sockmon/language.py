@@ -1,11 +1,15 @@
 """English and Chinese: a sentence is written in both where it is made, as one value."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, Self, get_args
 
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
+
+#: What stands beside a name or a number, and not beside another Chinese word.
+_BETWEEN_IDEOGRAPHS = re.compile("(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])")
 
 #: No line begins with one of these.
 _CLOSING = "，。；：、）！？》」"
@@ -23,7 +27,7 @@ class Text(str):
     def __new__(cls, en: str, zh: str | None = None) -> Self:
         """Take both."""
         text = super().__new__(cls, en)
-        text.zh = chinese(en) if zh is None else zh
+        text.zh = chinese(en) if zh is None else _BETWEEN_IDEOGRAPHS.sub("", zh)
         return text
 
     def __add__(self, more: str) -> "Text":

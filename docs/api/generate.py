@@ -34,6 +34,8 @@ SCHEMAS: Mapping[str, type] = {
     "events-observation": messages.Observation,
     "events-beat": messages.Beat,
     "doctor": messages.DoctorAnswer,
+    "trace-connection": messages.TraceConnection,
+    "trace-end": messages.TraceSummary,
 }
 
 #: Sets of words that have a definition of their own.

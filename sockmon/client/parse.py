@@ -29,6 +29,7 @@ from sockmon.model.finding import (
 from sockmon.model.listeners import fullness
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.names import HOST
+from sockmon.model.observation import believed_seconds
 from sockmon.model.owner import Owner, Process
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.text import label
@@ -70,9 +71,11 @@ def _snapshot(document: Any, received: Moment) -> Snapshot:
         netns, degraded = str(namespace["netns"]), bool(namespace.get("degraded"))
         ports, diagnosed_at = namespace["ports"], namespace["diagnosed_at"]
         findings = tuple(map(_finding, namespace["findings"] or ()))
+        beat = max(interval, _finite(namespace.get("beat_seconds", interval)))
         return Part(
             netns=netns,
-            beat=max(interval, _finite(namespace.get("beat_seconds", interval))),
+            beat=beat,
+            believed=believed_seconds(interval, beat),
             degraded=degraded,
             states=timed(namespace["tcp"], _both_families),
             ports=timed(ports, lambda its: tuple(_rows(netns, its, degraded=degraded))),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence, unix_queues
-from sockmon.detect.accepting import SEE_QUEUE, about_limit, too_slow, why_stuck
+from sockmon.detect.accepting import SEE_QUEUE, about_limit, somaxconn, too_slow, why_stuck
 from sockmon.detect.commands import counters, only, restart, ss
 from sockmon.detect.detector import (
     HYSTERESIS,
@@ -263,9 +263,7 @@ def _evidence(data: DetectorInput, queues: Queues) -> dict[str, Quantity | Break
         found["dropped_within"] = evidence.seconds(queues.drops.seconds)
         found["polls_with_drops"] = evidence.count(queues.drops.polls)
     found["events"] = evidence.per_second(data.rates, ("ListenOverflows", "ListenDrops"))
-    if data.limits.settings is not None:
-        found["somaxconn"] = evidence.count(data.limits.settings.somaxconn)
-    return found
+    return found | somaxconn(data.limits.settings)
 
 
 def _local(data: DetectorInput, row: int) -> str:

@@ -1,8 +1,9 @@
 """Advice about a server that does not accept its connections, whatever their protocol."""
 
-from sockmon.detect.evidence import who
+from sockmon.detect import evidence
+from sockmon.detect.evidence import holder
 from sockmon.language import Text
-from sockmon.model.finding import Advice
+from sockmon.model.finding import Advice, Quantity
 from sockmon.model.limits import TcpSettings
 from sockmon.model.owner import Owner
 
@@ -28,7 +29,7 @@ def why_stuck(owner: Owner | None) -> Advice:
                 "要么关闭不再需要的 fd，要么调高上限（unit 里的 LimitNOFILE=）。",
             )
         )
-    name = who(owner)
+    name = holder(owner)
     return Advice(
         Text(
             f"{name} does not call accept(): its threads are stuck (a deadlock, a full pool, a "
@@ -44,7 +45,7 @@ def why_stuck(owner: Owner | None) -> Advice:
 
 def too_slow(owner: Owner | None) -> Advice:
     """Say why a server may accept too slowly."""
-    name = who(owner)
+    name = holder(owner)
     return Advice(
         Text(
             f"{name} must call accept() more often: it is out of processor time or threads, or "
@@ -54,10 +55,16 @@ def too_slow(owner: Owner | None) -> Advice:
     )
 
 
+def somaxconn(settings: TcpSettings | None) -> dict[str, Quantity]:
+    """Return net.core.somaxconn as evidence, nothing where this namespace does not show it."""
+    most = None if settings is None else settings.somaxconn
+    return {} if most is None else {"somaxconn": evidence.count(most)}
+
+
 def about_limit(settings: TcpSettings | None, limit: int, owner: Owner | None) -> Advice:
     """Say where the limit of an accept queue comes from, and when a higher one helps."""
-    server = who(owner)
-    if settings is None:
+    server = holder(owner)
+    if settings is None or settings.somaxconn is None:
         return Advice(
             Text(
                 "The limit is the lesser of listen()'s backlog and net.core.somaxconn.",

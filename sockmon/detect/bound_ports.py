@@ -30,7 +30,7 @@ def find(
 
 def are_all_bound(data: DetectorInput) -> bool:
     """Whether bind() has left no port, so that shares of the usable ports say nothing."""
-    return data.ephemeral.bound > 0 and not data.ephemeral.usable
+    return bool(data.ephemeral.bound) and not data.ephemeral.usable
 
 
 def _judge(
@@ -105,6 +105,7 @@ def _all_bound(
 ) -> Finding:
     """No destination can be told: bind() has taken the ports of all."""
     ports = data.ephemeral
+    assert ports.bound is not None
     return Finding(
         detector=detector,
         severity="critical",

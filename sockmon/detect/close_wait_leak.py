@@ -21,10 +21,12 @@ from sockmon.detect.detector import (
     Rule,
     Seconds,
     Series,
+    ports_joined,
+    several_ports,
     severity,
     threshold,
 )
-from sockmon.detect.evidence import callers, inodes, percent, place, places, who
+from sockmon.detect.evidence import callers, holder, inodes, percent, place, places, who
 from sockmon.detect.idle_pool import IdlePools
 from sockmon.durations import roughly
 from sockmon.language import Text, joined
@@ -102,7 +104,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     relays = {
         leak.group.owner for leak in leaks if leak.enough and leak.group.direction == "inbound"
     }
-    awaited = data.groups(data.aged.rows[stale.answer_due])
+    awaited = [*ports_joined(data.groups(data.aged.rows[stale.answer_due]))]
     leaks += [
         _Leak(group, rows, enough=True)
         for group, rows in awaited
@@ -136,7 +138,7 @@ def stale_groups(
         if leak.pool or (not leak.enough and _pool(pools, thresholds, group, leak.rows)):
             continue
         passing = port is not None and not leak.enough and _passing(data, port, leak.rows)
-        groups.setdefault(_of_many(group) if passing else group, []).append(leak.rows)
+        groups.setdefault(several_ports(group) if passing else group, []).append(leak.rows)
     joined = [(group, np.concatenate(parts)) for group, parts in groups.items()]
     return sorted(joined, key=lambda item: -item[1].size)
 
@@ -144,13 +146,19 @@ def stale_groups(
 def _leaks(pools: IdlePools, thresholds: Thresholds, rows: NDArray[np.intp]) -> list[_Leak]:
     """Divide the rows by port and owner, and what is too little of a port by owner only."""
     data = pools.data
-    leaks, small = [], dict[Group, list[tuple[Group, NDArray[np.intp]]]]()
+    leaks, large = list[_Leak](), list[tuple[Group, NDArray[np.intp]]]()
+    small = dict[Group, list[tuple[Group, NDArray[np.intp]]]]()
     for group, part in data.groups(rows):
         if _enough(data, thresholds, group, int(part.size)):
-            pool = _pool(pools, thresholds, group, part)
-            leaks.append(_Leak(group, part, enough=True, pool=pool))
+            large.append((group, part))
         else:
-            small.setdefault(_of_many(group), []).append((group, part))
+            small.setdefault(several_ports(group), []).append((group, part))
+    for group, part in ports_joined(large):
+        # One of several ports has those too on which there is too little for a finding.
+        few = small.pop(group, []) if group.port is None else []
+        its = np.concatenate([part, *(rows for _, rows in few)])
+        pool = _pool(pools, thresholds, group, its)
+        leaks.append(_Leak(group, its, enough=True, pool=pool))
     for many, groups in small.items():
         leaked = [pools.left_by(group, part) for group, part in groups]
         lost = np.concatenate(leaked)
@@ -172,10 +180,6 @@ def _only_relayed(data: DetectorInput, rows: NDArray[np.intp], relays: set[int])
     ends = other_end(data.table, rows)
     owners = data.owners.numbers(data.table, ends[ends >= 0])
     return 2 * int(np.isin(owners, list(relays - {UNKNOWN})).sum()) > rows.size
-
-
-def _of_many(group: Group) -> Group:
-    return group._replace(port=None, address=None)
 
 
 def _key(data: DetectorInput, group: Group) -> FindingKey:
@@ -384,7 +388,7 @@ def _advice(
             f"有 {shared} 个由多个进程共同持有（例如父进程和子进程）：要全部进程都关闭，内核才会"
             "释放。",
         )
-    name = who(owner)
+    name = holder(owner)
     return (
         restart(owner),
         Advice(

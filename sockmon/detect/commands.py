@@ -69,9 +69,8 @@ def restart(owner: Owner | None) -> Advice:
     line = _restarts(unit, owner.manager)
     if line:
         command = Command(line, "here", "changes")
-    what = (
-        Text(f"container {unit}", f"容器 {unit}") if is_container_id(unit) else Text(one_line(unit))
-    )
+    name = one_line(owner.name)
+    what = Text(f"container {name}", f"容器 {name}") if is_container_id(unit) else Text(name)
     if elsewhere:
         others = _named(elsewhere, 0)
         lost = Text(

@@ -29,7 +29,7 @@ from sockmon.detect.detector import (
     severity,
     threshold,
 )
-from sockmon.detect.evidence import inodes, place, who
+from sockmon.detect.evidence import inodes, place
 from sockmon.durations import roughly
 from sockmon.language import Text
 from sockmon.model.ages import unanswered_seconds
@@ -87,7 +87,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             limit=thresholds.warning_sockets,
             summary=_summary(data, key, group, part, total),
             evidence=_evidence(data, key, group, part),
-            advice=_advice(data, group, part, who(data.owners.get(group))),
+            advice=_advice(data, group, part, evidence.holder(data.owners.get(group))),
             group=group,
             inodes=inodes(table, part),
             rows=part,

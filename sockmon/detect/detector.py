@@ -145,7 +145,8 @@ class Detector:
 
     name: its key in the configuration; about: a clause for the example configuration.
     title: what people read above its findings. actor: who must act when no owner is known, or when
-    the owner cannot. does: what the owner of the sockets does wrong, if it must act. state: the TCP state that it is about, if it is one.
+    the owner cannot. does: what the owner of the sockets does wrong, if it must act. state: the TCP
+    state that it is about, if it is one.
     thresholds: its part of the configuration. needs: fields of KernelLimits without which it cannot
     judge. only_where: fields that not every namespace has: without them there is nothing to judge.
     needs_whole_table: it judges by sockets at rest too, so it runs only after the whole
@@ -189,6 +190,32 @@ class Detector:
         return (*self.levels(self.thresholds()), *counted)
 
 
+#: An owner has findings for so many ports of one direction; what it has on more is one finding.
+PORTS_APART = 20
+
+
+def ports_joined(
+    groups: Iterable[tuple[Group, NDArray[np.intp]]],
+) -> Iterator[tuple[Group, NDArray[np.intp]]]:
+    """Join the groups of an owner that are on more than PORTS_APART ports of one direction.
+
+    Any user can open thousands of ports: their trouble is one, and has one alert.
+    """
+    by_owner: dict[Group, list[tuple[Group, NDArray[np.intp]]]] = {}
+    for group, rows in groups:
+        by_owner.setdefault(several_ports(group), []).append((group, rows))
+    for many, parts in by_owner.items():
+        if len(parts) > PORTS_APART:
+            yield many, np.sort(np.concatenate([rows for _, rows in parts]))
+        else:
+            yield from parts
+
+
+def several_ports(group: Group) -> Group:
+    """Return the group of all ports of its direction and owner."""
+    return group._replace(port=None, address=None)
+
+
 class Judged(NamedTuple):
     """A group of sockets that is large enough; `rows` of the table."""
 
@@ -203,12 +230,17 @@ def judge_groups(
     data: DetectorInput, name: str, rows: NDArray[np.intp], warning: float, critical: float
 ) -> Iterator[Judged]:
     """Yield the (direction, port, cgroup) groups of the rows that reach the thresholds."""
-    for group, part in data.groups(rows):
+
+    def judged(group: Group, part: NDArray[np.intp]) -> Iterator[Judged]:
         subject = Subject(group.direction, group.port, data.owner_label(group))
         key = FindingKey(name, data.netns, subject)
-        judged = severity(data, key, part.size, warning, critical)
-        if judged is not None:
-            yield Judged(group, part, subject, key, judged)
+        its = severity(data, key, part.size, warning, critical)
+        if its is not None:
+            yield Judged(group, part, subject, key, its)
+
+    enough = [(group, part) for group, part in data.groups(rows) for _ in judged(group, part)]
+    for group, part in ports_joined(enough):
+        yield from judged(group, part)
 
 
 def severity(

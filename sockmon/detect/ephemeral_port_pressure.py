@@ -182,7 +182,7 @@ def _evidence(
         "used": evidence.count(use.used),
         "usable": evidence.count(ports.usable),
         "reserved": evidence.count(ports.reserved),
-        "held_by_bind": evidence.count(ports.bound),
+        **({} if ports.bound is None else {"held_by_bind": evidence.count(ports.bound)}),
         "by_state": evidence.by_state(use.states),
     }
     if len(over) > 1:
@@ -342,6 +342,7 @@ DETECTOR = Detector(
     ),
     thresholds=Thresholds,
     find=find,
+    needs=("port_range",),
     needs_whole_table=True,
     levels=_levels,
     rule=Rule(

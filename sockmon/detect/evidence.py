@@ -68,8 +68,14 @@ def who(owner: Owner | None) -> Text:
     if owner is None or not (owner.unit or owner.processes):
         return Text("an unknown process", "未知进程")
     name = one_line(owner.name)
-    is_container = owner.unit and is_container_id(name)
+    is_container = owner.unit and is_container_id(owner.unit)
     return Text(f"container {name}", f"容器 {name}") if is_container else Text(name)
+
+
+def holder(owner: Owner | None) -> Text:
+    """Name the holder where advice speaks of it, as the subject or in mid-sentence."""
+    name = who(owner)
+    return name if name != who(None) else Text("the process that holds them", "持有它们的进程")
 
 
 def place(group: Group) -> Text:

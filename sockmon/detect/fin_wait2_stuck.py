@@ -79,7 +79,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
                 f"{roughly(oldest)}）",
             ),
             evidence=_evidence(data, rows, oldest, timeout),
-            advice=_advice(data, group, rows, holder, timeout),
+            advice=_advice(data, group, rows, evidence.holder(data.owners.get(group)), timeout),
             group=group,
             inodes=inodes(data.table, rows),
             rows=rows,

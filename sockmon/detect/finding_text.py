@@ -98,7 +98,11 @@ def shown(value: Quantity | Breakdown, language: Language = "en") -> str:
     """Return a quantity with its unit, or several, for people."""
     if isinstance(value, Quantity):
         return _quantity(value, language)
-    parts = [_part(name, part, language) for name, part in value]
+    parts = [
+        _part(name, part, language)
+        for name, part in value
+        if part.value or part.unit != "per_second"  # a counter that stands still says nothing
+    ]
     return ", ".join(parts) or said(Text("none", "无"), language)
 
 

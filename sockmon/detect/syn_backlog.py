@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence
+from sockmon.detect.accepting import somaxconn
 from sockmon.detect.commands import counters, only, see, ss
 from sockmon.detect.detector import (
     Detector,
@@ -282,8 +283,7 @@ def _evidence(data: DetectorInput, backlog: _Backlog) -> dict[str, Quantity | Br
     if settings is not None:
         found["tcp_syncookies"] = evidence.count(settings.syncookies)
         found["tcp_max_syn_backlog"] = evidence.count(settings.max_syn_backlog)
-        found["somaxconn"] = evidence.count(settings.somaxconn)
-    return found
+    return found | somaxconn(settings)
 
 
 def _advice(data: DetectorInput, backlog: _Backlog) -> tuple[Advice, ...]:
@@ -350,15 +350,16 @@ def _advice(data: DetectorInput, backlog: _Backlog) -> tuple[Advice, ...]:
                 "stop",
             )
         )
+    now = "" if settings.somaxconn is None else f" = {settings.somaxconn}"
     advice.append(
         Advice(
             Text(
                 "If the load is wanted: raise the backlog that the application asks for with "
-                f"listen(), and net.core.somaxconn = {settings.somaxconn} with it. An unanswered "
+                f"listen(), and net.core.somaxconn{now} with it. An unanswered "
                 "SYN-ACK is kept for net.ipv4.tcp_synack_retries = "
                 f"{settings.synack_retries} tries.",
-                "如果是正常负载：调大应用传给 listen() 的 backlog，同时调大 net.core.somaxconn = "
-                f"{settings.somaxconn}。没有应答的 SYN-ACK 会重传 net.ipv4.tcp_synack_retries = "
+                "如果是正常负载：调大应用传给 listen() 的 backlog，同时调大 net.core.somaxconn"
+                f"{now}。没有应答的 SYN-ACK 会重传 net.ipv4.tcp_synack_retries = "
                 f"{settings.synack_retries} 次。",
             )
         )

@@ -22,7 +22,7 @@ from sockmon.detect.detector import (
     severity,
     threshold,
 )
-from sockmon.detect.evidence import inodes, shown_size, who
+from sockmon.detect.evidence import holder, inodes, shown_size, who
 from sockmon.durations import roughly
 from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
@@ -137,7 +137,7 @@ def _evidence(unread: int, total: int, recent: int, polls: int) -> dict[str, Qua
 
 
 def _advice(port: int, owner: Owner | None, *, is_still: bool) -> tuple[Advice, ...]:
-    name = who(owner)
+    name = holder(owner)
     stuck = (
         restart(owner),
         Advice(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sockmon.detect import evidence
-from sockmon.detect.accepting import SEE_QUEUE, about_limit, too_slow, why_stuck
+from sockmon.detect.accepting import SEE_QUEUE, about_limit, somaxconn, too_slow, why_stuck
 from sockmon.detect.commands import restart
 from sockmon.detect.detector import HYSTERESIS
 from sockmon.detect.evidence import percent, who
@@ -107,14 +107,12 @@ def _summary(
 def _evidence(
     data: DetectorInput, listener: UnixListener, idle: float
 ) -> dict[str, Quantity | Breakdown]:
-    found: dict[str, Quantity | Breakdown] = {
+    return {
         "queue": evidence.count(listener.length),
         "queue_limit": evidence.count(listener.limit),
         "none_accepted_for": evidence.seconds(idle),
+        **somaxconn(data.limits.settings),
     }
-    if data.limits.settings is not None:
-        found["somaxconn"] = evidence.count(data.limits.settings.somaxconn)
-    return found
 
 
 def _advice(

@@ -24,7 +24,7 @@ from sockmon.detect.detector import (
     judge_groups,
     threshold,
 )
-from sockmon.detect.evidence import callers, inodes, place, who
+from sockmon.detect.evidence import callers, holder, inodes, place, who
 from sockmon.durations import roughly
 from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
@@ -109,7 +109,7 @@ def _of_group(data: DetectorInput, group: Group, some: NDArray[np.intp]) -> NDAr
 
 
 def _advice(group: Group, owner: Owner | None, *, mptcp: bool) -> tuple[Advice, ...]:
-    filter_, name = only(group.direction, group.port), who(owner)
+    filter_, name = only(group.direction, group.port), holder(owner)
     return (
         restart(owner),
         Advice(

@@ -56,7 +56,6 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     most = thresholds.warning_sockets, thresholds.critical_sockets
     for group, part, subject, _, judged in judge_groups(data, NAME, rows, *most):
         longest = data.now - min(since[row] for row in part.tolist())
-        holder = who(data.owners.get(group))
         waiting = int(table.send_queue[part].astype(np.int64).sum())
         readers = _readers_here(data, part)
         yield Finding(
@@ -68,7 +67,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             limit=thresholds.warning_sockets,
             summary=_summary(data, group, part, longest, readers),
             evidence=_evidence(data, part, longest, waiting),
-            advice=_advice(data, group, part, holder),
+            advice=_advice(data, group, part, evidence.holder(data.owners.get(group))),
             group=group,
             inodes=inodes(table, part),
             rows=part,

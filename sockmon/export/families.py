@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from sockmon.detect import registry
 from sockmon.export.family import Family
 from sockmon.model.ages import AGE_BOUNDS, AGED_STATES
+from sockmon.model.connection_events import BOUNDS, FAILURES
 from sockmon.model.finding import SEVERITIES
 from sockmon.model.limits import TCP_EVENTS as EVENTS
 from sockmon.model.owner_sockets import OWNERS_KEPT, OWNERS_SHOWN
@@ -19,15 +20,20 @@ from sockmon.model.unix_listeners import LONGEST_PATH, PATHS_SHOWN
 #: Words of `series` -> what they mean.
 TERMS: Mapping[str, str] = {
     "per namespace": "For the daemon's own network namespace and, with `poll.namespaces: all`, for "
-    "at most `poll.top_namespaces` others. Of these only `sockmon_sockets` always has zeros: any "
-    "other series begins with its first value other than 0, and ends ten minutes after its last; "
-    "a limit is shown with its level",
+    "at most `poll.top_namespaces` others. Of these only `sockmon_sockets` has zeros: any other "
+    "series begins with its first value other than 0, and ends ten minutes after its last. A limit "
+    "is shown with its level; levels of TIME_WAIT, ephemeral ports and connection tracking from a "
+    "tenth of their limits on",
     "per group": "For each (direction, port) with series of its own, per namespace: the largest "
     "(`ports.top` of them in the daemon's own namespace, `ports.top_per_namespace` in others) and "
     "those of `ports.always_shown`. A port inside `ip_local_port_range` is among them only if it "
     "was listened on for a minute, or if three connections share it. One that is no longer among "
     "them stays ten minutes; there are never more than 4 times as many. All others are in `other`, "
     "one per direction",
+    "per event group": "With `events.enabled`, for each (direction, port) of the `events.top` "
+    "busiest of a namespace. One that is no longer among them stays until it has been idle for "
+    "ten minutes; there are never more than 4 times as many. All others are in `other`, one per "
+    "direction. What was counted before a port had series of its own stays in `other`",
 }
 
 #: Label -> what it means, and its values.
@@ -60,9 +66,17 @@ LABELS: Mapping[str, str] = {
     "severity": "`warning` or `critical`",
     "older_than": "Seconds, one of a fixed set; a socket is counted under each that it is older "
     "than",
-    "reason": "Why a read failed: an errno's name, or a word such as `truncated`. Of "
-    "`sockmon_conntrack_drops_total`: `drop` and `early_drop` (the table was full), or "
-    "`insert_failed`",
+    "component": "A part of sockmon: `detect.` and a detector, `metrics.` and a group of families, "
+    "`notify.` and a receiver, `save.` and what is saved, or `alerts`, `diagnosis`, "
+    "`history`, `poll`, `processes` (look-ups of owners), `web.sweep`.",
+    "reason": "Why a read failed: an errno's name, or a word such as `truncated`; "
+    "`bug`: by a mistake of sockmon's. Of `sockmon_connection_failures_total`: `refused`, "
+    "`timed_out`, `reset`, `unreachable`, "
+    "`abandoned` (the application closed the socket before an answer came), `no_port` (this host "
+    "had no free local port) or `other`. Of `sockmon_conntrack_drops_total`: `drop` and "
+    "`early_drop` (the table was full), or `insert_failed`",
+    "first": "Whose FIN came first: `here` (this host's), `there`, or `both` (they crossed)",
+    "by": "Who ended it: `here` (this host, by a reset), `there`, or `timeout`",
     "visibility": "`inside`: polled. `outside`: counted only, not entered. `empty`: without "
     "sockets. `hidden`: not visible to the daemon",
     "version": "sockmon's version",
@@ -75,7 +89,10 @@ LABELS: Mapping[str, str] = {
 _DETECTORS = len(registry.ALL)
 _NAMESPACE = "1 per namespace"
 _GROUP = "1 per group"
-_STATES_OF_GROUP = "1 to 11 per group: a state that it has once had stays"
+_STATES_OF_GROUP = (
+    "1 to 11 per group, of UDP 1 or 2: a state that it has once had stays. Of UDP in other "
+    "namespaces only the ports that they serve"
+)
 _STALE = (
     "1 per owner and port with stale sockets, at most 50 per namespace; and, at 0, at most "
     f"{MENDED_GROUPS_KEPT} that had some in the last ten minutes"
@@ -86,6 +103,8 @@ _UNIX = (
     f"At most {PATHS_SHOWN} per namespace: the fullest of those at which a connection has waited "
     "in the last ten minutes"
 )
+_EVENT_GROUP = "1 per event group"
+_EVENT_HISTOGRAM = f"{len(BOUNDS) + 3} per namespace and direction that has some"
 _LISTENERS = "1 per inbound group, and per port whose queue is more than half full"
 
 SOCKETS = Family(
@@ -93,13 +112,14 @@ SOCKETS = Family(
     "sockets",
     "Sockets by protocol, address family and state; a v4-mapped socket is ipv4.",
     ("netns", "protocol", "family", "state"),
-    "26 per namespace, and 26 for `other`",
-    empty=None,
+    "26 in the daemon's own namespace; in any other, and for `other`, 11 for each of TCP's address "
+    "families and 2 for each of UDP's, if it had a socket in the last ten minutes",
 )
 PORT_SOCKETS = Family(
     "sockmon_port_sockets",
     "sockets",
-    "TCP sockets by the port they belong to: a listener's own, or the remote one.",
+    "Sockets by the port they belong to: a listener's own, or the remote one. A UDP socket that is "
+    "not connected is a listener.",
     ("netns", "protocol", "direction", "port", "state"),
     _STATES_OF_GROUP,
 )
@@ -113,7 +133,7 @@ PORT_RECEIVE_QUEUE = Family(
 PORT_SEND_QUEUE = Family(
     "sockmon_port_send_queue_bytes",
     "bytes",
-    "Bytes that peers have not acknowledged yet.",
+    "Bytes that peers have not acknowledged yet; of UDP, that have not been sent.",
     ("netns", "protocol", "direction", "port"),
     _GROUP,
 )
@@ -176,7 +196,8 @@ OWNER_SOCKETS = Family(
     "TCP sockets by the systemd unit or container whose processes made them.",
     ("netns", "owner", "state"),
     f"1 to 11 per owner: at most {OWNERS_SHOWN} owners per namespace, those with most sockets; "
-    f"with those that were among them in the last ten minutes at most {OWNERS_KEPT}; and `other`",
+    f"with those that were among them in the last ten minutes at most {OWNERS_KEPT}; and `other`. "
+    "In other namespaces only if there are several owners",
 )
 EPHEMERAL_PORTS_USABLE = Family(
     "sockmon_ephemeral_ports_usable",
@@ -195,7 +216,8 @@ EPHEMERAL_PORTS_USED = Family(
 EPHEMERAL_PORTS_HELD = Family(
     "sockmon_ephemeral_ports_held_by_bind",
     "ports",
-    "Ports of the range held by bind(), lost for every destination.",
+    "Ports of the range held by bind(), lost for every destination. Not before Linux 6.8, which "
+    "does not list them.",
     ("netns",),
     _NAMESPACE,
 )
@@ -210,7 +232,7 @@ EPHEMERAL_PORTS_EXHAUSTION = Family(
 PORT_GROUPS_AGGREGATED = Family(
     "sockmon_port_groups_aggregated",
     "groups",
-    'Groups of (direction, port) inside port="other".',
+    'Groups of (direction, port) inside port="other", of TCP.',
     ("netns",),
     _NAMESPACE,
 )
@@ -253,7 +275,7 @@ TCP_EVENTS = Family(
     "events",
     "The kernel's TcpExt counters, by their own names.",
     ("netns", "event"),
-    f"{len(EVENTS)} per namespace",
+    f"{len(EVENTS)} per namespace; TW only in the daemon's own",
     "counter",
     kernels=True,
 )
@@ -396,6 +418,73 @@ POLL_ERRORS = Family(
     "1 per reason seen, per namespace and for `other`",
     "counter",
 )
+CONNECTIONS_OPENED = Family(
+    "sockmon_connections_opened",
+    "connections",
+    "Connections that were established, those that no poll has seen included.",
+    ("netns", "direction", "port"),
+    _EVENT_GROUP,
+    "counter",
+)
+CONNECTION_FAILURES = Family(
+    "sockmon_connection_failures",
+    "connections",
+    "Connections that did not come about.",
+    ("netns", "direction", "port", "reason"),
+    f"{len(FAILURES)} per event group",
+    "counter",
+)
+CONNECTIONS_CLOSED = Family(
+    "sockmon_connections_closed",
+    "connections",
+    "Connections that were closed with a FIN, by whose came first.",
+    ("netns", "direction", "port", "first"),
+    "3 per event group",
+    "counter",
+)
+CONNECTIONS_ABORTED = Family(
+    "sockmon_connections_aborted",
+    "connections",
+    "Connections that ended with a reset, or because the other end did not answer any more.",
+    ("netns", "direction", "port", "by"),
+    "3 per event group",
+    "counter",
+)
+CLOSE_WAIT_DURATION = Family(
+    "sockmon_close_wait_duration_seconds",
+    "seconds",
+    "Time from the other end's FIN until the application on this host closed.",
+    ("netns", "direction", "le"),
+    _EVENT_HISTOGRAM,
+    "histogram",
+)
+CONNECTION_DURATION = Family(
+    "sockmon_connection_duration_seconds",
+    "seconds",
+    "Time from when a connection was established until its socket ended.",
+    ("netns", "direction", "le"),
+    _EVENT_HISTOGRAM,
+    "histogram",
+)
+CONNECT_DURATION = Family(
+    "sockmon_connect_duration_seconds",
+    "seconds",
+    "Time from the first SYN until an outbound connection was established.",
+    ("netns", "direction", "le"),
+    _EVENT_HISTOGRAM,
+    "histogram",
+)
+EVENTS_UNATTRIBUTED = Family(
+    "sockmon_events_unattributed",
+    "connections",
+    "Connections that ended and whose opening was not seen: their direction may be guessed.",
+    kind="counter",
+)
+EVENTS_MEMORY = Family(
+    "sockmon_events_memory_used_ratio",
+    "ratio",
+    "How full the memory is in which the kernel counts connections by namespace and port.",
+)
 POLL_DURATION = Family(
     "sockmon_poll_duration_seconds",
     "seconds",
@@ -431,6 +520,14 @@ NAMESPACES_AGGREGATED = Family(
     'Network namespaces inside netns="other".',
     (),
     "1, with `poll.namespaces: all`",
+)
+COMPONENT_FAILURES = Family(
+    "sockmon_component_failures",
+    "failures",
+    "Failures of a part of sockmon by a mistake of its own, or of saving; the others go on.",
+    ("component",),
+    "1 per component that has failed",
+    "counter",
 )
 BUILD_INFO = Family("sockmon_build_info", "1", "What is running.", ("version", "python"))
 RELOAD_SUCCESSFUL = Family(

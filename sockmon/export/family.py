@@ -1,6 +1,6 @@
 """A family of metrics as it is declared, and the samples of one answer."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,8 +11,9 @@ from prometheus_client.core import (
     Metric,
 )
 
+from sockmon.contained import COMPONENTS
 from sockmon.model.names import HOST
-from sockmon.model.series import KEPT_FOR_SECONDS
+from sockmon.model.newcomers import KEPT_FOR_SECONDS
 
 Kind = Literal["gauge", "counter", "histogram"]
 
@@ -34,7 +35,7 @@ class Family:
     labels: tuple[str, ...] = ()
     series: str = "1"
     kind: Kind = "gauge"
-    empty: float | None = 0.0
+    empty: float = 0.0
     kernels: bool = False
 
     @property
@@ -65,7 +66,7 @@ class SeriesMemory:
 
     def shows(self, family: Family, labels: Sequence[str], value: float, now: float) -> bool:
         """Whether a sample is shown at `now`, in monotonic seconds."""
-        if family.empty is None or not family.by_namespace or labels[0] == HOST:
+        if not family.by_namespace or labels[0] == HOST:
             return True
         key = family, tuple(labels)
         if value != family.empty:
@@ -95,33 +96,82 @@ class Samples:
         """
         self._metrics = {family: _metric(family) for family in families}
         self._memory, self._now, self._started = memory, now, started
+        self._added: set[Family] = set()
         memory.forget(now)
 
-    def add(self, family: Family, labels: Sequence[str], value: float) -> None:
-        """Add one sample to a gauge or a counter; `labels` are values, as declared."""
+    def contain(self, part: str, add: Callable[[], None]) -> None:
+        """Let a part add its families; one that raises has none, rather than some of its samples.
+
+        part: its name among the components.
+        """
+        self._added.clear()
+        if not COMPONENTS.run(part, add):
+            self._metrics.update({family: _metric(family) for family in self._added})
+
+    def add(
+        self, family: Family, labels: Sequence[str], value: float, began: float | None = None
+    ) -> None:
+        """Add one sample to a gauge or a counter; `labels` are values, as declared.
+
+        began: when a counter began, in Unix seconds, if not with the daemon's own.
+        """
         if not self._memory.shows(family, labels, value, self._now):
             return
+        self._added.add(family)
         if family.kind == "counter" and not family.kernels:
-            self._metrics[family].add_metric(labels, value, created=self._started)
+            self._metrics[family].add_metric(labels, value, created=self._start(began))
         else:
             self._metrics[family].add_metric(labels, value)
 
-    def add_level(
-        self, family: Family, limit: Family, labels: Sequence[str], value: float, bound: float
+    def add_together(
+        self, family: Family, labels: Sequence[str], values: Mapping[str, float]
     ) -> None:
-        """Add a level and its limit. The limit of nothing is not shown; a limit of 0 always is."""
-        if not bound or self._memory.shows(family, labels, value, self._now):
+        """Add a sample for each value of the last label: all are shown, zeros too, or none is."""
+        if self._memory.shows(family, labels, sum(values.values()), self._now):
+            self._added.add(family)
+            for label, value in values.items():
+                self._metrics[family].add_metric((*labels, label), value)
+
+    def add_level(
+        self,
+        family: Family,
+        limit: Family,
+        labels: Sequence[str],
+        value: float,
+        bound: float,
+        *,
+        worth: float = 0.0,
+    ) -> None:
+        """Add a level and its limit. The limit of nothing is not shown; a limit of 0 always is.
+
+        worth: the share of the limit below which a level says nothing.
+        """
+        tells = value if value >= worth * bound else 0.0
+        if not bound or self._memory.shows(family, labels, tells, self._now):
+            self._added |= {family, limit}
             self._metrics[family].add_metric(labels, value)
             self._metrics[limit].add_metric(labels, bound)
 
     def add_histogram(
-        self, family: Family, buckets: Sequence[tuple[str, float]], total: float
+        self,
+        family: Family,
+        buckets: Sequence[tuple[str, float]],
+        total: float,
+        labels: Sequence[str] = (),
+        began: float | None = None,
     ) -> None:
-        """Add a histogram without labels: (upper bound, cumulative count) pairs, and the sum."""
+        """Add a histogram: (upper bound, cumulative count) pairs, and the sum. began: see add()."""
         metric = self._metrics[family]
-        metric.add_metric((), buckets, total)
-        if self._started is not None:
-            metric.add_sample(f"{family.name}_created", {}, self._started)
+        self._added.add(family)
+        metric.add_metric(labels, buckets, total)
+        start = self._start(began)
+        if start is not None:
+            named = dict(zip(family.labels, labels, strict=False))
+            metric.add_sample(f"{family.name}_created", named, start)
+
+    def _start(self, began: float | None) -> float | None:
+        """Return when something began, in a format that tells it."""
+        return self._started if self._started is None or began is None else began
 
     def __iter__(self) -> Iterator[Metric]:
         """Yield the families that have samples, in their order."""
@@ -137,4 +187,5 @@ def _metric(family: Family) -> Any:
         case "counter":
             return CounterMetricFamily(name, about, labels=family.labels, unit=unit)
         case "histogram":  # its buckets have the label `le` beside those that it is given
-            return HistogramMetricFamily(name, about, labels=(), unit=unit)
+            labels = [label for label in family.labels if label != "le"]
+            return HistogramMetricFamily(name, about, labels=labels, unit=unit)

@@ -29,7 +29,11 @@ def findings(found: Iterable[Finding]) -> list[messages.Finding]:
 
 def _finding(finding: Finding) -> messages.Finding:
     owner = finding.owner
-    people = [_process(process, process.unit) for process in owner.processes] if owner else []
+    people = (
+        [_process(process, process.owner if process.unit else None) for process in owner.processes]
+        if owner
+        else []
+    )
     detector = BY_NAME.get(finding.detector)
     return {
         "detector": finding.detector,
@@ -40,7 +44,7 @@ def _finding(finding: Finding) -> messages.Finding:
             "direction": finding.subject.direction,
             "port": finding.subject.port,
             "path": finding.subject.path,
-            "owner": _process(owner.processes[0], owner.unit)
+            "owner": _process(owner.processes[0], owner.name if owner.unit else None)
             if owner and owner.processes
             else _unseen(finding),
         },
@@ -141,7 +145,7 @@ def _unseen(finding: Finding) -> messages.Process | None:
     """Return an owner of which only the unit is known, or None."""
     if finding.subject.owner is None:
         return None
-    unit = finding.owner.unit if finding.owner else None
+    unit = finding.owner.name if finding.owner and finding.owner.unit else None
     return {
         "name": finding.subject.owner,
         "pid": None,

@@ -1,4 +1,4 @@
-"""What sockmon sends as JSON: /api/v1/*, the page's events, `sockmon doctor --format json`.
+"""What sockmon sends as JSON: /api/v1/*, the page's events, `doctor` and `trace --format json`.
 
 docs/api/*.schema.json and the page's types are generated from these declarations
 (docs/api/generate.py). Times are Unix seconds by the host's wall clock. None: not known, or there
@@ -8,6 +8,7 @@ is none. No message has a key that is not declared here.
 from typing import Literal, NotRequired, TypedDict
 
 from sockmon.history.snapshot import Range
+from sockmon.model.closes import ConnState, How, OpenedBy, Side, StepKind
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Effect, Purpose, Severity, Unit, Where
 from sockmon.model.states import StateLabel
@@ -220,8 +221,8 @@ class EphemeralPorts(TypedDict):
 
     usable: int
     reserved: int
-    bound: int
-    """Held by bind(): lost for every destination."""
+    bound: int | None
+    """Held by bind(): lost for every destination; null: this kernel does not list those."""
     exhaustion_seconds: float | None
     """Forecast until a destination has no port left; null: use is not growing."""
     busiest: list[Destination]
@@ -298,6 +299,42 @@ class ContainerNames(TypedDict):
     container: str
 
 
+class Histogram(TypedDict):
+    """Durations in seconds."""
+
+    bounds: list[float]
+    """Upper bounds of the buckets; there is one more bucket, without bound."""
+    counts: list[int]
+    """Not cumulative."""
+    sum: float
+
+
+class PortEvents(TypedDict):
+    """What happened to the connections of one port; the same as on /metrics."""
+
+    direction: Direction
+    port: int | None
+    """null: all others of this direction."""
+    opened: int
+    failed: dict[str, int]
+    """By reason; those that there were."""
+    closed: dict[str, int]
+    """By whose FIN came first: here, there, both."""
+    aborted: dict[str, int]
+    """By whom: here, there, timeout."""
+    connect_seconds: Histogram | None
+    close_wait_seconds: Histogram | None
+    """From the other end's FIN until the application closed."""
+    lifetime_seconds: Histogram | None
+
+
+class ConnectionEvents(TypedDict):
+    """Connections that opened, failed and closed, those that no poll has seen included."""
+
+    since: float
+    ports: list[PortEvents]
+
+
 class PolledNamespace(TypedDict):
     """One network namespace; a part is null until it has been read once."""
 
@@ -317,6 +354,8 @@ class PolledNamespace(TypedDict):
     diagnosed_at: float | None
     findings: list[Finding] | None
     """Worst first; a cause stands before its symptoms."""
+    connection_events: ConnectionEvents | None
+    """null: they are not counted."""
 
 
 class Poll(TypedDict):
@@ -470,7 +509,7 @@ class GroupSockets(TypedDict):
 
 
 class SocketsAnswer(TypedDict):
-    """/api/v1/sockets?netns=NAME&direction=D&port=N&owner=NAME&peer=ADDRESS: some sockets, in parts.
+    """/api/v1/sockets?netns=NAME&direction=D&port=N&owner=NAME&peer=ADDRESS: some sockets.
 
     Those that have all that is asked for. Each list has the largest first, and is bounded.
     """
@@ -507,7 +546,7 @@ class Settings(TypedDict):
     syn_linear_timeouts: int
     synack_retries: int
     max_syn_backlog: int
-    somaxconn: int
+    somaxconn: int | None
     syncookies: int
 
 
@@ -631,3 +670,100 @@ class DoctorAnswer(TypedDict):
     daemon: AskedDaemon | None
     failures: NotRequired[list[str]]
     """What could not be read; absent where there was nothing."""
+
+
+class TraceEnd(TypedDict):
+    """One end of a connection."""
+
+    address: str
+    port: int
+    state: StateLabel
+    """After the last segment seen; that of another host is inferred."""
+    sent_bytes: int
+    """Data, by sequence numbers."""
+    syns: int
+    """How often its SYN, or SYN-ACK, was seen."""
+    fins: int
+    was_captured: bool
+    """Whether any of its segments was seen; else only the other end's ACKs say what it did."""
+    owner: str | None
+    """Process and unit that hold this end, or its listener; live only."""
+
+
+class TraceStep(TypedDict):
+    """A segment, or all data between two others, and the states of both ends after it."""
+
+    time: float
+    sender: Side
+    segment: StepKind
+    bytes: int
+    """Of data."""
+    note: Literal["again", "acknowledges"] | None
+    """again: sent before; acknowledges: the other end's FIN, for the first time."""
+    client_state: StateLabel
+    server_state: StateLabel
+
+
+class TraceConnection(TypedDict):
+    """A line of `sockmon trace --format json`: a connection that is over, or what became of it."""
+
+    type: Literal["connection"]
+    time: float
+    """Of its first segment."""
+    client: TraceEnd
+    server: TraceEnd
+    client_known_by: OpenedBy
+    """By its SYN, by the SYN-ACK, because the other end is a server's, or guessed by the ports."""
+    how: How
+    """closing: the last ACK was not seen; no_answer: to the SYN; no_ack: to the SYN-ACK."""
+    first: Side | Literal["both"] | None
+    """Who closed first; both: the FINs crossed."""
+    segments: int | None
+    """Of the close: 3 if the second FIN was the first to acknowledge the first FIN, else 4."""
+    late_bytes: int
+    """What the second end sent after the first FIN: a half-close in use."""
+    lasted_seconds: float
+    connect_seconds: float | None
+    """From the first SYN to the SYN-ACK."""
+    close_delay_seconds: float | None
+    """From the first FIN to the second, without the round trip to a remote end."""
+    ack_delay_seconds: float | None
+    """The same, to an ACK of the first FIN that is no FIN itself."""
+    reset_by: Side | None
+    last_ack_is_reset_of: Side | None
+    """Who answered the last FIN by a reset, or reset after it."""
+    receive_queue_bytes: int | None
+    """Of the end that has not closed, with the peer's FIN; live only."""
+    others_in_close_wait: int
+    """Other sockets of the same port in CLOSE_WAIT; live only."""
+    conn_state: ConnState
+    """Zeek's word."""
+    history: str
+    """In Zeek's letters."""
+    steps: list[TraceStep]
+
+
+class TraceNotDecoded(TypedDict):
+    """Packets that were not decoded."""
+
+    tunnels: int
+    fragments: int
+    short: int
+    """Too little of them was captured."""
+    unknown_links: int
+    """Of unknown link types."""
+
+
+class TraceSummary(TypedDict):
+    """The last line of `sockmon trace --format json`."""
+
+    type: Literal["end"]
+    connections: int
+    segments: int
+    dropped_packets: int
+    """By the kernel, or by the program that captured."""
+    repeated_segments: int
+    """Copies: seen on a second device, or twice on one."""
+    forgotten_connections: int
+    """More were open than are followed; the oldest gave way."""
+    not_decoded: TraceNotDecoded

@@ -10,11 +10,12 @@ from sockmon.kernel.errors import KernelError
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.kernel.netns.tracker import NamespaceTracker, OtherNamespace
+from sockmon.model.direction import Listened
 from sockmon.model.moment import Moment
 from sockmon.model.names import HOST
+from sockmon.model.newcomers import KEPT_FOR_SECONDS, Newcomers
 from sockmon.model.observation import NamespaceObservation, OtherNamespaces
 from sockmon.model.poll_statistics import Failure
-from sockmon.model.series import KEPT_FOR_SECONDS
 from sockmon.poll.cpu_budget import Candidate, CpuBudget, PollAge, Priority
 from sockmon.poll.namespace_poller import Clock, NamespacePoller, failure
 from sockmon.poll.shown_namespaces import SeriesCandidate, shown_namespaces
@@ -83,12 +84,31 @@ class OtherNamespacesPoller:
         self._look = _Look()
         self._look_due = -math.inf
         self._shown: frozenset[str] = frozenset()
+        self._newcomers = Newcomers()
         self._stop_requested = host.stop_requested
 
     @property
     def helper_cpu(self) -> float:
         """Seconds of CPU time that the helper has used so far."""
         return self._tracker.cpu
+
+    @property
+    def inodes(self) -> Mapping[int, str]:
+        """The names of those that have series of their own, by their inodes, as far as known."""
+        return {
+            one.place.inode: one.name
+            for one in self._there
+            if one.place.inode is not None and one.name in self._shown
+        }
+
+    @property
+    def listened(self) -> Mapping[int, Listened]:
+        """The ports that are or were listened on, by their namespaces' inodes."""
+        return {
+            one.place.inode: its.poller.listened
+            for one, its in self._followed.items()
+            if one.place.inode is not None
+        }
 
     def longest_waiting(self, priority: Priority) -> float:
         """Return the lowest PollAge.number of this priority; infinity if there is none."""
@@ -185,7 +205,10 @@ class OtherNamespacesPoller:
             SeriesCandidate(its.poller.name, its.poller.troubled, _sockets(its.poller.observation))
             for its in self._followed.values()
         ]
-        self._shown = shown_namespaces(candidates, self._shown, top)
+        newcomers = self._newcomers.refilled(now.monotonic, top, KEPT_FOR_SECONDS)
+        before = self._shown
+        self._shown = shown_namespaces(candidates, before, top, newcomers.room)
+        self._newcomers = newcomers.spent(len(self._shown - before))
         for its in self._followed.values():
             yield replace(
                 its.poller.observation,

@@ -5,9 +5,13 @@ import { duration } from './format'
 import type { Namespace, Observation } from './message'
 import { OLD_AFTER_INTERVALS } from './status'
 
+/** However long a namespace waits for its turn: the same as the daemon's OLDEST_BELIEVED. */
+const OLDEST_BELIEVED = 180
+
 /** Whether what was read at `at` is too old to be shown, with `beat` seconds between polls. */
 export function isOld(at: number, beat: number, observation: Observation): boolean {
-  const patience = OLD_AFTER_INTERVALS * Math.max(observation.interval_seconds, beat)
+  const { interval_seconds } = observation
+  const patience = Math.max(OLD_AFTER_INTERVALS * interval_seconds, Math.min(OLD_AFTER_INTERVALS * beat, OLDEST_BELIEVED))
   // In either direction: a time in the future is from before the clock was set.
   return Math.abs(observation.taken_at - at) > patience
 }

@@ -61,7 +61,8 @@ function gauge(
 
 function ephemeral(namespace: Namespace): Gauge | null {
   const { ports, towards, steady, fullIn } = say.limits
-  if (namespace.ports === null) return unread(ports)
+  const hidden = namespace.limits !== null && namespace.limits.port_range === null
+  if (namespace.ports === null || hidden) return unread(ports)
   const { usable, busiest, exhaustion_seconds: left } = namespace.ports.ephemeral
   const [worst] = busiest
   const used = worst?.used ?? 0
