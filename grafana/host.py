@@ -14,6 +14,7 @@ from grafana.tables import MOST_ROWS, SEVERITY, TO_RUNBOOK, Column, listing
 
 _HERE = f"{HOST},{NETNS}"
 _PORTS = f"{_HERE},{PORT}"
+_TCP_PORTS = f'{_PORTS},protocol="tcp"'
 _OLDEST = f"sockmon_close_wait_oldest_seconds{{{_HERE}}}"
 
 _FIGURES = [
@@ -153,7 +154,7 @@ _MORE_STATES = [
 
 _SHOWN_STATES = ("established", "time_wait", "close_wait")
 _LARGEST_PORTS = (
-    f"topk({MOST_ROWS}, sum by (netns, direction, port) (sockmon_port_sockets{{{_PORTS}}}))"
+    f"topk({MOST_ROWS}, sum by (netns, direction, port) (sockmon_port_sockets{{{_TCP_PORTS}}}))"
 )
 
 _PORT_TABLE = listing(
@@ -179,9 +180,9 @@ _PORT_TABLE = listing(
     *(
         rows(f"sum by (netns, direction, port) ({series}) and {_LARGEST_PORTS}")
         for series in (
-            *(f'sockmon_port_sockets{{{_PORTS},state="{state}"}}' for state in _SHOWN_STATES),
-            f"sockmon_port_receive_queue_bytes{{{_PORTS}}}",
-            f"sockmon_port_send_queue_bytes{{{_PORTS}}}",
+            *(f'sockmon_port_sockets{{{_TCP_PORTS},state="{state}"}}' for state in _SHOWN_STATES),
+            f"sockmon_port_receive_queue_bytes{{{_TCP_PORTS}}}",
+            f"sockmon_port_send_queue_bytes{{{_TCP_PORTS}}}",
         )
     ),
 )
@@ -193,7 +194,7 @@ _PORTS_OVER_TIME = lines(
         "short",
     ),
     largest(
-        f"sum by (direction, port) (sockmon_port_sockets{{{_PORTS}}})",
+        f"sum by (direction, port) (sockmon_port_sockets{{{_TCP_PORTS}}})",
         "{{direction}} {{port}}",
     ),
 )

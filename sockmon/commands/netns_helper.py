@@ -44,12 +44,14 @@ def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
     path = arguments.socket
     try:
         with (
-            listener.made(path, user) if path else listener.inherited() as listening,
+            (
+                listener.made(path, user) if path else listener.inherited(systemd.passed_sockets())
+            ) as listening,
             contextlib.closing(Server(listening, frozenset({0, user}), access)) as server,
         ):
             systemd.notify("READY=1")
             server.serve(partial(systemd.notify, "WATCHDOG=1"), watchdog / 3 if watchdog else None)
-    except listener.ListenError as error:
+    except (listener.ListenError, systemd.PassedSocketError) as error:
         raise UserError(str(error)) from error
     return SUCCESS
 

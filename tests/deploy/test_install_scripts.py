@@ -88,3 +88,14 @@ def test_a_release_has_each_kind_of_package() -> None:
         "make-bundle",
         "sbom",
     }
+
+
+def test_every_wheel_fits_a_c_library_as_old_as_that_of_rhel_8(wheels: Path) -> None:
+    """PEP 600: manylinux_2_N needs glibc 2.N; manylinux2014 is manylinux_2_17, and so on."""
+    found = sorted(wheels.glob("*.whl"))
+    assert found
+    needed = {
+        path.name: min(map(int, re.findall(r"manylinux_2_(\d+)", path.stem)), default=0)
+        for path in found
+    }
+    assert {name: minor for name, minor in needed.items() if minor > 28} == {}

@@ -5,24 +5,23 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-_FIRST_INHERITED = 3  # SD_LISTEN_FDS_START
 
 
 class ListenError(Exception):
     """There is no socket to listen on; the text says why, and what to do."""
 
 
-def inherited() -> socket.socket:
-    """Return the socket that systemd has passed, see sd_listen_fds(3); raises ListenError."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
+def inherited(passed: Sequence[socket.socket]) -> socket.socket:
+    """Return the one socket that systemd has passed; raises ListenError."""
+    if len(passed) != 1:
         raise ListenError(
             "no socket was passed: start sockmon-netns.socket, or name a socket with --socket"
+            if not passed
+            else f"{len(passed)} sockets were passed: sockmon-netns.socket has one Listen... line"
         )
-    listener = socket.socket(fileno=_FIRST_INHERITED)
-    listener.set_inheritable(False)
+    (listener,) = passed
     if (listener.family, listener.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
         raise ListenError("the socket that was passed is not one of ListenSequentialPacket=")
     return listener

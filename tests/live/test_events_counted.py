@@ -1,0 +1,204 @@
+"""The program in the kernel counts each connection's opening, failure and close, exactly."""
+
+import mmap
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+
+import pytest
+
+from sockmon.drill.lab.sockets import reset_on_close
+from sockmon.kernel.events.loader import load
+from tests.eventing import Tally, counting, ids_of, inode_of, listed
+from tests.lab import AddressKind, NetNs, closes, eventually, states
+from tests.lab.tunpeer import tun_peer
+
+pytestmark = pytest.mark.root
+
+#: Counters of the connecting and of the accepting end, for each way to end a connection.
+ENDS = {
+    closes.client_first: ("closed_here", "closed_there"),
+    closes.server_first: ("closed_there", "closed_here"),
+    closes.half_close: ("closed_here", "closed_there"),
+    closes.linger_zero: ("aborted_here", "aborted_there"),
+    closes.unread_bytes: ("aborted_there", "aborted_here"),
+}
+PORT = 20000
+_TCP_USER_TIMEOUT = 18  # in milliseconds; then the kernel gives up, as after all its tries
+
+
+@pytest.fixture(scope="module")
+def tally() -> Iterator[Tally]:
+    with counting() as counted:
+        yield counted
+
+
+def listener_in(netns: NetNs, port: int = PORT, host: str = "::") -> socket.socket:
+    made = netns.call(
+        socket.create_server, (host, port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64
+    )
+    made.settimeout(10)
+    return made
+
+
+def connect_in(netns: NetNs, port: int = PORT, host: str = "127.0.0.1") -> socket.socket:
+    client = netns.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    client.settimeout(10)
+    client.connect((host, port))
+    return client
+
+
+def play(netns: NetNs, times: int) -> dict[tuple[str, int], dict[str, int]]:
+    """Connections that end in all ways, and refused ones; returns what is to be counted."""
+    with listener_in(netns) as listener:
+        for number in range(times):
+            for way in ENDS:
+                client = connect_in(netns, host=("127.0.0.1", "::1")[number % 2])
+                server, _ = listener.accept()
+                server.settimeout(10)
+                way(client, server)
+    for _ in range(times):
+        with netns.socket() as client, pytest.raises(ConnectionRefusedError):
+            client.connect(("127.0.0.1", PORT + 1))
+    outbound, inbound = ({"opened": 5 * times, "lifetime": 5 * times} for _ in range(2))
+    for here, there in ENDS.values():
+        outbound[here] = outbound.get(here, 0) + times
+        inbound[there] = inbound.get(there, 0) + times
+    outbound |= {"connect": 5 * times, "close_wait": times}
+    inbound |= {"close_wait": 2 * times}
+    return {
+        ("outbound", PORT): outbound,
+        ("inbound", PORT): inbound,
+        ("outbound", PORT + 1): {"failed_refused": times},
+    }
+
+
+def test_every_cell_is_exact_in_several_namespaces_at_once(tally: Tally) -> None:
+    with ExitStack() as stack:
+        namespaces = [stack.enter_context(NetNs()) for _ in range(3)]
+        wanted: dict[int, object] = {}
+
+        def work(index: int) -> None:
+            wanted[index] = play(namespaces[index], 8 + index)
+
+        threads = [threading.Thread(target=work, args=(index,)) for index in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for index, netns in enumerate(namespaces):
+            eventually(lambda: tally.of(netns), until=wanted[index].__eq__)  # noqa: B023
+
+
+def test_the_time_to_close_is_that_of_the_application(tally: Tally) -> None:
+    with NetNs() as netns, listener_in(netns) as listener:
+        client = connect_in(netns)
+        server, _ = listener.accept()
+        client.shutdown(socket.SHUT_WR)
+        closes.at_end(server)
+        threading.Event().wait(0.25)  # the application takes its time
+        server.close()
+        closes.at_end(client)
+        client.close()
+        inode = inode_of(netns)
+        counts = eventually(
+            lambda: tally.read()[inode, "inbound", PORT],
+            until=lambda counts: counts.histogram("close_wait").count == 1,
+        )
+    waited = counts.histogram("close_wait")
+    assert waited.quantile_bound(1) >= 1.0, "it is counted above 0.2 s"
+    assert waited.seconds >= 0.25
+
+
+def abandoned(netns: NetNs, _: ExitStack) -> int:
+    """connect() to a host that does not answer; the application gives up."""
+    with states.syn_sent(netns) as held:
+        return held.ports[0]
+
+
+def timed_out(netns: NetNs, stack: ExitStack) -> int:
+    """The same; the kernel gives up."""
+    peer = stack.enter_context(tun_peer(netns))
+    with netns.socket() as client:
+        client.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, 300)
+        with pytest.raises(TimeoutError):
+            client.connect((peer.remote.address(AddressKind.IPV4), peer.service_port))
+    return peer.service_port
+
+
+def without_port(netns: NetNs, stack: ExitStack) -> int:
+    """connect() when the only port is taken."""
+    netns.set_sysctl("net.ipv4.ip_local_port_range", "50000 50000")
+    stack.enter_context(listener_in(netns))
+    stack.enter_context(connect_in(netns))
+    client = stack.enter_context(netns.socket())
+    with pytest.raises(OSError, match="Cannot assign requested address"):
+        client.connect(("127.0.0.1", PORT))
+    return PORT
+
+
+@pytest.mark.parametrize(
+    ("fail", "reason"),
+    [(abandoned, "abandoned"), (without_port, "no_port"), (timed_out, "timed_out")],
+)
+def test_why_a_connection_fails(
+    tally: Tally, fail: Callable[[NetNs, ExitStack], int], reason: str
+) -> None:
+    with NetNs() as netns, ExitStack() as stack:
+        port = fail(netns, stack)
+
+        def failures() -> dict[str, int]:
+            counted = tally.of(netns).get(("outbound", port), {})
+            return {name: number for name, number in counted.items() if "failed" in name}
+
+        eventually(failures, until={f"failed_{reason}": 1}.__eq__)
+
+
+def test_connections_older_than_the_program_are_counted_where_they_belong() -> None:
+    with NetNs() as netns, listener_in(netns) as listener:
+        pairs = []
+        for _ in range(3):
+            client = connect_in(netns)
+            pairs.append((client, listener.accept()[0]))
+        with counting([(inode_of(netns), PORT)]) as tally:
+            for client, server in pairs:
+                closes.client_first(client, server)
+            wanted = {
+                ("outbound", PORT): {"closed_here": 3, "unseen": 3},
+                ("inbound", PORT): {"closed_there": 3, "unseen": 3, "close_wait": 3},
+            }
+            eventually(lambda: tally.of(netns), until=wanted.__eq__)
+
+
+def test_an_abort_of_an_older_connection_is_its_listeners() -> None:
+    """The local port is given back before the end is told, except in inet_sport."""
+    with NetNs() as netns, listener_in(netns) as listener:
+        client = connect_in(netns)
+        server = listener.accept()[0]
+        with counting([(inode_of(netns), PORT)]) as tally:
+            reset_on_close(server)
+            server.close()
+            client.close()
+            wanted = {
+                ("outbound", PORT): {"aborted_there": 1, "unseen": 1},
+                ("inbound", PORT): {"aborted_here": 1, "unseen": 1},
+            }
+            eventually(lambda: tally.of(netns), until=wanted.__eq__)
+
+
+def test_nothing_is_left_in_the_kernel() -> None:
+    descriptors = load()
+    with closing(descriptors):
+        held = ids_of(descriptors)
+        assert {kind for kind, _ in held} == {"prog", "map"}
+        assert held <= listed()
+    eventually(lambda: not held & listed())
+
+
+def test_a_process_cannot_write_what_is_counted() -> None:
+    with closing(load()) as descriptors:
+        with pytest.raises(PermissionError):
+            mmap.mmap(descriptors.rows, 4096, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        assert os.get_inheritable(descriptors.rows) is False
