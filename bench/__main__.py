@@ -19,7 +19,7 @@ from contextlib import (
     suppress,
 )
 
-from bench import budget, contenders, namespaces, pages, report, starting, tracing
+from bench import budget, contenders, events, namespaces, pages, report, starting, tracing
 from bench.load import Load, load
 from bench.measure import Contender, Sample, interleaved, median_cpu, median_wall
 from bench.polling import Diagnosis, Floor, Poll, Rendering
@@ -176,6 +176,7 @@ CASES: dict[str, Callable[[int], Section]] = {
     "time-wait": time_wait,
     "namespaces": namespaces.section,
     "trace": tracing.section,
+    "events": events.section,
     "budget": budget.namespaces,
     "budget-host": budget.host,
 }

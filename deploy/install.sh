@@ -9,7 +9,9 @@ unset PYTHONHOME PYTHONPATH
 here=$(cd "$(dirname "$0")" && pwd)
 home=/opt/sockmon
 program=/usr/local/bin/sockmon
-units='sockmon.service sockmon-netns.socket sockmon-netns.service' # in the order of stopping
+# In the order of stopping.
+units='sockmon.service sockmon-netns.socket sockmon-netns.service
+    sockmon-events.socket sockmon-events.service'
 unit_files=/usr/local/lib/systemd/system
 changes=/etc/systemd/system
 modules=/usr/local/lib/modules-load.d/sockmon.conf
@@ -163,6 +165,7 @@ start() {
 # Restart a running helper too: both must have the same version.
 restart() {
     systemctl try-restart sockmon-netns.socket sockmon-netns.service || true
+    systemctl try-restart sockmon-events.socket || true
     systemctl restart sockmon
 }
 

@@ -55,6 +55,17 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
+class Events:
+    """Whether connections are counted as they open and close, and how many ports of a namespace."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    enabled: bool = False
+    helper_socket: AbsolutePath = "/run/sockmon-events/socket"
+    top: Annotated[int, Ge(0), Le(1000)] = 10
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that can be configured, with its default."""
 
@@ -63,6 +74,7 @@ class Config:
     poll: Poll = field(default_factory=Poll)
     web: Web = field(default_factory=Web)
     ports: Ports = field(default_factory=Ports)
+    events: Events = field(default_factory=Events)
     detect: Detect = field(default_factory=Detect)  # type: ignore[valid-type]
     alerting: Alerting = field(default_factory=Alerting)
     state_dir: AbsolutePath | None = None

@@ -5,11 +5,11 @@ import struct
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from sockmon.kernel.events import layout
-from sockmon.kernel.events.loader import Descriptors, EventCounter, load
+from sockmon.kernel.events.loader import EventCounter, load
 from sockmon.model.connection_events import COUNTERS, TIMED, EventCounts
 from tests.lab import NetNs
 
@@ -58,15 +58,15 @@ def counting(listeners: Iterable[tuple[int, int]] = ()) -> Iterator[Tally]:
         yield Tally(counter)
 
 
-def ids_of(descriptors: Descriptors) -> set[tuple[str, int]]:
-    """What these descriptors hold in the kernel: ("prog" or "map", id)."""
+def held_by(pid: int | str = "self") -> set[tuple[str, int]]:
+    """What the descriptors of a process hold in the kernel: ("prog" or "map", id)."""
     found = set()
-    for descriptor in (descriptors.link, descriptors.rows, descriptors.control):
-        text = Path(f"/proc/self/fdinfo/{descriptor}").read_text()
-        for line in text.splitlines():
-            for kind in ("prog", "map"):
-                if line.startswith(f"{kind}_id:"):
-                    found.add((kind, int(line.split()[1])))
+    for file in Path(f"/proc/{pid}/fdinfo").iterdir():
+        with suppress(FileNotFoundError):
+            for line in file.read_text().splitlines():
+                for kind in ("prog", "map"):
+                    if line.startswith(f"{kind}_id:"):
+                        found.add((kind, int(line.split()[1])))
     return found
 
 

@@ -107,6 +107,8 @@ def _start(binds: Mapping[Path, str], world: World | None) -> tuple[subprocess.P
     command += ["systemd-nspawn", "--quiet", "--boot"]
     command += ["--register=no", "--keep-unit", "--private-network", "--link-journal=no"]
     command += ["--volatile=overlay", f"--directory={MACHINE}"]
+    # A server has all; systemd-nspawn gives these only if it is asked to.
+    command += ["--capability=CAP_BPF,CAP_PERFMON", "--system-call-filter=bpf"]
     command += [f"--machine=sockmon-{uuid.uuid4().hex[:12]}"]
     command += [f"--bind-ro={outside}:{inside}" for outside, inside in binds.items()]
 

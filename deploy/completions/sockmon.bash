@@ -5,10 +5,10 @@
 #    source ~/.local/share/bash_completion/sockmon
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_sockmon_subparsers=(run count doctor top trace drill rules check-config netns-helper)
+_shtab_sockmon_subparsers=(run count doctor top trace drill rules check-config netns-helper events-helper)
 
 _shtab_sockmon_run_option_strings=(-h --help --config --web.listen-address --web.systemd-socket --web.config.file)
-_shtab_sockmon_count_option_strings=(-h --help --by --state --port --protocol --netns --family --top --watch --format --state-names --color --namespaces --config)
+_shtab_sockmon_count_option_strings=(-h --help --by --state --port --protocol --netns --family --top --watch --events --format --state-names --color --namespaces --config)
 _shtab_sockmon_doctor_option_strings=(-h --help --format -v --verbose --lang --color --namespaces --config)
 _shtab_sockmon_top_option_strings=(-h --help --url --interval --namespaces --config)
 _shtab_sockmon_trace_option_strings=(-h --help --read --port --host --device --for --write --count --opens --closes --format)
@@ -16,6 +16,7 @@ _shtab_sockmon_drill_option_strings=(-h --help --count --hold --expect-alert --t
 _shtab_sockmon_rules_option_strings=(-h --help --recording --selector --runbooks --config)
 _shtab_sockmon_check_config_option_strings=(-h --help --web.config.file)
 _shtab_sockmon_netns_helper_option_strings=(-h --help --socket --user)
+_shtab_sockmon_events_helper_option_strings=(-h --help --socket --user)
 _shtab_sockmon_option_strings=(-h --help --version)
 
 _shtab_sockmon_run___config_COMPGEN=_shtab_compgen_files
@@ -31,6 +32,7 @@ _shtab_sockmon_rules___config_COMPGEN=_shtab_compgen_files
 _shtab_sockmon_check_config_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_sockmon_check_config___web_config_file_COMPGEN=_shtab_compgen_files
 _shtab_sockmon_netns_helper___socket_COMPGEN=_shtab_compgen_files
+_shtab_sockmon_events_helper___socket_COMPGEN=_shtab_compgen_files
 
 _shtab_sockmon_count___state_choices=(established syn_sent syn_recv fin_wait1 fin_wait2 time_wait close close_wait last_ack listen closing)
 _shtab_sockmon_count___family_choices=(4 6)
@@ -45,7 +47,7 @@ _shtab_sockmon_doctor___namespaces_choices=(host all)
 _shtab_sockmon_top___namespaces_choices=(host all)
 _shtab_sockmon_trace___format_choices=(text lines json tcpdump)
 _shtab_sockmon_drill_pos_0_choices=(close-wait half-close fin-wait2 time-wait syn-sent accept-queue port-exhaustion dead-peer last-ack)
-_shtab_sockmon_pos_0_choices=(run count doctor top trace drill rules check-config netns-helper)
+_shtab_sockmon_pos_0_choices=(run count doctor top trace drill rules check-config netns-helper events-helper)
 
 _shtab_sockmon_run__h_nargs=0
 _shtab_sockmon_run___help_nargs=0
@@ -75,6 +77,8 @@ _shtab_sockmon_check_config__h_nargs=0
 _shtab_sockmon_check_config___help_nargs=0
 _shtab_sockmon_netns_helper__h_nargs=0
 _shtab_sockmon_netns_helper___help_nargs=0
+_shtab_sockmon_events_helper__h_nargs=0
+_shtab_sockmon_events_helper___help_nargs=0
 _shtab_sockmon_pos_0_nargs=A...
 _shtab_sockmon__h_nargs=0
 _shtab_sockmon___help_nargs=0

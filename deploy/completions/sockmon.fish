@@ -50,8 +50,8 @@ function _shtab_sockmon_using
   test "$_shtab_sockmon_cmdpath" = "$argv"
 end
 
-set -g _shtab_sockmon_commands run count doctor top trace drill rules check-config netns-helper
-set -g _shtab_sockmon_opts_with_value --by --color --config --count --device --family --for --format --hold --host --interval --lang --namespaces --netns --port --protocol --read --runbooks --selector --socket --state --state-names --top --url --user --watch --web.config.file --web.listen-address --write
+set -g _shtab_sockmon_commands run count doctor top trace drill rules check-config netns-helper events-helper
+set -g _shtab_sockmon_opts_with_value --by --color --config --count --device --events --family --for --format --hold --host --interval --lang --namespaces --netns --port --protocol --read --runbooks --selector --socket --state --state-names --top --url --user --watch --web.config.file --web.listen-address --write
 
 complete -c sockmon -e
 complete -c sockmon -f
@@ -74,6 +74,7 @@ complete -c sockmon -n '_shtab_sockmon_using count' -l netns -x -d 'only sockets
 complete -c sockmon -n '_shtab_sockmon_using count' -l family -xka "4 6" -d 'only IPv4 or IPv6'
 complete -c sockmon -n '_shtab_sockmon_using count' -l top -x -d 'only the N largest groups; the total stays'
 complete -c sockmon -n '_shtab_sockmon_using count' -l watch -x -d 'count again every so many seconds (default: 2), until interrupted'
+complete -c sockmon -n '_shtab_sockmon_using count' -l events -x -d 'count for so long, such as 10s, how connections open, fail and close, by port; root, Linux 5.12'
 complete -c sockmon -n '_shtab_sockmon_using count' -l format -xka "table json csv plain" -d 'a table for people, or one for programs; plain is for awk (default: table)'
 complete -c sockmon -n '_shtab_sockmon_using count' -l state-names -xka "sockmon ss netstat" -d 'name states as this tool does; for ss, netstat count only what they would list'
 complete -c sockmon -n '_shtab_sockmon_using count' -l color -xka "auto always never" -d 'colours: auto is on a terminal, unless NO_COLOR is set (default: auto)'
@@ -95,7 +96,7 @@ complete -c sockmon -n '_shtab_sockmon_using top' -l namespaces -xka "host all" 
 complete -c sockmon -n '_shtab_sockmon_using top' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML); without it /etc/sockmon/sockmon.yaml if it can be read, else the defaults'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a trace -d 'show how connections open and close'
 complete -c sockmon -n '_shtab_sockmon_using trace' -s h -l help -d 'show this help message and exit'
-complete -c sockmon -n '_shtab_sockmon_using trace' -l read -xka "(__fish_complete_path (commandline -ct))" -d 'read captures of tcpdump, Wireshark and others instead; - is standard input'
+complete -c sockmon -n '_shtab_sockmon_using trace' -l read -xka "(__fish_complete_path (commandline -ct))" -d 'read captures of tcpdump, Wireshark and others instead, in the order of their first packets; - is standard input'
 complete -c sockmon -n '_shtab_sockmon_using trace' -l port -x -d 'only connections with this port at either end: a number or a service'"'"'s name; may be repeated'
 complete -c sockmon -n '_shtab_sockmon_using trace' -l host -x -d 'only connections of this IP address; may be repeated'
 complete -c sockmon -n '_shtab_sockmon_using trace' -l device -x -d 'watch only this device (default: all)'
@@ -128,3 +129,7 @@ complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 
 complete -c sockmon -n '_shtab_sockmon_using netns-helper' -s h -l help -d 'show this help message and exit'
 complete -c sockmon -n '_shtab_sockmon_using netns-helper' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'listen here, on a host without systemd'
 complete -c sockmon -n '_shtab_sockmon_using netns-helper' -l user -x -d 'the user, by name or number, that may connect besides root: the daemon'"'"'s'
+complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a events-helper -d 'load the program that counts connections, for a daemon'
+complete -c sockmon -n '_shtab_sockmon_using events-helper' -s h -l help -d 'show this help message and exit'
+complete -c sockmon -n '_shtab_sockmon_using events-helper' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'listen here, on a host without systemd'
+complete -c sockmon -n '_shtab_sockmon_using events-helper' -l user -x -d 'the user, by name or number, that may connect besides root: the daemon'"'"'s'

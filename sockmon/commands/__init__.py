@@ -3,7 +3,7 @@
 Each loads what it needs only when it runs, so that a small one starts quickly.
 """
 
-from sockmon.commands import check_config, netns_helper, rules, run, top
+from sockmon.commands import check_config, events_helper, netns_helper, rules, run, top
 from sockmon.commands.command import Command
 from sockmon.commands.count import options as count
 from sockmon.commands.doctor import options as doctor
@@ -21,4 +21,5 @@ ALL: tuple[Command, ...] = (
     rules.COMMAND,
     check_config.COMMAND,
     netns_helper.COMMAND,
+    events_helper.COMMAND,
 )

@@ -102,8 +102,12 @@ def choose_config(path: Path | None) -> "Chosen":
 
 
 def for_caller(config: "Config") -> "Config":
-    """Leave out the daemon's helper: commands run with the caller's privileges."""
-    return replace(config, poll=replace(config.poll, netns_helper_socket=None))
+    """Leave out the daemon's helpers: commands run with the caller's privileges."""
+    return replace(
+        config,
+        poll=replace(config.poll, netns_helper_socket=None),
+        events=replace(config.events, enabled=False),
+    )
 
 
 def add_web_config(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from sockmon.detect import registry
 from sockmon.export.family import Family
 from sockmon.model.ages import AGE_BOUNDS, AGED_STATES
+from sockmon.model.connection_events import BOUNDS, FAILURES
 from sockmon.model.finding import SEVERITIES
 from sockmon.model.limits import TCP_EVENTS as EVENTS
 from sockmon.model.owner_sockets import OWNERS_KEPT, OWNERS_SHOWN
@@ -29,6 +30,10 @@ TERMS: Mapping[str, str] = {
     "was listened on for a minute, or if three connections share it. One that is no longer among "
     "them stays ten minutes; there are never more than 4 times as many. All others are in `other`, "
     "one per direction",
+    "per event group": "With `events.enabled`, for each (direction, port) of the `events.top` "
+    "busiest of a namespace. One that is no longer among them stays until it has been idle for "
+    "ten minutes; there are never more than 4 times as many. All others are in `other`, one per "
+    "direction. What was counted before a port had series of its own stays in `other`",
 }
 
 #: Label -> what it means, and its values.
@@ -64,10 +69,14 @@ LABELS: Mapping[str, str] = {
     "component": "A part of sockmon: `detect.` and a detector, `metrics.` and a group of families, "
     "`notify.` and a receiver, `save.` and what is saved, or `alerts`, `diagnosis`, "
     "`history`, `poll`, `processes` (look-ups of owners), `web.sweep`.",
-    "reason": "Why a read failed: an errno's name, or a word such as `truncated`; `bug`: by a "
-    "mistake of sockmon's. Of `sockmon_conntrack_drops_total`: `drop` and `early_drop` (the table "
-    "was full), or "
-    "`insert_failed`",
+    "reason": "Why a read failed: an errno's name, or a word such as `truncated`; "
+    "`bug`: by a mistake of sockmon's. Of `sockmon_connection_failures_total`: `refused`, "
+    "`timed_out`, `reset`, `unreachable`, "
+    "`abandoned` (the application closed the socket before an answer came), `no_port` (this host "
+    "had no free local port) or `other`. Of `sockmon_conntrack_drops_total`: `drop` and "
+    "`early_drop` (the table was full), or `insert_failed`",
+    "first": "Whose FIN came first: `here` (this host's), `there`, or `both` (they crossed)",
+    "by": "Who ended it: `here` (this host, by a reset), `there`, or `timeout`",
     "visibility": "`inside`: polled. `outside`: counted only, not entered. `empty`: without "
     "sockets. `hidden`: not visible to the daemon",
     "version": "sockmon's version",
@@ -94,6 +103,8 @@ _UNIX = (
     f"At most {PATHS_SHOWN} per namespace: the fullest of those at which a connection has waited "
     "in the last ten minutes"
 )
+_EVENT_GROUP = "1 per event group"
+_EVENT_HISTOGRAM = f"{len(BOUNDS) + 3} per namespace and direction that has some"
 _LISTENERS = "1 per inbound group, and per port whose queue is more than half full"
 
 SOCKETS = Family(
@@ -406,6 +417,73 @@ POLL_ERRORS = Family(
     ("netns", "reason"),
     "1 per reason seen, per namespace and for `other`",
     "counter",
+)
+CONNECTIONS_OPENED = Family(
+    "sockmon_connections_opened",
+    "connections",
+    "Connections that were established, those that no poll has seen included.",
+    ("netns", "direction", "port"),
+    _EVENT_GROUP,
+    "counter",
+)
+CONNECTION_FAILURES = Family(
+    "sockmon_connection_failures",
+    "connections",
+    "Connections that did not come about.",
+    ("netns", "direction", "port", "reason"),
+    f"{len(FAILURES)} per event group",
+    "counter",
+)
+CONNECTIONS_CLOSED = Family(
+    "sockmon_connections_closed",
+    "connections",
+    "Connections that were closed with a FIN, by whose came first.",
+    ("netns", "direction", "port", "first"),
+    "3 per event group",
+    "counter",
+)
+CONNECTIONS_ABORTED = Family(
+    "sockmon_connections_aborted",
+    "connections",
+    "Connections that ended with a reset, or because the other end did not answer any more.",
+    ("netns", "direction", "port", "by"),
+    "3 per event group",
+    "counter",
+)
+CLOSE_WAIT_DURATION = Family(
+    "sockmon_close_wait_duration_seconds",
+    "seconds",
+    "Time from the other end's FIN until the application on this host closed.",
+    ("netns", "direction", "le"),
+    _EVENT_HISTOGRAM,
+    "histogram",
+)
+CONNECTION_DURATION = Family(
+    "sockmon_connection_duration_seconds",
+    "seconds",
+    "Time from when a connection was established until its socket ended.",
+    ("netns", "direction", "le"),
+    _EVENT_HISTOGRAM,
+    "histogram",
+)
+CONNECT_DURATION = Family(
+    "sockmon_connect_duration_seconds",
+    "seconds",
+    "Time from the first SYN until an outbound connection was established.",
+    ("netns", "direction", "le"),
+    _EVENT_HISTOGRAM,
+    "histogram",
+)
+EVENTS_UNATTRIBUTED = Family(
+    "sockmon_events_unattributed",
+    "connections",
+    "Connections that ended and whose opening was not seen: their direction may be guessed.",
+    kind="counter",
+)
+EVENTS_MEMORY = Family(
+    "sockmon_events_memory_used_ratio",
+    "ratio",
+    "How full the memory is in which the kernel counts connections by namespace and port.",
 )
 POLL_DURATION = Family(
     "sockmon_poll_duration_seconds",

@@ -108,13 +108,18 @@ class Samples:
         if not COMPONENTS.run(part, add):
             self._metrics.update({family: _metric(family) for family in self._added})
 
-    def add(self, family: Family, labels: Sequence[str], value: float) -> None:
-        """Add one sample to a gauge or a counter; `labels` are values, as declared."""
+    def add(
+        self, family: Family, labels: Sequence[str], value: float, began: float | None = None
+    ) -> None:
+        """Add one sample to a gauge or a counter; `labels` are values, as declared.
+
+        began: when a counter began, in Unix seconds, if not with the daemon's own.
+        """
         if not self._memory.shows(family, labels, value, self._now):
             return
         self._added.add(family)
         if family.kind == "counter" and not family.kernels:
-            self._metrics[family].add_metric(labels, value, created=self._started)
+            self._metrics[family].add_metric(labels, value, created=self._start(began))
         else:
             self._metrics[family].add_metric(labels, value)
 
@@ -148,14 +153,25 @@ class Samples:
             self._metrics[limit].add_metric(labels, bound)
 
     def add_histogram(
-        self, family: Family, buckets: Sequence[tuple[str, float]], total: float
+        self,
+        family: Family,
+        buckets: Sequence[tuple[str, float]],
+        total: float,
+        labels: Sequence[str] = (),
+        began: float | None = None,
     ) -> None:
-        """Add a histogram without labels: (upper bound, cumulative count) pairs, and the sum."""
+        """Add a histogram: (upper bound, cumulative count) pairs, and the sum. began: see add()."""
         metric = self._metrics[family]
         self._added.add(family)
-        metric.add_metric((), buckets, total)
-        if self._started is not None:
-            metric.add_sample(f"{family.name}_created", {}, self._started)
+        metric.add_metric(labels, buckets, total)
+        start = self._start(began)
+        if start is not None:
+            named = dict(zip(family.labels, labels, strict=False))
+            metric.add_sample(f"{family.name}_created", named, start)
+
+    def _start(self, began: float | None) -> float | None:
+        """Return when something began, in a format that tells it."""
+        return self._started if self._started is None or began is None else began
 
     def __iter__(self) -> Iterator[Metric]:
         """Yield the families that have samples, in their order."""
@@ -171,4 +187,5 @@ def _metric(family: Family) -> Any:
         case "counter":
             return CounterMetricFamily(name, about, labels=family.labels, unit=unit)
         case "histogram":  # its buckets have the label `le` beside those that it is given
-            return HistogramMetricFamily(name, about, labels=(), unit=unit)
+            labels = [label for label in family.labels if label != "le"]
+            return HistogramMetricFamily(name, about, labels=labels, unit=unit)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from sockmon.alert.lifecycle import Alert, State
-from sockmon.export import messages
+from sockmon.export import events, messages
 from sockmon.export.findings import findings
 from sockmon.export.optional import optional
 from sockmon.model.counts import PortGroup, StateCounts
@@ -102,6 +102,9 @@ def namespace(one: NamespaceObservation, observed: Observation) -> messages.Poll
         "diagnosed_at": one.diagnosis.at.wall if one.diagnosis else None,
         "findings": findings(one.diagnosis.value.findings) if one.diagnosis else None,
         "limits": optional(one.limits, _limits),
+        "connection_events": optional(
+            observed.events, lambda counted: events.rendered(counted, one.name)
+        ),
     }
 
 

@@ -299,6 +299,42 @@ class ContainerNames(TypedDict):
     container: str
 
 
+class Histogram(TypedDict):
+    """Durations in seconds."""
+
+    bounds: list[float]
+    """Upper bounds of the buckets; there is one more bucket, without bound."""
+    counts: list[int]
+    """Not cumulative."""
+    sum: float
+
+
+class PortEvents(TypedDict):
+    """What happened to the connections of one port; the same as on /metrics."""
+
+    direction: Direction
+    port: int | None
+    """null: all others of this direction."""
+    opened: int
+    failed: dict[str, int]
+    """By reason; those that there were."""
+    closed: dict[str, int]
+    """By whose FIN came first: here, there, both."""
+    aborted: dict[str, int]
+    """By whom: here, there, timeout."""
+    connect_seconds: Histogram | None
+    close_wait_seconds: Histogram | None
+    """From the other end's FIN until the application closed."""
+    lifetime_seconds: Histogram | None
+
+
+class ConnectionEvents(TypedDict):
+    """Connections that opened, failed and closed, those that no poll has seen included."""
+
+    since: float
+    ports: list[PortEvents]
+
+
 class PolledNamespace(TypedDict):
     """One network namespace; a part is null until it has been read once."""
 
@@ -318,6 +354,8 @@ class PolledNamespace(TypedDict):
     diagnosed_at: float | None
     findings: list[Finding] | None
     """Worst first; a cause stands before its symptoms."""
+    connection_events: ConnectionEvents | None
+    """null: they are not counted."""
 
 
 class Poll(TypedDict):
@@ -471,7 +509,7 @@ class GroupSockets(TypedDict):
 
 
 class SocketsAnswer(TypedDict):
-    """/api/v1/sockets?netns=NAME&direction=D&port=N&owner=NAME&peer=ADDRESS: some sockets, in parts.
+    """/api/v1/sockets?netns=NAME&direction=D&port=N&owner=NAME&peer=ADDRESS: some sockets.
 
     Those that have all that is asked for. Each list has the largest first, and is bounded.
     """

@@ -7,7 +7,7 @@ from functools import partial
 
 from prometheus_client.core import Metric
 
-from sockmon.export import diagnosis, polls
+from sockmon.export import diagnosis, events, polls
 from sockmon.export import families as declared
 from sockmon.export.family import Family, Samples, SeriesMemory
 from sockmon.model.counts import PortGroup, StateCounts
@@ -129,6 +129,11 @@ def _add_diagnoses(samples: Samples, observation: Observation, now: float) -> No
             diagnosis.add(samples, namespace.name, diagnosed)
 
 
+def _add_events(samples: Samples, observation: Observation, _: float) -> None:
+    if observation.events is not None:
+        events.add(samples, observation.events)
+
+
 def _add_polls(samples: Samples, observation: Observation, _: float) -> None:
     polls.add(samples, observation)
 
@@ -142,6 +147,7 @@ _PARTS: Mapping[str, Callable[[Samples, Observation, float], None]] = {
     "owners": _add_all_owners,
     "limits": _add_all_limits,
     "diagnoses": _add_diagnoses,
+    "events": _add_events,
     "polls": _add_polls,
 }
 

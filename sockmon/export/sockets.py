@@ -1,4 +1,4 @@
-"""One namespace's sockets, or some of them, by peer, port and owner: what /api/v1/sockets answers."""
+"""One namespace's sockets, or some of them, by peer, port and owner, for /api/v1/sockets."""
 
 from sockmon.export import messages
 from sockmon.model.direction import Direction

@@ -1,7 +1,7 @@
 """What happened to TCP connections: opened, failed, closed, aborted, and how long it took."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sockmon.model.direction import Direction
 
@@ -114,12 +114,3 @@ class PortEvents:
     direction: Direction
     port: int | None
     counts: EventCounts
-
-
-@dataclass(frozen=True, slots=True)
-class NamespaceEvents:
-    """What was counted in one namespace since a moment in Unix seconds."""
-
-    since: float
-    ports: tuple[PortEvents, ...] = ()
-    recent: tuple[PortEvents, ...] = field(default=())

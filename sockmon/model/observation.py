@@ -7,6 +7,7 @@ shown as old, never as zero.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sockmon.model.connection_events import PortEvents
 from sockmon.model.counts import PortGroup, StateCounts
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Finding
@@ -144,8 +145,8 @@ class NamespaceObservation:
 
     tcp, udp: sockets by family (4, 6) and state. A kernel without IPv6 has no family 6.
     owners: TCP sockets by unit or container. sample: what a reader can look into; of the last
-    whole read. udp_ports: bounded. udp_groups: UDP sockets by port, as they have series. entry: what
-    runs a command inside it when put before the command; empty for the daemon's own.
+    whole read. udp_ports: bounded. udp_groups: UDP sockets by port, as they have series. entry:
+    what runs a command inside it when put before the command; empty for the daemon's own.
     looked_at: when it was last polled, well or not; None: in this poll. beat: seconds between its
     polls where they are further apart than the interval. degraded: seen from outside, without
     ages, diagnosis or a port range of its own. folded: without series of its own. names: as its
@@ -186,11 +187,31 @@ class OtherNamespaces:
 
 
 @dataclass(frozen=True, slots=True)
+class Events:
+    """How connections opened, failed and closed, since a moment in Unix seconds.
+
+    by_namespace: those of namespaces without series, and what could not be told apart, are under
+    OTHER. in_use: how full the program's memory is, 1 for full.
+    """
+
+    since: float
+    by_namespace: Mapping[str, tuple[PortEvents, ...]]
+    in_use: float
+
+    @property
+    def unseen(self) -> int:
+        """How many connections ended whose opening was not seen."""
+        ports = (port for its in self.by_namespace.values() for port in its)
+        return sum(port.counts.unseen for port in ports)
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """One poll of every namespace, the daemon's own first.
 
     neighbours: None if only the daemon's own is looked at. unseen: those that are there and could
     not be looked into; None: who is there could not be found out. hints: what would show more.
+    events: None where they are not counted.
     """
 
     at: Moment
@@ -201,6 +222,7 @@ class Observation:
     neighbours: OtherNamespaces | None = None
     unseen: frozenset[str] | None = frozenset()
     hints: tuple[str, ...] = ()
+    events: Events | None = None
 
     @property
     def shown(self) -> tuple[NamespaceObservation, ...]:

@@ -94,7 +94,7 @@ class SocketSample:
         return {state: n for state in TcpState if (n := int(counted[state]))}
 
     def ages(self, rows: Rows) -> Mapping[TcpState, tuple[int, ...]]:
-        """Count by state between AGE_BOUNDS, as ages.count_by_age() does; states with known ages."""
+        """Count by state between AGE_BOUNDS, as ages.count_by_age() does; of known ages."""
         known = rows[~np.isnan(self.age[rows])]
         found = {}
         for state in sorted(set(self.state[known].tolist())):

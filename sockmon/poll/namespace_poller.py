@@ -17,6 +17,7 @@ from sockmon.model import counts
 from sockmon.model.ages import NOBODY, NOTHING_HEARD, LastHeard
 from sockmon.model.counts import StateCounts
 from sockmon.model.detector_input import DetectorInput
+from sockmon.model.direction import Listened
 from sockmon.model.finding import Finding
 from sockmon.model.limits import DEFAULT_PORT_RANGE, KernelLimits, PortRange
 from sockmon.model.moment import Moment, Timed
@@ -80,6 +81,11 @@ class NamespacePoller:
         self._udp = Udp()
         self._udp_groups = UdpGroups()
         self._unix = UnixListeners()
+
+    @property
+    def listened(self) -> Listened:
+        """The ports that are or were listened on."""
+        return self._ports.listened
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ from sockmon.kernel.errors import KernelError
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.kernel.netns.tracker import NamespaceTracker, OtherNamespace
+from sockmon.model.direction import Listened
 from sockmon.model.moment import Moment
 from sockmon.model.names import HOST
 from sockmon.model.newcomers import KEPT_FOR_SECONDS, Newcomers
@@ -90,6 +91,24 @@ class OtherNamespacesPoller:
     def helper_cpu(self) -> float:
         """Seconds of CPU time that the helper has used so far."""
         return self._tracker.cpu
+
+    @property
+    def inodes(self) -> Mapping[int, str]:
+        """The names of those that have series of their own, by their inodes, as far as known."""
+        return {
+            one.place.inode: one.name
+            for one in self._there
+            if one.place.inode is not None and one.name in self._shown
+        }
+
+    @property
+    def listened(self) -> Mapping[int, Listened]:
+        """The ports that are or were listened on, by their namespaces' inodes."""
+        return {
+            one.place.inode: its.poller.listened
+            for one, its in self._followed.items()
+            if one.place.inode is not None
+        }
 
     def longest_waiting(self, priority: Priority) -> float:
         """Return the lowest PollAge.number of this priority; infinity if there is none."""

@@ -1,16 +1,20 @@
 """One poll: kernel -> Observation. Has no clock of its own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from sockmon.kernel.errors import ProcError
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.netlink.source import KernelSource
+from sockmon.kernel.netns.discovery import own_inode
 from sockmon.model.moment import Moment
 from sockmon.model.names import HOST
-from sockmon.model.observation import Observation
-from sockmon.model.poll_statistics import PollStatistics
+from sockmon.model.observation import Events, NamespaceObservation, Observation
+from sockmon.model.poll_statistics import Failure, PollStatistics
 from sockmon.poll.cpu_budget import CpuBudget, Priority
 from sockmon.poll.namespace_poller import Clock
 from sockmon.poll.own_namespace import OwnNamespacePoller
@@ -18,6 +22,7 @@ from sockmon.settings import Config
 
 if TYPE_CHECKING:
     from sockmon.kernel.netns.access import Look
+    from sockmon.poll.events import EventsPoller
     from sockmon.poll.other_namespaces import OtherNamespacesPoller, Others
 
 
@@ -52,6 +57,7 @@ class Poller:
         self._helper: str | None = None
         self._remembered: Mapping[str, Any] = {}
         self._statistics = PollStatistics()
+        self._events: EventsPoller | None = None
 
     def poll(self, clock: Clock, cpu: Callable[[], float] = uncounted) -> Observation:
         """Read the kernel once. What the kernel refuses is a Failure, not an exception.
@@ -66,7 +72,8 @@ class Poller:
         others = self._poll_others(begun, clock, config, cpu)
         self._budget.lend(Priority.HIGH)
         namespaces = (own, *(others.namespaces if others else ()))
-        failures = (*failed, *(others.failures if others else ()))
+        events, not_counted = self._poll_events(begun, config, namespaces)
+        failures = (*failed, *(others.failures if others else ()), *not_counted)
         seconds = clock().monotonic - begun.monotonic
         shown = {namespace.name for namespace in namespaces if not namespace.folded}
         self._statistics = self._statistics.polled(seconds, failures, shown)
@@ -79,6 +86,7 @@ class Poller:
             neighbours=others.neighbours if others else None,
             unseen=others.unseen if others else frozenset(),
             hints=others.hints if others else (),
+            events=events,
         )
 
     def _with_helper(self, cpu: Callable[[], float]) -> float:
@@ -109,6 +117,47 @@ class Poller:
             self._helper, self._remembered = helper, {}
         return self._others.poll(begun, clock, config, cpu)
 
+    def _poll_events(
+        self, begun: Moment, config: Config, namespaces: tuple[NamespaceObservation, ...]
+    ) -> tuple[Events | None, tuple[Failure, ...]]:
+        """Read how connections opened and closed, where that is configured."""
+        wanted = config.events
+        if self._events is not None and (self._events.helper, True) != (
+            wanted.helper_socket,
+            wanted.enabled,
+        ):
+            self._events.close()
+            self._events = None
+        if not wanted.enabled:
+            return None, ()
+        if self._events is None:
+            from sockmon.poll.events import EventsPoller  # noqa: PLC0415 - only where it is wanted
+
+            self._events = EventsPoller(wanted.helper_socket)
+        others = self._others
+        own = self._own_inode()
+        limits = {its.name: its.limits.value for its in namespaces if its.limits is not None}
+
+        def listeners() -> Iterator[tuple[int, int]]:
+            listened = {own: self._own.poller.listened, **(others.listened if others else {})}
+            for inode, ports in listened.items():
+                yield from ((inode, port) for port in np.flatnonzero(ports.ports).tolist())
+
+        events = self._events.poll(
+            begun,
+            wanted.top,
+            {**(others.inodes if others else {}), own: HOST},
+            listeners,
+            lambda name: limits[name].port_range if name in limits else None,
+        )
+        return events, self._events.failures
+
+    def _own_inode(self) -> int:
+        try:
+            return own_inode(self._source.proc)
+        except ProcError:  # a recording of /proc
+            return 0
+
     def remember(self) -> Callable[[], Mapping[str, Any]]:
         """Return a function that makes a record, by namespace, of what is kept over a restart.
 
@@ -130,4 +179,6 @@ class Poller:
         self._own.poller.close()
         if self._others is not None:
             self._others.close()
+        if self._events is not None:
+            self._events.close()
         self._inspector.close()

@@ -59,6 +59,11 @@ class PortTracker:
         self._filling: Ranked[int] = Ranked()  # ports whose accept queues fill
         self._forecast = PortForecast()
 
+    @property
+    def listened(self) -> Listened:
+        """The ports that are or were listened on."""
+        return self._listened
+
     def remember(self) -> Callable[[], Mapping[str, Any]]:
         """Return a function that makes a record of what is kept over a restart, for JSON."""
         listened, services = self._listened, self._services

@@ -33,7 +33,7 @@ class _Asked:
 
 
 class HistoryEndpoint:
-    """Takes `netns`, `range` (hour or day), `groups` (how many of the largest, default none), `rows`.
+    """Takes `netns`, `range` (hour or day), `groups` (how many of the largest, or none), `rows`.
 
     export/history.py describes the answer.
     """

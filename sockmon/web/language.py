@@ -21,9 +21,8 @@ def preferred(accepted: str) -> Language:
     weighed: list[tuple[float, int, Language]] = []
     for place, item in enumerate(accepted.split(",")[:20]):
         tag, _, weight = item.partition(";")
-        for language in LANGUAGES:
-            if tag.strip().lower().split("-")[0] == language:
-                weighed.append((-_weight(weight), place, language))
+        spoken = tag.strip().lower().split("-")[0]
+        weighed += [(-_weight(weight), place, known) for known in LANGUAGES if known == spoken]
     best = min(weighed, default=None)
     return best[2] if best is not None and best[0] < 0 else "en"
 

@@ -363,7 +363,8 @@ def test_an_output_without_chinese_gets_english_or_a_mistake() -> None:
 
     assert "TCP sockets" in ended().stdout
     assert ended("--lang", "zh").stderr == (
-        "sockmon: --lang zh: the output's encoding, iso8859-1, has no Chinese: set LANG=zh_CN.UTF-8\n"
+        "sockmon: --lang zh: the output's encoding, iso8859-1, has no Chinese: "
+        "set LANG=zh_CN.UTF-8\n"
     )
 
 

@@ -13,10 +13,12 @@ KUBERNETES = REPOSITORY / "deploy" / "kubernetes"
 #: What an operator applies, relative to `KUBERNETES`.
 BASE, UNITS = "base", "overlays/units"
 HOST, OWNERS = "overlays/host", "overlays/owners"
-NAMESPACES = "overlays/namespaces"
+NAMESPACES, EVENTS = "overlays/namespaces", "overlays/events"
 
 #: The second container, which enters namespaces for the first.
 HELPER = "netns-helper"
+#: The container that loads the program which counts connections.
+EVENTS_HELPER = "events-helper"
 
 Object = dict[str, Any]
 

@@ -16,9 +16,12 @@ import pytest
 import yaml
 
 from sockmon import __version__
+from sockmon.settings import Config
 from tests.conftest import REPOSITORY
 from tests.deploy.kustomize import (
     BASE,
+    EVENTS,
+    EVENTS_HELPER,
     HELPER,
     HOST,
     KUBERNETES,
@@ -45,6 +48,7 @@ VERSIONS = [
     (UNITS, "1.25"),
     (HOST, "1.25"),
     (NAMESPACES, "1.30"),
+    (EVENTS, "1.30"),
     (OWNERS, "1.30"),
 ]
 NEWEST = [(overlay, kubernetes_validate.latest_version()) for overlay, _ in VERSIONS]
@@ -112,7 +116,12 @@ def test_kubectl_apply_can_keep_its_copy_of_every_object() -> None:
 
 
 def test_the_image_is_that_of_this_version() -> None:
-    for of_pod in (container(HOST), container(NAMESPACES), container(NAMESPACES, HELPER)):
+    for of_pod in (
+        container(HOST),
+        container(EVENTS),
+        container(EVENTS, HELPER),
+        container(EVENTS, EVENTS_HELPER),
+    ):
         assert of_pod["image"] == f"registry.example/sockmon:{__version__}"
 
 
@@ -125,6 +134,9 @@ def test_the_namespaces_overlay_configures_what_host_does_and_namespaces() -> No
     )
     assert namespaces == {**host, "poll": {"namespaces": "all", "netns_helper_socket": socket}}
     assert configuration(OWNERS) == configuration(NAMESPACES)
+    events = yaml.safe_load(configuration(EVENTS))
+    assert events == {**namespaces, "events": {"enabled": True}}
+    assert f"--socket={Config().events.helper_socket}" in container(EVENTS, EVENTS_HELPER)["args"]
 
 
 def test_every_name_that_the_pod_refers_to_is_rendered() -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from tests.deploy.kustomize import (
     BASE,
+    EVENTS,
+    EVENTS_HELPER,
     HELPER,
     HOST,
     NAMESPACES,
@@ -86,6 +88,15 @@ def _exceptions_of(container: Object, of_pod: Object) -> Iterator[str]:
             },
         ),
         (
+            EVENTS,
+            {
+                "pod": {"hostNetwork", "hostPath", "hostPID"},
+                "sockmon": set(),
+                HELPER: {*_READS_PROCESSES, "SYS_ADMIN"},
+                EVENTS_HELPER: {"capabilities", "BPF", "PERFMON", "root"},
+            },
+        ),
+        (
             OWNERS,
             {
                 "pod": {"hostNetwork", "hostPath", "hostPID"},
@@ -101,7 +112,7 @@ def test_the_restricted_standard_is_kept_but_for(
     assert exceptions(pod(directory)) == expected
 
 
-@pytest.mark.parametrize("directory", [BASE, HOST, NAMESPACES, OWNERS])
+@pytest.mark.parametrize("directory", [BASE, HOST, NAMESPACES, EVENTS, OWNERS])
 def test_nothing_can_be_written_but_the_state(directory: str) -> None:
     assert writable(container(directory)) == ["/var/lib/sockmon"]
     for volume in pod(directory)["volumes"]:
@@ -109,9 +120,13 @@ def test_nothing_can_be_written_but_the_state(directory: str) -> None:
         assert "emptyDir" not in volume or volume["emptyDir"]["sizeLimit"]
 
 
-def test_the_helper_writes_where_its_socket_is_and_reads_nothing() -> None:
-    helper = container(NAMESPACES, HELPER)
-    assert writable(helper) == ["/run/sockmon-netns"]
+@pytest.mark.parametrize(
+    ("name", "directory"),
+    [(HELPER, "/run/sockmon-netns"), (EVENTS_HELPER, "/run/sockmon-events")],
+)
+def test_a_helper_writes_where_its_socket_is_and_reads_nothing(name: str, directory: str) -> None:
+    helper = container(EVENTS, name)
+    assert writable(helper) == [directory]
     assert len(helper["volumeMounts"]) == 1
     assert not {"ports", "env", "envFrom"} & helper.keys()
 
@@ -122,7 +137,7 @@ def writable(container: Object) -> list[str]:
     return [m["mountPath"] for m in container["volumeMounts"] if not m.get("readOnly")]
 
 
-@pytest.mark.parametrize("directory", [BASE, HOST, NAMESPACES, OWNERS])
+@pytest.mark.parametrize("directory", [BASE, HOST, NAMESPACES, EVENTS, OWNERS])
 def test_the_api_server_is_out_of_reach(directory: str) -> None:
     kinds = {rendered["kind"] for rendered in render(directory)}
     assert not [kind for kind in kinds if "Role" in kind]
@@ -131,7 +146,7 @@ def test_the_api_server_is_out_of_reach(directory: str) -> None:
     assert pod(directory)["automountServiceAccountToken"] is False
 
 
-@pytest.mark.parametrize("directory", [BASE, HOST, NAMESPACES, OWNERS])
+@pytest.mark.parametrize("directory", [BASE, HOST, NAMESPACES, EVENTS, OWNERS])
 def test_the_namespace_admits_the_pod_and_memory_is_bounded(directory: str) -> None:
     (namespace,) = of_kind("Namespace", directory)
     level = namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]

@@ -11,7 +11,7 @@ import pytest
 
 from sockmon.drill.lab.sockets import reset_on_close
 from sockmon.kernel.events.loader import load
-from tests.eventing import Tally, counting, ids_of, inode_of, listed
+from tests.eventing import Tally, counting, held_by, inode_of, listed
 from tests.lab import AddressKind, NetNs, closes, eventually, states
 from tests.lab.tunpeer import tun_peer
 
@@ -189,9 +189,9 @@ def test_an_abort_of_an_older_connection_is_its_listeners() -> None:
 
 
 def test_nothing_is_left_in_the_kernel() -> None:
-    descriptors = load()
-    with closing(descriptors):
-        held = ids_of(descriptors)
+    others = held_by()
+    with closing(load()):
+        held = held_by() - others
         assert {kind for kind, _ in held} == {"prog", "map"}
         assert held <= listed()
     eventually(lambda: not held & listed())

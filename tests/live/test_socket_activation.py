@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.kernel.netns.helper.listener import ListenError as HelperListenError
-from sockmon.kernel.netns.helper.listener import inherited
+from sockmon.kernel.listening import ListenError as HelperListenError
+from sockmon.kernel.listening import inherited
 from sockmon.web.listeners import ListenError, listening
 from tests.lab import PATIENCE, NetNs
 from tests.running import PORT, running_daemon
@@ -100,6 +100,6 @@ def test_what_is_no_listening_stream_is_refused(kind: socket.SocketKind) -> None
 
 def test_the_helper_takes_one_socket() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as one:
-        assert inherited([one]) is one
+        assert inherited([one], "s.socket") is one
         with pytest.raises(HelperListenError, match="2 sockets were passed"):
-            inherited([one, one])
+            inherited([one, one], "s.socket")

@@ -120,7 +120,17 @@ def test_both_packages_hold_the_same_sockmon(tmp_path: Path) -> None:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     """What the commands of INSTALL have printed, by name."""
     directory = tmp_path_factory.mktemp("rpm")
-    script = ["unshare", "--mount", "sh", "-c", INSTALL, "sh", MACHINE, only("*.rpm"), directory]
+    script: list[str | Path] = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        INSTALL,
+        "sh",
+        MACHINE,
+        only("*.rpm"),
+        directory,
+    ]
     done = subprocess.run(script, capture_output=True, text=True, check=False)
     printed = {path.name: path.read_text() for path in directory.iterdir()}
     assert done.returncode == 0, (done.stderr, {k: v for k, v in printed.items() if len(v) < 2000})

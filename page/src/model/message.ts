@@ -72,6 +72,12 @@ export interface Command {
   effect: Effect
 }
 
+/** Connections that opened, failed and closed, those that no poll has seen included. */
+export interface ConnectionEvents {
+  since: number
+  ports: PortEvents[]
+}
+
 /** What an engine calls the container whose namespace it is; empty where it does not. */
 export interface ContainerNames {
   pod: string
@@ -197,6 +203,15 @@ export interface GroupSockets {
   states: Partial<Record<State, number>>
 }
 
+/** Durations in seconds. */
+export interface Histogram {
+  /** Upper bounds of the buckets; there is one more bucket, without bound. */
+  bounds: number[]
+  /** Not cumulative. */
+  counts: number[]
+  sum: number
+}
+
 /** /api/v1/history?netns=NAME&range=hour|day&groups=N&rows=N: a row a poll, a minute, or ten. With `rows`, neighbouring rows are made one, until there are no more than that. Each series is as long as `times`; history/sample.py names them. null in a series: not known, since it could not be read, or nothing was polled, or the port was not watched yet; of a forecast: use is not growing. */
 export interface History {
   max: Record<string, (number | null)[]>
@@ -272,6 +287,8 @@ export interface Namespace {
   diagnosed_at: number | null
   /** Worst first; a cause stands before its symptoms. */
   findings: Finding[] | null
+  /** null: they are not counted. */
+  connection_events: ConnectionEvents | null
   /** Detectors that could not judge. */
   unavailable: string[] | null
   /** Processes that could not be inspected, for lack of privilege. */
@@ -357,6 +374,24 @@ export interface Part {
 export interface PeerSockets {
   peer: string
   states: Partial<Record<State, number>>
+}
+
+/** What happened to the connections of one port; the same as on /metrics. */
+export interface PortEvents {
+  direction: Direction
+  /** null: all others of this direction. */
+  port: number | null
+  opened: number
+  /** By reason; those that there were. */
+  failed: Record<string, number>
+  /** By whose FIN came first: here, there, both. */
+  closed: Record<string, number>
+  /** By whom: here, there, timeout. */
+  aborted: Record<string, number>
+  connect_seconds: Histogram | null
+  /** From the other end's FIN until the application closed. */
+  close_wait_seconds: Histogram | null
+  lifetime_seconds: Histogram | null
 }
 
 /** What belongs to ports. */

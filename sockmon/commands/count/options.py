@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sockmon.poll.count_keys import SocketKind
 
 _WATCH_SECONDS = 2.0
+_BY = "state"
 
 #: What people type for a key.
 _OTHER_KEY_NAMES = {
@@ -49,7 +50,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--by",
         metavar="KEY[,KEY]",
-        default="state",
+        default=_BY,
         help="state, port, direction, listener, peer, owner, pid, unit, container, protocol, "
         "family, netns (default: state); netns looks into all network namespaces, protocol counts "
         "all protocols",
@@ -79,6 +80,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         const=_WATCH_SECONDS,
         help=f"count again every so many seconds (default: {_WATCH_SECONDS:g}), until interrupted",
+    )
+    parser.add_argument(
+        "--events",
+        metavar="TIME",
+        help="count for so long, such as 10s, how connections open, fail and close, by port; "
+        "root, Linux 5.12",
     )
     parser.add_argument(
         "--format",
@@ -118,6 +125,8 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     from sockmon.commands.count import output  # noqa: PLC0415 - each command loads what it needs
     from sockmon.poll import count  # noqa: PLC0415 - as above
 
+    if arguments.events is not None:
+        return _run_events(arguments, open_source)
     keys = _keys(arguments.by)
     selection = count.Selection(
         _state(arguments.state),
@@ -148,6 +157,24 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
         ) from None
     finally:
         source.close()
+
+
+def _run_events(arguments: argparse.Namespace, open_source: OpenSource) -> int:
+    from sockmon.commands.count import events  # noqa: PLC0415 - each command loads what it needs
+
+    for given, option in (
+        (arguments.by != _BY, "--by"),
+        (arguments.state, "--state"),
+        (arguments.port, "--port"),
+        (arguments.protocol, "--protocol"),
+        (arguments.netns, "--netns"),
+        (arguments.family, "--family"),
+        (arguments.watch, "--watch"),
+        (arguments.state_names != "sockmon", "--state-names"),
+    ):
+        if given:
+            raise UserError(f"{option} does not go with --events")
+    return events.run(arguments, open_source, everywhere=_everywhere(arguments, ()))
 
 
 def _keys(text: str) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ def load(listeners: Iterable[tuple[int, int]] = (), btf: Path = BTF) -> Descript
     layout_of_kernel = read_members(btf)
     opened: list[int] = []
     try:
-        maps = _make_maps(opened)
+        maps = make_maps(opened)
         for _, (netns, port) in zip(range(LISTENERS), listeners, strict=False):
             bpf.update(maps.listeners, _KEY.pack(netns << 32 | port), _KEY.pack(1))
         bpf.freeze(maps.rows)
@@ -82,8 +82,8 @@ def read_members(path: Path) -> dict[tuple[str, str], Member]:
         raise ProcError(operation, "malformed", str(error), _BTF_HINT) from error
 
 
-def _make_maps(opened: list[int]) -> Maps:
-    """Make the maps; each is appended to `opened` at once."""
+def make_maps(opened: list[int]) -> Maps:
+    """Make the maps; each is appended to `opened` at once. Raises KernelError."""
     for kind, key, value, entries, name, flags in (
         (MapKind.LRU_HASH, 8, SOCKET_BYTES, SOCKETS, "sockmon_sockets", 0),
         (MapKind.LRU_HASH, 8, 8, GROUPS, "sockmon_groups", 0),

@@ -81,13 +81,14 @@ class RowReader:
 
     def _advance(self, entries: NDArray[np.int64], numbers: Words) -> Increments:
         """Return what the entries have more than at the last reading, those that have."""
+        begun = self._last_number[entries] != numbers
+        self._last[entries[begun]] = 0
+        self._last_number[entries] = numbers
         read = self._words[entries]
-        before = self._last[entries]
-        before[self._last_number[entries] != numbers] = 0
         columns = read[:, layout.FIRST_COLUMN :]
-        more = (columns - before).view(np.int64)
-        self._last[entries], self._last_number[entries] = columns, numbers
-        changed = more.any(axis=1)
+        more = (columns - self._last[entries]).view(np.int64)
+        changed = np.flatnonzero(more.any(axis=1))
+        self._last[entries[changed]] = columns[changed]
         key = read[changed, layout.KEY]
         netns, place = (key >> np.uint64(32)).astype(np.int64), key.astype(np.uint32)
         direction = np.where(netns, place >> 16 & 3, entries[changed])

@@ -509,7 +509,7 @@ segments = _SEGMENTS(
 )
 
 
-@settings(max_examples=2 * settings.default.max_examples)
+@settings(max_examples=2 * settings().max_examples)
 @given(st.lists(segments, max_size=40))
 def test_any_segments_have_a_verdict(sent: list[Segment]) -> None:
     tracker = Tracker(limit=1)

@@ -1,4 +1,4 @@
-"""The helper's listening socket: systemd's, or its own."""
+"""A helper's listening socket: systemd's, or its own."""
 
 import contextlib
 import errno
@@ -13,13 +13,16 @@ class ListenError(Exception):
     """There is no socket to listen on; the text says why, and what to do."""
 
 
-def inherited(passed: Sequence[socket.socket]) -> socket.socket:
-    """Return the one socket that systemd has passed; raises ListenError."""
+def inherited(passed: Sequence[socket.socket], unit: str) -> socket.socket:
+    """Return the one socket that systemd has passed; raises ListenError.
+
+    unit: the name of the socket's unit.
+    """
     if len(passed) != 1:
         raise ListenError(
-            "no socket was passed: start sockmon-netns.socket, or name a socket with --socket"
+            f"no socket was passed: start {unit}, or name a socket with --socket"
             if not passed
-            else f"{len(passed)} sockets were passed: sockmon-netns.socket has one Listen... line"
+            else f"{len(passed)} sockets were passed: {unit} has one Listen... line"
         )
     (listener,) = passed
     if (listener.family, listener.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
