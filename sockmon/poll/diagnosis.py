@@ -170,7 +170,7 @@ class DiagnosisState:
             dropped_datagrams=dropped_datagrams(data, self._udp_ports),
             unix_queues=data.unix.shown(),
             unavailable=unavailable(data.limits),
-            inapplicable=inapplicable(data.limits),
+            inapplicable=inapplicable(data.limits, has_events=data.events is not None),
             skipped=frozenset() if whole else _WHOLE_TABLE,
         )
 

@@ -14,6 +14,7 @@ from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.interfaces import Source
 from sockmon.model import counts
 from sockmon.model.ages import NOTHING_HEARD, LastHeard
+from sockmon.model.connection_events import RecentEvents
 from sockmon.model.counts import StateCounts
 from sockmon.model.direction import Listened
 from sockmon.model.finding import Finding
@@ -50,6 +51,11 @@ class Attempt(Protocol):
 _SETTINGS_BELIEVED_SECONDS = 30.0
 
 
+def nothing_counted(_name: str, _now: float) -> RecentEvents | None:
+    """Stand in where connections are not counted between polls."""
+    return None
+
+
 class NamespacePoller:
     """Polls one network namespace, and keeps what the next poll needs."""
 
@@ -73,6 +79,8 @@ class NamespacePoller:
         self._is_first = True
         self._udp = Udp()
         self._unix = UnixListeners()
+        #: Returns what was counted between polls in a namespace of this name, up to now.
+        self.recent_events: Callable[[str, float], RecentEvents | None] = nothing_counted
 
     @property
     def listened(self) -> Listened:
@@ -178,7 +186,13 @@ class NamespacePoller:
             self._observation = replace(self._observation, ports=Timed(ports, read_at))
             if heard is not None and not source.degraded:
                 diagnosis = self._diagnostician.diagnose(
-                    replace(data, udp=self._udp, udp_table=udp, unix=self._unix),
+                    replace(
+                        data,
+                        udp=self._udp,
+                        udp_table=udp,
+                        unix=self._unix,
+                        events=self.recent_events(source.name, now.monotonic),
+                    ),
                     heard,
                     self._ports.drops,
                     thresholds_of(config.detect),

@@ -16,7 +16,7 @@ from sockmon.model.names import HOST
 from sockmon.model.observation import Events, NamespaceObservation, Observation
 from sockmon.model.poll_statistics import Failure, PollStatistics
 from sockmon.poll.cpu_budget import CpuBudget, Priority
-from sockmon.poll.namespace_poller import Clock
+from sockmon.poll.namespace_poller import Clock, nothing_counted
 from sockmon.poll.own_namespace import OwnNamespacePoller
 from sockmon.settings import Config
 
@@ -68,6 +68,8 @@ class Poller:
         begun = clock()
         cpu = partial(self._with_helper, cpu)
         longest_waiting = self._others.longest_waiting if self._others else _none_waiting
+        recent = self._events.recent if self._events else nothing_counted
+        self._own.poller.recent_events = recent
         own, failed = self._own.poll(begun, clock, config, cpu, longest_waiting)
         others = self._poll_others(begun, clock, config, cpu)
         self._budget.lend(Priority.HIGH)
@@ -115,6 +117,7 @@ class Poller:
                 self._source, self._inspector, tracker, self._remembered, self._budget
             )
             self._helper, self._remembered = helper, {}
+        self._others.recent_events = self._own.poller.recent_events
         return self._others.poll(begun, clock, config, cpu)
 
     def _poll_events(
