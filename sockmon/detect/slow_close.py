@@ -1,8 +1,8 @@
 """Slow close: an application takes long to close connections that their peers have closed.
 
 No connection is leaked, and a poll sees few at a time; but the time from the peer's FIN to ours, of
-all closes, says that the application is slow. The kernel counts them (`events.enabled`), in buckets: the value is the lower bound of the bucket in which the 99th
-percentile lies, so the truth is not below it.
+all closes, says that the application is slow. The kernel counts them (`events.enabled`), in
+buckets: the value is the lower bound of the bucket in which the 99th percentile lies.
 """
 
 from collections.abc import Iterator
