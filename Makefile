@@ -3,27 +3,37 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test unit unit-lowest unit-newest lint format bench fuzz lock clean
+.PHONY: help run test unit unit-lowest unit-newest lint format bench fuzz soak kills lock clean
 
 help:
 	@echo "make run          install what is needed, start the daemon on http://127.0.0.1:10776/"
 	@echo "make test         install what the tests need, run all tests (root: the live ones too)"
+	@echo "make coverage     the same, and the share of the code that they run (half an hour)"
 	@echo "make unit         run the unit tests: no root, no system packages, about a minute"
+	@echo "make unit-thorough  the same with fifty times as many examples (half an hour)"
 	@echo "make unit-lowest  the same with the lowest versions that pyproject.toml allows"
+	@echo "make unit-debian  the same with the system's own Python, /usr/bin/python3"
 	@echo "make unit-newest  the same with the newest versions of all dependencies"
 	@echo "make cases        compare what sockmon says of real programs with the truth (root, 10 min)"
+	@echo "make kernels      run the live tests on Linux 5.10, 6.1, 6.12, 7.2 (root, 25 min)"
 	@echo "make lint         check style, types, imports, and that no code is unused"
 	@echo "make format       format the code"
 	@echo "make bench        measure speed and memory against ss, netstat and others (root)"
-	@echo "make fuzz         read damaged captures for ten minutes (SECONDS=600)"
+	@echo "make fuzz         feed damaged input to all that parses, ten minutes (SECONDS=600)"
+	@echo "make soak         run a daemon on a busy host for an hour (root; SECONDS=3600)"
+	@echo "make kills        kill a daemon 50 times, with a real Alertmanager behind it (root)"
+	@echo "make oracle       compare how tshark reads captures with how sockmon does (root)"
 	@echo "make generate     write the committed files that are generated: rules, dashboards ..."
 	@echo "make page         build the web page (Node.js)"
 	@echo "make screenshots  take the pictures of the page in docs/screenshots (root)"
 	@echo "make captures     run the commands shown in the documents, record their output (root)"
 	@echo "make wheels       collect build/wheels, for servers without Internet access"
 	@echo "make deb          build a Debian package, for servers with the same minor Python version"
+	@echo "make rpm          build an RPM package from the Debian package"
 	@echo "make bundle       pack build/sockmon-*.tar.gz, for servers without Internet access"
 	@echo "make sbom         write build/sockmon-*.cdx.json, the list of all shipped packages"
+	@echo "make release      build all of these into build/release/, with checksums"
+	@echo "make check-release  install and remove what make release has built (root, Debian)"
 	@echo "make changelog VERSION=x.y.z   move changes/ into CHANGELOG.md, at a release"
 	@echo "make lock         update the pinned versions in requirements/"
 	@echo "make clean        remove everything that make has made"
@@ -34,11 +44,28 @@ run: $(VENV)/runtime
 test: $(VENV)/development components
 	$(BIN)/python -m tests.run $(ARGS)
 
+# All tests once more, half as fast, with the share of the code that they run: 90 % at least.
+.PHONY: coverage
+coverage: $(VENV)/development components
+	$(BIN)/python -m tests.run --coverage $(ARGS)
+
 # What needs neither root nor other programs. ARGS="-k NAME" selects tests.
 UNIT := -m pytest tests/unit tests/test_docs.py tests/test_house.py -q -n auto \
 	-m "not root and not component and not machine"
 unit: $(VENV)/development
 	$(BIN)/python $(UNIT) $(ARGS)
+
+# The same with the system's own Python, which on Debian 12 is 3.11.2.
+.PHONY: unit-debian
+unit-debian:
+	tests/make-venv /usr/bin/python3 build/debian
+	build/debian/bin/pip install --quiet --requirement requirements/unit.in --editable '.[terminal]'
+	build/debian/bin/python $(UNIT) $(ARGS)
+
+# The property tests with fifty times as many examples, not the same ones each time.
+.PHONY: unit-thorough
+unit-thorough: $(VENV)/development
+	env -u CI EXAMPLES=1250 $(BIN)/python $(UNIT) $(ARGS)
 
 unit-lowest: build/lowest.txt
 	tests/make-venv $(PYTHON) build/lowest
@@ -64,6 +91,11 @@ cases: $(VENV)/development
 	tests/cases/install
 	$(BIN)/python -m tests.cases $(ARGS)
 
+# The live tests on other kernels. ARGS="VERSION ..." selects kernels: 5.10 6.1 6.12 7.2.
+.PHONY: kernels
+kernels: $(VENV)/development components
+	$(BIN)/python -m tests.kernels $(ARGS)
+
 lint: $(VENV)/development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -78,9 +110,22 @@ format: $(VENV)/development
 bench: $(VENV)/development components
 	$(BIN)/python -m bench $(ARGS)
 
-SECONDS ?= 600
+# Standing checks: what attacks and faults once showed must stay mended. ARGS="netlink" fuzzes one target;
+# inputs that fail are kept in build/fuzz/failures.
 fuzz: $(VENV)/development
-	$(BIN)/python -m tests.fuzz $(SECONDS)
+	$(BIN)/python -m tests.fuzz $(or $(SECONDS),600) $(ARGS)
+
+soak: $(VENV)/development
+	$(BIN)/python -m tests.standing.soak $(or $(SECONDS),3600)
+
+kills: $(VENV)/development components
+	$(BIN)/python -m tests.standing.kills $(or $(TIMES),50)
+
+# What tshark says of captures of real connections. ARGS=--record keeps it for `make test`.
+.PHONY: oracle
+oracle: $(VENV)/development components
+	tests/oracle/install
+	$(BIN)/python -m tests.oracle $(ARGS)
 
 # The programs that the tests and the bench use: Prometheus and others, from Debian's packages.
 .PHONY: components
@@ -144,6 +189,11 @@ wheels: $(VENV)/development
 deb: wheels
 	deploy/make-deb $(BIN) build/wheels build
 
+# An RPM package of the same files. Needs Debian's rpm.
+.PHONY: rpm
+rpm: deb
+	deploy/make-rpm $(BIN) "$$(ls -t build/sockmon_*.deb | head -n 1)" build
+
 # Everything that a server without Internet access needs, install.sh included.
 .PHONY: bundle
 bundle: wheels
@@ -154,6 +204,16 @@ bundle: wheels
 sbom: $(VENV)/runtime
 	@mkdir -p build
 	$(BIN)/python deploy/sbom.py build
+
+# All files of a release: RELEASE.md.
+.PHONY: release check-release
+release: $(VENV)/development
+	@command -v rpmbuild >/dev/null || \
+		{ apt-get update -qq && apt-get install -qq --yes --no-install-recommends rpm dpkg-dev; }
+	deploy/make-release $(BIN) build/wheels build/release
+
+check-release: $(VENV)/development components
+	$(BIN)/python -m pytest tests/release/check_release.py -q
 
 changelog:
 	$(PYTHON) changes/collect.py "$(VERSION)"

@@ -28,6 +28,22 @@ check_python() {
         fail "$python lacks venv: install it (Debian: apt-get install python3-venv)"
 }
 
+# NumPy's wheels need x86-64-v2; without it they end every command with SIGILL.
+check_processor() {
+    [ "$(uname -m)" = x86_64 ] || return 0
+    flags=$(sed -n 's/^flags[^:]*://p' /proc/cpuinfo | head -1)
+    lacking=
+    for feature in ssse3 sse4_1 sse4_2 popcnt; do
+        case "$flags " in
+        ' ' | *" $feature "*) ;; # no flags are shown, or it is among them
+        *) lacking="$lacking $feature" ;;
+        esac
+    done
+    [ -z "$lacking" ] ||
+        unchanged "this processor lacks$lacking, and NumPy needs x86-64-v2:" \
+            "in a virtual machine choose a newer processor model"
+}
+
 check_source() {
     [ -d "$here/systemd" ] || fail "$here is what was installed: it can uninstall, and no more"
     [ -n "$wheels" ] || [ ! -d "$here/wheels" ] || wheels=$here/wheels
@@ -70,11 +86,11 @@ check_port() {
     problem=$("$new/bin/python" -I - "$read_first" 2>&1 <<'EOF'
 import pathlib, sys
 from sockmon import settings
-from sockmon.web import server
+from sockmon.web import listeners
 for address in settings.load(pathlib.Path(sys.argv[1])).web.listen_address:
     try:
-        server.listen(address).close()
-    except server.ListenError as error:
+        listeners.listen(address).close()
+    except listeners.ListenError as error:
         sys.exit(f"{address.port} {str(error).partition(';')[0]}")
 EOF
     ) || case $problem in

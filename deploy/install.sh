@@ -14,6 +14,7 @@ units='sockmon.service sockmon-netns.socket sockmon-netns.service
     sockmon-events.socket sockmon-events.service'
 unit_files=/usr/local/lib/systemd/system
 changes=/etc/systemd/system
+modules=/usr/local/lib/modules-load.d/sockmon.conf
 config=/etc/sockmon/sockmon.yaml
 state=/var/lib/sockmon
 shared='man/man1/sockmon.1 bash-completion/completions/sockmon
@@ -100,6 +101,11 @@ activate() {
             rm -f "$unit_files/$unit"
         fi
     done
+    if [ -e "$1/deploy/sockmon.modules-load.conf" ]; then
+        install -D -m 644 "$1/deploy/sockmon.modules-load.conf" "$modules"
+    else
+        rm -f "$modules"
+    fi
     systemctl daemon-reload
     mkdir -p "${program%/*}"
     ln -sfn "$home/current/bin/sockmon" "$program"
@@ -221,6 +227,7 @@ EOF
 
 install_sockmon() {
     check_python
+    check_processor
     check_source
     check_place
     old=$(readlink -e "$home/current" || true)
@@ -239,13 +246,15 @@ install_sockmon() {
 
 # shellcheck disable=SC2086 # lists of words
 uninstall() {
-    own="${config%/*} $state"
+    own="${config%/*} $state $changes/sockmon.socket $changes/sockmon.socket.d"
+    [ ! -e "$changes/sockmon.socket" ] || systemctl disable --quiet --now sockmon.socket
     for unit in $units; do
         own="$own $changes/$unit.d"
         [ ! -e "$unit_files/$unit" ] || systemctl disable --quiet --now "$unit"
         rm -f "$unit_files/$unit"
     done
-    rmdir "$unit_files" "${unit_files%/*}" 2>/dev/null || true
+    rm -f "$modules"
+    rmdir "$unit_files" "${unit_files%/*}" "${modules%/*}" 2>/dev/null || true
     [ "$(readlink "$program")" != "$home/current/bin/sockmon" ] || rm "$program"
     for file in $shared; do
         link=/usr/local/share/$file

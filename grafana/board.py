@@ -71,16 +71,24 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What stands under one heading."""
+    """What stands under one heading; closed until somebody opens it."""
 
     title: str
     lines: Sequence[Line]
 
 
 def board(
-    place: Place, description: str, time_from: str, refresh: str, sections: Sequence[Section]
+    place: Place,
+    description: str,
+    time_from: str,
+    refresh: str,
+    first: Sequence[Line],
+    sections: Sequence[Section],
 ) -> Dashboard:
-    """Return the dashboard. time_from: how far back it looks at first, such as now-1h."""
+    """Return the dashboard. time_from: how far back it looks at first, such as now-1h.
+
+    first: what is seen at once, without a heading.
+    """
     made = (
         builders.Dashboard(place.title)
         .uid(place.uid)
@@ -94,7 +102,7 @@ def board(
     built = made.build()
     built.templating = DashboardDashboardTemplating(list_val=list(_choices(place)))
     built.annotations = AnnotationContainer(list_val=list(alerts(place.hosts)))
-    built.panels = list(_laid_out(sections))
+    built.panels = list(_laid_out(first, sections))
     return built
 
 
@@ -105,26 +113,32 @@ def _choices(place: Place) -> Iterator[VariableModel]:
         yield choice(name)
 
 
-def _laid_out(sections: Sequence[Section]) -> Iterator[Panel | RowPanel]:
-    """Yield headings and panels from top to bottom, each with its place on the grid."""
-    y = 0
+def _laid_out(first: Sequence[Line], sections: Sequence[Section]) -> Iterator[Panel | RowPanel]:
+    """Yield panels and headings from top to bottom, each with its place on the grid."""
+    yield from _placed(first, 0)
+    y = sum(line.height for line in first)
     for section in sections:
         yield RowPanel(
+            collapsed=True,
             title=section.title,
             id_val=panel_id(f"row {section.title}"),
             grid_pos=GridPos(h=1, w=_GRID, x=0, y=y),
+            panels=list(_placed(section.lines, y + 1)),
         )
         y += 1
-        for line in section.lines:
-            x = 0
-            widths = line.widths or [_GRID // len(line.panels)] * len(line.panels)
-            for builder, width in zip(line.panels, widths, strict=True):
-                panel = builder.build()
-                panel.plugin_version = _GRAFANA
-                panel.grid_pos = GridPos(h=line.height, w=width, x=x, y=y)
-                yield panel
-                x += width
-            y += line.height
+
+
+def _placed(lines: Sequence[Line], y: int) -> Iterator[Panel]:
+    for line in lines:
+        x = 0
+        widths = line.widths or [_GRID // len(line.panels)] * len(line.panels)
+        for builder, width in zip(line.panels, widths, strict=True):
+            panel = builder.build()
+            panel.plugin_version = _GRAFANA
+            panel.grid_pos = GridPos(h=line.height, w=width, x=x, y=y)
+            yield panel
+            x += width
+        y += line.height
 
 
 def _way(here: Place, there: Place) -> builders.DashboardLink:

@@ -1,11 +1,11 @@
-"""CLOSE_WAIT leaks: how old, whose, how fast they grow, and how long until it hurts."""
+"""CLOSE_WAIT leaks: how old, whose, how fast they grow, and when they will fail."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana import limits
 from grafana.board import OF_CLOSE_WAIT, Line, Section, board
 from grafana.namespaces import OLDEST, STALE, VERDICT, worst
-from grafana.panels import TOP, About, figure, lines
+from grafana.panels import About, figure, lines
 from grafana.queries import (
     BY_HOST,
     BY_NETNS,
@@ -14,7 +14,7 @@ from grafana.queries import (
     NETNS,
     NETNS_LEGEND,
     PORT,
-    latest,
+    largest,
     or_zero,
     over_time,
     rows,
@@ -51,13 +51,13 @@ _FIGURES = [
     figure(
         About(
             "Stale CLOSE_WAIT",
-            "Sockets that applications should have closed. The kernel keeps them for ever: only "
-            "their owner can close them.",
+            "Sockets that applications should have closed. The kernel keeps them until their owner "
+            "closes them.",
             "short",
             limits.STALE_SOCKETS,
             alert=_DETECTOR.alert,
         ),
-        latest(or_zero(f"sum({_STALE})", _LOOKED), "sockets"),
+        or_zero(f"sum({_STALE})", _LOOKED),
     ),
     figure(
         About(
@@ -66,7 +66,7 @@ _FIGURES = [
             "short",
             alert=_DETECTOR.alert,
         ),
-        latest(f'sum(sockmon_sockets{{{_HERE},protocol="tcp",state="close_wait"}})', "sockets"),
+        f'sum(sockmon_sockets{{{_HERE},protocol="tcp",state="close_wait"}})',
     ),
     figure(
         About(
@@ -76,7 +76,7 @@ _FIGURES = [
             limits.CLOSE_WAIT_AGE,
             alert=_DETECTOR.alert,
         ),
-        latest(f"max({_OLDEST})", "oldest"),
+        f"max({_OLDEST})",
     ),
     figure(
         About(
@@ -87,18 +87,18 @@ _FIGURES = [
             rising(1),
             alert=_DETECTOR.alert,
         ),
-        latest(or_zero(f"sum({_UNREAD})", _LOOKED), "unread"),
+        or_zero(f"sum({_UNREAD})", _LOOKED),
     ),
     figure(
         About(
-            "Growth a minute",
+            "Growth/min",
             f"Stale sockets more a minute, over the last {_WINDOW}. A leak that grows is critical "
             "sooner or later.",
             "short",
             limits.ANY_WARNS,
             alert=_DETECTOR.alert,
         ),
-        latest(or_zero(f"sum({_GROWTH})", _LOOKED), "growth"),
+        or_zero(f"sum({_GROWTH})", _LOOKED),
     ),
     figure(
         About(
@@ -108,10 +108,7 @@ _FIGURES = [
             limits.ANY_WARNS,
             alert=_DETECTOR.alert,
         ),
-        latest(
-            or_zero(f"count(sum by ({BY_HOST}) ({_FOUND}) > 0)", f"count({_FOUND})"),
-            "hosts",
-        ),
+        or_zero(f"count(sum by ({BY_HOST}) ({_FOUND}) > 0)", f"count({_FOUND})"),
     ),
     figure(
         About(
@@ -122,10 +119,7 @@ _FIGURES = [
             limits.ANY_WARNS,
             alert=_DETECTOR.alert,
         ),
-        latest(
-            or_zero(f"count(sum by ({BY_NETNS}) ({_FOUND}) > 0)", f"count({_FOUND})"),
-            "namespaces",
-        ),
+        or_zero(f"count(sum by ({BY_NETNS}) ({_FOUND}) > 0)", f"count({_FOUND})"),
     ),
 ]
 
@@ -153,7 +147,7 @@ _AGES_OVER_TIME = lines(
         limits.CLOSE_WAIT_AGE,
         alert=_DETECTOR.alert,
     ),
-    over_time(f"topk({TOP}, max by ({BY_NETNS}) ({_OLDEST}))", NETNS_LEGEND),
+    largest(f"max by ({BY_NETNS}) ({_OLDEST})", NETNS_LEGEND),
 )
 
 _HOST = Column(heading="Host", label="instance", link=to_host("Open this namespace", netns=True))
@@ -178,12 +172,13 @@ _LEAKS = listing(
         _CLUSTER,
         _NETNS,
         Column(heading="Stale", scale=limits.STALE_SOCKETS),
-        Column(heading="Growth a minute", scale=limits.ANY_WARNS),
+        Column(heading="Growth/min", scale=limits.ANY_WARNS),
         Column(heading=f"In {_HORIZON}"),
     ],
     rows(_LARGEST),
     rows(f"sum by ({_GROUP}) ({_GROWTH}) and {_LARGEST}"),
     rows(f"sum by ({_GROUP}) ({_AHEAD}) and {_LARGEST}"),
+    empty="nothing leaks",
 )
 
 _LEAKING = worst(f"sum by ({BY_NETNS}) ({_STALE})")
@@ -200,6 +195,7 @@ _NAMESPACES = listing(
     rows(f"max by ({BY_NETNS}) ({verdict(_LEAK)}) and {_LEAKING}"),
     rows(_LEAKING),
     rows(f"max by ({BY_NETNS}) ({_OLDEST}) and {_LEAKING}"),
+    empty="nothing leaks",
 )
 
 _WHOSE = [
@@ -211,7 +207,7 @@ _WHOSE = [
             limits.STALE_SOCKETS,
             alert=_DETECTOR.alert,
         ),
-        over_time(f"topk({TOP}, sum by (owner) ({_STALE}))", "{{owner}}"),
+        largest(f"sum by (owner) ({_STALE})", "{{owner}}"),
     ),
     lines(
         About(
@@ -222,7 +218,7 @@ _WHOSE = [
             limits.STALE_SOCKETS,
             alert=_DETECTOR.alert,
         ),
-        over_time(f"topk({TOP}, sum by (direction, port) ({_STALE}))", "{{direction}} {{port}}"),
+        largest(f"sum by (direction, port) ({_STALE})", "{{direction}} {{port}}"),
     ),
     lines(
         About(
@@ -231,21 +227,21 @@ _WHOSE = [
             "bytes",
             alert=_DETECTOR.alert,
         ),
-        over_time(f"topk({TOP}, sum by (direction, port) ({_UNREAD}))", "{{direction}} {{port}}"),
+        largest(f"sum by (direction, port) ({_UNREAD})", "{{direction}} {{port}}"),
     ),
 ]
 
 _HOW_LONG = [
     lines(
         About(
-            "Growth a minute by leak",
+            "Growth by leak (sockets/min)",
             f"Stale sockets more a minute, over the last {_WINDOW}. Below zero the owner closes "
             "some, or was restarted.",
             "short",
             limits.ANY_WARNS,
             alert=_DETECTOR.alert,
         ),
-        over_time(f"topk({TOP}, sum by ({_GROUP}) ({_GROWTH}))", _GROUP_LEGEND),
+        largest(f"sum by ({_GROUP}) ({_GROWTH})", _GROUP_LEGEND),
     ),
     lines(
         About(
@@ -257,7 +253,7 @@ _HOW_LONG = [
             limits.STALE_SOCKETS,
             alert=_DETECTOR.alert,
         ),
-        over_time(f"topk({TOP}, sum by ({_GROUP}) ({_AHEAD}))", _GROUP_LEGEND),
+        largest(f"sum by ({_GROUP}) ({_AHEAD})", _GROUP_LEGEND),
     ),
 ]
 
@@ -267,19 +263,16 @@ def close_wait() -> Dashboard:
     return board(
         OF_CLOSE_WAIT,
         "Connections that peers have closed and applications have not: how old they are, who "
-        "must close them, and how long until it hurts.",
+        "must close them, and when they will fail.",
         "now-6h",
         "1m",
         [
-            Section(
-                "Now",
-                [
-                    Line(4, _FIGURES, (4, 4, 4, 3, 3, 3, 3)),
-                    Line(8, [_LEAKS, _NAMESPACES], (13, 11)),
-                ],
-            ),
-            Section("Ages", [Line(9, [_AGES, _AGES_OVER_TIME])]),
+            Line(3, _FIGURES, (4, 4, 4, 3, 3, 3, 3)),
+            Line(9, [_LEAKS, _AGES], (14, 10)),
+            Line(7, [_NAMESPACES, _AGES_OVER_TIME], (14, 10)),
+        ],
+        [
             Section("Whose", [Line(8, _WHOSE)]),
-            Section("How long until it hurts", [Line(8, _HOW_LONG)]),
+            Section("Forecast", [Line(8, _HOW_LONG)]),
         ],
     )

@@ -1,61 +1,61 @@
-"""The fleet: the hosts that are not well, and what is wrong with all of them together."""
+"""The fleet: the hosts that are unhealthy, and what is wrong with all of them together."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana import limits
 from grafana.board import OF_FLEET, Line, Section, board
-from grafana.fleet_hosts import CRITICAL, DOWN, VERDICTS_FIRST, WARNING, WELL
-from grafana.panels import TOP, About, lines, logarithmic, painted, stacked
-from grafana.queries import FLEET, over_time
-from grafana.scales import GREEN, ORANGE, RED
+from grafana.fleet_hosts import CRITICAL, DOWN, HEALTHY, NAMESPACES, WARNING, first_screen
+from grafana.panels import About, lines, logarithmic, of_states, painted, stacked
+from grafana.queries import FLEET, largest, over_time
+from grafana.scales import GONE, GREEN, ORANGE, RED
 
-_OVER_TIME = [
-    painted(
-        stacked(
-            lines(
-                About(
-                    "Hosts by verdict",
-                    "All hosts by their worst finding. A step that many take together has one "
-                    "cause: a deploy, a peer, the network.",
-                    "short",
-                ),
-                over_time(CRITICAL, "critical"),
-                over_time(WARNING, "warning"),
-                over_time(DOWN, "down"),
-                over_time(WELL, "well"),
-            )
-        ),
-        {"critical": RED, "warning": ORANGE, "down": "dark-red", "well": GREEN},
-    ),
-    lines(
-        About(
-            "Hosts by finding",
-            "How many hosts have a finding of this kind now.",
-            "short",
-            limits.ANY_WARNS,
-        ),
-        over_time(
-            "sum by (detector, severity) "
-            f"(cluster_job_detector_severity:sockmon_findings:count{{{FLEET}}}) > 0",
-            "{{detector}} {{severity}}",
-        ),
-    ),
-]
-
-_SOCKETS = [
-    logarithmic(
+_VERDICTS = painted(
+    stacked(
         lines(
             About(
-                "TCP sockets by state",
-                "All sockets of all hosts, on a logarithmic scale. CLOSE_WAIT waits for "
-                "applications of these hosts, FIN_WAIT2 for their peers, TIME_WAIT for nobody.",
+                "Hosts by verdict",
+                "All hosts by their worst finding. A step that many take together has one cause: "
+                "a deploy, a peer, the network.",
                 "short",
             ),
-            over_time(
-                "sum by (state) "
-                f'(cluster_job_protocol_state:sockmon_sockets:sum{{{FLEET},protocol="tcp"}})',
-                "{{state}}",
-            ),
+            over_time(CRITICAL, "critical"),
+            over_time(WARNING, "warning"),
+            over_time(DOWN, "down"),
+            over_time(HEALTHY, "healthy"),
+        )
+    ),
+    {"critical": RED, "warning": ORANGE, "down": GONE, "healthy": GREEN},
+)
+_BY_FINDING = lines(
+    About(
+        "Hosts by finding",
+        "How many hosts have a finding of this kind now.",
+        "short",
+        limits.ANY_WARNS,
+    ),
+    over_time(
+        "sum by (detector, severity) "
+        f"(cluster_job_detector_severity:sockmon_findings:count{{{FLEET}}}) > 0",
+        "{{detector}} {{severity}}",
+    ),
+)
+
+_SOCKETS = [
+    of_states(
+        logarithmic(
+            lines(
+                About(
+                    "TCP sockets by state",
+                    "All sockets of all hosts, on a logarithmic scale. CLOSE_WAIT waits for "
+                    "applications of these hosts, FIN_WAIT2 for their peers, TIME_WAIT for nobody.",
+                    "short",
+                ),
+                over_time(
+                    "sum by (state) "
+                    f'(cluster_job_protocol_state:sockmon_sockets:sum{{{FLEET},protocol="tcp"}})',
+                    "{{state}}",
+                ),
+            )
         )
     ),
     lines(
@@ -65,9 +65,9 @@ _SOCKETS = [
             "remote one of connections that hosts made.",
             "short",
         ),
-        over_time(
-            f"topk({TOP}, sum by (direction, port) (cluster_job_port_direction_state:"
-            f'sockmon_port_sockets:sum{{{FLEET},state="established"}}))',
+        largest(
+            f"sum by (direction, port) (cluster_job_port_direction_state:"
+            f'sockmon_port_sockets:sum{{{FLEET},state="established"}})',
             "{{direction}} {{port}}",
         ),
     ),
@@ -78,8 +78,8 @@ _SOCKETS = [
             "accept queues are full. TCPTimeouts: peers or paths do not answer.",
             "cps",
         ),
-        over_time(
-            f"topk({TOP}, sum by (event) (cluster_job_event:sockmon_tcp_events:rate5m{{{FLEET}}}))",
+        largest(
+            f"sum by (event) (cluster_job_event:sockmon_tcp_events:rate5m{{{FLEET}}})",
             "{{event}}",
         ),
     ),
@@ -96,9 +96,9 @@ _CLOSE_WAIT = [
             limits.STALE_SOCKETS,
             alert=_LEAK,
         ),
-        over_time(
-            f"topk({TOP}, sum by (direction, port) "
-            f"(cluster_job_port_direction:sockmon_close_wait_stale_sockets:sum{{{FLEET}}}))",
+        largest(
+            f"sum by (direction, port) "
+            f"(cluster_job_port_direction:sockmon_close_wait_stale_sockets:sum{{{FLEET}}})",
             "{{direction}} {{port}}",
         ),
     ),
@@ -110,9 +110,8 @@ _CLOSE_WAIT = [
             limits.STALE_SOCKETS,
             alert=_LEAK,
         ),
-        over_time(
-            f"topk({TOP}, sum by (owner) "
-            f"(cluster_job_owner:sockmon_close_wait_stale_sockets:sum{{{FLEET}}}))",
+        largest(
+            f"sum by (owner) (cluster_job_owner:sockmon_close_wait_stale_sockets:sum{{{FLEET}}})",
             "{{owner}}",
         ),
     ),
@@ -166,9 +165,8 @@ _LIMITS = [
             limits.ANY_RATE,
             alert="SockmonAcceptQueue",
         ),
-        over_time(
-            f"topk({TOP}, sum by (port) "
-            f"(cluster_job_port:sockmon_accept_queue_drops:rate5m{{{FLEET}}}))",
+        largest(
+            f"sum by (port) (cluster_job_port:sockmon_accept_queue_drops:rate5m{{{FLEET}}})",
             "{{port}}",
         ),
     ),
@@ -183,11 +181,12 @@ def fleet() -> Dashboard:
         "that many share. It asks mostly recording rules (deploy/prometheus/rules).",
         "now-3h",
         "1m",
+        first_screen(_VERDICTS),
         [
-            VERDICTS_FIRST,
-            Section("Over time", [Line(8, _OVER_TIME)]),
+            NAMESPACES,
+            Section("States and ports", [Line(8, _SOCKETS)]),
             Section("CLOSE_WAIT", [Line(8, _CLOSE_WAIT)]),
             Section("Limits and drops", [Line(8, _LIMITS)]),
-            Section("Sockets", [Line(8, _SOCKETS)]),
+            Section("Hosts by finding", [Line(8, [_BY_FINDING])]),
         ],
     )

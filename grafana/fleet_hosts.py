@@ -1,4 +1,7 @@
-"""The fleet's verdict: how many hosts are not well, and which, worst first."""
+"""The fleet's verdict: how many hosts are unhealthy, and which, worst first."""
+
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models.dashboard import Panel
 
 from grafana import limits
 from grafana.board import Line, Section
@@ -8,7 +11,6 @@ from grafana.queries import (
     BY_HOST,
     BY_NETNS,
     FLEET,
-    latest,
     ports_used,
     rows,
     share,
@@ -24,14 +26,14 @@ DOWN = f"{_HOSTS} - {_ANSWERING}"
 #: A host that is down has the verdict critical as well: it is counted once.
 CRITICAL = f"clamp_min(sum({_VERDICT} == bool 2) - ({DOWN}), 0)"
 WARNING = f"sum({_VERDICT} == bool 1)"
-WELL = f"sum({_VERDICT} == bool 0)"
+HEALTHY = f"sum({_VERDICT} == bool 0)"
 
 _FIGURES = Line(
-    4,
+    3,
     [
         figure(
             About("Hosts", "Targets that Prometheus scrapes as sockmon.", "short"),
-            latest(_HOSTS, "hosts"),
+            _HOSTS,
         ),
         figure(
             About(
@@ -39,10 +41,10 @@ _FIGURES = Line(
                 "Hosts whose sockmon does not answer: nothing is known of their sockets. "
                 "See them below.",
                 "short",
-                limits.ANY_HURTS,
+                limits.ANY_GONE,
                 alert="SockmonDown",
             ),
-            latest(DOWN, "down"),
+            DOWN,
         ),
         figure(
             About(
@@ -52,7 +54,7 @@ _FIGURES = Line(
                 "short",
                 limits.ANY_HURTS,
             ),
-            latest(CRITICAL, "critical"),
+            CRITICAL,
         ),
         figure(
             About(
@@ -61,11 +63,11 @@ _FIGURES = Line(
                 "short",
                 limits.ANY_WARNS,
             ),
-            latest(WARNING, "warning"),
+            WARNING,
         ),
         figure(
-            About("Well", "Hosts without a finding.", "short", rising()),
-            latest(WELL, "well"),
+            About("Healthy", "Hosts without a finding.", "short", rising()),
+            HEALTHY,
         ),
         figure(
             About(
@@ -75,12 +77,9 @@ _FIGURES = Line(
                 "short",
                 limits.ANY_WARNS,
             ),
-            latest(
-                f"count(count by ({BY_HOST}) ("
-                f'ALERTS{{alertname=~"Sockmon.+",alertstate="firing",{FLEET}}}'
-                f' or sockmon_alerts{{state="firing",{FLEET}}})) or vector(0)',
-                "hosts",
-            ),
+            f"count(count by ({BY_HOST}) ("
+            f'ALERTS{{alertname=~"Sockmon.+",alertstate="firing",{FLEET}}}'
+            f' or sockmon_alerts{{state="firing",{FLEET}}})) or vector(0)',
         ),
     ],
 )
@@ -103,7 +102,7 @@ _WORST_HOSTS = listing(
         _JOB,
         Column(heading="Verdict", meanings=VERDICTS),
         Column(heading="Findings", scale=limits.ANY_WARNS),
-        Column(heading="Namespaces not well", scale=limits.ANY_WARNS),
+        Column(heading="Unhealthy namespaces", scale=limits.ANY_WARNS),
         Column(heading="Stale CLOSE_WAIT", scale=limits.STALE_SOCKETS),
         Column(heading="Ephemeral ports", unit="percentunit", scale=limits.PORTS),
         Column(heading="TIME_WAIT buckets", unit="percentunit", scale=limits.TIME_WAIT),
@@ -167,6 +166,7 @@ _FINDINGS = listing(
         Column(heading="Findings"),
     ],
     rows(f"{_found('critical')} or {_found('warning')}"),
+    empty="nothing wrong",
 )
 
 _HOSTS_DOWN = listing(
@@ -179,15 +179,17 @@ _HOSTS_DOWN = listing(
     ),
     [_HOST, _CLUSTER, _JOB, Column(heading="sockmon", meanings=UP)],
     rows(f"max by ({BY_HOST}) (up{{{FLEET}}}) == 0"),
+    empty="all hosts answer",
 )
 
-#: The verdicts, and the tables to begin with.
-VERDICTS_FIRST = Section(
-    "Verdict",
-    [
+
+def first_screen(now: Builder[Panel]) -> list[Line]:
+    """Return the verdicts, and the tables to begin with."""
+    return [
         _FIGURES,
-        Line(10, [_WORST_HOSTS]),
-        Line(8, [_WORST_NAMESPACES]),
-        Line(8, [_FINDINGS, _HOSTS_DOWN], (16, 8)),
-    ],
-)
+        Line(10, [now, _WORST_HOSTS], (7, 17)),
+        Line(8, [_FINDINGS, _HOSTS_DOWN], (17, 7)),
+    ]
+
+
+NAMESPACES = Section("Namespaces", [Line(8, [_WORST_NAMESPACES])])

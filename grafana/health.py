@@ -1,11 +1,11 @@
-"""sockmon's own health: is it there, does it look, what does it cost, are people told."""
+"""sockmon's own health: does it run and read the kernel, what does it cost, do alerts arrive."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana import limits
 from grafana.board import OF_HEALTH, Line, Section, board
-from grafana.health_polls import LOOKS, SEES, SIGHT, rate
-from grafana.panels import TOP, About, figure, lines, timeline
+from grafana.health_polls import LOOKS, POLL_TIME, SEES, SIGHT, rate
+from grafana.panels import About, figure, lines, timeline
 from grafana.queries import (
     BY_HOST,
     BY_NETNS,
@@ -13,7 +13,7 @@ from grafana.queries import (
     HOSTS,
     NETNS,
     NETNS_LEGEND,
-    latest,
+    largest,
     over_time,
     rows,
 )
@@ -29,10 +29,10 @@ _FIGURES = [
             "Down",
             "Hosts whose sockmon does not answer. On the host: systemctl status sockmon.",
             "short",
-            limits.ANY_HURTS,
+            limits.ANY_GONE,
             alert=_DOWN_ALERT,
         ),
-        latest(f"sum(up{{{HOSTS}}} == bool 0)", "down"),
+        f"sum(up{{{HOSTS}}} == bool 0)",
     ),
     *SIGHT,
     figure(
@@ -43,10 +43,7 @@ _FIGURES = [
             "cps",
             limits.ANY_RATE,
         ),
-        latest(
-            f"sum(rate(sockmon_notifications_failed_total{{{HOSTS}}}[$__rate_interval]))",
-            "failed",
-        ),
+        f"sum(rate(sockmon_notifications_failed_total{{{HOSTS}}}[$__rate_interval]))",
     ),
     figure(
         About(
@@ -56,31 +53,32 @@ _FIGURES = [
             "short",
             limits.ANY_WARNS,
         ),
-        latest(f"sum(sockmon_config_last_reload_successful{{{HOSTS}}} == bool 0)", "hosts"),
+        f"sum(sockmon_config_last_reload_successful{{{HOSTS}}} == bool 0)",
     ),
     figure(
         About("Versions", "How many versions of sockmon run.", "short", limits.MANY_VERSIONS),
-        latest(f"count(count by (version) (sockmon_build_info{{{HOSTS}}}))", "versions"),
+        f"count(count by (version) (sockmon_build_info{{{HOSTS}}}))",
     ),
 ]
 
-_UP = [
-    timeline(
-        About(
-            "Hosts that were down",
-            "Each host that did not answer at some time of the range shown. Down together: the "
-            "network, or Prometheus. Down in turn: a roll-out.",
-            "short",
-            limits.ANY_HURTS,
-            alert=_DOWN_ALERT,
-        ),
-        over_time(
-            f"max by ({BY_HOST}) (up{{{HOSTS}}}) "
-            f"and max by ({BY_HOST}) (min_over_time(up{{{HOSTS}}}[$__range]) == 0)",
-            HOST_LEGEND,
-        ),
-        UP,
+_DOWN = timeline(
+    About(
+        "Hosts that were down",
+        "Each host that did not answer at some time of the range shown. Down together: the "
+        "network, or Prometheus. Down in turn: a roll-out.",
+        "short",
+        limits.ANY_HURTS,
+        alert=_DOWN_ALERT,
     ),
+    over_time(
+        f"max by ({BY_HOST}) (up{{{HOSTS}}}) "
+        f"and max by ({BY_HOST}) (min_over_time(up{{{HOSTS}}}[$__range]) == 0)",
+        HOST_LEGEND,
+    ),
+    UP,
+    empty="none was down",
+)
+_HOSTS = [
     listing(
         About(
             "Hosts",
@@ -120,7 +118,7 @@ _COST = [
             "Processor time by host, as a share of one core: the most expensive ones.",
             "percentunit",
         ),
-        over_time(f"topk({TOP}, {rate('process_cpu_seconds_total', BY_HOST)})", HOST_LEGEND),
+        largest(f"{rate('process_cpu_seconds_total', BY_HOST)}", HOST_LEGEND),
     ),
     lines(
         About(
@@ -128,8 +126,8 @@ _COST = [
             "By host, the largest: some 50 MB, and some 250 bytes more for each socket.",
             "bytes",
         ),
-        over_time(
-            f"topk({TOP}, max by ({BY_HOST}) (process_resident_memory_bytes{{{HOSTS}}}))",
+        largest(
+            f"max by ({BY_HOST}) (process_resident_memory_bytes{{{HOSTS}}})",
             HOST_LEGEND,
         ),
     ),
@@ -140,9 +138,7 @@ _COST = [
             "ports.top_per_namespace and poll.top_namespaces bound them.",
             "short",
         ),
-        over_time(
-            f"topk({TOP}, max by ({BY_HOST}) (scrape_samples_scraped{{{HOSTS}}}))", HOST_LEGEND
-        ),
+        largest(f"max by ({BY_HOST}) (scrape_samples_scraped{{{HOSTS}}})", HOST_LEGEND),
     ),
     lines(
         About(
@@ -151,14 +147,14 @@ _COST = [
             "container's beyond ports.top_per_namespace; ports.always_shown exempts ports.",
             "short",
         ),
-        over_time(
-            f"topk({TOP}, max by ({BY_NETNS}) (sockmon_port_groups_aggregated{{{_HERE}}}))",
+        largest(
+            f"max by ({BY_NETNS}) (sockmon_port_groups_aggregated{{{_HERE}}})",
             NETNS_LEGEND,
         ),
     ),
 ]
 
-_TOLD = [
+_NOTIFICATIONS = [
     lines(
         About("Notifications sent", "By receiver, a second, failed ones included.", "cps"),
         over_time(rate("sockmon_notifications_total", "receiver"), "{{receiver}}"),
@@ -178,9 +174,7 @@ _TOLD = [
             "By host, the slowest. /metrics is served from the last poll, and waits for none.",
             "s",
         ),
-        over_time(
-            f"topk({TOP}, max by ({BY_HOST}) (scrape_duration_seconds{{{HOSTS}}}))", HOST_LEGEND
-        ),
+        largest(f"max by ({BY_HOST}) (scrape_duration_seconds{{{HOSTS}}})", HOST_LEGEND),
     ),
 ]
 
@@ -189,15 +183,19 @@ def health() -> Dashboard:
     """Return the dashboard of sockmon itself."""
     return board(
         OF_HEALTH,
-        "sockmon itself: whether it runs, whether it can look, what it costs, and whether those "
-        "who must know are told.",
+        "sockmon itself: whether it runs and reads the kernel, what it costs, and whether "
+        "notifications arrive.",
         "now-6h",
         "1m",
         [
-            Section("Is it there?", [Line(4, _FIGURES), Line(8, _UP, (10, 10, 4))]),
+            Line(3, _FIGURES),
+            Line(8, [_DOWN, POLL_TIME]),
+            Line(8, _HOSTS, (18, 6)),
+        ],
+        [
             LOOKS,
             SEES,
-            Section("What does it cost?", [Line(8, _COST)]),
-            Section("Are people told?", [Line(8, _TOLD)]),
+            Section("Cost", [Line(8, _COST)]),
+            Section("Notifications and scrapes", [Line(8, _NOTIFICATIONS)]),
         ],
     )

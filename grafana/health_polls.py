@@ -2,7 +2,7 @@
 
 from grafana import limits
 from grafana.board import Line, Section
-from grafana.panels import TOP, About, figure, lines
+from grafana.panels import About, figure, lines
 from grafana.queries import (
     BY_HOST,
     BY_NETNS,
@@ -10,7 +10,7 @@ from grafana.queries import (
     HOSTS,
     NETNS,
     NETNS_LEGEND,
-    latest,
+    largest,
     over_time,
 )
 
@@ -40,7 +40,7 @@ SIGHT = [
             alert=_FAILING_ALERT,
         ),
         # What is overdue by three of its own beats is withdrawn; the time of its last read is not.
-        latest(f"sum({_READ} + 1 unless {_SHOWN} or {_READ})", "namespaces"),
+        f"sum({_READ} + 1 unless {_SHOWN} or {_READ})",
     ),
     figure(
         About(
@@ -50,32 +50,28 @@ SIGHT = [
             limits.ANY_RATE,
             alert=_FAILING_ALERT,
         ),
-        latest(
-            f"sum(rate(sockmon_poll_errors_total{{{_HERE}}}[$__rate_interval])) or vector(0)",
-            "errors",
-        ),
+        f"sum(rate(sockmon_poll_errors_total{{{_HERE}}}[$__rate_interval])) or vector(0)",
     ),
 ]
 
-_POLLS = [
-    lines(
-        About(
-            "How long polls take",
-            "One whole poll, all namespaces. Longer than the interval, polls are missed; longer "
-            "than three, the series end.",
-            "s",
-            limits.POLL_SECONDS,
-            alert=_FAILING_ALERT,
-        ),
-        *(
-            over_time(
-                f"histogram_quantile({quantile}, "
-                f"{rate('sockmon_poll_duration_seconds_bucket', 'le')})",
-                legend,
-            )
-            for quantile, legend in ((0.5, "half below"), (0.99, "99 % below"))
-        ),
+POLL_TIME = lines(
+    About(
+        "How long polls take",
+        "One whole poll, all namespaces. Longer than the interval, polls are missed; longer "
+        "than three, the series end.",
+        "s",
+        limits.POLL_SECONDS,
+        alert=_FAILING_ALERT,
     ),
+    *(
+        over_time(
+            f"histogram_quantile({quantile}, {rate('sockmon_poll_duration_seconds_bucket', 'le')})",
+            legend,
+        )
+        for quantile, legend in ((0.5, "half below"), (0.99, "99 % below"))
+    ),
+)
+_POLLS = [
     lines(
         About(
             "Slowest hosts",
@@ -84,9 +80,9 @@ _POLLS = [
             "s",
             limits.POLL_SECONDS,
         ),
-        over_time(
-            f"topk({TOP}, {rate('sockmon_poll_duration_seconds_sum', BY_HOST)}"
-            f" / {rate('sockmon_poll_duration_seconds_count', BY_HOST)})",
+        largest(
+            f"{rate('sockmon_poll_duration_seconds_sum', BY_HOST)}"
+            f" / {rate('sockmon_poll_duration_seconds_count', BY_HOST)}",
             HOST_LEGEND,
         ),
     ),
@@ -110,7 +106,7 @@ _POLLS = [
             limits.LAST_SUCCESS,
             alert=_FAILING_ALERT,
         ),
-        over_time(f"topk({TOP}, max by ({BY_NETNS}) ({_AGE}))", NETNS_LEGEND),
+        largest(f"max by ({BY_NETNS}) ({_AGE})", NETNS_LEGEND),
     ),
 ]
 
@@ -134,8 +130,8 @@ _NAMESPACES = [
             "short",
             limits.ANY_WARNS,
         ),
-        over_time(
-            f"topk({TOP}, sum by ({BY_HOST}) (sockmon_namespaces{{{HOSTS},{_UNSEEN}}}))",
+        largest(
+            f"sum by ({BY_HOST}) (sockmon_namespaces{{{HOSTS},{_UNSEEN}}})",
             HOST_LEGEND,
         ),
     ),
@@ -146,8 +142,8 @@ _NAMESPACES = [
             "among poll.top_namespaces. They are diagnosed and alerted for all the same.",
             "short",
         ),
-        over_time(
-            f"topk({TOP}, max by ({BY_HOST}) (sockmon_namespaces_aggregated{{{HOSTS}}}))",
+        largest(
+            f"max by ({BY_HOST}) (sockmon_namespaces_aggregated{{{HOSTS}}})",
             HOST_LEGEND,
         ),
     ),
@@ -160,11 +156,9 @@ _NAMESPACES = [
             limits.ANY_RATE,
             alert=_FAILING_ALERT,
         ),
-        over_time(
-            f"topk({TOP}, {rate('sockmon_poll_errors_total', BY_NETNS, _HERE)})", NETNS_LEGEND
-        ),
+        largest(f"{rate('sockmon_poll_errors_total', BY_NETNS, _HERE)}", NETNS_LEGEND),
     ),
 ]
 
-LOOKS = Section("Does it look?", [Line(8, _POLLS)])
-SEES = Section("Does it see every namespace?", [Line(8, _NAMESPACES)])
+LOOKS = Section("Polls", [Line(8, _POLLS)])
+SEES = Section("Network namespaces", [Line(8, _NAMESPACES)])

@@ -4,79 +4,57 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana import limits
 from grafana.board import OF_HOST, Line, Section, board
-from grafana.host_limits import LIMITS, SHARES
+from grafana.host_findings import FINDINGS, NAMESPACE, OVER_TIME
+from grafana.host_limits import LIMITS, NEAREST
 from grafana.namespaces import namespaces
-from grafana.panels import TOP, About, figure, lines, logarithmic
-from grafana.queries import HOST, NETNS, PORT, latest, or_zero, over_time, rows, verdict
-from grafana.scales import ALERTS, UP, VERDICTS
-from grafana.tables import MOST_ROWS, SEVERITY, TO_RUNBOOK, Column, listing, to_namespace
+from grafana.panels import About, figure, lines, logarithmic, of_states
+from grafana.queries import HOST, NETNS, PORT, largest, or_zero, over_time, rows, verdict
+from grafana.scales import VERDICTS
+from grafana.tables import MOST_ROWS, SEVERITY, TO_RUNBOOK, Column, listing
 
 _HERE = f"{HOST},{NETNS}"
 _PORTS = f"{_HERE},{PORT}"
-
-_NAMESPACE = Column(
-    heading="Namespace", label="netns", link=to_namespace("Look at this namespace alone")
-)
+_TCP_PORTS = f'{_PORTS},protocol="tcp"'
+_OLDEST = f"sockmon_close_wait_oldest_seconds{{{_HERE}}}"
 
 _FIGURES = [
-    figure(
-        About(
-            "sockmon",
-            "Whether this host's sockmon answers. When it does not, all else here is of the past.",
-            "short",
-            limits.ANY_HURTS,
-            alert="SockmonDown",
-        ),
-        latest(f"max(up{{{HOST}}})", "sockmon"),
-        UP,
-    ),
     figure(
         About(
             "Verdict",
             "The worst finding of the chosen namespaces. What to do is in its runbook, below; on "
             "the host, sockmon doctor names sockets, owner and advice.",
             "short",
+            alert="SockmonDown",
         ),
-        latest(f"max({verdict(_HERE)})", "verdict"),
+        f"max({verdict(_HERE)}) or (max(up{{{HOST}}}) == 0) - 1",
         VERDICTS,
     ),
     figure(
         About("TCP sockets", "All TCP sockets of the chosen namespaces.", "short"),
-        latest(f'sum(sockmon_sockets{{{_HERE},protocol="tcp"}})', "sockets"),
+        f'sum(sockmon_sockets{{{_HERE},protocol="tcp"}})',
     ),
     figure(
         About(
             "Stale CLOSE_WAIT",
-            "Sockets that an application here should have closed: it must be mended, or restarted.",
+            "Sockets that an application here should have closed: it must be fixed, or restarted.",
             "short",
             limits.STALE_SOCKETS,
             alert="SockmonCloseWaitLeak",
         ),
-        latest(
-            or_zero(
-                f"sum(sockmon_close_wait_stale_sockets{{{_HERE}}})",
-                f"max(sockmon_close_wait_oldest_seconds{{{_HERE}}})",
-            ),
-            "sockets",
+        or_zero(f"sum(sockmon_close_wait_stale_sockets{{{_HERE}}})", f"max({_OLDEST})"),
+    ),
+    figure(
+        About(
+            "Oldest CLOSE_WAIT",
+            "Age of the oldest CLOSE_WAIT socket. A straight line upwards: nobody closes it.",
+            "s",
+            limits.CLOSE_WAIT_AGE,
+            alert="SockmonCloseWaitLeak",
         ),
+        f"max({_OLDEST})",
     ),
-    *SHARES,
+    *NEAREST,
 ]
-
-_FINDINGS = listing(
-    About(
-        "Findings",
-        "What sockmon finds here now. The alert's name leads to its runbook.",
-        "short",
-    ),
-    [
-        Column(heading="Alert", label="detector", meanings=ALERTS, link=TO_RUNBOOK),
-        SEVERITY,
-        _NAMESPACE,
-        Column(heading="Findings"),
-    ],
-    rows(f"sum by (netns, detector, severity) (sockmon_findings{{{_HERE}}}) > 0"),
-)
 
 _ALERTS = listing(
     About(
@@ -98,6 +76,7 @@ _ALERTS = listing(
         f"label_replace(label_replace(sockmon_alerts{{{HOST}}}, "
         '"alertstate", "$1", "state", "(.+)"), "source", "sockmon", "", ""))'
     ),
+    empty="nothing wrong",
 )
 
 _NAMESPACES = [
@@ -109,7 +88,7 @@ _NAMESPACES = [
             "the many under other, whose troubles are alerts all the same.",
             "short",
         ),
-        [_NAMESPACE],
+        [NAMESPACE],
         "netns",
         _HERE,
     ),
@@ -125,7 +104,7 @@ _NAMESPACES = [
     ),
 ]
 
-_STATES = [
+_STATES = of_states(
     logarithmic(
         lines(
             About(
@@ -134,20 +113,30 @@ _STATES = [
                 "one elsewhere, LAST_ACK and FIN_WAIT1 for the other kernel or the path.",
                 "short",
             ),
-            over_time(f'sum by (state) (sockmon_sockets{{{_HERE},protocol="tcp"}})', "{{state}}"),
+            over_time(
+                f'sum by (state) (sockmon_sockets{{{_HERE},protocol="tcp"}}) and '
+                "sum by (state) (max_over_time("
+                f'sockmon_sockets{{{_HERE},protocol="tcp"}}[$__range] @ end())) > 0',
+                "{{state}}",
+            ),
         )
-    ),
-    lines(
-        About(
-            "Over a minute in a transient state",
-            "Sockets that have been for over a minute in a state that a healthy one leaves soon. "
-            "A line that rises as time goes by: nothing moves on.",
-            "short",
-        ),
-        over_time(
-            f'sum by (state) (sockmon_aged_sockets{{{_HERE},older_than="60"}})',
-            "{{state}}",
-        ),
+    )
+)
+
+_MORE_STATES = [
+    of_states(
+        lines(
+            About(
+                "Over a minute in a transient state",
+                "Sockets that have been for over a minute in a state that a healthy one leaves "
+                "soon. A line that rises as time goes by: nothing moves on.",
+                "short",
+            ),
+            over_time(
+                f'sum by (state) (sockmon_aged_sockets{{{_HERE},older_than="60"}})',
+                "{{state}}",
+            ),
+        )
     ),
     lines(
         About(
@@ -165,7 +154,7 @@ _STATES = [
 
 _SHOWN_STATES = ("established", "time_wait", "close_wait")
 _LARGEST_PORTS = (
-    f"topk({MOST_ROWS}, sum by (netns, direction, port) (sockmon_port_sockets{{{_PORTS}}}))"
+    f"topk({MOST_ROWS}, sum by (netns, direction, port) (sockmon_port_sockets{{{_TCP_PORTS}}}))"
 )
 
 _PORT_TABLE = listing(
@@ -179,7 +168,7 @@ _PORT_TABLE = listing(
     [
         Column(heading="Port", label="port"),
         Column(heading="Direction", label="direction"),
-        _NAMESPACE,
+        NAMESPACE,
         Column(heading="All"),
         Column(heading="ESTABLISHED"),
         Column(heading="TIME_WAIT"),
@@ -191,9 +180,9 @@ _PORT_TABLE = listing(
     *(
         rows(f"sum by (netns, direction, port) ({series}) and {_LARGEST_PORTS}")
         for series in (
-            *(f'sockmon_port_sockets{{{_PORTS},state="{state}"}}' for state in _SHOWN_STATES),
-            f"sockmon_port_receive_queue_bytes{{{_PORTS}}}",
-            f"sockmon_port_send_queue_bytes{{{_PORTS}}}",
+            *(f'sockmon_port_sockets{{{_TCP_PORTS},state="{state}"}}' for state in _SHOWN_STATES),
+            f"sockmon_port_receive_queue_bytes{{{_TCP_PORTS}}}",
+            f"sockmon_port_send_queue_bytes{{{_TCP_PORTS}}}",
         )
     ),
 )
@@ -204,8 +193,8 @@ _PORTS_OVER_TIME = lines(
         "All sockets of the ports that have most. The rest is under port other.",
         "short",
     ),
-    over_time(
-        f"topk({TOP}, sum by (direction, port) (sockmon_port_sockets{{{_PORTS}}}))",
+    largest(
+        f"sum by (direction, port) (sockmon_port_sockets{{{_TCP_PORTS}}})",
         "{{direction}} {{port}}",
     ),
 )
@@ -220,9 +209,9 @@ _LISTENERS = [
             limits.ACCEPT_QUEUE,
             alert="SockmonAcceptQueue",
         ),
-        over_time(
-            f"topk({TOP}, sockmon_accept_queue_connections{{{_PORTS}}}"
-            f" / (sockmon_accept_queue_limit{{{_PORTS}}} > 0))",
+        largest(
+            f"sockmon_accept_queue_connections{{{_PORTS}}}"
+            f" / (sockmon_accept_queue_limit{{{_PORTS}}} > 0)",
             "{{netns}} {{port}}",
         ),
     ),
@@ -235,8 +224,8 @@ _LISTENERS = [
             limits.ANY_RATE,
             alert="SockmonAcceptQueue",
         ),
-        over_time(
-            f"topk({TOP}, rate(sockmon_accept_queue_drops_total{{{_PORTS}}}[$__rate_interval]))",
+        largest(
+            f"rate(sockmon_accept_queue_drops_total{{{_PORTS}}}[$__rate_interval])",
             "{{netns}} {{port}}",
         ),
     ),
@@ -247,9 +236,8 @@ _LISTENERS = [
             "shows each on the host.",
             "cps",
         ),
-        over_time(
-            f"topk({TOP}, sum by (event) "
-            f"(rate(sockmon_tcp_events_total{{{_HERE}}}[$__rate_interval])))",
+        largest(
+            f"sum by (event) (rate(sockmon_tcp_events_total{{{_HERE}}}[$__rate_interval]))",
             "{{event}}",
         ),
     ),
@@ -265,11 +253,15 @@ def host() -> Dashboard:
         "now-1h",
         "30s",
         [
-            Section("Now", [Line(4, _FIGURES), Line(7, [_FINDINGS, _ALERTS])]),
-            Section("Namespaces", [Line(8, _NAMESPACES, (17, 7))]),
-            Section("States", [Line(8, _STATES)]),
-            Section("By port", [Line(9, [_PORT_TABLE, _PORTS_OVER_TIME], (14, 10))]),
-            Section("Listeners", [Line(8, _LISTENERS)]),
+            Line(3, _FIGURES),
+            Line(5, [FINDINGS, OVER_TIME], (14, 10)),
+            Line(10, [_STATES, _PORT_TABLE], (12, 12)),
+        ],
+        [
+            Section("Alerts, and ports over time", [Line(8, [_ALERTS, _PORTS_OVER_TIME])]),
             LIMITS,
+            Section("Listeners", [Line(8, _LISTENERS)]),
+            Section("Network namespaces", [Line(8, _NAMESPACES, (17, 7))]),
+            Section("Transient states, and UDP", [Line(8, _MORE_STATES)]),
         ],
     )

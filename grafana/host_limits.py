@@ -2,8 +2,8 @@
 
 from grafana import limits
 from grafana.board import Line, Section
-from grafana.panels import TOP, About, figure, lines, painted
-from grafana.queries import HOST, NETNS, latest, over_time, ports_used, share
+from grafana.panels import About, figure, lines, painted
+from grafana.queries import HOST, NETNS, largest, over_time, ports_used, share, smallest
 from grafana.scales import GREEN, ORANGE, RED
 
 _HERE = f"{HOST},{NETNS}"
@@ -21,36 +21,16 @@ _WORST = "The worst namespaces."
 _FEW = 4
 
 #: For the top of the dashboard.
-SHARES = [
+NEAREST = [
     figure(
         About(
-            "Ports in use",
+            "Ephemeral ports",
             f"Local ports in use towards the busiest destination. {_NO_PORTS}",
             "percentunit",
             limits.PORTS,
             alert=_PORTS_ALERT,
         ),
-        latest(f"max({_PORTS_USED})", "in use"),
-    ),
-    figure(
-        About(
-            "Ports run out in",
-            "Forecast for the destination whose ports run out first, while their use grows.",
-            "s",
-            limits.PORTS_RUN_OUT,
-            alert=_PORTS_ALERT,
-        ),
-        latest(f"min({_RUN_OUT})", "left"),
-    ).no_value("not in sight"),
-    figure(
-        About(
-            "TIME_WAIT",
-            "Share of tcp_max_tw_buckets in use. Far below it TIME_WAIT is harmless.",
-            "percentunit",
-            limits.TIME_WAIT,
-            alert=_TIME_WAIT_ALERT,
-        ),
-        latest(f"max({_BUCKETS_USED})", "in use"),
+        f"max({_PORTS_USED})",
     ),
     figure(
         About(
@@ -60,14 +40,23 @@ SHARES = [
             limits.ACCEPT_QUEUE,
             alert="SockmonAcceptQueue",
         ),
-        latest(
-            "max("
-            + share("sockmon_accept_queue_connections", "sockmon_accept_queue_limit", _HERE)
-            + ")",
-            "full",
-        ),
+        "max("
+        + share("sockmon_accept_queue_connections", "sockmon_accept_queue_limit", _HERE)
+        + ")",
     ),
 ]
+
+_FORECAST = figure(
+    About(
+        "Ports run out in",
+        "Forecast for the destination whose ports run out first, while their use grows.",
+        "s",
+        limits.PORTS_RUN_OUT,
+        alert=_PORTS_ALERT,
+    ),
+    f"min({_RUN_OUT})",
+    empty="not in sight",
+)
 
 _PORTS = [
     lines(
@@ -78,38 +67,26 @@ _PORTS = [
             limits.PORTS,
             alert=_PORTS_ALERT,
         ),
-        over_time(f"topk({TOP}, {_PORTS_USED})", "{{netns}}"),
+        largest(_PORTS_USED, "{{netns}}"),
     ).axis_soft_max(1),
     lines(
         About(
-            "Ephemeral ports",
+            "Ephemeral ports by namespace",
             "Usable: the range less reserved and bound ones. Bound: held by bind(), lost for "
             "every destination. More: net.ipv4.ip_local_port_range of that namespace; better: "
             "keep connections alive. The namespaces with the fewest, and with the most.",
             "short",
             alert=_PORTS_ALERT,
         ),
-        over_time(
-            f"bottomk({_FEW}, sockmon_ephemeral_ports_usable{{{_HERE}}})", "usable {{netns}}"
-        ),
-        over_time(
-            f"topk({_FEW}, sockmon_ephemeral_ports_used_by_busiest_destination{{{_HERE}}})",
+        smallest(f"sockmon_ephemeral_ports_usable{{{_HERE}}}", "usable {{netns}}", _FEW),
+        largest(
+            f"sockmon_ephemeral_ports_used_by_busiest_destination{{{_HERE}}}",
             "used {{netns}}",
+            _FEW,
         ),
-        over_time(
-            f"topk({_FEW}, sockmon_ephemeral_ports_held_by_bind{{{_HERE}}})", "bound {{netns}}"
-        ),
+        largest(f"sockmon_ephemeral_ports_held_by_bind{{{_HERE}}}", "bound {{netns}}", _FEW),
     ),
-    lines(
-        About(
-            "Ephemeral ports run out in",
-            "Forecast by the growth of the last polls; nothing is drawn while use does not grow.",
-            "s",
-            limits.PORTS_RUN_OUT,
-            alert=_PORTS_ALERT,
-        ),
-        over_time(f"bottomk({TOP}, {_RUN_OUT})", "{{netns}}"),
-    ),
+    _FORECAST,
 ]
 
 _TIME_WAIT = [
@@ -122,7 +99,7 @@ _TIME_WAIT = [
             limits.TIME_WAIT,
             alert=_TIME_WAIT_ALERT,
         ),
-        over_time(f"topk({TOP}, {_BUCKETS_USED})", "{{netns}}"),
+        largest(_BUCKETS_USED, "{{netns}}"),
     ).axis_soft_max(1),
     lines(
         About(
@@ -158,11 +135,11 @@ _TIME_WAIT = [
             limits.CONNTRACK,
             alert="SockmonConntrackPressure",
         ),
-        over_time(
-            f"topk({TOP}, {_TRACKED})",
+        largest(
+            _TRACKED,
             "{{netns}}",
         ),
     ).axis_soft_max(1),
 ]
 
-LIMITS = Section("Limits", [Line(8, _PORTS), Line(8, _TIME_WAIT)])
+LIMITS = Section("Limits", [Line(8, _PORTS, (10, 10, 4)), Line(8, _TIME_WAIT)])

@@ -1,6 +1,8 @@
 """From where on each figure is orange or red: the detectors' defaults, and no other number."""
 
-from grafana.scales import Scale, falling, rising
+from grafana_foundation_sdk.models.dashboard import Threshold
+
+from grafana.scales import GONE, GREEN, Scale, falling, rising
 from sockmon.detect.registry import level
 from sockmon.model.observation import STALE_AFTER_INTERVALS
 from sockmon.rules.alerting import blind_after
@@ -12,6 +14,8 @@ _STALE = STALE_AFTER_INTERVALS * _INTERVAL
 #: Any at all is worth a look.
 ANY_WARNS: Scale = rising(1)
 ANY_HURTS: Scale = rising(critical=1)
+#: Of hosts of which nothing is known.
+ANY_GONE: Scale = (Threshold(color=GREEN), Threshold(color=GONE, value=1.0))
 #: Drops or errors a second: one in a quarter of an hour.
 ANY_RATE: Scale = rising(1 / 900)
 

@@ -18,15 +18,12 @@ from grafana_foundation_sdk.models.dashboard import (
     ValueMap,
 )
 
-from grafana.queries import Query
-from grafana.scales import NEUTRAL, Scale
+from grafana.queries import Query, over_time
+from grafana.scales import NEUTRAL, STATE_COLORS, Scale, missing
 from sockmon.alert.labels import runbook_url
 
 #: The Prometheus chosen above the dashboard.
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
-
-#: Enough for the eye; more lines are noise.
-TOP = 10
 
 Kind = TypeVar(
     "Kind", heatmap.Panel, stat.Panel, statetimeline.Panel, table.Panel, timeseries.Panel
@@ -60,7 +57,7 @@ def lines(about: About, *queries: Query) -> timeseries.Panel:
         .thresholds_style(
             common.GraphThresholdsStyleConfig().mode(options.GraphThresholdsStyleMode[style])
         )
-        .legend(_legend())
+        .legend(_legend("lastNotNull", "max"))
         .tooltip(
             common.VizTooltipOptions()
             .mode(options.TooltipDisplayMode.MULTI)
@@ -70,10 +67,11 @@ def lines(about: About, *queries: Query) -> timeseries.Panel:
     return introduced(panel, about, queries)
 
 
-def _legend() -> common.VizLegendOptions:
-    legend = common.VizLegendOptions().display_mode(options.LegendDisplayMode.LIST)
-    legend.placement(options.LegendPlacement.BOTTOM)
-    return legend.show_legend(show_legend=True).calcs([])
+def _legend(*figures: str) -> common.VizLegendOptions:
+    mode = options.LegendDisplayMode.TABLE if figures else options.LegendDisplayMode.LIST
+    legend = common.VizLegendOptions().display_mode(mode).calcs(list(figures))
+    legend.placement(options.LegendPlacement.BOTTOM).show_legend(show_legend=True)
+    return legend.sort_by("Last *").sort_desc(sort_desc=True) if figures else legend
 
 
 def stacked(panel: timeseries.Panel) -> timeseries.Panel:
@@ -89,6 +87,21 @@ def painted(panel: timeseries.Panel, colors: Mapping[str, str]) -> timeseries.Pa
     return panel
 
 
+def of_states(panel: timeseries.Panel) -> timeseries.Panel:
+    """Series named after TCP states, in the colours and the spelling of sockmon's page."""
+    for state, color in STATE_COLORS.items():
+        panel.override_by_name(
+            state.label,
+            [
+                DynamicConfigValue(id_val="displayName", value=state.name),
+                DynamicConfigValue(
+                    id_val="color", value={"mode": FieldColorModeId.FIXED, "fixedColor": color}
+                ),
+            ],
+        )
+    return panel
+
+
 def logarithmic(panel: timeseries.Panel) -> timeseries.Panel:
     """Ten leaked sockets are seen beside a hundred thousand that are well; zero is zero."""
     return panel.scale_distribution(
@@ -99,25 +112,33 @@ def logarithmic(panel: timeseries.Panel) -> timeseries.Panel:
     )
 
 
-def figure(about: About, query: Query, meanings: ValueMap | None = None) -> stat.Panel:
-    """One number, coloured by its scale or by what it means."""
+def figure(
+    about: About, expression: str, meanings: ValueMap | None = None, empty: str = "no data"
+) -> stat.Panel:
+    """One number above its own past, coloured by its scale or by what it means.
+
+    expression: one series without labels. empty: shown where it has no value at the end.
+    """
+    # With the last value, and NaN where there is none, a number that has ended is not shown as one.
+    query = over_time(f"{expression} or vector(NaN)", about.title)
     panel = (
         stat.Panel()
-        .color_mode(options.BigValueColorMode.BACKGROUND_SOLID)
-        .graph_mode(options.BigValueGraphMode.NONE)
-        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+        .color_mode(options.BigValueColorMode.VALUE)
+        .graph_mode(options.BigValueGraphMode.AREA)
+        .reduce_options(common.ReduceDataOptions().calcs(["last"]))
         .color_scheme(builders.FieldColor().mode(FieldColorModeId.THRESHOLDS))
+        .mappings([*([meanings] if meanings else []), missing(empty)])
+        .no_value(empty)
     )
-    if meanings is not None:
-        panel.mappings([meanings])
     return introduced(panel, about, [query])
 
 
-def timeline(about: About, query: Query, meanings: ValueMap) -> statetimeline.Panel:
+def timeline(about: About, query: Query, meanings: ValueMap, empty: str) -> statetimeline.Panel:
     """A band for each series, coloured by what its values mean."""
     panel = (
         statetimeline.Panel()
         .mappings([meanings])
+        .no_value(empty)
         .merge_values(merge_values=True)
         .show_value(options.VisibilityMode.AUTO)
         .row_height(0.9)

@@ -23,6 +23,9 @@ HOST_LEGEND = "{{cluster}} {{instance}}"
 BY_NETNS = f"{BY_HOST}, netns"
 NETNS_LEGEND = f"{HOST_LEGEND} {{{{netns}}}}"
 
+#: Enough for the eye; more lines are noise.
+TOP = 10
+
 Query = prometheus.Dataquery
 
 
@@ -31,9 +34,20 @@ def over_time(expression: str, legend: str) -> Query:
     return _query(expression).range().format(PromQueryFormat.TIME_SERIES).legend_format(legend)
 
 
-def latest(expression: str, legend: str) -> Query:
-    """The newest value of each series."""
-    return _query(expression).instant().format(PromQueryFormat.TIME_SERIES).legend_format(legend)
+def largest(expression: str, legend: str, top: int = TOP) -> Query:
+    """The same for the series that were largest at any time of the range shown."""
+    return _ranked(expression, legend, f"topk({top}, max_over_time")
+
+
+def smallest(expression: str, legend: str, top: int = TOP) -> Query:
+    """The same for the smallest."""
+    return _ranked(expression, legend, f"bottomk({top}, min_over_time")
+
+
+def _ranked(expression: str, legend: str, best: str) -> Query:
+    # Ranked once, at `@ end()`: topk() alone would choose other series at each step.
+    once = f"{best}(({expression})[$__range:$__interval] @ end()))"
+    return over_time(f"({expression}) and {once}", legend)
 
 
 def rows(expression: str) -> Query:

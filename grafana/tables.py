@@ -46,13 +46,16 @@ class Column:
     ascending: bool = False
 
 
-def listing(about: About, columns: Sequence[Column], *queries: Query) -> table.Panel:
+def listing(
+    about: About, columns: Sequence[Column], *queries: Query, empty: str = "no data"
+) -> table.Panel:
     """A row for each set of labels; values sort it from the first on, largest first."""
     fields = _fields(columns, len(queries))
     panel = (
         table.Panel()
         .show_header(show_header=True)
         .align(FieldTextAlignment.AUTO)
+        .no_value(empty)
         .footer(
             common.TableFooterOptions()
             .show(show=False)
@@ -86,9 +89,9 @@ def listing(about: About, columns: Sequence[Column], *queries: Query) -> table.P
         )
     )
     for column in columns:
-        properties = _properties(column)
-        if properties:
-            panel.override_by_name(column.heading, properties)
+        # Or a cell without a value would say what the empty table says.
+        blank = DynamicConfigValue(id_val="noValue", value="")
+        panel.override_by_name(column.heading, [*_properties(column), blank])
     return panel
 
 

@@ -2,6 +2,7 @@
 import { build } from 'esbuild'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { basename } from 'node:path'
+import { renderRunbooks } from './runbooks.mjs'
 
 const into = process.argv[2] ?? '../sockmon/web/static'
 
@@ -28,6 +29,10 @@ await writeFile(
   `${into}/index.html`,
   html.replace('/app.css', named('.css')).replace('/app.js', named('.js')),
 )
+
+// Its name stays the same, so that a change of the style is no change of each runbook.
+await build({ entryPoints: ['src/style/runbook.css'], outdir: into, bundle: true, minify: true })
+await renderRunbooks(`${into}/runbooks`, '/assets/runbook.css')
 
 const { dependencies } = JSON.parse(await readFile('package.json', 'utf8'))
 const licences = await Promise.all(

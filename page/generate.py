@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 TYPES = ROOT / "page" / "src" / "model" / "message.ts"
 #: What the page reads.
-SCHEMAS = ("events-observation", "events-beat", "history")
+SCHEMAS = ("events-observation", "events-beat", "history", "sockets")
 #: Of these the page needs the words themselves too, in their order.
 CONSTANTS = {"State": "STATES", "Purpose": "PURPOSES"}
 

@@ -1,5 +1,5 @@
 """python -m sockmon."""
 
-from sockmon.commands.cli import entry_point
+from sockmon.entry import entry_point
 
 entry_point()

@@ -18,6 +18,8 @@ REPOSITORY = Path(__file__).parent.parent
 COMPONENTS = REPOSITORY / ".components" / "usr"
 #: The root of a Debian server with systemd, to be booted by tests/machine.py.
 MACHINE = REPOSITORY / ".components" / "machine"
+#: The last of the kernels that tests/live/test_kernels.py boots.
+KERNELS = REPOSITORY / "build" / "kernels" / "6.1" / "complete"
 
 # Bytecode is kept, even where the environment says otherwise: without it each of the thousand
 # programs that the tests start compiles all of sockmon.
@@ -63,6 +65,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker in item.iter_markers("component"):
             if component(marker.args[0]) is None:
                 _leave_out(item, f"needs {marker.args[0]}: see tests/install-components")
+        if item.get_closest_marker("kernels") and not KERNELS.exists():
+            _leave_out(item, "needs kernels to boot: see tests/kernels/install")
         if item.get_closest_marker("machine") and not MACHINE.exists():
             _leave_out(item, "needs a machine to boot: see tests/install-components")
 

@@ -75,7 +75,8 @@ class RunningHelper:
     def _listens(self) -> bool:
         assert self._process.poll() is None, self.log()
         listed = self._world.host.call(Path("/proc/thread-self/net/unix").read_text).splitlines()
-        return any(line.endswith(self.socket) for line in listed)
+        # The fourth column has __SO_ACCEPTCON after listen(); a bound socket is listed before that.
+        return any(line.endswith(self.socket) and line.split()[3] == "00010000" for line in listed)
 
 
 @contextmanager

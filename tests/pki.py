@@ -7,15 +7,21 @@ DAYS = "2"
 
 
 class Authority:
-    """A certificate authority; its certificate is `certificate`, in PEM form."""
+    """A certificate authority; its certificate is `certificate`, in PEM form.
 
-    def __init__(self, directory: Path, name: str = "authority") -> None:
+    home_made: without a key usage, as `openssl req -x509` leaves it if nobody asks for more.
+    """
+
+    def __init__(
+        self, directory: Path, name: str = "authority", *, home_made: bool = False
+    ) -> None:
         self._directory = directory
         self.certificate = directory / f"{name}.crt"
         self._key = directory / f"{name}.key"
         _openssl(
             *("req", "-x509", *_NEW_KEY, "-subj", f"/CN={name}", "-days", DAYS),
             *("-keyout", str(self._key), "-out", str(self.certificate)),
+            *(() if home_made else ("-addext", "keyUsage=critical,keyCertSign,cRLSign")),
         )
 
     def issue(self, name: str, *sans: str) -> tuple[Path, Path]:
@@ -24,6 +30,7 @@ class Authority:
         request, extensions = made.with_suffix(".csr"), made.with_suffix(".ext")
         extensions.write_text(
             f"subjectAltName={','.join(sans)}\nextendedKeyUsage=serverAuth,clientAuth\n"
+            "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
         )
         _openssl(
             *("req", "-new", *_NEW_KEY, "-subj", f"/CN={name}"),

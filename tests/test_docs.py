@@ -94,6 +94,56 @@ def test_what_was_captured_was_captured_where_it_says() -> None:
         assert list(block.commands()), block.body
 
 
+def test_runbooks_begin_with_two_minutes() -> None:
+    folder = REPOSITORY / "docs" / "runbooks"
+    index = (folder / "README.md").read_text()
+    for page in folder.glob("Sockmon*.md"):
+        text = page.read_text()
+        assert f"| [{page.stem}][] |" in index
+        assert re.findall(r"^## (.+)$", text, re.MULTILINE) == [
+            "In two minutes",
+            "Meaning",
+            "Impact",
+            "Confirm",
+            "Fix",
+            "Kernel settings",
+            "How sockmon decides",
+        ], page.name
+        first = text.partition("## In two minutes\n")[2].partition("\n## ")[0]
+        assert re.findall(r"^\d\. \*(.+?)\*: ", first, re.MULTILINE) == [
+            "It is",
+            "Look",
+            "Now",
+            "Not",
+            "Then",
+        ], page.name
+        assert len(first) < 1300, page.name  # two minutes of reading
+
+
+def test_what_must_not_be_dropped_is_what_the_rules_read() -> None:
+    page = (REPOSITORY / "docs" / "scaling.md").read_text()
+    never = page.partition("Never drop the following")[2].partition("\n## ")[0]
+    named = "|".join(name.replace("*", ".*") for name in re.findall(r"`([a-z_*]+)`", never))
+    for file in (REPOSITORY / "deploy" / "prometheus" / "rules").glob("*.yml"):
+        for metric in re.findall(r"\b((?:sockmon|process)_\w+)\{", file.read_text()):
+            assert re.fullmatch(named, metric), f"{file.name}: {metric}"
+
+
+def test_links_to_files_lead_to_files() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:|mailto:)([^)#]+)", prose(page.read_text())):
+            assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_chinese_pages_are_chinese() -> None:
+    """Each has an English one of its name, and sentences of its own."""
+    for page in (REPOSITORY / "docs" / "zh").rglob("*.md"):
+        relative = page.relative_to(REPOSITORY / "docs" / "zh")
+        assert relative.name == "README.md" or (REPOSITORY / "docs" / relative).is_file(), page
+        text = prose(page.read_text())
+        assert len(re.findall(r"[\u4e00-\u9fff]", text)) > len(text) / 8, page
+
+
 def test_links_to_headings_lead_to_headings() -> None:
     for page in PAGES:
         for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text()):
@@ -135,8 +185,9 @@ def prose(page: str) -> str:
 
 
 def links(page: str) -> list[str]:
-    """Where links and pictures lead; the two pages' links to each other are the same one."""
-    return sorted(re.sub(r"\.zh\.md$", ".md", to) for to in re.findall(r"\]\(([^)]+)\)", page))
+    """Which pages and pictures links lead to; a page and its translation are one."""
+    found = re.findall(r"\]\(([^)#]+)", page)
+    return sorted(re.sub(r"\.zh\.md$", ".md", to).replace("docs/zh/", "docs/") for to in found)
 
 
 def rows(page: str) -> list[list[str]]:

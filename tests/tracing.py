@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.contract import assert_valid
 from tests.lab import PATIENCE, NetNs
 
 SOCKMON = [sys.executable, "-m", "sockmon"]
@@ -38,7 +39,12 @@ class Watching:
 
 
 def documents(output: str) -> Documents:
-    return [json.loads(line) for line in output.splitlines()]
+    """What it has printed as JSON, after comparing it with its schemas."""
+    found = [json.loads(line) for line in output.splitlines()]
+    for one in found[:-1]:
+        assert_valid("trace-connection", one)
+    assert_valid("trace-end", found[-1])
+    return found
 
 
 @contextmanager
@@ -54,6 +60,8 @@ def watching(netns: NetNs, argv: Sequence[str], ready: str) -> Iterator[Watching
     try:
         assert process.stderr is not None
         line = process.stderr.readline()
+        if "data link type" in line:  # tcpdump, of all devices
+            line = process.stderr.readline()
         assert ready in line, line + process.stderr.read()
         yield Watching(process)
     finally:

@@ -7,9 +7,9 @@
 
 _shtab_sockmon_subparsers=(run count doctor top trace drill rules check-config netns-helper events-helper)
 
-_shtab_sockmon_run_option_strings=(-h --help --config --web.listen-address --web.config.file)
+_shtab_sockmon_run_option_strings=(-h --help --config --web.listen-address --web.systemd-socket --web.config.file)
 _shtab_sockmon_count_option_strings=(-h --help --by --state --port --protocol --netns --family --top --watch --events --format --state-names --color --namespaces --config)
-_shtab_sockmon_doctor_option_strings=(-h --help --format --color --namespaces --config)
+_shtab_sockmon_doctor_option_strings=(-h --help --format -v --verbose --lang --color --namespaces --config)
 _shtab_sockmon_top_option_strings=(-h --help --url --interval --namespaces --config)
 _shtab_sockmon_trace_option_strings=(-h --help --read --port --host --device --for --write --count --opens --closes --format)
 _shtab_sockmon_drill_option_strings=(-h --help --count --hold --expect-alert --trace --url --config)
@@ -40,7 +40,8 @@ _shtab_sockmon_count___format_choices=(table json csv plain)
 _shtab_sockmon_count___state_names_choices=(sockmon ss netstat)
 _shtab_sockmon_count___color_choices=(auto always never)
 _shtab_sockmon_count___namespaces_choices=(host all)
-_shtab_sockmon_doctor___format_choices=(text json)
+_shtab_sockmon_doctor___format_choices=(text json nagios)
+_shtab_sockmon_doctor___lang_choices=(en zh)
 _shtab_sockmon_doctor___color_choices=(auto always never)
 _shtab_sockmon_doctor___namespaces_choices=(host all)
 _shtab_sockmon_top___namespaces_choices=(host all)
@@ -50,11 +51,14 @@ _shtab_sockmon_pos_0_choices=(run count doctor top trace drill rules check-confi
 
 _shtab_sockmon_run__h_nargs=0
 _shtab_sockmon_run___help_nargs=0
+_shtab_sockmon_run___web_systemd_socket_nargs=0
 _shtab_sockmon_count__h_nargs=0
 _shtab_sockmon_count___help_nargs=0
 _shtab_sockmon_count___watch_nargs='?'
 _shtab_sockmon_doctor__h_nargs=0
 _shtab_sockmon_doctor___help_nargs=0
+_shtab_sockmon_doctor__v_nargs=0
+_shtab_sockmon_doctor___verbose_nargs=0
 _shtab_sockmon_top__h_nargs=0
 _shtab_sockmon_top___help_nargs=0
 _shtab_sockmon_trace__h_nargs=0

@@ -51,7 +51,7 @@ function _shtab_sockmon_using
 end
 
 set -g _shtab_sockmon_commands run count doctor top trace drill rules check-config netns-helper events-helper
-set -g _shtab_sockmon_opts_with_value --by --color --config --count --device --events --family --for --format --hold --host --interval --namespaces --netns --port --protocol --read --runbooks --selector --socket --state --state-names --top --url --user --watch --web.config.file --web.listen-address --write
+set -g _shtab_sockmon_opts_with_value --by --color --config --count --device --events --family --for --format --hold --host --interval --lang --namespaces --netns --port --protocol --read --runbooks --selector --socket --state --state-names --top --url --user --watch --web.config.file --web.listen-address --write
 
 complete -c sockmon -e
 complete -c sockmon -f
@@ -62,6 +62,7 @@ complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 
 complete -c sockmon -n '_shtab_sockmon_using run' -s h -l help -d 'show this help message and exit'
 complete -c sockmon -n '_shtab_sockmon_using run' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML)'
 complete -c sockmon -n '_shtab_sockmon_using run' -l web.listen-address -x -d 'serve on this address instead of the configuration'"'"'s; repeat it for more'
+complete -c sockmon -n '_shtab_sockmon_using run' -l web.systemd-socket -d 'serve on the sockets that systemd passes (sockmon.socket) instead'
 complete -c sockmon -n '_shtab_sockmon_using run' -l web.config.file -xka "(__fish_complete_path (commandline -ct))" -d 'TLS and authentication, in the form of Prometheus'"'"' exporter-toolkit'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a count -d 'count sockets once'
 complete -c sockmon -n '_shtab_sockmon_using count' -s h -l help -d 'show this help message and exit'
@@ -81,7 +82,9 @@ complete -c sockmon -n '_shtab_sockmon_using count' -l namespaces -xka "host all
 complete -c sockmon -n '_shtab_sockmon_using count' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML)'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a doctor -d 'say what is wrong'
 complete -c sockmon -n '_shtab_sockmon_using doctor' -s h -l help -d 'show this help message and exit'
-complete -c sockmon -n '_shtab_sockmon_using doctor' -l format -xka "text json" -d 'for people, or for programs (default: text)'
+complete -c sockmon -n '_shtab_sockmon_using doctor' -l format -xka "text json nagios" -d 'for people, for programs, or one line with performance data for monitoring plugins (default: text)'
+complete -c sockmon -n '_shtab_sockmon_using doctor' -s v -l verbose -d 'each piece of evidence on a line of its own'
+complete -c sockmon -n '_shtab_sockmon_using doctor' -l lang -xka "en zh" -d 'English or Chinese (default: as LANG says, else en)'
 complete -c sockmon -n '_shtab_sockmon_using doctor' -l color -xka "auto always never" -d 'colours: auto is on a terminal, unless NO_COLOR is set (default: auto)'
 complete -c sockmon -n '_shtab_sockmon_using doctor' -l namespaces -xka "host all" -d 'read all network namespaces, or only the host'"'"'s own (default: the configuration'"'"'s, else host)'
 complete -c sockmon -n '_shtab_sockmon_using doctor' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML); without it /etc/sockmon/sockmon.yaml if it can be read, else the defaults'
@@ -93,7 +96,7 @@ complete -c sockmon -n '_shtab_sockmon_using top' -l namespaces -xka "host all" 
 complete -c sockmon -n '_shtab_sockmon_using top' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML); without it /etc/sockmon/sockmon.yaml if it can be read, else the defaults'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a trace -d 'show how connections open and close'
 complete -c sockmon -n '_shtab_sockmon_using trace' -s h -l help -d 'show this help message and exit'
-complete -c sockmon -n '_shtab_sockmon_using trace' -l read -xka "(__fish_complete_path (commandline -ct))" -d 'read captures of tcpdump, Wireshark and others instead; - is standard input'
+complete -c sockmon -n '_shtab_sockmon_using trace' -l read -xka "(__fish_complete_path (commandline -ct))" -d 'read captures of tcpdump, Wireshark and others instead, in the order of their first packets; - is standard input'
 complete -c sockmon -n '_shtab_sockmon_using trace' -l port -x -d 'only connections with this port at either end: a number or a service'"'"'s name; may be repeated'
 complete -c sockmon -n '_shtab_sockmon_using trace' -l host -x -d 'only connections of this IP address; may be repeated'
 complete -c sockmon -n '_shtab_sockmon_using trace' -l device -x -d 'watch only this device (default: all)'

@@ -30,9 +30,12 @@ SCHEMAS: Mapping[str, type] = {
     "observation": messages.ObservationAnswer,
     "alerts": messages.AlertsAnswer,
     "history": messages.History,
+    "sockets": messages.SocketsAnswer,
     "events-observation": messages.Observation,
     "events-beat": messages.Beat,
     "doctor": messages.DoctorAnswer,
+    "trace-connection": messages.TraceConnection,
+    "trace-end": messages.TraceSummary,
 }
 
 #: Sets of words that have a definition of their own.

@@ -16,7 +16,7 @@ export const finding = (about: Partial<Finding> = {}): Finding => ({
   severity: 'warning',
   netns: 'host',
   subject: { direction: 'inbound', port: 80, path: null, owner: null },
-  actor: { is_owner: true, text: 'The application here' },
+  actor: { is_owner: true, text: 'The application here', does: { one: 'leaks connections', many: 'leak connections' } },
   state: 'close_wait',
   value: 12,
   limit: 10,
@@ -30,6 +30,10 @@ export const finding = (about: Partial<Finding> = {}): Finding => ({
   advice: [],
   alert: { alertname: 'SockmonCloseWaitLeak', netns: 'host', direction: 'inbound', port: '80' },
   runbook_url: '',
+  zh: {
+    title: '应用没有关闭连接', does: '没有关闭连接', actor: '本机应用', summary: '', critical_because: null, deadline: null,
+    evidence: { oldest: '最久' }, advice: [],
+  },
   ...about,
 })
 
@@ -80,6 +84,9 @@ export const namespace = (about: Partial<Namespace> = {}): Namespace => ({
   close_wait_stale: [],
   stale_after_seconds: 60,
   settings: null,
+  entry: '',
+  udp_ports: [],
+  unix_queues: [],
   ...about,
 })
 
@@ -110,6 +117,7 @@ export const observation = (about: Partial<Observation> = {}): Observation => ({
   namespaces: [summary({ netns: 'host' })],
   left_out: 0,
   host: 'web-1',
+  zone: { name: 'UTC', offset_seconds: 0 },
   version: '1',
   age_bounds_seconds: [60],
   alerts: [],

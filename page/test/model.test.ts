@@ -4,20 +4,21 @@ import { bars, older } from '../src/model/ages'
 import { believed, dated } from '../src/model/believed'
 import { EDGES, END, NODE, PLACES } from '../src/model/diagram'
 import { lines } from '../src/model/evidence'
-import { actorOf, alertOf, byCause } from '../src/model/findings'
-import { bytes, clock, count, duration, percent, shortCount } from '../src/model/format'
+import { actorOf, alertOf, byCause, idOf, inOrder } from '../src/model/findings'
+import { bytes, count, duration, percent, shortCount } from '../src/model/format'
 import { gauges } from '../src/model/gauges'
-import { appended, columnsOf, isBehind } from '../src/model/history'
+import { appended, columnsOf, isBehind, lately, occurring } from '../src/model/history'
 import { STATES, type Alert, type Group, type Range } from '../src/model/message'
 import { explanation, nameOf, totals, whereAbouts } from '../src/model/states'
 import { backoff, polledAt, status } from '../src/model/status'
 import { clicked } from '../src/model/sorting'
-import { arranged, ASCENDING, columns, type Column } from '../src/model/table'
+import { columns, groupRows, listing, matching, ownerRows, sorted } from '../src/model/table'
+import { clock, iso } from '../src/model/time'
 import { held, verdict, worstState } from '../src/model/verdict'
 import { finding, group, history, namespace, observation } from './builders'
 
 test('durations have two units at the most', () => {
-  const told = [0, 0.4, 1, 59.6, 63, 7_500, 90_061].map(duration)
+  const told = [0, 0.4, 1, 59.6, 63, 7_500, 90_061].map(seconds => duration(seconds))
   assert.deepEqual(told, ['0s', '<1s', '1s', '1m', '1m 3s', '2h 5m', '1d 1h'])
 })
 
@@ -28,10 +29,16 @@ test('numbers are told as people read them', () => {
   assert.deepEqual([0, 0.001, 0.5, 0.999, 1, 1.2].map(percent), ['0%', '<1%', '50%', '99%', '100%', '120%'])
 })
 
-test('a time of another day says which', () => {
-  const noon = new Date(2026, 4, 3, 12, 0, 0).getTime() / 1000
-  assert.equal(clock(noon, noon + 60), '12:00:00')
-  assert.equal(clock(noon, noon + 86_400), '3 May 12:00:00')
+test('times are those of the zone, and of another day say which', () => {
+  const noon = Date.UTC(2026, 4, 3, 12, 0, 0) / 1000
+  const shanghai = { name: 'CST', offset: 28_800 }
+  const utc = { name: 'UTC', offset: 0 }
+  assert.equal(clock(noon, noon + 60, utc), '12:00:00')
+  assert.equal(clock(noon, noon + 86_400, utc), '05-03 12:00:00')
+  assert.equal(clock(noon, noon, shanghai), '20:00:00')
+  assert.equal(iso(noon, utc), '2026-05-03T12:00:00Z')
+  assert.equal(iso(noon, shanghai), '2026-05-03T20:00:00+08:00')
+  assert.equal(iso(noon, { name: 'NST', offset: -12_600 }), '2026-05-03T08:30:00-03:30')
 })
 
 test('healthy is said only of what was seen', () => {
@@ -69,6 +76,9 @@ test('a namespace that is polled less often is believed for longer, and its age 
   const told = namespace({ beat_seconds: 30, diagnosed_at: 1 })
   assert.equal(believed(told, observation({ taken_at: 91 })).tcp, told.tcp)
   assert.equal(believed(told, observation({ taken_at: 92 })).tcp, null)
+  const waiting = namespace({ beat_seconds: 120 })
+  assert.equal(believed(waiting, observation({ taken_at: 181 })).tcp, waiting.tcp)
+  assert.equal(believed(waiting, observation({ taken_at: 182 })).tcp, null)
   assert.equal(dated(told, observation({ taken_at: 6 })), null)
   assert.match(dated(told, observation({ taken_at: 21 })) ?? '', /^These numbers are 20s old: .* about every 30s/)
   const paced = namespace({ beat_seconds: 30, looked_at: 21 })
@@ -77,26 +87,54 @@ test('a namespace that is polled less often is believed for longer, and its age 
   assert.match(dated(failing, observation({ taken_at: 11 })) ?? '', /reading failed since/)
 })
 
-test('the verdict is as bad as the worst finding', () => {
-  const one = verdict(namespace({ findings: [finding()] }), observation())
-  assert.equal(one.level, 'warning')
-  assert.equal(one.headline, 'An application does not close its connections')
-  const two = namespace({ findings: [finding({ severity: 'critical' }), finding()] })
-  assert.equal(verdict(two, observation()).level, 'critical')
-  assert.equal(verdict(two, observation()).headline, '2 things are wrong')
+test('the headline names services, what they do, and what fails when', () => {
+  const of = (name: string, about = {}) => finding({
+    subject: { direction: 'inbound', port: 80, path: null, owner: { name: 'python3', pid: 7, unit: name, fds: 9, fd_limit: 10 } },
+    alert: { alertname: 'SockmonCloseWaitLeak', owner: name },
+    ...about,
+  })
+  const told = (...findings: ReturnType<typeof of>[]) => verdict(namespace({ findings }), observation())
+  const one = told(of('orders.service'))
+  assert.deepEqual([one.level, one.headline], ['warning', 'orders leaks connections'])
+  assert.equal(one.detail, '1 warning · 3 TCP sockets')
+  assert.equal(told(of('a.service'), of('b.service')).headline, 'a and b leak connections')
+  assert.equal(told(of('a'), of('b'), of('c'), of('d')).headline, 'a, b and 2 more leak connections')
+  const queue = { detector: 'accept_queue', actor: { is_owner: true, text: '', does: { one: 'does not accept', many: '' } } }
+  assert.equal(told(of('a'), of('b', queue)).headline, 'a leaks connections; b does not accept')
+  assert.equal(told(of('a'), of('b', queue), of('c')).headline, 'a leaks connections; 2 more problems')
+  const deadline = { what: 'descriptors run out', seconds: 2520 }
+  assert.equal(told(of('a', { severity: 'critical', deadline })).headline, 'a leaks connections; descriptors run out in 42m')
+  assert.equal(told(of('a'), of('b', { deadline })).headline, 'a and b leak connections; b: descriptors run out in 42m')
+  const nobody = { detector: 'connect_stalled', title: 'Nobody answers', actor: { is_owner: false, text: 'The peers', does: null } }
+  assert.equal(told(of('a', nobody)).headline, 'Nobody answers (port 80 here)')
+  assert.equal(told(finding()).headline, 'An application does not close its connections (port 80 here)')
+  const unknown = { name: 'unknown', pid: null, unit: null, fds: null, fd_limit: null }
+  assert.match(told(of('', { subject: { direction: 'inbound', port: 80, path: null, owner: unknown } })).headline, /^An application/)
+  assert.equal(told(of('a', { severity: 'critical' }), of('b')).level, 'critical')
+})
+
+test('findings keep their order while their severity holds', () => {
+  const at = (port: number, severity: 'warning' | 'critical') => finding({
+    severity, subject: { direction: 'inbound', port, path: null, owner: null }, alert: { alertname: 'X', port: String(port) },
+  })
+  const ports = (before: string[], ...found: ReturnType<typeof at>[]) =>
+    inOrder(byCause(found), before).map(each => each.finding.subject.port)
+  const [one, two] = [at(1, 'warning'), at(2, 'warning')]
+  assert.deepEqual(ports([], two, one), [2, 1], 'as the daemon has them')
+  assert.deepEqual(ports([one, two].map(idOf), two, one), [1, 2])
+  assert.deepEqual(ports([one, two].map(idOf), at(3, 'warning'), two, one), [1, 2, 3])
+  assert.deepEqual(ports([one, two].map(idOf), one, at(2, 'critical')), [2, 1])
 })
 
 test('who must act is the owner only where the owner is to blame', () => {
   const owner = { name: 'python3', pid: 7, unit: 'orders.service', fds: 9, fd_limit: 10 }
   const subject = { direction: 'inbound' as const, port: 80, path: null, owner }
-  assert.deepEqual(actorOf(finding({ subject })), { who: 'orders.service', besides: ', python3 (pid 7)' })
+  assert.deepEqual(actorOf(finding({ subject })), { who: 'orders.service', besides: 'python3, PID 7' })
   const plain = { ...subject, owner: { ...owner, unit: null } }
-  assert.deepEqual(actorOf(finding({ subject: plain })), { who: 'python3', besides: ' (pid 7)' })
-  const innocent = finding({ subject, actor: { is_owner: false, text: 'The peers' } })
+  assert.deepEqual(actorOf(finding({ subject: plain })), { who: 'python3', besides: 'PID 7' })
+  const innocent = finding({ subject, actor: { is_owner: false, text: 'The peers', does: null } })
   assert.equal(actorOf(innocent).who, 'The peers')
   assert.equal(actorOf(finding()).who, 'The application here')
-  assert.equal(verdict(namespace({ findings: [finding({ subject })] }), observation()).blame, 'orders.service')
-  assert.equal(verdict(namespace({ findings: [innocent] }), observation()).blame, null)
 })
 
 test('a symptom is below its cause, however many causes are between', () => {
@@ -111,7 +149,7 @@ test('a symptom is below its cause, however many causes are between', () => {
   assert.deepEqual(ports(at(2, 1)), [[2, []]], 'its cause is not in the list')
   assert.deepEqual(ports(at(1, 2), at(2, 1)).length, 2, 'a circle')
   const headline = verdict(namespace({ findings: [at(1, null), at(2, 1)] }), observation()).headline
-  assert.equal(headline, 'An application does not close its connections')
+  assert.equal(headline, 'An application does not close its connections (port 1 here)')
 })
 
 const IDENTITY = { alertname: 'SockmonCloseWaitLeak', netns: 'host', direction: 'inbound', port: '80' }
@@ -155,7 +193,7 @@ test('the state with trouble is looked at first', () => {
 })
 
 test('evidence is shown by its unit', () => {
-  const shown = lines({
+  const shown = lines(finding({ evidence: {
     oldest: { value: 63, unit: 'seconds' },
     unread: { value: 2048, unit: 'bytes' },
     not_read_to_the_end: { value: 1234, unit: 'sockets' },
@@ -166,7 +204,7 @@ test('evidence is shown by its unit', () => {
     destination: { value: 10_000, unit: 'port' },
     range: { value: '32768 to 60999', unit: 'text' },
     nothing: { parts: [] },
-  })
+  } }))
   assert.deepEqual(
     shown.map(({ name, text }) => `${name}: ${text}`),
     [
@@ -180,6 +218,7 @@ test('evidence is shown by its unit', () => {
 test('what could not be read is no healthy zero', () => {
   const known = gauges(namespace({ ports: null, limits: null }))
   assert.deepEqual(known.map(({ ratio }) => ratio), [null, null, null, null, null, null])
+  assert.deepEqual(gauges(namespace({ degraded: true, ports: null })).find(({ name }) => name === 'Local ports'), undefined)
   assert.ok(known.every(({ note }) => note === 'could not be read'))
 })
 
@@ -194,6 +233,8 @@ test('an accept queue is full when it holds one more than its limit', () => {
   full.ports = { ...full.ports!, listeners: [{ port: 80, queue: 1, limit: 1, drops: 0 }, { port: 81, queue: 2, limit: 1, drops: 0 }] }
   const { ratio, note } = gauges(full).find(({ name }) => name === 'Fullest accept queue')!
   assert.deepEqual([ratio, note], [1, 'port 81'])
+  const listening = (about: object) => gauges({ ...full, ...about }).map(({ name }) => name)
+  assert.ok(!listening({ ports: { ...full.ports!, listeners: [] } }).includes('Fullest accept queue'), 'there is none')
 })
 
 const GROUPS: Group[] = [
@@ -204,28 +245,45 @@ const GROUPS: Group[] = [
 ]
 
 test('rows are sorted, and what is folded stays last', () => {
-  const ports = (column: Column, descending: boolean) =>
-    arranged(GROUPS, '', { column, descending }).map(({ port }) => port)
-  assert.deepEqual(ports('total', true), [443, 8080, 80, 'other'])
-  assert.deepEqual(ports('port', false), [80, 443, 8080, 'other'])
-  assert.deepEqual(ports('close_wait', true), [80, 443, 8080, 'other'])
+  const ports = (column: string, descending: boolean) =>
+    sorted(groupRows(GROUPS), { column, descending }).map(({ name }) => name)
+  assert.deepEqual(ports('total', true), ['443', '8080', '80', 'other'])
+  assert.deepEqual(ports('name', false), ['80', '443', '8080', 'other'])
+  assert.deepEqual(ports('close_wait', true), ['80', '443', '8080', 'other'])
 })
 
 test('a column is turned round when it is clicked again', () => {
-  const first = clicked<Column>({ column: 'total', descending: true }, 'listen', ASCENDING)
+  const first = clicked({ column: 'total', descending: true }, 'listen', ['name'])
   assert.deepEqual(first, { column: 'listen', descending: true })
-  assert.deepEqual(clicked(first, 'listen', ASCENDING), { column: 'listen', descending: false })
-  assert.equal(clicked(first, 'port', ASCENDING).descending, false)
+  assert.deepEqual(clicked(first, 'listen', ['name']), { column: 'listen', descending: false })
+  assert.equal(clicked(first, 'name', ['name']).descending, false)
 })
 
-test('the filter takes directions, ports and states', () => {
-  const ports = (text: string) =>
-    arranged(GROUPS, text, { column: 'port', descending: false }).map(({ port }) => port)
-  assert.deepEqual(ports('inbound 80'), [80, 8080])
-  assert.deepEqual(ports('CLOSE-WAIT'), [80])
-  assert.deepEqual(ports('time'), [443])
+test('the filter takes directions, ports, states and names', () => {
+  const ports = (text: string) => matching(groupRows(GROUPS), text).map(({ name }) => name).sort()
+  assert.deepEqual(ports('inbound 80'), ['80', '8080'])
+  assert.deepEqual(ports('CLOSE-WAIT'), ['80'])
+  assert.deepEqual(ports('time'), ['443'])
   assert.deepEqual(ports('nobody'), [])
-  assert.deepEqual(columns(GROUPS), ['established', 'time_wait', 'close_wait', 'listen'])
+  const owners = ownerRows([{ owner: 'nginx.service', states: { established: 1 } }, { owner: 'other', states: { time_wait: 1 } }, { owner: 'gone', states: { established: 0 } }])
+  assert.deepEqual(owners.map(({ name }) => name), ['nginx.service', 'no service known'], 'none without sockets')
+  assert.deepEqual(matching(owners, 'nginx').map(({ id }) => id), ['nginx.service'])
+  assert.deepEqual(columns(GROUPS), ['established', 'close_wait', 'time_wait', 'listen'])
+})
+
+test('a part of the sockets is listed by ss, inside its namespace', () => {
+  assert.equal(listing({ direction: 'inbound', port: 80 }, ''), "ss -tanpo '( sport = :80 )'")
+  assert.equal(listing({ direction: 'outbound', port: 80 }, 'nsenter --net=/x'), "nsenter --net=/x ss -tanpo '( dport = :80 )'")
+  assert.equal(listing({ peer: '::1' }, ''), 'ss -tanpo dst [::1]')
+  assert.equal(listing({ owner: 'nginx.service' }, ''), null)
+})
+
+test('a shorter span is the end of a longer one, and the legend has the states that occur', () => {
+  const whole = columnsOf(history({ times: [100, 200, 300], max: { close_wait: [0, 5, 6], listen: [0, 0, 0] } }))
+  assert.deepEqual(lately(whole, 150).times, [200, 300])
+  assert.deepEqual(lately(whole, 150).states.close_wait, [5, 6])
+  assert.equal(lately(whole, 900), whole)
+  assert.deepEqual(occurring(whole), ['close_wait'])
 })
 
 test('history goes on with each poll, and forgets what is too old', () => {
@@ -293,11 +351,13 @@ test('ages are bars, and old once they are stale', () => {
   const polled = observation({ age_bounds_seconds: [30, 60] })
   const shown = bars(host, polled)
   assert.deepEqual(shown?.map(({ says }) => says), ['up to 30s: 1', '30s to 1m: 2', 'over 1m: 4'])
-  assert.deepEqual(shown?.map(({ label }) => label), ['30s', '1m', ''])
+  assert.deepEqual(shown?.map(({ edge }) => edge), ['0s', '30s', '1m'])
   assert.deepEqual(shown?.map(({ old }) => old), [false, false, true])
   assert.deepEqual(shown?.map(({ height }) => height), [0.25, 0.5, 1])
   assert.deepEqual(bars({ ...host, stale_after_seconds: 20 }, polled)?.map(({ old }) => old), [false, true, true])
   assert.equal(bars(namespace({ ages: null }), observation()), null)
+  const young = bars(namespace({ ages: { close_wait: [3, 0, 0, 0, 0] } }), observation({ age_bounds_seconds: [30, 60, 90, 120] }))
+  assert.deepEqual(young?.map(({ edge }) => edge), ['0s', '30s', '1m'], 'no more than a stale one needs')
 })
 
 test('how many are older than a stale one is known as exactly as the bounds allow', () => {
@@ -354,5 +414,5 @@ test('every state is explained, and has a place of its own', () => {
 test('a state is found where most of it is', () => {
   const host = namespace()
   host.ports = { ...host.ports!, groups: GROUPS }
-  assert.deepEqual(whereAbouts(host, 'established', 1), [{ place: 'towards other ports', sockets: 99 }])
+  assert.deepEqual(whereAbouts(host, 'established', 1), ['99 towards other ports'])
 })

@@ -36,6 +36,10 @@ from sockmon.model.moment import Moment
 RESOLVED_RETENTION = 15 * 60.0
 
 
+#: There are alerts for so many conditions at most.
+MOST_CONDITIONS = 1000
+
+
 class State(enum.Enum):
     """The state of an alert."""
 
@@ -197,6 +201,21 @@ def step(
                     after[alert.key] = alert
             outranked |= is_its or (alert is not None and alert.firing)
     return after
+
+
+def admitted(alerts: Alerts, findings: Iterable[Finding]) -> tuple[list[Finding], int]:
+    """Return the findings that have alerts, or may have new ones, and how many may not.
+
+    Each alert takes room in the state, in messages and with every receiver. Any user can make
+    network namespaces, and trouble in each. Of new conditions the worst come first.
+    """
+    known = {key.condition for key in alerts}
+    old, new = list[Finding](), list[Finding]()
+    for finding in findings:
+        (old if Condition(*finding.key) in known else new).append(finding)
+    new.sort(key=lambda its: (its.severity != "critical", -its.value / (its.limit or 1)))
+    room = max(0, MOST_CONDITIONS - len(known))
+    return old + new[:room], len(new[room:])
 
 
 def ended(alert: Alert, now: Moment) -> Alert:

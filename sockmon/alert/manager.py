@@ -9,7 +9,18 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sockmon.alert.lifecycle import Alert, AlertKey, Alerts, Looked, State, Waits, everywhere, step
+from sockmon.alert.lifecycle import (
+    MOST_CONDITIONS,
+    Alert,
+    AlertKey,
+    Alerts,
+    Looked,
+    State,
+    Waits,
+    admitted,
+    everywhere,
+    step,
+)
 from sockmon.alert.notify import receivers
 from sockmon.alert.notify.receiver import AlertSnapshot, Reported
 from sockmon.alert.notify.sender import Notifications, Sender
@@ -55,6 +66,7 @@ class AlertManager:
         self.alerts: tuple[Alert, ...] = ()
         self._alerts: Alerts = {}
         self._snapshot: AlertSnapshot | None = None
+        self._left_out = 0  # findings without an alert, because there are too many
         self._senders: tuple[Sender, ...] = ()
         self._state = state
         reported = self._restore(state.take(SECTION))
@@ -74,6 +86,15 @@ class AlertManager:
 
         looked: which detectors could judge in this poll, and in which namespace.
         """
+        findings = list(findings)
+        if len(findings) + len(self._alerts) > MOST_CONDITIONS:
+            findings, left_out = admitted(self._alerts, findings)
+            if left_out and not self._left_out:
+                log.warning(
+                    "there are %d alerts, the maximum: %d findings have none", len(self._alerts),
+                    left_out,
+                )  # fmt: skip
+            self._left_out = left_out
         after = step(
             self._alerts,
             findings,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
 from sockmon.client.snapshot import Level, Part, Row, Snapshot, added
+from sockmon.language import Text
 from sockmon.model.counts import StateCounts
 from sockmon.model.direction import Direction
 from sockmon.model.finding import (
@@ -28,6 +29,7 @@ from sockmon.model.finding import (
 from sockmon.model.listeners import fullness
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.names import HOST
+from sockmon.model.observation import believed_seconds
 from sockmon.model.owner import Owner, Process
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.text import label
@@ -69,9 +71,11 @@ def _snapshot(document: Any, received: Moment) -> Snapshot:
         netns, degraded = str(namespace["netns"]), bool(namespace.get("degraded"))
         ports, diagnosed_at = namespace["ports"], namespace["diagnosed_at"]
         findings = tuple(map(_finding, namespace["findings"] or ()))
+        beat = max(interval, _finite(namespace.get("beat_seconds", interval)))
         return Part(
             netns=netns,
-            beat=max(interval, _finite(namespace.get("beat_seconds", interval))),
+            beat=beat,
+            believed=believed_seconds(interval, beat),
             degraded=degraded,
             states=timed(namespace["tcp"], _both_families),
             ports=timed(ports, lambda its: tuple(_rows(netns, its, degraded=degraded))),
@@ -172,6 +176,8 @@ def _finding(found: Mapping[str, Any]) -> Finding:
     named = None if alert is None else alert.get("owner")
     name = None if owner is None else label(str(named or owner["unit"] or owner["name"]))
     deadline, cause = found["deadline"], found["cause"]
+    zh = found.get("zh") or {}
+    texts = zh.get("advice") or [None] * len(found["advice"])
     return Finding(
         detector=str(found["detector"]),
         severity=_one_of(get_args(Severity), found["severity"]),
@@ -179,14 +185,15 @@ def _finding(found: Mapping[str, Any]) -> Finding:
         subject=_subject({**subject, "owner": name if alert is None else named}),
         value=_finite(found["value"]),
         limit=_finite(found["limit"]),
-        summary=str(found["summary"]),
+        summary=_text(found["summary"], zh.get("summary")),
         evidence={str(name): _evidence(value) for name, value in found["evidence"].items()},
-        advice=tuple(map(_advice, found["advice"])),
+        advice=tuple(map(_advice, found["advice"], texts)),
         owner=None if name is None else Owner(name, owner["unit"], tuple(people)),
         critical_because=None
         if found["critical_because"] is None
-        else str(found["critical_because"]),
-        deadline=deadline and Deadline(str(deadline["what"]), _finite(deadline["seconds"])),
+        else _text(found["critical_because"], zh.get("critical_because")),
+        deadline=deadline
+        and Deadline(_text(deadline["what"], zh.get("deadline")), _finite(deadline["seconds"])),
         cause=cause
         and FindingKey(str(cause["detector"]), str(cause["netns"]), _subject(cause["subject"])),
     )
@@ -219,10 +226,15 @@ def _number(value: Any) -> float:
     return value if isinstance(value, int) and _finite(value) == value else _finite(value)
 
 
-def _advice(advice: Mapping[str, Any]) -> Advice:
+def _text(en: Any, zh: Any) -> Text:
+    """A daemon of an earlier version knows no Chinese."""
+    return Text(str(en), None if zh is None else str(zh))
+
+
+def _advice(advice: Mapping[str, Any], zh: Any) -> Advice:
     command = advice["command"]
     return Advice(
-        str(advice["text"]),
+        _text(advice["text"], zh),
         command
         and Command(
             str(command["line"]),  # already with what enters its namespace

@@ -9,7 +9,6 @@ from sockmon.model.counts import StateCounts
 from sockmon.model.finding import Finding, worst_first
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.names import HOST
-from sockmon.model.observation import STALE_AFTER_INTERVALS
 from sockmon.model.states import STATE_SLOTS
 
 T = TypeVar("T")
@@ -51,11 +50,13 @@ class Level:
 class Part:
     """One namespace; what is Timed is None until it has succeeded once.
 
-    beat: seconds between its polls. degraded: seen from outside, so not diagnosed.
+    beat: seconds between its polls; believed: for how many seconds what was read counts.
+    degraded: seen from outside, so not diagnosed.
     """
 
     netns: str
     beat: float
+    believed: float
     degraded: bool
     states: Timed[StateCounts] | None
     ports: Timed[tuple[Row, ...]] | None
@@ -64,11 +65,6 @@ class Part:
     findings: Timed[tuple[Finding, ...]] | None
     levels: tuple[Level, ...]
     destinations: tuple[Row, ...]
-
-    @property
-    def believed(self) -> float:
-        """Seconds for which what was read counts."""
-        return STALE_AFTER_INTERVALS * self.beat
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,26 @@ from sockmon.commands.command import (
     discard_output,
     writing,
 )
+from sockmon.commands.doctor import options as doctor
+from sockmon.commands.language_option import language
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.netlink.source import KernelSource
+from sockmon.language import Text, said
 from sockmon.text import did_you_mean, one_line
+
+#: What `sockmon` alone prints below doctor's answer.
+_NEXT = Text(
+    """
+next:
+  sockmon top              all of this, live
+  sockmon explain WORDS    what a state, an error or a kernel's log line means
+  sockmon --help           all commands""",
+    """
+接下来可以：
+  sockmon top              实时查看
+  sockmon explain WORDS    解释一个状态、报错或内核日志
+  sockmon --help           全部命令""",
+)
 
 
 class _HelpFormatter(argparse.HelpFormatter):
@@ -83,11 +100,17 @@ def main(argv: Sequence[str], open_source: OpenSource = KernelSource.live) -> in
     """Run one command over a kernel, or a recording of one; returns the exit status."""
     if sys.stdout is None:  # closed by the caller: sockmon count >&-
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for the process's life
+    bare = not argv and sys.stdout.isatty()
+    if bare:
+        argv = [doctor.COMMAND.name]
     command = next((c for c in commands.ALL if [c.name] == list(argv[:1])), None)
     mistake = USAGE if command is None else command.mistake
     try:
         arguments = build_parser(command).parse_args(argv)
         status: int = arguments.run(arguments, open_source)
+        if bare:
+            with writing():
+                print(said(_NEXT, language(arguments)))
         with writing():
             sys.stdout.flush()
     except UsageError as error:

@@ -21,7 +21,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
-    from sockmon.daemon import logs  # noqa: PLC0415 - each command loads what it needs
+    from sockmon.daemon import logs, systemd  # noqa: PLC0415 - each command loads what it needs
     from sockmon.kernel import listening as sockets  # noqa: PLC0415 - as above
     from sockmon.kernel.events.helper.server import serve  # noqa: PLC0415 - as above
     from sockmon.kernel.events.loader import load  # noqa: PLC0415 - as above
@@ -31,9 +31,13 @@ def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
     users = frozenset({0, helper_options.uid(arguments.user)})
     path = arguments.socket
     try:
-        with sockets.made(path, max(users)) if path else sockets.inherited(_UNIT) as listening:
+        with (
+            sockets.made(path, max(users))
+            if path
+            else sockets.inherited(systemd.passed_sockets(), _UNIT)
+        ) as listening:
             serve(listening, users, load, forever=path is not None)
-    except sockets.ListenError as error:
+    except (sockets.ListenError, systemd.PassedSocketError) as error:
         raise UserError(str(error)) from error
     return SUCCESS
 

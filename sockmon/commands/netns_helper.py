@@ -39,12 +39,16 @@ def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
     path = arguments.socket
     try:
         with (
-            sockets.made(path, user) if path else sockets.inherited(_UNIT) as listening,
+            (
+                sockets.made(path, user)
+                if path
+                else sockets.inherited(systemd.passed_sockets(), _UNIT)
+            ) as listening,
             contextlib.closing(Server(listening, frozenset({0, user}), access)) as server,
         ):
             systemd.notify("READY=1")
             server.serve(partial(systemd.notify, "WATCHDOG=1"), watchdog / 3 if watchdog else None)
-    except sockets.ListenError as error:
+    except (sockets.ListenError, systemd.PassedSocketError) as error:
         raise UserError(str(error)) from error
     return SUCCESS
 

@@ -19,7 +19,8 @@ from sockmon.commands.command import (
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = "Poll the kernel and serve the results over HTTP."
     add_config(parser)
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
         "--web.listen-address",
         dest="listen_addresses",
         metavar="ADDR:PORT",
@@ -27,14 +28,20 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="serve on this address instead of the configuration's; repeat it for more",
     )
+    where.add_argument(
+        "--web.systemd-socket",
+        dest="systemd_socket",
+        action="store_true",
+        help="serve on the sockets that systemd passes (sockmon.socket) instead",
+    )
     add_web_config(parser)
 
 
 def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     from sockmon.config.fields import ListenAddress  # noqa: PLC0415 - as above
     from sockmon.config.load import ConfigError  # noqa: PLC0415 - as above
-    from sockmon.daemon import daemon, logs  # noqa: PLC0415 - each command loads what it needs
-    from sockmon.web.server import ListenError, PortInUseError  # noqa: PLC0415 - as above
+    from sockmon.daemon import daemon, logs, systemd  # noqa: PLC0415 - each command loads what it needs
+    from sockmon.web.listeners import ListenError, PortInUseError  # noqa: PLC0415 - as above
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon can reload
     logs.set_up()
@@ -45,13 +52,17 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
         raise UserError(f"--web.listen-address: {error}") from error
     web_config = Path(arguments.web_config) if arguments.web_config else None
     try:
+        passed = systemd.passed_sockets() if arguments.systemd_socket else None
         daemon.Daemon(
-            lambda: daemon.load_settings(arguments.config, addresses), open_source, web_config
+            lambda: daemon.load_settings(arguments.config, addresses),
+            open_source,
+            web_config,
+            passed,
         ).run()
     except PortInUseError as error:
         print(f"sockmon: {error}", file=sys.stderr)
         return FAILURE  # unlike a mistake of the user's, so that systemd starts it again
-    except (ConfigError, ListenError) as error:
+    except (ConfigError, ListenError, systemd.PassedSocketError) as error:
         raise UserError(str(error)) from error
     return SUCCESS
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import os
 import platform
@@ -10,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -22,6 +21,7 @@ from sockmon.alert.manager import AlertManager
 from sockmon.clock import boottime, now
 from sockmon.config.fields import ListenAddress
 from sockmon.config.load import ConfigError
+from sockmon.contained import COMPONENTS
 from sockmon.daemon import systemd
 from sockmon.daemon.schedule import next_poll
 from sockmon.detect.registry import thresholds_of
@@ -31,6 +31,7 @@ from sockmon.history.file import HistoryFile
 from sockmon.history.recorder import HistoryRecorder
 from sockmon.kernel.memory import disable_malloc_trim
 from sockmon.kernel.netlink.source import KernelSource
+from sockmon.model.names import HOST
 from sockmon.model.observation import Observation
 from sockmon.model.poll_statistics import Failure
 from sockmon.poll.poller import Poller
@@ -38,7 +39,7 @@ from sockmon.settings import Config, load
 from sockmon.state.file import StateError, StateFile, boot_id
 from sockmon.state.lock import DirectoryLock
 from sockmon.state.store import StateStore
-from sockmon.web import server
+from sockmon.web import listeners, server
 from sockmon.web.app import create_app
 from sockmon.web.daemon_status import LatestObservation
 from sockmon.web.security import web_config
@@ -51,6 +52,8 @@ _WEB_CONFIG_SECONDS = 1.0
 #: At most this many failures that begin or end in one poll get a line each.
 _TROUBLES_LOGGED = 20
 
+#: The reason of a failure that its component has logged.
+_COMPONENT = "component"
 #: The section of the state that is the poller's.
 _AGES = "ages"
 #: How long a stop waits for the disk.
@@ -97,9 +100,12 @@ class Daemon:
         load: Callable[[], Config],
         open_source: OpenSource = KernelSource.live,
         web_config: Path | None = None,
+        passed: Sequence[socket.socket] | None = None,
     ) -> None:
+        """passed: sockets of systemd's to serve on, instead of the configured addresses."""
         disable_malloc_trim()
         self._load = load
+        self._passed = passed
         self._settings = self._started_with = load()
         self._web_config = None if web_config is None else PolicyFile(web_config)
         self._not_reloaded: set[str] = set()
@@ -139,8 +145,8 @@ class Daemon:
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; raises ListenError."""
         try:
-            with server.listening(self._settings.web.listen_address) as listeners:
-                asyncio.run(self._main(listeners))
+            with listeners.listening(self._settings.web.listen_address, self._passed) as listening:
+                asyncio.run(self._main(listening))
         finally:
             self._alerts.close()
             self._state.close(_STOP_SECONDS)
@@ -149,7 +155,7 @@ class Daemon:
             if self._lock:
                 self._lock.release()
 
-    async def _main(self, listeners: list[socket.socket]) -> None:
+    async def _main(self, listening: list[socket.socket]) -> None:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -158,7 +164,7 @@ class Daemon:
         web = server.WebServer(create_app(self._latest, self._policy), self._policy)
         with ThreadPoolExecutor(1, "poll") as polling:
             tasks = [
-                asyncio.create_task(web.run_on(listeners)),
+                asyncio.create_task(web.run_on(listening)),
                 asyncio.create_task(self._poll_repeatedly(polling)),
             ]
             watchdog_seconds = systemd.watchdog_seconds()
@@ -166,11 +172,9 @@ class Daemon:
                 tasks.append(asyncio.create_task(self._watchdog(watchdog_seconds)))
             stopped = asyncio.create_task(stop.wait())
             policy = self._policy()
-            addresses = [ListenAddress(*listener.getsockname()[:2]) for listener in listeners]
-            exposed = not all(ipaddress.ip_address(at.host).is_loopback for at in addresses)
-            scheme = "https" if policy.tls else "http"
-            for address in addresses:
-                log.info("serving %s://%s/", scheme, address)
+            exposed = any(map(listeners.is_exposed, listening))
+            for listener in listening:
+                log.info("serving %s", listeners.url(listener, "https" if policy.tls else "http"))
             _warn_of(policy, exposed=exposed)
             if self._web_config is not None:
                 following = self._follow(self._web_config, exposed=exposed)
@@ -213,23 +217,24 @@ class Daemon:
             self._alerts.reconfigure(settings.alerting, thresholds_of(settings.detect))
             self._alerting_by = settings
         observation = self._poller.poll(now, time.process_time)
-        diagnosed = observation.diagnosed()
         if not self._stopping.is_set():
             alerts = self._alerts.alerts
             self._state.give(_AGES, self._poller.remember())
-            self._alerts.observe(
-                (finding for found in diagnosed.values() for finding in found.findings),
-                observation.at,
-                observation.interval,
-                looked=partial(observation.looked, diagnosed),
-            )
+            COMPONENTS.run("alerts", partial(self._alert, observation))
             self._state.tick(observation.at.monotonic)
-            self._history.observe(
-                observation,
-                boottime(observation.at),
-                changes(alerts, self._alerts.alerts),
-            )
-        return observation
+            changed = changes(alerts, self._alerts.alerts)
+            at = boottime(observation.at)
+            COMPONENTS.run("history", partial(self._history.observe, observation, at, changed))
+        return replace(observation, failures=(*observation.failures, *_failing_components()))
+
+    def _alert(self, observation: Observation) -> None:
+        diagnosed = observation.diagnosed()
+        self._alerts.observe(
+            (finding for found in diagnosed.values() for finding in found.findings),
+            observation.at,
+            observation.interval,
+            looked=partial(observation.looked, diagnosed),
+        )
 
     async def _watchdog(self, timeout: float) -> None:
         """Notify the service manager as long as polls are completed in time."""
@@ -249,7 +254,8 @@ class Daemon:
             if namespace.looked_at not in {None, observation.at}
         }
         untried = {failure for failure in self._failing if failure.netns in waiting}
-        failing = frozenset(f for f in observation.failures if not f.is_optional) | untried
+        told = (f for f in observation.failures if not f.is_optional and f.reason != _COMPONENT)
+        failing = frozenset(told) | untried
         _log_some(logging.INFO, [f.message for f in observation.failures if f.is_optional])
         begun = sorted({failure.message for failure in failing - self._failing})
         ended = {failure.message.partition(":")[0] for failure in self._failing - failing}
@@ -265,7 +271,7 @@ class Daemon:
         except ConfigError as error:
             self._note_reload("configuration", error)
         else:
-            if settings.web != self._started_with.web:
+            if settings.web != self._started_with.web and self._passed is None:
                 log.warning("web.listen_address changes at the next start")
             if settings.poll != self._settings.poll:
                 self._latest.interval = settings.poll.interval
@@ -310,6 +316,13 @@ class Daemon:
             self._latest.reload = replace(self._latest.reload, successful=False)
         else:
             self._latest.reload = Reload(successful=True, succeeded_at=time.time())
+
+
+def _failing_components() -> Iterator[Failure]:
+    """Yield what fails now beside reading and diagnosing, for doctor and the page."""
+    for name, reason in COMPONENTS.failing.items():
+        if not name.startswith(("detect.", "diagnosis", "poll")):  # these are the poller's failures
+            yield Failure(HOST, _COMPONENT, f"{name} fails: {reason}")
 
 
 def _log_some(level: int, lines: Sequence[str]) -> None:

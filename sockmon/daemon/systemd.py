@@ -1,8 +1,12 @@
-"""Notifications to systemd: sd_notify(3) and sd_watchdog_enabled(3)."""
+"""What systemd and a service tell each other: sd_notify(3), sd_watchdog_enabled(3), and
+sd_listen_fds(3).
+"""
 
 import os
 import socket
 import time
+
+_FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 
 
 def notify(*lines: str) -> None:
@@ -31,3 +35,28 @@ def watchdog_seconds() -> float | None:
         return None
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     return int(microseconds) / 1e6 if microseconds.isascii() and microseconds.isdigit() else None
+
+
+class PassedSocketError(Exception):
+    """systemd has passed something that is no socket; the text says which descriptor."""
+
+
+def passed_sockets() -> list[socket.socket]:
+    """Take the sockets that systemd has passed to this process: none, one or more.
+
+    Raises PassedSocketError.
+    """
+    pid, count = (os.environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS"))
+    if pid != str(os.getpid()) or not (count.isascii() and count.isdigit()):
+        return []
+    return [_socket(_FIRST_PASSED + number) for number in range(int(count))]
+
+
+def _socket(descriptor: int) -> socket.socket:
+    try:
+        passed = socket.socket(fileno=descriptor)
+    except OSError as error:
+        why = f"descriptor {descriptor}, passed by systemd: {error.strerror}"
+        raise PassedSocketError(why) from error
+    passed.set_inheritable(False)
+    return passed

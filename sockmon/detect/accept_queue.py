@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence, unix_queues
-from sockmon.detect.accepting import about_limit, too_slow, why_stuck
+from sockmon.detect.accepting import SEE_QUEUE, about_limit, somaxconn, too_slow, why_stuck
 from sockmon.detect.commands import counters, only, restart, ss
 from sockmon.detect.detector import (
     HYSTERESIS,
     Count,
     Detector,
     DetectorThresholds,
+    Does,
     Level,
     Ratio,
     Rule,
@@ -29,6 +30,7 @@ from sockmon.detect.detector import (
 from sockmon.detect.evidence import callers, inodes, percent, who
 from sockmon.detect.tcp_queues import Queues, address_of, lengths, queues_of
 from sockmon.durations import roughly
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import (
     Advice,
@@ -170,9 +172,11 @@ def _summary(
     slow: bool,
     nearly_full: bool,
     dropping: bool,
-) -> str:
+) -> Text:
     port, address = queues.group.port, queues.group.address
-    where = f"port {port} of {address}" if address else f"port {port}"
+    where = Text(f"port {port}", f"端口 {port}")
+    if address:
+        where = Text(f"port {port} of {address}", f"{address} 的端口 {port}")
     server = who(owner)
     all_queues = queues.sharing(data.table, stuck).size
     if stuck.size:
@@ -180,37 +184,58 @@ def _summary(
         idle = float(max(queues.idle[stuck].min(), min(queues.oldest, queues.idle[stuck].max())))
         idle = min(max(idle, queues.oldest if stuck.size == all_queues else idle), queues.moved)
         if stuck.size < all_queues:
-            text = (
+            share = percent(stuck.size / all_queues)
+            text = Text(
                 f"{stuck.size} of {all_queues} queues of {where} "
                 f"{'is' if stuck.size == 1 else 'are'} not emptied by {server}: {waiting} "
                 f"connections wait, the first for {roughly(queues.oldest)}; about "
-                f"{percent(stuck.size / all_queues)} of new connections get no answer"
+                f"{share} of new connections get no answer",
+                f"{where.zh} 的 {all_queues} 个全连接队列中有 {stuck.size} 个没有被 {server.zh} "
+                "取走："
+                f"{waiting} 个连接在等待，最早的已等 {roughly(queues.oldest)}；约 {share} 的新连接"
+                "得不到应答",
             )
         else:
-            text = (
+            text = Text(
                 f"{server} does not accept on {where}: {waiting} connections wait, none was "
-                f"accepted for {roughly(idle)}"
+                f"accepted for {roughly(idle)}",
+                f"{server.zh} 没有在{where.zh} 上 accept：{waiting} 个连接在等待，已有 "
+                f"{roughly(idle)} 没有连接被取走",
             )
         given_up = _given_up(data, queues)
         if given_up:
-            text += f"; the clients of {given_up} have given up"
+            text += Text(
+                f"; the clients of {given_up} have given up", f"；其中 {given_up} 个的客户端已放弃"
+            )
     elif slow:
-        text = f"{server} accepts too slowly on {where}: {queues.length.sum()} connections wait" + (
-            f", the first for {roughly(queues.oldest)}" if queues.oldest else ""
+        sum_ = int(queues.length.sum())
+        text = Text(
+            f"{server} accepts too slowly on {where}: {sum_} connections wait",
+            f"{server.zh} 在{where.zh} 上 accept 太慢：{sum_} 个连接在等待",
         )
+        if queues.oldest:
+            first = roughly(queues.oldest)
+            text += Text(f", the first for {first}", f"，最早的已等 {first}")
     elif nearly_full:
         place = queues.fullest
-        text = (
+        fullness, room = percent(queues.fullness), queues.limit[place] + 1
+        text = Text(
             f"{queues.length[place]} connections to {where} wait for {server} to accept them: "
-            f"{percent(queues.fullness)} of the queue's room ({queues.limit[place] + 1})"
+            f"{fullness} of the queue's room ({room})",
+            f"{where.zh} 有 {queues.length[place]} 个连接等待 {server.zh} accept：全连接队列已用 "
+            f"{fullness}（容量 {room}）",
         )
     else:
-        return (
-            f"{where} ({server}) dropped {queues.drops.connections} connections in the last "
-            f"{roughly(queues.drops.seconds)}, in bursts: its queue has room for "
-            f"{queues.limit.max() + 1}, and is not full between them"
+        dropped, within = queues.drops.connections, roughly(queues.drops.seconds)
+        room = queues.limit.max() + 1
+        return Text(
+            f"{where} ({server}) dropped {dropped} connections in the last {within}, in bursts: "
+            f"its queue has room for {room}, and is not full between them",
+            f"{where.zh}（{server.zh}）最近 {within} 内丢弃了 {dropped} 个连接，都在突发时：全连"
+            "接队列"
+            f"容量 {room}，其余时间未满",
         )
-    return text + ("; more are dropped" if dropping else "")
+    return text + Text("; more are dropped", "；新连接正被丢弃") if dropping else text
 
 
 def _given_up(data: DetectorInput, queues: Queues) -> int:
@@ -238,9 +263,7 @@ def _evidence(data: DetectorInput, queues: Queues) -> dict[str, Quantity | Break
         found["dropped_within"] = evidence.seconds(queues.drops.seconds)
         found["polls_with_drops"] = evidence.count(queues.drops.polls)
     found["events"] = evidence.per_second(data.rates, ("ListenOverflows", "ListenDrops"))
-    if data.limits.settings is not None:
-        found["somaxconn"] = evidence.count(data.limits.settings.somaxconn)
-    return found
+    return found | somaxconn(data.limits.settings)
 
 
 def _local(data: DetectorInput, row: int) -> str:
@@ -254,16 +277,23 @@ def _advice(
     advice = [restart(owner), why_stuck(owner)] if stuck.size else [too_slow(owner)]
     advice += [
         Advice(
-            "When the queue is full, the kernel drops the client's SYN or last ACK without a word: "
-            "clients see connects that take 1, 3, 7 s, or time out."
+            Text(
+                "When the queue is full, the kernel drops the client's SYN or last ACK without a "
+                "word: clients see connects that take 1, 3, 7 s, or time out.",
+                "全连接队列满时，内核会静默丢弃客户端的 SYN 或第三次握手的 ACK：客户端看到的是 "
+                "connect "
+                "耗时 1、3、7 秒，或者超时。",
+            )
         ),
         about_limit(data.limits.settings, int(queues.limit.max()), owner),
         Advice(
-            "See its queue (Recv-Q of Send-Q) and who holds it:",
+            SEE_QUEUE,
             Command(ss("-tlnp", filter_=only("inbound", port))),
             "look",
         ),
-        counters("Are connections dropped?", "ListenOverflows", "ListenDrops"),
+        counters(
+            Text("Are connections dropped?", "有连接被丢弃吗？"), "ListenOverflows", "ListenDrops"
+        ),
     ]
     return tuple(advice)
 
@@ -293,9 +323,12 @@ def _levels(thresholds: Thresholds) -> dict[str, Level]:
 DETECTOR = Detector(
     name=NAME,
     about="a server does not accept its connections, or not fast enough",
-    title="A server does not accept its connections",
-    actor="The server here",
-    owner_acts=True,
+    title=Text("A server does not accept its connections", "服务端没有 accept 连接"),
+    actor=Text("The server here", "本机服务"),
+    does=Does(
+        Text("does not accept its connections", "没有 accept 连接"),
+        Text("do not accept their connections", "没有 accept 连接"),
+    ),
     state=TcpState.LISTEN,
     thresholds=Thresholds,
     find=find,

@@ -9,6 +9,7 @@ from sockmon.detect.commands import see
 from sockmon.detect.detector import severity
 from sockmon.detect.evidence import inodes
 from sockmon.detect.local_ports import equals, host, widen
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Advice, Command, Finding, FindingKey, Subject
 from sockmon.model.limits import PortRange
@@ -29,7 +30,7 @@ def find(
 
 def are_all_bound(data: DetectorInput) -> bool:
     """Whether bind() has left no port, so that shares of the usable ports say nothing."""
-    return data.ephemeral.bound > 0 and not data.ephemeral.usable
+    return bool(data.ephemeral.bound) and not data.ephemeral.usable
 
 
 def _judge(
@@ -59,9 +60,12 @@ def _judge(
         subject=Subject("outbound"),
         value=ratio,
         limit=ratios[0],
-        summary=(
+        summary=Text(
             f"{bound.ports} of {usable} local ports of {bound.source} are held by bind() before "
-            "connect(): each is lost for all destinations"
+            "connect(): each is lost for all destinations",
+            f"{bound.source} 的 {usable} 个本地端口中有 {bound.ports} 个被先 bind() 再 connect() "
+            "的应用占用："
+            "这样的端口对所有目的地址都不能再用",
         ),
         evidence={
             "source": evidence.text(bound.source),
@@ -74,11 +78,20 @@ def _judge(
         advice=(
             *widen(data, port_range),
             Advice(
-                "An application binds to a source address, and only then connects. bind() to port "
-                "0 reserves a port for every destination at once; when all are taken, it fails "
-                "with EADDRINUSE, though no destination is near its limit. Set "
-                "IP_BIND_ADDRESS_NO_PORT before bind(): then connect() chooses the port (nginx "
-                "does so for proxy_bind; HAProxy for source)."
+                Text(
+                    "An application binds to a source address, and only then connects. bind() to "
+                    "port 0 reserves a port for every destination at once; when all are taken, it "
+                    "fails with EADDRINUSE, though no destination is near its limit. Set "
+                    "IP_BIND_ADDRESS_NO_PORT before bind(): then connect() chooses the port (nginx "
+                    "does so for proxy_bind; HAProxy for source).",
+                    "应用先 bind() 源地址再 connect()。bind() 端口 0 会一次性为所有目的地址占住一"
+                    "个端口；"
+                    "全部占完后 bind() 返回 EADDRINUSE，尽管任何一个目的地址都远没到上限。在 "
+                    "bind() 之前设置 "
+                    "IP_BIND_ADDRESS_NO_PORT，让 connect() 来选端口（nginx 的 proxy_bind、"
+                    "HAProxy 的 "
+                    "source 就是这样做的）。",
+                )
             ),
             see("-tanpo", filter_=f"'src {host(bound.source)}'"),
         ),
@@ -92,6 +105,7 @@ def _all_bound(
 ) -> Finding:
     """No destination can be told: bind() has taken the ports of all."""
     ports = data.ephemeral
+    assert ports.bound is not None
     return Finding(
         detector=detector,
         severity="critical",
@@ -99,7 +113,10 @@ def _all_bound(
         subject=Subject("outbound"),
         value=1.0,
         limit=warning,
-        summary=f"no local port is left for any destination: bind() holds all {ports.bound}",
+        summary=Text(
+            f"no local port is left for any destination: bind() holds all {ports.bound}",
+            f"所有目的地址都没有本地端口可用：{ports.bound} 个端口全部被 bind() 占用",
+        ),
         evidence={
             "range": evidence.text(f"{port_range.low}-{port_range.high}"),
             "usable": evidence.count(0),
@@ -109,12 +126,19 @@ def _all_bound(
         advice=(
             *widen(data, port_range),
             Advice(
-                "Every connect() fails with EADDRNOTAVAIL, and bind() to port 0 with EADDRINUSE. "
-                "An application that binds to a source address before it connects should set "
-                "IP_BIND_ADDRESS_NO_PORT; one that binds and neither listens nor connects leaks."
+                Text(
+                    "Every connect() fails with EADDRNOTAVAIL, and bind() to port 0 with "
+                    "EADDRINUSE. An application that binds to a source address before it connects "
+                    "should set IP_BIND_ADDRESS_NO_PORT; one that binds and neither listens nor "
+                    "connects leaks.",
+                    "每个 connect() 都返回 EADDRNOTAVAIL，bind() 端口 0 返回 EADDRINUSE。先绑定源"
+                    "地址再"
+                    "连接的应用应当设置 IP_BIND_ADDRESS_NO_PORT；只 bind 却既不监听也不连接的，就"
+                    "是泄漏。",
+                )
             ),
             Advice(
-                "See who holds them:",
+                Text("See who holds them:", "查看被谁占用："),
                 Command(
                     f"ss -tanpo '( sport >= :{port_range.low} and sport <= :{port_range.high} )'"
                 ),

@@ -15,17 +15,21 @@ from sockmon.detect.detector import (
     Count,
     Detector,
     DetectorThresholds,
+    Does,
     Level,
     Ratio,
     Rule,
     Seconds,
     Series,
+    ports_joined,
+    several_ports,
     severity,
     threshold,
 )
-from sockmon.detect.evidence import callers, inodes, percent, place, places, who
+from sockmon.detect.evidence import callers, holder, inodes, percent, place, places, who
 from sockmon.detect.idle_pool import IdlePools
 from sockmon.durations import roughly
+from sockmon.language import Text, joined
 from sockmon.model import close_wait
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import (
@@ -45,6 +49,8 @@ from sockmon.model.series import SHARED_BY
 from sockmon.model.states import TcpState
 
 NAME = "close_wait_leak"
+
+_RUN_OUT = Text("descriptors run out", "文件描述符耗尽")
 
 #: Growth is known from this share of the window on.
 _SHARE_SEEN = 0.2
@@ -98,7 +104,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     relays = {
         leak.group.owner for leak in leaks if leak.enough and leak.group.direction == "inbound"
     }
-    awaited = data.groups(data.aged.rows[stale.answer_due])
+    awaited = [*ports_joined(data.groups(data.aged.rows[stale.answer_due]))]
     leaks += [
         _Leak(group, rows, enough=True)
         for group, rows in awaited
@@ -132,7 +138,7 @@ def stale_groups(
         if leak.pool or (not leak.enough and _pool(pools, thresholds, group, leak.rows)):
             continue
         passing = port is not None and not leak.enough and _passing(data, port, leak.rows)
-        groups.setdefault(_of_many(group) if passing else group, []).append(leak.rows)
+        groups.setdefault(several_ports(group) if passing else group, []).append(leak.rows)
     joined = [(group, np.concatenate(parts)) for group, parts in groups.items()]
     return sorted(joined, key=lambda item: -item[1].size)
 
@@ -140,13 +146,19 @@ def stale_groups(
 def _leaks(pools: IdlePools, thresholds: Thresholds, rows: NDArray[np.intp]) -> list[_Leak]:
     """Divide the rows by port and owner, and what is too little of a port by owner only."""
     data = pools.data
-    leaks, small = [], dict[Group, list[tuple[Group, NDArray[np.intp]]]]()
+    leaks, large = list[_Leak](), list[tuple[Group, NDArray[np.intp]]]()
+    small = dict[Group, list[tuple[Group, NDArray[np.intp]]]]()
     for group, part in data.groups(rows):
         if _enough(data, thresholds, group, int(part.size)):
-            pool = _pool(pools, thresholds, group, part)
-            leaks.append(_Leak(group, part, enough=True, pool=pool))
+            large.append((group, part))
         else:
-            small.setdefault(_of_many(group), []).append((group, part))
+            small.setdefault(several_ports(group), []).append((group, part))
+    for group, part in ports_joined(large):
+        # One of several ports has those too on which there is too little for a finding.
+        few = small.pop(group, []) if group.port is None else []
+        its = np.concatenate([part, *(rows for _, rows in few)])
+        pool = _pool(pools, thresholds, group, its)
+        leaks.append(_Leak(group, its, enough=True, pool=pool))
     for many, groups in small.items():
         leaked = [pools.left_by(group, part) for group, part in groups]
         lost = np.concatenate(leaked)
@@ -168,10 +180,6 @@ def _only_relayed(data: DetectorInput, rows: NDArray[np.intp], relays: set[int])
     ends = other_end(data.table, rows)
     owners = data.owners.numbers(data.table, ends[ends >= 0])
     return 2 * int(np.isin(owners, list(relays - {UNKNOWN})).sum()) > rows.size
-
-
-def _of_many(group: Group) -> Group:
-    return group._replace(port=None, address=None)
 
 
 def _key(data: DetectorInput, group: Group) -> FindingKey:
@@ -206,13 +214,20 @@ def _judge(data: DetectorInput, thresholds: Thresholds, leak: _Leak, oldest: flo
     seconds_left = _seconds_left(fullest)
     reasons = []
     if seconds_left is not None and seconds_left < thresholds.critical_fd_exhaustion:
-        reasons.append(f"its descriptors run out in about {roughly(seconds_left)}")
+        left = roughly(seconds_left)
+        reasons.append(Text(f"its descriptors run out in about {left}", f"fd 约 {left} 后耗尽"))
     if fullest and fullest[0] >= thresholds.critical_fd_ratio * fullest[1]:
-        reasons.append(f"{percent(fullest[0] / fullest[1])} of its descriptors are in use")
+        used = percent(fullest[0] / fullest[1])
+        reasons.append(Text(f"{used} of its descriptors are in use", f"fd 已使用 {used}"))
     if growth and oldest > thresholds.critical_age:
-        reasons.append(f"it still grows, and the oldest is {roughly(oldest)} old")
+        reasons.append(
+            Text(
+                f"it still grows, and the oldest is {roughly(oldest)} old",
+                f"数量仍在增长，最久的已有 {roughly(oldest)}",
+            )
+        )
     judged: Severity = "critical" if reasons else "warning"
-    where = places(data, group, rows)
+    where, name = places(data, group, rows), who(owner)
     return Finding(
         detector=NAME,
         severity=judged,
@@ -221,17 +236,27 @@ def _judge(data: DetectorInput, thresholds: Thresholds, leak: _Leak, oldest: flo
         value=sockets,
         limit=thresholds.warning_sockets,
         summary=(
-            f"{who(owner)} keeps {sockets} connections that its peers have closed ({where}; the "
-            f"oldest {roughly(oldest)} ago): a pool at rest, no harm unless it grows. Make its "
-            "idle timeout shorter than the servers'"
+            Text(
+                f"{name} keeps {sockets} connections that its peers have closed ({where}; the "
+                f"oldest {roughly(oldest)} ago): a pool at rest, no harm unless it grows. Make its "
+                "idle timeout shorter than the servers'",
+                f"{name.zh} 保留着 {sockets} 个对端已关闭的连接（{where.zh}连接，最早的在 "
+                f"{roughly(oldest)} 前关闭）：这是空闲的连接池，数量不增长就无害。把连接池的空闲"
+                "超时"
+                "设得比服务端短即可",
+            )
             if leak.pool
-            else f"{who(owner)} has not closed {sockets} connections that its peers have closed "
-            f"({where}; the oldest {roughly(oldest)} ago)"
+            else Text(
+                f"{name} has not closed {sockets} connections that its peers have closed "
+                f"({where}; the oldest {roughly(oldest)} ago)",
+                f"{name.zh} 有 {sockets} 个连接在对端关闭后没有 close()（{where.zh}连接，最早的在 "
+                f"{roughly(oldest)} 前关闭）",
+            )
         ),
         evidence=_evidence(data, rows, oldest, growth),
         advice=_advice(data, group, rows, owner),
-        critical_because="; ".join(reasons) or None,
-        deadline=None if seconds_left is None else Deadline("descriptors run out", seconds_left),
+        critical_because=joined(reasons, "; ", "；") if reasons else None,
+        deadline=None if seconds_left is None else Deadline(_RUN_OUT, seconds_left),
         note=leak.pool,
         group=group,
         inodes=inodes(data.table, rows),
@@ -248,6 +273,7 @@ def _awaited(
     longest: float,
 ) -> Finding:
     """Note a half-close in use: the other ends, on this host, wait for an answer."""
+    name, where = who(data.owners.get(group)), place(group)
     return Finding(
         detector=NAME,
         severity="warning",
@@ -255,10 +281,12 @@ def _awaited(
         subject=_key(data, group).subject,
         value=int(rows.size),
         limit=thresholds.warning_sockets,
-        summary=(
+        summary=Text(
             f"{rows.size} clients on this host have sent all they want to send and wait for "
-            f"{who(data.owners.get(group))} to answer ({place(group)}; the longest for "
-            f"{roughly(longest)}): no leak"
+            f"{name} to answer ({where}; the longest for {roughly(longest)}): no leak",
+            f"本机有 {rows.size} 个客户端已发完请求（半关闭），正在等 {name.zh} 应答（{where.zh}"
+            "连接，"
+            f"最久的等了 {roughly(longest)}）：不是泄漏",
         ),
         evidence={},
         advice=(),
@@ -327,33 +355,48 @@ def _advice(
 ) -> tuple[Advice, ...]:
     not_read = _not_read(data, rows)
     if not_read:
-        bug = (
+        bug = Text(
             f"{not_read} of them were not read to the end of file: look for a handler that is "
-            "stuck, or that forgets its connection on an error path."
+            "stuck, or that forgets its connection on an error path.",
+            f"其中 {not_read} 个没有读到 EOF：查找卡住的处理线程，或在异常分支里忘记关闭连接的代"
+            "码。",
         )
     else:
-        bug = (
+        bug = Text(
             "All were read to the end of file and kept: look for a connection pool or a cache "
-            "that never evicts, or a response that is never closed."
+            "that never evicts, or a response that is never closed.",
+            "全部都已读到 EOF 却没有关闭：查找从不淘汰连接的连接池或缓存，或没有关闭的 response。",
         )
-    until = "the kernel keeps CLOSE_WAIT until then."
+    until = Text(
+        "the kernel keeps CLOSE_WAIT until then.", "CLOSE_WAIT 没有超时，内核不会替应用回收。"
+    )
     multipath = int(data.table.multipath[rows].sum())
     if multipath:
-        until = (
+        until = Text(
             f"{multipath} are MPTCP connections, which their peers reset about a minute after "
             "closing them (net.mptcp.close_timeout); from then on no table lists them, but their "
-            "descriptors stay in use."
+            "descriptors stay in use.",
+            f"其中 {multipath} 个是 MPTCP 连接，对端关闭约一分钟后会发 RST"
+            "（net.mptcp.close_timeout）；之后任何表里都看不到它们，但 fd 仍被占用。",
         )
     filter_ = only(group.direction, group.port)
     shared = data.owners.shared(data.table.inode[rows])
     if shared:
-        bug += (
+        bug += Text(
             f" {shared} are held by several processes, such as a parent and its children: the "
-            "kernel keeps a socket until all of them have closed it."
+            "kernel keeps a socket until all of them have closed it.",
+            f"有 {shared} 个由多个进程共同持有（例如父进程和子进程）：要全部进程都关闭，内核才会"
+            "释放。",
         )
+    name = holder(owner)
     return (
         restart(owner),
-        Advice(f"{who(owner)} must close these sockets: {until} {bug}"),
+        Advice(
+            Text(
+                f"{name} must close these sockets: {until} {bug}",
+                f"{name.zh} 必须自己 close() 这些 socket：{until.zh}{bug.zh}",
+            )
+        ),
         see("-tnpo", TcpState.CLOSE_WAIT, filter_=filter_, mptcp=multipath > 0),
     )
 
@@ -372,9 +415,9 @@ def _levels(thresholds: Thresholds) -> dict[str, Level]:
 DETECTOR = Detector(
     name=NAME,
     about="an application does not close connections that its peers have closed",
-    title="An application does not close its connections",
-    actor="The application here",
-    owner_acts=True,
+    title=Text("An application does not close its connections", "应用没有关闭连接"),
+    actor=Text("The application here", "本机应用"),
+    does=Does(Text("leaks connections", "没有关闭连接"), Text("leak connections", "没有关闭连接")),
     state=TcpState.CLOSE_WAIT,
     thresholds=Thresholds,
     find=find,

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence
-from sockmon.detect.commands import only, see
+from sockmon.detect.commands import WHICH_WAY, only, see
 from sockmon.detect.detector import (
+    PEERS_OR_NETWORK,
     Count,
     Detector,
     DetectorThresholds,
@@ -22,6 +23,7 @@ from sockmon.detect.detector import (
 )
 from sockmon.detect.evidence import inodes, place
 from sockmon.durations import roughly
+from sockmon.language import Text
 from sockmon.model.ages import CLOSING_STATES
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Advice, Breakdown, Command, Finding, Quantity
@@ -59,21 +61,25 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             subject=subject,
             value=int(rows.size),
             limit=thresholds.warning_sockets,
-            summary=(
-                f"{rows.size} connections {place(group)} cannot finish closing: their peers "
-                + (
-                    "do not read, so their windows are closed"
-                    if _is_unread(data, rows)
-                    else "do not acknowledge"
-                )
-                + f" (the oldest for {roughly(oldest)})"
-            ),
+            summary=_summary(group, rows, oldest, unread=_is_unread(data, rows)),
             evidence=_evidence(data, rows, oldest),
             advice=_advice(data, group, rows),
             group=group,
             inodes=inodes(data.table, rows),
             rows=rows,
         )
+
+
+def _summary(group: Group, rows: NDArray[np.intp], oldest: float, *, unread: bool) -> Text:
+    why = Text("do not acknowledge", "没有确认 FIN")
+    if unread:
+        why = Text("do not read, so their windows are closed", "不读数据，接收窗口已关闭")
+    where, longest = place(group), roughly(oldest)
+    return Text(
+        f"{rows.size} connections {where} cannot finish closing: their peers {why} (the oldest for "
+        f"{longest})",
+        f"{where.zh} {rows.size} 个连接无法完成关闭：对端{why.zh}（最久的已有 {longest}）",
+    )
 
 
 def _evidence(
@@ -110,37 +116,54 @@ def _held(data: DetectorInput, rows: NDArray[np.intp]) -> int:
 def _advice(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> tuple[Advice, ...]:
     peer = data.peers(rows, 1)[0][0]
     if _is_unread(data, rows):
-        meaning = (
+        meaning = Text(
             "The peers are alive and acknowledge each probe, but do not read: their windows are "
-            "closed, and this host's last data waits. The peers' application must read, or close."
+            "closed, and this host's last data waits. The peers' application must read, or close.",
+            "对端活着，每个零窗口探测都有确认，但应用不读：接收窗口关闭，本机最后的数据发不出去。"
+            "对端的应用"
+            "必须读取，或者关闭连接。",
         )
     else:
-        meaning = (
+        meaning = Text(
             "The peers, or the path to them, are gone: this host sends its last data and its FIN "
-            "again and again, and nothing comes back."
+            "again and again, and nothing comes back.",
+            "对端或中间网络已经不通：本机反复重传最后的数据和 FIN，没有任何回应。",
         )
     advice = [
         Advice(meaning),
-        Advice("Which way do packets to the peer go?", Command(f"ip route get {peer}"), "look"),
+        Advice(WHICH_WAY, Command(f"ip route get {peer}"), "look"),
         Advice(
-            "Does the peer answer? Did a firewall or a load balancer forget these connections, "
-            "and drops what it does not know?",
+            Text(
+                "Does the peer answer? Did a firewall or a load balancer forget these connections, "
+                "and drops what it does not know?",
+                "对端还有回应吗？会不会是防火墙或负载均衡已经丢掉了会话，把不认识的包直接丢弃？",
+            ),
             Command(f"ping -c 3 {peer}"),
             "look",
         ),
         Advice(
-            "The kernel ends those that no process holds by itself, after "
-            "net.ipv4.tcp_orphan_retries (0 means 8) tries, in minutes. No restart is needed for "
-            "them."
+            Text(
+                "The kernel ends those that no process holds by itself, after "
+                "net.ipv4.tcp_orphan_retries (0 means 8) tries, in minutes. No restart is needed "
+                "for them.",
+                "没有进程持有的那些（孤儿 socket），内核重传 net.ipv4.tcp_orphan_retries 次（0 表"
+                "示 8 次）"
+                "后会自行结束，几分钟内消失，不需要重启。",
+            )
         ),
     ]
     held = _held(data, rows)
     if held:
         advice.append(
             Advice(
-                f"{held} are still held by a process, which has shut them down and not closed "
-                "them: those last for net.ipv4.tcp_retries2 tries. It should close(), or set "
-                "TCP_USER_TIMEOUT."
+                Text(
+                    f"{held} are still held by a process, which has shut them down and not closed "
+                    "them: those last for net.ipv4.tcp_retries2 tries. It should close(), or set "
+                    "TCP_USER_TIMEOUT.",
+                    f"有 {held} 个仍被进程持有（只 shutdown 没有 close）：要等 "
+                    "net.ipv4.tcp_retries2 次"
+                    "重传。应用应当 close()，或设置 TCP_USER_TIMEOUT。",
+                )
             )
         )
     filter_ = only(group.direction, group.port)
@@ -152,8 +175,8 @@ def _advice(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> tuple[
 DETECTOR = Detector(
     name=NAME,
     about="LAST_ACK, FIN_WAIT1, CLOSING: our FIN is not acknowledged",
-    title="Connections cannot finish closing",
-    actor="The peers, or the network to them",
+    title=Text("Connections cannot finish closing", "连接无法完成关闭"),
+    actor=PEERS_OR_NETWORK,
     thresholds=Thresholds,
     find=find,
     caused_by=(("other_end", "does_not_read"), ("other_end", "does_not_close")),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from sockmon.model.detector_input import PreviousFinding
 from sockmon.model.finding import Finding, FindingKey
+from sockmon.model.growth import added
 
 #: Samples are kept this long: growth is told over the last five minutes.
 REMEMBERED_SECONDS = 600.0
@@ -42,7 +43,7 @@ class Confirmed:
         for finding in found:
             before = past[finding.key].samples if finding.key in past else ()
             recent = tuple(s for s in before if now - s[0] < REMEMBERED_SECONDS)
-            past[finding.key] = PreviousFinding(finding.severity, (*recent, (now, finding.value)))
+            past[finding.key] = PreviousFinding(finding.severity, added(recent, now, finding.value))
         return Confirmed(
             tuple(finding for finding in found if finding.key in self._last),
             past,

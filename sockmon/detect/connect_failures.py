@@ -21,6 +21,7 @@ from sockmon.detect.detector import (
 )
 from sockmon.detect.evidence import percent
 from sockmon.durations import roughly
+from sockmon.language import Text
 from sockmon.model.connection_events import EventCounts
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Advice, Command, Finding, FindingKey, Subject
@@ -29,12 +30,38 @@ NAME = "connect_failures"
 
 #: Reasons that are failures, and what each says.
 _MEANING = {
-    "refused": "nobody listens on that port, or a firewall rejects: is the service up?",
-    "timed_out": "nothing answered: a firewall drops, the host is down, or its queues are full.",
-    "unreachable": "a router, or this host, has no way to it.",
-    "reset": "the other end's host aborted during the handshake.",
-    "no_port": "this host has no local port left for it.",
-    "other": "the kernel gave another error; the application's log has it.",
+    "refused": Text(
+        "Refused: nobody listens on that port, or a firewall rejects. Is the service up?",
+        "被拒绝：对端没有进程监听该端口，或被防火墙拒绝。服务是否在运行？",
+    ),
+    "timed_out": Text(
+        "Timed out: nothing answered. A firewall drops, the host is down, or its queues are full.",
+        "超时：没有任何应答。防火墙丢弃、主机宕机，或对端队列已满。",
+    ),
+    "unreachable": Text(
+        "Unreachable: a router, or this host, has no way to it.",
+        "不可达：本机或某个路由器没有通往它的路由。",
+    ),
+    "reset": Text(
+        "Reset: the other end's host aborted during the handshake.",
+        "被重置：对端主机在握手期间中止了连接。",
+    ),
+    "no_port": Text(
+        "No port: this host has no local port left for it.",
+        "无本地端口：本机已没有可用的本地端口。",
+    ),
+    "other": Text(
+        "Other: the kernel gave another error. The application's log has it.",
+        "其他：内核返回了别的错误，见应用日志。",
+    ),
+}
+_MOST = {
+    "refused": Text("refused", "被拒绝"),
+    "timed_out": Text("timed out", "超时"),
+    "unreachable": Text("unreachable", "不可达"),
+    "reset": Text("reset", "被重置"),
+    "no_port": Text("for want of a local port", "无本地端口"),
+    "other": Text("for other reasons", "其他原因"),
 }
 
 
@@ -77,7 +104,8 @@ def _judge(
     if judged is None:
         return
     assert data.events is not None
-    most = max(failed, key=lambda reason: failed[reason])
+    most = _MOST[max(failed, key=lambda reason: failed[reason])]
+    lately = roughly(data.events.seconds)
     yield Finding(
         detector=NAME,
         severity=judged,
@@ -85,9 +113,11 @@ def _judge(
         subject=subject,
         value=ratio,
         limit=thresholds.warning_ratio,
-        summary=(
-            f"{percent(ratio)} of the connections to port {port} failed in the last "
-            f"{roughly(data.events.seconds)}: {number:,}, most of them {most.replace('_', ' ')}"
+        summary=Text(
+            f"{percent(ratio)} of the connections to port {port} failed in the last {lately}: "
+            f"{number:,}, most of them {most}",
+            f"最近 {lately} 内，到端口 {port} 的连接有 {percent(ratio)} 失败：{number:,} 个，"
+            f"多数原因是{most.zh}",
         ),
         evidence={
             "opened": evidence.count(counts.opened),
@@ -101,12 +131,14 @@ def _judge(
 
 def _advice(port: int, failed: dict[str, int]) -> tuple[Advice, ...]:
     ordered = sorted(failed, key=lambda reason: -failed[reason])
-    meant = (f"{reason.replace('_', ' ').capitalize()}: {_MEANING[reason]}" for reason in ordered)
     return (
-        *map(Advice, meant),
+        *(Advice(_MEANING[reason]) for reason in ordered),
         see("-tanp", filter_=only("outbound", port)),
         Advice(
-            "Watch the attempts, with both ends' addresses:",
+            Text(
+                "Watch the attempts, with the addresses of both ends:",
+                "观察连接尝试，含两端地址：",
+            ),
             Command(f"sockmon trace --opens --port {port}"),
             "look",
         ),
@@ -116,8 +148,8 @@ def _advice(port: int, failed: dict[str, int]) -> tuple[Advice, ...]:
 DETECTOR = Detector(
     name=NAME,
     about="connections that this host makes to a port fail (needs events.enabled)",
-    title="Connections to a port fail",
-    actor="The peer, or the network",
+    title=Text("Connections to a port fail", "到某端口的连接失败"),
+    actor=Text("The peer, or the network", "对端或网络"),
     thresholds=Thresholds,
     find=find,
     needs_events=True,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence
-from sockmon.detect.commands import only, see
+from sockmon.detect.commands import WHICH_WAY, only, see
 from sockmon.detect.detector import (
     Count,
     Detector,
@@ -25,6 +25,7 @@ from sockmon.detect.detector import (
 from sockmon.detect.evidence import inodes
 from sockmon.detect.syn_retries import seconds_to_connect, seconds_to_give_up
 from sockmon.durations import roughly
+from sockmon.language import Text
 from sockmon.model.connects import Place, place_of
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import (
@@ -107,16 +108,19 @@ def _judge(
         judged = "critical"
     group, held = data.groups(rows)[0]
     tries = int(data.table.retransmits[rows].max())
-    summary = (
+    summary = Text(
         f"{address} does not answer at port {port}: {worst} connections wait after up to {tries} "
-        "retransmitted SYNs"
+        "retransmitted SYNs",
+        f"{address} 的端口 {port} 没有应答：{worst} 个连接在等待，SYN 已重传最多 {tries} 次",
     )
     if failing is not None and all_fail:
-        summary = (
+        within = roughly(seconds)
+        summary = Text(
             f"nothing answers at {address} port {port}: every connect fails; {worst} are under "
-            f"way, {failing.attempts} were seen"
-            + (f" in {roughly(seconds)}" if seconds else "")
-            + ", none was established"
+            f"way, {failing.attempts} were seen{f' in {within}' if seconds else ''}, none was "
+            "established",
+            f"{address} 的端口 {port} 没有任何应答：每次 connect 都失败；当前 {worst} 个在尝试，"
+            f"{f'{within} 内' if seconds else ''}共见到 {failing.attempts} 个，没有一个建立",
         )
     return Finding(
         detector=NAME,
@@ -170,29 +174,46 @@ def _advice(
     where: Where = "namespace" if here else "peer"
     advice = [
         Advice(
-            f"{address} is an address of this host, and nothing comes back from it: the listener "
-            "has no room, or a rule of the firewall here drops the SYN. (A closed port would have "
-            "refused at once.)"
+            Text(
+                f"{address} is an address of this host, and nothing comes back from it: the "
+                "listener has no room, or a rule of the firewall here drops the SYN. (A closed "
+                "port would have refused at once.)",
+                f"{address} 是本机地址，却没有任何回应：监听队列已满，或本机防火墙规则丢弃了 SYN。"
+                "（端口没有监听会立即被拒绝。）",
+            )
             if here
-            else f"Nothing comes back from {address}: the host or the path is down, a firewall "
-            "drops the SYN, or the listener there has no room. (A closed port would have refused "
-            "at once.)"
+            else Text(
+                f"Nothing comes back from {address}: the host or the path is down, a firewall "
+                "drops the SYN, or the listener there has no room. (A closed port would have "
+                "refused at once.)",
+                f"{address} 没有任何回应：主机或网络不通，防火墙丢弃了 SYN，或者对方的监听队列已"
+                "满。"
+                "（端口没有监听会立即被拒绝。）",
+            )
         ),
         Advice(
-            "Is the listener's accept queue full (Recv-Q at Send-Q)?"
+            Text(
+                "Is the listener's accept queue full (Recv-Q at Send-Q)?",
+                "监听端的全连接队列满了吗（Recv-Q 达到 Send-Q）？",
+            )
             if here
-            else "Is the destination up, and is its accept queue full (Recv-Q at Send-Q)?",
+            else Text(
+                "Is the destination up, and is its accept queue full (Recv-Q at Send-Q)?",
+                "目的主机正常吗？它的全连接队列满了吗（Recv-Q 达到 Send-Q）？",
+            ),
             Command(f"ss -tln '( sport = :{port} )'", where),
             "look",
         ),
         Advice(
-            "Are connections dropped?" if here else "Does the destination drop connections?",
+            Text("Are connections dropped?", "有连接被丢弃吗？")
+            if here
+            else Text("Does the destination drop connections?", "目的主机在丢弃连接吗？"),
             Command("nstat -az TcpExtListenOverflows TcpExtTCPReqQFullDrop", where),
             "look",
         ),
         *([] if here else _about_path(port, address)),
         Advice(
-            "Is the conntrack table of this host full?",
+            Text("Is the conntrack table of this host full?", "本机的 conntrack 表满了吗？"),
             Command("dmesg | grep nf_conntrack", "here"),
             "look",
         ),
@@ -201,9 +222,14 @@ def _advice(
         total = seconds_to_connect(settings.syn_retries, settings.syn_linear_timeouts)
         advice.append(
             Advice(
-                f"The kernel gives up after {roughly(total)} (net.ipv4.tcp_syn_retries = "
-                f"{settings.syn_retries}). An application that cannot wait so long needs a "
-                "connect timeout of its own, and should try another address."
+                Text(
+                    f"The kernel gives up after {roughly(total)} (net.ipv4.tcp_syn_retries = "
+                    f"{settings.syn_retries}). An application that cannot wait so long needs a "
+                    "connect timeout of its own, and should try another address.",
+                    f"内核 {roughly(total)} 后放弃（net.ipv4.tcp_syn_retries = "
+                    f"{settings.syn_retries}）。等不了这么久的应用要自己设置连接超时，并换一个地"
+                    "址重试。",
+                )
             )
         )
     mptcp = bool(data.table.multipath[rows].any())
@@ -213,16 +239,20 @@ def _advice(
 
 def _about_path(port: int, address: str) -> tuple[Advice, ...]:
     return (
-        Advice("Which way do packets go?", Command(f"ip route get {address}"), "look"),
-        Advice("How far do SYNs get?", Command(f"traceroute -n -T -p {port} {address}"), "look"),
+        Advice(WHICH_WAY, Command(f"ip route get {address}"), "look"),
+        Advice(
+            Text("How far do SYNs get?", "SYN 能走到哪一跳？"),
+            Command(f"traceroute -n -T -p {port} {address}"),
+            "look",
+        ),
     )
 
 
 DETECTOR = Detector(
     name=NAME,
     about="connection attempts get no answer",
-    title="Nobody answers",
-    actor="The destination, or the network to it",
+    title=Text("Nobody answers", "连接请求没有应答"),
+    actor=Text("The destination, or the network to it", "目的主机，或中间的网络"),
     state=TcpState.SYN_SENT,
     thresholds=Thresholds,
     find=find,

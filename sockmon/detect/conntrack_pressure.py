@@ -23,6 +23,7 @@ from sockmon.detect.detector import (
 )
 from sockmon.detect.evidence import percent
 from sockmon.durations import roughly
+from sockmon.language import Text, joined
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import (
     Advice,
@@ -100,24 +101,36 @@ def _drops(data: DetectorInput) -> _Drops:
 
 def _summary(
     entries: int, most: int | None, drops: _Drops, *, by_ratio: bool, dropping: bool
-) -> str:
+) -> Text:
     parts = []
     if by_ratio and most:
+        full = percent(entries / most)
         parts.append(
-            f"the conntrack table is {percent(entries / most)} full ({entries} of {most} entries)"
+            Text(
+                f"the conntrack table is {full} full ({entries} of {most} entries)",
+                f"conntrack 表已用 {full}（{most} 条中的 {entries} 条）",
+            )
         )
-    lately = f"in the last {roughly(drops.seconds)}"
+    within = roughly(drops.seconds)
     if dropping and drops.full:
         parts.append(
-            f"the conntrack table was full: {drops.full} packets were dropped, or entries removed "
-            f"for them, {lately}"
+            Text(
+                f"the conntrack table was full: {drops.full} packets were dropped, or entries "
+                f"removed for them, in the last {within}",
+                f"conntrack 表曾写满：最近 {within} 内丢弃了 {drops.full} 个包，或为它们删除了旧"
+                "条目",
+            )
         )
     if dropping and drops.raced:
         parts.append(
-            f"conntrack dropped {drops.raced} packets {lately} because another had just made the "
-            "same entry"
+            Text(
+                f"conntrack dropped {drops.raced} packets in the last {within} because another had "
+                "just made the same entry",
+                f"最近 {within} 内 conntrack 丢弃了 {drops.raced} 个包，因为另一个包刚建立了相同"
+                "的条目",
+            )
         )
-    return "; ".join(parts)
+    return joined(parts, "; ", "；")
 
 
 def _evidence(
@@ -147,21 +160,36 @@ def _advice(most: int | None, drops: _Drops | None, *, by_ratio: bool) -> tuple[
     if drops and drops.raced:
         advice.append(
             Advice(
-                "insert_failed: two packets of one new connection came at once. Most often a DNS "
-                "resolver that asks for A and AAAA over one UDP socket, whose lookups then take 5 "
-                "s: options single-request-reopen or use-vc in resolv.conf, or a resolver on this "
-                "host. With masquerading, two connections may have got one port: --random-fully."
+                Text(
+                    "insert_failed: two packets of one new connection came at once. Most often a "
+                    "DNS resolver that asks for A and AAAA over one UDP socket, whose lookups then "
+                    "take 5 s: options single-request-reopen or use-vc in resolv.conf, or a "
+                    "resolver on this host. With masquerading, two connections may have got one "
+                    "port: --random-fully.",
+                    "insert_failed：同一条新连接的两个包同时到达。最常见的是 DNS 解析器用同一个 "
+                    "UDP socket "
+                    "并发查询 A 和 AAAA，解析因此卡 5 秒：在 resolv.conf 里设置 "
+                    "single-request-reopen 或 use-vc，或在本机跑一个 DNS 缓存。如果做了 "
+                    "MASQUERADE，"
+                    "也可能是两条连接选中了同一个端口：加 --random-fully。",
+                )
             )
         )
     return (
         *advice,
         Advice(
-            "How much is dropped? See drop, early_drop and insert_failed.",
+            Text(
+                "How much is dropped? See drop, early_drop and insert_failed.",
+                "丢了多少？看 drop、early_drop 和 insert_failed。",
+            ),
             Command("conntrack -S"),
             "look",
         ),
         Advice(
-            "What fills it? Compare with this host's own sockets (ss -s).",
+            Text(
+                "What fills it? Compare with this host's own sockets (ss -s).",
+                "表里都是什么？与本机自己的 socket 数量（ss -s）对比。",
+            ),
             Command("conntrack -L -p tcp | awk '{print $4}' | sort | uniq -c"),
             "look",
         ),
@@ -171,19 +199,31 @@ def _advice(most: int | None, drops: _Drops | None, *, by_ratio: bool) -> tuple[
 def _about_size(most: int) -> tuple[Advice, ...]:
     return (
         Advice(
-            "Double the table (an entry takes about 300 bytes), and "
-            "net.netfilter.nf_conntrack_buckets with it.",
+            Text(
+                "Double the table (an entry takes about 300 bytes), and "
+                "net.netfilter.nf_conntrack_buckets with it.",
+                "把表扩大一倍（每条约 300 字节），net.netfilter.nf_conntrack_buckets 同步调大。",
+            ),
             # Of the whole host: read-only in other network namespaces.
             Command(f"sysctl -w net.netfilter.nf_conntrack_max={2 * most}", "here", "changes"),
             "stop",
         ),
         Advice(
-            f"At {most} entries the firewall drops the first packet of every new connection, in "
-            "and out, and the kernel's log says: nf_conntrack: table full, dropping packet."
+            Text(
+                f"At {most} entries the firewall drops the first packet of every new connection, "
+                "in and out, and the kernel's log says: nf_conntrack: table full, dropping packet.",
+                f"到 {most} 条时，每条新连接的首包都会被丢弃，出入方向都一样，内核日志写 "
+                "nf_conntrack: table full, dropping packet。",
+            )
         ),
         Advice(
-            "Many ESTABLISHED entries without a socket: this time-out (5 days unless set) is too "
-            "long. A port too busy to be tracked can go without: NOTRACK in the raw table.",
+            Text(
+                "Many ESTABLISHED entries without a socket: this time-out (5 days unless set) is "
+                "too long. A port too busy to be tracked can go without: NOTRACK in the raw table.",
+                "大量 ESTABLISHED 条目却没有对应的 socket：这个超时（默认 5 天）太长。流量特别大"
+                "的端口可以不做"
+                "跟踪：raw 表里的 NOTRACK。",
+            ),
             Command("sysctl net.netfilter.nf_conntrack_tcp_timeout_established"),
         ),
     )
@@ -210,8 +250,8 @@ _FIGURE = (
 DETECTOR = Detector(
     name=NAME,
     about="tracked connections approach nf_conntrack_max, or packets are dropped",
-    title="Connection tracking is nearly full",
-    actor="This host's settings",
+    title=Text("Connection tracking is nearly full", "conntrack 表快满了"),
+    actor=Text("This host's settings", "本机的内核参数"),
     thresholds=Thresholds,
     find=find,
     levels=ratio_levels("sockmon_conntrack_entries"),

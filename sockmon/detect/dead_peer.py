@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence
-from sockmon.detect.commands import only, see
+from sockmon.detect.commands import WHICH_WAY, only, see
 from sockmon.detect.detector import (
     HYSTERESIS,
+    PEERS_OR_NETWORK,
     Count,
     Counted,
     Detector,
@@ -28,8 +29,9 @@ from sockmon.detect.detector import (
     severity,
     threshold,
 )
-from sockmon.detect.evidence import inodes, place, who
+from sockmon.detect.evidence import inodes, place
 from sockmon.durations import roughly
+from sockmon.language import Text
 from sockmon.model.ages import unanswered_seconds
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import (
@@ -85,7 +87,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             limit=thresholds.warning_sockets,
             summary=_summary(data, key, group, part, total),
             evidence=_evidence(data, key, group, part),
-            advice=_advice(data, group, part, who(data.owners.get(group))),
+            advice=_advice(data, group, part, evidence.holder(data.owners.get(group))),
             group=group,
             inodes=inodes(table, part),
             rows=part,
@@ -122,21 +124,35 @@ def _judge(
 
 def _summary(
     data: DetectorInput, key: FindingKey, group: Group, rows: NDArray[np.intp], total: int
-) -> str:
+) -> Text:
     timer, tries = data.table.timer[rows], data.table.retransmits[rows]
     probed = timer == _KEEPALIVE
-    text = f"{rows.size} of {max(total, rows.size)} established connections {place(group)} "
-    seconds = _unanswered_seconds(data, key, rows)
-    lasts = f" for {roughly(seconds)}" if seconds >= _WORTH_SAYING_SECONDS else ""
-    if probed.all():
-        return (
-            f"{text}are dead: their peers have not answered up to {tries.max()} keepalive probes"
-            + lasts
-        )
-    return (
-        f"{text}get no answer{lasts} after up to {tries[~probed].max()} tries: their peers seem "
-        "gone" + (f" ({int(probed.sum())} of them to keepalive probes)" if probed.any() else "")
+    where, most = place(group), max(total, rows.size)
+    those = Text(
+        f"{rows.size} of {most} established connections {where}",
+        f"{where.zh} {most} 个 ESTABLISHED 连接中有 {rows.size} 个",
     )
+    seconds = _unanswered_seconds(data, key, rows)
+    lasts = Text("")
+    if seconds >= _WORTH_SAYING_SECONDS:
+        lasts = Text(f" for {roughly(seconds)}", f"已有 {roughly(seconds)} ")
+    if probed.all():
+        return Text(
+            f"{those} are dead: their peers have not answered up to {tries.max()} keepalive "
+            f"probes{lasts}",
+            f"{those.zh}已经失效：对端{lasts.zh}没有回应 keepalive 探测（最多 {tries.max()} 次）",
+        )
+    text = Text(
+        f"{those} get no answer{lasts} after up to {tries[~probed].max()} tries: their peers seem "
+        "gone",
+        f"{those.zh}{lasts.zh}没有应答，已重试最多 {tries[~probed].max()} 次：对端可能已经消失",
+    )
+    if probed.any():
+        number = int(probed.sum())
+        text += Text(
+            f" ({number} of them to keepalive probes)", f"（其中 {number} 个是 keepalive 探测）"
+        )
+    return text
 
 
 def _unanswered_seconds(data: DetectorInput, key: FindingKey, rows: NDArray[np.intp]) -> float:
@@ -193,33 +209,46 @@ def _unguarded(data: DetectorInput, _: Thresholds) -> NDArray[np.intp]:
 
 
 def _advice(
-    data: DetectorInput, group: Group, rows: NDArray[np.intp], holder: str
+    data: DetectorInput, group: Group, rows: NDArray[np.intp], holder: Text
 ) -> tuple[Advice, ...]:
     peer = str(data.peers(rows, 1)[0][0])
     timer = data.table.timer[rows]
     probing, kept_alive = int((timer == _ZERO_WINDOW_PROBE).sum()), int((timer == _KEEPALIVE).sum())
-    sent = "keepalive probes" if kept_alive == rows.size else "the same data, or probes,"
+    sent = Text("the same data, or probes,", "同样的数据或探测包")
+    if kept_alive == rows.size:
+        sent = Text("keepalive probes", "keepalive 探测")
     advice = [
         Advice(
-            f"The kernel sends {sent} again and again, and nothing comes back: the peer has lost "
-            "power or its network, or a firewall between has forgotten the connection. "
-            f"{holder} does not know, and waits."
+            Text(
+                f"The kernel sends {sent} again and again, and nothing comes back: the peer has "
+                "lost power or its network, or a firewall between has forgotten the connection. "
+                f"{holder} does not know, and waits.",
+                f"内核反复发送{sent.zh}，没有任何回应：对端断电或断网，或者中间的防火墙丢掉了会话。"
+                f"{holder.zh} 并不知道，仍在等待。",
+            )
         )
     ]
     if probing:
         advice.append(
             Advice(
-                f"{probing} are probing instead of retransmitting: that is also what a link of "
-                "this host that is down looks like. Check the links first.",
+                Text(
+                    f"{probing} are probing instead of retransmitting: that is also what a link of "
+                    "this host that is down looks like. Check the links first.",
+                    f"{probing} 个在做零窗口探测而不是重传：本机网卡断开时也是这个样子，先检查链"
+                    "路。",
+                ),
                 Command("ip -br link"),
                 "look",
             )
         )
     advice += [
-        Advice("Which way do packets to the peer go?", Command(f"ip route get {peer}"), "look"),
+        Advice(WHICH_WAY, Command(f"ip route get {peer}"), "look"),
         Advice(
-            "Does the peer answer at all? Do the peers have an address, a rack or a firewall in "
-            "common?",
+            Text(
+                "Does the peer answer at all? Do the peers have an address, a rack or a firewall "
+                "in common?",
+                "对端还有任何回应吗？这些对端是否在同一地址、同一机架或同一防火墙后面？",
+            ),
             Command(f"ping -c 3 {peer}"),
             "look",
         ),
@@ -227,25 +256,42 @@ def _advice(
     if kept_alive:
         advice.append(
             Advice(
-                f"The kernel ends these connections after TCP_KEEPCNT unanswered probes "
-                f"(net.ipv4.tcp_keepalive_probes unless {holder} sets it), TCP_KEEPINTVL apart. "
-                "Smaller values, or TCP_USER_TIMEOUT, end them sooner."
+                Text(
+                    "The kernel ends these connections after TCP_KEEPCNT unanswered probes "
+                    f"(net.ipv4.tcp_keepalive_probes unless {holder} sets it), TCP_KEEPINTVL "
+                    "apart. Smaller values, or TCP_USER_TIMEOUT, end them sooner.",
+                    "连续 TCP_KEEPCNT 个探测（间隔 TCP_KEEPINTVL）没有回应，内核就会断开这些连接"
+                    f"（{holder.zh} 没有设置时取 net.ipv4.tcp_keepalive_probes）。调小这些值，或"
+                    "设置 "
+                    "TCP_USER_TIMEOUT，可以更早断开。",
+                )
             )
         )
     if kept_alive < rows.size:
         advice.append(
             Advice(
-                "The kernel gives up after net.ipv4.tcp_retries2 tries (15 unless set: some 15 "
-                f"minutes). {holder} should set TCP_USER_TIMEOUT, or a write timeout of its own. "
-                "Keepalive does not help while data is unacknowledged."
+                Text(
+                    "The kernel gives up after net.ipv4.tcp_retries2 tries (15 unless set: some 15 "
+                    f"minutes). {holder} should set TCP_USER_TIMEOUT, or a write timeout of its "
+                    "own. Keepalive does not help while data is unacknowledged.",
+                    "内核重传 net.ipv4.tcp_retries2 次后放弃（默认 15 次，约 15 分钟）。"
+                    f"{holder.zh} 应当设置 TCP_USER_TIMEOUT 或自己的写超时。有数据未被确认时 "
+                    "keepalive "
+                    "不起作用。",
+                )
             )
         )
     idle, with_keepalive = _keepalive(data, group, rows)
     if idle > with_keepalive:
         advice.append(
             Advice(
-                f"Of its {idle} idle connections only {with_keepalive} have keepalive: if the "
-                "peers of the others are gone too, nothing here will notice."
+                Text(
+                    f"Of its {idle} idle connections only {with_keepalive} have keepalive: if the "
+                    "peers of the others are gone too, nothing here will notice.",
+                    f"{idle} 个空闲连接中只有 {with_keepalive} 个开了 keepalive：其余连接的对端如"
+                    "果也"
+                    "消失了，本机不会察觉。",
+                )
             )
         )
     filter_ = only(group.direction, group.port)
@@ -257,8 +303,8 @@ def _advice(
 DETECTOR = Detector(
     name=NAME,
     about="ESTABLISHED, but the peer does not answer",
-    title="Peers have vanished",
-    actor="The peers, or the network to them",
+    title=Text("Peers have vanished", "对端已经消失"),
+    actor=PEERS_OR_NETWORK,
     state=TcpState.ESTABLISHED,
     thresholds=Thresholds,
     find=find,

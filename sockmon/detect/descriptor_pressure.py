@@ -20,6 +20,7 @@ from sockmon.detect.detector import (
     Count,
     Detector,
     DetectorThresholds,
+    Does,
     Ratio,
     Rule,
     Seconds,
@@ -29,6 +30,7 @@ from sockmon.detect.detector import (
     threshold,
 )
 from sockmon.durations import roughly
+from sockmon.language import Text, chinese, joined
 from sockmon.model.descriptors import Descriptors
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import (
@@ -100,13 +102,17 @@ def _judge(
     finding = _finding(data, thresholds, subject, judged, fullest, holding, uses)
     is_leak = any(2 * use.leaked >= least for use in holding)
     if judged is None and not is_leak and _may_be_a_pool(data, key, finding.value):
-        harmless = (
+        harmless = Text(
             ": no harm if they are of a pool whose servers have reset idle connections, a leak if "
-            "they become more"
+            "they become more",
+            "：如果是连接池里被服务端 RST 的空闲连接则无害；数量继续增加就是泄漏",
         )
         return replace(finding, note=True, summary=finding.summary + harmless)
-    never = ": they never come back" if holding else ""
-    return replace(finding, summary=finding.summary + never)
+    if holding:
+        return replace(
+            finding, summary=finding.summary + Text(": they never come back", "：它们不会再被释放")
+        )
+    return finding
 
 
 def _may_be_a_pool(data: DetectorInput, key: FindingKey, closed: float) -> bool:
@@ -159,7 +165,9 @@ def _finding(
         advice=_advice(owner, judged, fullest, holding),
         owner=owner,
         critical_because=_because(thresholds, judged, fullest),
-        deadline=None if left is None else Deadline("file descriptors run out", left),
+        deadline=None
+        if left is None
+        else Deadline(Text("file descriptors run out", "文件描述符耗尽"), left),
     )
 
 
@@ -169,33 +177,51 @@ def _summary(
     fullest: Descriptors,
     holding: list[Descriptors],
     connections: Breakdown,
-) -> str:
+) -> Text:
     parts = []
     process = fullest.process
     if judged:
         full = process.fds is not None and process.fds >= (process.fd_limit or 0)
-        growth = f", {60 * process.growth:.0f} more a minute" if process.growth else ""
-        most = ""
+        growth = most = Text("")
+        if process.growth:
+            more = f"{60 * process.growth:.0f}"
+            growth = Text(f", {more} more a minute", f"，每分钟增加 {more} 个")
         if connections and 2 * float(connections[0][1].value) > (process.fds or 0):
             where, sockets = connections[0]
-            most = f" ({sockets.value} are {where})"
+            most = Text(
+                f" ({sockets.value} are {where})",
+                f"（其中 {sockets.value} 个是{chinese(where)}连接）",
+            )
         parts.append(
-            f"uses all of its {process.fd_limit} file descriptors{most}: accept(), connect() and "
-            "open() fail"
+            Text(
+                f"uses all of its {process.fd_limit} file descriptors{most}: accept(), connect() "
+                "and open() fail",
+                f"已用完全部 {process.fd_limit} 个文件描述符{most.zh}：accept()、connect()、"
+                "open() 都会"
+                "失败",
+            )
             if full
-            else f"uses {process.fds} of {process.fd_limit} file descriptors{growth}{most}"
+            else Text(
+                f"uses {process.fds} of {process.fd_limit} file descriptors{growth}{most}",
+                f"已用 {process.fd_limit} 个文件描述符中的 {process.fds} 个{growth.zh}{most.zh}",
+            )
         )
     if holding:
         closed = sum(use.closed for use in holding)
-        parts.append(f"holds {closed} sockets that the kernel has already closed")
-    return f"{name} {', and '.join(parts)}"
+        parts.append(
+            Text(
+                f"holds {closed} sockets that the kernel has already closed",
+                f"持有 {closed} 个内核早已关闭的 socket",
+            )
+        )
+    return Text(f"{name} ") + joined(parts, ", and ", "，并且")
 
 
-def _because(thresholds: Thresholds, judged: Severity | None, use: Descriptors) -> str | None:
+def _because(thresholds: Thresholds, judged: Severity | None, use: Descriptors) -> Text | None:
     left = _seconds_left(use)
     if judged != "critical" or use.ratio >= thresholds.critical_ratio or left is None:
         return None
-    return f"they run out in about {roughly(left)}"
+    return Text(f"they run out in about {roughly(left)}", f"约 {roughly(left)} 后耗尽")
 
 
 def _seconds_left(use: Descriptors) -> float | None:
@@ -236,13 +262,13 @@ def _connections(data: DetectorInput, use: Descriptors) -> Breakdown:
     if not data.whole or not use.tcp.size:
         return ()
     rows = data.table.rows_of(use.tcp.tolist())
-    counted: list[tuple[int, str]] = []
+    counted: list[tuple[int, Text]] = []
     for group, part in data.groups(rows):
         states, numbers = np.unique(data.table.state[part], return_counts=True)
         for state, number in zip(states.tolist(), numbers.tolist(), strict=True):
             if state != TcpState.LISTEN:
-                name = f"{TcpState(state).name} {evidence.place(group)}"
-                counted.append((number, name))
+                where, name = evidence.place(group), TcpState(state).name
+                counted.append((number, Text(f"{name} {where}", f"{where.zh} {name} ")))
     counted.sort(reverse=True)
     return tuple((name, evidence.sockets(number)) for number, name in counted[:_SHOWN])
 
@@ -255,8 +281,13 @@ def _advice(
     if judged and process.fd_limit:
         advice.append(
             Advice(
-                "Raise the limit of the running process: that needs no restart. LimitNOFILE= in "
-                f"the unit of {name} is for its next start.",
+                Text(
+                    "Raise the limit of the running process: that needs no restart. LimitNOFILE= "
+                    f"in the unit of {name} is for its next start.",
+                    f"直接调高运行中进程的上限，不用重启。{name} 的 unit 里的 LimitNOFILE= 下次启"
+                    "动才"
+                    "生效。",
+                ),
                 Command(
                     f"prlimit --pid {process.pid} --nofile={_higher(process)}", "here", "changes"
                 ),
@@ -268,23 +299,35 @@ def _advice(
     if holding:
         advice.append(
             Advice(
-                f"{name} has not called close() on sockets that the kernel has closed: their "
-                "peers closed them, and a reset ended them, so they are not in CLOSE_WAIT any "
-                "more. It was the answer to a keepalive probe, or that of an MPTCP peer a minute "
-                "after closing. Look for a handler that forgets its connection."
+                Text(
+                    f"{name} has not called close() on sockets that the kernel has closed: their "
+                    "peers closed them, and a reset ended them, so they are not in CLOSE_WAIT any "
+                    "more. It was the answer to a keepalive probe, or that of an MPTCP peer a "
+                    "minute after closing. Look for a handler that forgets its connection.",
+                    f"{name} 没有对内核已关闭的 socket 调用 close()：对端先关闭，随后一个 RST 结"
+                    "束了连接，"
+                    "所以它们已不在 CLOSE_WAIT 里。RST 来自 keepalive 探测的回应，或 MPTCP 对端关"
+                    "闭约"
+                    "一分钟之后。查找忘记关闭连接的处理代码。",
+                )
             )
         )
     if judged:
         advice.append(
             Advice(
-                "If they grow without end, a higher limit only buys time: look for connections, "
-                "files or pipes that are opened for each request and never closed, and for a pool "
-                "without a bound."
+                Text(
+                    "If they grow without end, a higher limit only buys time: look for "
+                    "connections, files or pipes that are opened for each request and never "
+                    "closed, and for a pool without a bound.",
+                    "如果一直增长，调高上限只能拖延时间：查找每个请求都打开却没有关闭的连接、文件"
+                    "或管道，"
+                    "以及没有上限的连接池。",
+                )
             )
         )
     advice.append(
         Advice(
-            "See what its descriptors are:",
+            Text("See what its descriptors are:", "看它的 fd 都是什么："),
             Command(
                 f"ls -l /proc/{process.pid}/fd | awk 'NR > 1 {{print $NF}}' | sed 's/:.*//' | "
                 "sort | uniq -c | sort -rn | head",
@@ -296,7 +339,7 @@ def _advice(
     if holding:
         advice.append(
             Advice(
-                "See those that are in no table:",
+                Text("See those that are in no table:", "查看不在任何表里的那些："),
                 Command(
                     f"lsof -p {process.pid} | grep -E 'protocol: TCP|identify protocol'", "here"
                 ),
@@ -337,9 +380,12 @@ _FIGURE = (
 DETECTOR = Detector(
     name=NAME,
     about="a process runs out of file descriptors, or holds sockets that the kernel has closed",
-    title="A process runs out of file descriptors",
-    actor="The application here",
-    owner_acts=True,
+    title=Text("A process runs out of file descriptors", "进程的文件描述符即将耗尽"),
+    actor=Text("The application here", "本机应用"),
+    does=Does(
+        Text("runs out of file descriptors", "的文件描述符即将耗尽"),
+        Text("run out of file descriptors", "的文件描述符即将耗尽"),
+    ),
     thresholds=Thresholds,
     find=find,
     fault="has_no_descriptors",

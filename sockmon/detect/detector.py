@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from sockmon.durations import DurationField
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding, FindingKey, Severity, Subject
 from sockmon.model.owner import Group
@@ -51,6 +52,8 @@ class DetectorThresholds:
             if each.name.startswith("critical_") and warning is not None and critical < warning:
                 raise ValueError(f"{each.name} {critical:g} is below the warning's {warning:g}")
 
+
+PEERS_OR_NETWORK = Text("The peers, or the network to them", "对端，或中间的网络")
 
 #: Builds a series' selector: the metric's name, then label matchers.
 Series = Callable[..., str]
@@ -129,13 +132,21 @@ def counts(metric: str) -> Callable[[Any, Series], tuple[str, str]]:
     )
 
 
+class Does(NamedTuple):
+    """What owners do wrong, as a clause without its subject: after one name, after several."""
+
+    one: Text
+    many: Text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detector:
     """One diagnosis.
 
     name: its key in the configuration; about: a clause for the example configuration.
     title: what people read above its findings. actor: who must act when no owner is known, or when
-    owner_acts is false. state: the TCP state that it is about, if it is one.
+    the owner cannot. does: what the owner of the sockets does wrong, if it must act. state: the TCP
+    state that it is about, if it is one.
     thresholds: its part of the configuration. needs: fields of KernelLimits without which it cannot
     judge. only_where: fields that not every namespace has: without them there is nothing to judge.
     needs_whole_table: it judges by sockets at rest too, so it runs only after the whole
@@ -148,12 +159,12 @@ class Detector:
 
     name: str
     about: str
-    title: str
-    actor: str
+    title: Text
+    actor: Text
     thresholds: type[DetectorThresholds]
     find: Callable[[DetectorInput, Any], Iterable[Finding]]
     rule: Rule
-    owner_acts: bool = False
+    does: Does | None = None
     state: TcpState | None = None
     needs: tuple[str, ...] = ()
     only_where: tuple[str, ...] = ()
@@ -165,6 +176,11 @@ class Detector:
     levels: Callable[[Any], Mapping[str, Level]] = _no_levels
 
     @property
+    def owner_acts(self) -> bool:
+        """Whether the owner of the sockets must act, if it is known."""
+        return self.does is not None
+
+    @property
     def alert(self) -> str:
         """The name of its alert: of detector a_b it is SockmonAB."""
         return "Sockmon" + "".join(word.capitalize() for word in self.name.split("_"))
@@ -174,6 +190,32 @@ class Detector:
         """The names of the metrics whose figures its findings are about."""
         counted = () if self.counted is None else (self.counted.metric,)
         return (*self.levels(self.thresholds()), *counted)
+
+
+#: An owner has findings for so many ports of one direction; what it has on more is one finding.
+PORTS_APART = 20
+
+
+def ports_joined(
+    groups: Iterable[tuple[Group, NDArray[np.intp]]],
+) -> Iterator[tuple[Group, NDArray[np.intp]]]:
+    """Join the groups of an owner that are on more than PORTS_APART ports of one direction.
+
+    Any user can open thousands of ports: their trouble is one, and has one alert.
+    """
+    by_owner: dict[Group, list[tuple[Group, NDArray[np.intp]]]] = {}
+    for group, rows in groups:
+        by_owner.setdefault(several_ports(group), []).append((group, rows))
+    for many, parts in by_owner.items():
+        if len(parts) > PORTS_APART:
+            yield many, np.sort(np.concatenate([rows for _, rows in parts]))
+        else:
+            yield from parts
+
+
+def several_ports(group: Group) -> Group:
+    """Return the group of all ports of its direction and owner."""
+    return group._replace(port=None, address=None)
 
 
 class Judged(NamedTuple):
@@ -190,12 +232,17 @@ def judge_groups(
     data: DetectorInput, name: str, rows: NDArray[np.intp], warning: float, critical: float
 ) -> Iterator[Judged]:
     """Yield the (direction, port, cgroup) groups of the rows that reach the thresholds."""
-    for group, part in data.groups(rows):
+
+    def judged(group: Group, part: NDArray[np.intp]) -> Iterator[Judged]:
         subject = Subject(group.direction, group.port, data.owner_label(group))
         key = FindingKey(name, data.netns, subject)
-        judged = severity(data, key, part.size, warning, critical)
-        if judged is not None:
-            yield Judged(group, part, subject, key, judged)
+        its = severity(data, key, part.size, warning, critical)
+        if its is not None:
+            yield Judged(group, part, subject, key, its)
+
+    enough = [(group, part) for group, part in data.groups(rows) for _ in judged(group, part)]
+    for group, part in ports_joined(enough):
+        yield from judged(group, part)
 
 
 def severity(

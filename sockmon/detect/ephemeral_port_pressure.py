@@ -18,6 +18,7 @@ from sockmon.detect.detector import (
     HYSTERESIS,
     Detector,
     DetectorThresholds,
+    Does,
     Level,
     Ratio,
     Rule,
@@ -29,6 +30,7 @@ from sockmon.detect.detector import (
 from sockmon.detect.evidence import inodes, percent
 from sockmon.detect.local_ports import equals, host, widen
 from sockmon.durations import roughly
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import (
     Advice,
@@ -126,7 +128,7 @@ def _finding(
     rows = _holders(data, to)
     groups = data.groups(rows[data.table.inode[rows] != 0])
     left = _left(data, thresholds, use)
-    ratio = use.used / max(data.ephemeral.usable, 1)
+    ratio = _ratio(data, use)
     others = len(over) - (use in over)
     return Finding(
         detector=NAME,
@@ -135,19 +137,38 @@ def _finding(
         subject=Subject("outbound", to.port),
         value=ratio,
         limit=thresholds.warning_ratio,
-        summary=(
-            f"connections from {to.source} to {_endpoint(to.address, to.port)} use "
-            f"{percent(ratio)} of the local ports ({use.used} of {data.ephemeral.usable})"
-            + (f", all in about {roughly(left)}" if 0 < left < math.inf else "")
-            + (f"; destinations of this port over the threshold: {len(over)}" if others else "")
-        ),
+        summary=_summary(data, use, left, len(over) if others else 0),
         evidence=_evidence(data, use, over),
         advice=_advice(data, use),
-        deadline=Deadline("local ports run out", left) if left < math.inf else None,
+        deadline=Deadline(Text("local ports run out", "本地端口耗尽"), left)
+        if left < math.inf
+        else None,
         group=groups[0][0] if groups else None,
         inodes=inodes(data.table, groups[0][1]) if groups else (),
         rows=rows,
     )
+
+
+def _ratio(data: DetectorInput, use: PortUse) -> float:
+    return use.used / max(data.ephemeral.usable, 1)
+
+
+def _summary(data: DetectorInput, use: PortUse, left: float, over: int) -> Text:
+    to, used, usable = use.destination, percent(_ratio(data, use)), data.ephemeral.usable
+    there = _endpoint(to.address, to.port)
+    text = Text(
+        f"connections from {to.source} to {there} use {used} of the local ports "
+        f"({use.used} of {usable})",
+        f"{to.source} 到 {there} 的连接已占用 {used} 的本地端口（{usable} 个中的 {use.used} 个）",
+    )
+    if 0 < left < math.inf:
+        text += Text(f", all in about {roughly(left)}", f"，约 {roughly(left)} 后用完")
+    if over:
+        text += Text(
+            f"; destinations of this port over the threshold: {over}",
+            f"；这个端口上超过阈值的目的地址共 {over} 个",
+        )
+    return text
 
 
 def _evidence(
@@ -161,7 +182,7 @@ def _evidence(
         "used": evidence.count(use.used),
         "usable": evidence.count(ports.usable),
         "reserved": evidence.count(ports.reserved),
-        "held_by_bind": evidence.count(ports.bound),
+        **({} if ports.bound is None else {"held_by_bind": evidence.count(ports.bound)}),
         "by_state": evidence.by_state(use.states),
     }
     if len(over) > 1:
@@ -181,8 +202,14 @@ def _advice(data: DetectorInput, use: PortUse) -> tuple[Advice, ...]:
     advice = [
         *widen(data, port_range),
         Advice(
-            f"When all {ports.usable} are in use, connect() to {_endpoint(to.address, to.port)} "
-            "fails with EADDRNOTAVAIL. Other destinations still work."
+            Text(
+                f"When all {ports.usable} are in use, connect() to "
+                f"{_endpoint(to.address, to.port)} fails with EADDRNOTAVAIL. Other destinations "
+                "still work.",
+                f"{ports.usable} 个全部用完后，连接 {_endpoint(to.address, to.port)} 的 "
+                "connect() 返回 "
+                "EADDRNOTAVAIL（Cannot assign requested address）。其他目的地址不受影响。",
+            )
         ),
         Advice(_remedy(max(use.states, key=lambda state: use.states[state]), to.port)),
     ]
@@ -193,46 +220,71 @@ def _advice(data: DetectorInput, use: PortUse) -> tuple[Advice, ...]:
     return tuple(advice)
 
 
-def _remedy(state: TcpState, port: int) -> str:
+def _remedy(state: TcpState, port: int) -> Text:
     if state is TcpState.TIME_WAIT:
-        return (
+        return Text(
             "Most are in TIME_WAIT: clients on this host open a connection for each request and "
             "close it first. Let them keep connections and use them again (a pool; in nginx, "
-            "keepalive in the upstream block)."
+            "keepalive in the upstream block).",
+            "大部分处于 TIME_WAIT：本机的客户端每个请求新建一条连接并主动关闭。改用长连接（连接"
+            "池；nginx 在 "
+            "upstream 里配 keepalive）。",
         )
     if state is TcpState.CLOSE_WAIT:
-        return (
-            "Most are in CLOSE_WAIT: the application here does not close what its peer has closed."
+        return Text(
+            "Most are in CLOSE_WAIT: the application here does not close what its peer has closed.",
+            "大部分处于 CLOSE_WAIT：对端已关闭，本机应用没有 close()。",
         )
     if state is TcpState.SYN_SENT:
-        return f"Most are in SYN_SENT: nobody answers at port {port} there. Look at that host."
-    if state is TcpState.ESTABLISHED:
-        return (
-            "Most are ESTABLISHED: so many are open at once. Bound the application's pool; if "
-            "answers have become slow, look at the destination."
+        return Text(
+            f"Most are in SYN_SENT: nobody answers at port {port} there. Look at that host.",
+            f"大部分处于 SYN_SENT：对方的端口 {port} 没有应答。检查那台主机。",
         )
-    return f"Most are in {state.name}: the destination does not end its side. Look there."
+    if state is TcpState.ESTABLISHED:
+        return Text(
+            "Most are ESTABLISHED: so many are open at once. Bound the application's pool; if "
+            "answers have become slow, look at the destination.",
+            "大部分处于 ESTABLISHED：同时打开的连接太多。给应用的连接池设上限；如果响应变慢，检查"
+            "目的主机。",
+        )
+    return Text(
+        f"Most are in {state.name}: the destination does not end its side. Look there.",
+        f"大部分处于 {state.name}：对方没有关闭它那一侧。检查对方主机。",
+    )
 
 
-def _about_reuse(data: DetectorInput) -> list[str]:
+def _about_reuse(data: DetectorInput) -> list[Text]:
     reuse = data.limits.time_wait_reuse
     if reuse is None:
         return []
     if not reuse.timestamps:
-        return ["net.ipv4.tcp_timestamps is off, so no port in TIME_WAIT can be taken over."]
+        return [
+            Text(
+                "net.ipv4.tcp_timestamps is off, so no port in TIME_WAIT can be taken over.",
+                "net.ipv4.tcp_timestamps 已关闭，TIME_WAIT 占用的端口无法复用。",
+            )
+        ]
     if reuse.mode == 1:
         return [
-            (
+            Text(
                 "net.ipv4.tcp_tw_reuse is 1: ports older than "
-                f"{reuse.delay_ms} ms in TIME_WAIT are taken over, and are not counted here."
+                f"{reuse.delay_ms} ms in TIME_WAIT are taken over, and are not counted here.",
+                f"net.ipv4.tcp_tw_reuse 为 1：在 TIME_WAIT 超过 {reuse.delay_ms} ms 的端口会被复"
+                "用，"
+                "这里没有计入。",
             )
         ]
     return [
-        (
+        Text(
             f"net.ipv4.tcp_tw_reuse is {reuse.mode} "
             f"({'loopback only' if reuse.mode else 'never'}): with 1, connect() takes over ports "
             f"that have been in TIME_WAIT for {reuse.delay_ms} ms. It serves the connections this "
-            "host makes, and is safe with timestamps at both ends."
+            "host makes, and is safe with timestamps at both ends.",
+            f"net.ipv4.tcp_tw_reuse 为 {reuse.mode}（{'仅回环' if reuse.mode else '不复用'}）：设"
+            "为 1 "
+            f"后，connect() 可以复用进入 TIME_WAIT 超过 {reuse.delay_ms} ms 的端口。它只对本机主"
+            "动发起的"
+            "连接有效，两端都开启 timestamps 时是安全的。",
         )
     ]
 
@@ -282,11 +334,15 @@ def _levels(thresholds: Thresholds) -> dict[str, Level]:
 DETECTOR = Detector(
     name=NAME,
     about="the ephemeral ports towards one destination run out",
-    title="Local ports run out towards one destination",
-    actor="The application here that connects",
-    owner_acts=True,
+    title=Text("Local ports run out towards one destination", "到同一目的地址的本地端口即将耗尽"),
+    actor=Text("The application here that connects", "本机发起连接的应用"),
+    does=Does(
+        Text("runs out of local ports towards one destination", "连往同一目的地的本地端口即将耗尽"),
+        Text("run out of local ports towards one destination", "连往同一目的地的本地端口即将耗尽"),
+    ),
     thresholds=Thresholds,
     find=find,
+    needs=("port_range",),
     needs_whole_table=True,
     levels=_levels,
     rule=Rule(

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput, Rates
 from sockmon.model.distinct import distinct
 from sockmon.model.finding import Breakdown, Quantity
@@ -50,10 +51,11 @@ def shown_size(value: float) -> str:
     )
 
 
-def waiting(table: SocketTable, rows: NDArray[np.intp], queue: NDArray[np.integer]) -> str:
+def waiting(table: SocketTable, rows: NDArray[np.intp], queue: NDArray[np.integer]) -> Text:
     """Say how much waits in a column of queues; of MPTCP connections it is memory, not bytes."""
     size = shown_size(queue[rows].astype(np.int64).sum())
-    return f"{size} of buffers" if table.multipath[rows].any() else size
+    buffers = table.multipath[rows].any()
+    return Text(f"{size} of buffers", f"{size} 缓冲区") if buffers else Text(size)
 
 
 def percent(ratio: float) -> str:
@@ -61,32 +63,62 @@ def percent(ratio: float) -> str:
     return f"{100 * ratio:.0f} %"
 
 
-def who(owner: Owner | None) -> str:
+def who(owner: Owner | None) -> Text:
     """Name the holder of a group's sockets in full, as the subject of a sentence."""
     if owner is None or not (owner.unit or owner.processes):
-        return "an unknown process"
+        return Text("an unknown process", "未知进程")
     name = one_line(owner.name)
-    return f"container {name}" if owner.unit and is_container_id(name) else name
+    is_container = owner.unit and is_container_id(owner.unit)
+    return Text(f"container {name}", f"容器 {name}") if is_container else Text(name)
 
 
-def place(group: Group) -> str:
+def holder(owner: Owner | None) -> Text:
+    """Name the holder where advice speaks of it, as the subject or in mid-sentence."""
+    name = who(owner)
+    return name if name != who(None) else Text("the process that holds them", "持有它们的进程")
+
+
+def place(group: Group) -> Text:
     """Say what the group's sockets are to this host."""
-    port = "several ports" if group.port is None else f"port {group.port}"
+    several = group.port is None
+    port = "several ports" if several else f"port {group.port}"
+    zh = "多个端口" if several else f"{group.port} 端口"
     if group.direction == "outbound":
-        return f"made to {port}"
-    return f"accepted on {port}" + (f" of {group.address}" if group.address else "")
+        return Text(f"made to {port}", f"连往{_spaced(zh)}的")
+    if group.address:
+        return Text(f"accepted on {port} of {group.address}", f"{group.address} 的 {zh}接受的")
+    return Text(f"accepted on {port}", f"{zh}接受的")
 
 
-def places(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> str:
+def at_port(direction: str, port: int | None) -> Text:
+    """Name a group of a breakdown."""
+    return Text(f"{direction} port {port}", f"{chinese_of(direction)} {port} 端口")
+
+
+def chinese_of(direction: str) -> str:
+    """Return the Chinese word for a direction."""
+    return {"inbound": "入站", "outbound": "出站"}.get(direction, direction)
+
+
+def _spaced(zh: str) -> str:
+    return f" {zh}" if zh[0].isascii() else zh
+
+
+def places(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> Text:
     """Say the same, and of a group of several ports how many, and whose they are."""
     if group.port is not None:
         return place(group)
     ports = distinct(data.directions.port[rows]).size
     if group.direction == "inbound":
-        return f"accepted on {ports} ports"
+        return Text(f"accepted on {ports} ports", f"{ports} 个端口接受的")
     peers = data.peers(rows, 2)
-    whose = str(peers[0][0]) if len(peers) == 1 else "several addresses"
-    return f"made to {ports} ports of {whose}"
+    if len(peers) > 1:
+        return Text(
+            f"made to {ports} ports of several addresses", f"连往多个地址共 {ports} 个端口的"
+        )
+    return Text(
+        f"made to {ports} ports of {peers[0][0]}", f"连往 {peers[0][0]} 的 {ports} 个端口的"
+    )
 
 
 def inodes(table: SocketTable, rows: NDArray[np.intp]) -> tuple[int, ...]:

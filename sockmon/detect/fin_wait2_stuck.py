@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence
-from sockmon.detect.commands import only, see, ss
+from sockmon.detect.commands import LOOK_AT_PEER, only, see, ss
 from sockmon.detect.detector import (
     Count,
     Detector,
@@ -24,6 +24,7 @@ from sockmon.detect.detector import (
 )
 from sockmon.detect.evidence import inodes, place, who
 from sockmon.durations import roughly
+from sockmon.language import Text
 from sockmon.model import close_wait
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.direction import Direction
@@ -62,7 +63,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     most = thresholds.warning_sockets, thresholds.critical_sockets
     for group, rows, subject, _, judged in judge_groups(data, NAME, aged.rows[places], *most):
         oldest = data.now - min(since[row] for row in rows.tolist())
-        holder = who(data.owners.get(group))
+        holder, where = who(data.owners.get(group)), place(group)
         yield Finding(
             detector=NAME,
             severity=judged,
@@ -70,12 +71,15 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             subject=subject,
             value=int(rows.size),
             limit=thresholds.warning_sockets,
-            summary=(
+            summary=Text(
                 f"{rows.size} connections that {holder} has ended are kept open by their peers "
-                f"({place(group)}; the oldest for {roughly(oldest)})"
+                f"({where}; the oldest for {roughly(oldest)})",
+                f"{holder.zh} 已结束的 {rows.size} 个连接，对端一直没有关闭（{where.zh}连接，最久"
+                "的已有 "
+                f"{roughly(oldest)}）",
             ),
             evidence=_evidence(data, rows, oldest, timeout),
-            advice=_advice(data, group, rows, holder, timeout),
+            advice=_advice(data, group, rows, evidence.holder(data.owners.get(group)), timeout),
             group=group,
             inodes=inodes(data.table, rows),
             rows=rows,
@@ -94,7 +98,7 @@ def _evidence(
 
 
 def _advice(
-    data: DetectorInput, group: Group, rows: NDArray[np.intp], holder: str, timeout: int
+    data: DetectorInput, group: Group, rows: NDArray[np.intp], holder: Text, timeout: int
 ) -> tuple[Advice, ...]:
     other: Direction = "outbound" if group.direction == "inbound" else "inbound"
     there = ss("-tnpo", TcpState.CLOSE_WAIT, filter_=only(other, group.port))
@@ -102,20 +106,31 @@ def _advice(
     mptcp = bool(data.table.multipath[rows].any())
     return (
         Advice(
-            f"{holder} has shut down its sending side and waits. The peers have acknowledged that "
-            "and do not close: "
-            + ("on this host" if here else "there")
-            + " they are in CLOSE_WAIT. The peers' application must close them."
+            Text(
+                f"{holder} has shut down its sending side and waits. The peers have acknowledged "
+                f"that and do not close: {'on this host' if here else 'there'} they are in "
+                "CLOSE_WAIT. The peers' application must close them.",
+                f"{holder.zh} 已 shutdown 发送方向，正在等待。对端确认了 FIN 却没有关闭："
+                f"{'在本机上' if here else '在对端'}它们处于 CLOSE_WAIT。必须由对端的应用 "
+                "close()。",
+            )
         ),
         Advice(
-            "Look at the other ends, on this host:" if here else "Look at a peer:",
+            Text("Look at the other ends, on this host:", "查看本机上的另一端：")
+            if here
+            else LOOK_AT_PEER,
             Command(there, "namespace" if here else "peer"),
             "look",
         ),
         Advice(
-            f"{holder} should wait for the end only so long, and then close(): from then on the "
-            f"kernel drops them after net.ipv4.tcp_fin_timeout = {timeout} s. While a process "
-            "holds them, that setting does nothing."
+            Text(
+                f"{holder} should wait for the end only so long, and then close(): from then on "
+                f"the kernel drops them after net.ipv4.tcp_fin_timeout = {timeout} s. While a "
+                "process holds them, that setting does nothing.",
+                f"{holder.zh} 应当只等一段时间就 close()：close() 之后内核在 "
+                f"net.ipv4.tcp_fin_timeout = {timeout} 秒后回收。进程还持有 socket 时，这个参数不"
+                "起作用。",
+            )
         ),
         see(
             "-tnpo",
@@ -129,8 +144,8 @@ def _advice(
 DETECTOR = Detector(
     name=NAME,
     about="peers never close; a process still holds the sockets",
-    title="Peers never close their side",
-    actor="The peers",
+    title=Text("Peers never close their side", "对端一直不关闭连接"),
+    actor=Text("The peers", "对端"),
     state=TcpState.FIN_WAIT2,
     thresholds=Thresholds,
     find=find,

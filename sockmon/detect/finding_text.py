@@ -4,25 +4,32 @@ import math
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from sockmon.detect.evidence import shown_size
+from sockmon.detect.evidence import at_port, shown_size
+from sockmon.detect.evidence_names import named
 from sockmon.durations import roughly
-from sockmon.model.finding import PURPOSES, Breakdown, Finding, Purpose, Quantity
+from sockmon.language import Language, Text, chinese, said
+from sockmon.model.finding import PURPOSES, Breakdown, Finding, Purpose, Quantity, Severity
 from sockmon.model.owner import Process
 from sockmon.text import one_line
 
 Kind = Literal["heading", "summary", "purpose", "advice", "command", "fact"]
 
 #: What each purpose is called above its advice.
-PURPOSE_TITLES: dict[Purpose, str] = {
-    "stop": "Stop the bleeding",
-    "fix": "Find the bug",
-    "look": "Evidence",
+PURPOSE_TITLES: dict[Purpose, Text] = {
+    "stop": Text("Stop the bleeding", "先止血"),
+    "fix": Text("Find the bug", "查根因"),
+    "look": Text("Evidence", "证据"),
+}
+SEVERITY_NAMES: dict[Severity, Text] = {
+    "warning": Text("warning", "警告"),
+    "critical": Text("critical", "严重"),
 }
 
+_ON_PEER = Text("on the peer: ", "在对端执行：")
 _INDENT = "    "
 #: Seconds that no clock counts: another's evidence may hold any number.
 _BEYOND_CLOCKS = 1e12
-_UNIT_WORDS = {"per_second": " a second", "per_minute": " a minute"}
+_UNIT_WORDS = {"per_second": Text(" a second", " 每秒"), "per_minute": Text(" a minute", " 每分钟")}
 
 
 class Sentence(NamedTuple):
@@ -33,39 +40,50 @@ class Sentence(NamedTuple):
     text: str
 
 
-def sentences(finding: Finding) -> Iterator[Sentence]:
-    """Yield the whole of a finding, printable, the most important first."""
+def sentences(finding: Finding, language: Language = "en") -> Iterator[Sentence]:
+    """Yield the whole of a finding in a language, printable, the most important first."""
+
+    def say(text: str) -> str:
+        return said(text, language)
+
     where = [finding.detector, f"netns {finding.netns}"]
     if finding.subject.port is not None:
-        where.append(f"{finding.subject.direction} port {finding.subject.port}")
+        where.append(at_port(finding.subject.direction or "", finding.subject.port))
     if finding.subject.path is not None:
         where.append(finding.subject.path)
-    heading = f"[{finding.severity}] {', '.join(where)}"
+    heading = f"[{say(SEVERITY_NAMES[finding.severity])}] {', '.join(map(say, where))}"
     yield Sentence("heading", "", one_line(heading))
-    yield Sentence("summary", "  ", one_line(finding.summary))
+    yield Sentence("summary", "  ", one_line(say(finding.summary)))
     if finding.critical_because:
-        because = f"Critical because {finding.critical_because}."
-        yield Sentence("summary", "  ", one_line(because))
-    yield from advice_lines(finding)
+        why = finding.critical_because
+        because = Text(f"Critical because {why}.", f"严重：{chinese(why)}。")
+        yield Sentence("summary", "  ", one_line(say(because)))
+    yield from advice_lines(finding, language)
     for name, value in finding.evidence.items():
-        yield Sentence("fact", _INDENT, f"{_named(name)}: {shown(value)}")
+        fact = Text(": ", "：")
+        yield Sentence("fact", _INDENT, f"{say(named(name))}{say(fact)}{shown(value, language)}")
     if finding.deadline is not None:
-        left = shown(Quantity(finding.deadline.seconds, "seconds"))
-        yield Sentence("fact", _INDENT, f"{one_line(finding.deadline.what)} in: {left}")
+        what, left = finding.deadline.what, finding.deadline.seconds
+        yield Sentence("fact", _INDENT, one_line(say(_until(what, left))))
     for process in finding.owner.processes if finding.owner else ():
-        yield Sentence("fact", _INDENT, f"held by: {_holder(process)}")
+        yield Sentence("fact", _INDENT, say(_holder(process)))
 
 
-def advice_lines(finding: Finding) -> Iterator[Sentence]:
+def _until(what: Text, seconds: float) -> Text:
+    left = shown(Quantity(seconds, "seconds"))
+    return Text(f"{what} in: {left}", f"距{chinese(what)}：{left}")
+
+
+def advice_lines(finding: Finding, language: Language = "en") -> Iterator[Sentence]:
     """Yield the advice by purpose, each command on a line of its own."""
     for purpose in PURPOSES:
         advice = [each for each in finding.advice if each.purpose == purpose]
         if advice:
-            yield Sentence("purpose", "  ", PURPOSE_TITLES[purpose])
+            yield Sentence("purpose", "  ", said(PURPOSE_TITLES[purpose], language))
         for each in advice:
-            yield Sentence("advice", "  - ", one_line(each.text))
+            yield Sentence("advice", "  - ", one_line(said(each.text, language)))
             if each.command is not None:
-                there = "on the peer: " if each.command.where == "peer" else ""
+                there = said(_ON_PEER, language) if each.command.where == "peer" else ""
                 line = one_line(finding.command_line(each.command))
                 yield Sentence("command", f"{_INDENT}{there}", line)
 
@@ -76,25 +94,29 @@ def description(finding: Finding) -> str:
     return "\n".join(f"{each.lead.lstrip()}{each.text}" for each in others)
 
 
-def shown(value: Quantity | Breakdown) -> str:
+def shown(value: Quantity | Breakdown, language: Language = "en") -> str:
     """Return a quantity with its unit, or several, for people."""
     if isinstance(value, Quantity):
-        return _quantity(value)
-    return ", ".join(_part(name, part) for name, part in value) or "none"
+        return _quantity(value, language)
+    parts = [
+        _part(name, part, language)
+        for name, part in value
+        if part.value or part.unit != "per_second"  # a counter that stands still says nothing
+    ]
+    return ", ".join(parts) or said(Text("none", "无"), language)
 
 
-def _part(name: str, part: Quantity) -> str:
-    if part.unit == "sockets":
-        return f"{one_line(name)} ({_quantity(part)})"
-    return f"{one_line(name)} {_quantity(part)}"
+def _part(name: str, part: Quantity, language: Language) -> str:
+    name, quantity = one_line(said(name, language)), _quantity(part, language)
+    return f"{name} ({quantity})" if part.unit == "sockets" else f"{name} {quantity}"
 
 
-def _quantity(quantity: Quantity) -> str:
+def _quantity(quantity: Quantity, language: Language) -> str:
     value, unit = quantity
     if isinstance(value, str):
         return one_line(value)
     if unit == "seconds" and 0 <= value < _BEYOND_CLOCKS:
-        return roughly(value) if round(value) else "now"
+        return roughly(value) if round(value) else said(Text("now", "现在"), language)
     if unit == "bytes" and math.isfinite(value):
         return shown_size(int(value))
     if unit == "ratio":
@@ -102,16 +124,13 @@ def _quantity(quantity: Quantity) -> str:
     if unit == "port":
         return f"{value:.0f}"
     number = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".rstrip("0").rstrip(".")
-    return number + _UNIT_WORDS.get(unit, "")
+    return number + said(_UNIT_WORDS.get(unit, ""), language)
 
 
-def _named(name: str) -> str:
-    return one_line(name.replace("_", " "))
-
-
-def _holder(process: Process) -> str:
-    used = ""
-    if process.fds is not None:
-        most = f" of {process.fd_limit}" if process.fd_limit else ""
-        used = f", {process.fds}{most} descriptors"
-    return f"{one_line(process.name)}[{process.pid}]{used}"
+def _holder(process: Process) -> Text:
+    name = f"{one_line(process.name)}[{process.pid}]"
+    text = Text(f"held by: {name}", f"持有者：{name}")
+    if process.fds is None:
+        return text
+    of, most = (f" of {process.fd_limit}", f"/{process.fd_limit}") if process.fd_limit else ("", "")
+    return text + Text(f", {process.fds}{of} descriptors", f"，fd {process.fds}{most}")

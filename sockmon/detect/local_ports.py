@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Advice, Command
 from sockmon.model.limits import PortRange
@@ -22,16 +23,22 @@ def widen(data: DetectorInput, port_range: PortRange) -> tuple[Advice, ...]:
     reserved = [*(_span(first, last) for first, last in port_range.reserved)]
     reserved += [str(port) for port in listened if not _is_reserved(port, port_range)]
     widen = Command(f"sysctl -w net.ipv4.ip_local_port_range='{_WIDEST}'", effect="changes")
-    text = (
+    text = Text(
         f"net.ipv4.ip_local_port_range is {port_range.low} {port_range.high}: widen it, or add a "
-        "source or a destination address."
+        "source or a destination address.",
+        f"net.ipv4.ip_local_port_range 现在是 {port_range.low} {port_range.high}：扩大范围，或者"
+        "增加"
+        "源地址、目的地址。",
     )
     if not listened or len(reserved) > _RESERVED_SHOWN:
         return (Advice(text, widen, "stop"),)
     keep = f"sysctl -w net.ipv4.ip_local_reserved_ports={','.join(reserved)}"
     return (
         Advice(
-            "First keep the ports that this host listens on out of the wider range:",
+            Text(
+                "First keep the ports that this host listens on out of the wider range:",
+                "先把本机的监听端口设为保留，避免扩大范围后被占用：",
+            ),
             Command(keep, effect="changes"),
             "stop",
         ),

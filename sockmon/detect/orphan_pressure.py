@@ -8,6 +8,7 @@ import numpy as np
 from sockmon.detect import evidence
 from sockmon.detect.commands import see
 from sockmon.detect.detector import (
+    PEERS_OR_NETWORK,
     Detector,
     DetectorThresholds,
     Ratio,
@@ -19,6 +20,7 @@ from sockmon.detect.detector import (
     threshold,
 )
 from sockmon.detect.evidence import percent
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Advice, Breakdown, Command, Finding, FindingKey, Quantity, Subject
 from sockmon.model.states import TcpState
@@ -56,9 +58,12 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
         subject=Subject(),
         value=ratio,
         limit=thresholds.warning_ratio,
-        summary=(
+        summary=Text(
             f"{sockstat.orphans} sockets have been closed by their processes and cannot end: "
-            f"{percent(ratio)} of tcp_max_orphans ({most})"
+            f"{percent(ratio)} of tcp_max_orphans ({most})",
+            f"{sockstat.orphans} 个 socket 已被进程关闭却无法结束（孤儿 socket）：tcp_max_orphans"
+            f"（{most}）"
+            f"的 {percent(ratio)}",
         ),
         evidence=_evidence(data, sockstat.orphans, most),
         advice=_advice(most),
@@ -83,21 +88,37 @@ def _evidence(data: DetectorInput, orphans: int, most: int) -> dict[str, Quantit
 def _advice(most: int) -> tuple[Advice, ...]:
     return (
         Advice(
-            "If the peers are strangers in great number, it may be an attack: limit connections "
-            "by source in front of this host.",
+            Text(
+                "If the peers are strangers in great number, it may be an attack: limit "
+                "connections by source in front of this host.",
+                "如果对端是大量陌生地址，可能是攻击：在本机前面按来源限制连接数。",
+            ),
             purpose="stop",
         ),
         Advice(
-            "Their data or their FIN is not acknowledged: peers that went away, or that read "
-            "slowly. This host's processes have closed them and can do nothing."
+            Text(
+                "Their data or their FIN is not acknowledged: peers that went away, or that read "
+                "slowly. This host's processes have closed them and can do nothing.",
+                "它们的数据或 FIN 没有得到确认：对端已经离开，或者读得太慢。本机进程已经关闭了它"
+                "们，无能为力。",
+            )
         ),
         Advice(
-            f"From a quarter of net.ipv4.tcp_max_orphans = {most} on, the kernel may reset them, "
-            "and counts TCPAbortOnMemory: clients then lose the end of their answers. If the load "
-            "is wanted, raise it (an orphan can take 64 KiB)."
+            Text(
+                f"From a quarter of net.ipv4.tcp_max_orphans = {most} on, the kernel may reset "
+                "them, and counts TCPAbortOnMemory: clients then lose the end of their answers. If "
+                "the load is wanted, raise it (an orphan can take 64 KiB).",
+                f"达到 net.ipv4.tcp_max_orphans = {most} 的四分之一后，内核可能直接 RST 它们，并"
+                "计入 "
+                "TCPAbortOnMemory：客户端会丢失响应的末尾。如果负载正常，调大这个值（每个孤儿最多"
+                "占 64 KiB）。",
+            )
         ),
         Advice(
-            "How often does the kernel try? 0 means 8; a smaller number ends them sooner.",
+            Text(
+                "How often does the kernel try? 0 means 8; a smaller number ends them sooner.",
+                "内核重试几次？0 表示 8 次；调小可以更早结束。",
+            ),
             Command("sysctl net.ipv4.tcp_orphan_retries"),
             "look",
         ),
@@ -113,8 +134,8 @@ def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
 DETECTOR = Detector(
     name=NAME,
     about="closed sockets that no process holds",
-    title="Sockets without a process pile up",
-    actor="The peers, or the network to them",
+    title=Text("Sockets without a process pile up", "孤儿 socket 堆积"),
+    actor=PEERS_OR_NETWORK,
     thresholds=Thresholds,
     find=find,
     needs=("sockstat",),

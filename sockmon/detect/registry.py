@@ -1,7 +1,8 @@
 """All detectors. A new one is a file, and its line in ALL."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import field, make_dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import field, make_dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,9 @@ from sockmon.detect import (
     unsent_data,
 )
 from sockmon.detect.detector import Detector, DetectorThresholds, Level
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.finding import Finding
+from sockmon.model.finding import SEVERITIES, Finding, Severity, Subject
 from sockmon.model.limits import KernelLimits
 from sockmon.model.owner import Group
 
@@ -58,6 +60,10 @@ ALL: tuple[Detector, ...] = (
 OF_PART = tuple(detector for detector in ALL if not detector.needs_whole_table)
 
 BY_NAME: Mapping[str, Detector] = {detector.name: detector for detector in ALL}
+
+#: A detector's findings in one namespace and poll; what is beyond is told by one more.
+MOST_FINDINGS = 40
+MORE = Text("the largest are shown, the others are not", "只显示最大的，其余不显示")
 
 #: The configuration's `detect`: one table of thresholds per detector, by its name.
 Detect = make_dataclass(
@@ -116,15 +122,69 @@ def _any_missing(limits: KernelLimits, names: Iterable[str]) -> bool:
     return any(getattr(limits, name) is None for name in names)
 
 
+Failed = Callable[[Detector, Exception], None]
+
+
+def _raised(_: Detector, error: Exception) -> None:
+    raise error
+
+
 def diagnose(
     data: DetectorInput,
     thresholds: Mapping[str, DetectorThresholds],
     detectors: Iterable[Detector] = ALL,
+    failed: Failed = _raised,
 ) -> tuple[Finding, ...]:
-    """Run each of the detectors that is enabled."""
-    return tuple(
-        finding
-        for detector in detectors
-        if thresholds[detector.name].enabled
-        for finding in detector.find(data, thresholds[detector.name])
-    )
+    """Run each of the detectors that is enabled.
+
+    failed: called with a detector that has raised, which then has found nothing.
+    """
+    found: list[Finding] = []
+    for detector in detectors:
+        its = thresholds[detector.name]
+        if its.enabled:
+            try:
+                found += bounded(detector.find(data, its))
+            except Exception as error:  # noqa: BLE001 - a mistake of ours, in one detector of many
+                failed(detector, error)
+    return tuple(found)
+
+
+def bounded(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the first MOST_FINDINGS, and one more that says so if there are others.
+
+    Each costs CPU time, an alert, and room in the state: their number must not be for any user of
+    the host to choose. Detectors yield the largest groups first.
+    """
+    kept = list(islice(findings, MOST_FINDINGS + 1))
+    if len(kept) > MOST_FINDINGS:
+        last = kept.pop()
+        kept.append(
+            replace(
+                last,
+                severity=worst_of(kept),
+                subject=Subject(),
+                value=MOST_FINDINGS,
+                limit=MOST_FINDINGS,
+                summary=Text(
+                    f"there are more than {MOST_FINDINGS} findings of this kind: {MORE}",
+                    f"这类问题超过 {MOST_FINDINGS} 个：{MORE.zh}",
+                ),
+                evidence={},
+                advice=(),
+                owner=None,
+                critical_because=None,
+                deadline=None,
+                note=False,
+                group=None,
+                inodes=(),
+                others=(),
+                rows=None,
+            )
+        )
+    return kept
+
+
+def worst_of(findings: Iterable[Finding]) -> Severity:
+    """Return the worst severity of some findings."""
+    return max((finding.severity for finding in findings), key=SEVERITIES.index)

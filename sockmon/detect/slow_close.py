@@ -20,6 +20,7 @@ from sockmon.detect.detector import (
     threshold,
 )
 from sockmon.durations import roughly
+from sockmon.language import Text
 from sockmon.model.connection_events import BOUNDS, Histogram
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.direction import Direction
@@ -68,6 +69,7 @@ def _judge(
     if judged is None:
         return
     assert data.events is not None
+    lately = roughly(data.events.seconds)
     names = [*(f"up_to_{bound:g}_s" for bound in BOUNDS), f"above_{BOUNDS[-1]:g}_s"]
     yield Finding(
         detector=NAME,
@@ -76,9 +78,11 @@ def _judge(
         subject=subject,
         value=slow,
         limit=thresholds.slow_after,
-        summary=(
+        summary=Text(
             f"1 of 100 connections of port {port} is closed more than {roughly(slow)} after its "
-            f"peer has closed ({times.count:,} closes in the last {roughly(data.events.seconds)})"
+            f"peer has closed ({times.count:,} closes in the last {lately})",
+            f"端口 {port} 的连接中，每 100 个有 1 个在对端关闭 {roughly(slow)} 之后才关闭"
+            f"（最近 {lately} 共 {times.count:,} 次关闭）",
         ),
         evidence={
             "closes": evidence.count(times.count),
@@ -91,9 +95,13 @@ def _judge(
         },
         advice=(
             Advice(
-                "The application sees the peer's FIN as the end of file when it reads. It reads "
-                "too late (a full thread pool, a blocked event loop), or does long work before it "
-                "closes."
+                Text(
+                    "The application sees the peer's FIN as the end of file when it reads. It "
+                    "reads too late (a full thread pool, a blocked event loop), or does long work "
+                    "before it closes.",
+                    "应用在读取时以 EOF 看到对端的 FIN。它读得太晚（线程池已满、事件循环被阻塞），"
+                    "或在关闭之前做了长时间的工作。",
+                )
             ),
             see("-tanp", TcpState.CLOSE_WAIT, filter_=only(direction, port)),
         ),
@@ -103,8 +111,8 @@ def _judge(
 DETECTOR = Detector(
     name=NAME,
     about="applications close long after their peers have (needs events.enabled)",
-    title="Connections are closed slowly",
-    actor="The application here",
+    title=Text("Connections are closed slowly", "连接关闭缓慢"),
+    actor=Text("The application here", "本机应用"),
     state=TcpState.CLOSE_WAIT,
     thresholds=Thresholds,
     find=find,

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence
+from sockmon.detect.accepting import somaxconn
 from sockmon.detect.commands import counters, only, see, ss
 from sockmon.detect.detector import (
     Detector,
@@ -28,6 +29,7 @@ from sockmon.detect.detector import (
     threshold,
 )
 from sockmon.detect.evidence import inodes, percent
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import (
     Advice,
@@ -241,7 +243,7 @@ def _finding(
         subject=_subject(data, backlog),
         value=backlog.ratio,
         limit=thresholds.warning_ratio,
-        summary=_summary(backlog) + ("; SYNs are dropped" if drops or full else ""),
+        summary=_summary(backlog, drops=drops or full),
         evidence=_evidence(data, backlog),
         advice=_advice(data, backlog),
         group=groups[0][0] if groups else None,
@@ -249,15 +251,20 @@ def _finding(
     )
 
 
-def _summary(backlog: _Backlog) -> str:
-    where = "a listener" if backlog.port is None else f"port {backlog.port}"
-    half_open = f"{backlog.half_open.size} connections to {where} are half-open"
-    if backlog.deferred.size:
-        return (
-            f"{half_open}, and {backlog.deferred.size} have sent nothing yet (TCP_DEFER_ACCEPT): "
-            f"{percent(backlog.filled)} of its backlog"
+def _summary(backlog: _Backlog, *, drops: bool) -> Text:
+    where = Text("a listener", "某个监听 socket ")
+    if backlog.port is not None:
+        where = Text(f"port {backlog.port}", f"端口 {backlog.port} ")
+    number, deferred = backlog.half_open.size, backlog.deferred.size
+    text = Text(f"{number} connections to {where} are half-open", f"{where.zh}有 {number} 个半连接")
+    if deferred:
+        text += Text(
+            f", and {deferred} have sent nothing yet (TCP_DEFER_ACCEPT)",
+            f"，另有 {deferred} 个还没有发送数据（TCP_DEFER_ACCEPT）",
         )
-    return f"{half_open}: {percent(backlog.ratio)} of its backlog"
+    share = percent(backlog.filled)
+    text += Text(f": {share} of its backlog", f"：占半连接队列的 {share}")
+    return text + Text("; SYNs are dropped", "；SYN 正被丢弃") if drops else text
 
 
 def _evidence(data: DetectorInput, backlog: _Backlog) -> dict[str, Quantity | Breakdown]:
@@ -276,28 +283,37 @@ def _evidence(data: DetectorInput, backlog: _Backlog) -> dict[str, Quantity | Br
     if settings is not None:
         found["tcp_syncookies"] = evidence.count(settings.syncookies)
         found["tcp_max_syn_backlog"] = evidence.count(settings.max_syn_backlog)
-        found["somaxconn"] = evidence.count(settings.somaxconn)
-    return found
+    return found | somaxconn(settings)
 
 
 def _advice(data: DetectorInput, backlog: _Backlog) -> tuple[Advice, ...]:
     filter_ = "" if backlog.port is None else only("inbound", backlog.port)
-    flood = (
+    flood = Text(
         "Clients have sent a SYN and not finished the handshake. Many sources of one each: a SYN "
-        "flood, or answers that do not find their way back. Few sources: look at those."
+        "flood, or answers that do not find their way back. Few sources: look at those.",
+        "客户端发了 SYN 却没有完成握手。来源很多、每个一条：SYN flood，或者 SYN-ACK 回不去。来源"
+        "很少：查看这些"
+        "地址。",
     )
-    silent = (
+    silent = Text(
         "Clients have connected and sent nothing, and TCP_DEFER_ACCEPT keeps them in the backlog "
         "until they do. That is no flood. If they fill the backlog, let the server ask for a "
-        "shorter time or none (nginx: listen without deferred), or for a larger backlog."
+        "shorter time or none (nginx: listen without deferred), or for a larger backlog.",
+        "客户端已连接但没有发数据，TCP_DEFER_ACCEPT 会把它们留在半连接队列里，直到有数据。这不是 "
+        "flood。如果"
+        "把队列占满，缩短或去掉这个选项（nginx：listen 去掉 deferred），或者调大 backlog。",
     )
     advice = [
         *([Advice(silent)] if backlog.deferred.size else []),
         *([Advice(flood)] if 2 * backlog.half_open.size >= backlog.deferred.size else []),
         see("-tno", TcpState.SYN_RECV, filter_=filter_),
         Advice(
-            "Is the accept queue full (Recv-Q at Send-Q)? Then handshakes cannot finish, and the "
-            "application must accept() faster.",
+            Text(
+                "Is the accept queue full (Recv-Q at Send-Q)? Then handshakes cannot finish, and "
+                "the application must accept() faster.",
+                "全连接队列满了吗（Recv-Q 达到 Send-Q）？满了握手就无法完成，应用必须更快地 "
+                "accept()。",
+            ),
             Command(ss("-tlnp", filter_=filter_)),
             "look",
         ),
@@ -308,26 +324,44 @@ def _advice(data: DetectorInput, backlog: _Backlog) -> tuple[Advice, ...]:
     if settings.syncookies:
         advice.append(
             counters(
-                f"net.ipv4.tcp_syncookies is {settings.syncookies}: clients still get in, without "
-                "some TCP options. This counts those that did not:",
+                Text(
+                    f"net.ipv4.tcp_syncookies is {settings.syncookies}: clients still get in, "
+                    "without some TCP options. This counts those that did not:",
+                    f"net.ipv4.tcp_syncookies 为 {settings.syncookies}：客户端仍能连上，只是少一"
+                    "些 TCP "
+                    "选项。下面统计没连上的：",
+                ),
                 "SyncookiesFailed",
             )
         )
     else:
         advice.append(
             Advice(
-                "net.ipv4.tcp_syncookies is 0, so SYNs beyond the backlog are dropped. With 1, "
-                "clients get in even during a flood. Without it, net.ipv4.tcp_max_syn_backlog = "
-                f"{settings.max_syn_backlog} is a bound too.",
+                Text(
+                    "net.ipv4.tcp_syncookies is 0, so SYNs beyond the backlog are dropped. With 1, "
+                    "clients get in even during a flood. Without it, net.ipv4.tcp_max_syn_backlog "
+                    f"= {settings.max_syn_backlog} is a bound too.",
+                    "net.ipv4.tcp_syncookies 为 0，超出半连接队列的 SYN 会被丢弃。设为 1 后，即使"
+                    "遭遇 flood "
+                    "客户端也能连上。为 0 时 net.ipv4.tcp_max_syn_backlog = "
+                    f"{settings.max_syn_backlog} 也是一道上限。",
+                ),
                 Command("sysctl -w net.ipv4.tcp_syncookies=1", effect="changes"),
                 "stop",
             )
         )
+    now = "" if settings.somaxconn is None else f" = {settings.somaxconn}"
     advice.append(
         Advice(
-            "If the load is wanted: raise the backlog that the application asks for with listen(), "
-            f"and net.core.somaxconn = {settings.somaxconn} with it. An unanswered SYN-ACK is kept "
-            f"for net.ipv4.tcp_synack_retries = {settings.synack_retries} tries."
+            Text(
+                "If the load is wanted: raise the backlog that the application asks for with "
+                f"listen(), and net.core.somaxconn{now} with it. An unanswered "
+                "SYN-ACK is kept for net.ipv4.tcp_synack_retries = "
+                f"{settings.synack_retries} tries.",
+                "如果是正常负载：调大应用传给 listen() 的 backlog，同时调大 net.core.somaxconn"
+                f"{now}。没有应答的 SYN-ACK 会重传 net.ipv4.tcp_synack_retries = "
+                f"{settings.synack_retries} 次。",
+            )
         )
     )
     return tuple(advice)
@@ -336,8 +370,8 @@ def _advice(data: DetectorInput, backlog: _Backlog) -> tuple[Advice, ...]:
 DETECTOR = Detector(
     name=NAME,
     about="half-open connections fill a listener's backlog",
-    title="Half-open connections pile up",
-    actor="The clients, or the source of a SYN flood",
+    title=Text("Half-open connections pile up", "半连接堆积"),
+    actor=Text("The clients, or the source of a SYN flood", "客户端，或 SYN flood 的来源"),
     state=TcpState.SYN_RECV,
     thresholds=Thresholds,
     find=find,

@@ -2,6 +2,7 @@
 
 _FIRST_SECONDS = 1.0  # TCP_TIMEOUT_INIT
 _LONGEST_SECONDS = 120.0  # TCP_RTO_MAX
+_MOST_RETRIES = 255  # more than either sysctl takes (MAX_TCP_SYNCNT is 127)
 
 
 def seconds_to_give_up(tries: int, next_try: float, retries: int, linear: int = 0) -> float:
@@ -16,6 +17,7 @@ def seconds_to_give_up(tries: int, next_try: float, retries: int, linear: int = 
     again, and doubles the wait but for the first `linear` times. Measured on 6.18 with retries of
     1 to 3: 3, 7, 15 s with linear 0; 4, 8, 16 s with 1; 3, 9, 17 s with 2; 3, 7, 19 s with 4.
     """
+    retries, linear = min(retries, _MOST_RETRIES), min(linear, _MOST_RETRIES)
     patience = sum(_wait(n, 0) for n in range(retries + 1))
     gone_by = sum(_wait(n, linear) for n in range(tries + 1))  # when the timer fires
     left = next_try
@@ -33,4 +35,4 @@ def seconds_to_connect(retries: int, linear: int = 0) -> float:
 
 def _wait(tries: int, linear: int) -> float:
     """Seconds between the so-manieth retransmission and the next; 0 is the first SYN."""
-    return min(_FIRST_SECONDS * 2.0 ** max(0, tries - linear), _LONGEST_SECONDS)
+    return min(_FIRST_SECONDS * 2.0 ** min(max(0, tries - linear), 10), _LONGEST_SECONDS)

@@ -18,7 +18,8 @@ from sockmon.detect.detector import (
     severity,
     threshold,
 )
-from sockmon.detect.evidence import percent
+from sockmon.detect.evidence import at_port, percent
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Advice, Breakdown, Command, Finding, FindingKey, Quantity, Subject
 from sockmon.model.limits import TcpMemoryLimits
@@ -60,9 +61,11 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
         subject=Subject(),
         value=ratio,
         limit=warning,
-        summary=(
+        summary=Text(
             f"TCP takes {_mib(sockstat.memory_bytes)}: {percent(ratio)} of what tcp_mem allows "
-            f"({_mib(memory.high)}; pressure from {_mib(memory.pressure)} on)"
+            f"({_mib(memory.high)}; pressure from {_mib(memory.pressure)} on)",
+            f"TCP 占用 {_mib(sockstat.memory_bytes)}：tcp_mem 上限（{_mib(memory.high)}）的 "
+            f"{percent(ratio)}，从 {_mib(memory.pressure)} 起进入压力状态",
         ),
         evidence=_evidence(data, sockstat.memory_bytes, memory, largest),
         advice=_advice(largest, memory),
@@ -101,7 +104,7 @@ def _evidence(
         "high": evidence.size(memory.high),
         "largest_queues": tuple(
             (
-                f"{its.group.direction} port {its.group.port}"
+                at_port(its.group.direction, its.group.port)
                 + (f", {its.owner}" if its.owner else ""),
                 evidence.size(its.received + its.sent),
             )
@@ -114,32 +117,49 @@ def _evidence(
 def _advice(largest: list[_Queues], memory: TcpMemoryLimits) -> tuple[Advice, ...]:
     advice = [
         Advice(
-            f"Above {_mib(memory.pressure)} the kernel shrinks every connection's buffers, so all "
-            f"slow down; at {_mib(memory.high)} it drops what arrives, refuses what is sent, and "
-            "resets orphans (TCPAbortOnMemory)."
+            Text(
+                f"Above {_mib(memory.pressure)} the kernel shrinks every connection's buffers, so "
+                f"all slow down; at {_mib(memory.high)} it drops what arrives, refuses what is "
+                "sent, and resets orphans (TCPAbortOnMemory).",
+                f"超过 {_mib(memory.pressure)} 后，内核缩小每个连接的缓冲区，所有连接都变慢；达到 "
+                f"{_mib(memory.high)} 时，收到的包被丢弃，发送被拒绝，孤儿 socket 被 RST"
+                "（TCPAbortOnMemory）。",
+            )
         )
     ]
     if largest:
         most = largest[0]
-        where = f"{most.group.direction} port {most.group.port}"
+        where = at_port(most.group.direction, most.group.port)
         if most.received >= most.sent:
             advice.append(
                 Advice(
-                    f"Most is unread, at {where}: the application there reads too slowly, or not "
-                    "at all. It must read, or close."
+                    Text(
+                        f"Most is unread, at {where}: the application there reads too slowly, or "
+                        "not at all. It must read, or close.",
+                        f"大部分是未读数据，在{where.zh}：应用读得太慢或根本不读。它必须读取，或"
+                        "者关闭连接。",
+                    )
                 )
             )
         else:
             advice.append(
                 Advice(
-                    f"Most is unacknowledged, at {where}: slow or vanished peers. That "
-                    "application should bound how long it waits for them (TCP_USER_TIMEOUT)."
+                    Text(
+                        f"Most is unacknowledged, at {where}: slow or vanished peers. That "
+                        "application should bound how long it waits for them (TCP_USER_TIMEOUT).",
+                        f"大部分是未确认的数据，在{where.zh}：对端太慢或已消失。应用应当限制等待"
+                        "时间"
+                        "（TCP_USER_TIMEOUT）。",
+                    )
                 )
             )
         shown = only(most.group.direction, most.group.port)
         advice.append(
             Advice(
-                "List the sockets (skmem: r is received, t and w are to be sent):",
+                Text(
+                    "List the sockets (skmem: r is received, t and w are to be sent):",
+                    "列出这些 socket（skmem：r 为接收，t 和 w 为待发送）：",
+                ),
                 Command(f"ss -tnmpo {shown}"),
                 "look",
             )
@@ -147,16 +167,25 @@ def _advice(largest: list[_Queues], memory: TcpMemoryLimits) -> tuple[Advice, ..
     else:
         advice.append(
             Advice(
-                "No queue in this network namespace holds it: look into the other namespaces "
-                "(containers) of this host.",
+                Text(
+                    "No queue in this network namespace holds it: look into the other namespaces "
+                    "(containers) of this host.",
+                    "不在当前网络命名空间的队列里：查看本机的其他命名空间（容器）。",
+                ),
                 Command("sockmon doctor --namespaces all", "here"),
                 "look",
             )
         )
     advice.append(
         Advice(
-            "If the load is wanted: raise net.ipv4.tcp_mem (three numbers, in pages: getconf "
-            "PAGESIZE), or lower the most that one socket may take: net.ipv4.tcp_rmem, tcp_wmem.",
+            Text(
+                "If the load is wanted: raise net.ipv4.tcp_mem (three numbers, in pages: getconf "
+                "PAGESIZE), or lower the most that one socket may take: net.ipv4.tcp_rmem, "
+                "tcp_wmem.",
+                "如果是正常负载：调大 net.ipv4.tcp_mem（三个数，单位是页：getconf PAGESIZE），或"
+                "调小单个 "
+                "socket 的上限：net.ipv4.tcp_rmem、tcp_wmem。",
+            ),
             Command("sysctl net.ipv4.tcp_mem", "here"),
         )
     )
@@ -183,8 +212,8 @@ def _levels(thresholds: Thresholds) -> dict[str, Level]:
 DETECTOR = Detector(
     name=NAME,
     about="TCP socket memory approaches its limit",
-    title="Memory for TCP runs short",
-    actor="Those whose queues are full",
+    title=Text("Memory for TCP runs short", "TCP 内存不足"),
+    actor=Text("Those whose queues are full", "队列堆积的应用"),
     thresholds=Thresholds,
     find=find,
     needs=("sockstat",),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence
-from sockmon.detect.commands import only, see, ss
+from sockmon.detect.commands import LOOK_AT_PEER, only, see, ss
 from sockmon.detect.detector import (
     Detector,
     DetectorThresholds,
@@ -24,7 +24,8 @@ from sockmon.detect.detector import (
     share,
     threshold,
 )
-from sockmon.detect.evidence import percent
+from sockmon.detect.evidence import at_port, chinese_of, percent
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Advice, Breakdown, Command, Finding, FindingKey, Quantity, Subject
@@ -67,16 +68,25 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
         subject=Subject(),
         value=ratio,
         limit=thresholds.warning_ratio,
-        summary=(
-            f"{percent(ratio)} of the time-wait buckets are in use ({sockstat.time_wait} of {most})"
-            + (f"; {overflow:.1f} a second find none" if overflow > 0 else "")
-            + (_whose_peers(data, unclosed) if _mostly(unclosed, sockstat.time_wait) else "")
-        ),
+        summary=_summary(data, unclosed, sockstat.time_wait, most, overflow),
         evidence=_evidence(data, groups, unclosed, sockstat.time_wait, most),
         advice=_advice(
             data, groups, unclosed if _mostly(unclosed, sockstat.time_wait) else None, most
         ),
     )
+
+
+def _summary(
+    data: DetectorInput, unclosed: NDArray[np.intp], buckets: int, most: int, overflow: float
+) -> Text:
+    used = percent(buckets / max(most, 1))
+    text = Text(
+        f"{used} of the time-wait buckets are in use ({buckets} of {most})",
+        f"TIME_WAIT bucket 已用 {used}（{most} 个中的 {buckets} 个）",
+    )
+    if overflow > 0:
+        text += Text(f"; {overflow:.1f} a second find none", f"；每秒有 {overflow:.1f} 个分配不到")
+    return text + _whose_peers(data, unclosed) if _mostly(unclosed, buckets) else text
 
 
 def _unclosed(data: DetectorInput) -> NDArray[np.intp]:
@@ -89,11 +99,13 @@ def _mostly(unclosed: NDArray[np.intp], buckets: int) -> bool:
     return 2 * unclosed.size >= max(buckets, 1)
 
 
-def _whose_peers(data: DetectorInput, unclosed: NDArray[np.intp]) -> str:
+def _whose_peers(data: DetectorInput, unclosed: NDArray[np.intp]) -> Text:
     (address, sockets), *_ = data.peers(unclosed, 1)
-    return (
+    return Text(
         f"; {unclosed.size} of them are in FIN_WAIT2: their peers, {sockets} times {address}, do "
-        "not close what this host has closed"
+        "not close what this host has closed",
+        f"；其中 {unclosed.size} 个处于 FIN_WAIT2：本机已关闭，对端没有关闭（{address} 占 "
+        f"{sockets} 个）",
     )
 
 
@@ -129,10 +141,11 @@ def _evidence(
         "buckets": evidence.sockets(buckets),
         "buckets_limit": evidence.sockets(most),
         "by_direction": tuple(
-            (direction, evidence.sockets(n)) for direction, n in _by_direction(groups).most_common()
+            (Text(direction, chinese_of(direction)), evidence.sockets(n))
+            for direction, n in _by_direction(groups).most_common()
         ),
         "top": tuple(
-            (f"{direction} port {port}", evidence.sockets(n))
+            (at_port(direction, port), evidence.sockets(n))
             for (direction, port), n in groups.most_common(_PLACES_SHOWN)
         ),
         "events": evidence.per_second(data.rates, _EVENTS),
@@ -154,14 +167,25 @@ def _advice(
     advice = [
         *(_about_unclosed(data, unclosed) if unclosed is not None else ()),
         Advice(
-            "If the load is wanted, keep more buckets (one takes about 300 bytes). TIME_WAIT "
-            "always lasts 60 s; no setting changes that.",
+            Text(
+                "If the load is wanted, keep more buckets (one takes about 300 bytes). TIME_WAIT "
+                "always lasts 60 s; no setting changes that.",
+                "如果是正常负载，增加 bucket 数量（每个约 300 字节）。Linux 的 TIME_WAIT 固定为 "
+                "60 秒，没有参数"
+                "可以修改（tcp_fin_timeout 管的是 FIN_WAIT2）。",
+            ),
             Command(f"sysctl -w net.ipv4.tcp_max_tw_buckets={2 * max(most, 1)}", effect="changes"),
             "stop",
         ),
         Advice(
-            f"Past net.ipv4.tcp_max_tw_buckets = {most} the kernel closes without TIME_WAIT: "
-            "nothing is refused, but a late segment may be taken for one of the next connection."
+            Text(
+                f"Past net.ipv4.tcp_max_tw_buckets = {most} the kernel closes without TIME_WAIT: "
+                "nothing is refused, but a late segment may be taken for one of the next "
+                "connection.",
+                f"超过 net.ipv4.tcp_max_tw_buckets = {most} 后，内核直接关闭而不进入 TIME_WAIT："
+                "连接不会被"
+                "拒绝，但迟到的报文可能被下一条连接误收。",
+            )
         ),
     ]
     ranked = groups.most_common()
@@ -172,9 +196,14 @@ def _advice(
     if reuse is not None and _by_direction(groups)["outbound"]:
         advice.append(
             Advice(
-                f"net.ipv4.tcp_tw_reuse is {reuse.mode} here (0 never, 1 always, 2 on loopback "
-                "only): it lets connections that this host makes take over a bucket, never "
-                "accepted ones."
+                Text(
+                    f"net.ipv4.tcp_tw_reuse is {reuse.mode} here (0 never, 1 always, 2 on loopback "
+                    "only): it lets connections that this host makes take over a bucket, never "
+                    "accepted ones.",
+                    f"net.ipv4.tcp_tw_reuse 当前为 {reuse.mode}（0 不复用，1 复用，2 仅回环）：只"
+                    "对本机主动"
+                    "发起的连接有效，对被动接受的连接无效。",
+                )
             )
         )
     if ranked:
@@ -191,10 +220,13 @@ def _about_unclosed(data: DetectorInput, unclosed: NDArray[np.intp]) -> tuple[Ad
     there = ss("-tnpo", TcpState.CLOSE_WAIT, filter_=only(other, group.port or 0))
     advice = [
         Advice(
-            f"This host has closed these connections, and its peers keep their ends in CLOSE_WAIT: "
-            f"the application at {peer} must close them."
+            Text(
+                "This host has closed these connections, and its peers keep their ends in "
+                f"CLOSE_WAIT: the application at {peer} must close them.",
+                f"本机已关闭这些连接，对端停在 CLOSE_WAIT：必须由 {peer} 上的应用 close()。",
+            )
         ),
-        Advice("Look at a peer:", Command(there, "namespace" if here else "peer"), "look"),
+        Advice(LOOK_AT_PEER, Command(there, "namespace" if here else "peer"), "look"),
         see("-tano", TcpState.FIN_WAIT2, filter_=only(group.direction, group.port or 0)),
     ]
     settings = data.limits.settings
@@ -202,8 +234,12 @@ def _about_unclosed(data: DetectorInput, unclosed: NDArray[np.intp]) -> tuple[Ad
         advice.insert(
             0,
             Advice(
-                f"Until they do, keep FIN_WAIT2 for less than net.ipv4.tcp_fin_timeout = "
-                f"{settings.fin_timeout} s; a peer that sends its FIN later gets a reset.",
+                Text(
+                    "Until they do, keep FIN_WAIT2 for less than net.ipv4.tcp_fin_timeout = "
+                    f"{settings.fin_timeout} s; a peer that sends its FIN later gets a reset.",
+                    "在此之前，把 FIN_WAIT2 的保留时间调短（net.ipv4.tcp_fin_timeout 现在是 "
+                    f"{settings.fin_timeout} 秒）；之后才发 FIN 的对端会收到 RST。",
+                ),
                 Command("sysctl -w net.ipv4.tcp_fin_timeout=15", effect="changes"),
                 "stop",
             ),
@@ -211,15 +247,20 @@ def _about_unclosed(data: DetectorInput, unclosed: NDArray[np.intp]) -> tuple[Ad
     return tuple(advice)
 
 
-def _whose(direction: Direction, sockets: int, port: int) -> str:
+def _whose(direction: Direction, sockets: int, port: int) -> Text:
     if direction == "inbound":
-        return (
+        return Text(
             f"{sockets} are of accepted connections, most of port {port}: this host closes first. "
-            "Let the server keep connections open longer (keep-alive), or let its clients close."
+            "Let the server keep connections open longer (keep-alive), or let its clients close.",
+            f"{sockets} 个来自被动接受的连接，主要在端口 {port}：由本机先关闭。让服务端延长 "
+            "keep-alive，或让"
+            "客户端先关闭。",
         )
-    return (
+    return Text(
         f"{sockets} are of connections that this host made, most to port {port}, and closed "
-        "first: let those clients keep connections and use them again (a pool, keep-alive)."
+        "first: let those clients keep connections and use them again (a pool, keep-alive).",
+        f"{sockets} 个来自本机主动发起并先关闭的连接，主要连往端口 {port}：改用长连接（连接池、"
+        "keep-alive）。",
     )
 
 
@@ -243,8 +284,8 @@ _FIGURE = (
 DETECTOR = Detector(
     name=NAME,
     about="TIME_WAIT sockets approach tcp_max_tw_buckets",
-    title="TIME_WAIT is near its limit",
-    actor="This host: its clients or its settings",
+    title=Text("TIME_WAIT is near its limit", "TIME_WAIT 接近上限"),
+    actor=Text("This host: its clients or its settings", "本机：客户端程序或内核参数"),
     state=TcpState.TIME_WAIT,
     thresholds=Thresholds,
     find=find,

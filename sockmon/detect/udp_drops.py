@@ -16,13 +16,15 @@ from sockmon.detect.detector import (
     Count,
     Detector,
     DetectorThresholds,
+    Does,
     Rule,
     Seconds,
     severity,
     threshold,
 )
-from sockmon.detect.evidence import inodes, shown_size, who
+from sockmon.detect.evidence import holder, inodes, shown_size, who
 from sockmon.durations import roughly
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import (
     Advice,
@@ -96,16 +98,19 @@ def _judge(
     )
     assert judged is not None
     unread = int(table.receive_queue[rows].astype(np.int64).sum())
-    total = int(table.drops[rows].sum())
+    total, name = int(table.drops[rows].sum()), who(owner)
     if still.size:
-        summary = (
-            f"{who(owner)} does not read UDP port {port}: {shown_size(unread)} wait, and "
-            f"{total:,} datagrams were dropped"
+        summary = Text(
+            f"{name} does not read UDP port {port}: {shown_size(unread)} wait, and "
+            f"{total:,} datagrams were dropped",
+            f"{name.zh} 不读 UDP 端口 {port}：积压 {shown_size(unread)}，已丢弃 {total:,} 个数据报",
         )
     else:
-        summary = (
-            f"UDP port {port} of {who(owner)} dropped {recent.connections:,} datagrams in the last "
-            f"{roughly(recent.seconds)}"
+        summary = Text(
+            f"UDP port {port} of {name} dropped {recent.connections:,} datagrams in the last "
+            f"{roughly(recent.seconds)}",
+            f"{name.zh} 的 UDP 端口 {port} 最近 {roughly(recent.seconds)} 内丢弃了 "
+            f"{recent.connections:,} 个数据报",
         )
     return Finding(
         detector=NAME,
@@ -132,38 +137,56 @@ def _evidence(unread: int, total: int, recent: int, polls: int) -> dict[str, Qua
 
 
 def _advice(port: int, owner: Owner | None, *, is_still: bool) -> tuple[Advice, ...]:
+    name = holder(owner)
     stuck = (
         restart(owner),
         Advice(
-            f"{who(owner)} does not read this socket: it is stuck, or has forgotten it. A stack "
-            "trace of it says which."
+            Text(
+                f"{name} does not read this socket: it is stuck, or has forgotten it. A stack "
+                "trace of it says which.",
+                f"{name.zh} 不读这个 socket：进程卡住，或忘记了它。抓一份线程栈就能区分。",
+            )
         ),
     )
     slow = (
         Advice(
-            "Datagrams come faster than they are read, perhaps in bursts. Read in larger batches "
-            "(recvmmsg) or with more threads (SO_REUSEPORT); for bursts, ask for a larger buffer "
-            "(SO_RCVBUF, up to net.core.rmem_max).",
+            Text(
+                "Datagrams come faster than they are read, perhaps in bursts. Read in larger "
+                "batches (recvmmsg) or with more threads (SO_REUSEPORT); for bursts, ask for a "
+                "larger buffer (SO_RCVBUF, up to net.core.rmem_max).",
+                "数据报到达比读取快，可能是突发。批量读取（recvmmsg）或增加线程（SO_REUSEPORT）；突发则调大"
+                "接收缓冲区（SO_RCVBUF，上限 net.core.rmem_max）。",
+            ),
             Command("sysctl net.core.rmem_max net.core.rmem_default"),
         ),
     )
     return (
         *(stuck if is_still else slow),
         Advice(
-            "See the queue (r), its limit (rb) and the drops (d) in skmem:",
+            Text(
+                "See the queue (r), its limit (rb) and the drops (d) in skmem:",
+                "查看 skmem 里的队列（r）、上限（rb）和丢弃数（d）：",
+            ),
             Command(f"ss -unlpm '( sport = :{port} )'"),
             "look",
         ),
-        Advice("How many in all?", Command("nstat -az UdpRcvbufErrors UdpInErrors"), "look"),
+        Advice(
+            Text("How many in all?", "总共丢了多少？"),
+            Command("nstat -az UdpRcvbufErrors UdpInErrors"),
+            "look",
+        ),
     )
 
 
 DETECTOR = Detector(
     name=NAME,
     about="datagrams are dropped because nobody reads them in time",
-    title="Datagrams are dropped",
-    actor="The application here",
-    owner_acts=True,
+    title=Text("Datagrams are dropped", "UDP 数据报被丢弃"),
+    actor=Text("The application here", "本机应用"),
+    does=Does(
+        Text("loses datagrams", "正在丢失 UDP 数据报"),
+        Text("lose datagrams", "正在丢失 UDP 数据报"),
+    ),
     thresholds=Thresholds,
     find=find,
     rule=Rule(

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from sockmon.detect import evidence
-from sockmon.detect.accepting import about_limit, too_slow, why_stuck
+from sockmon.detect.accepting import SEE_QUEUE, about_limit, somaxconn, too_slow, why_stuck
 from sockmon.detect.commands import restart
 from sockmon.detect.detector import HYSTERESIS
 from sockmon.detect.evidence import percent, who
 from sockmon.durations import roughly
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Advice, Breakdown, Command, Finding, FindingKey, Quantity, Subject
 from sockmon.model.owner import Owner
@@ -76,30 +77,42 @@ def _summary(
     stuck: bool,
     full: bool,
     moves: bool,
-) -> str:
-    path, waiting = listener.path, f"{listener.length} connections wait"
-    refused = "; further connects fail with EAGAIN, or wait" if full else ""
+) -> Text:
+    path, length, server = listener.path, listener.length, who(owner)
     if not stuck and (moves or not full):
-        return (
-            f"{listener.length} connections to {path} wait for {who(owner)} to accept them: "
-            f"{percent(listener.fullness)} of the queue's room ({listener.limit + 1}){refused}"
+        used, room = percent(listener.fullness), listener.limit + 1
+        text = Text(
+            f"{length} connections to {path} wait for {server} to accept them: "
+            f"{used} of the queue's room ({room})",
+            f"{path} 有 {length} 个连接等待 {server.zh} accept：队列已用 {used}（容量 {room}）",
         )
-    since = "none was accepted" if listener.waiting else "and no fewer"
-    lasting = f", {since} for {roughly(idle)}" if stuck else ""
-    return f"{who(owner)} does not accept on {path}: {waiting}{lasting}{refused}"
+    else:
+        text = Text(
+            f"{server} does not accept on {path}: {length} connections wait",
+            f"{server.zh} 没有在 {path} 上 accept：{length} 个连接在等待",
+        )
+        if stuck and listener.waiting:
+            text += Text(
+                f", none was accepted for {roughly(idle)}", f"，已有 {roughly(idle)} 没有连接被取走"
+            )
+        elif stuck:
+            text += Text(f", and no fewer for {roughly(idle)}", f"，{roughly(idle)} 内没有减少")
+    if full:
+        text += Text(
+            "; further connects fail with EAGAIN, or wait", "；新的 connect() 返回 EAGAIN 或阻塞"
+        )
+    return text
 
 
 def _evidence(
     data: DetectorInput, listener: UnixListener, idle: float
 ) -> dict[str, Quantity | Breakdown]:
-    found: dict[str, Quantity | Breakdown] = {
+    return {
         "queue": evidence.count(listener.length),
         "queue_limit": evidence.count(listener.limit),
         "none_accepted_for": evidence.seconds(idle),
+        **somaxconn(data.limits.settings),
     }
-    if data.limits.settings is not None:
-        found["somaxconn"] = evidence.count(data.limits.settings.somaxconn)
-    return found
 
 
 def _advice(
@@ -109,13 +122,17 @@ def _advice(
     return (
         *([restart(owner), why_stuck(owner)] if stuck else [too_slow(owner)]),
         Advice(
-            "When the queue is full, a client's connect() fails with EAGAIN if it is non-blocking "
-            "(nginx: connect() to unix:... failed (11: Resource temporarily unavailable)), and "
-            "else waits."
+            Text(
+                "When the queue is full, a client's connect() fails with EAGAIN if it is "
+                "non-blocking (nginx: connect() to unix:... failed (11: Resource temporarily "
+                "unavailable)), and else waits.",
+                "队列满时，非阻塞客户端的 connect() 返回 EAGAIN（nginx 报 connect() to unix:... "
+                "failed (11: Resource temporarily unavailable)），阻塞的则一直等待。",
+            )
         ),
         about_limit(data.limits.settings, listener.limit, owner),
         Advice(
-            "See its queue (Recv-Q of Send-Q) and who holds it:",
+            SEE_QUEUE,
             Command(f"ss -xlp src {shlex.quote(path)}" if _is_whole(listener) else "ss -xlp"),
             "look",
         ),

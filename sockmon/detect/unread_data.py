@@ -17,14 +17,16 @@ from sockmon.detect.detector import (
     Counted,
     Detector,
     DetectorThresholds,
+    Does,
     Rule,
     Seconds,
     counts,
     judge_groups,
     threshold,
 )
-from sockmon.detect.evidence import callers, inodes, place, who
+from sockmon.detect.evidence import callers, holder, inodes, place, who
 from sockmon.durations import roughly
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Advice, Finding, Quantity
 from sockmon.model.owner import Group, Owner
@@ -62,10 +64,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             subject=subject,
             value=int(part.size),
             limit=thresholds.warning_sockets,
-            summary=(
-                f"{who(owner)} has not read from {part.size} connections {place(group)} for "
-                f"{roughly(longest)}: {waiting} wait"
-            ),
+            summary=_summary(who(owner), place(group), int(part.size), longest, waiting),
             evidence={
                 "longest": evidence.seconds(longest),
                 **_unread(table, part),
@@ -78,6 +77,14 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             rows=part,
             others=callers(data, part),
         )
+
+
+def _summary(name: Text, where: Text, sockets: int, longest: float, waiting: Text) -> Text:
+    return Text(
+        f"{name} has not read from {sockets} connections {where} for {roughly(longest)}: "
+        f"{waiting} wait",
+        f"{name.zh} 已有 {roughly(longest)} 没有读取{where.zh} {sockets} 个连接：积压 {waiting.zh}",
+    )
 
 
 def _unread(table: SocketTable, rows: NDArray[np.intp]) -> dict[str, Quantity]:
@@ -102,14 +109,19 @@ def _of_group(data: DetectorInput, group: Group, some: NDArray[np.intp]) -> NDAr
 
 
 def _advice(group: Group, owner: Owner | None, *, mptcp: bool) -> tuple[Advice, ...]:
-    filter_ = only(group.direction, group.port)
+    filter_, name = only(group.direction, group.port), holder(owner)
     return (
         restart(owner),
         Advice(
-            f"{who(owner)} has these connections and does not read: its workers are stuck (a "
-            "deadlock, a full thread pool, a call without a time-out), or it waits for something "
-            "else, such as a slow consumer behind it. A stack trace of it says which (gdb, jstack, "
-            "py-spy, a goroutine dump)."
+            Text(
+                f"{name} has these connections and does not read: its workers are stuck (a "
+                "deadlock, a full thread pool, a call without a time-out), or it waits for "
+                "something else, such as a slow consumer behind it. A stack trace of it says which "
+                "(gdb, jstack, py-spy, a goroutine dump).",
+                f"{name.zh} 持有这些连接却不读：工作线程卡住（死锁、线程池满、调用没有超时），或"
+                "在等别的东西，"
+                "例如后面的慢消费者。抓一份线程栈就能区分（gdb、jstack、py-spy、goroutine dump）。",
+            )
         ),
         see("-tnpom", TcpState.ESTABLISHED, filter_=filter_, mptcp=mptcp),
     )
@@ -118,9 +130,12 @@ def _advice(group: Group, owner: Owner | None, *, mptcp: bool) -> tuple[Advice, 
 DETECTOR = Detector(
     name=NAME,
     about="an application does not read what came in on its connections",
-    title="An application does not read",
-    actor="The application here",
-    owner_acts=True,
+    title=Text("An application does not read", "应用不读取数据"),
+    actor=Text("The application here", "本机应用"),
+    does=Does(
+        Text("does not read what it is sent", "没有读取收到的数据"),
+        Text("do not read what they are sent", "没有读取收到的数据"),
+    ),
     state=TcpState.ESTABLISHED,
     thresholds=Thresholds,
     find=find,

@@ -26,6 +26,7 @@ from sockmon.detect.detector import (
 )
 from sockmon.detect.evidence import inodes, place, who
 from sockmon.durations import roughly
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Advice, Breakdown, Command, Finding, Quantity
@@ -55,7 +56,6 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     most = thresholds.warning_sockets, thresholds.critical_sockets
     for group, part, subject, _, judged in judge_groups(data, NAME, rows, *most):
         longest = data.now - min(since[row] for row in part.tolist())
-        holder = who(data.owners.get(group))
         waiting = int(table.send_queue[part].astype(np.int64).sum())
         readers = _readers_here(data, part)
         yield Finding(
@@ -65,23 +65,35 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             subject=subject,
             value=int(part.size),
             limit=thresholds.warning_sockets,
-            summary=(
-                f"the peers of {part.size} connections {place(group)} do not read for "
-                f"{roughly(longest)}: their windows are closed, and "
-                f"{evidence.waiting(table, part, table.send_queue)} of {holder} wait"
-                + (
-                    f"; the peers are {who(data.owners.get(readers))} on this host"
-                    if readers
-                    else ""
-                )
-            ),
+            summary=_summary(data, group, part, longest, readers),
             evidence=_evidence(data, part, longest, waiting),
-            advice=_advice(data, group, part, holder),
+            advice=_advice(data, group, part, evidence.holder(data.owners.get(group))),
             group=group,
             inodes=inodes(table, part),
             rows=part,
             others=((readers, inodes(table, _there(data, part))),) if readers else (),
         )
+
+
+def _summary(
+    data: DetectorInput,
+    group: Group,
+    rows: NDArray[np.intp],
+    longest: float,
+    readers: Group | None,
+) -> Text:
+    holder, where = who(data.owners.get(group)), place(group)
+    waiting = evidence.waiting(data.table, rows, data.table.send_queue)
+    text = Text(
+        f"the peers of {rows.size} connections {where} do not read for {roughly(longest)}: their "
+        f"windows are closed, and {waiting} of {holder} wait",
+        f"{where.zh} {rows.size} 个连接，对端已有 {roughly(longest)} 不读数据：接收窗口关闭，"
+        f"{holder.zh} 积压 {waiting.zh} 发不出去",
+    )
+    if readers:
+        peers = who(data.owners.get(readers))
+        text += Text(f"; the peers are {peers} on this host", f"；对端是本机的 {peers.zh}")
+    return text
 
 
 def _rows(data: DetectorInput, thresholds: Thresholds) -> NDArray[np.intp]:
@@ -117,24 +129,32 @@ def _evidence(
 
 
 def _advice(
-    data: DetectorInput, group: Group, rows: NDArray[np.intp], holder: str
+    data: DetectorInput, group: Group, rows: NDArray[np.intp], holder: Text
 ) -> tuple[Advice, ...]:
     other: Direction = "outbound" if group.direction == "inbound" else "inbound"
     there = ss("-tnpm", TcpState.ESTABLISHED, filter_=only(other, group.port))
     is_here = _there(data, rows).size > 0
     return (
         Advice(
-            "The peers are alive: they acknowledge each probe. Their applications do not read, so "
-            "this is no fault of the network. They must read, or close."
+            Text(
+                "The peers are alive: they acknowledge each probe. Their applications do not read, "
+                "so this is no fault of the network. They must read, or close.",
+                "对端活着：每个探测都有确认。是对端的应用不读，不是网络问题。它们必须读取，或者关闭连接。",
+            )
         ),
         Advice(
-            "Look at a peer: its Recv-Q is full.",
+            Text("Look at a peer: its Recv-Q is full.", "到一个对端上查看：它的 Recv-Q 是满的。"),
             Command(there, "namespace" if is_here else "peer"),
             "look",
         ),
         Advice(
-            f"{holder} should bound how much it keeps for a slow reader and how long it waits for "
-            "one (a write time-out, a limit for output buffers, TCP_USER_TIMEOUT), and then close."
+            Text(
+                f"{holder} should bound how much it keeps for a slow reader and how long it waits "
+                "for one (a write time-out, a limit for output buffers, TCP_USER_TIMEOUT), and "
+                "then close.",
+                f"{holder.zh} 应当限制为慢读者缓存的数据量和等待时间（写超时、输出缓冲上限、"
+                "TCP_USER_TIMEOUT），超过就关闭。",
+            )
         ),
         see(
             "-tnpom",
@@ -148,8 +168,8 @@ def _advice(
 DETECTOR = Detector(
     name=NAME,
     about="peers do not read, and their windows are closed",
-    title="Peers do not read",
-    actor="The peers' applications",
+    title=Text("Peers do not read", "对端不读取数据"),
+    actor=Text("The peers' applications", "对端的应用"),
     state=TcpState.ESTABLISHED,
     thresholds=Thresholds,
     find=find,

@@ -14,6 +14,9 @@ SHARE = 0.2
 #: What the process that makes the sockets has open besides them.
 OVERHEAD_DESCRIPTORS = 16
 
+#: net.core.somaxconn by default before Linux 5.4; 4096 since then.
+_LEAST_SOMAXCONN = 128
+
 
 @dataclass(frozen=True, slots=True)
 class Resource:
@@ -79,12 +82,15 @@ def read_resources(proc: Path) -> tuple[Resource, ...]:
     files, files_limit = read_files(proc)
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     descriptors = files_limit if soft == resource.RLIM_INFINITY else soft
+    places = limits.settings.somaxconn
+    if places is None:  # not to be seen here
+        places = _LEAST_SOMAXCONN
     usable = int(limits.port_range.choosable().sum())
     found = [
         Resource("descriptors", "file descriptors of a process (RLIMIT_NOFILE)", descriptors),
         Resource("descriptors", "open files (fs.file-max)", files_limit, files),
         Resource("ports", "ephemeral ports to one destination (ip_local_port_range)", usable),
-        Resource("backlog", "places in an accept queue (somaxconn)", limits.settings.somaxconn),
+        Resource("backlog", "places in an accept queue (somaxconn)", places),
     ]
     more = (
         ("buckets", "time-wait buckets (tcp_max_tw_buckets)",

@@ -20,9 +20,10 @@ from sockmon.model.unix_listeners import LONGEST_PATH, PATHS_SHOWN
 #: Words of `series` -> what they mean.
 TERMS: Mapping[str, str] = {
     "per namespace": "For the daemon's own network namespace and, with `poll.namespaces: all`, for "
-    "at most `poll.top_namespaces` others. Of these only `sockmon_sockets` always has zeros: any "
-    "other series begins with its first value other than 0, and ends ten minutes after its last; "
-    "a limit is shown with its level",
+    "at most `poll.top_namespaces` others. Of these only `sockmon_sockets` has zeros: any other "
+    "series begins with its first value other than 0, and ends ten minutes after its last. A limit "
+    "is shown with its level; levels of TIME_WAIT, ephemeral ports and connection tracking from a "
+    "tenth of their limits on",
     "per group": "For each (direction, port) with series of its own, per namespace: the largest "
     "(`ports.top` of them in the daemon's own namespace, `ports.top_per_namespace` in others) and "
     "those of `ports.always_shown`. A port inside `ip_local_port_range` is among them only if it "
@@ -65,8 +66,12 @@ LABELS: Mapping[str, str] = {
     "severity": "`warning` or `critical`",
     "older_than": "Seconds, one of a fixed set; a socket is counted under each that it is older "
     "than",
-    "reason": "Why a read failed: an errno's name, or a word such as `truncated`. Of "
-    "`sockmon_connection_failures_total`: `refused`, `timed_out`, `reset`, `unreachable`, "
+    "component": "A part of sockmon: `detect.` and a detector, `metrics.` and a group of families, "
+    "`notify.` and a receiver, `save.` and what is saved, or `alerts`, `diagnosis`, "
+    "`history`, `poll`, `processes` (look-ups of owners), `web.sweep`.",
+    "reason": "Why a read failed: an errno's name, or a word such as `truncated`; "
+    "`bug`: by a mistake of sockmon's. Of `sockmon_connection_failures_total`: `refused`, "
+    "`timed_out`, `reset`, `unreachable`, "
     "`abandoned` (the application closed the socket before an answer came), `no_port` (this host "
     "had no free local port) or `other`. Of `sockmon_conntrack_drops_total`: `drop` and "
     "`early_drop` (the table was full), or `insert_failed`",
@@ -84,7 +89,10 @@ LABELS: Mapping[str, str] = {
 _DETECTORS = len(registry.ALL)
 _NAMESPACE = "1 per namespace"
 _GROUP = "1 per group"
-_STATES_OF_GROUP = "1 to 11 per group: a state that it has once had stays"
+_STATES_OF_GROUP = (
+    "1 to 11 per group, of UDP 1 or 2: a state that it has once had stays. Of UDP in other "
+    "namespaces only the ports that they serve"
+)
 _STALE = (
     "1 per owner and port with stale sockets, at most 50 per namespace; and, at 0, at most "
     f"{MENDED_GROUPS_KEPT} that had some in the last ten minutes"
@@ -104,13 +112,14 @@ SOCKETS = Family(
     "sockets",
     "Sockets by protocol, address family and state; a v4-mapped socket is ipv4.",
     ("netns", "protocol", "family", "state"),
-    "26 per namespace, and 26 for `other`",
-    empty=None,
+    "26 in the daemon's own namespace; in any other, and for `other`, 11 for each of TCP's address "
+    "families and 2 for each of UDP's, if it had a socket in the last ten minutes",
 )
 PORT_SOCKETS = Family(
     "sockmon_port_sockets",
     "sockets",
-    "TCP sockets by the port they belong to: a listener's own, or the remote one.",
+    "Sockets by the port they belong to: a listener's own, or the remote one. A UDP socket that is "
+    "not connected is a listener.",
     ("netns", "protocol", "direction", "port", "state"),
     _STATES_OF_GROUP,
 )
@@ -124,7 +133,7 @@ PORT_RECEIVE_QUEUE = Family(
 PORT_SEND_QUEUE = Family(
     "sockmon_port_send_queue_bytes",
     "bytes",
-    "Bytes that peers have not acknowledged yet.",
+    "Bytes that peers have not acknowledged yet; of UDP, that have not been sent.",
     ("netns", "protocol", "direction", "port"),
     _GROUP,
 )
@@ -187,7 +196,8 @@ OWNER_SOCKETS = Family(
     "TCP sockets by the systemd unit or container whose processes made them.",
     ("netns", "owner", "state"),
     f"1 to 11 per owner: at most {OWNERS_SHOWN} owners per namespace, those with most sockets; "
-    f"with those that were among them in the last ten minutes at most {OWNERS_KEPT}; and `other`",
+    f"with those that were among them in the last ten minutes at most {OWNERS_KEPT}; and `other`. "
+    "In other namespaces only if there are several owners",
 )
 EPHEMERAL_PORTS_USABLE = Family(
     "sockmon_ephemeral_ports_usable",
@@ -206,7 +216,8 @@ EPHEMERAL_PORTS_USED = Family(
 EPHEMERAL_PORTS_HELD = Family(
     "sockmon_ephemeral_ports_held_by_bind",
     "ports",
-    "Ports of the range held by bind(), lost for every destination.",
+    "Ports of the range held by bind(), lost for every destination. Not before Linux 6.8, which "
+    "does not list them.",
     ("netns",),
     _NAMESPACE,
 )
@@ -221,7 +232,7 @@ EPHEMERAL_PORTS_EXHAUSTION = Family(
 PORT_GROUPS_AGGREGATED = Family(
     "sockmon_port_groups_aggregated",
     "groups",
-    'Groups of (direction, port) inside port="other".',
+    'Groups of (direction, port) inside port="other", of TCP.',
     ("netns",),
     _NAMESPACE,
 )
@@ -264,7 +275,7 @@ TCP_EVENTS = Family(
     "events",
     "The kernel's TcpExt counters, by their own names.",
     ("netns", "event"),
-    f"{len(EVENTS)} per namespace",
+    f"{len(EVENTS)} per namespace; TW only in the daemon's own",
     "counter",
     kernels=True,
 )
@@ -509,6 +520,14 @@ NAMESPACES_AGGREGATED = Family(
     'Network namespaces inside netns="other".',
     (),
     "1, with `poll.namespaces: all`",
+)
+COMPONENT_FAILURES = Family(
+    "sockmon_component_failures",
+    "failures",
+    "Failures of a part of sockmon by a mistake of its own, or of saving; the others go on.",
+    ("component",),
+    "1 per component that has failed",
+    "counter",
 )
 BUILD_INFO = Family("sockmon_build_info", "1", "What is running.", ("version", "python"))
 RELOAD_SUCCESSFUL = Family(

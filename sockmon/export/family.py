@@ -1,6 +1,6 @@
 """A family of metrics as it is declared, and the samples of one answer."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,8 +11,9 @@ from prometheus_client.core import (
     Metric,
 )
 
+from sockmon.contained import COMPONENTS
 from sockmon.model.names import HOST
-from sockmon.model.series import KEPT_FOR_SECONDS
+from sockmon.model.newcomers import KEPT_FOR_SECONDS
 
 Kind = Literal["gauge", "counter", "histogram"]
 
@@ -34,7 +35,7 @@ class Family:
     labels: tuple[str, ...] = ()
     series: str = "1"
     kind: Kind = "gauge"
-    empty: float | None = 0.0
+    empty: float = 0.0
     kernels: bool = False
 
     @property
@@ -65,7 +66,7 @@ class SeriesMemory:
 
     def shows(self, family: Family, labels: Sequence[str], value: float, now: float) -> bool:
         """Whether a sample is shown at `now`, in monotonic seconds."""
-        if family.empty is None or not family.by_namespace or labels[0] == HOST:
+        if not family.by_namespace or labels[0] == HOST:
             return True
         key = family, tuple(labels)
         if value != family.empty:
@@ -95,7 +96,17 @@ class Samples:
         """
         self._metrics = {family: _metric(family) for family in families}
         self._memory, self._now, self._started = memory, now, started
+        self._added: set[Family] = set()
         memory.forget(now)
+
+    def contain(self, part: str, add: Callable[[], None]) -> None:
+        """Let a part add its families; one that raises has none, rather than some of its samples.
+
+        part: its name among the components.
+        """
+        self._added.clear()
+        if not COMPONENTS.run(part, add):
+            self._metrics.update({family: _metric(family) for family in self._added})
 
     def add(
         self, family: Family, labels: Sequence[str], value: float, began: float | None = None
@@ -106,16 +117,38 @@ class Samples:
         """
         if not self._memory.shows(family, labels, value, self._now):
             return
+        self._added.add(family)
         if family.kind == "counter" and not family.kernels:
             self._metrics[family].add_metric(labels, value, created=self._start(began))
         else:
             self._metrics[family].add_metric(labels, value)
 
-    def add_level(
-        self, family: Family, limit: Family, labels: Sequence[str], value: float, bound: float
+    def add_together(
+        self, family: Family, labels: Sequence[str], values: Mapping[str, float]
     ) -> None:
-        """Add a level and its limit. The limit of nothing is not shown; a limit of 0 always is."""
-        if not bound or self._memory.shows(family, labels, value, self._now):
+        """Add a sample for each value of the last label: all are shown, zeros too, or none is."""
+        if self._memory.shows(family, labels, sum(values.values()), self._now):
+            self._added.add(family)
+            for label, value in values.items():
+                self._metrics[family].add_metric((*labels, label), value)
+
+    def add_level(
+        self,
+        family: Family,
+        limit: Family,
+        labels: Sequence[str],
+        value: float,
+        bound: float,
+        *,
+        worth: float = 0.0,
+    ) -> None:
+        """Add a level and its limit. The limit of nothing is not shown; a limit of 0 always is.
+
+        worth: the share of the limit below which a level says nothing.
+        """
+        tells = value if value >= worth * bound else 0.0
+        if not bound or self._memory.shows(family, labels, tells, self._now):
+            self._added |= {family, limit}
             self._metrics[family].add_metric(labels, value)
             self._metrics[limit].add_metric(labels, bound)
 
@@ -129,6 +162,7 @@ class Samples:
     ) -> None:
         """Add a histogram: (upper bound, cumulative count) pairs, and the sum. began: see add()."""
         metric = self._metrics[family]
+        self._added.add(family)
         metric.add_metric(labels, buckets, total)
         start = self._start(began)
         if start is not None:

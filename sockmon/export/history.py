@@ -16,13 +16,17 @@ _NONE = NamespacePast(dict.fromkeys(SPANS, ()), {}, COARSE)
 _WHOLE_LIMIT = 2.0**53
 
 
-def history(past: HistorySnapshot, netns: str, span: Range, groups: int) -> messages.History:
-    """Render one range of one namespace, with at most so many groups.
+def history(
+    past: HistorySnapshot, netns: str, span: Range, groups: int, rows: int | None = None
+) -> messages.History:
+    """Render one range of one namespace, with at most so many groups, and rows.
 
     One that has no history is one without rows.
     """
     namespace = past.namespaces.get(netns, _NONE)
     columns = namespace.columns(span)
+    if rows is not None:
+        columns = columns.joined(rows)
     largest = sorted(namespace.watched.items(), key=lambda item: -_sockets_now(namespace, item[1]))
     return {
         "netns": netns,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from sockmon.alert.lifecycle import Alert, State
 from sockmon.export import events, messages
@@ -19,7 +20,7 @@ from sockmon.model.observation import (
     Ports,
 )
 from sockmon.model.owner_sockets import OwnerSockets
-from sockmon.model.states import StateLabel, TcpState
+from sockmon.model.states import TcpState
 
 
 def observation(observed: Observation, netns: str | None = None) -> messages.ObservationAnswer:
@@ -94,7 +95,7 @@ def namespace(one: NamespaceObservation, observed: Observation) -> messages.Poll
         "degraded": one.degraded,
         "looked_at": (one.looked_at or observed.at).wall,
         "beat_seconds": max(observed.interval, one.beat),
-        "tcp": optional(one.tcp, _families),
+        "tcp": optional(one.tcp, partial(_families, bound=one.lists_bound)),
         "udp": optional(one.udp, _families),
         "ports": optional(one.ports, _ports),
         "owners": optional(one.owners, _owners),
@@ -107,17 +108,17 @@ def namespace(one: NamespaceObservation, observed: Observation) -> messages.Poll
     }
 
 
-def _families(families: Timed[Mapping[int, StateCounts]]) -> messages.Families:
+def _families(
+    families: Timed[Mapping[int, StateCounts]], *, bound: bool = True
+) -> messages.Families:
+    """Render counts by family. bound: whether the kernel lists what is in CLOSE."""
+    states = [state for state in TcpState if bound or state is not TcpState.CLOSE]
     rendered: messages.Families = {"taken_at": families.at.wall}
     if 4 in families.value:
-        rendered["ipv4"] = _states(families.value[4])
+        rendered["ipv4"] = {state.label: families.value[4][state] for state in states}
     if 6 in families.value:
-        rendered["ipv6"] = _states(families.value[6])
+        rendered["ipv6"] = {state.label: families.value[6][state] for state in states}
     return rendered
-
-
-def _states(counts: StateCounts) -> dict[StateLabel, int]:
-    return {state.label: counts[state] for state in TcpState}
 
 
 def _ports(part: Timed[Ports]) -> messages.Ports:

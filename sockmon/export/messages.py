@@ -1,4 +1,4 @@
-"""What sockmon sends as JSON: /api/v1/*, the page's events, `sockmon doctor --format json`.
+"""What sockmon sends as JSON: /api/v1/*, the page's events, `doctor` and `trace --format json`.
 
 docs/api/*.schema.json and the page's types are generated from these declarations
 (docs/api/generate.py). Times are Unix seconds by the host's wall clock. None: not known, or there
@@ -8,6 +8,7 @@ is none. No message has a key that is not declared here.
 from typing import Literal, NotRequired, TypedDict
 
 from sockmon.history.snapshot import Range
+from sockmon.model.closes import ConnState, How, OpenedBy, Side, StepKind
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Effect, Purpose, Severity, Unit, Where
 from sockmon.model.states import StateLabel
@@ -34,12 +35,23 @@ class Subject(TypedDict):
     owner: Process | None
 
 
+class Does(TypedDict):
+    """What an owner does wrong: a clause without its subject."""
+
+    one: str
+    """After one name."""
+    many: str
+    """After several."""
+
+
 class Actor(TypedDict):
     """Who must act."""
 
     is_owner: bool
     """The subject's owner, if it is known; else `text` says who."""
     text: str
+    does: Does | None
+    """What the owner does wrong; null if it is not the owner who must act."""
 
 
 class Deadline(TypedDict):
@@ -102,6 +114,20 @@ class Advice(TypedDict):
     command: Command | None
 
 
+class Chinese(TypedDict):
+    """A finding's texts in Chinese; advice in the order of the finding's own."""
+
+    title: str
+    does: str | None
+    actor: str
+    summary: str
+    critical_because: str | None
+    deadline: str | None
+    evidence: dict[str, str]
+    """What the keys of the evidence are called."""
+    advice: list[str]
+
+
 class Finding(TypedDict):
     """What is wrong, where, who must act, and what helps."""
 
@@ -132,6 +158,7 @@ class Finding(TypedDict):
     alert: dict[str, str]
     """The labels of the alert that this finding raises, without those that are configured."""
     runbook_url: str
+    zh: Chinese
 
 
 class Failure(TypedDict):
@@ -194,8 +221,8 @@ class EphemeralPorts(TypedDict):
 
     usable: int
     reserved: int
-    bound: int
-    """Held by bind(): lost for every destination."""
+    bound: int | None
+    """Held by bind(): lost for every destination; null: this kernel does not list those."""
     exhaustion_seconds: float | None
     """Forecast until a destination has no port left; null: use is not growing."""
     busiest: list[Destination]
@@ -404,8 +431,9 @@ class GroupHistory(Extremes):
 
 
 class History(Extremes):
-    """/api/v1/history?netns=NAME&range=hour|day&groups=N: one row a poll, or a minute, or ten.
+    """/api/v1/history?netns=NAME&range=hour|day&groups=N&rows=N: a row a poll, a minute, or ten.
 
+    With `rows`, neighbouring rows are made one, until there are no more than that.
     Each series is as long as `times`; history/sample.py names them. null in a series: not known,
     since it could not be read, or nothing was polled, or the port was not watched yet; of a
     forecast: use is not growing.
@@ -425,12 +453,24 @@ class History(Extremes):
     """Of all namespaces, oldest first."""
 
 
+class WorstChinese(TypedDict):
+    """Its texts in Chinese."""
+
+    title: str
+    does: str | None
+    deadline: str | None
+
+
 class Worst(TypedDict):
     """A namespace's first finding."""
 
     title: str
     owner: str | None
     """Who must act, if it is the owner of the sockets and is known."""
+    does: Does | None
+    """What that owner does wrong."""
+    deadline: Deadline | None
+    zh: WorstChinese
 
 
 class Summary(TypedDict):
@@ -453,6 +493,40 @@ class Summary(TypedDict):
     """What could not be read, and how many detectors could not judge."""
 
 
+class PeerSockets(TypedDict):
+    """The TCP sockets of one remote address, without listeners."""
+
+    peer: str
+    states: dict[StateLabel, int]
+
+
+class GroupSockets(TypedDict):
+    """The TCP sockets of one (direction, port)."""
+
+    direction: Direction
+    port: int
+    states: dict[StateLabel, int]
+
+
+class SocketsAnswer(TypedDict):
+    """/api/v1/sockets?netns=NAME&direction=D&port=N&owner=NAME&peer=ADDRESS: some sockets.
+
+    Those that have all that is asked for. Each list has the largest first, and is bounded.
+    """
+
+    netns: str
+    taken_at: float
+    one_in: int
+    """Above 1: of so many sockets one was looked at, and all figures are estimates."""
+    states: dict[StateLabel, int]
+    ages: dict[StateLabel, list[int]]
+    """By age, in the buckets of `age_bounds_seconds`; of states whose ages are known."""
+    peers: list[PeerSockets]
+    ports: list[GroupSockets]
+    owners: list[OwnerSockets]
+    """systemd units and containers, as far as they are known."""
+
+
 class StaleGroup(TypedDict):
     """CLOSE_WAIT sockets of one group that the application should have closed."""
 
@@ -472,7 +546,7 @@ class Settings(TypedDict):
     syn_linear_timeouts: int
     synack_retries: int
     max_syn_backlog: int
-    somaxconn: int
+    somaxconn: int | None
     syncookies: int
 
 
@@ -491,10 +565,44 @@ class Diagnosed(TypedDict):
     close_wait_stale: list[StaleGroup] | None
 
 
+class UdpPort(TypedDict):
+    """The UDP sockets of one local port."""
+
+    port: int
+    sockets: int
+    receive_queue_bytes: int
+    drops: int
+    """Datagrams that the kernel has dropped since each socket was made."""
+
+
+class UnixQueue(TypedDict):
+    """The accept queue of a path's fullest listener."""
+
+    path: str
+    queue: int
+    """Connections that wait for accept()."""
+    limit: int
+    """The queue is full when it holds one more than this."""
+
+
 class Namespace(PolledNamespace, Diagnosed):
     """The namespace that a page shows."""
 
     settings: Settings | None
+    entry: str
+    """What runs a command inside it when put before the command; empty for the daemon's own."""
+    udp_ports: list[UdpPort]
+    """Those that have dropped datagrams first, then the largest; bounded."""
+    unix_queues: list[UnixQueue] | None
+    """Where a connection has waited in the last ten minutes, the fullest first; bounded."""
+
+
+class Zone(TypedDict):
+    """The time zone of the host."""
+
+    name: str
+    offset_seconds: int
+    """East of UTC."""
 
 
 class Everywhere(Poll):
@@ -502,6 +610,7 @@ class Everywhere(Poll):
 
     host: str
     version: str
+    zone: Zone
     age_bounds_seconds: list[float]
     """Upper bounds of the buckets of ages."""
     namespaces: list[Summary]
@@ -561,3 +670,100 @@ class DoctorAnswer(TypedDict):
     daemon: AskedDaemon | None
     failures: NotRequired[list[str]]
     """What could not be read; absent where there was nothing."""
+
+
+class TraceEnd(TypedDict):
+    """One end of a connection."""
+
+    address: str
+    port: int
+    state: StateLabel
+    """After the last segment seen; that of another host is inferred."""
+    sent_bytes: int
+    """Data, by sequence numbers."""
+    syns: int
+    """How often its SYN, or SYN-ACK, was seen."""
+    fins: int
+    was_captured: bool
+    """Whether any of its segments was seen; else only the other end's ACKs say what it did."""
+    owner: str | None
+    """Process and unit that hold this end, or its listener; live only."""
+
+
+class TraceStep(TypedDict):
+    """A segment, or all data between two others, and the states of both ends after it."""
+
+    time: float
+    sender: Side
+    segment: StepKind
+    bytes: int
+    """Of data."""
+    note: Literal["again", "acknowledges"] | None
+    """again: sent before; acknowledges: the other end's FIN, for the first time."""
+    client_state: StateLabel
+    server_state: StateLabel
+
+
+class TraceConnection(TypedDict):
+    """A line of `sockmon trace --format json`: a connection that is over, or what became of it."""
+
+    type: Literal["connection"]
+    time: float
+    """Of its first segment."""
+    client: TraceEnd
+    server: TraceEnd
+    client_known_by: OpenedBy
+    """By its SYN, by the SYN-ACK, because the other end is a server's, or guessed by the ports."""
+    how: How
+    """closing: the last ACK was not seen; no_answer: to the SYN; no_ack: to the SYN-ACK."""
+    first: Side | Literal["both"] | None
+    """Who closed first; both: the FINs crossed."""
+    segments: int | None
+    """Of the close: 3 if the second FIN was the first to acknowledge the first FIN, else 4."""
+    late_bytes: int
+    """What the second end sent after the first FIN: a half-close in use."""
+    lasted_seconds: float
+    connect_seconds: float | None
+    """From the first SYN to the SYN-ACK."""
+    close_delay_seconds: float | None
+    """From the first FIN to the second, without the round trip to a remote end."""
+    ack_delay_seconds: float | None
+    """The same, to an ACK of the first FIN that is no FIN itself."""
+    reset_by: Side | None
+    last_ack_is_reset_of: Side | None
+    """Who answered the last FIN by a reset, or reset after it."""
+    receive_queue_bytes: int | None
+    """Of the end that has not closed, with the peer's FIN; live only."""
+    others_in_close_wait: int
+    """Other sockets of the same port in CLOSE_WAIT; live only."""
+    conn_state: ConnState
+    """Zeek's word."""
+    history: str
+    """In Zeek's letters."""
+    steps: list[TraceStep]
+
+
+class TraceNotDecoded(TypedDict):
+    """Packets that were not decoded."""
+
+    tunnels: int
+    fragments: int
+    short: int
+    """Too little of them was captured."""
+    unknown_links: int
+    """Of unknown link types."""
+
+
+class TraceSummary(TypedDict):
+    """The last line of `sockmon trace --format json`."""
+
+    type: Literal["end"]
+    connections: int
+    segments: int
+    dropped_packets: int
+    """By the kernel, or by the program that captured."""
+    repeated_segments: int
+    """Copies: seen on a second device, or twice on one."""
+    forgotten_connections: int
+    """More were open than are followed; the oldest gave way."""
+    not_decoded: TraceNotDecoded

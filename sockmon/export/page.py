@@ -25,7 +25,9 @@ T = TypeVar("T")
 LISTED = 500
 
 
-def everywhere(observation: Observation, host: str, version: str) -> messages.Everywhere:
+def everywhere(
+    observation: Observation, host: str, version: str, zone: messages.Zone
+) -> messages.Everywhere:
     """Render what all pages are sent of one poll."""
     there = tuple(_there(observation))
     failures = Counter(failure.netns for failure in observation.failures)
@@ -35,6 +37,7 @@ def everywhere(observation: Observation, host: str, version: str) -> messages.Ev
         **json.poll(observation),
         "host": host,
         "version": version,
+        "zone": zone,
         "age_bounds_seconds": list(AGE_BOUNDS),
         "namespaces": lines[:LISTED],
         "left_out": max(0, len(lines) - LISTED),
@@ -97,8 +100,14 @@ def _count(one: NamespaceObservation, states: Iterable[TcpState]) -> int | None:
 
 def _worst(finding: Finding) -> messages.Worst:
     (rendered,) = findings([finding])
-    owner = rendered["subject"]["owner"] if rendered["actor"]["is_owner"] else None
-    return {"title": rendered["title"], "owner": owner and owner["name"]}
+    actor, owner, zh = rendered["actor"], rendered["subject"]["owner"], rendered["zh"]
+    return {
+        "title": rendered["title"],
+        "owner": (owner["unit"] or owner["name"]) if owner and actor["is_owner"] else None,
+        "does": actor["does"],
+        "deadline": rendered["deadline"],
+        "zh": {"title": zh["title"], "does": zh["does"], "deadline": zh["deadline"]},
+    }
 
 
 def _rank(line: messages.Summary) -> tuple[int, int, int]:
@@ -125,7 +134,24 @@ def _namespace(one: NamespaceObservation, observation: Observation) -> messages.
         **json.namespace(one, observation),
         **(_NOT_DIAGNOSED if diagnosis is None else _diagnosis(diagnosis)),
         "settings": optional(settings, _settings),
+        "entry": one.entry,
+        "udp_ports": [
+            {
+                "port": its.port,
+                "sockets": its.sockets,
+                "receive_queue_bytes": its.receive_queue,
+                "drops": its.dropped,
+            }
+            for its in one.udp_ports
+        ],
+        "unix_queues": optional(diagnosis, _unix_queues),
     }
+
+
+def _unix_queues(diagnosis: Diagnosis) -> list[messages.UnixQueue]:
+    return [
+        {"path": its.path, "queue": its.length, "limit": its.limit} for its in diagnosis.unix_queues
+    ]
 
 
 def _diagnosis(diagnosis: Diagnosis) -> messages.Diagnosed:

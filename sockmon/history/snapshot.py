@@ -70,6 +70,15 @@ class Columns:
         low = _stacked([row.low for row in rows], width) if folded else high
         return cls(np.array([row.at for row in rows], np.float64), high, low)
 
+    def joined(self, most: int) -> "Columns":
+        """Make neighbouring rows one, until there are at most so many."""
+        each = -(-self.at.size // most)
+        if each <= 1:
+            return self
+        starts = np.arange(0, self.at.size, each)
+        high = np.fmax.reduceat(self.high, starts)
+        return Columns(self.at[starts], high, np.fmin.reduceat(self.low, starts))
+
     def rows(self) -> tuple[Row, ...]:
         """Return the rows, each with memory of its own, so that each can be freed."""
         highs = [row.copy() for row in self.high]

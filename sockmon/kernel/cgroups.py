@@ -5,6 +5,8 @@ of that unit. Sources: systemd.unit(5), systemd's "Control Group APIs and Delega
 cgroups(7), /proc/PID/cgroup.
 """
 
+import contextlib
+import errno
 import os
 import re
 from collections.abc import Collection
@@ -15,6 +17,7 @@ from sockmon.text import one_line
 
 _CONTAINER = re.compile(r"(?:^|[-:/])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
 _UNIT = re.compile(r"\.(?:service|scope|socket)$")
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _SHORT_ID = 12  # as docker, podman and crictl print container ids
 #: What says nothing about a program: the cgroups of a login, of a user's manager, of an init.
 _NO_SERVICE = re.compile(r"session-[^/]*\.scope|init\.scope|user@[0-9]+\.service|.*\.socket")
@@ -57,17 +60,20 @@ def owning_unit(path: str) -> str | None:
 
 def manager_of(path: str) -> Manager:
     """Return who manages the container or unit that a cgroup is of."""
-    if _CONTAINER.search(path):
-        if _KUBELET.search(path):
-            return Manager("kubelet")
-        if _PODMAN.search(path):
-            return Manager("podman")
-        return Manager("docker" if _DOCKER.search(path) else "containers")
+    user = _USER.search(path)
+    if _CONTAINER.search(path):  # of a user: of an engine of his own, or only called so by him
+        return Manager("containers", user[1]) if user else _engine_of(path)
     if machine := _MACHINE.search(path):
         return Manager("machine", one_line(machine[1]))
-    if user := _USER.search(path):
-        return Manager("user", user[1])
-    return SYSTEM
+    return Manager("user", user[1]) if user else SYSTEM
+
+
+def _engine_of(path: str) -> Manager:
+    if _KUBELET.search(path):
+        return Manager("kubelet")
+    if _PODMAN.search(path):
+        return Manager("podman")
+    return Manager("docker" if _DOCKER.search(path) else "containers")
 
 
 def managed_unit(path: str) -> Unit | None:
@@ -83,6 +89,12 @@ def unit_of(path: str) -> str:
         return owner
     units = [part for part in path.split("/") if _UNIT.search(part)]
     return one_line(units[-1] if units else path)
+
+
+def titled_unit(path: str) -> str:
+    """Name a cgroup as unit_of() does, with the user whose it is."""
+    unit = managed_unit(path)
+    return unit_of(path) if unit is None else unit.title
 
 
 def parse_cgroup(text: str) -> str:
@@ -101,24 +113,35 @@ def parse_cgroup(text: str) -> str:
 
 
 def read_cgroup_paths(proc: Path, wanted: Collection[int]) -> dict[int, str]:
+    """Do what look_for_cgroups() does; where it could not look, nothing is known."""
+    with contextlib.suppress(OSError):
+        return look_for_cgroups(proc, wanted)
+    return {}
+
+
+def look_for_cgroups(proc: Path, wanted: Collection[int]) -> dict[int, str]:
     """Map cgroup ids to paths below the cgroup v2 mount: an id is its directory's inode number.
 
-    Works in the hybrid hierarchy too. Ids of cgroups that have gone are missing, and so are all
-    where cgroup v2 is not mounted, as `ip netns exec` leaves it.
+    Works in the hybrid hierarchy too. Where this process has no cgroup v2, as `ip netns exec`
+    leaves it, that of the first process will do. Ids of cgroups that have gone are missing. Raises
+    OSError when it could not look for want of descriptors or memory: then a missing id means
+    nothing.
     """
     paths: dict[int, str] = {}
-    mount = _cgroup2_mount(proc)
-    if mount is None or not wanted:
-        return paths
     left = set(wanted)
+    mount = (_cgroup2_mount(proc, "self") or _cgroup2_mount(proc, "1")) if left else None
+    if mount is None:
+        return paths
     below = [mount]
     while below and left:
         directory = below.pop()
         try:
             inode = directory.stat().st_ino
             below += [Path(entry.path) for entry in os.scandir(directory) if _is_directory(entry)]
-        except OSError:
-            continue  # gone while we looked
+        except OSError as error:
+            if error.errno in _OUT_OF_RESOURCES:
+                raise
+            continue  # gone while we looked, or hidden
         if inode in left:
             left.discard(inode)
             paths[inode] = "/" + os.fsencode(directory.relative_to(mount)).decode(
@@ -127,15 +150,19 @@ def read_cgroup_paths(proc: Path, wanted: Collection[int]) -> dict[int, str]:
     return paths
 
 
-def _cgroup2_mount(proc: Path) -> Path | None:
+def _cgroup2_mount(proc: Path, task: str) -> Path | None:
+    """Return where a process has mounted cgroup v2, as the calling process may reach it."""
     try:
-        lines = (proc / "self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
-    except OSError:
-        return None
+        lines = (proc / task / "mountinfo").read_text("utf-8", "surrogateescape").splitlines()
+    except OSError as error:
+        if error.errno in _OUT_OF_RESOURCES:
+            raise
+        return None  # no such process to be seen, or not permitted
     for line in lines:
         before, _, after = line.partition(" - ")
         if after.startswith("cgroup2 "):
-            return Path(before.split()[4])
+            place = before.split()[4]
+            return Path(place) if task == "self" else Path(f"{proc}/{task}/root{place}")
     return None
 
 

@@ -10,6 +10,7 @@ _REFUSED = frozenset(
     | {"EPROTONOSUPPORT", "ESOCKTNOSUPPORT"}
 )
 _FALLBACK = "/proc/net is read instead, so sockets are counted, but not diagnosed"
+_UDP_FALLBACK = "UDP sockets are counted from /proc/net; dropped datagrams are not known"
 
 
 class KernelError(Exception):
@@ -53,8 +54,27 @@ class FallbackError(KernelError):
         return cls(refused.operation, refused.reason, refused.detail, _FALLBACK)
 
 
+class UdpFallbackError(FallbackError):
+    """The same of UDP alone, as where the module udp_diag is missing: TCP lacks nothing."""
+
+    @classmethod
+    def of(cls, refused: DumpError) -> Self:
+        """Say what was refused, and what follows from it."""
+        return cls(refused.operation, refused.reason, refused.detail, _UDP_FALLBACK)
+
+
 class ProcError(KernelError):
     """A file under /proc could not be read, or has unexpected content."""
+
+
+class HiddenSettingsError(ProcError):
+    """This /proc shows no settings of the kernel, and never will: no failure, but worth a word."""
+
+    @classmethod
+    def of(cls, operation: str) -> Self:
+        """Say why that may be, and what follows from it."""
+        hint = "this /proc shows no settings (ProcSubset=pid, a sandbox): limits are not judged"
+        return cls.from_errno(operation, errno_numbers.ENOENT, hint)
 
 
 class NamespaceError(KernelError):

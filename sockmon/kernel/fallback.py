@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sockmon.kernel import procfs
-from sockmon.kernel.errors import DumpError, FallbackError, KernelError
+from sockmon.kernel.errors import DumpError, FallbackError, KernelError, UdpFallbackError
 from sockmon.kernel.family import Family
 from sockmon.kernel.interfaces import Source
 from sockmon.kernel.netlink.source import KernelSource
@@ -35,6 +35,7 @@ class FallbackSource:
         """refused: what was refused already."""
         self._source = source
         self._refused = refused
+        self._udp_refused: DumpError | None = None
 
     @property
     def name(self) -> str:
@@ -69,6 +70,10 @@ class FallbackSource:
         self._refused = None
         return table
 
+    def lists_bound(self) -> bool:
+        """Return whether tcp() has sockets that are only bound: /proc/net/tcp does not."""
+        return not self.degraded and self._source.lists_bound()
+
     def passing(self, families: tuple[Family, ...]) -> tuple[SocketTable, LastHeard]:
         """Return the TCP sockets that are not at rest, and what they heard; raises KernelError."""
         try:
@@ -81,9 +86,17 @@ class FallbackSource:
 
     def udp(self, families: tuple[Family, ...]) -> SocketTable:
         """Return all UDP sockets; raises KernelError."""
-        if self.degraded:
-            return self._read("udp", families)
-        return self._source.udp(families)
+        if not self.degraded:
+            try:
+                table = self._source.udp(families)
+            except DumpError as error:
+                if not error.is_refused:
+                    raise
+                self._udp_refused = error
+            else:
+                self._udp_refused = None
+                return table
+        return self._read("udp", families)
 
     def last_heard(self, families: tuple[Family, ...]) -> LastHeard:
         """Ask only sock_diag, which alone has tcp_info; raises KernelError."""
@@ -115,7 +128,11 @@ class FallbackSource:
     def take_errors(self) -> list[KernelError]:
         """Return what was refused, and the errors of what the kernel need not have."""
         errors = self._source.take_errors()
-        return errors if self._refused is None else [FallbackError.of(self._refused), *errors]
+        if self._refused is not None:
+            return [FallbackError.of(self._refused), *errors]
+        if self._udp_refused is not None:
+            return [UdpFallbackError.of(self._udp_refused), *errors]
+        return errors
 
     def limits(self, known: KernelLimits | None = None) -> tuple[KernelLimits, list[KernelError]]:
         """Read limits and counters, and errors; settings are taken from `known`, if given."""

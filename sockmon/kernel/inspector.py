@@ -7,6 +7,7 @@ fiftieth of the time; so do walks, and neither waits for the other's share. A co
 waits, and looks at full speed.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -14,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from sockmon.kernel.cgroups import managed_unit, read_cgroup_paths
+from sockmon.contained import COMPONENTS
+from sockmon.kernel.cgroups import look_for_cgroups, managed_unit
 from sockmon.kernel.descriptors import DescriptorWatch
 from sockmon.kernel.owners import Holders, StoppedError
 from sockmon.model.descriptors import DescriptorUses
@@ -104,7 +106,7 @@ class Inspector:
         with self._changed:
             self._cgroups |= {i for i in cgroup_ids if i not in self._units}
             self._wait(lambda: not self._cgroups, now)
-            return {i: unit.name for i in cgroup_ids if (unit := self._units.get(i))}
+            return {i: unit.title for i in cgroup_ids if (unit := self._units.get(i))}
 
     def walk(self, now: float) -> Answer:
         """Ask for a walk over all processes' descriptors; return what the last one saw."""
@@ -180,7 +182,7 @@ class Inspector:
                 while not (self._closed.is_set() or self._stop_requested()):
                     job, pause = self._next(time.monotonic())
                     if job is not None and pause == 0:
-                        job()
+                        COMPONENTS.run("processes", job)
                         self._changed.notify_all()
                         idle_since = time.monotonic()
                     elif job is None and time.monotonic() - idle_since >= _IDLE_SECONDS:
@@ -194,15 +196,19 @@ class Inspector:
     def _name_units(self) -> None:
         """Name cgroups; those that have gone, or cannot be seen, say nothing."""
         wanted = set(self._cgroups)
+        paths: dict[int, str] | None = None
         self._changed.release()
         try:
-            paths = read_cgroup_paths(self._proc, wanted)
+            with contextlib.suppress(OSError):  # asked again at the next poll
+                paths = look_for_cgroups(self._proc, wanted)
         finally:
             self._changed.acquire()
+            self._cgroups -= wanted
+        if paths is None:
+            return
         named = {i: managed_unit(paths[i]) if i in paths else None for i in wanted}
         before = self._units if len(self._units) < _UNITS_KEPT else {}
         self._units = {**before, **named}
-        self._cgroups -= wanted
 
     def _look(self) -> None:
         wanted = frozenset[int]().union(*self._wanted.values())

@@ -78,6 +78,10 @@ class Source(Protocol):
         """Return all TCP sockets, or those of no family at all; raises KernelError."""
         ...
 
+    def lists_bound(self) -> bool:
+        """Return whether tcp() has sockets that are bound, and neither connected nor listening."""
+        ...
+
     def passing(self, families: tuple[Family, ...]) -> tuple[SocketTable, LastHeard]:
         """Return the TCP sockets that are not at rest and their last_heard(), in one dump."""
         ...

@@ -5,25 +5,26 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-_FIRST_INHERITED = 3  # SD_LISTEN_FDS_START
 
 
 class ListenError(Exception):
     """There is no socket to listen on; the text says why, and what to do."""
 
 
-def inherited(unit: str) -> socket.socket:
-    """Return the socket that systemd has passed, see sd_listen_fds(3); raises ListenError.
+def inherited(passed: Sequence[socket.socket], unit: str) -> socket.socket:
+    """Return the one socket that systemd has passed; raises ListenError.
 
     unit: the name of the socket's unit.
     """
-    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
-        raise ListenError(f"no socket was passed: start {unit}, or name a socket with --socket")
-    listener = socket.socket(fileno=_FIRST_INHERITED)
-    listener.set_inheritable(False)
+    if len(passed) != 1:
+        raise ListenError(
+            f"no socket was passed: start {unit}, or name a socket with --socket"
+            if not passed
+            else f"{len(passed)} sockets were passed: {unit} has one Listen... line"
+        )
+    (listener,) = passed
     if (listener.family, listener.type) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
         raise ListenError("the socket that was passed is not one of ListenSequentialPacket=")
     return listener

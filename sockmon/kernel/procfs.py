@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from sockmon.kernel.errors import ProcError
+from sockmon.kernel.errors import HiddenSettingsError, ProcError
 from sockmon.model.limits import (
     CONNTRACK_DROPS,
     TCP_EVENTS,
@@ -55,6 +55,9 @@ FILES = (
     "sys/net/netfilter/nf_conntrack_count",
     "sys/net/netfilter/nf_conntrack_max",
 )
+
+#: What parsers raise for a text that no kernel writes.
+MALFORMED = (ValueError, KeyError, IndexError, OverflowError)
 
 _OWN = "thread-self"
 _IPV4 = "sys/net/ipv4"
@@ -194,7 +197,7 @@ def read_tcp_settings(proc: Path) -> TcpSettings:
         syn_linear_timeouts=_read_if_present(proc / _IPV4 / "tcp_syn_linear_timeouts", int) or 0,
         synack_retries=_read(proc / _IPV4 / "tcp_synack_retries", int),
         max_syn_backlog=_read(proc / _IPV4 / "tcp_max_syn_backlog", int),
-        somaxconn=_read(proc / "sys/net/core/somaxconn", int),
+        somaxconn=_read_if_present(proc / "sys/net/core/somaxconn", int),
         syncookies=_read_if_present(proc / _IPV4 / "tcp_syncookies", int) or 0,
     )
 
@@ -260,7 +263,7 @@ def read_unix(proc: Path, task: str = _OWN) -> tuple[UnixSocket, ...]:
         return parse_unix((proc / task / "net/unix").read_bytes())
     except OSError as error:
         raise ProcError.from_errno(operation, error.errno or 0) from error
-    except (ValueError, IndexError) as error:
+    except MALFORMED as error:
         raise ProcError(operation, "malformed", f"malformed: {error}") from error
 
 
@@ -299,8 +302,12 @@ def _unix_state(flags: int, state: int) -> TcpState:
 
 
 def has_ipv6(proc: Path) -> bool:
-    """Whether this kernel has IPv6: ipv6.disable=1 removes both files, and gVisor has only one."""
-    return any(_is_present(proc / _OWN / "net" / name) for name in ("sockstat6", "tcp6"))
+    """Whether this kernel has IPv6: ipv6.disable=1 removes both files, and gVisor has only one.
+
+    Where /proc is not mounted it may have, so it is asked.
+    """
+    net = proc / _OWN / "net"
+    return any(map(_is_present, (net / "sockstat6", net / "tcp6"))) or not _is_present(net)
 
 
 def has_mptcp(proc: Path) -> bool:
@@ -335,7 +342,10 @@ def read_limits(
             errors.append(error)
             return None
 
-    if known is None:
+    if known is None and not _is_present(proc / _IPV4):
+        errors.append(HiddenSettingsError.of(f"read of /proc/{_IPV4}"))
+        known = KernelLimits()
+    elif known is None:
         known = KernelLimits(
             time_wait_limit=attempt(read_time_wait_limit),
             orphan_limit=attempt(read_orphan_limit),
@@ -375,5 +385,5 @@ def _read(path: Path, parse: Callable[[str], T]) -> T:
         raise ProcError.from_errno(operation, error.errno or 0) from error
     try:
         return parse(data.decode("ascii"))
-    except (ValueError, KeyError) as error:
+    except MALFORMED as error:
         raise ProcError(operation, "malformed", f"malformed: {error}") from error

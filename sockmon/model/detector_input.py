@@ -158,7 +158,7 @@ class DetectorInput:
     def _services(self, rows: Rows, numbers: NDArray[np.int64]) -> "_Services":
         """Tell services on one port apart by the address that they listen on."""
         place = np.zeros(rows.size, np.int64)
-        names: list[str | None] = [None]
+        names: dict[str | None, int] = {None: 0}
         programs = [n for n, owner in enumerate(self.owners.known, 1) if owner.unit is None]
         apart = self.directions.is_inbound[rows] & np.isin(numbers, programs)
         listened = self._listened(distinct(self.directions.port[rows[apart]]))
@@ -166,10 +166,8 @@ class DetectorInput:
         for at in np.flatnonzero(apart).tolist():
             local = self._local(int(rows[at]))
             if local in listened[int(self.directions.port[rows[at]])]:
-                if local not in names:
-                    names.append(local)
-                place[at] = names.index(local)
-        return _Services(place, names)
+                place[at] = names.setdefault(local, len(names))
+        return _Services(place, list(names))
 
     def _listened(self, ports: NDArray[np.integer]) -> dict[int, set[str]]:
         """Return the addresses listened on at those of the ports that have several."""

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from sockmon.language import Text
 from sockmon.model.direction import Direction
 from sockmon.model.owner import Group, Owner
 
@@ -36,7 +37,8 @@ class Quantity(NamedTuple):
     unit: Unit
 
 
-#: Several named quantities of one kind, such as sockets by peer, most important first.
+#: Several named quantities of one kind, such as sockets by peer, most important first; names that
+#: are words are Texts.
 Breakdown = tuple[tuple[str, Quantity], ...]
 Evidence = Mapping[str, Quantity | Breakdown]
 
@@ -54,7 +56,7 @@ class Command:
 class Advice:
     """A sentence or two, and the command that does or shows it, if there is one."""
 
-    text: str
+    text: Text
     command: Command | None = None
     purpose: Purpose = "fix"
 
@@ -63,7 +65,7 @@ class Advice:
 class Deadline:
     """What fails, and in how many seconds if nothing changes."""
 
-    what: str
+    what: Text
     seconds: float
 
 
@@ -98,7 +100,8 @@ class Finding:
     owner: who holds the sockets, where that is known. deadline: when something fails.
     cause: the finding that causes this one. note: it is no trouble, but worth a line in doctor's
     answer: no alert. entry: what runs a command inside the finding's
-    namespace when put before it; empty in the daemon's own.
+    namespace when put before it; empty in the daemon's own. passing: its port was taken for a
+    connection or two, and is not shown.
     group, inodes: whose processes are worth finding out, and by which sockets; others: the same of
     other groups that it names. rows: of the poll's table, while that is judged. None are shown.
     """
@@ -109,15 +112,16 @@ class Finding:
     subject: Subject
     value: float
     limit: float
-    summary: str
+    summary: Text
     evidence: Evidence
     advice: tuple[Advice, ...]
     owner: Owner | None = None
-    critical_because: str | None = None
+    critical_because: Text | None = None
     deadline: Deadline | None = None
     cause: FindingKey | None = None
     note: bool = False
     entry: str = ""
+    passing: bool = False
     group: Group | None = field(default=None, compare=False, repr=False)
     inodes: tuple[int, ...] = field(default=(), compare=False, repr=False)
     others: tuple[tuple[Group, tuple[int, ...]], ...] = field(default=(), compare=False, repr=False)

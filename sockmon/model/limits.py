@@ -73,6 +73,10 @@ class PortRange:
         return mask
 
 
+#: As the kernel sets it (net/ipv4/af_inet.c), for where it cannot be read.
+DEFAULT_PORT_RANGE = PortRange(32768, 60999)
+
+
 @dataclass(frozen=True, slots=True)
 class TimeWaitReuse:
     """When connect() may take over a TIME_WAIT port (tcp_tw_reuse, tcp_tw_reuse_delay)."""
@@ -110,7 +114,7 @@ class TcpSettings:
     syn_linear_timeouts: int  # of the retries, those 1 s apart; 0 on kernels before 6.5
     synack_retries: int
     max_syn_backlog: int
-    somaxconn: int
+    somaxconn: int | None  # None: before 6.3 in a user namespace, as of a rootless container
     syncookies: int
 
 
@@ -130,3 +134,9 @@ class KernelLimits:
     settings: TcpSettings | None = None
     events: Mapping[str, int] | None = None
     traffic: Mapping[str, int] | None = None
+
+    @property
+    def settings_hidden(self) -> bool:
+        """Whether /proc/sys is not to be seen, as with ProcSubset=pid, and /proc/net is."""
+        known = (self.time_wait_limit, self.port_range, self.time_wait_reuse, self.settings)
+        return self.sockstat is not None and all(setting is None for setting in known)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.model.ages import find_cookies
-from sockmon.model.series import KEPT_FOR_SECONDS
+from sockmon.model.newcomers import Ranked
 from sockmon.model.states import TcpState
 from sockmon.model.table import IPAddress, SocketTable, address
 
@@ -80,9 +80,9 @@ def _scope(local: IPAddress) -> Scope:
 
 @dataclass(frozen=True, slots=True)
 class ListeningMemory:
-    """When each port was listened on last (monotonic seconds), so that it is seen to have gone."""
+    """When each port was listened on last, so that it is seen to have gone."""
 
-    seen_at: Mapping[tuple[int, Scope], float] = field(default_factory=dict)
+    names: Ranked[tuple[int, Scope]] = field(default_factory=Ranked)
 
     def seen(
         self, there: Collection[tuple[int, Scope]], now: float, most: int
@@ -91,15 +91,9 @@ class ListeningMemory:
 
         there: ports that may be shown; most: so many at most, lowest first, present ones before.
         """
-        shown = dict.fromkeys(sorted(there)[:most], now)
-        gone = sorted(
-            (key for key, at in self.seen_at.items() if now - at < KEPT_FOR_SECONDS),
-            key=lambda key: -self.seen_at[key],
-        )
-        for key in gone[: most - len(shown)]:
-            shown.setdefault(key, self.seen_at[key])
-        found = tuple(Listening(port, scope, shown[port, scope] == now) for port, scope in shown)
-        return found, ListeningMemory(shown)
+        names = self.names.seen(sorted(there), now, most)
+        found = tuple(Listening(port, scope, at == now) for (port, scope), at in names.at.items())
+        return found, ListeningMemory(names)
 
 
 def listen_queues(listening: SocketTable) -> tuple[ListenQueue, ...]:

@@ -17,11 +17,24 @@ from sockmon.model.moment import Moment, T, Timed
 from sockmon.model.owner_sockets import OwnerSockets
 from sockmon.model.poll_statistics import Failure, PollStatistics
 from sockmon.model.ports import EphemeralPorts
+from sockmon.model.socket_sample import SocketSample, UdpPort
 from sockmon.model.states import TcpState
 from sockmon.model.unix_listeners import UnixQueue
 
 #: A part older than this many poll intervals is withdrawn rather than believed.
 STALE_AFTER_INTERVALS = 3
+#: However long a namespace waits for its turn, nothing older than this many seconds is believed,
+#: unless poll.interval itself is longer than a minute.
+OLDEST_BELIEVED = 180.0
+
+
+def believed_seconds(interval: float, beat: float) -> float:
+    """Return for how many seconds what was read is believed.
+
+    beat: seconds between a namespace's polls, which may be longer than poll.interval. It grows
+    while the namespace waits, so the limit must not depend on it alone.
+    """
+    return max(STALE_AFTER_INTERVALS * interval, min(STALE_AFTER_INTERVALS * beat, OLDEST_BELIEVED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +96,10 @@ class Diagnosis:
     kept_alive_close_wait: sockets in CLOSE_WAIT with keepalive, whose answers hide their ages.
     notes: what is no trouble, but worth a line in doctor's answer. descriptors: of owners that
     findings name, and of those over half of their limit.
-    unavailable: detectors that could not judge in this poll. inapplicable: those that have nothing
-    to judge in this namespace. skipped: those whose turn it was not,
-    so that what they found last holds on, and that they found nothing proves nothing.
+    broken: detectors that have failed in this poll, by a mistake of ours, and why; they are among
+    the unavailable. unavailable: detectors that could not judge in this poll. inapplicable: those
+    that have nothing to judge in this namespace. skipped: those whose turn it was not, so that what
+    they found last holds on, and that they found nothing proves nothing.
     hidden_processes: how many could not be looked into for want of privilege. stale_after: seconds
     after which a CLOSE_WAIT socket is stale. undecided: how many findings wait for the next poll to
     agree. unix_queues: accept queues of Unix listeners, the fullest first, bounded.
@@ -107,6 +121,7 @@ class Diagnosis:
     dropped_datagrams: Mapping[int | None, int] = field(default_factory=dict)
     counted: Mapping[str, tuple[PortSockets, ...]] = field(default_factory=dict)
     unix_queues: tuple[UnixQueue, ...] = ()
+    broken: Mapping[str, str] = field(default_factory=dict)
     unavailable: frozenset[str] = frozenset()
     inapplicable: frozenset[str] = frozenset()
     skipped: frozenset[str] = frozenset()
@@ -129,17 +144,21 @@ class NamespaceObservation:
     """One network namespace; a part is None until it has succeeded once.
 
     tcp, udp: sockets by family (4, 6) and state. A kernel without IPv6 has no family 6.
-    owners: TCP sockets by unit or container.
+    owners: TCP sockets by unit or container. sample: what a reader can look into; of the last
+    whole read. udp_ports: bounded. udp_groups: UDP sockets by port, as they have series. entry:
+    what runs a command inside it when put before the command; empty for the daemon's own.
     looked_at: when it was last polled, well or not; None: in this poll. beat: seconds between its
     polls where they are further apart than the interval. degraded: seen from outside, without
     ages, diagnosis or a port range of its own. folded: without series of its own. names: as its
-    container's engine has them, None if that is not known.
+    container's engine has them, None if that is not known. lists_bound: whether the kernel lists
+    TCP sockets that are only bound to a port; if not, none in CLOSE is no knowledge.
     """
 
     name: str
     tcp: Timed[Mapping[int, StateCounts]] | None = None
     udp: Timed[Mapping[int, StateCounts]] | None = None
     ports: Timed[Ports] | None = None
+    udp_groups: Timed[tuple[PortGroup, ...]] | None = None
     owners: Timed[tuple[OwnerSockets, ...]] | None = None
     limits: Timed[KernelLimits] | None = None
     diagnosis: Timed[Diagnosis] | None = None
@@ -148,6 +167,10 @@ class NamespaceObservation:
     degraded: bool = False
     folded: bool = False
     names: ContainerNames | None = None
+    sample: Timed[SocketSample] | None = field(default=None, compare=False, repr=False)
+    udp_ports: tuple[UdpPort, ...] = ()
+    entry: str = ""
+    lists_bound: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +252,7 @@ class Observation:
 
     def fresh(self, namespace: NamespaceObservation, part: Timed[T] | None, now: float) -> T | None:
         """Return a namespace's part, or None when it is too old to be believed at `now`."""
-        believed = STALE_AFTER_INTERVALS * max(self.interval, namespace.beat)
+        believed = believed_seconds(self.interval, namespace.beat)
         if part is None or now - part.at.monotonic > believed:
             return None
         return part.value

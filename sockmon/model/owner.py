@@ -47,6 +47,13 @@ class Unit(NamedTuple):
     name: str
     manager: Manager = SYSTEM
 
+    @property
+    def title(self) -> str:
+        """Its name, with whose it is: any user may call a unit of his own sshd.service."""
+        if self.manager.kind in {"user", "containers"} and self.manager.name:
+            return f"{self.name} of user {self.manager.name}"
+        return self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
@@ -68,6 +75,11 @@ class Process:
     fd_hard_limit: int | None = None
     manager: Manager = SYSTEM
 
+    @property
+    def owner(self) -> str:
+        """Its unit or container, or else its own name."""
+        return self.name if self.unit is None else Unit(self.unit, self.manager).title
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -87,14 +99,14 @@ class Owner:
     def name(self) -> str:
         """The full name, for a sentence; not escaped."""
         if self.unit is not None:
-            return self.unit
+            return Unit(self.unit, self.manager).title
         return self.processes[0].name if self.processes else self.label
 
     @staticmethod
     def of(processes: tuple[Process, ...], more: int = 0) -> "Owner":
         """Return the owner of which these are processes: the first one's unit, or program."""
         first = processes[0]
-        return Owner(label(first.unit or first.name), first.unit, processes, more, first.manager)
+        return Owner(label(first.owner), first.unit, processes, more, first.manager)
 
 
 _NOT_FOUND = Owner("unknown")
@@ -150,7 +162,7 @@ class Owners:
                 holdings.append((number(Owner.of(processes)), processes))
             at[n] = places[processes]
         by_cgroup = {
-            cgroup_id: number(Owner(label(unit.name), unit.name, manager=unit.manager))
+            cgroup_id: number(Owner(label(unit.title), unit.name, manager=unit.manager))
             for cgroup_id, unit in units.items()
             if unit
         }

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.model.distinct import distinct
-from sockmon.model.series import KEPT_FOR_SECONDS
+from sockmon.model.newcomers import Ranked
 from sockmon.model.states import RESTING_STATES, STATE_SLOTS, TcpState
 from sockmon.model.table import SocketTable
 
@@ -86,6 +86,7 @@ class OwnerSeries:
     """
 
     shown: Mapping[str | None, tuple[float, frozenset[TcpState]]] = field(default_factory=dict)
+    names: Ranked[str] = field(default_factory=Ranked)
 
     def seen(
         self, counts: CgroupCounts, names: Mapping[int, str | None], now: float
@@ -97,16 +98,8 @@ class OwnerSeries:
             totals[owner] = totals.get(owner, 0) + states
         named = [owner for owner in totals if owner is not None]
         named.sort(key=lambda owner: -int(totals[owner].sum()))
-        ranked = dict.fromkeys(named[:OWNERS_SHOWN], now)
-        earlier = sorted(
-            (
-                (at, owner)
-                for owner, (at, _) in self.shown.items()
-                if owner is not None and owner not in ranked and now - at < KEPT_FOR_SECONDS
-            ),
-            reverse=True,
-        )
-        ranked.update({owner: at for at, owner in earlier[: OWNERS_KEPT - len(ranked)]})
+        ranks = self.names.seen(named[:OWNERS_SHOWN], now, OWNERS_KEPT)
+        ranked = ranks.at
         rest = sum((n for owner, n in totals.items() if owner not in ranked), _NONE)
         chosen: list[tuple[str | None, float, NDArray[np.int64]]] = [
             (owner, at, totals.get(owner, _NONE)) for owner, at in ranked.items()
@@ -120,7 +113,7 @@ class OwnerSeries:
             kept = before | {state for state in TcpState if states[state]}
             memory[owner] = at, kept
             found.append(OwnerSockets(owner, {state: int(states[state]) for state in sorted(kept)}))
-        return tuple(found), OwnerSeries(memory)
+        return tuple(found), OwnerSeries(memory, ranks)
 
 
 _NONE = np.zeros(STATE_SLOTS, np.int64)

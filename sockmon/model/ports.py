@@ -75,13 +75,15 @@ class BoundBeforeConnect:
 class EphemeralPorts:
     """`usable` = range less `reserved` less `bound`; connect() fails when a use reaches it.
 
+    bound: None where the kernel does not list sockets that only bind() has given a port: then
+    `usable` is less only what listeners hold.
     in_use: distinct ports that connections of this host hold, towards whatever destination.
     bound_before_connect: by source address, most first.
     """
 
     usable: int
     reserved: int
-    bound: int
+    bound: int | None
     busiest: tuple[PortUse, ...]
     in_use: int = 0
     bound_before_connect: tuple[BoundBeforeConnect, ...] = ()

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 FIN, SYN, RST, PUSH, ACK, URGENT, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128
 
+#: Sequence numbers are 32 bits wide.
+NUMBERS = 0xFFFFFFFF
 #: An end of a connection: 16 bytes of address (IPv4 is mapped into IPv6) and 2 of port.
 END_BYTES = 18
 _END = np.dtype(f"V{END_BYTES}")
@@ -60,6 +62,13 @@ class Segments:
         """Return some of the rows."""
         return Segments(*(column[rows] for column in self._columns()))
 
+    def and_then(self, more: "Segments") -> "Segments":
+        """Return these and those that were seen after them."""
+        names = [column.name for column in fields(self)]
+        return Segments(
+            *(np.concatenate((getattr(self, name), getattr(more, name))) for name in names)
+        )
+
     def _columns(self) -> Iterator[Any]:
         return (getattr(self, field.name) for field in fields(self))
 
@@ -97,6 +106,11 @@ def _ports(octets: NDArray[np.uint8]) -> NDArray[np.uint16]:
     return (octets[:, 16].astype(np.uint16) << np.uint16(8)) | octets[:, 17]
 
 
+def port_of_all(column: NDArray[np.void]) -> NDArray[np.uint16]:
+    """Return the ports of a column of ends."""
+    return _ports(_octets(column))
+
+
 def port_of(end: bytes) -> int:
     """Return the port of an end."""
     return int.from_bytes(end[16:], "big")
@@ -122,4 +136,4 @@ def end_text(end: bytes) -> str:
 
 def is_after(number: int, other: int) -> bool:
     """Return whether a sequence number is later than another, modulo 2^32."""
-    return 0 < (number - other) & 0xFFFFFFFF < 0x80000000
+    return 0 < (number - other) & NUMBERS < 0x80000000

@@ -1,6 +1,7 @@
 """Which (direction, port) groups get series of their own, and for how long, without churn.
 
-The `top` largest groups are shown, with those of `always`. A group stays for ten minutes after it
+The `top` largest groups are shown, with those of `always`, and no more new ones than newcomers.py
+allows: the largest first, while the others are folded. A group stays for ten minutes after it
 has fallen out of rank, and a state it has once shown stays with it, at zero. All others are
 folded into one group a direction. So are groups whose port nobody chose: a client's ephemeral port
 must never become a label.
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 
 from sockmon.model.counts import GroupKey, Groups, PortGroup
 from sockmon.model.direction import DIRECTIONS
+from sockmon.model.newcomers import KEPT_FOR_SECONDS, Newcomers
 from sockmon.model.states import STATE_SLOTS, TcpState
 
-KEPT_FOR_SECONDS = 600.0
 #: However fast ranks churn, no more than this many times `top` groups are shown.
 KEPT_TIMES_TOP = 4
 #: So many sockets must share an ephemeral port before it is taken for a service's. Listeners do not
@@ -46,6 +47,7 @@ class SeriesMemory:
     """The groups shown so far."""
 
     shown: dict[GroupKey, Shown] = field(default_factory=dict)
+    newcomers: Newcomers = field(default_factory=Newcomers)
 
     def fold(
         self,
@@ -59,7 +61,9 @@ class SeriesMemory:
 
         nameless: mask over all ports, those that no group may be shown under.
         """
-        chosen = self._choose(groups, now, top, always, nameless)
+        newcomers = self.newcomers.refilled(now, KEPT_TIMES_TOP * top)
+        chosen = self._choose(groups, now, top, always, nameless, newcomers.room)
+        begun = sum(key not in self.shown and key.port not in always for key in chosen)
         keys = list(chosen)
         rows = groups.rows(keys)
         memory: dict[GroupKey, Shown] = {}
@@ -74,7 +78,8 @@ class SeriesMemory:
             inside = np.flatnonzero(rest & groups.of_direction(direction)).tolist()
             if inside or other in self.shown:
                 result.append(self._show(other, now, groups, inside, memory))
-        return Folded(tuple(result), int(rest.sum())), SeriesMemory(memory)
+        folded = Folded(tuple(result), int(rest.sum()))
+        return folded, SeriesMemory(memory, newcomers.spent(begun))
 
     def _choose(
         self,
@@ -83,8 +88,9 @@ class SeriesMemory:
         top: int,
         always: Collection[int],
         nameless: NDArray[np.bool_] | None,
+        room: int,
     ) -> dict[GroupKey, float]:
-        """Return the groups to show, with the time each was last in rank."""
+        """Return the groups to show, with the time each was last in rank. room: for new ones."""
         totals = groups.states.sum(axis=1)
         if nameless is not None:
             connections = totals - groups.states[:, TcpState.LISTEN]
@@ -92,7 +98,11 @@ class SeriesMemory:
             shared |= connections >= SHARED_BY_CLOSED
             totals = np.where(nameless[groups.codes & np.uint32(0xFFFF)] & ~shared, 0, totals)
         ranked = np.argsort(-totals, kind="stable")[:top].tolist()
-        chosen = {groups.key(row): now for row in ranked if totals[row]}
+        chosen: dict[GroupKey, float] = {}
+        for key in (groups.key(row) for row in ranked if totals[row]):
+            if key in self.shown or room > 0:
+                room -= key not in self.shown
+                chosen[key] = now
         wanted = [GroupKey(direction, port) for port in always for direction in DIRECTIONS]
         for key, row in zip(wanted, groups.rows(wanted), strict=True):
             if row is not None or key in self.shown:
@@ -106,8 +116,8 @@ class SeriesMemory:
             ),
             key=lambda item: -item[0],
         )
-        room = max(0, KEPT_TIMES_TOP * top - len(chosen))
-        chosen.update({key: ranked_at for ranked_at, key in earlier[:room]})
+        kept = max(0, KEPT_TIMES_TOP * top - len(chosen))
+        chosen.update({key: ranked_at for ranked_at, key in earlier[:kept]})
         return chosen
 
     def _show(

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sockmon.model.direction import Direction
+from sockmon.model.newcomers import KEPT_FOR_SECONDS
 from sockmon.model.observation import StaleGroup
-from sockmon.model.series import KEPT_FOR_SECONDS
 
 #: However fast owners change, no more than so many groups are remembered beside the present ones.
 MENDED_GROUPS_KEPT = 100

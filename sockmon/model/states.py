@@ -54,6 +54,12 @@ STATE_SLOTS = max(TcpState) + 1
 #: States in which a healthy socket may stay as long as it likes (CLOSE: bound, not connected).
 RESTING_STATES = (TcpState.ESTABLISHED, TcpState.TIME_WAIT, TcpState.CLOSE)
 
+#: What to say where CLOSE is not known.
+NOT_LISTED = (
+    "TCP sockets that are bound to a port and not connected (state close) are not listed here; "
+    "sock_diag lists them since Linux 6.8"
+)
+
 #: iproute2, misc/ss.c, sstate_name[].
 _SS = {
     TcpState.ESTABLISHED: "ESTAB",

@@ -13,22 +13,31 @@ from sockmon.model.table import SocketTable
 class Udp:
     """What is remembered of a namespace's UDP sockets.
 
-    drops: by local port. queues: those that hold unread datagrams. window: drops of the last
-    minutes.
+    drops: by local port, of sockets that have dropped something. since_first: what was dropped
+    since the first poll; it stays when its socket is closed, since a counter never falls. queues:
+    those that hold unread datagrams. window: drops of the last minutes.
     """
 
     drops: ListenDrops = field(default_factory=ListenDrops)
+    since_first: Mapping[int, int] = field(default_factory=dict)
     queues: Stuck = NONE_STUCK
     window: DropWindow[int] = field(default_factory=DropWindow)
 
     def seen(self, table: SocketTable, now: float, window: float) -> "Udp":
         """Return the memory after one more poll."""
-        drops = self.drops.seen(table)
-        rose: Mapping[int, int] = {}
+        drops = self.drops.seen(table.select(table.drops > 0))
+        rose: dict[int, int] = {}
         if self.window.began is not None:
-            rose = {port: n - self.drops.totals.get(port, 0) for port, n in drops.totals.items()}
+            known = self.drops.totals
+            rose = {port: n - known.get(port, 0) for port, n in drops.totals.items()}
+            rose = {port: n for port, n in rose.items() if n}
+        since_first = self.since_first
+        if rose:
+            grown = {port: n + since_first.get(port, 0) for port, n in rose.items()}
+            since_first = {**since_first, **grown}
         return Udp(
             drops,
+            since_first,
             self.queues.seen(table, np.flatnonzero(table.receive_queue > 0), now),
             self.window.seen(now, rose, sum(rose.values()), window),
         )

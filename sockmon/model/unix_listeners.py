@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sockmon.model.listeners import fullness
-from sockmon.model.series import KEPT_FOR_SECONDS
+from sockmon.model.newcomers import KEPT_FOR_SECONDS
 from sockmon.model.states import TcpState
 
 #: Characters of a path that are shown; of a longer one the end is replaced by a hash of it all.

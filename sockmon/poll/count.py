@@ -11,7 +11,7 @@ import numpy as np
 from sockmon.kernel.errors import DumpError, KernelError
 from sockmon.kernel.interfaces import Source
 from sockmon.kernel.netlink.source import KernelSource
-from sockmon.model.states import Spelling, TcpState
+from sockmon.model.states import NOT_LISTED, Spelling, TcpState
 from sockmon.model.table import Column
 from sockmon.poll.count_keys import KEYS, Part, Rows, SocketKind, Value, Words
 
@@ -113,6 +113,8 @@ class _View:
                 taken.append(column)
             self.sockets += rows.size
         self.names.append(source.name)
+        if "tcp" in kinds and self._selection.state is TcpState.CLOSE and not source.lists_bound():
+            self.hints = [*dict.fromkeys((*self.hints, NOT_LISTED))]
 
     def read_all(self) -> None:
         """Read all namespaces, or the selected one. What cannot be read of the others is a hint."""

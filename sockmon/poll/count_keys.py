@@ -11,9 +11,11 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sockmon.kernel.errors import ProcError
 from sockmon.kernel.interfaces import Source
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.direction import Directions, Listened, directions, no_ports
+from sockmon.model.limits import DEFAULT_PORT_RANGE
 from sockmon.model.states import STATE_SLOTS, Spelling, TcpState
 from sockmon.model.table import Column, SocketTable, address
 from sockmon.model.unix_listeners import UnixSocket, shown_path
@@ -98,7 +100,13 @@ class Part:
             inbound = served[self.table.local_port]
             port = np.where(inbound, self.table.local_port, self.table.remote_port)
             return Directions(inbound, port)
-        return directions(self.table, Listened().seen(self.table), self.source.port_range())
+        try:
+            port_range = self.source.port_range()
+        except ProcError as error:
+            if error.reason != "ENOENT":
+                raise
+            port_range = DEFAULT_PORT_RANGE  # hidden: see settings_hidden
+        return directions(self.table, Listened().seen(self.table), port_range)
 
 
 def _table_of(sockets: tuple[UnixSocket, ...]) -> SocketTable:
@@ -222,9 +230,9 @@ def _by_word(view: Reading, codes: Column) -> Coded:
 
 
 def _by_unit(view: Reading, cgroup_ids: Column) -> Coded:
-    from sockmon.kernel.cgroups import unit_of  # noqa: PLC0415 - see above
+    from sockmon.kernel.cgroups import titled_unit  # noqa: PLC0415 - see above
 
-    return _by_cgroup(view, cgroup_ids, unit_of)
+    return _by_cgroup(view, cgroup_ids, titled_unit)
 
 
 def _by_container(view: Reading, cgroup_ids: Column) -> Coded:

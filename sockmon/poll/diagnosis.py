@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sockmon.contained import COMPONENTS
 from sockmon.detect.causes import with_causes
 from sockmon.detect.confirm import Confirmed
 from sockmon.detect.detector import Detector, DetectorThresholds
@@ -38,6 +39,7 @@ from sockmon.model.states import TcpState
 from sockmon.model.vanished import Vanished
 from sockmon.poll.figures import counted, descriptors_shown, dropped_datagrams, stale_shown
 from sockmon.poll.owners import OwnerFinder
+from sockmon.poll.passing_ports import is_passing, without_passing_ports
 
 _KEEPALIVE_TIMER = 2
 #: Owners are asked for at most so many times at one poll.
@@ -71,6 +73,12 @@ class DiagnosisState:
         self._withheld = False  # whether a finding waits for its owner's name
         self._stale = StaleMemory()
         self._vanished = Vanished()
+        self._broken: dict[str, str] = {}
+
+    @property
+    def aged(self) -> Aged:
+        """The sockets of the last table whose ages are known."""
+        return self._aged
 
     @property
     def suspects(self) -> bool:
@@ -102,6 +110,7 @@ class DiagnosisState:
         whole: sockets at rest are in the table too; if not, what was found of them last holds on.
         """
         now = data.now
+        self._broken = {}
         self._aged = self._aged.seen(data.table, heard, now)
         conntrack = data.limits.conntrack_drops or {}
         counters = Counters(now, data.limits.events or {}, drops.totals, conntrack)
@@ -146,7 +155,9 @@ class DiagnosisState:
             needs_whole_table = (finding for finding in found if finding.detector in _WHOLE_TABLE)
             self._confirmed_whole = self._confirmed_whole.seen(needs_whole_table, now)
         findings = (*self._confirmed.findings, *self._confirmed_whole.findings)
-        ordered = sorted(findings, key=lambda finding: _ORDER[finding.detector])
+        ordered = without_passing_ports(
+            sorted(findings, key=lambda finding: _ORDER[finding.detector])
+        )
         waiting = close_wait.held(self._aged, data.table)
         oldest = now - self._aged.since[waiting].min() if waiting.size else 0.0
         kept_alive = data.table.timer[self._aged.rows[waiting]] == _KEEPALIVE_TIMER
@@ -157,7 +168,7 @@ class DiagnosisState:
         return Diagnosis(
             findings=tuple(finding for finding in ordered if not finding.note),
             notes=tuple(finding for finding in ordered if finding.note),
-            descriptors=descriptors_shown(data.descriptors, findings),
+            descriptors=descriptors_shown(data.descriptors, ordered),
             ages=count_by_age(self._aged, now),
             stale=stale,
             mended=self._stale.mended,
@@ -169,7 +180,8 @@ class DiagnosisState:
             counted=self._counted,
             dropped_datagrams=dropped_datagrams(data, self._udp_ports),
             unix_queues=data.unix.shown(),
-            unavailable=unavailable(data.limits),
+            broken=self._broken,
+            unavailable=unavailable(data.limits) | self._broken.keys(),
             inapplicable=inapplicable(data.limits, has_events=data.events is not None),
             skipped=frozenset() if whole else _WHOLE_TABLE,
         )
@@ -186,7 +198,13 @@ class DiagnosisState:
         about. A finding whose owner is being looked up is withheld if its owner is a part of its
         key: it would be another one later.
         """
-        found = diagnose(data, thresholds, detectors)
+
+        def failed(detector: Detector, error: Exception) -> None:
+            self._broken[detector.name] = COMPONENTS.failed(
+                f"detect.{detector.name}", error, data.netns
+            )
+
+        found = diagnose(data, thresholds, detectors, failed)
         before = (*self._confirmed.findings, *self._confirmed_whole.findings)
         inodes = _inodes((*found, *before)) | set(self._vanished.gone)
         listed = data.descriptors
@@ -202,11 +220,14 @@ class DiagnosisState:
             data = replace(data, owners=owners, descriptors=followed).with_groups(rows)
             if not (inodes or ids):
                 break
-            found = diagnose(data, thresholds, detectors)
+            found = diagnose(data, thresholds, detectors, failed)
             # By owners, there can be findings of sockets that nobody has asked about yet.
             inodes |= _inodes(found)
             if inodes <= asked:
                 break
+        for detector in detectors:
+            if detector.name not in self._broken:
+                COMPONENTS.works(f"detect.{detector.name}", data.netns)
         past = {finding.key: finding for finding in before}
         owned = tuple(
             replace(finding, owner=_owner(finding, past.get(finding.key), data.owners))
@@ -217,7 +238,8 @@ class DiagnosisState:
         notes = [finding for finding in known if finding.note]
         linked = (*with_causes([f for f in known if not f.note], data), *notes)
         # Rows are of this poll's table, whose memory the next one takes.
-        return tuple(replace(finding, rows=None) for finding in linked), data
+        kept = (replace(its, rows=None, passing=is_passing(its, data)) for its in linked)
+        return tuple(kept), data
 
     def _stale_cgroups(self, data: DetectorInput) -> set[int]:
         """Return the cgroups of sockets in CLOSE_WAIT: the metrics name their units."""

@@ -16,7 +16,8 @@ from sockmon.model.connection_events import COLUMNS, COUNTERS, EventCounts, Port
 from sockmon.model.direction import DIRECTIONS, Direction
 from sockmon.model.limits import PortRange
 from sockmon.model.names import OTHER
-from sockmon.model.series import KEPT_FOR_SECONDS, KEPT_TIMES_TOP, SHARED_BY
+from sockmon.model.newcomers import KEPT_FOR_SECONDS
+from sockmon.model.series import KEPT_TIMES_TOP, SHARED_BY
 
 #: Busy is who had most connections lately: what was counted so long ago counts half.
 _HALF_LIFE_SECONDS = 300.0

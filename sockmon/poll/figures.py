@@ -44,9 +44,7 @@ def dropped_datagrams(data: DetectorInput, named: set[int]) -> Mapping[int | Non
     port_range = data.limits.port_range
     low, high = (port_range.low, port_range.high) if port_range else (0, -1)
     found: dict[int | None, int] = {}
-    for port, dropped in data.udp.drops.since_first.items():
-        if not dropped:
-            continue
+    for port, dropped in data.udp.since_first.items():
         if port not in named and not low <= port <= high and len(named) < _UDP_PORTS_NAMED:
             named.add(port)
         key = port if port in named else None

@@ -14,9 +14,9 @@ from sockmon.model.connection_events import RecentEvents
 from sockmon.model.direction import Listened
 from sockmon.model.moment import Moment
 from sockmon.model.names import HOST
+from sockmon.model.newcomers import KEPT_FOR_SECONDS, Newcomers
 from sockmon.model.observation import NamespaceObservation, OtherNamespaces
 from sockmon.model.poll_statistics import Failure
-from sockmon.model.series import KEPT_FOR_SECONDS
 from sockmon.poll.cpu_budget import Candidate, CpuBudget, PollAge, Priority
 from sockmon.poll.namespace_poller import Clock, NamespacePoller, failure, nothing_counted
 from sockmon.poll.shown_namespaces import SeriesCandidate, shown_namespaces
@@ -87,6 +87,7 @@ class OtherNamespacesPoller:
         self._look = _Look()
         self._look_due = -math.inf
         self._shown: frozenset[str] = frozenset()
+        self._newcomers = Newcomers()
         self._stop_requested = host.stop_requested
 
     @property
@@ -208,7 +209,10 @@ class OtherNamespacesPoller:
             SeriesCandidate(its.poller.name, its.poller.troubled, _sockets(its.poller.observation))
             for its in self._followed.values()
         ]
-        self._shown = shown_namespaces(candidates, self._shown, top)
+        newcomers = self._newcomers.refilled(now.monotonic, top, KEPT_FOR_SECONDS)
+        before = self._shown
+        self._shown = shown_namespaces(candidates, before, top, newcomers.room)
+        self._newcomers = newcomers.spent(len(self._shown - before))
         for its in self._followed.values():
             yield replace(
                 its.poller.observation,

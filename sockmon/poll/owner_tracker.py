@@ -15,6 +15,8 @@ class OwnerTracker:
         self._whole = CgroupCounts()
         self._part = CgroupCounts()
         self._series = OwnerSeries()
+        #: The owners of cgroups by their ids, as far as they are known.
+        self.names: Mapping[int, str | None] = {}
 
     def seen(self, table: SocketTable, now: float, *, whole: bool) -> tuple[OwnerSockets, ...]:
         """Return one poll's figures (`now` in monotonic seconds).
@@ -26,5 +28,6 @@ class OwnerTracker:
         else:
             self._part = self._part.of(table)
             counts = self._whole.at_rest().plus(self._part)
-        shown, self._series = self._series.seen(counts, self._name(counts.largest(), now), now)
+        self.names = self._name(counts.largest(), now)
+        shown, self._series = self._series.seen(counts, self.names, now)
         return shown

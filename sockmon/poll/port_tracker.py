@@ -19,6 +19,7 @@ from sockmon.model.listeners import (
     scopes,
 )
 from sockmon.model.moment import Moment, Timed
+from sockmon.model.newcomers import Ranked
 from sockmon.model.observation import Ports
 from sockmon.model.ports import PortForecast, ephemeral_ports
 from sockmon.model.resting import Resting
@@ -33,6 +34,8 @@ LARGE = 20_000
 _SERVICE_AFTER_SECONDS = 60.0
 #: As many ports that are listened on are shown as this times `top`.
 LISTENED_TIMES_TOP = 2
+#: So are accept queues that fill, beside those of the groups that are shown.
+FILLING_TIMES_TOP = 2
 
 
 class PortTracker:
@@ -53,6 +56,7 @@ class PortTracker:
         self._listened_since: Mapping[int, float] = {}
         self._services: frozenset[int] = frozenset()  # ports that have been listened on for long
         self._listening = ListeningMemory()
+        self._filling: Ranked[int] = Ranked()  # ports whose accept queues fill
         self._forecast = PortForecast()
 
     @property
@@ -112,7 +116,7 @@ class PortTracker:
             limits=limits,
         )
         folded, nameless = self._fold(groups, now, config, port_range)
-        ports = self._displayed(folded, data, nameless)
+        ports = self._displayed(folded, data, nameless, config)
         there = [each for each in scopes(listening) if not nameless[each[0]]]
         shown, self._listening = self._listening.seen(there, now, LISTENED_TIMES_TOP * config.top)
         return replace(data, nameless=nameless), replace(ports, listening=shown)
@@ -137,11 +141,15 @@ class PortTracker:
         nameless[[its.key.port for its in folded.groups if its.key.port is not None]] = False
         return folded, nameless
 
-    def _displayed(self, folded: Folded, data: DetectorInput, nameless: PortMask) -> Ports:
+    def _displayed(
+        self, folded: Folded, data: DetectorInput, nameless: PortMask, config: PortsConfig
+    ) -> Ports:
         shown = {group.key.port for group in folded.groups if group.key.direction == "inbound"}
         # A queue that fills is shown however few sockets its port has.
-        filling = {queue.port for queue in data.listen_queues if 2 * queue.length > queue.limit}
-        shown |= {port for port in filling if not nameless[port]}
+        queues = sorted(data.listen_queues, key=lambda queue: -queue.length)
+        filling = [q.port for q in queues if 2 * q.length > q.limit and not nameless[q.port]]
+        self._filling = self._filling.seen(filling, data.now, FILLING_TIMES_TOP * config.top)
+        shown |= self._filling.at.keys()
         return Ports(
             groups=folded.groups,
             folded=folded.folded,

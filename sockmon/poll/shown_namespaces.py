@@ -14,10 +14,15 @@ class SeriesCandidate:
 
 
 def shown_namespaces(
-    candidates: Iterable[SeriesCandidate], before: Collection[str], top: int
+    candidates: Iterable[SeriesCandidate], before: Collection[str], top: int, room: int
 ) -> frozenset[str]:
-    """Choose at most `top`: those in trouble, then those shown before, then the largest."""
+    """Choose at most `top`: those in trouble, then those shown before, then the largest.
+
+    room: for so many that were not shown before.
+    """
     ranked = sorted(
         candidates, key=lambda one: (not one.troubled, one.name not in before, -one.sockets)
     )
-    return frozenset(one.name for one in ranked[:top])
+    new = [one.name for one in ranked if one.name not in before]
+    waiting = frozenset(new[room:])
+    return frozenset([one.name for one in ranked if one.name not in waiting][:top])

@@ -140,7 +140,7 @@ def _own(silence: float, selector: Selector) -> Iterator[_Alert]:
         name="SockmonPollFailing",
         severity="critical",
         # One that has never succeeded has no time of it: then its start counts. A namespace that
-        # waits its turn is still shown; what is overdue by three of its own beats is withdrawn.
+        # waits its turn is still shown, for OLDEST_BELIEVED seconds at most.
         expression=(
             "time() - (\n"
             f"  {last}\n"

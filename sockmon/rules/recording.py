@@ -47,13 +47,14 @@ def _rules(selector: Selector) -> Iterator[Rule]:
 def _sockets(selector: Selector) -> Iterator[Rule]:
     of = selector.of
     stale = of("sockmon_close_wait_stale_sockets")
+    by_port = of("sockmon_port_sockets", protocol="tcp")
     yield _rule(
         "cluster_job_protocol_state:sockmon_sockets:sum",
         f"sum by (cluster, job, protocol, state) ({of('sockmon_sockets')})",
     )
     yield _rule(
         "cluster_job_port_direction_state:sockmon_port_sockets:sum",
-        f"sum by (cluster, job, port, direction, state) ({of('sockmon_port_sockets')})",
+        f"sum by (cluster, job, port, direction, state) ({by_port})",
     )
     yield _rule(
         "cluster_job_port_direction:sockmon_close_wait_stale_sockets:sum",

@@ -119,7 +119,10 @@ class StateFile:
         body, of_this_boot = found
         if not of_this_boot:
             raise AnotherBootError(f"{self.path}: of another boot")
-        state: State = json.loads(body)
+        try:
+            state: State = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise StateError(f"{self.path}: not JSON: {error}") from error
         return state
 
     def write(self, state: State) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from sockmon.contained import COMPONENTS
 from sockmon.state.file import StateError
+from sockmon.text import one_line
 
 log = logging.getLogger("sockmon")
 
@@ -34,7 +36,7 @@ class StateWriter(Generic[T_contra]):
         self._changed = threading.Condition()
         self._wanted: Callable[[], T_contra] | None = None
         self._stopping = False
-        self._failing = False
+        self._component = f"save.{file.path.name}"
         self._thread = threading.Thread(target=self._run, name=f"save {what}", daemon=True)
         self._thread.start()
 
@@ -68,17 +70,15 @@ class StateWriter(Generic[T_contra]):
         except Exception as error:  # noqa: BLE001 - a fault of ours, and no reason to stop saving
             self._failed(error, traceback=True)
         else:
-            if self._failing:
-                log.info("saving %s works again: %s", self._what, self._file.path)
-            self._failing = False
+            COMPONENTS.works(self._component, str(self._file.path))
 
     def _failed(self, error: Exception, *, traceback: bool = False) -> None:
-        if not self._failing:
-            reason = f"{self._file.path}: {error!r}" if traceback else str(error)
+        path = str(self._file.path)
+        reason = one_line(f"{path}: {error!r}" if traceback else str(error))
+        if COMPONENTS.count(self._component, reason, path):
             log.warning(
                 "cannot save %s, which a restart would lose: %s",
                 self._what,
                 reason,
                 exc_info=traceback,
             )
-        self._failing = True

@@ -1,66 +1,25 @@
 """A TCP connection as its segments show it: two ends, each in a state of RFC 9293. Pure."""
 
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Literal
 
-from sockmon.model.segments import ACK, FIN, RST, SYN, Segment, is_after, port_of
+from sockmon.model.closes import OpenedBy, StepKind
+from sockmon.model.segments import ACK, FIN, NUMBERS, RST, SYN, Segment, is_after, port_of
 from sockmon.model.states import TcpState
+from sockmon.trace.copies import is_copy, is_new
+from sockmon.trace.end import End
+from sockmon.trace.transitions import NEXT, Event
 
 CLIENT, SERVER = 0, 1
 
-Kind = Literal["SYN", "SYN ACK", "ACK", "data", "FIN", "RST"]
 #: acknowledges: the peer's FIN, for the first time.
 Note = Literal["", "again", "acknowledges"]
 
-_NUMBERS = 0xFFFFFFFF
+_CAPITALS = {letter: letter.upper() for letter in "shadftr"}
 #: Beyond these, later steps are counted only: a connection takes bounded memory.
 MOST_STEPS = 64
 #: An RST's sequence number may be made up; one further ahead than this is not believed.
 _NEAR = 1 << 24
-
-
-class Event(IntEnum):
-    """What an end does, or what happens to it."""
-
-    SEND_SYN = 0
-    GET_SYN = 1
-    SEND_SYN_ACK = 2
-    GET_SYN_ACK = 3
-    SYN_ACKED = 4
-    SEND_FIN = 5
-    GET_FIN = 6
-    FIN_ACKED = 7
-    SEND_RST = 8
-    GET_RST = 9
-
-
-#: The state that each event leads to (RFC 9293, figure 5). What is not here changes nothing: no
-#: other code changes a state, but for a FIN that is found not to have arrived (see Connection).
-TRANSITIONS: dict[tuple[TcpState, Event], TcpState] = {
-    (TcpState.CLOSE, Event.SEND_SYN): TcpState.SYN_SENT,
-    (TcpState.CLOSE, Event.SEND_SYN_ACK): TcpState.SYN_RECV,
-    (TcpState.SYN_SENT, Event.GET_SYN): TcpState.SYN_RECV,  # simultaneous open
-    (TcpState.SYN_SENT, Event.SEND_SYN_ACK): TcpState.SYN_RECV,
-    (TcpState.SYN_SENT, Event.GET_SYN_ACK): TcpState.ESTABLISHED,
-    (TcpState.SYN_RECV, Event.SYN_ACKED): TcpState.ESTABLISHED,
-    (TcpState.SYN_RECV, Event.SEND_FIN): TcpState.FIN_WAIT1,
-    (TcpState.SYN_RECV, Event.GET_FIN): TcpState.CLOSE_WAIT,
-    (TcpState.ESTABLISHED, Event.SEND_FIN): TcpState.FIN_WAIT1,
-    (TcpState.ESTABLISHED, Event.GET_FIN): TcpState.CLOSE_WAIT,
-    (TcpState.FIN_WAIT1, Event.FIN_ACKED): TcpState.FIN_WAIT2,
-    (TcpState.FIN_WAIT1, Event.GET_FIN): TcpState.CLOSING,
-    (TcpState.FIN_WAIT2, Event.GET_FIN): TcpState.TIME_WAIT,
-    (TcpState.CLOSING, Event.FIN_ACKED): TcpState.TIME_WAIT,
-    (TcpState.CLOSE_WAIT, Event.SEND_FIN): TcpState.LAST_ACK,
-    (TcpState.LAST_ACK, Event.FIN_ACKED): TcpState.CLOSE,
-    **{
-        (state, event): TcpState.CLOSE
-        for state in TcpState
-        if state is not TcpState.LISTEN
-        for event in (Event.SEND_RST, Event.GET_RST)
-    },
-}
 
 
 @dataclass(slots=True)
@@ -72,80 +31,36 @@ class Step:
 
     time: int
     end: int
-    kind: Kind
+    kind: StepKind
     size: int
     states: list[TcpState]
     note: Note = ""
 
 
 @dataclass(slots=True)
-class End:
-    """One end. Times are nanoseconds since 1970; sequence numbers are those that it sent.
-
-    next: one past the highest that is known to be sent. sent: bytes of data up to there, by the
-    numbers. told: how many of them are in steps; data_at: when the others began.
-    syn_gap: between the last two SYNs. peer_next: the peer's `next` when this end sent its FIN.
-    acked_alone: the segment that first acknowledged the FIN was no FIN itself. fin_due: the peer's
-    FIN is still on its way to this end.
-    """
-
-    state: TcpState = TcpState.CLOSE
-    device: int | None = None
-    isn: int | None = None
-    next: int | None = None
-    sent: int = 0
-    told: int = 0
-    data_at: int = 0
-    syns: int = 0
-    syn_at: int | None = None
-    last_syn_at: int = 0
-    syn_gap: int = 0
-    has_answered: bool = False
-    fin: int | None = None
-    fin_at: int = 0
-    fins: int = 0
-    fin_acked_at: int | None = None
-    acked_alone: bool = False
-    fin_due: bool = False
-    peer_next: int | None = None
-
-    def reach(self, number: int, time: int, unknown: int = 0) -> None:
-        """Note that everything before a number has been sent.
-
-        unknown: bytes to count if it is not known what was sent before.
-        """
-        if self.next is None:
-            self.next, more = number, unknown
-        else:
-            more = (number - self.next) & _NUMBERS
-            if not 0 < more < 0x80000000:
-                return
-            self.next = number
-        if more:
-            if self.sent == self.told:
-                self.data_at = time
-            self.sent += more
-
-
-@dataclass(slots=True)
 class Connection:
     """Both ends, the client first. names: their addresses and ports.
 
-    opened_by: how it is known who the client is: by its SYN, by the SYN-ACK to it, or only guessed
-    by the ports. opposite: the server's segment was seen first.
+    opened_by: how it is known who the client is: by its SYN, by the SYN-ACK to it, because the
+    other end is known to be a server's, or only guessed by the ports. opposite: the server's
+    segment was seen first.
+    keeps_steps: whether `steps` are kept, for a ladder.
     A FIN is taken to have arrived when it is seen. That is corrected if the other end's FIN does
     not acknowledge it: they crossed. has_ended: nothing is left to come, after a reset or when both
     FINs are acknowledged. late_bytes: what the second closer sent after the first FIN.
+    have_crossed: neither FIN acknowledges the other. late_rst_by: who answered the last FIN with a
+    reset, in place of an ACK. challenged: the SYN was answered by an ACK of another connection.
     reported: how often it was reported that one end has not closed. is_told: its opening was
     reported. seen_until: until when nothing has followed its last segment, as far as known.
     """
 
     names: tuple[bytes, bytes]
-    opened_by: Literal["SYN", "SYN ACK", "ports"]
+    opened_by: OpenedBy
     first_at: int
     last_at: int
     opposite: bool = False
     ends: tuple[End, End] = field(default_factory=lambda: (End(), End()))
+    keeps_steps: bool = True
     steps: list[Step] = field(default_factory=list)
     omitted: int = 0
     segments: int = 0
@@ -154,6 +69,10 @@ class Connection:
     rst_by: int | None = None
     rst_has_ack: bool = False
     rst_states: tuple[TcpState, TcpState] = (TcpState.CLOSE, TcpState.CLOSE)
+    first_fin_by: int | None = None
+    have_crossed: bool = False
+    late_rst_by: int | None = None
+    challenged: bool = False
     late_bytes: int = 0
     has_ended: bool = False
     reported: int = 0
@@ -161,12 +80,18 @@ class Connection:
     seen_until: int = 0
 
     @classmethod
-    def begin(cls, segment: Segment) -> "Connection":
-        """Return the connection that a segment belongs to; take() the segment afterwards."""
+    def begin(cls, segment: Segment, server: bytes | None = None) -> "Connection":
+        """Return the connection that a segment belongs to; take() the segment afterwards.
+
+        server: which end is known to be the server's.
+        """
         names = (segment.source, segment.destination)
         if segment.flags & RST or not segment.flags & SYN:
             opposite = port_of(segment.source) < port_of(segment.destination)
-            made = cls(names[::-1] if opposite else names, "ports", segment.time, segment.time)
+            if server is not None:
+                opposite = server == segment.source
+            opened_by: OpenedBy = "ports" if server is None else "listener"
+            made = cls(names[::-1] if opposite else names, opened_by, segment.time, segment.time)
             for end in made.ends:
                 end.state = TcpState.ESTABLISHED
         elif segment.flags & ACK:
@@ -179,9 +104,43 @@ class Connection:
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether only SYNs of the client were seen."""
+        """Whether only SYNs of the client were seen, and nothing that the server has sent."""
         client, server = self.ends
-        return client.isn is not None and server.device is None and self.rst_by is None
+        return (
+            client.isn is not None
+            and server.device is None
+            and server.next is None
+            and self.rst_by is None
+        )
+
+    @property
+    def unseen(self) -> int | None:
+        """Return the end of which no segment was captured, though the other one has answered it."""
+        sides = () if self.is_with_itself else (CLIENT, SERVER)
+        ends = self.ends
+        unseen = (at for at in sides if ends[at].device is None and ends[at].next is not None)
+        return next(unseen, None)
+
+    @property
+    def is_with_itself(self) -> bool:
+        """Whether a socket is connected to itself."""
+        return self.names[CLIENT] == self.names[SERVER]
+
+    @property
+    def awaits_last_ack(self) -> bool:
+        """Whether both ends have closed, and the second FIN is not acknowledged."""
+        client, server = self.ends
+        return client.fin is not None and server.fin is not None and not self.has_ended
+
+    @property
+    def is_half_open(self) -> bool:
+        """Whether the server's SYN-ACK has no answer."""
+        client, server = self.ends
+        return (
+            TcpState.SYN_RECV in {client.state, server.state}
+            and self.rst_by is None
+            and not server.sent
+        )
 
     @property
     def is_half_closed(self) -> bool:
@@ -205,34 +164,49 @@ class Connection:
         return isn != segment.seq
 
     def take(self, segment: Segment) -> bool:
-        """Take in one of its segments, in the order seen.
+        """Take in one of its segments, in the order seen; nothing changes what has ended.
 
-        Returns False for one that is ignored: in each direction, the first device that shows the
-        connection counts, since bridges and loopback show each packet twice.
+        Returns False for one that is ignored, since it was seen before: bridges, loopback and
+        mirror ports show each packet twice. Of another device only what is new counts: then the
+        path has changed.
         """
         me = CLIENT if segment.source == self.names[CLIENT] else SERVER
-        mine = self.ends[me]
+        mine, yours = self.ends[me], self.ends[1 - me]
         if mine.device != segment.device:
-            if mine.device is not None:
+            if mine.device is not None and (self.has_ended or not is_new(segment, mine, yours)):
                 return False
             mine.device = segment.device
-        self.last_at = segment.time
+        elif segment.flags & (SYN | FIN) and is_copy(segment, mine):
+            return False
         self.segments += 1
-        flags = segment.flags
-        if flags & RST:
+        if self.has_ended:
+            if segment.flags & RST:
+                self._letter("r", me)
+            return True
+        self.last_at = segment.time
+        if segment.flags & RST:
             self._reset(segment, me)
-        elif flags & SYN:
+        elif segment.flags & SYN:
             self._syn(segment, me)
         else:
-            if segment.payload:
-                self._data(segment, me)
-            elif flags & (ACK | FIN) == ACK:
-                self._letter("a", me)
-            if flags & ACK:
-                self._acknowledge(segment, me)
-            if flags & FIN:
-                self._fin(segment, me)
+            mine.window, yours.probes = segment.window, 0
+            self._other(segment, me)
         return True
+
+    def _other(self, segment: Segment, me: int) -> None:
+        """Take in a segment that is neither SYN nor RST."""
+        flags = segment.flags
+        if segment.payload:
+            self._data(segment, me)
+        elif flags & (ACK | FIN) == ACK:
+            self._letter("a", me)
+            mine = self.ends[me]
+            if mine.next is not None and (segment.seq + 1) & NUMBERS == mine.next:
+                mine.probes += 1
+        if flags & ACK:
+            self._acknowledge(segment, me)
+        if flags & FIN:
+            self._fin(segment, me)
 
     def _syn(self, segment: Segment, me: int) -> None:
         mine, yours = self.ends[me], self.ends[1 - me]
@@ -241,7 +215,7 @@ class Connection:
         if mine.syns > 1:
             mine.syn_gap = segment.time - mine.last_syn_at
         mine.last_syn_at = segment.time
-        kind: Kind = "SYN ACK" if answers else "SYN"
+        kind: StepKind = "SYN ACK" if answers else "SYN"
         if mine.isn == segment.seq and mine.has_answered == answers:
             self._add(segment.time, me, kind, note="again")
             return
@@ -249,8 +223,8 @@ class Connection:
         if mine.isn is None:
             mine.isn, mine.syn_at = segment.seq, segment.time
             if mine.next is None:
-                mine.next = (segment.seq + 1) & _NUMBERS
-                mine.reach((mine.next + segment.payload) & _NUMBERS, segment.time)  # Fast Open
+                mine.next = (segment.seq + 1) & NUMBERS
+                mine.reach((mine.next + segment.payload) & NUMBERS, segment.time)  # Fast Open
                 mine.told = mine.sent
         mine.has_answered = answers
         if answers:
@@ -267,7 +241,7 @@ class Connection:
         yours = self.ends[you]
         self._event(me, Event.SEND_SYN_ACK)
         if yours.isn is None:  # its SYN was not seen
-            yours.isn = (segment.ack - 1) & _NUMBERS
+            yours.isn = (segment.ack - 1) & NUMBERS
             self._event(you, Event.SEND_SYN)
         yours.reach(segment.ack, segment.time)
         self._event(you, Event.GET_SYN_ACK)
@@ -275,7 +249,7 @@ class Connection:
 
     def _data(self, segment: Segment, me: int) -> None:
         mine = self.ends[me]
-        upto = (segment.seq + segment.payload) & _NUMBERS
+        upto = (segment.seq + segment.payload) & NUMBERS
         if mine.next is not None and not is_after(upto, mine.next):
             self._letter("t", me)
             return
@@ -287,11 +261,13 @@ class Connection:
         if yours.fin_due and not segment.flags & FIN:
             yours.fin_due = False  # what was sent after a FIN arrives after it
             self._event(1 - me, Event.GET_FIN)
-        if yours.fin is None:
+        if yours.state is TcpState.SYN_SENT:
+            self.challenged = True  # it acknowledges something else than the SYN
+        elif yours.fin is None:
             yours.reach(segment.ack, segment.time)
             if yours.state is TcpState.SYN_RECV:
                 self._acknowledge_syn(segment, me)
-        elif segment.ack == (yours.fin + 1) & _NUMBERS:
+        elif segment.ack == (yours.fin + 1) & NUMBERS:
             if mine.fin_due:
                 mine.fin_due = False
                 self._event(me, Event.GET_FIN)
@@ -323,29 +299,32 @@ class Connection:
     def _fin(self, segment: Segment, me: int) -> None:
         mine, yours = self.ends[me], self.ends[1 - me]
         mine.fins += 1
-        fin = (segment.seq + segment.payload) & _NUMBERS
+        mine.last_fin_at = segment.time
+        fin = (segment.seq + segment.payload) & NUMBERS
         if mine.fin is not None:
             self._add(segment.time, me, "FIN", note="again")
             return
         self._letter("f", me)
         mine.reach(fin, segment.time)
         self.tell_data()
-        mine.fin, mine.fin_at, mine.next = fin, segment.time, (fin + 1) & _NUMBERS
+        mine.fin, mine.fin_at, mine.next = fin, segment.time, (fin + 1) & NUMBERS
         mine.peer_next = yours.next
         note: Note = ""
-        if yours.fin is not None:
-            if yours.fin_acked_at is None:
-                self._take_back(me)
-            else:
-                self._count_late(mine, yours)
-                note = self._acknowledging(segment, me)
+        if yours.fin is None:
+            self.first_fin_by = me
+        elif yours.fin_acked_at is None:
+            self.have_crossed = True
+            self._take_back(me)
+        else:
+            self._count_late(mine, yours)
+            note = self._acknowledging(me)
         self._event(me, Event.SEND_FIN)
         self._event(1 - me, Event.GET_FIN)
         self._add(segment.time, me, "FIN", note=note)
 
-    def _acknowledging(self, segment: Segment, me: int) -> Note:
+    def _acknowledging(self, me: int) -> Note:
         """Return the note of the second FIN; data sent before it has acknowledged the first."""
-        if self.ends[1 - me].fin_acked_at != segment.time:
+        if self.ends[1 - me].acked_alone:
             return ""
         last = self.steps[-1] if self.steps else None
         if self.late_bytes and last is not None and last.kind == "data" and last.end == me:
@@ -356,7 +335,7 @@ class Connection:
     def _count_late(self, mine: End, yours: End) -> None:
         """Count what this end sent after it had got the peer's FIN."""
         if yours.peer_next is not None and mine.fin is not None:
-            late = (mine.fin - yours.peer_next) & _NUMBERS
+            late = (mine.fin - yours.peer_next) & NUMBERS
             self.late_bytes = late if late < 0x80000000 else 0
 
     def _take_back(self, me: int) -> None:
@@ -374,10 +353,12 @@ class Connection:
     def _reset(self, segment: Segment, me: int) -> None:
         mine, yours = self.ends[me], self.ends[1 - me]
         self._letter("r", me)
+        if self.awaits_last_ack:
+            self._reset_late(segment, me)
         if self.rst_by is not None or (mine.fin is not None and yours.fin is not None):
             return  # the first decides, and after both FINs none does
         if segment.flags & ACK:
-            if mine.next is not None and (segment.seq - mine.next) & _NUMBERS < _NEAR:
+            if mine.next is not None and (segment.seq - mine.next) & NUMBERS < _NEAR:
                 mine.reach(segment.seq, segment.time)
             if yours.next is not None and yours.fin is None:
                 yours.reach(segment.ack, segment.time)
@@ -389,13 +370,24 @@ class Connection:
         self._event(1 - me, Event.GET_RST)
         self._add(segment.time, me, "RST")
 
+    def _reset_late(self, segment: Segment, me: int) -> None:
+        """Take in a reset that comes in place of the last ACK."""
+        self.late_rst_by, self.has_ended = me, True
+        for step in reversed(self.steps):
+            if step.states[me] is not TcpState.TIME_WAIT:
+                break
+            step.states[me] = TcpState.CLOSE  # it was gone when the FIN came
+        self._event(me, Event.SEND_RST)
+        self._event(1 - me, Event.GET_RST)
+        self._add(segment.time, me, "RST")
+
     def _event(self, end: int, event: Event) -> None:
         it = self.ends[end]
-        it.state = TRANSITIONS.get((it.state, event), it.state)
+        it.state = NEXT[event][it.state]
 
     def _letter(self, letter: str, me: int) -> None:
         """Add to the history, in Zeek's letters: capitals are the client's, each at its first."""
-        mark = letter if me else letter.upper()
+        mark = letter if me else _CAPITALS[letter]
         if mark not in self.history:
             self.history += mark
 
@@ -416,8 +408,10 @@ class Connection:
                 else:
                     self._add(it.data_at, me, "data", size)
 
-    def _add(self, time: int, me: int, kind: Kind, size: int = 0, note: Note = "") -> None:
+    def _add(self, time: int, me: int, kind: StepKind, size: int = 0, note: Note = "") -> None:
         """Add a step, with the states that both ends are in now."""
+        if not self.keeps_steps:
+            return
         if len(self.steps) < MOST_STEPS:
             client, server = self.ends
             self.steps.append(Step(time, me, kind, size, [client.state, server.state], note))

@@ -1,16 +1,15 @@
 """A connection and the end of a trace as JSON. Pure."""
 
-from typing import Any
-
+from sockmon.export.messages import TraceConnection, TraceEnd
 from sockmon.model.segments import host_of, port_of
 from sockmon.trace.connection import Connection
 from sockmon.trace.facts import Facts
-from sockmon.trace.verdict import Verdict
+from sockmon.trace.verdict import SIDES, Verdict
 
 _SECOND = 1_000_000_000
 
 
-def connection_document(connection: Connection, verdict: Verdict, facts: Facts) -> dict[str, Any]:
+def connection_document(connection: Connection, verdict: Verdict, facts: Facts) -> TraceConnection:
     """Return the connection: times in seconds, sizes in bytes, states as everywhere in sockmon."""
     return {
         "type": "connection",
@@ -27,6 +26,9 @@ def connection_document(connection: Connection, verdict: Verdict, facts: Facts) 
         "close_delay_seconds": _seconds(verdict.close_delay),
         "ack_delay_seconds": _seconds(verdict.ack_delay),
         "reset_by": verdict.rst_by,
+        "last_ack_is_reset_of": (
+            None if connection.late_rst_by is None else SIDES[connection.late_rst_by]
+        ),
         "receive_queue_bytes": facts.unread,
         "others_in_close_wait": facts.others,
         "conn_state": verdict.conn_state,
@@ -34,7 +36,7 @@ def connection_document(connection: Connection, verdict: Verdict, facts: Facts) 
         "steps": [
             {
                 "time": step.time / _SECOND,
-                "from": "server" if step.end else "client",
+                "sender": SIDES[step.end],
                 "segment": step.kind,
                 "bytes": step.size,
                 "note": step.note or None,
@@ -46,7 +48,7 @@ def connection_document(connection: Connection, verdict: Verdict, facts: Facts) 
     }
 
 
-def _end(connection: Connection, side: int, verdict: Verdict, owner: str | None) -> dict[str, Any]:
+def _end(connection: Connection, side: int, verdict: Verdict, owner: str | None) -> TraceEnd:
     name, end = connection.names[side], connection.ends[side]
     return {
         "address": host_of(name),
@@ -55,6 +57,7 @@ def _end(connection: Connection, side: int, verdict: Verdict, owner: str | None)
         "sent_bytes": verdict.sent[side],
         "syns": end.syns,
         "fins": end.fins,
+        "was_captured": end.device is not None,
         "owner": owner,
     }
 

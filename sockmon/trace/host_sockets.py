@@ -39,6 +39,14 @@ class HostSockets:
         self._owners: dict[int, str] = {}
         self._settings: tuple[int, int] | None = None
 
+    def listening_ports(self) -> frozenset[int]:
+        """Return the ports on which this host listens."""
+        try:
+            table = self._read()
+        except KernelError:
+            return frozenset()
+        return frozenset(table.local_port[table.state == TcpState.LISTEN].tolist())
+
     def facts(self, connection: Connection, verdict: Verdict) -> Facts:
         """Return who holds the connection's ends, and what else the verdict leaves open."""
         try:

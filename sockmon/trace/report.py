@@ -4,19 +4,21 @@ import json
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from sockmon.durations import precisely
+from sockmon.export.messages import TraceSummary
 from sockmon.model.segments import end_text
 from sockmon.trace import lines
 from sockmon.trace.connection import Connection, Step
 from sockmon.trace.document import connection_document
 from sockmon.trace.facts import NO_FACTS, Facts
 from sockmon.trace.ladder import ladder
+from sockmon.trace.plural import plural
 from sockmon.trace.summary import Summary
 from sockmon.trace.verdict import Verdict, judge
 from sockmon.trace.when import clock_time
-from sockmon.trace.words import explanation, headline, holders, plural
+from sockmon.trace.words import explanation, headline, holders
 
 Form = Literal["text", "lines", "json", "tcpdump"]
 Part = Literal["all", "opens", "closes"]
@@ -48,17 +50,19 @@ class Losses:
     fragments: int = 0
     short: int = 0
     links: int = 0
+    link_types: tuple[int, ...] = ()
 
     def text(self) -> str:
         """Return them in one line; what is none is left out, but for what was dropped."""
+        types = ", ".join(map(str, self.link_types))
         parts = [f"{plural(self.dropped, 'packet')} dropped"]
         for count, what in (
             (self.forgotten, "connections forgotten (more were open than are followed)"),
-            (self.repeated, "segments seen on a second device"),
+            (self.repeated, "segments seen twice"),
             (self.tunnels, "packets in tunnels not decoded"),
             (self.fragments, "IP fragments not decoded"),
-            (self.short, "packets captured too short"),
-            (self.links, "packets of an unknown link type"),
+            (self.short, "packets captured too short (96 bytes of each are enough)"),
+            (self.links, f"packets of a link type that is not known ({types})"),
         ):
             if count:
                 parts.append(f"{count:,} {what}")
@@ -93,6 +97,16 @@ class Report:
         self._second = self._in_second = 0
         self._has_heading = False
 
+    @property
+    def is_summary(self) -> bool:
+        """Whether only the summary is left to print."""
+        return self._form == "summary"
+
+    @property
+    def needs_steps(self) -> bool:
+        """Whether the steps of a connection are printed."""
+        return self._form in {"text", "json"}
+
     def over(self, connection: Connection) -> list[str]:
         """Return the lines about a connection that is over, or at the end of the trace."""
         verdict = judge(connection)
@@ -119,7 +133,7 @@ class Report:
         if table:
             yield from ("", *table)
 
-    def _end_document(self, segments: int, losses: Losses) -> dict[str, Any]:
+    def _end_document(self, segments: int, losses: Losses) -> TraceSummary:
         return {
             "type": "end",
             "connections": self.summary.connections,
@@ -136,7 +150,7 @@ class Report:
         }
 
     def _lines(self, connection: Connection, verdict: Verdict) -> list[str]:
-        if not self._is_wanted(verdict):
+        if not self._is_wanted(connection, verdict):
             return []
         self.shown += 1
         notice = self._adapt(connection)
@@ -149,11 +163,12 @@ class Report:
             return [json.dumps(connection_document(connection, verdict, facts))]
         return self._text(connection, verdict, facts)
 
-    def _is_wanted(self, verdict: Verdict) -> bool:
+    def _is_wanted(self, connection: Connection, verdict: Verdict) -> bool:
         if self._part == "closes":
             return verdict.how in {"closed", "closing", "half_closed", "reset"}
         if verdict.how == "open" and self._part == "all":
-            return not self._hides_open or self._form == "json"
+            is_stuck = any(end.window == 0 for end in connection.ends)
+            return is_stuck or not self._hides_open or self._form == "json"
         return True
 
     def _adapt(self, connection: Connection) -> list[str]:

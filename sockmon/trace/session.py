@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sockmon.kernel.packets.headers import Packets, Skipped, decode
 from sockmon.model.segments import Segments
+from sockmon.trace.counting import Counting
 from sockmon.trace.report import Form, Losses, Report
 from sockmon.trace.tcpdump import tcpdump_lines
 from sockmon.trace.tracker import Tracker
@@ -25,6 +26,7 @@ class Choice:
 class Session:
     """form: the report's; tcpdump prints segments, and follows no connections.
 
+    servers: ports on which this host listens.
     written: the packets that were chosen of those last taken, for a file.
     """
 
@@ -36,9 +38,11 @@ class Session:
         *,
         dated: bool = False,
         opens: bool = False,
+        servers: frozenset[int] = frozenset(),
     ) -> None:
-        self.tracker = Tracker(opens=opens)
+        self.tracker = Tracker(opens=opens, ports=choice.ports | servers)
         self.report = report
+        self._counting = Counting(self.tracker, report.summary)
         self.segments = 0
         self.skipped = Skipped()
         self.written: Packets | None = None
@@ -68,7 +72,9 @@ class Session:
             yield from self._printed(segments)
             return
         self.segments += len(segments)
-        over = self.tracker.take(segments)
+        self.tracker.keeps_steps = self.report.needs_steps
+        is_counted = self.report.is_summary and self._choice.most is None
+        over = (self._counting if is_counted else self.tracker).take(segments)
         opened, self.tracker.opened = self.tracker.opened, []
         for connection in opened:
             if self.is_done:
@@ -86,12 +92,12 @@ class Session:
                 return
             if connection.is_unanswered:
                 yield from self.report.over(connection)
-            elif not self._opens:
+            elif not self._opens or connection.is_half_open:
                 yield from self.report.meanwhile(connection)
 
     def finish(self, dropped: int) -> Iterator[str]:
         """Return the last lines. dropped: packets that were lost."""
-        for connection in self.tracker.finish():
+        for connection in (*self._counting.finish(), *self.tracker.finish()):
             if self.is_done:
                 break
             yield from self.report.over(connection)
@@ -104,6 +110,7 @@ class Session:
             skipped.fragments,
             skipped.short,
             skipped.links.total(),
+            tuple(sorted(skipped.links)),
         )
         yield from self.report.end(self.segments, losses)
 

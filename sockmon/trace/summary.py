@@ -2,13 +2,17 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sockmon.durations import precisely
 from sockmon.model.segments import port_of
+from sockmon.trace.bulk import BULK_HOWS, Verdicts
 from sockmon.trace.connection import SERVER, Connection
-from sockmon.trace.verdict import Verdict
+from sockmon.trace.verdict import SIDES, Verdict
 
 #: Ports that are counted by themselves; those that come later are counted together.
 MOST_PORTS = 1000
@@ -47,6 +51,18 @@ class PortSummary:
         return None
 
 
+def _counted(*columns: NDArray[np.int64]) -> Iterator[tuple[list[int], int]]:
+    """Return how often each combination of numbers below 1024 (the first may be larger) occurs."""
+    joined = columns[0]
+    for column in columns[1:]:
+        joined = joined << 10 | column
+    kinds, counts = np.unique(joined, return_counts=True)
+    shifts = range(10 * (len(columns) - 1), -1, -10)
+    for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True):
+        first, *others = (kind >> shift for shift in shifts)
+        yield [first, *(number & 1023 for number in others)], count
+
+
 class Summary:
     """Counts connections as they end."""
 
@@ -57,12 +73,30 @@ class Summary:
     def add(self, connection: Connection, verdict: Verdict) -> None:
         """Count one connection."""
         self.connections += 1
-        port = port_of(connection.names[SERVER])
+        self._of(port_of(connection.names[SERVER])).add(verdict)
+
+    def add_many(self, verdicts: Verdicts) -> None:
+        """Count connections that were judged together."""
+        self.connections += len(verdicts.server)
+        kinds = (verdicts.how, verdicts.first, verdicts.segments)
+        for (port, how, first, segments), count in _counted(verdicts.server, *kinds):
+            counts = self._of(port)
+            counts.connections += count
+            counts.hows[BULK_HOWS[how]] += count
+            if how == 0:
+                counts.firsts[SIDES[first]] += count
+                counts.segments[segments] += count
+        closed = verdicts.how == 0
+        steps = np.rint(_STEPS * np.log10(np.maximum(verdicts.delay[closed], 1))).astype(np.int64)
+        for (port, step), count in _counted(verdicts.server[closed], steps):
+            self._of(port).delays[step] += count
+
+    def _of(self, port: int) -> PortSummary:
         if port not in self.ports:
             if len(self.ports) >= MOST_PORTS:
                 port = OTHER
             self.ports.setdefault(port, PortSummary())
-        self.ports[port].add(verdict)
+        return self.ports[port]
 
     def lines(self) -> list[str]:
         """Return a table of the ports with most connections; none if there is nothing."""

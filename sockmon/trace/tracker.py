@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from sockmon.model.segments import ACK, FIN, RST, SYN, Segment
-from sockmon.trace.connection import CLIENT, Connection
+from sockmon.model.segments import ACK, FIN, RST, SYN, Segment, port_of
+from sockmon.trace.connection import CLIENT, SERVER, Connection
+from sockmon.trace.recent import Recent
 
 #: Connections that are followed at a time.
 LIMIT = 20_000
@@ -11,27 +12,33 @@ _SECOND = 1_000_000_000
 #: An end that has not closed is reported when it has waited this long.
 _WAITS = (1 * _SECOND, 10 * _SECOND, 60 * _SECOND)
 _LOOK_AGAIN = _SECOND // 2  # thousands may wait
-_FIRST_RETRY = 1 * _SECOND  # TCP_TIMEOUT_INIT
 
 
 class Tracker:
     """limit: connections that are followed; the oldest give way to new ones.
 
     opens: note those that have just been established in `opened`; the reader empties it.
+    ports: taken for those of servers where a connection's beginning was not seen.
 
+    keeps_steps: whether new connections keep their steps.
     seen: segments. repeated: of them, those of a packet that was seen before on another device.
     forgotten: connections that gave way.
     """
 
-    def __init__(self, limit: int = LIMIT, *, opens: bool = False) -> None:
+    def __init__(
+        self, limit: int = LIMIT, *, opens: bool = False, ports: frozenset[int] = frozenset()
+    ) -> None:
         self.seen = self.repeated = self.forgotten = 0
         self.opened: list[Connection] = []
+        self.keeps_steps = True
         self._notes_opens = opens
         self._limit = limit
         self._last_time = self._due_after = 0
+        self._ports = ports
+        self._servers: set[bytes] = set()
         self._open: dict[bytes, Connection] = {}
         # They have ended, and are kept for what may still come of them.
-        self._ended: dict[bytes, Connection] = {}
+        self._ended = Recent(limit)
         self._waiting: dict[bytes, Connection] = {}
 
     @property
@@ -54,6 +61,8 @@ class Tracker:
             if connection is None or segment.flags & SYN:
                 connection = self._connection(key, connection, segment, over)
             self.seen += 1
+            if connection is None:
+                continue
             if not connection.take(segment):
                 self.repeated += 1
             elif segment.flags & (SYN | FIN | RST):
@@ -72,6 +81,7 @@ class Tracker:
         Those that nobody answers any more, or that only one end has closed. now: as in segments.
         """
         found: list[Connection] = []
+        self._last_time = max(self._last_time, now)
         if now < self._due_after:
             return found
         self._due_after = now + _LOOK_AGAIN
@@ -79,13 +89,19 @@ class Tracker:
             if not _waits(connection):
                 del self._waiting[key]
             elif connection.is_unanswered:
-                if now > _gives_up_at(connection):
+                if now > connection.ends[CLIENT].gives_up_at:
+                    connection.seen_until = now
                     self._open.pop(key, None)
                     del self._waiting[key]
-                    self._keep(key, connection)
+                    self._ended.remember(key, connection)
+                    found.append(connection)
+            elif connection.is_half_open:
+                if now > connection.ends[SERVER].gives_up_at:
+                    del self._waiting[key]
+                    connection.seen_until = now
                     found.append(connection)
             else:
-                waits = now - min(end.fin_at for end in connection.ends if end.fin is not None)
+                waits = now - max(connection.ends[CLIENT].fin_at, connection.ends[SERVER].fin_at)
                 if waits > _WAITS[connection.reported]:
                     connection.reported += 1
                     connection.seen_until = now
@@ -99,19 +115,23 @@ class Tracker:
         for connection in left:
             connection.seen_until = self._last_time
             connection.tell_data()
-        for table in (self._open, self._ended, self._waiting):
+        for table in (self._open, self._waiting):
             table.clear()
+        self._ended.clear()
         return left
 
     def _connection(
         self, key: bytes, known: Connection | None, segment: Segment, over: list[Connection]
-    ) -> Connection:
-        """Return the connection of a segment, a new one if there is none."""
+    ) -> Connection | None:
+        """Return the connection of a segment, a new one if there is none; None: it was counted."""
         begins = segment.flags & (SYN | ACK | RST) == SYN
+        if segment.flags & SYN and not begins and len(self._servers) < self._limit:
+            self._servers.add(segment.source)
         if known is None:
-            ended = self._ended.get(key)
-            if ended is not None and not (begins and ended.is_new(segment)):
-                return ended
+            if key in self._ended:
+                ended = self._ended[key]
+                if not begins or (ended is not None and not ended.is_new(segment)):
+                    return ended
         elif not begins or not known.is_new(segment):
             return known
         else:
@@ -121,9 +141,22 @@ class Tracker:
             self._waiting.pop(oldest, None)
             over.append(self._open.pop(oldest))
             self.forgotten += 1
-        self._ended.pop(key, None)
-        made = self._open[key] = Connection.begin(segment)
+        self._ended.forget(key)
+        server = None if segment.flags & SYN else self._server(segment)
+        made = self._open[key] = Connection.begin(segment, server)
+        made.keeps_steps = self.keeps_steps
         return made
+
+    def _server(self, segment: Segment) -> bytes | None:
+        """Return which end is a server's, by other connections or by its port; None: not known."""
+        ends = (segment.source, segment.destination)
+        for known in (
+            [end in self._servers for end in ends],
+            [port_of(end) in self._ports for end in ends],
+        ):
+            if known[0] != known[1]:
+                return ends[known[1]]
+        return None
 
     def _opened(self, connection: Connection) -> None:
         if not connection.is_told:
@@ -133,33 +166,39 @@ class Tracker:
     def _changed(self, key: bytes, connection: Connection, over: list[Connection]) -> None:
         if connection.has_ended:
             self._end(key, connection, over)
-        elif _waits(connection):
-            self._waiting[key] = connection
         else:
-            self._waiting.pop(key, None)
+            self._waiting[key] = connection  # until due() looks whether it does
 
     def _end(self, key: bytes, connection: Connection, over: list[Connection]) -> None:
         if self._open.get(key) is connection:
             del self._open[key]
             self._waiting.pop(key, None)
-            self._keep(key, connection)
+            self._ended.remember(key, connection)
             over.append(connection)
 
-    def _keep(self, key: bytes, connection: Connection) -> None:
-        if len(self._ended) >= self._limit:
-            del self._ended[next(iter(self._ended))]
-        self._ended[key] = connection
+    def are_followed(self, keys: Iterable[bytes]) -> list[bool]:
+        """Return whether what comes of these ends may belong to a connection that has not ended."""
+        found, ended = self._open, self._ended
+        return [key in found or (key in ended and not _has_ended(ended[key])) for key in keys]
+
+    def have_counted(self, keys: Iterable[bytes], servers: Iterable[bytes]) -> None:
+        """Note connections that were counted elsewhere: what may still come of them is no other."""
+        if len(self._servers) < self._limit:
+            self._servers.update(servers)
+        self._ended.remember_counted(keys)
+
+
+def _has_ended(connection: Connection | None) -> bool:
+    return connection is None or connection.has_ended
 
 
 def _waits(connection: Connection) -> bool:
     """Whether something may have to be said of it before it is over."""
-    return connection.is_unanswered or (
-        connection.is_half_closed and connection.reported < len(_WAITS)
-    )
+    if connection.is_half_closed or connection.awaits_last_ack:
+        return connection.rst_by is None and connection.reported < len(_WAITS)
+    return connection.is_unanswered or connection.is_half_open
 
 
-def _gives_up_at(connection: Connection) -> int:
-    """Return when the next SYN is overdue: the wait between two at most doubles each time."""
-    client = connection.ends[CLIENT]
-    longest = 2 * max(client.syn_gap, _FIRST_RETRY)
-    return client.last_syn_at + longest + longest // 10
+def pair(one: bytes, other: bytes) -> bytes:
+    """Return the key of a connection between two ends."""
+    return one + other if one < other else other + one

@@ -3,21 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from sockmon.model.states import TcpState
-from sockmon.trace.connection import CLIENT, SERVER, Connection, End
+from sockmon.model.closes import ConnState, How, Side
+from sockmon.trace.connection import CLIENT, SERVER, Connection
 
-How = Literal["closed", "closing", "half_closed", "reset", "refused", "no_answer", "no_ack", "open"]
-Side = Literal["client", "server"]
 SIDES: tuple[Side, Side] = ("client", "server")
 
-#: Zeek's words (conn.log's conn_state).
-ConnState = Literal[
-    "S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR", "OTH"
-]
-
-
 #: An end that answers sooner is taken to be where the packets were seen.
-_NEAR = 1_000_000
+NEAR = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +46,18 @@ def judge(connection: Connection) -> Verdict:
     round_trips = _round_trips(connection)
     first = segments = close_delay = ack_delay = None
     is_both = False
-    order = _first_closer(connection)
+    order = connection.first_fin_by
     if order is not None:
         first_end, second_end = connection.ends[order], connection.ends[1 - order]
         away = round_trips[1 - order] or 0
-        if away < _NEAR:
+        if away < NEAR:
             away = 0
         first = SIDES[order]
         if first_end.acked_alone and first_end.fin_acked_at is not None:
             ack_delay = max(0, first_end.fin_acked_at - first_end.fin_at - away)
         if second_end.fin is not None:
             close_delay = max(0, second_end.fin_at - first_end.fin_at - away)
-            is_both = _crossed(first_end, second_end)
+            is_both = connection.have_crossed
             segments = 4 if is_both or first_end.acked_alone or connection.late_bytes else 3
     connect = None
     if client.syn_at is not None and server.syn_at is not None:
@@ -80,7 +72,7 @@ def judge(connection: Connection) -> Verdict:
         None if connection.rst_by is None else SIDES[connection.rst_by],
         connection.rst_has_ack,
         (client.sent, server.sent),
-        connection.last_at - connection.first_at,
+        max(0, connection.last_at - connection.first_at),
         connect,
         round_trips,
         conn_state(connection),
@@ -92,28 +84,14 @@ def _how(connection: Connection) -> How:
     if connection.rst_by is not None:
         return "refused" if conn_state(connection) == "REJ" else "reset"
     if client.fin is not None and server.fin is not None:
-        return "closed" if connection.has_ended else "closing"
+        return "closing" if connection.awaits_last_ack else "closed"
     if client.fin is not None or server.fin is not None:
         return "half_closed"
     if connection.is_unanswered:
         return "no_answer"
-    if TcpState.SYN_RECV in {client.state, server.state}:
+    if connection.is_half_open:
         return "no_ack"
     return "open"
-
-
-def _first_closer(connection: Connection) -> int | None:
-    client, server = connection.ends
-    if client.fin is None or server.fin is None:
-        return CLIENT if client.fin is not None else SERVER if server.fin is not None else None
-    return CLIENT if client.fin_at <= server.fin_at else SERVER
-
-
-def _crossed(first: End, second: End) -> bool:
-    """Whether the second FIN does not acknowledge the first, which had not arrived."""
-    return second.fin is not None and (
-        first.fin_acked_at is None or first.fin_acked_at > second.fin_at
-    )
 
 
 def _round_trips(connection: Connection) -> tuple[int | None, int | None]:

@@ -4,12 +4,13 @@ What is said of Linux: net/ipv4/tcp_input.c, tcp_fin() and __tcp_ack_snd_check()
 is delayed by TCP_DELACK_MIN (40 ms) to TCP_DELACK_MAX (200 ms); net/ipv4/tcp.c, __tcp_close().
 """
 
-from sockmon.detect.syn_retries import seconds_to_connect
 from sockmon.durations import precisely, roughly
-from sockmon.model.segments import is_after, port_of
-from sockmon.model.states import TcpState
+from sockmon.model.segments import is_after
 from sockmon.trace.connection import CLIENT, SERVER, Connection
 from sockmon.trace.facts import NO_FACTS, Facts
+from sockmon.trace.opening_words import no_ack, no_answer, refused, sent_again
+from sockmon.trace.plural import plural
+from sockmon.trace.reset_words import late_reset, reset
 from sockmon.trace.verdict import SIDES, Verdict
 
 _MILLISECOND = 1_000_000
@@ -25,12 +26,18 @@ _NUMBER = {3: "three segments", 4: "four segments"}
 def headline(connection: Connection, verdict: Verdict) -> str:
     """Return what became of the connection, in a few words."""
     lasted = precisely(verdict.lasted)
+    if connection.is_with_itself:
+        return f"connected to itself, {lasted}"
     client, server = connection.ends
     if verdict.how in {"closed", "closing"}:
         first = "both at once" if verdict.first == "both" else f"{verdict.first} first"
         number = _NUMBER[verdict.segments or 4]
         end = "" if verdict.how == "closed" else ", the last ACK was not seen"
+        if connection.late_rst_by is not None:
+            end = ", the last one a reset"
         return f"{verdict.how}: {first}, {number}, {lasted}{end}"
+    if verdict.how == "half_closed" and connection.unseen is not None:
+        return f"closed by the {verdict.first}; the other end's segments were not captured"
     if verdict.how == "half_closed":
         since = client.fin_at if client.fin is not None else server.fin_at
         until = max(connection.last_at, connection.seen_until)
@@ -46,29 +53,44 @@ def headline(connection: Connection, verdict: Verdict) -> str:
 
 def explanation(connection: Connection, verdict: Verdict, facts: Facts = NO_FACTS) -> list[str]:
     """Return sentences: why it ended so, whose turn it is, and what that means."""
+    if connection.is_with_itself:
+        return [
+            (
+                "One socket is both ends: connect() to a port of this host on which nobody "
+                "listened took the same port as its own."
+            )
+        ]
     sentences = {
         "closed": _closed,
         "closing": _closed,
         "half_closed": _half_closed,
-        "reset": _reset,
-        "refused": _refused,
-        "no_answer": _no_answer,
-        "no_ack": _no_ack,
+        "reset": reset,
+        "refused": refused,
+        "no_answer": no_answer,
+        "no_ack": no_ack,
         "open": _open,
     }[verdict.how](connection, verdict, facts)
+    sentences += sent_again(connection)
     for side, end in zip(SIDES, connection.ends, strict=True):
         if end.fins > 1:
             sentences.append(
                 f"The {side}'s FIN was sent {end.fins} times: it was lost, or its ACK was."
             )
+    if connection.opened_by == "listener":
+        sentences.append("Its beginning was not seen.")
     if connection.opened_by == "ports":
         sentences.append(
             "Its beginning was not seen: the end with the higher port is taken for the client."
         )
+    if connection.unseen is not None:
+        sentences.append(
+            f"No segment of the {SIDES[connection.unseen]} was captured: only the other end's ACKs "
+            "say what it did."
+        )
     return sentences
 
 
-def _closed(_: Connection, verdict: Verdict, __: Facts) -> list[str]:
+def _closed(connection: Connection, verdict: Verdict, _: Facts) -> list[str]:
     if verdict.first == "both":
         return [
             (
@@ -79,6 +101,15 @@ def _closed(_: Connection, verdict: Verdict, __: Facts) -> list[str]:
     first, second = _sides(verdict)
     delay, ack_delay = verdict.close_delay or 0, verdict.ack_delay
     sentences = [f"The {first} closed first, and keeps TIME_WAIT for 60 s."]
+    if verdict.how == "closing":
+        sentences = [
+            (
+                f"The {first} closed first. The {second}'s FIN is not acknowledged yet: it stays "
+                "in LAST_ACK, and its kernel sends the FIN again."
+            )
+        ]
+    if connection.late_rst_by is not None:
+        sentences = [f"The {first} closed first.", *late_reset(connection, verdict)]
     if verdict.late_bytes:
         sentences.append(
             f"A half-close in use: the {second} sent {plural(verdict.late_bytes, 'byte')} after "
@@ -128,6 +159,8 @@ def _half_closed(connection: Connection, verdict: Verdict, facts: Facts) -> list
     first, second = _sides(verdict)
     closer = connection.ends[SIDES.index(first)]
     other = connection.ends[1 - SIDES.index(first)]
+    if other.device is None:
+        return []
     if closer.fin_acked_at is None:
         return [
             (
@@ -166,90 +199,17 @@ def _unread(queue: int) -> str:
     return f"Recv-Q {queue}: {plural(queue - 1, 'byte')} and the FIN are unread"
 
 
-def _reset(connection: Connection, verdict: Verdict, _: Facts) -> list[str]:
-    me = SIDES.index(verdict.rst_by or "client")
-    it, other = SIDES[me], SIDES[1 - me]
-    received = verdict.sent[1 - me]
-    if connection.rst_states[me] is TcpState.SYN_SENT:
-        return [
-            (
-                "The client reset before the connection was established: its application gave up, "
-                "or a port was only tested."
-            )
-        ]
-    if connection.ends[me].fin is not None:
-        cause = f"The {it} had closed, and then got data that nobody can read: its kernel resets."
-    elif not verdict.rst_has_ack:
-        cause = (
-            f"The {it}'s kernel reset: it got a segment for a socket that was gone (an RST without "
-            "ACK)."
-        )
-    elif received:
-        cause = (
-            f"The {it} aborted. It had been sent {plural(received, 'byte')}: most likely it closed "
-            "with some of them unread; or SO_LINGER 0."
-        )
-    else:
-        cause = (
-            f"The {it} aborted: SO_LINGER 0, or a listener that closed before it accepted. It had "
-            "been sent nothing that could be left unread."
-        )
-    sentences = [cause]
-    if connection.ends[1 - me].fin is None:
-        sentences.append(
-            f"No TIME_WAIT at either end; the {other}'s next read fails with ECONNRESET."
-        )
-    return sentences
-
-
-def _refused(connection: Connection, _: Verdict, __: Facts) -> list[str]:
-    port = port_of(connection.names[SERVER])
+def _open(connection: Connection, _: Verdict, __: Facts) -> list[str]:
     return [
-        (
-            f"Nobody listens on port {port} there, or a firewall rejects. connect() fails with "
-            "ECONNREFUSED."
-        )
+        f"The {side}'s receive window is zero: its application does not read."
+        for side, end in zip(SIDES, connection.ends, strict=True)
+        if end.window == 0
     ]
-
-
-def _no_answer(_: Connection, __: Verdict, facts: Facts) -> list[str]:
-    sentences = [
-        (
-            "Nobody answered: no SYN ACK, no RST. A firewall drops, the host is down, or an accept "
-            "queue is full."
-        )
-    ]
-    if facts.syn_retries is not None:
-        seconds = seconds_to_connect(facts.syn_retries, facts.syn_linear_timeouts)
-        sentences.append(
-            f"tcp_syn_retries = {facts.syn_retries}, tcp_syn_linear_timeouts = "
-            f"{facts.syn_linear_timeouts}: connect() fails with ETIMEDOUT after "
-            f"{roughly(seconds)}."
-        )
-    return sentences
-
-
-def _no_ack(_: Connection, __: Verdict, ___: Facts) -> list[str]:
-    return [
-        (
-            "The SYN ACK got no ACK: it does not reach the client, the client's address is forged, "
-            "or the ACK was not captured."
-        )
-    ]
-
-
-def _open(_: Connection, __: Verdict, ___: Facts) -> list[str]:
-    return []
 
 
 def _sides(verdict: Verdict) -> tuple[str, str]:
     """Return who closed first, and the other one."""
     return ("server", "client") if verdict.first == "server" else ("client", "server")
-
-
-def plural(count: int, word: str) -> str:
-    """Return `1 byte`, `2 bytes`."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def holders(facts: Facts) -> list[str]:

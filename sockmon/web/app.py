@@ -6,6 +6,9 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 from prometheus_client.exposition import choose_encoder, gzip_accepted
+from prometheus_client.openmetrics.exposition import ALLOWUTF8
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS_TYPE
+from prometheus_client.openmetrics.exposition import generate_latest as as_openmetrics
 from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -14,6 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from sockmon.contained import COMPONENTS
 from sockmon.export import alerts, json, messages, metrics
 from sockmon.export.family import SeriesMemory
 from sockmon.web import assets
@@ -22,6 +26,7 @@ from sockmon.web.events import EventsEndpoint
 from sockmon.web.history import HistoryEndpoint
 from sockmon.web.security.access import AccessControl
 from sockmon.web.security.policy import NO_DEMANDS, Policy
+from sockmon.web.sockets import SocketsEndpoint
 
 _OPENMETRICS = "application/openmetrics-text"
 
@@ -44,6 +49,9 @@ def create_app(
             Route("/api/v1/alerts", _alerts(latest)),
             Route("/api/v1/events", EventsEndpoint(latest), methods=["GET"]),
             Route("/api/v1/history", HistoryEndpoint(latest).answer),
+            Route("/api/v1/sockets", SocketsEndpoint(latest).answer),
+            Route("/runbooks/", assets.runbook),
+            Route("/runbooks/{name}", assets.runbook),
         ],
         middleware=[Middleware(AccessControl, policy=policy, clock=latest.clock)],
     )
@@ -68,6 +76,7 @@ class _LatestCollector(Collector):
             latest.reload,
             self._memory,
             self._started,
+            COMPONENTS.counts,
         )
         yield from alerts.families(latest.alerting, self._started)
 
@@ -88,9 +97,13 @@ class _MetricsEndpoint:
         # The library would put any version that the client names into the content type. With only
         # two values passed on, there are at most four renderings.
         accept = request.headers.get("accept", "")
-        is_openmetrics = _OPENMETRICS in accept
-        encode, content_type = choose_encoder(_OPENMETRICS if is_openmetrics else "")
-        encode = partial(encode, self._openmetrics if is_openmetrics else self._text)
+        if _OPENMETRICS in accept:
+            # No name of ours needs escaping; the library's default looks at each character of each.
+            encode = partial(as_openmetrics, self._openmetrics, escaping=ALLOWUTF8)
+            content_type = OPENMETRICS_TYPE
+        else:
+            as_text, content_type = choose_encoder("")
+            encode = partial(as_text, self._text)
         zipped = gzip_accepted(request.headers.get("accept-encoding", ""))
         body = self._render(encode, content_type, zipped=zipped)
         headers = {"content-type": content_type, "vary": "Accept, Accept-Encoding"}

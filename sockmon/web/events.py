@@ -12,6 +12,7 @@ newest event when it has read the one before: nothing is queued for it.
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -89,7 +90,8 @@ class EventsEndpoint:
         if observation is None:
             return b""
         if observation is not self._rendered_of:
-            rendered = page.everywhere(observation, latest.host, latest.build.version)
+            zone = _zone(observation.at.wall)
+            rendered = page.everywhere(observation, latest.host, latest.build.version, zone)
             self._everywhere, self._rendered = _json(rendered), {}
             self._rendered_of = observation
         name = observation.namespaces[0].name if netns is None else netns
@@ -108,6 +110,12 @@ class EventsEndpoint:
             "interval_seconds": self._latest.interval,
         }
         return _event("beat", _json(beat))
+
+
+def _zone(wall: float) -> messages.Zone:
+    """Return the host's time zone at this time in Unix seconds."""
+    local = time.localtime(wall)
+    return {"name": local.tm_zone, "offset_seconds": local.tm_gmtoff}
 
 
 def _json(data: object) -> str:

@@ -20,6 +20,7 @@ from sockmon.web.daemon_status import NO_POLL_YET, NO_SUCH_NAMESPACE, LatestObse
 _ANSWERS_KEPT = 4
 
 _GROUPS = frozenset(map(str, range(SLOTS + 1)))
+_ROWS = frozenset(map(str, range(1, 3601)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,12 @@ class _Asked:
     netns: str
     span: Range
     groups: int
+    rows: int | None
     zipped: bool
 
 
 class HistoryEndpoint:
-    """Takes `netns`, `range` (hour or day) and `groups` (how many of the largest, default none).
+    """Takes `netns`, `range` (hour or day), `groups` (how many of the largest, or none), `rows`.
 
     export/history.py describes the answer.
     """
@@ -73,18 +75,22 @@ class HistoryEndpoint:
         there = {one.name for one in observation.namespaces} if observation else set()
         if past is None or asked.netns not in there | past.namespaces.keys():
             return None
-        answer = history(past, asked.netns, asked.span, asked.groups)
+        answer = history(past, asked.netns, asked.span, asked.groups, asked.rows)
         body = json.dumps(answer, separators=(",", ":")).encode()
         return gzip.compress(body, compresslevel=4) if asked.zipped else body
 
 
 def _asked(parameters: QueryParams, *, zipped: bool) -> _Asked:
     """Read the parameters; raises ValueError with one clear line."""
-    if not parameters.keys() <= {"netns", "range", "groups"}:
-        raise ValueError("unknown parameter: expected netns, range or groups")
+    if not parameters.keys() <= {"netns", "range", "groups", "rows"}:
+        raise ValueError("unknown parameter: expected netns, range, groups or rows")
     span, groups = parameters.get("range", "hour"), parameters.get("groups", "0")
     if span not in SPANS:
         raise ValueError(f"range: expected {' or '.join(SPANS)}")
     if groups not in _GROUPS:
         raise ValueError(f"groups: expected a number from 0 to {SLOTS}")
-    return _Asked(parameters.get("netns", "host"), cast("Range", span), int(groups), zipped)
+    rows = parameters.get("rows")
+    if rows is not None and rows not in _ROWS:
+        raise ValueError("rows: expected a number from 1 to 3600")
+    netns, most = parameters.get("netns", "host"), None if rows is None else int(rows)
+    return _Asked(netns, cast("Range", span), int(groups), most, zipped)

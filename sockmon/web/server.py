@@ -6,12 +6,11 @@ import errno
 import functools
 import logging
 import math
-import os
 import resource
 import socket
 from asyncio.sslproto import SSLProtocol
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,8 +19,8 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from sockmon.config.fields import ListenAddress
-from sockmon.web.security.access import KNOWN_CLIENT
+from sockmon.contained import COMPONENTS
+from sockmon.web.security.access import KNOWN_CLIENT, UNIX_CLIENT
 from sockmon.web.security.policy import Policy
 from sockmon.web.security.tls import ServerTls
 
@@ -30,7 +29,7 @@ _REQUEST_BYTES = 16 * 1024
 _SWEEP_SECONDS = 1.0
 _LINGER_SECONDS = 0.3
 #: What is kept for one client that does not read: by the kernel, which counts it twice, and here.
-_SEND_BUFFER_BYTES = 64 * 1024
+SEND_BUFFER_BYTES = 64 * 1024
 _PIECE_BYTES = 64 * 1024
 #: How often it is logged that there are too few descriptors.
 _COMPLAINT_SECONDS = 60.0
@@ -70,59 +69,6 @@ def bounds_for(descriptors: int) -> Bounds:
     return replace(BOUNDS, connections=max(4, min(BOUNDS.connections, descriptors // 4)))
 
 
-class ListenError(Exception):
-    """The address cannot be listened on; the text says why and what to do."""
-
-
-class PortInUseError(ListenError):
-    """Another process listens there, and may have ended by the next attempt."""
-
-
-@contextlib.contextmanager
-def listening(addresses: Iterable[ListenAddress]) -> Iterator[list[socket.socket]]:
-    """Open a listening socket for each address, until the context is left; raises ListenError."""
-    with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(listen(address)) for address in addresses]
-
-
-def listen(address: ListenAddress) -> socket.socket:
-    """Open one listening socket; raises ListenError."""
-    host = address.host or "::"
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server(
-            (host, address.port),
-            family=family,
-            backlog=BOUNDS.connections,
-            dualstack_ipv6=host == "::",
-        )
-    except (OSError, ValueError) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        if not address.host and number == errno.EAFNOSUPPORT:  # a kernel without IPv6
-            return listen(ListenAddress("0.0.0.0", address.port))  # noqa: S104 - asked for: all
-        reason = os.strerror(number) if number else str(error)
-        kind = PortInUseError if number == errno.EADDRINUSE else ListenError
-        raise kind(f"cannot listen on {address}: {reason}{_advice(number)}") from error
-    # Accepted connections inherit these options: no answer waits for an acknowledgement that the
-    # client delays (asyncio sets TCP_NODELAY only on sockets that it has made itself), the kernel
-    # ends a connection whose client has vanished, and it buffers little for one that does not read.
-    milliseconds = int(BOUNDS.response_seconds * 1000)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-    return listener
-
-
-def _advice(number: int | None) -> str:
-    if number == errno.EADDRINUSE:
-        return "; something else listens there: choose another with --web.listen-address"
-    if number == errno.EADDRNOTAVAIL:
-        return "; no interface of this host has that address"
-    if number == errno.EACCES:
-        return "; ports below 1024 need CAP_NET_BIND_SERVICE"
-    return ""
-
-
 class BoundedProtocol(H11Protocol):
     """uvicorn's HTTP/1.1, inside TLS where the policy requires it.
 
@@ -144,7 +90,10 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Make room for it, if there is none; then begin TLS, or HTTP."""
         self._line = self.transport = transport
-        self.address = (transport.get_extra_info("peername") or ("",))[0]
+        peer = transport.get_extra_info("peername")
+        self.address = peer[0] if isinstance(peer, tuple) else ""  # all Unix clients are as one
+        if transport.get_extra_info("socket").family == socket.AF_UNIX:
+            self.app_state = {**self.app_state, UNIX_CLIENT: True}
         self._make_room()
         self.connections.add(self)
         if self._policy.tls is None:
@@ -342,7 +291,8 @@ class WebServer(uvicorn.Server):
             await asyncio.sleep(_SWEEP_SECONDS)
             now, policy = asyncio.get_running_loop().time(), self._policy()
             for connection in self._connections():
-                connection.sweep(now, policy)
+                sweep = functools.partial(connection.sweep, now, policy)
+                COMPONENTS.run("web.sweep", sweep)
 
     def _connections(self) -> list[BoundedProtocol]:
         return [held for held in self.server_state.connections if isinstance(held, BoundedProtocol)]

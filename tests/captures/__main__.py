@@ -17,7 +17,7 @@ from tests.captures.blocks import Block, Command, blocks
 from tests.captures.hosts import HOSTS, Host
 from tests.conftest import REPOSITORY
 
-PAGES = ("README.md", "README.zh.md", "docs/guide.md", "docs/*-*.md")
+PAGES = ("README.md", "README.zh.md", "docs/guide.md", "docs/*-*.md", "docs/zh/*.md")
 
 _COMMAND_SECONDS = 300  # a drill until its alert has ended takes two thirds of that
 _TIMED_OUT = 124  # of timeout(1), which ends what the shell has started, too

@@ -299,3 +299,75 @@ def test_limits_that_contradict_each_other_are_told(sockmon: Run, tmp_path: Path
             f"{path}:4: state_dir: expected an absolute path\n"
         ),
     )
+
+
+PERFORMANCE_DATA = re.compile(r"[a-z_0-9]+=(U|-?\d+(s|%)?(;\d*){0,3}(;\d*)?)")
+
+
+def nagios(sockmon: Run, *arguments: str, recording: Path) -> tuple[int, str, dict[str, str]]:
+    """Status, text and figures, as a monitoring system reads them."""
+    status, out, err = sockmon("doctor", "--format", "nagios", *arguments, recording=recording)
+    assert (err, out.count("\n"), out.count("|")) == ("", 1, 1)
+    text, figures = out.split(" | ")
+    assert all(PERFORMANCE_DATA.fullmatch(figure) for figure in figures.split())
+    return status, text, dict(figure.split("=") for figure in figures.split())
+
+
+def test_a_monitoring_plugin_prints_one_line_with_performance_data(
+    sockmon: Run, tmp_path: Path
+) -> None:
+    status, text, quiet = nagios(sockmon, recording=QUIET)
+    assert (status, text) == (0, "SOCKMON OK - this host's TCP sockets are well")
+    assert quiet["findings_critical"] == "0;;;0"
+    status, text, mixed = nagios(sockmon, recording=MIXED)
+    assert (status, text.split(" - ")[0]) == (1, "SOCKMON WARNING")
+    assert mixed["findings_warning"] != "0;;;0"
+    assert int(mixed["time_wait"].split(";")[0]) == total(sockmon, "--state", "time_wait")
+    used, warning, critical, least, most = mixed["time_wait_buckets"].split(";")
+    assert (int(warning), int(critical)) == (round(0.8 * int(most)), round(0.95 * int(most)))
+    assert int(least) == 0 <= int(used) <= int(most)
+    assert mixed.keys() == quiet.keys()
+    (tmp_path / "dumps").mkdir()
+    status, text, unread = nagios(sockmon, recording=tmp_path)
+    assert (status, text.split(" - ")[0]) == (3, "SOCKMON UNKNOWN")
+    assert unread["close_wait"] == unread["time_wait_buckets"] == "U", "not a healthy zero"
+    assert unread.keys() == quiet.keys()
+
+
+def test_a_monitoring_plugin_says_its_mistakes_where_they_are_read(sockmon: Run) -> None:
+    status, out, err = sockmon("doctor", "--format", "nagios", "--config", "/none|here")
+    assert (status, err) == (3, "")
+    assert out == "SOCKMON UNKNOWN - /none/here: cannot read it: No such file or directory\n"
+
+
+def test_doctor_speaks_chinese(sockmon: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, asked, _ = sockmon("doctor", "--lang", "zh")
+    assert asked.startswith("警告：端口 1")
+    assert "  端口 10096 有 5 个连接等待未知进程 accept：全连接队列已用 100 %（容量 5）\n" in asked
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    assert sockmon("doctor")[1].startswith("警告：端口 1")
+    english = [line for line in asked.splitlines() if re.search(r"[a-z]+ (the|is|are|to) ", line)]
+    assert english == []
+    _, asked, _ = sockmon("doctor", recording=QUIET)
+    assert asked.startswith("正常：本机 TCP 连接状态正常\n")
+    assert sockmon("doctor", "--lang", "en", recording=QUIET)[1].startswith("OK: ")
+
+
+def test_an_output_without_chinese_gets_english_or_a_mistake() -> None:
+    def ended(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {"LANG": "zh_CN.UTF-8", "PYTHONIOENCODING": "latin-1"}
+        command = [sys.executable, "-m", "sockmon", "doctor", *arguments]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, cwd=REPOSITORY
+        )
+
+    assert "TCP sockets" in ended().stdout
+    assert ended("--lang", "zh").stderr == (
+        "sockmon: --lang zh: the output's encoding, iso8859-1, has no Chinese: "
+        "set LANG=zh_CN.UTF-8\n"
+    )
+
+
+def test_verbose_puts_each_fact_on_its_own_line(sockmon: Run) -> None:
+    assert "\n    queue: 5\n    queue limit: 4\n" in sockmon("doctor", "-v")[1]
+    assert "\n  - queue: 5; queue limit: 4; " in sockmon("doctor")[1]

@@ -206,3 +206,13 @@ def test_what_is_for_programs_is_never_coloured(command: tuple[str, ...]) -> Non
     written = on_terminal(*command, "--color", "always", said={"FORCE_COLOR": "1"})
     assert "close_wait" in written or '"findings"' in written
     assert "\x1b" not in written
+
+
+def test_sockmon_alone_on_a_terminal_is_doctor_and_what_comes_next() -> None:
+    shown = on_terminal(recording=QUIET)
+    assert shown.startswith("\x1b[32mOK\x1b[0m: this host's TCP sockets are well\n")
+    *_, heading, top, explain, help_ = shown.splitlines()
+    assert heading == "next:"
+    assert [line.split()[1] for line in (top, explain, help_)] == ["top", "explain", "--help"]
+    assert "接下来可以：" in on_terminal(recording=QUIET, said={"LC_ALL": "zh_CN.UTF-8"})
+    assert in_pipe(recording=QUIET) == "", "a script's mistake is none"

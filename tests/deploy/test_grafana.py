@@ -16,18 +16,27 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from jsonschema import Draft7Validator
 
 from grafana.generate import DIRECTORY, stale
+from grafana.scales import STATE_COLORS
+from sockmon.model.states import TcpState
 from tests.conftest import REPOSITORY
-from tests.deploy.grafana_boards import BOARDS, found, of_each_board
+from tests.deploy.grafana_boards import BOARDS, found, of_each_board, panels
 
 SCHEMA = json.loads((Path(__file__).parent / "schemas" / "grafana" / "dashboard.json").read_text())
 PANELS = [
     pytest.param(panel, id=f"{uid}: {panel['title']}")
     for uid, board in BOARDS.items()
-    for panel in board["panels"]
-    if panel["type"] != "row"
+    for panel in panels(board)
 ]
 #: Grafana's own, beside those of the dashboard.
-BUILT_IN = {"__all", "__data", "__range", "__rate_interval", "__url_time_range", "__value"}
+BUILT_IN = {
+    "__all",
+    "__data",
+    "__interval",
+    "__range",
+    "__rate_interval",
+    "__url_time_range",
+    "__value",
+}
 
 of_each_panel = pytest.mark.parametrize("panel", PANELS)
 
@@ -58,7 +67,7 @@ def test_it_is_as_the_published_schema_wants_it(board: dict[str, Any]) -> None:
     # Each panel against its own kind: "is none of six" would say nothing.
     around = {**whole, "properties": {**whole["properties"], "panels": {}}}
     trouble = [error.message for error in Draft7Validator(around).iter_errors(board)]
-    for panel in board["panels"]:
+    for panel in [*panels(board), *(panel for panel in board["panels"] if panel["type"] == "row")]:
         trouble += [
             f"{panel['title']}: {error.json_path}: {error.message}"
             for error in Draft7Validator(kinds[panel["type"]]).iter_errors(panel)
@@ -89,8 +98,16 @@ def test_it_opens_on_a_sensible_range(board: dict[str, Any]) -> None:
 
 @of_each_board
 def test_the_grid_has_neither_gap_nor_overlap(board: dict[str, Any]) -> None:
+    assert_filled(board["panels"], 0)
+    for row in board["panels"]:
+        if row["type"] == "row":
+            assert_filled(row["panels"], row["gridPos"]["y"] + 1)
+
+
+def assert_filled(laid: list[dict[str, Any]], top: int) -> None:
+    """These panels fill the grid from `top` to their end, each with a place of its own."""
     taken: set[tuple[int, int]] = set()
-    for panel in board["panels"]:
+    for panel in laid:
         at = panel["gridPos"]
         cells = {
             (x, y)
@@ -100,7 +117,55 @@ def test_the_grid_has_neither_gap_nor_overlap(board: dict[str, Any]) -> None:
         assert not taken & cells, panel["title"]
         taken |= cells
     bottom = max(y for _, y in taken)
-    assert taken == {(x, y) for x in range(24) for y in range(bottom + 1)}
+    assert taken == {(x, y) for x in range(24) for y in range(top, bottom + 1)}
+
+
+@of_each_board
+def test_the_first_screen_has_a_graph(board: dict[str, Any]) -> None:
+    rows = [panel["type"] == "row" for panel in board["panels"]]
+    assert rows == sorted(rows)  # what is closed comes last
+    assert all(panel["collapsed"] for panel in board["panels"] if panel["type"] == "row")
+    first = next(panel for panel in board["panels"] if panel["type"] == "timeseries")
+    # Grafana's own: 30 px and a gap of 8 for each row of the grid; above it some 130 px.
+    assert 130 + 38 * first["gridPos"]["y"] < 450
+
+
+@pytest.mark.parametrize(
+    "panel",
+    [param for param in PANELS if param.values[0]["type"] == "stat"],  # type: ignore[index]
+)
+def test_a_figure_without_a_value_is_neither_a_verdict_nor_an_old_number(
+    panel: dict[str, Any],
+) -> None:
+    defaults = panel["fieldConfig"]["defaults"]
+    # Grafana gives the first step's colour to what has no value (getDisplayProcessor).
+    assert "red" not in defaults["thresholds"]["steps"][0]["color"]
+    assert defaults["noValue"]
+    *_, missing = defaults["mappings"]
+    assert missing["options"]["match"] == "null+nan"
+    assert missing["options"]["result"] == {"text": defaults["noValue"], "color": "text"}
+    assert panel["options"]["reduceOptions"]["calcs"] == ["last"]  # of a range: that of its end
+    assert panel["options"]["colorMode"] == "value"
+    assert panel["options"]["graphMode"] == "area"
+    (target,) = panel["targets"]
+    assert target["expr"].endswith(" or vector(NaN)")
+
+
+def test_states_have_the_colours_of_the_page() -> None:
+    css = (REPOSITORY / "page" / "src" / "style" / "base.css").read_text()
+    dark = dict(re.findall(r"--(\w+): light-dark\(#\w+, (#\w+)\)", css))
+    assert {state.label: color for state, color in STATE_COLORS.items()} == {
+        state.label: dark[state.label] for state in TcpState
+    }
+    by_state = [param.values[0] for param in PANELS if "{{state}}" in json.dumps(param.values[0])]
+    assert len(by_state) == 4
+    for panel in by_state:
+        painted = {
+            override["matcher"]["options"]: override["properties"]
+            for override in panel["fieldConfig"]["overrides"]  # type: ignore[index]
+        }
+        if "udp" not in json.dumps(panel):
+            assert painted.keys() == dark.keys() & painted.keys() == {s.label for s in TcpState}
 
 
 @of_each_board
@@ -216,7 +281,18 @@ def test_a_panel_is_readable_with_a_hundred_namespaces(panel: dict[str, Any]) ->
     """Lines by namespace are the worst ones alone."""
     for target in panel["targets"]:
         if panel["type"] == "timeseries" and "{{netns}}" in target["legendFormat"]:
-            assert re.match(r"(topk|bottomk)\(\d+, ", target["expr"]), target["expr"]
+            assert re.search(r"\) and (topk|bottomk)\(\d+, ", target["expr"]), target["expr"]
+
+
+@of_each_panel
+def test_lines_are_ranked_once(panel: dict[str, Any]) -> None:
+    """A topk() over a range chooses anew at each step: lines come and go, more than ten of them."""
+    for target in panel["targets"]:
+        if not target["instant"] and "topk(" in target["expr"]:
+            assert target["expr"].endswith("[$__range:$__interval] @ end()))")
+    if panel["type"] == "timeseries":
+        assert panel["options"]["legend"]["displayMode"] == "table"
+        assert panel["options"]["legend"]["calcs"] == ["lastNotNull", "max"]
 
 
 def test_provisioning_fits_the_rest() -> None:

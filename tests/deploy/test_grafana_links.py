@@ -8,7 +8,7 @@ import pytest
 from sockmon.alert.labels import RUNBOOKS
 from sockmon.detect.registry import ALL
 from tests.conftest import REPOSITORY
-from tests.deploy.grafana_boards import BOARDS, found, of_each_board
+from tests.deploy.grafana_boards import BOARDS, found, of_each_board, panels
 
 
 @of_each_board
@@ -64,7 +64,7 @@ def test_detectors_are_shown_as_their_alerts() -> None:
 def test_hosts_and_namespaces_are_reached_from_tables(
     uid: str, title: str, passed: set[str]
 ) -> None:
-    tables = {panel["title"]: panel for panel in BOARDS[uid]["panels"]}
+    tables = {panel["title"]: panel for panel in panels(BOARDS[uid])}
     (url,) = (url for url in found(tables[title], "url") if "sockmon-host" in url)
     assert set(re.findall(r"var-(\w+)=", url)) == passed
     assert ("${instance:queryparam}" in url) == ("instance" not in passed)

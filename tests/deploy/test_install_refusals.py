@@ -37,6 +37,9 @@ def test_refuses_when_its_port_is_taken_and_names_who_has_it(machine: Machine) -
 
 
 IN_ITS_OWN_MOUNTS = ("unshare", "--mount", "sh", "-c")
+OLD_PROCESSOR = (
+    "sed 's/ sse4_2 / /' /proc/cpuinfo >/tmp/cpuinfo && mount --bind /tmp/cpuinfo /proc/cpuinfo"
+)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +53,10 @@ IN_ITS_OWN_MOUNTS = ("unshare", "--mount", "sh", "-c")
         (
             (*IN_ITS_OWN_MOUNTS, f"mount -t tmpfs none /usr/lib/python3*/ensurepip && {INSTALL}"),
             "python3 lacks venv: install it (Debian: apt-get install python3-venv)",
+        ),
+        (
+            (*IN_ITS_OWN_MOUNTS, f"{OLD_PROCESSOR} && {INSTALL}"),
+            "nothing is changed: this processor lacks sse4_2, and NumPy needs x86-64-v2: ",
         ),
         (
             (*IN_ITS_OWN_MOUNTS, f"mount -t tmpfs -o size=100m none /opt && {INSTALL}"),

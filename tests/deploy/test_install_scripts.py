@@ -1,5 +1,6 @@
 """The shell scripts, and the bundle that install.sh is part of."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def test_the_bundle_has_what_its_reader_is_told_of(bundle: Path) -> None:
         ("examples/prometheus/rules", "deploy/prometheus/rules"),
         ("examples/grafana/dashboards", "grafana/dashboards"),
         ("runbooks", "docs/runbooks"),
+        ("zh", "docs/zh"),
     ):
         ours, theirs = (
             {path.name: path.read_bytes() for path in (place, *place.rglob("*")) if path.is_file()}
@@ -64,3 +66,36 @@ def test_a_bundle_of_no_wheels_is_refused(tmp_path: Path) -> None:
         f"make-bundle: {tmp_path} does not hold one wheel of sockmon: run make wheels\n"
     )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("script", ["make-rpm", "make-release"])
+def test_what_makes_a_release_says_how_it_is_called(script: str) -> None:
+    made = subprocess.run(
+        [REPOSITORY / "deploy" / script, "one"], capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 2
+    assert made.stderr.startswith(f"usage: deploy/{script} BIN ")
+
+
+def test_a_release_has_each_kind_of_package() -> None:
+    """The guard of `make check-release`, which takes minutes."""
+    script = (REPOSITORY / "deploy" / "make-release").read_text()
+    assert set(re.findall(r"deploy/(make-\w+|sbom)", script)) == {
+        "make-release",
+        "make-wheels",
+        "make-deb",
+        "make-rpm",
+        "make-bundle",
+        "sbom",
+    }
+
+
+def test_every_wheel_fits_a_c_library_as_old_as_that_of_rhel_8(wheels: Path) -> None:
+    """PEP 600: manylinux_2_N needs glibc 2.N; manylinux2014 is manylinux_2_17, and so on."""
+    found = sorted(wheels.glob("*.whl"))
+    assert found
+    needed = {
+        path.name: min(map(int, re.findall(r"manylinux_2_(\d+)", path.stem)), default=0)
+        for path in found
+    }
+    assert {name: minor for name, minor in needed.items() if minor > 28} == {}

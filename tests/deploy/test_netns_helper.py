@@ -124,8 +124,8 @@ def test_a_namespace_that_ip_netns_has_made_has_its_name(machine: Machine) -> No
     within = ("ip", "netns", "exec", "blue", "python3", "-c", listen)
     machine.run("systemd-run", "--unit=listener", "--collect", *within)
     try:
-        eventually(lambda: "blue" in namespaces(machine))
-        assert value(machine, "sockmon_sockets", netns="blue", state="listen") == 1
+        eventually(lambda: value(machine, "sockmon_sockets", netns="blue", state="listen") == 1)
+        assert "blue" in namespaces(machine)
     finally:
         machine.run("systemctl", "stop", "listener")
         machine.run("ip", "netns", "delete", "blue")

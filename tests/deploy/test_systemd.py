@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.root, pytest.mark.machine]
 TEMPLATE = REPOSITORY / "deploy" / "sockmon.yaml"
 OWNERS = "/srv/bundle/systemd/sockmon.service.d/owners.conf.example"
 DROP_INS = "/etc/systemd/system/sockmon.service.d"
+SOCKET_UNIT = "/etc/systemd/system/sockmon.socket"
 UNIT = "/usr/local/lib/systemd/system/sockmon.service"
 CONFIG = "/etc/sockmon/sockmon.yaml"
 QUICK = """
@@ -272,6 +273,26 @@ def test_tls_and_a_password_as_the_page_has_them(machine: Machine) -> None:
         asked = ("--output", "/dev/null", "--user", f"prometheus:{password}")
         answered = machine.run(*curl, *asked, "https://localhost:10776/metrics")
         assert answered.stdout == status
+
+
+def test_sockets_from_systemd_as_the_page_has_them(machine: Machine) -> None:
+    (use,) = blocks("Sockets from systemd", "sh")
+    curl = ("curl", "--silent", "--unix-socket", "/run/sockmon.sock", "http://localhost/-/healthy")
+    try:
+        machine.run("mkdir", "-p", f"{SOCKET_UNIT}.d")
+        text = "[Socket]\nListenStream=/run/sockmon.sock\n"
+        machine.run("tee", f"{SOCKET_UNIT}.d/test.conf", text=text)
+        machine.run("sh", "-ec", use)
+        assert ready(machine)
+        assert machine.run("systemd-analyze", "verify", SOCKET_UNIT).stderr == ""
+        machine.run("systemctl", "stop", "sockmon.service")
+        assert machine.show("sockmon", "ActiveState") == "inactive"
+        # The connection waits for a daemon that systemd starts because of it.
+        assert machine.run(*curl).stdout == "sockmon is healthy\n"
+        assert machine.show("sockmon", "ActiveState") in ("activating", "active")
+    finally:
+        machine.run("systemctl", "disable", "--now", "sockmon.socket", check=False)
+        machine.run("rm", "-rf", SOCKET_UNIT, f"{SOCKET_UNIT}.d")
 
 
 def test_state_elsewhere_as_the_page_has_it(machine: Machine) -> None:

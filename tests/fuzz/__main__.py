@@ -1,102 +1,116 @@
-"""Damage captures at random, read them, and stop at whatever is no CaptureError.
+"""python -m tests.fuzz SECONDS [TARGET ...]: damage inputs, keep those that reach new lines.
 
-A capture that fails is kept, and named with the seed that made it.
+Stops at the first input that fails, and keeps it. With --keep, inputs that reach new lines go into
+tests/fuzz/corpus, as far as it is not full; else into build/fuzz, where the next run finds them.
 """
 
+import argparse
+import hashlib
+import logging
 import random
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from sockmon.kernel.packets.batch import CaptureError
-from sockmon.kernel.packets.capture import Capture
-from sockmon.trace.report import Report
-from sockmon.trace.session import Choice, Session
-from tests.unit.trace.making import Chunks, Talk, end, ip_packet, pcap, pcapng
+from tests.conftest import REPOSITORY
+from tests.fuzz.coverage import Lines
+from tests.fuzz.mutation import damaged
+from tests.fuzz.targets import TARGETS, Target
 
-LINKS = {0: 4, 1: 14, 101: 0, 113: 16, 276: 20}
-#: Values at which lengths and offsets go wrong.
-EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-
-
-def whole(chance: random.Random) -> bytes:
-    """A capture of a few connections, in one of the formats."""
-    link = chance.choice(list(LINKS))
-    before = bytes(LINKS[link])
-    if LINKS[link] >= 14:
-        at = 0 if link == 276 else LINKS[link] - 2
-        before = before[:at] + b"\x08\x00" + before[at + 2 :]
-    packets = []
-    for number in range(chance.randint(1, 4)):
-        host = "10.0.0.1" if chance.random() < 0.7 else "2001:db8::1"
-        talk = Talk(ends=(end(host, 1024 + number), end(host, 80)))
-        segments = [*talk.handshake(), talk.say("c", "P.", 21), talk.say("c", "F.")]
-        segments += [talk.say("s", "F."), talk.say("c", ".")]
-        packets += [(segment.time, before + ip_packet(segment)) for segment in segments]
-    order = chance.choice("<>")
-    if chance.random() < 0.5:
-        return pcapng(packets, link, order=order)
-    return pcap(packets, link, order=order, nanoseconds=chance.random() < 0.5)
+CORPUS = REPOSITORY / "tests" / "fuzz" / "corpus"
+FOUND = REPOSITORY / "build" / "fuzz"
+#: In the repository: this many inputs a target, of so many bytes at most.
+_KEPT, _KEPT_BYTES = 25, 2048
+#: CPU seconds that one input may take, under the tracer.
+_SECONDS_PER_INPUT = 5.0
 
 
-def damaged(data: bytes, chance: random.Random) -> bytes:
-    """The capture with some bytes, words or stretches changed, moved, or cut off."""
-    made = bytearray(data)
-    for _ in range(chance.randint(1, 8)):
-        at = chance.randrange(len(made))
-        kind = chance.random()
-        if kind < 0.4:
-            made[at] = chance.randrange(256)
-        elif kind < 0.7:
-            order = chance.choice(("little", "big"))
-            value = chance.choice(EDGES).to_bytes(4, order)  # type: ignore[arg-type]
-            made[at : at + 4] = value
-        elif kind < 0.85:
-            del made[at : at + chance.randint(1, 40)]
-        else:
-            made[at:at] = made[at : at + chance.randint(1, 40)]
-        if not made:
-            return b""
-    return bytes(made)
+def corpus(directory: Path, name: str) -> Iterator[bytes]:
+    """Return the kept inputs of a target."""
+    yield from (file.read_bytes() for file in sorted((directory / name).glob("*")))
 
 
-def read(data: bytes, chance: random.Random) -> None:
-    """Read it as the command does, in every form."""
-    form = chance.choice((None, "lines", "json", "tcpdump"))
-    part = chance.choice(("all", "opens", "closes"))
-    report = Report(form, part, dated=True)  # type: ignore[arg-type]
-    session = Session(report, Choice(), form, dated=True, opens=part == "opens")  # type: ignore[arg-type]
-    capture = Capture(Chunks(data, chance.randint(1, 2000)))
-    fault = ""
-    try:
-        for packets in capture.packets():
-            list(session.take(packets))
-    except CaptureError as error:
-        fault = str(error)
-    assert "\n" not in fault
-    list(session.due(1 << 62))
-    list(session.finish(capture.dropped))
+class Fuzzer:
+    """One target, with its inputs and the lines that they reach."""
 
+    def __init__(self, target: Target, keep: Path) -> None:
+        self._target = target
+        self._keep = keep / target.name
+        self._lines = Lines()
+        self._inputs: list[bytes] = []
+        self.runs = 0
+        for data in (*target.seeds(), *corpus(CORPUS, target.name), *corpus(FOUND, target.name)):
+            self._run(data)
+            self._inputs.append(data)
 
-def main(seconds: float) -> int:
-    deadline = time.monotonic() + seconds
-    seed = time.time_ns()
-    count = 0
-    while time.monotonic() < deadline:
-        count += 1
-        chance = random.Random(seed + count)
-        data = damaged(whole(chance), chance)
+    def fuzz(self, seconds: float, chance: random.Random) -> None:
+        """Feed damaged inputs for so long."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            data = damaged(chance.choice(self._inputs), self._inputs, chance)
+            reached = len(self._lines)
+            self._run(data)
+            if len(self._lines) > reached:
+                self._inputs.append(data)
+                self._store(data)
+
+    def told(self) -> str:
+        """Say how far it came."""
+        return (
+            f"{self._target.name}: {self.runs:,} inputs, {len(self._inputs):,} of them kept, "
+            f"{len(self._lines):,} steps from line to line reached"
+        )
+
+    def _run(self, data: bytes) -> None:
+        self.runs += 1
+        begun = time.process_time()
         try:
-            read(data, chance)
+            with self._lines.traced():
+                self._target.feed(data)
+            taken = time.process_time() - begun
+            assert taken <= _SECONDS_PER_INPUT, f"{taken:.1f} s for one input"
         except Exception:
-            kept = Path(tempfile.gettempdir(), f"sockmon-fuzz-{seed + count}.pcap")
-            kept.write_bytes(data)
-            print(f"fails: {kept}", file=sys.stderr)
+            failed = FOUND / "failures" / f"{self._target.name}-{_name(data)}"
+            failed.parent.mkdir(parents=True, exist_ok=True)
+            failed.write_bytes(data)
+            print(f"fails: {failed}\nThen move it to {CORPUS / self._target.name}", file=sys.stderr)
             raise
-    print(f"{count:,} damaged captures, none of which is anything but read or refused")
+
+    def _store(self, data: bytes) -> None:
+        if self._keep.parent == CORPUS:
+            is_full = len(list(self._keep.glob("*"))) >= _KEPT
+            if is_full or len(data) > _KEPT_BYTES:
+                return
+        self._keep.mkdir(parents=True, exist_ok=True)
+        (self._keep / _name(data)).write_bytes(data)
+
+
+def _name(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("seconds", type=float)
+    parser.add_argument("targets", nargs="*", choices=[*TARGETS, []])
+    parser.add_argument("--keep", action="store_true")
+    arguments = parser.parse_args()
+    chosen = arguments.targets or [*TARGETS]
+    logging.getLogger("sockmon").setLevel(logging.CRITICAL)  # what it refuses, it says
+    seed = time.time_ns()
+    print(f"seed {seed}: {', '.join(chosen)}", flush=True)
+    chance = random.Random(seed)
+    for name in chosen:
+        target = TARGETS[name]()
+        try:
+            fuzzer = Fuzzer(target, CORPUS if arguments.keep else FOUND)
+            fuzzer.fuzz(arguments.seconds / len(chosen), chance)
+        finally:
+            target.close()
+        print(fuzzer.told(), flush=True)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1])))
+    sys.exit(main())

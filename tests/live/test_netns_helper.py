@@ -1,5 +1,6 @@
 """A helper enters namespaces for a daemon that may not."""
 
+import gc
 import json
 import os
 import re
@@ -192,6 +193,7 @@ def test_descriptors_are_flat_as_namespaces_come_and_go(helper: RunningHelper) -
     with closing(NamespaceTracker(KernelSource.live(), helper.socket)) as neighbourhood:
 
         def live(namespaces: int) -> tuple[int, int]:
+            gc.collect()  # what other tests have left open
             for _ in range(namespaces):
                 with NetNs() as netns, helper.resident(netns), states.listen(netns):
                     one = neighbour(neighbourhood, name_of(netns))

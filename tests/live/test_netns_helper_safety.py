@@ -63,7 +63,11 @@ def test_its_user_may_ask() -> None:
 def connected(helper: RunningHelper) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     connection.settimeout(PATIENCE)
-    connection.connect(helper.socket)
+    try:
+        connection.connect(helper.socket)
+    except OSError:
+        connection.close()
+        raise
     return connection
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from tests.page.browser import PHONE, WIDE
+from tests.page.browser import PHONE, TABLET, WIDE
 
 
 def complaints(page: Page, source: Path) -> list[str]:
@@ -16,7 +16,7 @@ def complaints(page: Page, source: Path) -> list[str]:
     found = []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        for size in (WIDE, PHONE):
+        for size in (WIDE, TABLET, PHONE):
             page.set_viewport_size(size)
             found += [f"{scheme}, {size['width']} wide: {each}" for each in _violations(page, axe)]
             if page.evaluate("document.documentElement.scrollWidth - innerWidth") > 0:

@@ -12,7 +12,8 @@ from tests.running import PORT
 ORIGIN = f"http://127.0.0.1:{PORT}"
 
 WIDE: ViewportSize = {"width": 1440, "height": 900}
-PHONE: ViewportSize = {"width": 360, "height": 740}
+TABLET: ViewportSize = {"width": 1024, "height": 768}
+PHONE: ViewportSize = {"width": 390, "height": 740}
 
 #: It calls nobody by itself; the namespace would not let it anyway.
 _QUIET = (

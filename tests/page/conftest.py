@@ -42,7 +42,8 @@ class Site:
 
     def open(self, fragment: str = "", **context: object) -> Page:
         """Open the page in a context of its own and wait for its verdict."""
-        page = self.browser.new_context(**{"viewport": WIDE, **context}).new_page()  # type: ignore[arg-type]
+        wanted: dict[str, Any] = {"viewport": WIDE, "locale": "en-US", **context}
+        page = self.browser.new_context(**wanted).new_page()
         page.set_default_timeout(_MILLISECONDS)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self._judge_request(request.url))

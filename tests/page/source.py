@@ -13,6 +13,7 @@ _SOURCE = REPOSITORY / "page"
 def installed(directory: Path) -> None:
     """Copy the source into the directory, as `page`, and install there what it needs."""
     copy = directory / "page"
+    (directory / "docs").symlink_to(REPOSITORY / "docs")  # the runbooks
     shutil.copytree(_SOURCE, copy, ignore=shutil.ignore_patterns("node_modules"))
     npm(copy, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 

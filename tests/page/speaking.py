@@ -11,9 +11,9 @@ from tests.page.conftest import Site
 Json = dict[str, Any]
 
 
-def open_with(site: Site, *streams: str) -> tuple[Page, list[str]]:
+def open_with(site: Site, *streams: str, **context: Any) -> tuple[Page, list[str]]:
     """Open a page that hears these one after the other, the last again and again."""
-    page = site.browser.new_page()
+    page = site.browser.new_context(**{"locale": "en-US", **context}).new_page()
     asked: list[str] = []
 
     def answer(route: Route) -> None:
@@ -21,7 +21,7 @@ def open_with(site: Site, *streams: str) -> tuple[Page, list[str]]:
         asked.append(body)
         route.fulfill(content_type="text/event-stream", body=body)
 
-    page.route("**/api/v1/events", answer)
+    page.route("**/api/v1/events*", answer)
     page.goto(ORIGIN)
     return page, asked
 

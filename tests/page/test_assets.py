@@ -40,7 +40,7 @@ def test_the_page_and_what_it_needs_are_small_and_kept(daemon: RunningDaemon) ->
         assert asset.headers["cache-control"] == "public, max-age=31536000, immutable"
         assert daemon.get(path).body == gzip.decompress(asset.body)
         total += len(asset.body)
-    assert total < 300_000
+    assert total < 70_000, "both languages and all of the page, compressed"
 
 
 @pytest.mark.root
@@ -53,8 +53,26 @@ def test_what_a_browser_has_is_not_sent_again(daemon: RunningDaemon) -> None:
 
 
 @pytest.mark.root
+def test_runbooks_are_served_under_the_same_policy(daemon: RunningDaemon) -> None:
+    for path in ("/runbooks/", "/runbooks/SockmonDown?lang=zh"):
+        runbook = daemon.get(path)
+        assert (runbook.status, runbook.headers["content-type"]) == (
+            200,
+            "text/html; charset=utf-8",
+        )
+        assert "default-src 'none'" in runbook.headers["content-security-policy"]
+    assert daemon.get("/assets/runbook.css").headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.root
 def test_nothing_else_is_served(daemon: RunningDaemon) -> None:
-    for path in ("/assets/nothing.js", "/assets/..%2fboard.py", "/assets/licences.txt", "/assets/"):
+    for path in (
+        "/assets/nothing.js",
+        "/assets/..%2fboard.py",
+        "/assets/licences.txt",
+        "/assets/",
+        "/runbooks/x",
+    ):
         assert daemon.get(path).status == 404, path
 
 
@@ -75,4 +93,5 @@ def test_the_build_is_reproducible_and_its_own_tests_pass(source: Path) -> None:
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}

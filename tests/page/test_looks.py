@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.lab import eventually, states
 from tests.page.axe import complaints
+from tests.page.browser import ORIGIN
 from tests.page.conftest import Site
 from tests.page.scenes import leaking
 
@@ -27,9 +28,26 @@ def troubled(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 
 @pytest.mark.component("npm")
-def test_axe_finds_nothing_and_nothing_is_too_wide(page: Page, source: Path) -> None:
-    expect(page.get_by_role("article")).to_be_visible()
+@pytest.mark.parametrize(("locale", "tab"), [("en-US", "By port"), ("zh-CN", "按对端")])
+def test_axe_finds_nothing_and_nothing_is_too_wide(
+    site: Site, source: Path, locale: str, tab: str
+) -> None:
+    page = site.open(locale=locale)
+    expect(page.locator(".details")).to_be_visible()
     expect(page.locator(".plot canvas")).to_be_visible()
+    page.get_by_role("button", name=tab).click()
+    page.locator(".tables .opener").first.click()
+    page.locator(".alerts summary").click()
+    page.locator(".states summary").click()
+    expect(page.locator(".parts code")).to_be_visible()
+    assert complaints(page, source) == []
+    page.context.close()
+
+
+@pytest.mark.component("npm")
+def test_axe_finds_nothing_in_a_runbook(page: Page, source: Path) -> None:
+    page.goto(f"{ORIGIN}/runbooks/SockmonCloseWaitLeak")
+    expect(page.get_by_role("heading", level=1)).to_have_text("SockmonCloseWaitLeak")
     assert complaints(page, source) == []
 
 
@@ -43,9 +61,10 @@ def test_the_scheme_can_be_chosen_and_is_kept(page: Page) -> None:
 
 
 def test_all_of_it_can_be_reached_by_keyboard(page: Page) -> None:
-    expect(page.get_by_role("article")).to_be_visible()
+    expect(page.locator(".details")).to_be_visible()
+    page.locator(".states summary").click()
     reached = set()
-    for _ in range(80):
+    for _ in range(100):
         page.keyboard.press("Tab")
         reached.add(
             page.evaluate(
@@ -59,10 +78,13 @@ def test_all_of_it_can_be_reached_by_keyboard(page: Page) -> None:
         "To the verdict",
         "dark",
         "Runbook: SockmonCloseWaitLeak",
-        "day",
+        "中文",
+        "24 h",
         "log",
+        "By peer",
+        "Copy the command",
         "CLOSE_WAIT 12 sockets",
-        "Filter by port, direction or state",
+        "Filter all tables by name, port, address, direction or state",
         "port",
         "metrics",
     }

@@ -12,6 +12,7 @@ from starlette.types import Message, Scope
 from sockmon.export import json as render
 from sockmon.export import page
 from sockmon.export.alerts import AlertingStatus
+from sockmon.export.messages import Zone
 from sockmon.export.metrics import Build, Reload
 from sockmon.export.page import LISTED
 from sockmon.model.poll_statistics import Failure
@@ -21,6 +22,7 @@ from tests.unit.alert.making import finding, firing, resolved
 from tests.unit.polls import at, everything, poll, saw
 
 PAGES = 50
+UTC: Zone = {"name": "UTC", "offset_seconds": 0}
 
 
 class Listener:
@@ -56,7 +58,7 @@ def latest() -> LatestObservation:
 #: Of a poll that has seen this many.
 NAMESPACES = 300
 #: What a page is told of each of them, at most, in bytes.
-LINE = 350
+LINE = 650
 
 
 def post(latest: LatestObservation, seconds: float, namespaces: int = 1) -> None:
@@ -171,7 +173,7 @@ def test_of_too_many_namespaces_the_worst_and_the_largest_are_listed() -> None:
     small = [saw(moment, 1, name=f"small{number}") for number in range(LISTED)]
     large, bad = saw(moment, 9, name="large"), replace(everything(moment, [finding()]), name="bad")
     observation = poll(moment, host, *small, large, bad)
-    told = page.everywhere(observation, "web-1", "1")
+    told = page.everywhere(observation, "web-1", "1", UTC)
     assert [line["netns"] for line in told["namespaces"][:4]] == ["host", "bad", "large", "small0"]
     assert (len(told["namespaces"]), told["left_out"]) == (LISTED, 3)
 
@@ -180,7 +182,7 @@ def test_one_that_could_not_be_opened_is_listed_too(latest: LatestObservation) -
     moment = at(0)
     shut = Failure("shut", "EPERM", "setns in netns shut: Operation not permitted")
     latest.post(replace(poll(moment, saw(moment)), failures=(shut,)), AlertingStatus())
-    told = page.everywhere(latest.observation or poll(moment), "web-1", "1")
+    told = page.everywhere(latest.observation or poll(moment), "web-1", "1", UTC)
     assert [line["netns"] for line in told["namespaces"]] == ["host", "shut"]
     assert told["namespaces"][1]["unseen"] == 1
     assert told["namespaces"][1]["sockets"] is None

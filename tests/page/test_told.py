@@ -60,13 +60,58 @@ def test_many_findings_are_seen_at_a_glance_on_a_phone(site: Site, told: Json) -
     many = [finding(8000 + number, "w" * 200) for number in range(4)]
     page, _ = open_with(site, spoken({**told, "namespace": {**host, "findings": many}}))
     page.set_viewport_size(PHONE)
-    expect(page.locator(".overview li")).to_have_count(4)
+    expect(page.locator(".findings > li")).to_have_count(4)
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-    shown = page.get_by_role("article").and_(page.locator(":visible"))
-    expect(shown).to_have_count(2)
-    page.locator(".overview a").last.click()
-    expect(shown).to_have_count(3)
-    expect(shown.last).to_contain_text("connections to port 8003 here")
+    expect(page.locator(".details")).to_have_count(1)
+    page.locator(".findings > li").last.get_by_role("button").first.click()
+    expect(page.locator(".details")).to_have_count(2)
+    page.close()
+
+
+def test_findings_do_not_change_places(site: Site, told: Json) -> None:
+    host = told["namespace"]
+    one, two = finding(8001, "a"), finding(8002, "b")
+    later = [
+        {**told, "taken_at": told["taken_at"] + 1, "namespace": {**host, "findings": [two, one]}}
+    ]
+    page, _ = open_with(
+        site, spoken({**told, "namespace": {**host, "findings": [one, two]}}, *later)
+    )
+    names = page.locator(".findings .who > bdi")
+    expect(names).to_have_text(["a", "b"])
+    page.close()
+
+
+def test_owners_udp_and_unix_sockets_have_tables(site: Site, told: Json) -> None:
+    owners = [
+        {"owner": "nginx.service", "states": {"established": 3, "close_wait": 2}},
+        {"owner": "other", "states": {"time_wait": 9}},
+    ]
+    namespace = {
+        **told["namespace"],
+        "owners": {"taken_at": told["taken_at"], "owners": owners},
+        "udp_ports": [{"port": 514, "sockets": 1, "receive_queue_bytes": 2048, "drops": 77}],
+        "unix_queues": [{"path": "@api", "queue": 3, "limit": 4}],
+    }
+    page, _ = open_with(site, spoken({**told, "namespace": namespace}))
+    tables = page.locator(".tables")
+    expect(tables.locator("tbody tr")).to_have_text(["nginx.service5320", "no service known9009"])
+    page.get_by_role("button", name="UDP").click()
+    expect(tables.locator("tbody tr")).to_have_text(["51412.0 KiB77"])
+    page.get_by_role("button", name="Unix").click()
+    expect(tables.locator("tbody tr")).to_have_text(["@api3460%"])
+    page.close()
+
+
+def test_times_are_those_of_the_host_or_of_the_reader(site: Site, told: Json) -> None:
+    zone = {"name": "CST", "offset_seconds": 28_800}
+    page, _ = open_with(site, spoken({**told, "zone": zone}), timezone_id="Europe/Lisbon")
+    expect(page.locator("#past")).to_contain_text("CST")
+    page.get_by_role("button", name="Europe/Lisbon (mine)").click()
+    expect(page.locator("#past")).to_contain_text("Europe/Lisbon")
+    page.close()
+    page, _ = open_with(site, spoken({**told, "zone": zone}), timezone_id="Asia/Shanghai")
+    expect(page.locator(".zone")).to_have_text("CST")
     page.close()
 
 
@@ -88,8 +133,9 @@ def test_what_waits_its_turn_is_dated_until_it_is_too_old(
     namespaces = [own, {**own, **waiting, "counted_at": then}]
     pod = {**host, **waiting, **parts}
     page, _ = open_with(site, spoken({**told, "namespace": pod, "namespaces": namespaces}))
-    expect(page.locator(".namespaces tr").filter(has_text="pod")).to_contain_text(line)
     expect(page.locator("#namespace")).to_contain_text(whole)
+    page.get_by_role("button", name="By namespace").click()
+    expect(page.locator(".tables tr").filter(has_text="pod")).to_contain_text(line)
     page.close()
 
 
@@ -99,7 +145,7 @@ def test_that_there_is_no_history_is_said_and_why(site: Site) -> None:
     nothing: Json = {"step_seconds": None, "times": [], "max": {}, "alert_changes": []}
     page.route("**/api/v1/history*", lambda route: route.fulfill(json=nothing))
     page.goto(ORIGIN)
-    expect(page.locator(".past")).to_contain_text("No history is kept of this namespace")
+    expect(page.locator(".past")).to_contain_text("No stored history for this namespace")
     expect(page.locator(".plot canvas")).to_be_visible()
     page.close()
 
@@ -122,7 +168,8 @@ def test_a_change_of_severity_is_one_event(site: Site, told: Json) -> None:
     page = site.browser.new_page()
     page.route("**/api/v1/history*", lambda route: route.fulfill(json=history))
     page.goto(ORIGIN)
-    events = page.locator(".alerts .past li")
+    page.locator(".alerts summary").click()
+    events = page.locator(".alerts li")
     expect(events).to_have_count(2)
     expect(events.first).to_contain_text("now critical")
     expect(events.first).to_contain_text("warning → critical")

@@ -1,10 +1,18 @@
 """Units and containers by their cgroups."""
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from sockmon.kernel.cgroups import manager_of, owning_unit, parse_cgroup, read_cgroup_paths, unit_of
+from sockmon.kernel.cgroups import (
+    look_for_cgroups,
+    manager_of,
+    owning_unit,
+    parse_cgroup,
+    read_cgroup_paths,
+    unit_of,
+)
 
 CONTAINER = "0123456789abcdef" * 4
 USER = "/user.slice/user-1000.slice/user@1000.service"
@@ -73,6 +81,9 @@ def test_the_first_unit_below_the_innermost_slice_is_the_owner(path: str, unit: 
         (f"/kubepods.slice/kubepods-pod1.slice/cri-containerd-{CONTAINER}.scope", ("kubelet", "")),
         (f"/kubepods/pod1/{CONTAINER}", ("kubelet", "")),
         (f"/garden/{CONTAINER}", ("containers", "")),
+        (f"{USER}/user.slice/libpod-{CONTAINER}.scope/container", ("containers", "1000")),
+        (f"{USER}/app.slice/docker-{CONTAINER}.scope", ("containers", "1000")),
+        (f"{USER}/app.slice/kubepods/{CONTAINER}", ("containers", "1000")),
     ],
 )  # fmt: skip
 def test_who_manages_it_is_told_by_its_cgroup(path: str, manager: tuple[str, str]) -> None:
@@ -109,5 +120,31 @@ def test_cgroups_are_found_by_their_inode_in_either_hierarchy(tmp_path: Path) ->
     assert paths[mount.stat().st_ino] == "/"
 
 
+def test_where_it_is_not_mounted_the_first_process_shows_it(tmp_path: Path) -> None:
+    """`ip netns exec` mounts another /sys."""
+    service = tmp_path / "1/root/cgroup/system.slice/web.service"
+    service.mkdir(parents=True)
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/mountinfo").write_text("24 1 0:21 / /sys rw - sysfs sysfs rw\n")
+    (tmp_path / "1/mountinfo").write_text("42 24 0:39 / /cgroup rw - cgroup2 cgroup2 rw\n")
+    inode = service.stat().st_ino
+    assert read_cgroup_paths(tmp_path, [inode]) == {inode: "/system.slice/web.service"}
+
+
 def test_no_cgroup_hierarchy_is_no_error(tmp_path: Path) -> None:
+    assert read_cgroup_paths(tmp_path, [1]) == {}
+
+
+def test_want_of_descriptors_is_not_a_cgroup_that_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "mountinfo").write_text(f"1 1 0:1 / {tmp_path} rw - cgroup2 none rw\n")
+
+    def scandir(_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("sockmon.kernel.cgroups.os.scandir", scandir)
+    with pytest.raises(OSError, match="Too many open files"):
+        look_for_cgroups(tmp_path, [1])
     assert read_cgroup_paths(tmp_path, [1]) == {}

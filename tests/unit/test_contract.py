@@ -24,6 +24,7 @@ from sockmon.export.families import ALL, LABELS, PROCESS
 from sockmon.export.history import history
 from sockmon.history.snapshot import AlertChange
 from sockmon.history.store import History
+from sockmon.language import Text
 from sockmon.model.finding import Advice, Command, Deadline, Finding, Quantity
 from sockmon.model.moment import Timed
 from sockmon.model.observation import (
@@ -140,8 +141,8 @@ def in_full() -> Finding:
     return replace(
         found,
         owner=Owner("nginx.service", "nginx.service", (Process(7, "nginx\x1b", 900, 1024),)),
-        critical_because="its descriptors run out in about 5 minutes",
-        deadline=Deadline("descriptors run out", 300.0),
+        critical_because=Text("its descriptors run out in about 5 minutes"),
+        deadline=Deadline(Text("descriptors run out"), 300.0),
         cause=finding(detector="accept_queue", port=443).key,
         evidence={
             "growth": Quantity(1.5, "per_minute"),
@@ -149,9 +150,11 @@ def in_full() -> Finding:
             "peers": (("192.0.2.1", Quantity(3, "sockets")), ("192.0.2.2", Quantity(1, "sockets"))),
         },
         advice=(
-            Advice("Restart it.", Command("systemctl restart nginx", "here", "changes"), "stop"),
-            Advice("Find the bug."),
-            Advice("Look there.", Command("ss -tn", "peer"), "look"),
+            Advice(
+                Text("Restart it."), Command("systemctl restart nginx", "here", "changes"), "stop"
+            ),
+            Advice(Text("Find the bug.")),
+            Advice(Text("Look there."), Command("ss -tn", "peer"), "look"),
         ),
     )
 
@@ -173,7 +176,9 @@ def test_an_observation_is_what_its_schema_says(observation: Observation) -> Non
     known = [*firing(finding()).values(), *resolved(finding(port=81)).values()]
     assert_valid("alerts", messages.AlertsAnswer(alerts=render.alerts(known)))
     for name in ("host", "pod", "none"):
-        everywhere = page.everywhere(observation, "web-1", "1")
+        everywhere = page.everywhere(
+            observation, "web-1", "1", {"name": "UTC", "offset_seconds": 0}
+        )
         event = {**everywhere, **page.inside(observation, known, name)}
         assert_valid("events-observation", event)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sockmon.history.sample import SERIES
@@ -57,7 +57,6 @@ def polls(draw: st.DrawFn) -> list[Polled]:
 
 
 @BOTH
-@settings(max_examples=50)
 @given(made=polls())
 def test_rows_tell_of_every_poll_and_of_nothing_else(span: Range, made: list[Polled]) -> None:
     history = History()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sockmon.history.file import HistoryFile
@@ -124,7 +124,6 @@ def rewritten(file: HistoryFile, body: Callable[[bytes], bytes]) -> None:
     whole.write(body(found[0]))
 
 
-@settings(max_examples=50)
 @given(
     st.sampled_from(["at", "namespaces", "alert_changes", "layout"]),
     st.none() | st.integers() | st.text() | st.lists(st.integers() | st.text(), max_size=3),

@@ -14,6 +14,7 @@ from sockmon.model.listeners import (
     listeners,
     scopes,
 )
+from sockmon.model.newcomers import REFILL_SECONDS
 from sockmon.model.states import TcpState
 from tests.unit.strategies import Socket, socket_lists, table
 
@@ -156,13 +157,14 @@ class TestListening:
         shown, memory = memory.seen([(22, "any"), (80, "loopback")], 600.0, 10)
         assert [(its.port, its.scope) for its in shown] == [(22, "any"), (80, "loopback")]
 
-    def test_they_are_bounded(self) -> None:
-        memory = ListeningMemory()
+    def test_they_are_bounded_at_a_time_and_over_time(self) -> None:
+        memory, ever = ListeningMemory(), set[int]()
         for first in range(0, 1000, 10):
             there = [(port, "any") for port in range(first, first + 10)]
             shown, memory = memory.seen(there, float(first), 15)  # type: ignore[arg-type]
             assert len(shown) <= 15
-            assert sum(its.listens for its in shown) == 10
+            ever |= {its.port for its in shown}
+        assert 15 < len(ever) <= 15 + 1000 * 15 / REFILL_SECONDS
 
 
 def test_drops_before_the_first_poll_are_not_of_this_process() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from sockmon.client.local_daemon import Watch, ask, joined
 from sockmon.config.fields import ListenAddress
+from sockmon.language import Text
 from sockmon.model.finding import Advice, Deadline, Finding, Quantity, Severity, Subject
 from sockmon.model.owner import Owner, Process
 from tests.unit.top import making
@@ -34,11 +35,11 @@ def finding(
         subject=Subject("inbound", port, owner.label if owner else "unknown"),
         value=12,
         limit=10,
-        summary=f"seen with {sorted(evidence)}",
+        summary=Text(f"seen with {sorted(evidence)}"),
         evidence={name: Quantity(value, "count") for name, value in evidence.items()},
-        advice=(Advice("Close them."),),
+        advice=(Advice(Text("Close them.")),),
         owner=owner,
-        critical_because="it grows" if severity == "critical" else None,
+        critical_because=Text("it grows") if severity == "critical" else None,
         deadline=deadline,
     )
 
@@ -47,7 +48,7 @@ def watch(*findings: Finding) -> Watch:
     return Watch("http://127.0.0.1:10776", 900.0, findings)
 
 
-SOON = Deadline("descriptors run out", 60.0)
+SOON = Deadline(Text("descriptors run out"), 60.0)
 MINE = finding(oldest=9)
 
 
@@ -86,7 +87,7 @@ class TestJoined:
             mine,
             severity="critical",
             evidence={**mine.evidence, **theirs.evidence},
-            critical_because="it grows",
+            critical_because=Text("it grows"),
             deadline=SOON,
         )
         assert says == {mine.key: "too"}

@@ -98,6 +98,19 @@ class TestTheWholeOutput:
             "sockmon_config_last_reload_success_timestamp_seconds": [({}, 1_700_000_000)],
         }
 
+    def test_what_an_older_kernel_does_not_list_is_no_zero(self) -> None:
+        observed = observe(MIXED)
+        (host,) = observed.namespaces
+        assert host.ports is not None
+        ports = host.ports.value
+        unlisted = replace(ports, ephemeral=replace(ports.ephemeral, bound=None))
+        older = replace(host, lists_bound=False, ports=replace(host.ports, value=unlisted))
+        newer, there = samples(observed), samples(replace(observed, namespaces=(older,)))
+        assert newer.keys() - there.keys() == {"sockmon_ephemeral_ports_held_by_bind"}
+        shown = [labels for labels, _ in there["sockmon_sockets"]]
+        lost = [labels for labels, _ in newer["sockmon_sockets"] if labels not in shown]
+        assert {(of["protocol"], of["state"]) for of in lost} == {("tcp", "close")}
+
     def test_tells_a_failed_reload(self) -> None:
         failed = Reload(successful=False, succeeded_at=5.0)
         told = {
@@ -147,16 +160,22 @@ class TestSockets:
         self, recording: Path, top: int, always: tuple[int, ...]
     ) -> None:
         found = samples(observe(recording, Config(ports=Ports(top, always))))
-        total = by_state(found["sockmon_sockets"], protocol="tcp")
-        assert by_state(found["sockmon_port_sockets"], protocol="tcp") == total
+        for protocol in ("tcp", "udp"):
+            total = by_state(found["sockmon_sockets"], protocol=protocol)
+            assert by_state(found["sockmon_port_sockets"], protocol=protocol) == total
 
     def test_by_port_are_folded_beyond_the_top(self) -> None:
-        found = samples(observe(MIXED, Config(ports=Ports(top=5))))
-        groups = {(its["direction"], its["port"]) for its, _ in found["sockmon_port_sockets"]}
+        def groups_of(top: int) -> set[tuple[str, str]]:
+            its = [labels for labels, _ in of(top)["sockmon_port_sockets"]]
+            return {(each["direction"], each["port"]) for each in its if each["protocol"] == "tcp"}
+
+        def of(top: int) -> Samples:
+            return samples(observe(MIXED, Config(ports=Ports(top=top))))
+
+        found, groups = of(5), groups_of(5)
         assert len(groups) == 5 + 2
         assert {("inbound", "other"), ("outbound", "other")} <= groups
-        every = samples(observe(MIXED, Config(ports=Ports(top=10_000))))["sockmon_port_sockets"]
-        folded = len({(its["direction"], its["port"]) for its, _ in every}) - 5
+        folded = len(groups_of(10_000)) - 5
         assert found["sockmon_port_groups_aggregated"] == [({"netns": "host"}, folded)]
 
     @both_recordings
@@ -235,7 +254,9 @@ class TestLabels:
         ports = replace(namespace.ports.value, groups=(group,))
         changed = replace(
             observation,
-            namespaces=(replace(namespace, ports=Timed(ports, namespace.ports.at)),),
+            namespaces=(
+                replace(namespace, ports=Timed(ports, namespace.ports.at), udp_groups=None),
+            ),
         )
         found = samples(changed)
         labels = {"netns": "host", "protocol": "tcp", "direction": "outbound", "port": "other"}
@@ -265,7 +286,7 @@ class TestStaleness:
         ("part", "withdrawn"),
         [
             ("limits", "sockmon_time_wait_buckets"),
-            ("ports", "sockmon_port_sockets"),
+            ("ports", "sockmon_accept_queue_connections"),
         ],
     )
     def test_each_part_is_withdrawn_by_itself(self, part: str, withdrawn: str) -> None:
@@ -287,4 +308,16 @@ class TestStaleness:
         older = replace(getattr(namespace, part), at=old)
         changed = replace(observation, namespaces=(replace(namespace, **{part: older}),))
         left = {labels["protocol"] for labels, _ in samples(changed)["sockmon_sockets"]}
+        assert left == {protocol}
+
+    @pytest.mark.parametrize(("part", "protocol"), [("ports", "udp"), ("udp_groups", "tcp")])
+    def test_so_are_the_ports_of_each(self, part: str, protocol: str) -> None:
+        observation = observe(MIXED)
+        (namespace,) = observation.namespaces
+        without = {
+            "ports": replace(namespace, ports=None),
+            "udp_groups": replace(namespace, udp_groups=None),
+        }
+        changed = replace(observation, namespaces=(without[part],))
+        left = {labels["protocol"] for labels, _ in samples(changed)["sockmon_port_sockets"]}
         assert left == {protocol}

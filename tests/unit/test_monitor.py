@@ -125,7 +125,7 @@ class TestAFailedProtocol:
         shown = samples(observation, polling.at.monotonic)
         other = "tcp" if protocol is Protocol.UDP else "udp"
         assert protocols(shown) == {(other, "ipv4"), (other, "ipv6")}
-        assert ("sockmon_port_sockets" in shown) == (protocol is Protocol.UDP)
+        assert {its["protocol"] for its, _ in shown["sockmon_port_sockets"]} == {other}
         (failure,) = observation.failures
         assert (failure.netns, failure.reason) == ("host", "ENOENT")
         assert f"{protocol.name.lower()}/{family.name.lower()}" in failure.message
@@ -235,6 +235,24 @@ class TestAFailedProc:
         assert "sockmon_port_sockets" not in shown
         assert "sockmon_ephemeral_ports_usable" not in shown
         assert shown["sockmon_poll_errors_total"] == [({"netns": "host", "reason": "ENOENT"}, 1)]
+
+    def test_where_settings_are_hidden_all_else_is_judged(self, polling: Polling) -> None:
+        """As with ProcSubset=pid."""
+        whole = detectors(polling.shown())
+        shutil.rmtree(polling.kernel.source.proc / "sys")
+        polling.at = Moment(polling.at.monotonic + 60, polling.at.wall + 60)
+        observation = polling.poll()
+        assert [failure.is_optional for failure in observation.failures] == [True]
+        assert "ProcSubset=pid" in observation.failures[0].message
+        for shown in (samples(observation, polling.at.monotonic), polling.shown()):
+            judged = detectors(shown)
+            assert whole - judged == {
+                *("ephemeral_port_pressure", "fin_wait2_stuck", "orphan_pressure", "syn_backlog"),
+                *("tcp_memory_pressure", "time_wait_pressure"),
+            }
+            assert shown["sockmon_port_sockets"]
+            assert "sockmon_ephemeral_ports_usable" not in shown
+            assert "sockmon_poll_errors_total" not in shown
 
     def test_the_last_ports_stay_until_they_are_stale(self, polling: Polling) -> None:
         good = polling.shown()
@@ -388,6 +406,7 @@ class TestAsJson:
                 assert states == by_state(shown["sockmon_sockets"], **labels)
         for group in host["ports"]["groups"]:
             labels = {"direction": group["direction"], "port": str(group["port"])}
+            labels["protocol"] = "tcp"
             states = {s: n for s, n in group["states"].items() if n}
             assert states == by_state(shown["sockmon_port_sockets"], **labels)
         assert host["ports"]["ephemeral"]["exhaustion_seconds"] is None, "infinity is no JSON"

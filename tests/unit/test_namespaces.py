@@ -14,6 +14,7 @@ from sockmon.kernel.family import Family
 from sockmon.kernel.netns.procfs_source import parse_sockets
 from sockmon.kernel.netns.tracker import called, inhabitant
 from sockmon.kernel.procfs import parse_occupied
+from sockmon.model.newcomers import KEPT_FOR_SECONDS, Newcomers
 from sockmon.model.observation import Observation, OtherNamespaces
 from sockmon.poll.shown_namespaces import SeriesCandidate, shown_namespaces
 from tests.unit.polls import at, everything, poll, rows_of, saw
@@ -133,11 +134,25 @@ candidates = st.lists(
 def test_no_more_than_top_namespaces_have_series(
     found: list[SeriesCandidate], before: set[str], top: int
 ) -> None:
-    shown = shown_namespaces(found, before, top)
+    shown = shown_namespaces(found, before, top, 1000)
     assert len(shown) == min(top, len(found))
     troubled = {one.name for one in found if one.troubled}
     assert troubled <= shown or shown <= troubled, "the troubled come first"
-    assert shown_namespaces(found, shown, top) == shown, "and nothing changes by itself"
+    assert shown_namespaces(found, shown, top, 0) == shown, "and nothing changes by itself"
+
+
+def test_namespaces_that_come_and_go_get_series_at_a_bounded_rate() -> None:
+    shown, newcomers, ever = frozenset[str](), Newcomers(), set[str]()
+    for second in range(600):
+        found = [SeriesCandidate(f"netns-{second}-{n}", troubled=True, sockets=9) for n in (1, 2)]
+        found.append(SeriesCandidate("shop", troubled=False, sockets=1))
+        newcomers = newcomers.refilled(float(second), 10, KEPT_FOR_SECONDS)
+        before = shown
+        shown = shown_namespaces(found, before, 10, newcomers.room)
+        newcomers = newcomers.spent(len(shown - before))
+        ever |= shown
+    assert "shop" in shown
+    assert len(ever) <= 20
 
 
 def shows(observation: Observation) -> dict[str, list[tuple[dict[str, str], float]]]:

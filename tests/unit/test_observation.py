@@ -29,6 +29,25 @@ def test_a_namespace_polled_less_often_is_believed_for_three_of_its_own_beats(
     assert OBSERVATION.fresh(slow, Timed(7, Moment(100.0, 1e9)), 100.0 + age) == value
 
 
+@pytest.mark.parametrize("age", [180.001, 360.0, 1e6])
+@pytest.mark.parametrize("waited", [1.0, 0.3])
+def test_nothing_is_believed_for_ever_because_its_turn_never_comes(
+    age: float, waited: float
+) -> None:
+    """While a namespace waits for its turn, its beat grows with its age."""
+    waiting = NamespaceObservation("host", beat=waited * age)
+    part = Timed(7, Moment(100.0, 1e9))
+    assert OBSERVATION.fresh(waiting, part, 100.0 + age) is None
+    assert OBSERVATION.fresh(waiting, part, 100.0) == 7
+
+
+def test_a_long_interval_is_believed_for_three_of_it_whatever_the_limit_of_turns() -> None:
+    hourly = replace(OBSERVATION, interval=3600.0)
+    part = Timed(7, Moment(100.0, 1e9))
+    assert hourly.fresh(HOST, part, 100.0 + 3 * 3600.0) == 7
+    assert hourly.fresh(HOST, part, 101.0 + 3 * 3600.0) is None
+
+
 def test_the_errors_of_a_namespace_that_has_gone_are_forgotten() -> None:
     failures = (Failure("pod", "EBUSY", ""), Failure("host", "EBUSY", ""))
     statistics = PollStatistics().polled(0.1, failures, {"host", "pod"})

@@ -1,5 +1,6 @@
 """Holders of sockets: looked for in real processes, off the thread that asks."""
 
+import errno
 import os
 import socket
 import string
@@ -8,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sockmon.detect.commands import restart
 from sockmon.kernel import inspector as inspectors
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.owners import Holders, StoppedError, look_into, read_owners
@@ -192,6 +195,17 @@ class TestTheInspector:
         )
         impatient.close()
 
+    def test_asks_again_for_a_unit_that_it_could_not_look_for(
+        self, inspector: Inspector, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def out_of_descriptors(*_: object) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(inspectors, "look_for_cgroups", out_of_descriptors)
+            assert inspector.ask("a", frozenset(), {1}, 0.0).units == {}
+        assert inspector.ask("a", frozenset(), {1}, 5.0).units == {1: None}
+
     def test_looks_for_all_askers_at_once(
         self, inspector: Inspector, held: tuple[socket.socket, int]
     ) -> None:
@@ -288,6 +302,20 @@ class TestOwners:
         """All that is known of processes of other users, without privilege."""
         owners = Owners.of({}, {9: Unit("notes.service", Manager("user", "1000"))})
         assert owners.known[0].manager == Manager("user", "1000")
+
+    def test_of_a_user_are_not_taken_for_the_systems_of_the_same_name(self) -> None:
+        own = Process(2, "sshd", unit="sshd.service")
+        users = replace(own, pid=3, manager=Manager("user", "1000"))
+        owners = Owners.of({1: (own,), 2: (users,)}, {9: Unit("sshd.service", users.manager)})
+        assert [owner.label for owner in owners.known] == [
+            "sshd.service", "sshd.service_of_user_1000",
+        ]  # fmt: skip
+        assert owners.known[1].name == "sshd.service of user 1000"
+        assert owners.by_cgroup == {9: 2}
+        advice = restart(owners.known[1])
+        assert advice.text.startswith("Restart sshd.service of user 1000.")
+        assert advice.command is not None
+        assert advice.command.line == "systemctl --user --machine=1000@ restart sshd.service"
 
     def test_alike_in_their_labels_are_one(self) -> None:
         owners = Owners.of({10: (self.SHOP,)}, {9: Unit("shop.service")})

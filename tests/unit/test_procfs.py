@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,13 +101,13 @@ NEEDED = {
     "sys/net/ipv4/tcp_syn_retries": "settings",
     "sys/net/ipv4/tcp_synack_retries": "settings",
     "sys/net/ipv4/tcp_max_syn_backlog": "settings",
-    "sys/net/core/somaxconn": "settings",
 }
 #: Files that older kernels, or some builds, have not, and whose absence has a meaning.
 DEFAULTED = {
     "sys/net/ipv4/tcp_tw_reuse_delay": "time_wait_reuse",
     "sys/net/ipv4/tcp_syn_linear_timeouts": "settings",
     "sys/net/ipv4/tcp_syncookies": "settings",
+    "sys/net/core/somaxconn": "settings",
 }
 PARTS = NEEDED | OPTIONAL | DEFAULTED
 
@@ -299,6 +300,13 @@ class TestReading:
         (proc / "sys/net/ipv4/tcp_syncookies").unlink()
         assert procfs.read_tcp_settings(proc).syncookies == 0
 
+    def test_a_user_namespace_before_linux_6_3_shows_no_somaxconn(self, proc: Path) -> None:
+        whole, _ = procfs.read_limits(proc)
+        (proc / "sys/net/core/somaxconn").unlink()
+        limits, errors = procfs.read_limits(proc)
+        assert whole.settings is not None
+        assert (limits.settings, errors) == (replace(whole.settings, somaxconn=None), [])
+
     def test_timestamps_may_be_off(self, proc: Path) -> None:
         (proc / "sys/net/ipv4/tcp_timestamps").write_text("0\n")
         assert not procfs.read_time_wait_reuse(proc).timestamps
@@ -381,7 +389,7 @@ class TestReading:
         assert [error.reason for error in errors] == ["ENOENT", "ENOENT"]
         assert (limits.sockstat, limits.events) == (None, None)
         assert limits.time_wait_limit == 131072
-        assert not procfs.has_ipv6(proc)
+        assert procfs.has_ipv6(proc)  # for all that is known: an IPv4 alone would look whole
 
     def test_no_proc_at_all_is_errors_and_nothing_else(self, tmp_path: Path) -> None:
         limits, errors = procfs.read_limits(tmp_path / "proc")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sockmon.model.counts import GroupKey, Groups, PortGroup, by_direction_and_port
 from sockmon.model.direction import Direction, Listened, directions
 from sockmon.model.limits import PortRange
+from sockmon.model.newcomers import REFILL_SECONDS
 from sockmon.model.series import Folded, SeriesMemory
 from sockmon.model.states import TcpState
 from tests.unit import naive
@@ -188,15 +189,26 @@ class TestGroupsOutOfRank:
         folding.poll([], after=10 * MINUTE)
         assert folding.poll(to(80))[remote(80)].states == {TcpState.ESTABLISHED: 1}
 
-    def test_are_bounded_under_churn_and_the_latest_stay(self) -> None:
+    def test_are_bounded_under_churn_at_a_time_and_over_time(self) -> None:
+        """Whoever opens ports and leaves them makes no more series than are shown at a time."""
         folding = Folding(top=3, always=[9000, 9001])
-        bound = 4 * 3 + len(OTHER)
-        for first in range(1000, 1400, 20):
+        bound, ever = 4 * 3, set[GroupKey]()
+        for first in range(1000, 7000, 20):
             newcomers = [socket for port in range(first, first + 20) for socket in to(port)]
             shown = folding.poll([*newcomers, *to(9000), *to(9001)], after=1)
-            assert len(shown) <= bound
-        latest = (1380, 1381, 1382, 1360, 1361, 1362, 9000, 9001)
-        assert {remote(port) for port in latest} <= shown.keys()
+            assert len(shown) <= bound + len(OTHER)
+            assert {remote(9000), remote(9001)} <= shown.keys()
+            ever |= shown.keys() - OTHER
+        assert bound < len(ever) <= 2 + bound + 300 * bound / REFILL_SECONDS
+
+    def test_let_a_large_newcomer_in_before_small_ones(self) -> None:
+        folding = Folding(top=3)
+        for first in range(1000, 2000, 20):
+            folding.poll([s for port in range(first, first + 20) for s in to(port)], after=1)
+        for first in range(2000, 6000, 20):
+            churn = [s for port in range(first, first + 20) for s in to(port)]
+            shown = folding.poll([*churn, *to(443, 7)], after=1)
+        assert shown[remote(443)].states == {TcpState.ESTABLISHED: 7}
 
     @given(st.lists(socket_lists, max_size=12), st.sampled_from([0, 1, 2]), always_lists)
     def test_are_bounded_whatever_comes(

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from sockmon.export import diagnosis as render
 from sockmon.export.families import ALL
 from sockmon.export.family import Samples, SeriesMemory
+from sockmon.model.newcomers import KEPT_FOR_SECONDS
 from sockmon.model.observation import Diagnosis, StaleGroup
-from sockmon.model.series import KEPT_FOR_SECONDS
 from sockmon.model.stale import MENDED_GROUPS_KEPT, Label, StaleMemory
 
 PORTS = st.frozensets(st.integers(1, 6), max_size=6)

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sockmon.contained import COMPONENTS
 from sockmon.state.file import AnotherBootError, StateError, StateFile, boot_id
 from sockmon.state.store import SAVE_SECONDS, StateStore
 from sockmon.state.writer import StateWriter
@@ -191,6 +192,7 @@ def test_the_thread_that_saves_survives_every_mistake(
 ) -> None:
     caplog.set_level("INFO")
     writer = StateWriter(file, "alerts")
+    before = COMPONENTS.counts.get("save.state", 0)
 
     def failing(error: Exception) -> dict[str, int]:
         raise error
@@ -203,6 +205,7 @@ def test_the_thread_that_saves_survives_every_mistake(
     writer.close(5)
     assert file.read() == {"n": 1}
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert COMPONENTS.counts["save.state"] == before + 3
     assert "cannot save alerts" in caplog.messages[0]
     assert "MemoryError" in caplog.text
 

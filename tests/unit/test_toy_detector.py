@@ -41,7 +41,7 @@ def the_toy(findings: list[Json]) -> Json:
 
 def is_whole(finding: Json) -> None:
     assert finding["title"] == TITLE
-    assert finding["actor"] == {"is_owner": False, "text": "The children"}
+    assert finding["actor"] == {"is_owner": False, "text": "The children", "does": None}
     assert finding["limit"] == 7
     assert finding["summary"].endswith(SUMMARY)
     assert finding["evidence"]["toys_seen"]["unit"] == "sockets"

@@ -580,7 +580,7 @@ class TestLies:
         chunks = [forge.join(*map(Message, bodies), forge.done())]
         compare(chunks, 1)
 
-    @settings(max_examples=400)
+    @settings(max_examples=4 * settings().max_examples)
     @given(st.data())
     def test_a_changed_dump_is_refused_just_when_the_reference_refuses_it(
         self, data: st.DataObject

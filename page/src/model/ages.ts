@@ -1,11 +1,12 @@
 /** How long sockets have been in their state. */
 
+import { say } from '../words'
 import { count, duration } from './format'
 import type { Namespace, Observation, State } from './message'
 
 export interface Bar {
-  /** The upper bound; '' if there is none. */
-  label: string
+  /** Where it begins, on the axis. */
+  edge: string
   says: string
   sockets: number
   /** 0 to 1 of the tallest. */
@@ -14,25 +15,26 @@ export interface Bar {
   old: boolean
 }
 
-/** The histogram of CLOSE_WAIT's ages; null: not known. */
+/** The histogram of CLOSE_WAIT's ages up to the oldest, or to a stale one's; null: not known. */
 export function bars(namespace: Namespace, observation: Observation): Bar[] | null {
   const counts = namespace.ages?.close_wait
   if (!counts) return null
   const bounds = observation.age_bounds_seconds
   const stale = namespace.stale_after_seconds ?? Infinity
   const tallest = Math.max(1, ...counts)
-  return counts.map((sockets, at) => {
+  const last = counts.findLastIndex(sockets => sockets > 0)
+  const needed = Math.max(last, bounds.findIndex(bound => bound >= stale)) + 2
+  return counts.slice(0, needed).map((sockets, at) => {
     const [from, to] = [bounds[at - 1], bounds[at]]
-    const label = to === undefined ? '' : duration(to)
     const range =
       to === undefined
-        ? `over ${duration(from ?? 0)}`
+        ? say.ages.over(duration(from ?? 0))
         : from === undefined
-          ? `up to ${duration(to)}`
-          : `${duration(from)} to ${duration(to)}`
+          ? say.ages.upTo(duration(to))
+          : say.ages.range(duration(from), duration(to))
     return {
-      label,
-      says: `${range}: ${count(sockets)}`,
+      edge: duration(from ?? 0),
+      says: `${range}${say.colon}${count(sockets)}`,
       sockets,
       height: sockets / tallest,
       old: (from ?? 0) >= stale,

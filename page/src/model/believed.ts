@@ -1,12 +1,17 @@
 /** Which parts of a namespace may still be shown: the daemon sends the last that it could read, however old. */
 
+import { say } from '../words'
 import { duration } from './format'
 import type { Namespace, Observation } from './message'
 import { OLD_AFTER_INTERVALS } from './status'
 
+/** However long a namespace waits for its turn: the same as the daemon's OLDEST_BELIEVED. */
+const OLDEST_BELIEVED = 180
+
 /** Whether what was read at `at` is too old to be shown, with `beat` seconds between polls. */
 export function isOld(at: number, beat: number, observation: Observation): boolean {
-  const patience = OLD_AFTER_INTERVALS * Math.max(observation.interval_seconds, beat)
+  const { interval_seconds } = observation
+  const patience = Math.max(OLD_AFTER_INTERVALS * interval_seconds, Math.min(OLD_AFTER_INTERVALS * beat, OLDEST_BELIEVED))
   // In either direction: a time in the future is from before the clock was set.
   return Math.abs(observation.taken_at - at) > patience
 }
@@ -44,10 +49,11 @@ export function dated(namespace: Namespace, observation: Observation): string | 
   const { taken_at, interval_seconds } = observation
   const age = tcp === null ? 0 : taken_at - tcp.taken_at
   if (age <= interval_seconds) return null
-  const beat = `about every ${duration(beat_seconds)}, to keep within poll.cpu_budget`
-  if (looked_at < taken_at) return `These numbers are ${duration(age)} old: this namespace is polled ${beat}.`
+  const its = say.verdict
+  const beat = its.beat(duration(beat_seconds))
+  if (looked_at < taken_at) return its.numbersOld(duration(age), beat)
   if (beat_seconds > interval_seconds) {
-    return `Sockets at rest were counted ${duration(age)} ago: so large a table is read completely ${beat}. States that can mean trouble are read at every poll.`
+    return its.restOld(duration(age), beat)
   }
-  return `These numbers are ${duration(age)} old: reading failed since then.`
+  return its.failedSince(duration(age))
 }

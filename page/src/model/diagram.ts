@@ -1,5 +1,6 @@
 /** RFC 9293, figure 5, laid out: the way a connection takes runs downwards. Units of the viewBox. */
 
+import { say } from '../words'
 import type { State } from './message'
 
 export const SIZE = { width: 400, height: 604 }
@@ -24,7 +25,7 @@ export const PLACES: Record<State, { x: number; y: number }> = {
 
 export interface Edge {
   path: string
-  label: string
+  label: keyof typeof say.states.edges
   x: number
   y: number
   anchor: 'start' | 'middle' | 'end'
@@ -32,7 +33,7 @@ export interface Edge {
 
 const edge = (
   path: string,
-  label: string,
+  label: Edge['label'],
   x: number,
   y: number,
   anchor: Edge['anchor'] = 'start',
@@ -43,19 +44,19 @@ export const END = { x: RIGHT, y: 572 }
 
 /** Drawn to the border of the state they lead to. */
 export const EDGES: Edge[] = [
-  edge(`M142 28H${LEFT}V81`, 'listen()', 66, 22),
-  edge(`M258 28H${RIGHT}V169`, 'connect()', 334, 22, 'end'),
-  edge(`M${LEFT} 133V169`, 'SYN comes', 67, 155),
-  edge(`M${LEFT} 221V286H140`, 'ACK comes', 67, 252),
-  edge(`M${RIGHT} 221V286H260`, 'SYN+ACK comes', 333, 252, 'end'),
-  edge(`M282 196H120`, 'both at once', 200, 190, 'middle'),
-  edge(`M180 311V336H${LEFT}V361`, 'this host closes', 67, 331),
-  edge(`M220 311V336H${RIGHT}V361`, 'the peer closes', 333, 331, 'end'),
-  edge(`M${LEFT} 413V455`, 'ACK comes', 67, 438),
-  edge(`M118 388H${MIDDLE}V455`, 'both close', 126, 382),
-  edge(`M${RIGHT} 413V455`, 'this host closes', 333, 438, 'end'),
-  edge(`M${LEFT} 507V572H140`, 'the peer closes', 67, 534),
-  edge(`M${MIDDLE} 507V545`, 'ACK comes', 207, 529),
-  edge(`M${RIGHT} 507V560`, 'ACK comes', 333, 548, 'end'),
-  edge(`M258 572H326`, '60 s', 292, 566, 'middle'),
+  edge(`M142 28H${LEFT}V81`, 'listen', 66, 22),
+  edge(`M258 28H${RIGHT}V169`, 'connect', 334, 22, 'end'),
+  edge(`M${LEFT} 133V169`, 'syn', 67, 155),
+  edge(`M${LEFT} 221V286H140`, 'ack', 67, 252),
+  edge(`M${RIGHT} 221V286H260`, 'synack', 333, 252, 'end'),
+  edge(`M282 196H120`, 'both', 200, 190, 'middle'),
+  edge(`M180 311V336H${LEFT}V361`, 'here', 67, 331),
+  edge(`M220 311V336H${RIGHT}V361`, 'peer', 333, 331, 'end'),
+  edge(`M${LEFT} 413V455`, 'ack', 67, 438),
+  edge(`M118 388H${MIDDLE}V455`, 'bothClose', 126, 382),
+  edge(`M${RIGHT} 413V455`, 'here', 333, 438, 'end'),
+  edge(`M${LEFT} 507V572H140`, 'peer', 67, 534),
+  edge(`M${MIDDLE} 507V545`, 'ack', 207, 529),
+  edge(`M${RIGHT} 507V560`, 'ack', 333, 548, 'end'),
+  edge(`M258 572H326`, 'minute', 292, 566, 'middle'),
 ]

@@ -1,18 +1,20 @@
 /** Evidence -> lines that people can read. */
 
+import { say } from '../words'
 import { bytes, count, decimal, duration, percent } from './format'
 import type { Breakdown, Finding, Part, Quantity } from './message'
+import { evidenceName } from './spoken'
 
 export interface Line {
   name: string
   text: string
 }
 
-export const lines = (evidence: Finding['evidence']): Line[] =>
-  Object.entries(evidence).map(([name, value]) => ({ name: name.replaceAll('_', ' '), text: shown(value) }))
+export const lines = (finding: Finding): Line[] =>
+  Object.entries(finding.evidence).map(([name, value]) => ({ name: evidenceName(finding, name), text: shown(value) }))
 
 const shown = (value: Quantity | Breakdown): string =>
-  'parts' in value ? value.parts.map(part).join(', ') || 'none' : quantity(value)
+  'parts' in value ? value.parts.map(part).join(say.comma) || say.finding.none : quantity(value)
 
 /** 192.0.2.1 (3): so many sockets of a peer or a state; else: ListenDrops 2 a second. */
 const part = ({ name, ...its }: Part): string =>
@@ -30,9 +32,9 @@ function quantity({ value, unit }: Quantity): string {
     case 'port':
       return String(value)
     case 'per_second':
-      return `${decimal(value)} a second`
+      return say.finding.perSecond(decimal(value))
     case 'per_minute':
-      return `${decimal(value)} a minute`
+      return say.finding.perMinute(decimal(value))
     case 'sockets':
     case 'count':
       return count(value)

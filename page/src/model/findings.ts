@@ -1,6 +1,7 @@
 /** A finding: who must act, until when, its alert, and the findings that it causes. */
 
-import type { Alert, Finding, FindingKey, Observation, Process } from './message'
+import { say } from '../words'
+import type { Alert, Finding, FindingKey, Observation, Process, Quantity, Severity } from './message'
 
 export interface Actor {
   who: string
@@ -8,11 +9,15 @@ export interface Actor {
   besides: string
 }
 
+/** What the daemon calls an owner that it does not know. */
+const UNKNOWN = 'unknown'
+
 /** The unit, or else the process: what is restarted, and what other tools call it. */
 export const nameOf = (owner: Process): string => owner.unit ?? owner.name
 
 /** The owner of the sockets, if it must act and is known. */
-const responsible = ({ actor, subject }: Finding): Process | null => (actor.is_owner ? subject.owner : null)
+const responsible = ({ actor, subject: { owner } }: Finding): Process | null =>
+  actor.is_owner && owner?.name !== UNKNOWN ? owner : null
 
 export const blamed = (finding: Finding): string | null => {
   const owner = responsible(finding)
@@ -23,9 +28,9 @@ export const blamed = (finding: Finding): string | null => {
 export function actorOf(finding: Finding): Actor {
   const owner = responsible(finding)
   if (owner === null) return { who: finding.actor.text, besides: '' }
-  const process = owner.unit !== null && owner.pid !== null && owner.name !== owner.unit ? `, ${owner.name}` : ''
-  const pid = owner.pid === null ? '' : ` (pid ${owner.pid})`
-  return { who: nameOf(owner), besides: process + pid }
+  const process = owner.unit !== null && owner.name !== owner.unit ? owner.name : ''
+  const pid = owner.pid === null ? '' : say.finding.pid(owner.pid)
+  return { who: nameOf(owner), besides: [process, pid].filter(Boolean).join(say.comma) }
 }
 
 const IDENTITY = ['alertname', 'netns', 'direction', 'port', 'path', 'owner']
@@ -56,6 +61,26 @@ export function byCause(findings: Finding[]): Cause[] {
     causes.set(root, cause)
   }
   return [...causes.values()]
+}
+
+const severityOf = ({ finding, symptoms }: Cause): Severity =>
+  [finding, ...symptoms].some(({ severity }) => severity === 'critical') ? 'critical' : 'warning'
+
+/** The causes in the order of before, while their severity holds; new ones after those as severe. */
+export function inOrder(causes: Cause[], before: string[]): Cause[] {
+  const place = (cause: Cause): number => {
+    const at = before.indexOf(idOf(cause.finding))
+    return at < 0 ? before.length : at
+  }
+  const severe = (cause: Cause): number => Number(severityOf(cause) !== 'critical')
+  return [...causes].sort((a, b) => severe(a) - severe(b) || place(a) - place(b))
+}
+
+/** A number of the evidence, if it is there and in this unit. */
+export function figure(finding: Finding, name: string, unit: Quantity['unit']): number | null {
+  const value = finding.evidence[name]
+  if (value === undefined || 'parts' in value || value.unit !== unit || typeof value.value === 'string') return null
+  return value.value
 }
 
 /** Follow causes as far as they are among the findings; a circle ends where it closes. */

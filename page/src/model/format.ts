@@ -1,4 +1,6 @@
-/** Numbers, times and bytes as people read them; in English, whatever the browser's language is. */
+/** Numbers, durations and bytes as people read them, in the page's language. */
+
+import { say } from '../words'
 
 const WHOLE = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 })
 const SHORT = new Intl.NumberFormat('en-US', { notation: 'compact', maximumFractionDigits: 1 })
@@ -13,24 +15,22 @@ export const decimal = (n: number): string => DECIMAL.format(n)
 /** 12,345 -> 12.3K, for where there is little room. */
 export const shortCount = (n: number): string => (n < 10_000 ? count(n) : SHORT.format(n))
 
-export const plural = (n: number, one: string, many = `${one}s`): string =>
-  `${count(n)} ${n === 1 ? one : many}`
-
-/** Two units at the most: 45s, 1m 3s, 2h 5m, 3d 4h. */
-export function duration(seconds: number): string {
+/** Two units at the most: 45s, 1m 3s, 2h 5m, 3d 4h; one, if that is exact enough. */
+export function duration(seconds: number, most = 2): string {
+  const { gap, less, ...names } = say.units
   const whole = Math.max(0, Math.round(seconds))
-  if (seconds > 0 && seconds < 1) return '<1s'
-  const units: [string, number][] = [['d', 86_400], ['h', 3_600], ['m', 60], ['s', 1]]
+  if (seconds > 0 && seconds < 1) return less
+  const units: [string, number][] = [[names.d, 86_400], [names.h, 3_600], [names.m, 60], [names.s, 1]]
   const first = units.findIndex(([, size]) => whole >= size)
-  if (first < 0) return '0s'
+  if (first < 0) return `0${names.s}`
   const parts: string[] = []
   let left = whole
-  for (const [unit, size] of units.slice(first, first + 2)) {
+  for (const [unit, size] of units.slice(first, first + most)) {
     const n = Math.floor(left / size)
     left -= n * size
     if (n > 0) parts.push(`${n}${unit}`)
   }
-  return parts.join(' ')
+  return parts.join(gap)
 }
 
 export function bytes(n: number): string {
@@ -49,14 +49,4 @@ export function percent(ratio: number): string {
   const hundredths = ratio * 100
   if (hundredths > 0 && hundredths < 1) return '<1%'
   return `${WHOLE.format(ratio < 1 ? Math.min(99, hundredths) : hundredths)}%`
-}
-
-const CLOCK = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' })
-const DAY = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' })
-
-/** 14:03:07, and the day if it was not today. */
-export function clock(at: number, now: number): string {
-  const [then, today] = [new Date(at * 1000), new Date(now * 1000)]
-  const time = CLOCK.format(then)
-  return then.toDateString() === today.toDateString() ? time : `${DAY.format(then)} ${time}`
 }

@@ -1,5 +1,6 @@
 /** Levels that have a limit, and how near they are to it. */
 
+import { say } from '../words'
 import { bytes, count, duration } from './format'
 import type { Listener, Namespace, Severity } from './message'
 
@@ -13,22 +14,30 @@ export interface Gauge {
   severity: Severity | null
 }
 
-const ABSENT = 'could not be read'
 const PORTS_USED = 'sockmon_ephemeral_ports_used_by_busiest_destination'
+/** Below it no forecast is news: few ports in use will hardly run out. */
+const WORTH_A_FORECAST = 0.5
 
+/** Those that have something to say: what this namespace does not have, has no gauge. */
 export function gauges(namespace: Namespace): Gauge[] {
-  const { limits, ports } = namespace
+  const { limits, ports, degraded } = namespace
+  const its = say.limits
   const memory = limits?.tcp_memory_limit_bytes
-  return [
-    ephemeral(namespace),
-    gauge(namespace, 'TIME_WAIT table', 'sockmon_time_wait_buckets', limits?.time_wait_buckets, limits?.time_wait_buckets_limit),
+  const all = [
+    degraded ? null : ephemeral(namespace),
+    gauge(namespace, its.timeWait, 'sockmon_time_wait_buckets', limits?.time_wait_buckets, limits?.time_wait_buckets_limit),
     acceptQueue(namespace, ports?.listeners ?? null),
-    gauge(namespace, 'Orphans (host-wide)', 'sockmon_orphan_sockets', limits?.orphan_sockets, limits?.orphan_sockets_limit),
-    gauge(namespace, 'TCP memory (host-wide)', 'sockmon_tcp_memory_bytes', limits?.tcp_memory_bytes, memory?.high, bytes,
-      memory ? `pressure from ${bytes(memory.pressure)}` : ''),
-    conntrack(namespace),
+    limits !== null && limits.conntrack_entries === null
+      ? null
+      : gauge(namespace, its.conntrack, 'sockmon_conntrack_entries', limits?.conntrack_entries, limits?.conntrack_entries_limit),
+    gauge(namespace, its.orphans, 'sockmon_orphan_sockets', limits?.orphan_sockets, limits?.orphan_sockets_limit),
+    gauge(namespace, its.memory, 'sockmon_tcp_memory_bytes', limits?.tcp_memory_bytes, memory?.high, bytes,
+      memory ? its.pressure(bytes(memory.pressure)) : ''),
   ]
+  return all.filter(each => each !== null)
 }
+
+const unread = (name: string): Gauge => ({ name, ratio: null, value: '–', note: say.limits.unreadable, severity: null })
 
 function gauge(
   namespace: Namespace,
@@ -38,66 +47,50 @@ function gauge(
   limit: number | null | undefined,
   format: (n: number) => string = count,
   note = '',
-): Gauge {
-  if (value == null) return { name, ratio: null, value: '–', note: ABSENT, severity: null }
-  if (!limit) return { name, ratio: null, value: format(value), note: 'no limit is known', severity: null }
+): Gauge | null {
+  if (value == null) return unread(name)
+  if (!limit) return null
   return {
     name,
     ratio: value / limit,
-    value: `${format(value)} of ${format(limit)}`,
+    value: say.limits.of(format(value), format(limit)),
     note,
     severity: severityOf(namespace, metric),
   }
 }
 
-function ephemeral(namespace: Namespace): Gauge {
-  const name = 'Local ports'
-  const ports = namespace.ports
-  if (ports === null) return { name, ratio: null, value: '–', note: ABSENT, severity: null }
-  if (namespace.degraded) {
-    return { name, ratio: null, value: '–', note: 'not visible from outside', severity: null }
-  }
-  const { usable, busiest, exhaustion_seconds: left } = ports.ephemeral
+function ephemeral(namespace: Namespace): Gauge | null {
+  const { ports, towards, steady, fullIn } = say.limits
+  const hidden = namespace.limits !== null && namespace.limits.port_range === null
+  if (namespace.ports === null || hidden) return unread(ports)
+  const { usable, busiest, exhaustion_seconds: left } = namespace.ports.ephemeral
   const [worst] = busiest
-  const to = worst ? `towards ${endpoint(worst.destination, worst.port)}` : 'none in use'
-  const forecast = worst === undefined ? '' : left === null ? ', not running out' : `, all in ${duration(left)}`
-  return gauge(namespace, name, PORTS_USED, worst?.used ?? 0, usable, count, to + forecast)
+  const used = worst?.used ?? 0
+  const forecast = used < WORTH_A_FORECAST * usable ? '' : left === null ? steady : fullIn(duration(left))
+  const to = worst ? towards(endpoint(worst.destination, worst.port)) : ''
+  const note = [forecast, to].filter(Boolean).join(say.comma)
+  return gauge(namespace, ports, PORTS_USED, used, usable, count, note)
 }
 
 export const endpoint = (address: string, port: number): string =>
   address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 
 /** 0 to 1: the kernel has room for one connection more than the limit (model/listeners.py). */
-const fullness = ({ queue, limit }: Listener): number => queue / (limit + 1)
+export const fullness = ({ queue, limit }: Pick<Listener, 'queue' | 'limit'>): number => queue / (limit + 1)
 
-function acceptQueue(
-  namespace: Namespace,
-  listeners: Listener[] | null,
-): Gauge {
-  const name = 'Fullest accept queue'
-  if (listeners === null) return { name, ratio: null, value: '–', note: ABSENT, severity: null }
+function acceptQueue(namespace: Namespace, listeners: Listener[] | null): Gauge | null {
+  const { accept, port, dropped, of } = say.limits
+  if (listeners === null) return unread(accept)
   const worst = [...listeners].sort((a, b) => fullness(b) - fullness(a))[0]
-  if (worst === undefined) {
-    return { name, ratio: null, value: '–', note: 'no port is listened on', severity: null }
-  }
+  if (worst === undefined) return null
   const drops = listeners.reduce((sum, { drops: n }) => sum + n, 0)
-  const dropped = drops > 0 ? `, ${count(drops)} dropped in all` : ''
   return {
-    name,
+    name: accept,
     ratio: fullness(worst),
-    value: `${count(worst.queue)} of ${count(worst.limit)}`,
-    note: `port ${worst.port}${dropped}`,
+    value: of(count(worst.queue), count(worst.limit)),
+    note: [port(worst.port), drops > 0 ? dropped(count(drops)) : ''].filter(Boolean).join(say.comma),
     severity: severityOf(namespace, 'sockmon_accept_queue_connections'),
   }
-}
-
-function conntrack(namespace: Namespace): Gauge {
-  const { limits } = namespace
-  const name = 'Connection tracking'
-  if (limits !== null && limits.conntrack_entries === null) {
-    return { name, ratio: null, value: '–', note: 'not in use here', severity: null }
-  }
-  return gauge(namespace, name, 'sockmon_conntrack_entries', limits?.conntrack_entries, limits?.conntrack_entries_limit)
 }
 
 function severityOf(namespace: Namespace, metric: string): Severity | null {

@@ -11,6 +11,17 @@ import {
 import { totals } from './states'
 
 const SPAN: Record<Range, number> = { hour: 3_600, day: 86_400 }
+/** What can be shown, in seconds, and which of the daemon's ranges has it. */
+export const SPANS = {
+  '15m': { seconds: 900, range: 'hour' },
+  '1h': { seconds: 3_600, range: 'hour' },
+  '6h': { seconds: 21_600, range: 'day' },
+  '24h': { seconds: 86_400, range: 'day' },
+} as const satisfies Record<string, { seconds: number; range: Range }>
+
+export type Span = keyof typeof SPANS
+export const SPAN_NAMES = Object.keys(SPANS) as Span[]
+
 /** The daemon's rows of the hour are a second apart at least, or nearly. */
 const STEP_SECONDS = 0.75
 
@@ -69,3 +80,21 @@ function isOfNow({ tcp, beat_seconds }: Namespace, { taken_at, interval_seconds 
   const age = tcp === null ? Infinity : taken_at - tcp.taken_at
   return age === 0 || (beat_seconds > interval_seconds && age <= beat_seconds + interval_seconds)
 }
+
+/** The rows of the last so many seconds. */
+export function lately(columns: Columns, seconds: number): Columns {
+  const from = (columns.times.at(-1) ?? 0) - seconds
+  const first = columns.times.findIndex(time => time >= from)
+  if (first <= 0) return columns
+  return {
+    step: columns.step,
+    times: columns.times.slice(first),
+    states: Object.fromEntries(
+      STATES.map(state => [state, columns.states[state].slice(first)]),
+    ) as Record<State, (number | null)[]>,
+  }
+}
+
+/** States that occur in these columns, in their usual order. */
+export const occurring = (columns: Columns): State[] =>
+  STATES.filter(state => columns.states[state].some(n => n !== null && n > 0))

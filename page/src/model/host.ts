@@ -1,17 +1,19 @@
 /** The verdict on the whole host: on all its network namespaces, the worst first. */
 
+import { say } from '../words'
 import { isOld } from './believed'
-import { count, plural } from './format'
-import type { Observation, OtherNamespaces, Summary } from './message'
-import { HEALTHY, severities, type Level, type Verdict } from './verdict'
+import { byCause } from './findings'
+import { count } from './format'
+import type { Namespace, Observation, OtherNamespaces, Summary, Worst } from './message'
+import { short } from './names'
+import { spokenSummary } from './spoken'
+import { headline, sockets, until, type Level, type Verdict } from './verdict'
 
 /** A namespace in a line, and the verdict on it. */
 export interface Listed {
   line: Summary
   level: Level
   says: string
-  /** The name of the owner that must act, if it is one and is known. */
-  blame: string | null
   /** Seconds since its sockets were counted, at the last poll; null: they are not known. */
   age: number | null
 }
@@ -29,72 +31,79 @@ export const isOfMany = ({ namespaces, hints }: Observation): boolean =>
   namespaces.length > 1 || hints.length > 0
 
 export const everywhere = (observation: Observation): Listed[] =>
-  observation.namespaces.map(line => listed(line, observation))
+  observation.namespaces.map(line => listed(spokenSummary(line), observation))
 
 function listed(line: Summary, observation: Observation): Listed {
   const { counted_at, diagnosed_at, beat_seconds, degraded, worst, warnings, critical, unseen } = line
+  const its = say.tables
   const fresh = (at: number | null): at is number => at !== null && !isOld(at, beat_seconds, observation)
   const age = fresh(counted_at) ? Math.max(0, observation.taken_at - counted_at) : null
-  const said = (level: Level, says: string): Listed => ({ line, level, says, blame: null, age })
-  if (age === null) {
-    return said('unknown', counted_at === null && unseen === 0 ? 'not polled yet' : 'could not be read')
-  }
-  if (degraded) return said('unknown', 'seen from outside: counted, not diagnosed')
-  if (!fresh(diagnosed_at)) return said('unknown', 'counted, could not be judged')
+  const said = (level: Level, says: string): Listed => ({ line, level, says, age })
+  if (age === null) return said('unknown', counted_at === null && unseen === 0 ? its.notPolled : its.unreadable)
+  if (degraded) return said('unknown', its.outside)
+  if (!fresh(diagnosed_at)) return said('unknown', its.counts)
   if (worst !== null) {
     const more = warnings + critical - 1
-    return {
-      ...said(critical > 0 ? 'critical' : 'warning', worst.title + (more > 0 ? `, and ${count(more)} more` : '')),
-      blame: worst.owner,
-    }
+    return said(critical > 0 ? 'critical' : 'warning', more > 0 ? its.more(clause(worst), more) : clause(worst))
   }
-  return unseen > 0 ? said('unknown', 'nothing wrong found, not everything could be read') : said('ok', 'healthy')
+  return unseen > 0 ? said('unknown', its.partly) : said('ok', say.level.ok)
 }
 
+const clause = ({ title, owner, does }: Worst): string =>
+  owner !== null && does !== null ? say.verdict.clause(short(owner), does.one) : title
+
+/** Those with findings, the worst first: as severe, with the soonest failure, with most findings. */
 export const troubled = (all: Listed[]): Listed[] =>
   all
     .filter(({ level }) => level === 'critical' || level === 'warning')
-    .sort((a, b) => rank(a.level) - rank(b.level) || findings(b) - findings(a))
+    .sort((a, b) => rank(a.level) - rank(b.level) || left(a) - left(b) || findings(b) - findings(a))
 
 const findings = ({ line }: Listed): number => line.warnings + line.critical
+const left = ({ line }: Listed): number => line.worst?.deadline?.seconds ?? Number.MAX_VALUE
 
-/** `where`: the namespace that the headline is about, if it is about one. */
-export function hostVerdict(all: Listed[], observation: Observation): Verdict & { where: string | null } {
+/**
+ * The namespace to show while nobody has chosen one: the worst. The one that is shown stays while it
+ * is in trouble and none is worse by its severity. null: the host's own.
+ */
+export function worstNamespace(all: Listed[], shown: string | null): string | null {
   const bad = troubled(all)
-  const sockets = all.reduce((sum, { line, age }) => sum + (age === null ? 0 : (line.sockets ?? 0)), 0)
-  const among = `${plural(sockets, 'TCP socket')} in ${plural(all.length, 'network namespace')}`
+  const [worst] = bad
+  if (worst === undefined) return null
+  const still = bad.find(({ line }) => line.netns === shown)
+  return still?.level === worst.level ? still.line.netns : worst.line.netns
+}
+
+/** `namespace`: the one that is shown, whose findings are known. */
+export function hostVerdict(all: Listed[], observation: Observation, namespace: Namespace | null): Verdict {
+  const bad = troubled(all)
+  const its = say.verdict
+  const total = all.reduce((sum, { line, age }) => sum + (age === null ? 0 : (line.sockets ?? 0)), 0)
+  const among = say.inNamespaces(sockets(total), all.length)
   const [worst] = bad
   if (worst !== undefined) {
     const { critical, warnings } = bad.reduce(
       (sum, { line }) => ({ critical: sum.critical + line.critical, warnings: sum.warnings + line.warnings }),
       { critical: 0, warnings: 0 },
     )
+    const { netns } = worst.line
+    const text = namespace?.netns === netns && namespace.findings?.length
+      ? headline(byCause(namespace.findings))
+      : worst.says + (worst.line.worst?.deadline ? say.semicolon + until(worst.line.worst.deadline) : '')
+    const first = netns === all[OWN]?.line.netns && bad.length === 1 ? text : its.where(text, netns)
     return {
       level: worst.level,
-      headline:
-        bad.length > 1
-          ? `Something is wrong in ${count(bad.length)} network namespaces`
-          : findings(worst) > 1
-            ? `${count(findings(worst))} things are wrong`
-            : worst.says,
-      where: bad.length > 1 ? null : worst.line.netns,
-      blame: bad.length > 1 ? null : worst.blame,
-      detail: `${severities(critical, warnings)} among ${among}.`,
+      headline: bad.length > 1 ? its.troubled(bad.length, first) : first,
+      detail: `${its.counts(critical, warnings)} · ${among}`,
     }
   }
   const unseen = all.filter(({ level }) => level === 'unknown').length
   const isPartial = unseen > 0 || observation.hints.length > 0
   return {
     level: isPartial ? 'unknown' : 'ok',
-    headline: isPartial
-      ? 'Nothing wrong was found, but not everything could be read'
-      : 'The sockets are healthy in every network namespace',
-    where: null,
-    blame: null,
-    detail:
-      unseen > 0
-        ? `${among}. ${count(unseen)} of these could not be judged completely; in the others ${HEALTHY}.`
-        : `${among}: ${HEALTHY}${isPartial ? ', as far as could be read' : ''}.`,
+    headline: isPartial ? its.partial : its.healthyAll,
+    detail: unseen > 0
+      ? its.partialHost(among, unseen, its.noTrouble)
+      : `${among}${say.colon}${its.noTrouble}${isPartial ? its.asFar : ''}${say.stop}`,
   }
 }
 
@@ -102,11 +111,12 @@ export function hostVerdict(all: Listed[], observation: Observation): Verdict & 
 export function neighbourhood(neighbours: OtherNamespaces | null): string | null {
   if (neighbours === null) return null
   const { inside, outside, empty, hidden } = neighbours
+  const its = say.verdict.neighbours
   const parts = [
-    inside > 0 ? `${count(inside)} polled` : '',
-    outside > 0 ? `${count(outside)} counted from outside` : '',
-    empty > 0 ? `${count(empty)} without sockets` : '',
-    hidden > 0 ? `${count(hidden)} not visible` : '',
+    inside > 0 ? its.inside(count(inside)) : '',
+    outside > 0 ? its.outside(count(outside)) : '',
+    empty > 0 ? its.empty(count(empty)) : '',
+    hidden > 0 ? its.hidden(count(hidden)) : '',
   ].filter(Boolean)
-  return parts.length > 0 ? `Network namespaces besides the host’s own: ${parts.join(', ')}.` : 'This host has no other network namespace.'
+  return parts.length > 0 ? its.lead + parts.join(say.comma) + say.stop : its.alone
 }

@@ -5,6 +5,8 @@ export interface Actor {
   /** The subject's owner, if it is known; else `text` says who. */
   is_owner: boolean
   text: string
+  /** What the owner does wrong; null if it is not the owner who must act. */
+  does: Does | null
 }
 
 /** A sentence or two, and the command that does or shows it. */
@@ -50,6 +52,19 @@ export interface Breakdown {
   parts: Part[]
 }
 
+/** A finding's texts in Chinese; advice in the order of the finding's own. */
+export interface Chinese {
+  title: string
+  does: string | null
+  actor: string
+  summary: string
+  critical_because: string | null
+  deadline: string | null
+  /** What the keys of the evidence are called. */
+  evidence: Record<string, string>
+  advice: string[]
+}
+
 /** One command line for a shell, complete with what enters its namespace. */
 export interface Command {
   line: string
@@ -87,14 +102,22 @@ export interface Destination {
 
 export type Direction = 'inbound' | 'outbound'
 
+/** What an owner does wrong: a clause without its subject. */
+export interface Does {
+  /** After one name. */
+  one: string
+  /** After several. */
+  many: string
+}
+
 export type Effect = 'reads' | 'changes'
 
 /** Local ports that connect() can choose from. */
 export interface EphemeralPorts {
   usable: number
   reserved: number
-  /** Held by bind(): lost for every destination. */
-  bound: number
+  /** Held by bind(): lost for every destination; null: this kernel does not list those. */
+  bound: number | null
   /** Forecast until a destination has no port left; null: use is not growing. */
   exhaustion_seconds: number | null
   busiest: Destination[]
@@ -143,6 +166,7 @@ export interface Finding {
   /** The labels of the alert that this finding raises, without those that are configured. */
   alert: Record<string, string>
   runbook_url: string
+  zh: Chinese
 }
 
 /** Names another finding. */
@@ -172,6 +196,13 @@ export interface GroupHistory {
   port: number | null
 }
 
+/** The TCP sockets of one (direction, port). */
+export interface GroupSockets {
+  direction: Direction
+  port: number
+  states: Partial<Record<State, number>>
+}
+
 /** Durations in seconds. */
 export interface Histogram {
   /** Upper bounds of the buckets; there is one more bucket, without bound. */
@@ -181,7 +212,7 @@ export interface Histogram {
   sum: number
 }
 
-/** /api/v1/history?netns=NAME&range=hour|day&groups=N: one row a poll, or a minute, or ten. Each series is as long as `times`; history/sample.py names them. null in a series: not known, since it could not be read, or nothing was polled, or the port was not watched yet; of a forecast: use is not growing. */
+/** /api/v1/history?netns=NAME&range=hour|day&groups=N&rows=N: a row a poll, a minute, or ten. With `rows`, neighbouring rows are made one, until there are no more than that. Each series is as long as `times`; history/sample.py names them. null in a series: not known, since it could not be read, or nothing was polled, or the port was not watched yet; of a forecast: use is not growing. */
 export interface History {
   max: Record<string, (number | null)[]>
   /** null where every row is of one poll. */
@@ -269,6 +300,12 @@ export interface Namespace {
   close_wait_oldest_seconds: number | null
   close_wait_stale: StaleGroup[] | null
   settings: Settings | null
+  /** What runs a command inside it when put before the command; empty for the daemon's own. */
+  entry: string
+  /** Those that have dropped datagrams first, then the largest; bounded. */
+  udp_ports: UdpPort[]
+  /** Where a connection has waited in the last ten minutes, the fullest first; bounded. */
+  unix_queues: UnixQueue[] | null
 }
 
 /** Event `observation` of /api/v1/events: at the beginning, and after each poll. */
@@ -283,6 +320,7 @@ export interface Observation {
   neighbours: OtherNamespaces | null
   host: string
   version: string
+  zone: Zone
   /** Upper bounds of the buckets of ages. */
   age_bounds_seconds: number[]
   /** The daemon's own first, then the worst, then the largest. */
@@ -330,6 +368,12 @@ export interface Part {
   value: number | string
   unit: Unit
   name: string
+}
+
+/** The TCP sockets of one remote address, without listeners. */
+export interface PeerSockets {
+  peer: string
+  states: Partial<Record<State, number>>
 }
 
 /** What happened to the connections of one port; the same as on /metrics. */
@@ -395,11 +439,26 @@ export interface Settings {
   syn_linear_timeouts: number
   synack_retries: number
   max_syn_backlog: number
-  somaxconn: number
+  somaxconn: number | null
   syncookies: number
 }
 
 export type Severity = 'warning' | 'critical'
+
+/** /api/v1/sockets?netns=NAME&direction=D&port=N&owner=NAME&peer=ADDRESS: some sockets. Those that have all that is asked for. Each list has the largest first, and is bounded. */
+export interface SocketsAnswer {
+  netns: string
+  taken_at: number
+  /** Above 1: of so many sockets one was looked at, and all figures are estimates. */
+  one_in: number
+  states: Partial<Record<State, number>>
+  /** By age, in the buckets of `age_bounds_seconds`; of states whose ages are known. */
+  ages: Partial<Record<State, number[]>>
+  peers: PeerSockets[]
+  ports: GroupSockets[]
+  /** systemd units and containers, as far as they are known. */
+  owners: OwnerSockets[]
+}
 
 /** CLOSE_WAIT sockets of one group that the application should have closed. */
 export interface StaleGroup {
@@ -462,7 +521,25 @@ export interface TcpMemoryLimit {
   high: number
 }
 
+/** The UDP sockets of one local port. */
+export interface UdpPort {
+  port: number
+  sockets: number
+  receive_queue_bytes: number
+  /** Datagrams that the kernel has dropped since each socket was made. */
+  drops: number
+}
+
 export type Unit = 'seconds' | 'bytes' | 'sockets' | 'count' | 'ratio' | 'port' | 'per_second' | 'per_minute' | 'text'
+
+/** The accept queue of a path's fullest listener. */
+export interface UnixQueue {
+  path: string
+  /** Connections that wait for accept(). */
+  queue: number
+  /** The queue is full when it holds one more than this. */
+  limit: number
+}
 
 export type Where = 'here' | 'namespace' | 'peer'
 
@@ -471,4 +548,22 @@ export interface Worst {
   title: string
   /** Who must act, if it is the owner of the sockets and is known. */
   owner: string | null
+  /** What that owner does wrong. */
+  does: Does | null
+  deadline: Deadline | null
+  zh: WorstChinese
+}
+
+/** Its texts in Chinese. */
+export interface WorstChinese {
+  title: string
+  does: string | null
+  deadline: string | null
+}
+
+/** The time zone of the host. */
+export interface Zone {
+  name: string
+  /** East of UTC. */
+  offset_seconds: number
 }

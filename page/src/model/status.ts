@@ -1,5 +1,6 @@
 /** Whether what the page shows is current. */
 
+import { say } from '../words'
 import { duration } from './format'
 
 export type Link =
@@ -35,22 +36,23 @@ export function polledAt(known: number | null, isFirst: boolean, age: number | n
 
 /** age: seconds since the poll that is shown, or null if there was none; now: as retryAt, in seconds. */
 export function status(link: Link, age: number | null, interval: number, now: number): Status {
-  const old = age === null ? '' : `What you see is ${duration(age)} old. `
+  const its = say.status
+  const old = age === null ? '' : `${its.old(duration(age))} `
   if (link.phase === 'lost' || (link.phase === 'connecting' && link.again)) {
     const wait = link.phase === 'lost' ? Math.ceil(link.retryAt - now) : 0
-    const again = wait > 0 ? `Trying again in ${duration(wait)}.` : 'Trying again.'
+    const again = wait > 0 ? its.againIn(duration(wait)) : its.again
     const why = link.phase === 'lost' && link.refused
-      ? 'sockmon refuses live updates to this page: too many pages are open, or it requires a login.'
-      : 'The daemon does not answer.'
+      ? its.refused
+      : its.silent
     return { kind: 'gone', text: why, counting: old + again }
   }
-  if (link.phase === 'paused') return { kind: 'paused', text: 'Paused in the background.', counting: old }
-  if (age === null) return { kind: 'waiting', text: 'Waiting for the first poll.', counting: '' }
+  if (link.phase === 'paused') return { kind: 'paused', text: its.paused, counting: old }
+  if (age === null) return { kind: 'waiting', text: its.first, counting: '' }
   if (age > OLD_AFTER_INTERVALS * interval + SLACK_SECONDS) {
-    return { kind: 'old', text: 'No poll has ended for a while.', counting: `What you see is ${duration(age)} old.` }
+    return { kind: 'old', text: its.stands, counting: its.old(duration(age)) }
   }
-  if (link.phase === 'connecting') return { kind: 'waiting', text: 'Reconnecting.', counting: old }
-  return { kind: 'live', text: '', counting: `polled ${duration(age)} ago, every ${duration(interval)}` }
+  if (link.phase === 'connecting') return { kind: 'waiting', text: its.reconnecting, counting: old }
+  return { kind: 'live', text: '', counting: its.live(duration(age), duration(interval)) }
 }
 
 /** Seconds until the next try: 1, 2, 4 ... 30, randomized so that pages do not reconnect all at once. */

@@ -1,61 +1,145 @@
-/** The table of (direction, port) by state: rows, sorted and filtered. */
+/** The tables: rows of any kind, which one filter and one order apply to. */
 
-import { STATES, type Group, type State } from './message'
+import { say } from '../words'
+import { fullness } from './gauges'
+import { STATES, type Group, type OwnerSockets, type PeerSockets, type State, type UdpPort, type UnixQueue } from './message'
+import { nameOf } from './states'
 import { wordsOf, type Order } from './sorting'
-
-export type Column = 'direction' | 'port' | 'total' | 'receive' | 'send' | State
-/** Columns that begin with the smallest. */
-export const ASCENDING: readonly Column[] = ['direction', 'port']
 
 type Counts = Partial<Record<State, number>>
 
-/** States that some row has, in their usual order: the others need no column. */
-export const columns = (rows: { states: Counts }[]): State[] =>
-  STATES.filter(state => rows.some(row => (row.states[state] ?? 0) > 0))
+/** A row: its name, its cells by column, and what else a filter finds it by. */
+export interface Row<Source> {
+  id: string
+  name: string
+  /** Smaller, after the name. */
+  kind?: string
+  cells: Record<string, number | string>
+  states: Counts
+  words: string
+  /** It stands for many, and stays last. */
+  isRest: boolean
+  source: Source
+}
 
 export const sum = (states: Counts): number => Object.values(states).reduce((all, n) => all + n, 0)
 
-export const total = (group: Group): number => sum(group.states)
+/** Those that tell most come first. */
+const ORDER: readonly State[] = [
+  'established', 'close_wait', 'time_wait', 'fin_wait2', 'fin_wait1', 'syn_sent', 'syn_recv', 'last_ack', 'closing',
+  'listen', 'close',
+]
 
-/**
- * Keep the groups that match every word: a direction, the beginning of a port, or a state that it has
- * (close_wait, CLOSE-WAIT, time); then sort them. Those counted together stay last.
- */
-export function arranged(groups: Group[], words: string, order: Order<Column>): Group[] {
-  const wanted = wordsOf(words.replaceAll('-', '_'))
-  const by = (group: Group): number | string => value(group, order.column)
-  return groups
-    .filter(group => wanted.every(word => matches(group, word)))
-    .sort((a, b) => {
-      const others = Number(a.port === 'other') - Number(b.port === 'other')
-      if (others !== 0) return others
-      const [x, y] = [by(a), by(b)]
-      const sign = x < y ? -1 : x > y ? 1 : 0
-      return (order.descending ? -sign : sign) || total(b) - total(a)
-    })
+/** States that some row has: the others need no column. */
+export const columns = (rows: { states: Counts }[]): State[] =>
+  ORDER.filter(state => rows.some(row => (row.states[state] ?? 0) > 0))
+
+/** The states of a row as a filter knows them: close_wait. */
+const stateWords = (states: Counts): string =>
+  STATES.filter(state => (states[state] ?? 0) > 0).map(nameOf).join(' ').toLowerCase()
+
+const withStates = (states: Counts): Record<string, number> => ({ ...states, total: sum(states) })
+
+/** How a group is called: a port, or the word for those that are counted together. */
+export const portName = (port: Group['port']): string => (port === 'other' ? say.tables.other : String(port))
+
+export const groupRows = (groups: Group[]): Row<Group>[] =>
+  groups.filter(group => sum(group.states) > 0).map(group => ({
+    id: `${group.direction} ${group.port}`,
+    name: portName(group.port),
+    kind: say.tables[group.direction],
+    cells: {
+      name: group.port === 'other' ? Infinity : group.port,
+      ...withStates(group.states),
+      receive: group.receive_queue_bytes,
+      send: group.send_queue_bytes,
+    },
+    states: group.states,
+    words: `${group.port} ${group.direction} ${say.tables[group.direction]} ${stateWords(group.states)}`,
+    isRest: group.port === 'other',
+    source: group,
+  }))
+
+export const ownerRows = (owners: OwnerSockets[]): Row<OwnerSockets>[] =>
+  owners.filter(({ states }) => sum(states) > 0).map(its => {
+    const isRest = its.owner === 'other'
+    const name = isRest ? say.tables.unknownOwner : its.owner
+    return {
+      id: its.owner,
+      name,
+      cells: { name, ...withStates(its.states) },
+      states: its.states,
+      words: `${name.toLowerCase()} ${stateWords(its.states)}`,
+      isRest,
+      source: its,
+    }
+  })
+
+export const peerRows = (peers: PeerSockets[]): Row<PeerSockets>[] =>
+  peers.map(its => ({
+    id: its.peer,
+    name: its.peer,
+    cells: { name: its.peer, ...withStates(its.states) },
+    states: its.states,
+    words: `${its.peer} ${stateWords(its.states)}`,
+    isRest: false,
+    source: its,
+  }))
+
+export const udpRows = (ports: UdpPort[]): Row<UdpPort>[] =>
+  ports.map(its => ({
+    id: String(its.port),
+    name: String(its.port),
+    cells: { name: its.port, sockets: its.sockets, receive: its.receive_queue_bytes, drops: its.drops },
+    states: {},
+    words: `${its.port} udp`,
+    isRest: false,
+    source: its,
+  }))
+
+export const unixRows = (queues: UnixQueue[]): Row<UnixQueue>[] =>
+  queues.map(its => ({
+    id: its.path,
+    name: its.path,
+    cells: { name: its.path, queue: its.queue, limit: its.limit, share: fullness(its) },
+    states: {},
+    words: `${its.path.toLowerCase()} unix`,
+    isRest: false,
+    source: its,
+  }))
+
+/** The rows in which every word is found, as the beginning of one of theirs or of an address. */
+export function matching<Source>(rows: Row<Source>[], filter: string): Row<Source>[] {
+  const wanted = wordsOf(filter.replaceAll('-', '_'))
+  return wanted.length === 0 ? rows : rows.filter(row => {
+    const its = row.words.replaceAll('-', '_')
+    return wanted.every(word => /^\d+$/.test(word) ? its.split(/[\s.:]+/).some(part => part.startsWith(word)) : its.includes(word))
+  })
 }
 
-function value(group: Group, column: Column): number | string {
-  switch (column) {
-    case 'direction':
-      return group.direction
-    case 'port':
-      return group.port === 'other' ? Infinity : group.port
-    case 'total':
-      return total(group)
-    case 'receive':
-      return group.receive_queue_bytes
-    case 'send':
-      return group.send_queue_bytes
-    default:
-      return group.states[column] ?? 0
-  }
+/** Sorted by a column; those that stand for many stay last. */
+export function sorted<Source>(rows: Row<Source>[], { column, descending }: Order<string>): Row<Source>[] {
+  const by = ({ cells }: Row<Source>): number | string => cells[column] ?? 0
+  return [...rows].sort((a, b) => {
+    if (a.isRest !== b.isRest) return Number(a.isRest) - Number(b.isRest)
+    const [x, y] = [by(a), by(b)]
+    const sign = x < y ? -1 : x > y ? 1 : 0
+    return (descending ? -sign : sign) || Number(b.cells['total'] ?? 0) - Number(a.cells['total'] ?? 0)
+  })
 }
 
-function matches(group: Group, word: string): boolean {
-  return (
-    group.direction.startsWith(word) ||
-    String(group.port).startsWith(word) ||
-    STATES.some(state => state.startsWith(word) && (group.states[state] ?? 0) > 0)
-  )
+/** What of a namespace's sockets is asked for. */
+export interface Part {
+  direction?: string
+  port?: number
+  owner?: string
+  peer?: string
+}
+
+/** The ss command that lists a part; entry: what runs a command inside the namespace. */
+export function listing(part: Part, entry: string): string | null {
+  const filter = part.port !== undefined
+    ? `'( ${part.direction === 'inbound' ? 'sport' : 'dport'} = :${part.port} )'`
+    : part.peer !== undefined ? `dst ${part.peer.includes(':') ? `[${part.peer}]` : part.peer}` : null
+  return filter === null ? null : [entry, `ss -tanpo ${filter}`].filter(Boolean).join(' ')
 }

@@ -1,8 +1,10 @@
-/** What the page says first: is this host healthy, and if not, who must act? */
+/** What the page says first: is this host healthy, and if not, whose service does what, until when? */
 
-import { alertOf, blamed, byCause } from './findings'
-import { count, duration, plural } from './format'
-import type { Alert, Namespace, Observation, State } from './message'
+import { say } from '../words'
+import { alertOf, blamed, byCause, type Cause } from './findings'
+import { count, duration } from './format'
+import type { Alert, Deadline, Finding, Namespace, Observation, State } from './message'
+import { short } from './names'
 import { totals } from './states'
 
 export type Level = 'ok' | 'warning' | 'critical' | 'unknown'
@@ -10,8 +12,6 @@ export type Level = 'ok' | 'warning' | 'critical' | 'unknown'
 export interface Verdict {
   level: Level
   headline: string
-  /** The name of the owner that must act, if it is one and is known. */
-  blame: string | null
   detail: string
 }
 
@@ -34,74 +34,84 @@ export function unseen(namespace: Namespace, observation: Observation): string[]
   const failures = observation.failures.map(({ message }) => message)
   const unavailable = namespace.unavailable ?? []
   if (unavailable.length === 0) return failures
-  return [...failures, `Not judged: ${unavailable.map(name => name.replaceAll('_', ' ')).join(', ')}.`]
+  return [...failures, say.verdict.notJudged(unavailable.map(name => name.replaceAll('_', ' ')).join(say.comma))]
 }
+
+export const sockets = (n: number): string => say.sockets(count(n), n === 1)
 
 export function verdict(namespace: Namespace, observation: Observation): Verdict {
   const counts = totals(namespace)
   const { findings } = namespace
   if (counts === null || findings === null) return unknown(namespace, observation)
-  const sockets = plural(sum(counts), 'TCP socket')
-  const causes = byCause(findings)
-  const [worst] = causes
-  if (worst !== undefined) {
+  const its = say.verdict
+  const among = sockets(sum(counts))
+  if (findings.length > 0) {
     const critical = findings.filter(({ severity }) => severity === 'critical').length
     return {
       level: critical > 0 ? 'critical' : 'warning',
-      headline: causes.length === 1 ? worst.finding.title : `${count(causes.length)} things are wrong`,
-      blame: blamed(worst.finding),
-      detail: `${severities(critical, findings.length - critical)} among ${sockets}.`,
+      headline: headline(byCause(findings)),
+      detail: `${its.counts(critical, findings.length - critical)} · ${among}`,
     }
   }
   const isPartial = unseen(namespace, observation).length > 0
   const alerts = held(namespace, observation).length
-  const again = alerts > 0 ? `Healthy again; ${plural(alerts, 'alert')} still ${alerts === 1 ? 'fires' : 'fire'} for a while. ` : ''
   return {
     level: isPartial ? 'unknown' : 'ok',
-    headline: isPartial ? 'Nothing wrong was found, but not everything could be read' : 'The sockets are healthy',
-    blame: null,
-    detail: `${again}${sockets}: ${HEALTHY}${isPartial ? ', as far as could be read' : ''}.`,
+    headline: isPartial ? its.partial : its.healthy,
+    detail: `${alerts > 0 ? `${its.again(alerts)} ` : ''}${among}${say.colon}${its.noTrouble}${isPartial ? its.asFar : ''}${say.stop}`,
   }
 }
 
-export const HEALTHY = 'no leak, no full queue, no limit near'
+/** At most so many services are named. */
+const NAMED = 2
 
-/** 1 critical finding and 2 warnings. */
-export function severities(critical: number, warnings: number): string {
-  const parts = [
-    critical > 0 ? plural(critical, 'critical finding') : '',
-    warnings > 0 ? plural(warnings, 'warning') : '',
-  ]
-  return parts.filter(Boolean).join(' and ')
+/** Services, what they do wrong, and what fails when; one cause after the other, its symptoms left out. */
+export function headline(causes: Cause[]): string {
+  const found = causes.map(({ finding }) => finding)
+  const [first, second] = found
+  if (first === undefined) return ''
+  const names = [...new Set(found.map(blamed).filter(name => name !== null).map(short))]
+  const { does } = first.actor
+  const isOneKind = does !== null && found.every(each => each.detector === first.detector && blamed(each) !== null)
+  const what = isOneKind
+    ? say.verdict.clause(
+        say.verdict.names(names.slice(0, NAMED), Math.max(0, names.length - NAMED)),
+        names.length > 1 ? does.many : does.one,
+      )
+    : [
+        clause(first),
+        second === undefined ? '' : found.length === 2 ? clause(second) : say.verdict.others(found.length - 1),
+      ].filter(Boolean).join(say.semicolon)
+  const soonest = [...found].filter(({ deadline }) => deadline !== null)
+    .sort((a, b) => a.deadline!.seconds - b.deadline!.seconds)[0]
+  if (soonest === undefined) return what
+  const whose = blamed(soonest)
+  const named = names.length > 1 && whose !== null ? `${short(whose)}${say.colon}` : ''
+  return `${what}${say.semicolon}${named}${until(soonest.deadline!)}`
 }
+
+/** What one finding says of whom; where no service is to blame, its title and place. */
+function clause(finding: Finding): string {
+  const who = blamed(finding)
+  const { does } = finding.actor
+  if (who !== null && does !== null) return say.verdict.clause(short(who), does.one)
+  const { port, direction, path } = finding.subject
+  const place = port !== null ? say.finding.port(port, direction === 'inbound') : path
+  return finding.title + (place === null ? '' : say.bracketed(place))
+}
+
+export const until = ({ what, seconds }: Deadline): string =>
+  seconds > 0 ? say.verdict.deadline(what, duration(seconds)) : say.verdict.overdue(what)
 
 function unknown(namespace: Namespace, observation: Observation): Verdict {
   const { diagnosed_at: at, degraded } = namespace
   const counts = totals(namespace)
-  if (counts !== null && degraded) {
-    return {
-      level: 'unknown',
-      headline: 'Seen from outside: counted, not diagnosed',
-      blame: null,
-      detail: `${plural(sum(counts), 'TCP socket')}. sockmon may not enter this namespace: the ages and owners of its sockets are not known.`,
-    }
-  }
-  const since =
-    at === null
-      ? 'No poll has succeeded yet'
-      : `No poll has succeeded for ${duration(observation.taken_at - at)}`
-  return {
-    level: 'unknown',
-    headline:
-      counts === null
-        ? `The sockets of this ${observation.namespaces.length > 1 ? 'namespace' : 'host'} could not be read`
-        : 'Sockets are counted, but could not be judged',
-    blame: null,
-    detail:
-      counts === null
-        ? `${since}: nothing is known about them.`
-        : `${plural(sum(counts), 'TCP socket')}. Whether they are healthy is not known.`,
-  }
+  const its = say.verdict
+  const told = (headline: string, detail: string): Verdict => ({ level: 'unknown', headline, detail })
+  if (counts !== null && degraded) return told(its.outside, its.outsideWhy(sockets(sum(counts))))
+  if (counts !== null) return told(its.unjudged, its.unjudgedWhy(sockets(sum(counts))))
+  const since = at === null ? its.none : its.noneFor(duration(observation.taken_at - at))
+  return told(observation.namespaces.length > 1 ? its.unreadNamespace : its.unreadHost, its.unreadWhy(since))
 }
 
 const sum = (counts: Partial<Record<State, number>>): number =>

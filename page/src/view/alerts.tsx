@@ -1,69 +1,61 @@
-import { clock, duration, plural } from '../model/format'
-import { isOfMany } from '../model/host'
-import type { Alert, AlertChange, Namespace, Observation } from '../model/message'
+import { duration } from '../model/format'
+import type { AlertChange, Namespace, Observation, Severity } from '../model/message'
 import { held } from '../model/verdict'
+import { language, say } from '../words'
+import { Time } from './time'
 
-const SHOWN = 12
+const SHOWN = 20
 
-/** changes: null until the history is loaded. */
-export function Alerts(props: {
-  namespace: Namespace
-  observation: Observation
-  changes: AlertChange[] | null
-}) {
+/** What alerts did in the time that is shown; nothing if that is nothing. */
+export function Alerts(props: { namespace: Namespace; observation: Observation; changes: AlertChange[] }) {
   const { namespace, observation, changes } = props
-  const { alerts, taken_at: now } = observation
+  const now = observation.taken_at
   const kept = held(namespace, observation)
-  const current = alerts.filter(({ state }) => state !== 'resolved')
+  if (changes.length === 0 && kept.length === 0 && observation.alerts_elsewhere === 0) return null
   return (
-    <section class="card alerts" aria-labelledby="alerts">
-      <h2 id="alerts">Alerts</h2>
-      {current.length === 0 ? <p class="empty">None is firing{isOfMany(observation) ? ' here' : ''}.</p> : (
-        <ul class="current">
-          {current.map(alert => (
-            <Current key={JSON.stringify(alert.labels)} alert={alert} now={now} isHeld={kept.includes(alert)} />
-          ))}
-        </ul>
+    <div class="alerts">
+      {kept.map(({ labels }) => (
+        <p class="note" key={JSON.stringify(labels)}><Name labels={labels} />{say.colon}{say.past.held}{say.stop}</p>
+      ))}
+      {observation.alerts_elsewhere > 0 ? <p class="note">{say.past.elsewhere(observation.alerts_elsewhere)}</p> : null}
+      {changes.length === 0 ? null : (
+        <details>
+          <summary>{say.past.changes(changes.length)}</summary>
+          <ol>
+            {changes.slice(-SHOWN).reverse().map(change => (
+              <Change key={`${change.at}${change.state}${JSON.stringify(change.labels)}`} change={change} now={now} />
+            ))}
+          </ol>
+        </details>
       )}
-      {observation.alerts_elsewhere > 0 ? (
-        <p class="note">{plural(observation.alerts_elsewhere, 'alert')} in other namespaces.</p>
-      ) : null}
-      <h3>History</h3>
-      {changes === null ? <p class="empty">Loading the history.</p>
-      : changes.length === 0 ? <p class="empty">Nothing has fired{isOfMany(observation) ? ' here' : ''} since this history began.</p> : (
-        <ol class="past">
-          {changes.slice(-SHOWN).reverse().map(change => (
-            <li key={`${change.at}${change.state}${JSON.stringify(change.labels)}`} class={`${change.state} ${change.labels['severity'] ?? ''}`}>
-              <time>{clock(change.at, now)}</time>
-              <span class="badge">{change.previous_severity === null ? change.state : `now ${change.labels['severity']}`}</span>
-              <span>
-                <Name labels={change.labels} />
-                {change.state === 'resolved'
-                  ? ` after ${duration(change.at - change.firing_since)}`
-                  : `, ${change.previous_severity === null ? '' : `${change.previous_severity} → `}${change.labels['severity'] ?? ''}`}
-              </span>
-            </li>
-          ))}
-        </ol>
-      )}
-    </section>
+    </div>
   )
 }
 
-function Current({ alert, now, isHeld }: { alert: Alert; now: number; isHeld: boolean }) {
-  const { labels, annotations } = alert
+/** One line: when, what, which alert; a change of severity is one event. */
+function Change({ change, now }: { change: AlertChange; now: number }) {
+  const { at, state, labels, firing_since, previous_severity: previous } = change
+  const severity = labels['severity'] as Severity
   return (
-    <li class={`${alert.state} ${labels['severity'] ?? ''}`}>
-      <span class="badge">{alert.state}</span>
+    <li class={`${state} ${severity}`}>
+      <Time at={at} now={now} />{' '}
+      <span class="badge">{previous === null ? say.alert[state] : say.past.nowSeverity(say.severity[severity])}</span>{' '}
       <span>
-        <a href={annotations['runbook_url'] ?? ''} rel="noreferrer"><Name labels={labels} /></a>{' '}
-        <span class="note">{labels['severity']} · for {duration(now - alert.since)}{isHeld ? ' · no longer found, still firing for a while' : ''}</span>
+        <Name labels={labels} />{' '}
+        {state === 'resolved'
+          ? say.past.after(duration(at - firing_since))
+          : previous === null ? say.severity[severity] : `${say.severity[previous as Severity]} → ${say.severity[severity]}`}
       </span>
     </li>
   )
 }
 
 function Name({ labels }: { labels: Record<string, string> }) {
-  const { alertname, port, owner } = labels
-  return <>{alertname}{port ? ` :${port}` : ''}{owner ? <> <bdi>{owner}</bdi></> : null}</>
+  const { alertname, port, owner, path } = labels
+  return (
+    <>
+      <a href={`/runbooks/${alertname}?lang=${language}`}>{alertname}</a>
+      {port ? ` :${port}` : ''}{path ? <> <bdi>{path}</bdi></> : null}{owner ? <> <bdi>{owner}</bdi></> : null}
+    </>
+  )
 }

@@ -2,6 +2,7 @@ import { EDGES, END, NODE, PLACES, SIZE } from '../model/diagram'
 import { shortCount } from '../model/format'
 import { STATES, type Namespace, type State } from '../model/message'
 import { nameOf, totals } from '../model/states'
+import { say } from '../words'
 
 /** In reading order, for the keyboard. */
 const READ = [...STATES].sort((a, b) => PLACES[a].y - PLACES[b].y || PLACES[a].x - PLACES[b].x)
@@ -14,8 +15,8 @@ export function Diagram(props: {
   const { namespace, chosen, choose } = props
   const counts = totals(namespace)
   return (
-    <section class="card diagram" aria-labelledby="diagram">
-      <h2 id="diagram">Sockets by TCP state</h2>
+    <section class="diagram" aria-labelledby="diagram">
+      <h3 id="diagram">{say.states.title}</h3>
       <svg viewBox={`0 0 ${SIZE.width} ${SIZE.height}`} role="group" aria-labelledby="diagram">
         <defs>
           <marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">
@@ -25,11 +26,11 @@ export function Diagram(props: {
         {EDGES.map(({ path, label, x, y, anchor }) => (
           <g class="edge" key={path} aria-hidden="true">
             <path d={path} marker-end="url(#tip)" />
-            <text x={x} y={y} text-anchor={anchor}>{label}</text>
+            <text x={x} y={y} text-anchor={anchor}>{say.states.edges[label]}</text>
           </g>
         ))}
         <circle class="end" cx={END.x} cy={END.y} r="5" aria-hidden="true" />
-        <text class="end" x={END.x} y={END.y + 22} text-anchor="middle" aria-hidden="true">gone</text>
+        <text class="end" x={END.x} y={END.y + 22} text-anchor="middle" aria-hidden="true">{say.states.edges.gone}</text>
         {READ.map(state => (
           <Node key={state} state={state} n={counts?.[state] ?? null} chosen={state === chosen} choose={choose} />
         ))}
@@ -50,10 +51,9 @@ function Node(props: { state: State; n: number | null; chosen: boolean; choose: 
       role="button"
       tabIndex={0}
       aria-pressed={chosen}
-      aria-label={`${name} ${n === null ? '–, not known' : `${shortCount(n)} ${n === 1 ? 'socket' : 'sockets'}`}`}
+      aria-label={n === null ? say.states.unknown(name) : say.states.node(name, shortCount(n), n === 1)}
       onClick={() => choose(state)}
       onFocus={() => choose(state)}
-      onMouseEnter={() => choose(state)}
       onKeyDown={event => {
         if (event.key === 'Enter' || event.key === ' ') {
           event.preventDefault()

@@ -1,86 +1,146 @@
 import type { ComponentChildren } from 'preact'
+import { useState } from 'preact/hooks'
 import { lines } from '../model/evidence'
-import { actorOf, alertOf, type Cause } from '../model/findings'
-import { clock, count, duration, percent } from '../model/format'
-import { PURPOSES, type Advice, type Deadline, type Finding, type Observation, type Process, type Purpose } from '../model/message'
+import { actorOf, alertOf, blamed, figure, idOf, type Cause } from '../model/findings'
+import { count, decimal, duration, percent } from '../model/format'
+import { PURPOSES, type Advice, type Finding, type Observation, type Process, type Purpose } from '../model/message'
+import { nameOf } from '../model/states'
+import { until } from '../model/verdict'
+import { language, say } from '../words'
 import { CommandLine } from './command'
+import { KEPT, Spark, type Recent } from './spark'
 
-const HEADINGS: Record<Purpose, string> = { stop: 'Stop the bleeding', fix: 'Find the bug', look: 'Evidence' }
+/** The history of a finding's group, where it is kept. */
+export type RecentOf = (finding: Finding) => Recent | null
 
-/** A finding on a line. */
-export function Line({ finding }: { finding: Finding }) {
-  const { port, path } = finding.subject
+/** Findings as rows that open; the first is open until it is closed. */
+export function Findings({ causes, observation, recentOf }: { causes: Cause[]; observation: Observation; recentOf: RecentOf }) {
+  const [toggled, setToggled] = useState<ReadonlySet<string>>(new Set())
+  const toggle = (id: string): void => {
+    const next = new Set(toggled)
+    if (!next.delete(id)) next.add(id)
+    setToggled(next)
+  }
   return (
-    <span class={`line ${finding.severity}`}>
-      <span class="badge">{finding.severity}</span> {finding.title} · <bdi>{actorOf(finding).who}</bdi>
-      {port === null ? '' : ` · port ${port}`}
-      {path === null ? '' : <> · <bdi>{path}</bdi></>}
-    </span>
+    <ol class="findings" aria-label={say.finding.list}>
+      {causes.map(({ finding, symptoms }, at) => {
+        const id = idOf(finding)
+        const open = toggled.has(id) !== (at === 0)
+        return (
+          <li key={id} class={finding.severity}>
+            <Row {...{ finding, observation, recentOf, open }} toggle={() => toggle(id)} />
+            {open ? <Details finding={finding} /> : null}
+            {symptoms.length === 0 ? null : (
+              <ol class="symptoms" aria-label={say.finding.causedBy}>
+                {symptoms.map(symptom => {
+                  const its = idOf(symptom)
+                  return (
+                    <li key={its} class={symptom.severity}>
+                      <Row finding={symptom} {...{ observation, recentOf }} open={toggled.has(its)} toggle={() => toggle(its)} isSymptom />
+                      {toggled.has(its) ? <Details finding={symptom} /> : null}
+                    </li>
+                  )
+                })}
+              </ol>
+            )}
+          </li>
+        )
+      })}
+    </ol>
   )
 }
 
-/** A finding in full, and folded below it those that it causes. `isOnly`: its title is the headline. */
-export function Card(props: { cause: Cause; isOnly: boolean; observation: Observation; symptomIds: string[] }) {
-  const { cause: { finding, symptoms }, isOnly, observation, symptomIds } = props
+interface RowProps {
+  finding: Finding
+  observation: Observation
+  recentOf: RecentOf
+  open: boolean
+  toggle: () => void
+  isSymptom?: boolean
+}
+
+/** A finding in a row: whose, what, how much, since when, until when. */
+function Row({ finding, observation, recentOf, open, toggle, isSymptom = false }: RowProps) {
+  const { who, besides } = actorOf(finding)
+  const { port, path, direction } = finding.subject
+  const places = [
+    besides,
+    port === null ? '' : say.finding.port(port, direction === 'inbound'),
+    path ?? '',
+  ].filter(Boolean)
+  const recent = recentOf(finding)
   return (
-    <article class={`finding ${finding.severity} ${isOnly ? 'alone' : ''}`}>
-      <h2>
-        <span class="badge">{finding.severity}</span>{' '}
-        <span class={isOnly ? 'unseen' : ''}>{finding.title}</span>
-      </h2>
-      <p class="summary">{finding.summary}</p>
-      {finding.critical_because === null ? null : <p class="because">Critical because {finding.critical_because}.</p>}
-      <Facts finding={finding} observation={observation} />
+    <h2 class="row">
+      <button type="button" aria-expanded={open} onClick={toggle}>
+        <span class="badge">{say.severity[finding.severity]}</span>
+        <span class="who"><bdi>{who}</bdi>{places.length > 0 ? <small>{places.map((text, at) => <bdi key={at}>{at > 0 ? ' · ' : ''}{text}</bdi>)}</small> : null}</span>
+        <span class="what">{isSymptom ? <small>{say.finding.causedBy}{say.colon}</small> : null}{wrong(finding)}</span>
+        <span class="figures">
+          <Figure name={say.finding.now}><strong>{amount(finding)}</strong></Figure>
+          {recent === null || finding.state === null || !KEPT.includes(finding.state) ? null : (
+            <Spark recent={recent} series={finding.state} label={say.finding.lastHour} />
+          )}
+          <Aged finding={finding} />
+          <Grown finding={finding} />
+          {finding.deadline === null ? null : (
+            <Figure name={say.finding.fails} loud>
+              {finding.deadline.seconds > 0 ? duration(finding.deadline.seconds) : say.finding.failsNow}
+            </Figure>
+          )}
+          <AlertFigure finding={finding} observation={observation} />
+        </span>
+      </button>
+    </h2>
+  )
+}
+
+/** What is wrong, in words that follow the name; of no known service, the title. */
+function wrong(finding: Finding): string {
+  const { actor: { does }, state, title } = finding
+  const what = does !== null && blamed(finding) !== null ? does.one : title
+  return state === null ? what : what + say.bracketed(nameOf(state))
+}
+
+/** The detector's own figure: a ratio is below its limit of 1. */
+const amount = ({ value, limit }: Finding): string =>
+  limit <= 1 && value <= 1 ? percent(value) : count(value)
+
+function Figure({ name, loud = false, children }: { name: string; loud?: boolean; children: ComponentChildren }) {
+  return <span class={`figure ${loud ? 'loud' : ''}`}><small>{name}</small> {children}</span>
+}
+
+function Aged({ finding }: { finding: Finding }) {
+  const oldest = figure(finding, 'oldest', 'seconds')
+  return oldest === null ? null : <Figure name={say.finding.oldest}>{duration(oldest)}</Figure>
+}
+
+function Grown({ finding }: { finding: Finding }) {
+  const growth = figure(finding, 'growth', 'per_minute')
+  if (growth === null) return null
+  if (growth === 0) return <Figure name={say.finding.growth}>0</Figure>
+  return <Figure name={say.finding.growth}>{growth > 0 ? '+' : '−'}{decimal(Math.abs(growth))}</Figure>
+}
+
+function AlertFigure({ finding, observation }: { finding: Finding; observation: Observation }) {
+  const alert = alertOf(finding, observation)
+  if (alert === null) return null
+  const age = duration(observation.taken_at - (alert.firing_since ?? alert.since), 1)
+  const severity = alert.labels['severity']
+  const as = severity === finding.severity || severity === undefined ? ''
+    : ` ${say.finding.alertAs(say.severity[severity as Finding['severity']])}`
+  return <Figure name={say.finding.alert}>{say.finding.alertFor(say.alert[alert.state], age)}{as}</Figure>
+}
+
+/** What helps, by purpose, each command with a button that copies it. */
+function Details({ finding }: { finding: Finding }) {
+  const { critical_because: because } = finding
+  return (
+    <div class="details">
+      <p class="summary">{finding.summary}{say.stop}</p>
+      {because === null ? null : <p class="because">{say.finding.because(because)}</p>}
       <div class="purposes">
         {PURPOSES.map(purpose => <Section key={purpose} purpose={purpose} finding={finding} />)}
       </div>
-      {symptoms.map((symptom, at) => (
-        <details class="symptom" key={symptomIds[at]} id={symptomIds[at]} tabIndex={-1}>
-          <summary>Caused by this: <Line finding={symptom} /></summary>
-          <Card cause={{ finding: symptom, symptoms: [] }} isOnly={false} observation={observation} symptomIds={[]} />
-        </details>
-      ))}
-    </article>
-  )
-}
-
-function Facts({ finding, observation }: { finding: Finding; observation: Observation }) {
-  const { deadline } = finding
-  const alert = alertOf(finding, observation)
-  const now = observation.taken_at
-  const { port, path, direction, owner } = finding.subject
-  const { who, besides } = actorOf(finding)
-  return (
-    <dl class="facts">
-      <Fact name="Who must act"><bdi>{who}</bdi>{besides}</Fact>
-      {port === null ? null : (
-        <Fact name="Where">{direction === 'inbound' ? `connections to port ${port} here` : `connections to remote port ${port}`}</Fact>
-      )}
-      {path === null ? null : <Fact name="Where">connections to <bdi>{path}</bdi></Fact>}
-      {deadline === null ? null : <Fact name="Until it fails" loud>{countdown(deadline)}</Fact>}
-      {owner === null || owner.fds === null || owner.fd_limit === null ? null : (
-        <Fact name="Its descriptors">{descriptors(owner.fds, owner.fd_limit)}</Fact>
-      )}
-      {alert === null ? null : (
-        <Fact name="Alert">
-          {alert.state}, {alert.labels['severity']} · found {duration(now - alert.since)} ago, at {clock(alert.since, now)}
-        </Fact>
-      )}
-    </dl>
-  )
-}
-
-const countdown = ({ seconds, what }: Deadline): string =>
-  seconds > 0 ? `${duration(seconds)}, then ${what}` : `now: ${what}`
-
-const descriptors = (used: number, limit: number): string =>
-  `${count(used)} of ${count(limit)} (${percent(used / limit)})`
-
-function Fact(props: { name: string; loud?: boolean; children: ComponentChildren }) {
-  return (
-    <div class={props.loud ? 'loud' : ''}>
-      <dt>{props.name}</dt>
-      <dd>{props.children}</dd>
     </div>
   )
 }
@@ -92,13 +152,15 @@ function Section({ purpose, finding }: { purpose: Purpose; finding: Finding }) {
   if (advice.length === 0 && !isEvidence) return null
   return (
     <section class={purpose}>
-      <h3>{HEADINGS[purpose]}</h3>
+      <h3>{say.finding.purposes[purpose]}</h3>
       {isEvidence ? <Evidence finding={finding} /> : null}
       {advice.length === 0 ? null : (
         <ul class="advice">{advice.map(each => <Item key={each.text} advice={each} />)}</ul>
       )}
       {isEvidence ? (
-        <a class="runbook" href={finding.runbook_url} rel="noreferrer">Runbook: {finding.alert['alertname']}</a>
+        <a class="runbook" href={`/runbooks/${finding.alert['alertname'] ?? ''}?lang=${language}`}>
+          {say.finding.runbook}{say.colon}{finding.alert['alertname']}
+        </a>
       ) : null}
     </section>
   )
@@ -109,16 +171,26 @@ function Item({ advice: { text, command } }: { advice: Advice }) {
 }
 
 function Evidence({ finding }: { finding: Finding }) {
+  const { deadline, subject: { owner } } = finding
   return (
     <dl class="evidence">
-      {lines(finding.evidence).map(({ name, text }) => (
-        <div key={name}><dt>{name}</dt><dd>{text}</dd></div>
-      ))}
+      {deadline === null ? null : <Fact name={say.finding.fails}>{until(deadline)}</Fact>}
+      {owner === null || owner.fds === null || owner.fd_limit === null ? null : (
+        <Fact name={say.finding.descriptors}>
+          {say.finding.ofLimit(count(owner.fds), count(owner.fd_limit), percent(owner.fds / owner.fd_limit))}
+        </Fact>
+      )}
+      {lines(finding).map(({ name, text }) => <Fact key={name} name={name}>{text}</Fact>)}
       {finding.owners.length > 1 ? (
-        <div><dt>held by</dt><dd>{finding.owners.map(holder).join(', ')}</dd></div>
+        <Fact name={say.finding.heldBy}>{finding.owners.map(holder).join(say.comma)}</Fact>
       ) : null}
     </dl>
   )
 }
 
-const holder = ({ name, pid }: Process): string => (pid === null ? name : `${name} (pid ${pid})`)
+const Fact = ({ name, children }: { name: string; children: ComponentChildren }) => (
+  <div><dt>{name}</dt><dd>{children}</dd></div>
+)
+
+const holder = ({ name, pid }: Process): string =>
+  pid === null ? name : name + say.bracketed(say.finding.pid(pid))

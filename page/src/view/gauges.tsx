@@ -1,11 +1,12 @@
 import { percent } from '../model/format'
 import { gauges, type Gauge } from '../model/gauges'
 import type { Namespace } from '../model/message'
+import { say } from '../words'
 
 export function Gauges({ namespace }: { namespace: Namespace }) {
   return (
     <section class="card gauges" aria-labelledby="limits">
-      <h2 id="limits">Limits</h2>
+      <h2 id="limits">{say.limits.title}</h2>
       {gauges(namespace).map(gauge => <Meter key={gauge.name} gauge={gauge} />)}
     </section>
   )
@@ -25,7 +26,7 @@ function Meter({ gauge }: { gauge: Gauge }) {
           aria-valuemin={0}
           aria-valuemax={100}
           aria-valuenow={Math.min(100, Math.round(ratio * 100))}
-          aria-valuetext={`${value}${severity ? `, ${severity}` : ''}`}
+          aria-valuetext={severity ? `${value}${say.comma}${say.severity[severity]}` : value}
         >
           <div style={{ width: `${Math.min(100, ratio * 100)}%` }} />
         </div>

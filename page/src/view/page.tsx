@@ -1,24 +1,24 @@
 import { useEffect, useErrorBoundary, useMemo, useRef, useState } from 'preact/hooks'
 import { listen, seconds } from '../feed'
 import { believed } from '../model/believed'
-import type { AlertChange, Beat, Observation, State } from '../model/message'
-import { everywhere, hostVerdict, isOfMany, OWN } from '../model/host'
+import { everywhere, hostVerdict, isOfMany, OWN, worstNamespace } from '../model/host'
+import type { Beat, Finding, Observation } from '../model/message'
 import { linkTo, namedIn } from '../model/namespaces'
+import { spokenNamespace } from '../model/spoken'
 import { polledAt, status, type Link } from '../model/status'
-import { verdict, worstState, type Level } from '../model/verdict'
+import { readers, type Zone } from '../model/time'
+import { verdict, type Level } from '../model/verdict'
+import { keep, language as spoken, localeOf, say, saved, speak, type Language } from '../words'
 import { Ages } from './ages'
-import { Alerts } from './alerts'
-import { Diagram } from './diagram'
-import { Gauges } from './gauges'
 import { Banner } from './banner'
+import { Gauges } from './gauges'
 import { DETAILS, goTo, show } from './going'
-import { Head } from './head'
-import { Host } from './host'
-import { Namespaces } from './namespaces'
-import { Owners } from './owners'
+import { Head, type Whose } from './head'
 import { Past } from './past'
-import { StateTable } from './table'
-import { Explained } from './explained'
+import { useRecent } from './recent'
+import { States } from './states'
+import { Tables } from './tables'
+import { InZone } from './time'
 import { Verdict } from './verdict'
 
 const MARKS: Record<Level, string> = { ok: '✓', warning: '▲', critical: '✕', unknown: '?' }
@@ -29,31 +29,42 @@ export function Page() {
     console.warn(error)
     document.title = '… sockmon'
   })
-  if (!broken) return <Live />
+  const [language, setLanguage] = useState(saved)
+  if (language !== spoken) speak(language) // before anything below is drawn
+  useEffect(() => {
+    document.documentElement.lang = localeOf(language)
+  }, [language])
+  const choose = (chosen: Language): void => {
+    keep(chosen)
+    setLanguage(chosen)
+  }
+  if (!broken) return <Live key={language} setLanguage={choose} />
   return (
     <>
       <header><span class="wordmark">sockmon</span></header>
       <main>
-        <Banner title="Not understood." text="This page does not understand what the daemon sends: reload it." />
+        <Banner title={say.status.brokenTitle} text={say.status.broken} />
       </main>
     </>
   )
 }
 
-function Live() {
+function Live({ setLanguage }: { setLanguage: (language: Language) => void }) {
   const [observation, setObservation] = useState<Observation | null>(null)
   const [every, setEvery] = useState(5)
   const [polled, setPolled] = useState<number | null>(null)
   const [link, setLink] = useState<Link>({ phase: 'connecting', again: false })
   const [wrong, setWrong] = useState<Error | null>(null)
+  const [whose, setWhose] = useState<Whose>('server')
   const chosen = useChosen()
-  const [state, setState] = useState<State | null>(null)
-  const [changes, setChanges] = useState<AlertChange[] | null>(null)
   const now = useSeconds()
+
+  const all = useMemo(() => (observation ? everywhere(observation) : []), [observation])
+  const shown = observation?.namespace?.netns ?? null
+  const wanted = chosen ?? worstNamespace(all, shown)
 
   const undated = useRef(false)
   useEffect(() => {
-    setState(null)
     const listener = {
       observed: (received: Observation) => {
         setObservation(received)
@@ -68,20 +79,24 @@ function Live() {
       },
       link: setLink,
     }
-    return listen(listener, chosen)
-  }, [chosen])
+    return listen(listener, wanted)
+  }, [wanted])
   if (wrong !== null) throw wrong
 
   const namespace = useMemo(
-    () => (observation?.namespace ? believed(observation.namespace, observation) : null),
+    () => (observation?.namespace ? spokenNamespace(believed(observation.namespace, observation)) : null),
     [observation],
   )
-  const all = useMemo(() => (observation ? everywhere(observation) : []), [observation])
-  const many = observation !== null && isOfMany(observation)
+  const zone: Zone = useMemo(() => {
+    if (observation === null) return { name: 'UTC', offset: 0 }
+    const { name, offset_seconds: offset } = observation.zone
+    return whose === 'mine' ? readers(observation.taken_at) : { name, offset }
+  }, [whose, observation?.zone.name, observation?.zone.offset_seconds])
+  const recentOf = useRecent(namespace?.netns ?? null, observation?.taken_at ?? 0)
   const said = observation && namespace ? verdict(namespace, observation) : null
-  const level = many ? hostVerdict(all, observation).level : said?.level
+  const whole = observation && isOfMany(observation) ? hostVerdict(all, observation, namespace) : null
+  const level = (whole ?? said)?.level
   const how = status(link, polled === null ? null : now - polled, every, now)
-  const shown = state ?? (namespace ? worstState(namespace) : 'established')
 
   useEffect(() => {
     const mark = how.kind === 'live' ? (level ? MARKS[level] : '') : '…'
@@ -93,67 +108,60 @@ function Live() {
     if (isThere && namedIn(location.hash) !== null) show(DETAILS) // the address is a link to a namespace
   }, [isThere])
 
+  const ofFinding = ({ subject: { direction, port } }: Finding) => recentOf(direction, port)
   return (
-    <>
-      <a class="skip" href="#verdict" onClick={goTo('verdict')}>To the verdict</a>
-      <Head observation={observation} status={how} />
+    <InZone.Provider value={zone}>
+      <a class="skip" href="#verdict" onClick={goTo('verdict')}>{say.head.skip}</a>
+      <Head {...{ observation, zone, whose, setWhose, setLanguage }} status={how} />
       <main class={how.kind === 'gone' || how.kind === 'old' ? 'stale' : ''}>
         {how.kind === 'gone' || how.kind === 'old' ? (
-          <Banner title={how.kind === 'gone' ? 'sockmon is gone.' : 'Old data.'} text={how.text}>
+          <Banner title={how.kind === 'gone' ? say.status.goneTitle : say.status.oldTitle} text={how.text}>
             {how.counting}
           </Banner>
         ) : null}
-        {observation && many ? (
-          <>
-            <Host all={all} observation={observation} />
-            {all.length > 1 ? (
-              <Namespaces all={all} observation={observation} chosen={namespace?.netns ?? chosen ?? ''} />
-            ) : null}
-          </>
+        {observation && (said ?? whole) ? (
+          <Verdict said={said ?? whole!} {...{ all, whole, namespace, observation }} recentOf={ofFinding} />
         ) : null}
-        {observation && namespace && said ? (
+        {observation && namespace ? (
           <>
-            <Verdict said={said} namespace={namespace} observation={observation} isOne={many} />
-            <Past key={namespace.netns} namespace={namespace} observation={observation} changed={setChanges} />
-            <Gauges namespace={namespace} />
-            <Diagram namespace={namespace} chosen={shown} choose={setState} />
-            <div class="stack">
-              <Explained state={shown} namespace={namespace} observation={observation} />
+            <Past key={namespace.netns} namespace={namespace} observation={observation} />
+            <div class="side">
+              <Gauges namespace={namespace} />
               <Ages namespace={namespace} observation={observation} />
-              <Alerts namespace={namespace} observation={observation} changes={changes} />
             </div>
-            <StateTable namespace={namespace} />
-            <Owners namespace={namespace} />
+            <Tables {...{ namespace, all, observation, recentOf }} />
+            <States namespace={namespace} observation={observation} />
           </>
         ) : observation ? (
-          <Absent netns={chosen ?? ''} own={observation.namespaces[OWN]?.netns ?? ''} />
+          <Absent netns={wanted ?? ''} own={observation.namespaces[OWN]?.netns ?? ''} />
         ) : (
           <p class="waiting" role="status">{how.text}</p>
         )}
       </main>
       <footer>
         <span>sockmon {observation?.version}</span>
-        <a href="/metrics">metrics</a>
-        <a href="/api/v1/observation">observation</a>
-        <a href="/api/v1/alerts">alerts</a>
-        <a href="/api/v1/history">history</a>
-        <a href="https://github.com/sockmon/sockmon/tree/main/docs/runbooks" rel="noreferrer">runbooks</a>
+        <a href={`/runbooks/?lang=${spoken}`}>{say.foot.runbooks}</a>
+        <a href="/metrics">{say.foot.metrics}</a>
+        <a href="/api/v1/observation">{say.foot.observation}</a>
+        <a href="/api/v1/alerts">{say.foot.alerts}</a>
+        <a href="/api/v1/history">{say.foot.history}</a>
       </footer>
-    </>
+    </InZone.Provider>
   )
 }
 
 /** The namespace that the address names is not there. */
 function Absent({ netns, own }: { netns: string; own: string }) {
+  const [before, after] = say.verdict.absent
   return (
     <section id={DETAILS} class="card" aria-labelledby="absent" tabIndex={-1}>
-      <h2 id="absent">There is no network namespace <bdi class="netns">{netns}</bdi> now</h2>
-      <p>It has ended, or has no sockets. <a href={linkTo(own)}>Show the host’s own instead.</a></p>
+      <h2 id="absent">{before}<bdi class="netns">{netns}</bdi>{after}</h2>
+      <p>{say.verdict.absentWhy} <a href={linkTo(own)}>{say.verdict.absentLink}</a></p>
     </section>
   )
 }
 
-/** The namespace that the address names; null: the host's own. */
+/** The namespace that the address names; null: nobody has chosen one. */
 function useChosen(): string | null {
   const [chosen, setChosen] = useState(namedIn(location.hash))
   useEffect(() => {

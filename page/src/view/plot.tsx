@@ -1,11 +1,17 @@
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useContext, useEffect, useRef, useState } from 'preact/hooks'
 import uPlot from 'uplot'
-import { shortCount } from '../model/format'
+import { count, shortCount } from '../model/format'
 import type { Columns } from '../model/history'
-import { STATES, type AlertChange, type State } from '../model/message'
+import { STATES, type AlertChange, type Severity, type State } from '../model/message'
 import { nameOf } from '../model/states'
+import { clock, type Zone } from '../model/time'
+import { say } from '../words'
+import { InZone } from './time'
 
-const HEIGHT = 260
+/** Fewer pixels are a click. */
+const LEAST_DRAG = 8
+/** Room above the plot for the marks of alerts. */
+const MARKS = 26
 
 /** States of one hue have lines of different kinds, so that colour is not the only difference. */
 const DASHES: Partial<Record<State, number[]>> = {
@@ -17,28 +23,36 @@ const DASHES: Partial<Record<State, number[]>> = {
   close: [8, 3, 2, 3],
 }
 
+/** From when to when. */
+export type Window = readonly [from: number, to: number]
+
 interface Props {
   columns: Columns
   changes: AlertChange[]
   hidden: ReadonlySet<State>
   logarithmic: boolean
-  /** Called with the place of the time under the cursor. */
-  point: (at: number | null) => void
+  /** The part that is shown; null: all of it. */
+  zoom: Window | null
+  setZoom: (zoom: Window | null) => void
 }
 
-export function Plot({ columns, changes, hidden, logarithmic, point }: Props) {
+export function Plot({ columns, changes, hidden, logarithmic, zoom, setZoom }: Props) {
   const place = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot | null>(null)
   const marks = useRef(changes)
   const scheme = useScheme()
+  const zone = useContext(InZone)
+  const [pointed, setPointed] = useState<Pointed | null>(null)
+  const shown = useRef(zoom)
   marks.current = changes
+  shown.current = zoom
 
   useEffect(() => {
     const element = place.current as HTMLDivElement
-    const made = new uPlot(options(element, logarithmic, hidden, marks, point), data(columns), element)
+    const made = new uPlot(options(element, { logarithmic, hidden, marks, zone, setPointed, setZoom, shown }), data(columns), element)
     plot.current = made
     const observer = new ResizeObserver(() =>
-      made.setSize({ width: element.clientWidth, height: HEIGHT }),
+      made.setSize({ width: element.clientWidth, height: element.clientHeight }),
     )
     observer.observe(element)
     return () => {
@@ -46,22 +60,48 @@ export function Plot({ columns, changes, hidden, logarithmic, point }: Props) {
       made.destroy()
       plot.current = null
     }
-  }, [logarithmic, scheme])
+  }, [logarithmic, scheme, zone.offset, say])
 
-  useEffect(() => plot.current?.setData(data(columns)), [columns, changes])
+  useEffect(() => plot.current?.setData(data(columns)), [columns, changes, zoom])
   useEffect(() => {
     STATES.forEach((state, at) => plot.current?.setSeries(at + 1, { show: !hidden.has(state) }))
   }, [hidden])
 
   return (
-    <div
-      class="plot"
-      ref={place}
-      role="img"
-      tabIndex={0}
-      aria-label="Sockets by state over time; the values are in the list below. Arrow keys move the cursor."
-      onKeyDown={event => move(plot.current, event)}
-    />
+    <div class="plot-frame">
+      <div
+        class="plot"
+        ref={place}
+        role="img"
+        tabIndex={0}
+        aria-label={say.past.plot}
+        onKeyDown={event => move(plot.current, event)}
+      />
+      {pointed === null ? null : <Tip {...{ pointed, columns, hidden, zone }} />}
+    </div>
+  )
+}
+
+/** A place in the plot: of a row, and in pixels. */
+interface Pointed {
+  at: number
+  left: number
+  /** Beyond the middle: what is said of it stands on the other side. */
+  isRight: boolean
+}
+
+/** What the plot shows under the cursor; it covers a part of the plot, and moves nothing. */
+function Tip({ pointed, columns, hidden, zone }: { pointed: Pointed; columns: Columns; hidden: ReadonlySet<State>; zone: Zone }) {
+  const { at, left, isRight } = pointed
+  const when = columns.times[at]
+  if (when === undefined) return null
+  return (
+    <div class="tip" style={isRight ? { right: `calc(100% - ${left - 10}px)` } : { left: `${left + 10}px` }}>
+      <strong class="when">{clock(when, columns.times.at(-1) ?? when, zone)}</strong>
+      {STATES.filter(state => !hidden.has(state) && columns.states[state][at]).map(state => (
+        <span key={state}><span class={`swatch ${state}`} /> {nameOf(state)} <b>{count(columns.states[state][at] ?? 0)}</b></span>
+      ))}
+    </div>
   )
 }
 
@@ -72,19 +112,37 @@ const data = (columns: Columns): uPlot.AlignedData => [
 
 function options(
   element: HTMLElement,
-  logarithmic: boolean,
-  hidden: ReadonlySet<State>,
-  marks: { current: AlertChange[] },
-  point: (at: number | null) => void,
+  its: {
+    logarithmic: boolean
+    hidden: ReadonlySet<State>
+    marks: { current: AlertChange[] }
+    zone: Zone
+    setPointed: (pointed: Pointed | null) => void
+    setZoom: (zoom: Window | null) => void
+    shown: { current: Window | null }
+  },
 ): uPlot.Options {
+  const { logarithmic, hidden, marks, zone, shown } = its
   const axis = { stroke: colour(element, '--muted'), grid: { stroke: colour(element, '--line'), width: 1 }, ticks: { show: false } }
   return {
     width: element.clientWidth,
-    height: HEIGHT,
+    height: element.clientHeight,
     legend: { show: false },
-    padding: [12, 28, 0, 0],
-    cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
+    padding: [MARKS, 28, 0, 0],
+    tzDate: at => uPlot.tzDate(new Date((at + zone.offset) * 1000), 'UTC'),
+    cursor: {
+      y: false,
+      drag: { x: true, y: false, setScale: false },
+      points: { size: 6 },
+      bind: {
+        dblclick: () => () => {
+          its.setZoom(null)
+          return null
+        },
+      },
+    },
     scales: {
+      x: { range: (_, low, high) => [...(shown.current ?? [low, high])] as [number, number] },
       y: logarithmic
         ? { distr: 4, asinh: 1, range: (_, __, high) => [0, Math.max(10, high)] }
         : { range: (_, __, high) => [0, Math.max(4, high * 1.05)] },
@@ -110,33 +168,51 @@ function options(
     ],
     hooks: {
       draw: [chart => drawChanges(chart, marks.current, element)],
-      setCursor: [chart => point(chart.cursor.idx ?? null)],
+      setCursor: [chart => {
+        const { idx, left = -1 } = chart.cursor
+        const x = left + chart.bbox.left / devicePixelRatio
+        its.setPointed(idx == null || left < 0 ? null : { at: idx, left: x, isRight: x > element.clientWidth / 2 })
+      }],
+      setSelect: [chart => {
+        const { left, width } = chart.select
+        if (width < LEAST_DRAG) return
+        its.setZoom([chart.posToVal(left, 'x'), chart.posToVal(left + width, 'x')])
+        chart.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false)
+      }],
     },
   }
 }
 
 /**
- * An alert that fired or was resolved: a line through the plot, full or dashed. One that changed
- * its severity: the colour of the severity before above, that of the new one below.
+ * An alert that fired or was resolved, or changed its severity: a line through the plot, full or
+ * dashed, and a mark above it where there is room for its words.
  */
 function drawChanges(chart: uPlot, changes: AlertChange[], element: HTMLElement): void {
   const { ctx, bbox } = chart
   const { min, max } = chart.scales['x'] ?? {}
+  let free = bbox.left
   ctx.save()
   ctx.lineWidth = devicePixelRatio
+  ctx.font = `${11 * devicePixelRatio}px ${getComputedStyle(element).fontFamily}`
   for (const { at, state, labels, previous_severity: previous } of changes) {
     if (min == null || max == null || at < min || at > max) continue
     const x = Math.round(chart.valToPos(at, 'x', true))
-    const level = colour(element, state === 'resolved' ? '--ok' : `--${labels['severity']}`)
-    const stroke = ctx.createLinearGradient(0, bbox.top, 0, bbox.top + bbox.height)
-    stroke.addColorStop(0, previous === null ? level : colour(element, `--${previous}`))
-    stroke.addColorStop(1, level)
-    ctx.strokeStyle = stroke
+    const severity = labels['severity'] as Severity
+    const level = colour(element, state === 'resolved' ? '--ok' : `--${severity}`)
+    ctx.strokeStyle = ctx.fillStyle = level
     ctx.setLineDash(state === 'firing' ? [] : [4, 4])
     ctx.beginPath()
     ctx.moveTo(x, bbox.top)
     ctx.lineTo(x, bbox.top + bbox.height)
     ctx.stroke()
+    const word = state === 'resolved' ? say.past.mark.resolved
+      : previous === null ? say.severity[severity] : say.past.nowSeverity(say.severity[severity])
+    const text = `${state === 'resolved' ? '✓' : '▲'} ${word}`
+    const { width } = ctx.measureText(text)
+    const left = Math.min(x - 5 * devicePixelRatio, bbox.left + bbox.width - width)
+    if (left < free) continue
+    ctx.fillText(text, left, bbox.top - 8 * devicePixelRatio)
+    free = left + width + 8 * devicePixelRatio
   }
   ctx.restore()
 }

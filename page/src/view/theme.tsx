@@ -1,4 +1,6 @@
 import { useState } from 'preact/hooks'
+import { say } from '../words'
+import { Choice } from './choice'
 
 const THEMES = ['auto', 'light', 'dark'] as const
 type Theme = (typeof THEMES)[number]
@@ -26,23 +28,10 @@ export function applyTheme(theme: Theme): void {
 
 export function ThemeChoice() {
   const [chosen, setChosen] = useState(savedTheme)
-  return (
-    <fieldset class="choice">
-      <legend class="unseen">Colours</legend>
-      {THEMES.map(theme => (
-        <button
-          type="button"
-          key={theme}
-          aria-pressed={theme === chosen}
-          onClick={() => {
-            applyTheme(theme)
-            setChosen(theme)
-            dispatchEvent(new Event('themechange'))
-          }}
-        >
-          {theme}
-        </button>
-      ))}
-    </fieldset>
-  )
+  const choose = (theme: Theme): void => {
+    applyTheme(theme)
+    setChosen(theme)
+    dispatchEvent(new Event('themechange'))
+  }
+  return <Choice name={say.head.colours} values={THEMES} text={theme => say.head.themes[theme]} {...{ chosen, choose }} />
 }

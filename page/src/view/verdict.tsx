@@ -1,100 +1,98 @@
+import { useRef } from 'preact/hooks'
 import { dated } from '../model/believed'
-import { byCause, idOf, type Cause } from '../model/findings'
-import { plural } from '../model/format'
+import { byCause, idOf, inOrder } from '../model/findings'
+import { neighbourhood, troubled, type Listed } from '../model/host'
 import type { Namespace, Observation } from '../model/message'
+import { linkTo } from '../model/namespaces'
 import { unseen, type Verdict as Said } from '../model/verdict'
-import { Card, Line } from './finding'
+import { say } from '../words'
+import { Findings, type RecentOf } from './finding'
 import { Glyph } from './glyph'
-import { DETAILS, goTo } from './going'
+import { DETAILS, goToDetails } from './going'
 
-/** Those after these are closed at first. */
-const OPEN_CARDS = 2
+/** Links to so many namespaces in trouble; all are in the table. */
+const NAMED = 8
 
-/** The verdict on one namespace; `isOne`: on one of many, whose common verdict stands above. */
-export function Verdict(props: {
+interface Props {
   said: Said
-  namespace: Namespace
+  /** All namespaces, where there are several; `whole` is the verdict on them. */
+  all: Listed[]
+  whole: Said | null
+  namespace: Namespace | null
   observation: Observation
-  isOne: boolean
-}) {
-  const { said, namespace, observation, isOne } = props
-  const findings = namespace.findings ?? []
-  const causes = byCause(findings)
-  const missing = unseen(namespace, observation)
-  const age = dated(namespace, observation)
+  recentOf: RecentOf
+}
+
+/** What is wrong, whose fault it is, and what helps: of the host, and of the namespace that is shown. */
+export function Verdict({ said, all, whole, namespace, observation, recentOf }: Props) {
+  const first = whole ?? said
+  const bad = whole === null ? [] : troubled(all)
+  const around = neighbourhood(observation.neighbours)
+  const isAlone = bad.length === 1 && bad[0]?.line.netns === namespace?.netns
   return (
-    <section
-      id={isOne ? DETAILS : 'verdict'}
-      class={`verdict ${said.level} ${isOne ? 'one' : ''}`}
-      aria-labelledby={isOne ? 'one' : 'headline'}
-      tabIndex={-1}
-    >
+    <section id="verdict" class={`verdict ${first.level}`} aria-labelledby="headline" tabIndex={-1}>
       <div class="saying">
-        <Glyph level={said.level} />
+        <Glyph level={first.level} />
         <div>
-          {isOne ? (
-            <h2 id="one"><bdi class="netns">{namespace.netns}</bdi> {said.headline}</h2>
-          ) : (
-            <div role="status"><h1 id="headline">{said.headline}</h1></div>
-          )}
-          <p>{said.blame === null ? null : <><bdi>{said.blame}</bdi> must act. </>}{said.detail}</p>
+          <div role="status"><h1 id="headline">{first.headline}</h1></div>
+          <p>{first.detail}</p>
         </div>
       </div>
-      {missing.length > 0 ? (
-        <div class="missing">
-          <h2>Not read in the last poll</h2>
-          <ul>{missing.map(text => <li key={text}>{text}</li>)}</ul>
+      {bad.length > 1 ? <Troubled bad={bad} shown={namespace?.netns ?? null} /> : null}
+      {namespace === null ? null : (
+        <div id={DETAILS} tabIndex={-1}>
+          {whole === null || isAlone ? null : (
+            <div class={`one ${said.level}`}>
+              <h2><Glyph level={said.level} /><bdi class="netns">{namespace.netns}</bdi> {said.headline}</h2>
+              <p class="note">{said.detail}</p>
+            </div>
+          )}
+          <Inside key={namespace.netns} {...{ namespace, observation, recentOf }} />
         </div>
-      ) : null}
-      {findings.length > OPEN_CARDS ? <Overview causes={causes} /> : null}
-      {causes.map((cause, at) => {
-        const key = idOf(cause.finding)
-        const card = (
-          <Card
-            cause={cause}
-            isOnly={causes.length === 1}
-            observation={observation}
-            symptomIds={cause.symptoms.map((_, below) => place(at, below))}
-          />
-        )
-        return at < OPEN_CARDS ? <div key={key} id={place(at)} tabIndex={-1}>{card}</div> : (
-          <details key={key} id={place(at)} tabIndex={-1}><summary><Line finding={cause.finding} /></summary>{card}</details>
-        )
-      })}
-      {age === null ? null : <p class="aside">{age}</p>}
-      {namespace.hidden_processes ? (
-        <p class="aside">
-          {plural(namespace.hidden_processes, 'process', 'processes')} of other users could not be
-          inspected: owners may be missing. Root, or CAP_SYS_PTRACE with CAP_DAC_READ_SEARCH, sees
-          them all.
-        </p>
-      ) : null}
+      )}
+      {observation.hints.length > 0 ? <Missing title={say.verdict.showMore} texts={observation.hints} /> : null}
+      {around === null || observation.namespaces.length === 1 ? null : <p class="aside">{around}</p>}
     </section>
   )
 }
 
-/** The id of a cause, or of a symptom below it. */
-const place = (at: number, below?: number): string =>
-  below === undefined ? `finding-${at + 1}` : `finding-${at + 1}-${below + 1}`
-
-/** All that is wrong at a glance; each line leads to its card. */
-function Overview({ causes }: { causes: Cause[] }) {
+/** Links to the namespaces in trouble. */
+function Troubled({ bad, shown }: { bad: Listed[]; shown: string | null }) {
   return (
-    <ol class="overview">
-      {causes.map(({ finding, symptoms }, at) => (
-        <li key={idOf(finding)}>
-          <a href={`#${place(at)}`} onClick={goTo(place(at))}><Line finding={finding} /></a>
-          {symptoms.length === 0 ? null : (
-            <ol class="symptoms" aria-label="Caused by this">
-              {symptoms.map((symptom, below) => (
-                <li key={idOf(symptom)}>
-                  <a href={`#${place(at, below)}`} onClick={goTo(place(at, below))}><Line finding={symptom} /></a>
-                </li>
-              ))}
-            </ol>
-          )}
+    <ul class="troubled">
+      {bad.slice(0, NAMED).map(({ line: { netns }, level, says }) => (
+        <li key={netns} class={level}>
+          <a href={linkTo(netns)} aria-current={netns === shown ? 'true' : undefined} onClick={goToDetails}>
+            <bdi>{netns}</bdi>
+          </a> <span class="note">{says}</span>
         </li>
       ))}
-    </ol>
+    </ul>
+  )
+}
+
+/** The findings of one namespace, in an order that does not jump, and what is not known of it. */
+function Inside({ namespace, observation, recentOf }: { namespace: Namespace; observation: Observation; recentOf: RecentOf }) {
+  const before = useRef<string[]>([])
+  const causes = inOrder(byCause(namespace.findings ?? []), before.current)
+  before.current = causes.map(({ finding }) => idOf(finding))
+  const missing = unseen(namespace, observation)
+  const age = dated(namespace, observation)
+  return (
+    <>
+      {missing.length > 0 ? <Missing title={say.verdict.notRead} texts={missing} /> : null}
+      {causes.length > 0 ? <Findings {...{ causes, observation, recentOf }} /> : null}
+      {age === null ? null : <p class="aside">{age}</p>}
+      {namespace.hidden_processes ? <p class="aside">{say.verdict.hidden(namespace.hidden_processes)}</p> : null}
+    </>
+  )
+}
+
+function Missing({ title, texts }: { title: string; texts: string[] }) {
+  return (
+    <div class="missing">
+      <h2>{title}</h2>
+      <ul>{texts.map(text => <li key={text}>{text}</li>)}</ul>
+    </div>
   )
 }

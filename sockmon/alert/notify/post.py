@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from sockmon.alert.notify.receiver import DeliveryError, RejectedError
 from sockmon.alert.settings import HttpSettings, TlsConfig
-from sockmon.http import Answer, HttpClient, HttpError, basic_authorization, reason
+from sockmon.http import Answer, HttpClient, HttpError, basic_authorization, reason, tls_context
 
 _SECRET_LIMIT = 64 << 10
 
@@ -67,7 +67,7 @@ def _origin(location: str | None) -> str:
 
 def _context(tls: TlsConfig) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
+        context = tls_context(tls.ca_file)
         if tls.cert_file is not None:
             context.load_cert_chain(tls.cert_file, tls.key_file)
     except (OSError, ssl.SSLError) as error:

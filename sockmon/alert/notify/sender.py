@@ -19,6 +19,7 @@ from sockmon.alert.notify.receiver import (
     RejectedError,
     Reported,
 )
+from sockmon.contained import COMPONENTS
 
 log = logging.getLogger("sockmon")
 
@@ -76,6 +77,8 @@ class Sender:
         self._snapshot: AlertSnapshot | None = None
         self._stopping = False
         self._failures = 0
+        self._component = f"notify.{receiver.name}"
+        self._bug = False
         self._trouble = ""
         self._thread = threading.Thread(target=self._run, name=receiver.name, daemon=True)
         self._thread.start()
@@ -107,7 +110,7 @@ class Sender:
             self._receiver.reported = self._predecessor.reported
             self._predecessor = None
         while (snapshot := self._next()) is not None:
-            if self._deliver(snapshot):
+            if self._contained(snapshot):
                 self._failures = 0
             else:
                 self._failures += 1
@@ -119,9 +122,20 @@ class Sender:
             snapshot, self._snapshot = self._snapshot, None
             return None if self._stopping else snapshot
 
+    def _contained(self, snapshot: AlertSnapshot) -> bool:
+        """Deliver; a mistake of ours is counted, and tried again: it must not end the thread."""
+        try:
+            accepted = self._deliver(snapshot)
+        except Exception as error:  # noqa: BLE001 - as it says
+            self._broken(error)
+            return False
+        if not self._bug:
+            COMPONENTS.works(self._component)
+        return accepted
+
     def _deliver(self, snapshot: AlertSnapshot) -> bool:
         """Send what is due; return whether all of it was accepted."""
-        all_accepted = True
+        all_accepted, self._bug = True, False
         for batch in self._receiver.due(snapshot):
             if self._stopping:
                 break
@@ -139,12 +153,20 @@ class Sender:
         except DeliveryError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 - a bug must not end the thread
-            failure = DeliveryError(f"a bug in sockmon ({type(error).__name__})")
+            failure = self._broken(error)
         if self.reported is not reported:
             self._delivered()
         before = self.notifications
         self.notifications = Notifications(before.total + 1, before.failed + (failure is not None))
         self._log_change("" if failure is None else str(failure))
+        return failure
+
+    def _broken(self, error: Exception) -> DeliveryError:
+        """Count a mistake of ours. Its text may hold what we sent, so it is not logged."""
+        self._bug = True
+        COMPONENTS.count(self._component, type(error).__name__)
+        failure = DeliveryError(f"a bug in sockmon ({type(error).__name__})")
+        self._log_change(str(failure))
         return failure
 
     def _log_change(self, trouble: str) -> None:

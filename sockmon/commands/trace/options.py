@@ -19,7 +19,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--read",
         metavar="FILE",
         nargs="+",
-        help="read captures of tcpdump, Wireshark and others instead; - is standard input",
+        help="read captures of tcpdump, Wireshark and others instead, in the order of their first "
+        "packets; - is standard input",
     )
     parser.add_argument(
         "--port",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sockmon.commands.command import FAILURE, SUCCESS, OpenSource, UserError, writing
 from sockmon.kernel.packets.batch import CaptureError
-from sockmon.kernel.packets.files import CaptureWriter, open_capture
+from sockmon.kernel.packets.files import CaptureWriter, in_order, open_capture
 from sockmon.kernel.packets.filters import tcp_filter
 from sockmon.kernel.packets.ring import PacketRing
 from sockmon.trace.host_sockets import HostSockets
@@ -71,7 +71,7 @@ def _watch(options: Options, host: HostSockets) -> int:
     wants_data = options.write is not None or options.form == "tcpdump"
     program = tcp_filter(options.ports, options.hosts, data=wants_data)
     report = Report(options.form, options.part, facts=host.facts, hides_open=True)
-    session = _session(options, report, dated=False)
+    session = _session(options, report, host.listening_ports())
     stopping = _Stopping()
     with PacketRing(program, options.device) as ring, _writer(options.write) as writer:
         progress = _Progress(options.device)
@@ -132,9 +132,9 @@ class _Progress:
 
 def _read_files(options: Options, writer: CaptureWriter | None) -> int:
     report = Report(options.form, options.part, dated=True)
-    session = _session(options, report, dated=True)
+    session = _session(options, report)
     status, dropped, packets_read = SUCCESS, 0, 0
-    for name in options.read:
+    for name in in_order(options.read):
         try:
             with open_capture(name) as capture:
                 for packets in capture.packets():
@@ -153,9 +153,11 @@ def _read_files(options: Options, writer: CaptureWriter | None) -> int:
     return status
 
 
-def _session(options: Options, report: Report, *, dated: bool) -> Session:
+def _session(options: Options, report: Report, servers: frozenset[int] = frozenset()) -> Session:
     choice = Choice(options.ports, options.hosts, options.count)
-    return Session(report, choice, options.form, dated=dated, opens=options.part == "opens")
+    opens = options.part == "opens"
+    dated = bool(options.read)
+    return Session(report, choice, options.form, dated=dated, opens=opens, servers=servers)
 
 
 def _finish(session: Session, options: Options, dropped: int) -> None:
@@ -192,9 +194,10 @@ def _writer(name: str | None) -> Iterator[CaptureWriter | None]:
 
 
 def _write(writer: CaptureWriter | None, session: Session) -> None:
+    """Write the headers last taken."""
     if writer is None or session.written is None:
         return
     try:
         writer.write(session.written)
     except OSError as error:
-        raise UserError(f"--write: {error.strerror}") from error
+        raise UserError(f"--write: {writer.name}: {error.strerror}") from error

@@ -13,6 +13,7 @@ from sockmon.kernel.errors import KernelError, ProcError
 from sockmon.kernel.family import Family
 from sockmon.kernel.interfaces import NamespaceFiles, Transport
 from sockmon.kernel.netlink import uapi, unixdiag
+from sockmon.kernel.netlink.bound import lists_bound
 from sockmon.kernel.netlink.rows import (
     ACK_RECEIVED,
     BYTES_ACKED,
@@ -41,7 +42,7 @@ from sockmon.model.table import SocketTable
 from sockmon.model.unix_listeners import UnixListener, UnixSocket
 
 #: Names of the dumps that a kernel need not have.
-_MPTCP, _UNIX = "mptcp", "unix"
+_MPTCP, _UNIX, _BOUND = "mptcp", "unix", "bound"
 #: At so many Unix listeners, those with the longest queues, it is asked who waits.
 _QUEUES_ASKED = 20
 #: States in which the times of tcp_info (last data sent and received) are of use.
@@ -86,9 +87,13 @@ class Buffers:
 
 @dataclass(slots=True)
 class _Optional:
-    """Dumps that the kernel need not have. missing: those it has not, in any namespace."""
+    """What the kernel need not have.
+
+    missing, present: what it is known not to have, or to have, in any namespace.
+    """
 
     missing: set[str] = field(default_factory=set)
+    present: set[str] = field(default_factory=set)
     errors: list[KernelError] = field(default_factory=list)
 
     def failed(self, dump: str, error: KernelError) -> None:
@@ -153,7 +158,7 @@ class KernelSource:
             self.stop_requested,
             is_live=self.is_live,
             buffers=self.buffers,
-            _optional=_Optional(self._optional.missing),
+            _optional=_Optional(self._optional.missing, self._optional.present),
         )
 
     def families(self) -> tuple[Family, ...]:
@@ -170,6 +175,20 @@ class KernelSource:
         requests = (*_listeners(families), *others)
         table = _table(self.diag.dump(*requests, into=self.buffers.tcp))
         return joined(table, self._mptcp(families, states))
+
+    def lists_bound(self) -> bool:
+        """Return whether tcp() has sockets that are only bound; of a recording, that is assumed.
+
+        The kernel is asked once, in the calling thread's namespace. False if it cannot be asked.
+        """
+        optional = self._optional
+        if self.is_live and not {_BOUND} & (optional.present | optional.missing):
+            try:
+                known = optional.present if lists_bound(self.diag) else optional.missing
+            except (KernelError, OSError):
+                return False
+            known.add(_BOUND)
+        return _BOUND not in optional.missing
 
     def passing(self, families: tuple[Family, ...]) -> tuple[SocketTable, LastHeard]:
         """Dump the TCP sockets that are not at rest, with tcp_info; raises DumpError.

@@ -53,6 +53,10 @@ class OutsideSource:
         """Read all TCP sockets; raises KernelError."""
         return self._table("tcp", families)
 
+    def lists_bound(self) -> bool:
+        """Return that tcp() has no sockets that are only bound: /proc/PID/net/tcp does not."""
+        return False
+
     def passing(self, families: tuple[Family, ...]) -> tuple[SocketTable, LastHeard]:
         """Read all, and leave out those at rest; raises KernelError."""
         table = self.tcp(families)
@@ -171,7 +175,7 @@ def _read(directory: Path, protocol: str, family: Family) -> NDArray[np.void]:
         raise ProcError.from_errno(operation, error.errno or errno.EIO) from error
     try:
         return parse_sockets(text, family)
-    except (ValueError, IndexError) as error:
+    except procfs.MALFORMED as error:
         raise ProcError(operation, "malformed", f"malformed: {error}") from error
 
 

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +32,27 @@ def open_capture(name: str) -> Iterator[Capture]:
         os.close(descriptor)
 
 
+def in_order(names: Sequence[str]) -> list[str]:
+    """Return captures in the order of their first packets, as far as all are files.
+
+    A capture that was written in parts is often given in the order of their names, in which the
+    tenth comes before the second.
+    """
+    if not all(Path(name).is_file() for name in names):
+        return list(names)
+    return sorted(names, key=_begins_at)
+
+
+def _begins_at(name: str) -> int:
+    try:
+        with open_capture(name) as capture:
+            for packets in capture.packets():
+                return int(packets.time[0])
+    except CaptureError:
+        pass  # it is told when it is read
+    return 0
+
+
 def _read(descriptor: int, size: int) -> bytes:
     try:
         return os.read(descriptor, size)
@@ -43,13 +64,18 @@ class CaptureWriter:
     """Writes IP and TCP headers into a pcap file. Raises OSError."""
 
     def __init__(self, name: str) -> None:
-        self._file = Path(name).open("wb")  # noqa: SIM115 - close() closes it
-        self._file.write(pcap_header())
+        self.name = name
+        self._file = Path(name).open("wb", buffering=0)  # noqa: SIM115 - close() closes it
+        self._write(pcap_header())
 
     def write(self, packets: Packets) -> None:
         """Add packets, each from its IP header on; see headers.Decoded."""
-        self._file.write(pcap_packets(packets))
-        self._file.flush()
+        self._write(pcap_packets(packets))
+
+    def _write(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) :]
 
     def close(self) -> None:
         """Close the file."""

@@ -23,6 +23,9 @@ PUBLIC = frozenset({"/metrics", "/-/healthy", "/-/ready"})
 #: The key in the ASGI scope's state that says whether the client's certificate is valid.
 KNOWN_CLIENT = "known_client"
 
+#: The key there that says that the client is connected to a Unix socket: only this host's can be.
+UNIX_CLIENT = "unix_client"
+
 #: Other sites' pages may use nothing of ours, and our page loads nothing from them.
 _HEADERS = {
     "Content-Security-Policy": (
@@ -149,7 +152,7 @@ def is_local(scope: Scope) -> bool:
     """
     headers: Headers = scope["headers"]
     return (
-        _is_loopback(scope.get("client"))
+        (_is_loopback(scope.get("client")) or UNIX_CLIENT in scope["state"])
         and not any(_FORWARDED.fullmatch(name) for name, _ in headers)
         and _is_local_name(next((value for name, value in headers if name == b"host"), b""))
     )

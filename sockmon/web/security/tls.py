@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import platform
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,7 +62,7 @@ def load(tls: TlsServerConfig, name: str) -> ServerTls:
     context.set_alpn_protocols(["http/1.1"])
     _choose_ciphers(context, tls)
     if len(set(tls.curve_preferences)) == 1:
-        context.set_ecdh_curve(CURVES[tls.curve_preferences[0]])
+        _choose_curve(context, tls.curve_preferences[0], mistake)
     _load_certificate(context, tls, mistake)
     if tls.verifies_clients:
         context.verify_mode = ssl.CERT_REQUIRED if tls.requires_clients else ssl.CERT_OPTIONAL
@@ -82,6 +83,16 @@ def _choose_ciphers(context: ssl.SSLContext, tls: TlsServerConfig) -> None:
         context.set_ciphers(":".join(chosen))
     else:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
+
+
+def _choose_curve(context: ssl.SSLContext, curve: str, mistake: Mistake) -> None:
+    """Restrict key exchanges to one curve; Debian 12's Python 3.11.2 takes only NIST's."""
+    try:
+        context.set_ecdh_curve(CURVES[curve])
+    except (ssl.SSLError, ValueError) as error:
+        version = platform.python_version()
+        message = f"Python {version} cannot restrict TLS to {curve}: leave the key out"
+        raise mistake("curve_preferences", message) from error
 
 
 def _load_certificate(context: ssl.SSLContext, tls: TlsServerConfig, mistake: Mistake) -> None:

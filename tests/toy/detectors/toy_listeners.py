@@ -15,6 +15,7 @@ from sockmon.detect.detector import (
     Series,
     threshold,
 )
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Advice, Command, Finding, Quantity, Subject
 from sockmon.model.states import TcpState
@@ -45,9 +46,9 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             subject=Subject(),
             value=toys,
             limit=thresholds.warning_toys,
-            summary=f"{toys} toys listen",
+            summary=Text(f"{toys} toys listen"),
             evidence={"toys_seen": Quantity(toys, "sockets")},
-            advice=(Advice("Put the toys away.", Command("ss -tln --toys"), "stop"),),
+            advice=(Advice(Text("Put the toys away."), Command("ss -tln --toys"), "stop"),),
         )
 
 
@@ -58,8 +59,8 @@ def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, None]:
 DETECTOR = Detector(
     name=NAME,
     about="too many toys listen",
-    title="Toys are everywhere",
-    actor="The children",
+    title=Text("Toys are everywhere"),
+    actor=Text("The children"),
     thresholds=Thresholds,
     find=find,
     rule=Rule(

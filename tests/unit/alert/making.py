@@ -1,6 +1,7 @@
 """Findings, moments and alerts, as tests want them."""
 
 from sockmon.alert.lifecycle import Alert, Alerts, FixedWaits, step
+from sockmon.language import Text
 from sockmon.model.direction import Direction
 from sockmon.model.finding import (
     Advice,
@@ -36,11 +37,14 @@ def finding(  # noqa: PLR0913 - each part has its default
         subject=Subject(direction, port, owner),
         value=12,
         limit=10,
-        summary=summary,
+        summary=Text(summary),
         evidence={"oldest": Quantity(61.5, "seconds"), "peers": ()}
         if evidence is None
         else evidence,
-        advice=(Advice("Close them."), Advice("List the sockets:", Command("ss -tnp"), "look")),
+        advice=(
+            Advice(Text("Close them.")),
+            Advice(Text("List the sockets:"), Command("ss -tnp"), "look"),
+        ),
     )
 
 

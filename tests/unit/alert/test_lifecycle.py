@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockmon.alert.lifecycle import (
+    MOST_CONDITIONS,
     RESOLVED_RETENTION,
     TABLE,
     Alerts,
     Event,
     FixedWaits,
     State,
+    admitted,
     step,
 )
 from sockmon.alert.notify.receiver import AlertSnapshot, Reported, after_sending, news
@@ -276,3 +278,14 @@ def test_a_namespace_that_could_not_be_read_changes_nothing_there(looked_at: str
         "blue": State.FIRING,
         looked_at: State.RESOLVED,
     }
+
+
+def test_there_are_alerts_for_a_bounded_number_of_conditions_the_worst_first() -> None:
+    many = [finding(port=port) for port in range(1, MOST_CONDITIONS)]
+    alerts = firing(*many)
+    worst = finding(port=50_001, severity="critical")
+    taken, left_out = admitted(alerts, [finding(port=50_000), worst, *many])
+    assert left_out == 1
+    assert len(taken) == MOST_CONDITIONS
+    assert worst in taken
+    assert all(each in taken for each in many[:10]), "those that have one keep it"

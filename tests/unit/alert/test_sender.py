@@ -7,6 +7,7 @@ import pytest
 
 from sockmon.alert.notify.receiver import AlertSnapshot, Batch, Reported
 from sockmon.alert.notify.sender import Sender
+from sockmon.contained import COMPONENTS
 from tests.lab import eventually
 from tests.unit.alert.making import at, finding, firing
 
@@ -67,4 +68,31 @@ def test_a_bug_is_logged_and_the_message_tried_again(caplog: pytest.LogCaptureFi
     end(sender)
     assert sender.notifications.failed == 1
     assert "cannot notify slow (slow.example:9093): a bug in sockmon (ValueError)" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+class Confused(Slow):
+    """Its first look at what is due fails by a mistake of ours."""
+
+    name = identity = "confused"
+
+    def due(self, snapshot: AlertSnapshot) -> Iterator[Batch]:
+        if self._mistakes:
+            self._mistakes -= 1
+            raise LookupError("hunter2")
+        return super().due(snapshot)
+
+
+def test_a_bug_before_the_message_does_not_end_the_thread(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    receiver = Confused(mistakes=1)
+    receiver.let.set()
+    sender = Sender(receiver, delivered=lambda: None)
+    sender.post(snapshot(0))
+    eventually(lambda: receiver.given)
+    eventually(lambda: "notify.confused" not in COMPONENTS.failing)
+    end(sender)
+    assert COMPONENTS.counts["notify.confused"] == 1
+    assert "cannot notify confused" in caplog.text
     assert "hunter2" not in caplog.text

@@ -56,6 +56,8 @@ LIMITS = KernelLimits(
     settings=SETTINGS,
     events={},
 )
+#: The same in a user namespace, as of a rootless container, before Linux 6.3.
+UNSHOWN = replace(LIMITS, settings=replace(SETTINGS, somaxconn=None))
 #: The same host, of which nothing could be read.
 UNKNOWN = KernelLimits()
 

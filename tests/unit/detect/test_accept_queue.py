@@ -7,12 +7,14 @@ import pytest
 
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Subject
+from sockmon.model.limits import KernelLimits
 from sockmon.model.listeners import DropWindow
 from sockmon.model.owner import Process
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     NOW,
     UNKNOWN,
+    UNSHOWN,
     accepted,
     advises,
     commands,
@@ -233,7 +235,8 @@ def test_advice_knows_who_set_the_limit(limit: int, told: str) -> None:
     assert advises(JUDGE.one(waiting(limit, limit)), told)
 
 
-def test_advice_without_the_setting_names_both() -> None:
-    found = JUDGE.one(replace(waiting(100), limits=UNKNOWN))
+@pytest.mark.parametrize("limits", [UNKNOWN, UNSHOWN], ids=["no settings", "no somaxconn"])
+def test_advice_without_the_setting_names_both(limits: KernelLimits) -> None:
+    found = JUDGE.one(replace(waiting(100), limits=limits))
     assert advises(found, "lesser of listen()'s backlog and net.core.somaxconn")
     assert facts(found) == {"queue": "100 count", "queue_limit": "100 count", "events": {}}

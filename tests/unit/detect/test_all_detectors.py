@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from sockmon.detect.detector import Detector, DetectorThresholds
+from sockmon.detect.evidence_names import named
 from sockmon.detect.registry import ALL, OF_PART, Detect, diagnose, thresholds_of
 from sockmon.export.findings import findings
+from sockmon.language import Text
 from sockmon.model.ages import NOBODY, NOTHING_HEARD, LastHeard
 from sockmon.model.descriptors import Descriptors
 from sockmon.model.detector_input import DetectorInput, PreviousFinding, Rates
@@ -169,6 +171,13 @@ def remembered(found: tuple[Finding, ...]) -> dict[FindingKey, PreviousFinding]:
     }
 
 
+#: Evidence that Chinese engineers call by the kernel's name too.
+KERNEL_NAMES = {
+    "fin wait2", "low", "somaxconn", "syn linear timeouts", "syn retries", "tcp fin timeout",
+    "tcp max syn backlog", "tcp syncookies", "tcp tw reuse",
+}  # fmt: skip
+
+
 def is_well_formed(finding: Finding) -> None:
     assert finding.severity in SEVERITIES
     json.dumps(findings([finding]), allow_nan=False)
@@ -182,6 +191,14 @@ def is_well_formed(finding: Finding) -> None:
     assert 0 not in finding.inodes
     assert isinstance(finding.group, Group | None)
     assert finding.advice or finding.note
+    because = [finding.critical_because] if finding.critical_because else []
+    until = [finding.deadline.what] if finding.deadline else []
+    advice = [each.text for each in finding.advice]
+    for said in (finding.summary, *because, *until, *advice, *map(named, finding.evidence)):
+        assert isinstance(said, Text)
+        assert said.zh.isprintable()
+        assert said.zh == said.zh.strip()
+        assert re.search("[\u4e00-\u9fff]", said.zh) or said in KERNEL_NAMES, said
     for text in (finding.summary, *texts(finding), *commands(finding)):
         assert text
         assert text.isprintable(), text

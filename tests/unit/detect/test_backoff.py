@@ -48,3 +48,8 @@ def test_no_wait_is_longer_than_two_minutes() -> None:
 def test_it_always_ends(tries: int, next_try: float, retries: int, linear: int) -> None:
     left = seconds_to_give_up(tries, next_try, retries, linear)
     assert next_try <= left <= next_try + 120 * (retries + linear)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, 255))
+def test_settings_that_no_kernel_takes_end_too(retries: int, linear: int, tries: int) -> None:
+    assert 1.0 <= seconds_to_give_up(tries, 1.0, retries, linear) < 10**6

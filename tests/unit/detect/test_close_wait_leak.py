@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sockmon.detect.close_wait_leak import Thresholds, stale_groups
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput, PreviousFinding
 from sockmon.model.finding import Command, Deadline, Subject
 from sockmon.model.owner import Manager, Process
@@ -102,7 +103,7 @@ class TestIsCritical:
         assert full.critical_because == (
             "its descriptors run out in about 14m; 83 % of its descriptors are in use"
         )
-        assert full.deadline == Deadline("descriptors run out", (1024 - 850) * 5.0)
+        assert full.deadline == Deadline(Text("descriptors run out"), (1024 - 850) * 5.0)
         calm = JUDGE.one(leaked(20))
         assert (calm.critical_because, calm.deadline) == (None, None)
 
@@ -131,7 +132,7 @@ class TestIsCritical:
             seen = with_descriptors(leaked(20), 4096 - free, 4096, growth=0.2)
             found = judge("close_wait_leak", critical_fd_ratio=1.0).one(seen)
             assert found.severity == expected
-            assert found.deadline == Deadline("descriptors run out", free * 5.0)
+            assert found.deadline == Deadline(Text("descriptors run out"), free * 5.0)
 
     def test_but_not_by_the_growth_of_the_group(self) -> None:
         seen = with_descriptors(leaked(20), 500, 1024)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from sockmon.language import Text
 from sockmon.model.descriptors import Descriptors
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Deadline, Subject
@@ -74,7 +75,7 @@ def test_what_runs_out_soon_is_critical_from_half_of_the_limit_on() -> None:
     found = JUDGE.one(uses(500, growth=1.0))
     assert (found.severity, found.critical_because) == ("critical", "they run out in about 8m20s")
     assert found.summary == "shop uses 500 of 1000 file descriptors, 60 more a minute"
-    assert found.deadline == Deadline("file descriptors run out", 500.0)
+    assert found.deadline == Deadline(Text("file descriptors run out"), 500.0)
     assert found.subject == Subject(owner="shop")
     assert JUDGE.all(uses(499, growth=1.0)) == []
     assert JUDGE.all(uses(500, growth=0.5)) == []

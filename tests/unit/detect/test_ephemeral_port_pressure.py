@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Deadline, Subject
 from sockmon.model.limits import KernelLimits, PortRange, TimeWaitReuse
@@ -129,7 +130,7 @@ class TestTheForecast:
     @pytest.mark.parametrize(("seconds", "told"), [(math.inf, None), (90.4, 90.4), (0.0, 0.0)])
     def test_is_a_deadline_when_there_is_one(self, seconds: float, told: float | None) -> None:
         found = JUDGE.one(uses(95, exhaustion_seconds=seconds))
-        deadline = None if told is None else Deadline("local ports run out", told)
+        deadline = None if told is None else Deadline(Text("local ports run out"), told)
         assert found.deadline == deadline
         assert ("all in about 1m30s" in found.summary) == (told == 90.4)
 

@@ -13,6 +13,7 @@ from tests.unit.detect.builders import (
     LIMITS,
     SETTINGS,
     UNKNOWN,
+    UNSHOWN,
     Sock,
     accepted,
     advises,
@@ -239,3 +240,10 @@ def test_it_tells_rates_peers_and_settings() -> None:
 )
 def test_advice_knows_this_hosts_cookies(setting: int, told: str) -> None:
     assert advises(JUDGE.one(half_open(60, cookies(setting))), told)
+
+
+def test_a_namespace_that_does_not_show_somaxconn_is_judged_too() -> None:
+    finding = JUDGE.one(half_open(50, UNSHOWN))
+    assert finding.severity == "warning"
+    assert "somaxconn" not in facts(finding)
+    assert advises(finding, "and net.core.somaxconn with it")

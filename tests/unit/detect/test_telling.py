@@ -4,6 +4,7 @@ import pytest
 
 from sockmon.detect.commands import restart
 from sockmon.detect.evidence import who
+from sockmon.language import Text
 from sockmon.model.finding import Advice, Command
 from sockmon.model.owner import Owner, Process
 
@@ -42,7 +43,7 @@ LOSES, LOSE = "It loses its other connections too.", "They lose their other conn
 def test_a_known_owner(owner: Owner, name: str, text: str, command: str | None) -> None:
     assert who(owner) == name
     assert restart(owner) == Advice(
-        text,
+        Text(text),
         None if command is None else Command(command, "here", "changes"),
         "stop",
     )

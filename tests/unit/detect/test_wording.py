@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sockmon.detect.evidence import count, seconds, size, sockets, text
 from sockmon.detect.finding_text import description, sentences
+from sockmon.language import Text
 from sockmon.model.finding import (
     Advice,
     Command,
@@ -21,6 +22,7 @@ from sockmon.model.finding import (
 from sockmon.model.owner import Owner, Process
 from tests.unit.strategies import any_evidence
 
+RESTART = Command("systemctl restart shop", "here", "changes")
 OWNER = Owner("shop.service", "shop.service", (Process(157, "python3", 423, 1024),))
 
 
@@ -32,16 +34,18 @@ def finding(owner: Owner | None = OWNER, because: str | None = None, **evidence:
         subject=Subject("inbound", 8080, "shop.service"),
         value=402,
         limit=10,
-        summary="shop.service has not closed 402 connections",
+        summary=Text("shop.service has not closed 402 connections"),
         evidence=evidence,
         advice=(
-            Advice("List the sockets:", Command("ss -tnp"), "look"),
-            Advice("Close them."),
-            Advice("Look there:", Command("ss -tln", "peer"), "look"),
-            Advice("Restart it.", Command("systemctl restart shop", "here", "changes"), "stop"),
+            Advice(Text("List the sockets:"), Command("ss -tnp"), "look"),
+            Advice(Text("Close them.")),
+            Advice(Text("Look there:"), Command("ss -tln", "peer"), "look"),
+            Advice(
+                Text("Restart it."), Command("systemctl restart shop", "here", "changes"), "stop"
+            ),
         ),
         owner=owner,
-        critical_because=because,
+        critical_because=None if because is None else Text(because),
         entry="nsenter -t 157 -n",
     )
 
@@ -54,7 +58,7 @@ def test_a_finding_whole() -> None:
     told = sentences(
         replace(
             finding(oldest=seconds(1000.0), because="it still grows"),
-            deadline=Deadline("descriptors run out", 1833.0),
+            deadline=Deadline(Text("descriptors run out"), 1833.0),
         )
     )
     assert [f"{lead}{text}" for _, lead, text in told] == [

@@ -10,7 +10,8 @@ from sockmon.model.connection_events import COLUMNS
 from sockmon.model.direction import Direction
 from sockmon.model.limits import PortRange
 from sockmon.model.names import OTHER
-from sockmon.model.series import KEPT_FOR_SECONDS, KEPT_TIMES_TOP
+from sockmon.model.newcomers import KEPT_FOR_SECONDS
+from sockmon.model.series import KEPT_TIMES_TOP
 from sockmon.poll.event_totals import EventTotals
 
 TOP = 2

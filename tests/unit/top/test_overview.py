@@ -1,7 +1,7 @@
 """Whatever there is to show: printable, the verdict first, nothing old as new."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sockmon.top import plain
@@ -17,7 +17,6 @@ NAMES = sorted({name for key in KEYS for name in key.names.split(",")})
 BAD = making.scene(making.snapshot(making.namespace(findings=[making.finding(port=443)])))
 
 
-@settings(max_examples=50)
 @given(
     making.scenes(),
     st.lists(st.sampled_from(NAMES), max_size=12),

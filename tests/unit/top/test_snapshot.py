@@ -13,6 +13,7 @@ from sockmon.client.parse import InvalidResponseError, read
 from sockmon.client.snapshot import Level, Snapshot
 from sockmon.export import json as export
 from sockmon.kernel.netlink.replay import replay
+from sockmon.language import Text
 from sockmon.model.counts import GroupKey
 from sockmon.model.finding import (
     Advice,
@@ -40,18 +41,18 @@ LEAK = Finding(
     subject=Subject("inbound", 443, "shop.service"),
     value=12.0,
     limit=10.0,
-    summary="shop leaks",
+    summary=Text("shop leaks"),
     evidence={
         "oldest": Quantity(61.5, "seconds"),
         "range": Quantity("1-9", "text"),
         "peers": (("192.0.2.1", Quantity(12, "sockets")),),
     },
     advice=(
-        Advice("close them"),
-        Advice("restart it", Command("systemctl restart shop", "here", "changes"), "stop"),
+        Advice(Text("close them")),
+        Advice(Text("restart it"), Command("systemctl restart shop", "here", "changes"), "stop"),
     ),
-    critical_because="it still grows",
-    deadline=Deadline("descriptors run out", 61.5),
+    critical_because=Text("it still grows"),
+    deadline=Deadline(Text("descriptors run out"), 61.5),
     cause=FindingKey("accept_queue", "host", Subject("inbound", 80, "web.service")),
     owner=Owner("shop.service", "shop.service", (Process(4711, "shop", 10, 1024),)),
 )

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sockmon.kernel.packets.batch import CaptureError
@@ -227,7 +227,6 @@ def test_what_is_written_is_read_again_without_data() -> None:
     assert len(written) == 24 + len(conversation()) * (16 + 40)
 
 
-@settings(max_examples=100)
 @given(st.binary(max_size=400), st.sampled_from([RAW, ETHERNET, SLL, SLL2, NULL, LOOP]))
 def test_any_bytes_are_a_packet_that_can_be_decoded(body: bytes, link: int) -> None:
     (part,) = decoded(pcap([(START, body)], link))
@@ -240,7 +239,6 @@ def test_any_bytes_are_a_packet_that_can_be_decoded(body: bytes, link: int) -> N
     )
 
 
-@settings(max_examples=100)
 @given(
     st.sampled_from(
         [pcap(packets(), RAW), pcapng(packets(), RAW), pcapng(packets(), RAW, order=">")]

@@ -10,8 +10,10 @@ from sockmon.trace.connection import Connection
 from sockmon.trace.facts import Facts
 from sockmon.trace.report import MOST_LADDERS, MOST_LINES, Losses, Report
 from sockmon.trace.summary import MOST_PORTS, Summary
+from sockmon.trace.tracker import Tracker
 from sockmon.trace.verdict import Verdict, judge
 from sockmon.trace.words import explanation, headline
+from tests.contract import assert_valid
 from tests.unit.trace.making import (
     CLIENT,
     MILLISECOND,
@@ -138,7 +140,7 @@ def test_connects_that_fail_in_words() -> None:
     again = syn._replace(time=syn.time + SECOND)
     head, text = told(syn, again)
     assert head == "no answer: 2 SYNs in 1 s"
-    assert "Nobody answered" in text
+    assert "Nobody has answered yet" in text
     settings = Facts(syn_retries=2, syn_linear_timeouts=0)
     assert text != told(syn, again, facts=settings)[1]
     assert told(syn, again, facts=settings)[1].endswith("fails with ETIMEDOUT after 7s.")
@@ -151,6 +153,123 @@ def test_connects_that_fail_in_words() -> None:
     talk = Talk()
     _, text = told(talk.say("c", "S"), talk.say("s", "S."), talk.say("c", "R."))
     assert "The server aborted" not in text
+
+
+def given_up(syns: int, facts: Facts) -> str:
+    """What is said of a connect that was given up after so many SYNs."""
+    tracker = Tracker()
+    talk = Talk()
+    syn = talk.say("c", "S")
+    tracker.take([syn._replace(time=syn.time + number * SECOND) for number in range(syns)])
+    (connection,) = tracker.due(syn.time + 60 * SECOND)
+    return " ".join(explanation(connection, judge(connection), facts))
+
+
+def test_a_connect_that_gives_up_sooner_than_the_kernel_in_words() -> None:
+    settings = Facts(syn_retries=3)
+    assert "gave up after 2 SYNs: by a timeout of its own, or by an ICMP" in given_up(2, settings)
+    assert given_up(4, settings).endswith("connect() fails with ETIMEDOUT after 15s.")
+    assert "gave up after 1 SYN:" in given_up(1, Facts())
+    assert "gave up" not in given_up(3, Facts())
+
+
+def later(segment: Segment, wait: int) -> Segment:
+    return segment._replace(time=segment.time + wait)
+
+
+def test_a_late_answer_in_words() -> None:
+    talk = Talk()
+    syn = talk.say("c", "S")
+    talk.now += SECOND
+    _, text = told(syn, later(syn, SECOND), talk.say("s", "S."), talk.say("c", "."))
+    assert "sent its SYN 2 times, so connect() took 1 s" in text
+    talk = Talk()
+    handshake = talk.handshake()
+    again = later(handshake[1], SECOND)
+    assert "sent its SYN ACK 2 times" in told(*handshake, again)[1]
+
+
+@pytest.mark.parametrize(
+    ("wait", "data", "cause"),
+    [
+        (70 * SECOND, 0, "FIN_WAIT2 ends after tcp_fin_timeout (60 s) if no process holds it"),
+        (SECOND, 0, "Its socket was gone when the server's FIN came, 1 s later"),
+        (SECOND, 9, "It took none of the 9 bytes that came after that"),
+    ],
+)
+def test_a_reset_in_place_of_the_last_ack_in_words(wait: int, data: int, cause: str) -> None:
+    talk = Talk()
+    segments = [*talk.handshake(), talk.say("c", "F."), talk.say("s", ".")]
+    if data:
+        segments.append(talk.say("s", "P.", data))
+    head, text = told(*segments, talk.say("s", "F.", after=wait), talk.say("c", "R"))
+    assert head.startswith("closed: client first, four segments")
+    assert head.endswith(", the last one a reset")
+    assert cause in text
+    assert "keeps TIME_WAIT" not in text
+
+
+def test_resets_of_a_client_that_tests_the_port_in_words() -> None:
+    for flags, cause in (("R.", "a health check or a scan"), ("R", "no socket waited for this")):
+        talk = Talk()
+        _, text = told(talk.say("c", "S"), talk.say("s", "S."), talk.say("c", flags))
+        assert cause in text
+    talk = Talk()
+    syn, ack = talk.say("c", "S"), talk.say("s", ".")
+    assert "ACK of another connection" in told(syn, ack, talk.say("c", "R"))[1]
+
+
+def test_resets_after_its_own_fin_in_words() -> None:
+    def reset(*then: Segment) -> str:
+        return told(*segments, *then)[1]
+
+    talk = Talk()
+    segments = [*talk.handshake(), talk.say("c", "F."), talk.say("s", ".")]
+    assert "sent a FIN, and then aborted" in reset(talk.say("c", "R."))
+    data = talk.say("s", "P.", 9)
+    assert "had closed only its own direction" in reset(data, talk.say("c", "R."))
+    assert "tcp_fin_timeout" in reset(talk.say("c", "R", after=61 * SECOND))
+
+
+def test_unanswered_probes_in_words() -> None:
+    talk = Talk()
+    segments = talk.handshake()
+    probe = talk.say("c", ".")._replace(seq=talk.next[0] - 1)
+    segments += [later(probe, n * SECOND) for n in range(3)]
+    _, text = told(*segments, talk.say("c", "R.", after=9 * SECOND))
+    assert "its last 3 probes of an idle connection" in text
+
+
+def test_a_last_ack_that_is_not_seen_in_words() -> None:
+    head, text = told(*closed(Talk(), ack=None, fin=10)[:-1])
+    assert head.endswith("the last ACK was not seen")
+    assert "The server's FIN is not acknowledged yet: it stays in LAST_ACK" in text
+    assert "TIME_WAIT" not in text
+
+
+def test_a_connection_to_itself_in_words() -> None:
+    talk = Talk(client=7, server=7, ends=(CLIENT, CLIENT))
+    head, text = told(talk.say("c", "S"), talk.say("s", "S."), talk.say("c", "."))
+    assert head.startswith("connected to itself")
+    assert "One socket is both ends" in text
+
+
+def test_one_direction_in_words() -> None:
+    talk = Talk()
+    sent = [*talk.handshake(), talk.say("c", "F."), talk.say("s", "F."), talk.say("c", ".")]
+    head, text = told(*(one for one in sent if one.source == CLIENT))
+    assert head == "closed by the client; the other end's segments were not captured"
+    assert text.startswith("No segment of the server was captured")
+
+
+def test_a_receiver_that_does_not_read_is_told_though_the_connection_is_open() -> None:
+    talk = Talk()
+    segments = [*talk.handshake(), talk.say("c", "P.", 900), talk.say("s", ".")]
+    stuck = [*segments[:-1], segments[-1]._replace(window=0)]
+    assert told(*stuck)[1] == "The server's receive window is zero: its application does not read."
+    report = Report("text", hides_open=True)
+    assert report_of(segments, report) == ""
+    assert "receive window is zero" in report_of(stuck, report)
 
 
 def report_of(segments: list[Segment], report: Report) -> str:
@@ -195,6 +314,7 @@ def test_json() -> None:
 
     report = Report("json", facts=facts)
     found = json.loads(report_of(closed(Talk(), ack=41 * MILLISECOND, fin=SECOND), report))
+    assert_valid("trace-connection", found)
     assert found["client"] == {
         "address": "10.0.0.1",
         "port": 40000,
@@ -202,6 +322,7 @@ def test_json() -> None:
         "sent_bytes": 21,
         "syns": 1,
         "fins": 1,
+        "was_captured": True,
         "owner": None,
     }
     assert (found["how"], found["first"], found["segments"]) == ("closed", "client", 4)
@@ -210,6 +331,7 @@ def test_json() -> None:
     assert [step["segment"] for step in found["steps"]][-4:] == ["FIN", "ACK", "FIN", "ACK"]
     assert found["steps"][-1]["client_state"] == "time_wait"
     (last,) = report.end(8, Losses(dropped=3, tunnels=2))
+    assert_valid("trace-end", json.loads(last))
     assert json.loads(last)["dropped_packets"] == 3
     assert json.loads(last)["not_decoded"]["tunnels"] == 2
 
@@ -255,11 +377,12 @@ def test_a_form_that_was_asked_for_stays() -> None:
 
 
 def test_losses_are_in_the_last_line() -> None:
-    (last,) = Report().end(5, Losses(1, 2, 3, 4, 5, 6, 7))
+    (last,) = Report().end(5, Losses(1, 2, 3, 4, 5, 6, 7, (127,)))
     assert last == (
         "0 connections, 5 segments; 1 packet dropped, 3 connections forgotten (more were open than "
-        "are followed), 2 segments seen on a second device, 4 packets in tunnels not decoded, 5 IP "
-        "fragments not decoded, 6 packets captured too short, 7 packets of an unknown link type"
+        "are followed), 2 segments seen twice, 4 packets in tunnels not decoded, 5 IP "
+        "fragments not decoded, 6 packets captured too short (96 bytes of each are enough), 7 "
+        "packets of a link type that is not known (127)"
     )
 
 

@@ -10,10 +10,11 @@ from sockmon.kernel.packets.capture import Capture
 from sockmon.kernel.packets.headers import RAW
 from sockmon.model.segments import ACK, FIN, SYN, Segment
 from sockmon.model.states import TcpState
-from sockmon.trace.connection import MOST_STEPS, TRANSITIONS, Connection, Event
+from sockmon.trace.connection import MOST_STEPS, Connection
 from sockmon.trace.report import Report
 from sockmon.trace.session import Choice, Session
 from sockmon.trace.tracker import Tracker
+from sockmon.trace.transitions import TRANSITIONS, Event
 from sockmon.trace.verdict import Verdict, judge
 from tests.unit.trace.making import (
     CLIENT,
@@ -24,6 +25,7 @@ from tests.unit.trace.making import (
     START,
     Chunks,
     Talk,
+    end,
     ip_packet,
     pcap,
     track,
@@ -259,7 +261,9 @@ def test_another_syn_on_the_same_ports_is_another_connection() -> None:
 def test_a_syn_sent_again_is_the_same_connection() -> None:
     talk = Talk()
     first = talk.say("c", "S")
-    connection, verdict = only(first, first, talk.say("s", "S."), talk.say("c", "."))
+    again = first._replace(time=first.time + MILLISECOND)
+    talk.now = again.time
+    connection, verdict = only(first, again, talk.say("s", "S."), talk.say("c", "."))
     assert verdict.how == "open"
     assert connection.ends[0].syns == 2
     assert verdict.round_trips[1] is None  # which of the two was answered is not known
@@ -324,6 +328,108 @@ def test_a_packet_seen_on_two_devices_counts_once() -> None:
     assert (tracker.seen, tracker.repeated) == (2 * len(segments), len(segments))
 
 
+def test_a_path_that_changes_is_followed() -> None:
+    talk = Talk()
+    before = [*talk.handshake(), talk.say("c", "P.", 9), talk.say("s", ".")]
+    after = [s._replace(device=7) for s in (talk.say("c", "P.", 5), *closing(talk))]
+    tracker = Tracker()
+    (connection,) = track(*before, *after, tracker=tracker)
+    verdict = judge(connection)
+    assert (verdict.how, verdict.segments, verdict.sent) == ("closed", 3, (14, 0))
+    assert tracker.repeated == 0
+
+
+def test_a_copy_on_one_device_is_no_retransmission() -> None:
+    """Mirror ports, and captures of all devices in a format that does not name them."""
+    talk = Talk()
+    segments = [*talk.handshake(), talk.say("c", "P.", 9), *closing(talk)]
+    doubled = [s for one in segments for s in (one, one._replace(time=one.time + 1))]
+    (connection,) = track(*doubled)
+    assert connection.steps == track(*segments)[0].steps
+    assert [end.syns + end.fins for end in connection.ends] == [2, 2]
+
+
+def test_a_reset_in_place_of_the_last_ack_ends_it() -> None:
+    talk = Talk()
+    segments = [*talk.handshake(), talk.say("c", "F."), talk.say("s", ".")]
+    segments += [talk.say("s", "F.", after=70 * SECOND), talk.say("c", "R")]
+    tracker = Tracker()
+    (connection,) = tracker.take(segments)
+    verdict = judge(connection)
+    assert (verdict.how, verdict.first, verdict.segments) == ("closed", "client", 4)
+    assert (verdict.rst_by, connection.late_rst_by) == (None, 0)
+    assert [end.state for end in connection.ends] == [TcpState.CLOSE] * 2
+    assert tracker.open == 0
+
+
+def test_a_last_ack_that_does_not_come_is_reported_while_it_lasts() -> None:
+    talk = Talk()
+    tracker = Tracker()
+    assert tracker.take([*talk.handshake(), talk.say("c", "F."), talk.say("s", "F.")]) == []
+    reports = [n for n in range(90) for _ in tracker.due(talk.now + n * SECOND + MILLISECOND)]
+    assert reports == [1, 10, 60]
+
+
+def test_a_syn_ack_that_nobody_answers_is_reported_when_the_next_is_overdue() -> None:
+    talk = Talk()
+    tracker = Tracker()
+    answer = [talk.say("c", "S"), talk.say("s", "S.")]
+    tracker.take(answer)
+    assert tracker.due(talk.now + SECOND) == []
+    tracker.take([answer[1]._replace(time=talk.now + SECOND)])
+    assert tracker.due(talk.now + 3 * SECOND) == []
+    (connection,) = tracker.due(talk.now + 4 * SECOND)
+    assert judge(connection).how == "no_ack"
+    assert tracker.due(talk.now + 60 * SECOND) == []
+
+
+def test_of_one_direction_alone_nothing_is_said_of_the_other_end() -> None:
+    talk = Talk()
+    talk_segments = [*talk.handshake(), talk.say("c", "P.", 9), talk.say("s", "P.", 50)]
+    talk_segments += closing(talk)
+    connection, verdict = only(*(s for s in talk_segments if s.source == CLIENT))
+    assert (verdict.how, verdict.first, connection.unseen) == ("half_closed", "client", 1)
+    connection, verdict = only(*(s for s in talk_segments[:5] if s.source == CLIENT))
+    assert (verdict.how, connection.unseen) == ("open", 1)
+    connection, verdict = only(*(s for s in talk_segments if s.source == SERVER))
+    assert (verdict.how, verdict.first, connection.unseen) == ("half_closed", "server", 0)
+    connection, verdict = only(*(s for s in talk_segments[:5] if s.source == SERVER))
+    assert (verdict.how, connection.unseen) == ("open", 0)
+
+
+def test_a_known_server_is_no_guess() -> None:
+    low, high = end("10.0.0.1", 20000), end("10.0.0.2", 50051)
+    seen = Talk(ends=(end("10.0.0.9", 60000), high))
+    talk = Talk(ends=(low, high))
+    talk.handshake()
+    connections = track(*seen.handshake(), *closing(talk))
+    assert [one.names[1] for one in connections] == [high, high]
+    assert {one.opened_by for one in connections} == {"SYN", "listener"}
+    (by_port,) = track(*closing(Talk(ends=(low, high))), tracker=Tracker(ports=frozenset({50051})))
+    assert (by_port.names, by_port.opened_by) == ((low, high), "listener")
+
+
+def test_an_ack_of_another_connection_does_not_count_as_sent() -> None:
+    """RFC 5961: a host that still has the old connection answers the SYN by its own numbers."""
+    talk = Talk()
+    syn = talk.say("c", "S")
+    challenge = talk.say("s", ".")._replace(ack=123_456_789)
+    connection, verdict = only(syn, challenge, talk.say("c", "R"))
+    assert connection.challenged
+    assert (verdict.how, verdict.sent, verdict.conn_state) == ("reset", (0, 0), "RSTOS0")
+
+
+def test_probes_without_an_answer_are_counted() -> None:
+    talk = Talk()
+    segments = [*talk.handshake(), talk.say("c", "P.", 5), talk.say("s", ".")]
+    probe = talk.say("c", ".", after=SECOND)._replace(seq=talk.next[0] - 1)
+    segments += [probe, talk.say("s", ".")]
+    segments += [probe._replace(time=talk.now + n * SECOND) for n in range(1, 4)]
+    connection, verdict = only(*segments, talk.say("c", "R.", after=9 * SECOND))
+    assert connection.ends[0].probes == 3
+    assert verdict.sent == (5, 0)
+
+
 def test_the_oldest_give_way_and_are_counted() -> None:
     tracker = Tracker(limit=3)
     segments = []
@@ -375,7 +481,9 @@ def test_of_openings_nothing_more_is_said() -> None:
 def test_steps_are_bounded() -> None:
     talk = Talk()
     segments = [*talk.handshake(), talk.say("c", "F.")]
-    connection, _ = only(*segments, *[segments[-1]] * 200)
+    fin = segments[-1]
+    again = (fin._replace(time=fin.time + (n + 1) * SECOND) for n in range(200))
+    connection, _ = only(*segments, *again)
     assert len(connection.steps) == MOST_STEPS
     assert connection.omitted == 204 - MOST_STEPS
 
@@ -401,7 +509,7 @@ segments = _SEGMENTS(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings().max_examples)
 @given(st.lists(segments, max_size=40))
 def test_any_segments_have_a_verdict(sent: list[Segment]) -> None:
     tracker = Tracker(limit=1)

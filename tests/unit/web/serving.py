@@ -13,9 +13,10 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sockmon.config.fields import ListenAddress
+from sockmon.web.listeners import listen
 from sockmon.web.security.access import KNOWN_CLIENT
 from sockmon.web.security.policy import NO_DEMANDS, Policy
-from sockmon.web.server import BOUNDS, Bounds, WebServer, listen
+from sockmon.web.server import BOUNDS, Bounds, WebServer
 from tests.lab import PATIENCE
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -1,0 +1,1 @@
+"""sockmon and its live tests on other kernels, booted as User Mode Linux."""

@@ -1,0 +1,1 @@
+"""Checks of a built release: `make check-release`, outside of `make test`."""

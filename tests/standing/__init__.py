@@ -1,0 +1,1 @@
+"""Long checks outside of `make test`, each a program: `make kills` and `make soak` (root)."""
