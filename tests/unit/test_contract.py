@@ -112,7 +112,13 @@ def rendered() -> set[Published]:
     now = NOW.monotonic
     return published(
         [
-            *metrics.families(with_everything(), now, golden.BUILD, golden.RELOAD),
+            *metrics.families(
+                with_everything(),
+                now,
+                golden.BUILD,
+                golden.RELOAD,
+                component_failures={"history": 1},
+            ),
             *alert_families.families(status),
             *ProcessCollector(registry=CollectorRegistry()).collect(),
         ]

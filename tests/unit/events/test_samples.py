@@ -11,6 +11,7 @@ from sockmon.model.connection_events import (
     column,
 )
 from sockmon.model.observation import Events
+from tests.recorded import MIXED
 from tests.unit import golden
 from tests.unit.golden import NOW
 
@@ -48,7 +49,7 @@ COUNTED = Events(
 
 def samples(started: float | None = None) -> dict[str, dict[tuple[str, ...], float]]:
     """Samples by name, and their labels' values."""
-    observation = golden.observe(golden.MIXED)
+    observation = golden.observe(MIXED)
     families = metrics.families(
         replace(observation, events=COUNTED),
         NOW.monotonic,
