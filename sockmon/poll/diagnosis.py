@@ -190,7 +190,7 @@ class DiagnosisState:
             unix_queues=data.unix.shown(),
             broken=self._broken,
             unavailable=unavailable(data.limits) | self._broken.keys(),
-            inapplicable=inapplicable(data.limits),
+            inapplicable=inapplicable(data.limits, has_events=data.events is not None),
             skipped=frozenset() if whole else _WHOLE_TABLE,
         )
 
