@@ -150,6 +150,9 @@ class NamespacePoller:
         name = self._source.name
         try:
             failures = self._poll(now, clock, config, empty=empty, whole=whole)
+        except KernelError as error:  # to stop, for example, in the middle of a read
+            self._observation = replace(self._observation, looked_at=now)
+            failures = [failure(name, error)]
         except Exception as error:  # noqa: BLE001 - as it says
             self._observation = replace(self._observation, looked_at=now)
             failures = [broken(name, "poll", COMPONENTS.failed("poll", error, name))]
