@@ -24,6 +24,7 @@ LONGEST = (
     "live/test_rounds.py",
     "live/test_daemon.py",
     "live/test_doctor.py",
+    "live/test_kernels.py",
     "deploy/test_netns_helper.py",
     "deploy/test_kubernetes_live.py",
     "deploy/test_install_refusals.py",

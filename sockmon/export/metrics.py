@@ -93,7 +93,7 @@ def _add_all_ports(samples: Samples, observation: Observation, now: float) -> No
         if ports is not None:
             _add_ports(samples, namespace.name, ports)
             limits = observation.fresh(namespace, namespace.limits, now)
-            hidden = limits is not None and limits.port_range is None
+            hidden = limits is not None and limits.settings_hidden
             if not (namespace.degraded or hidden):  # else its range of ports is not known
                 _add_ephemeral_ports(samples, namespace.name, ports)
 

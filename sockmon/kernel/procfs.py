@@ -159,6 +159,11 @@ def read_port_range(proc: Path) -> PortRange:
     return PortRange(low, high, reserved)
 
 
+def read_port_range_if_shown(proc: Path) -> PortRange | None:
+    """Read as read_port_range() does, None where this /proc shows no settings; raises ProcError."""
+    return read_port_range(proc) if _is_present(proc / _IPV4) else None
+
+
 def parse_port_pair(text: str) -> tuple[int, int]:
     """Parse `32768 60999`."""
     low, high = map(int, text.split())

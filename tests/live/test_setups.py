@@ -15,7 +15,7 @@ from sockmon.kernel.netlink.uapi import Protocol
 from sockmon.poll.poller import Poller
 from sockmon.settings import Config
 from tests import cgroups
-from tests.lab import AddressKind, NetNs, TcpState, states
+from tests.lab import AddressKind, NetNs, TcpState, eventually, states
 from tests.world import World
 
 pytestmark = pytest.mark.root
@@ -88,6 +88,22 @@ def test_ip_netns_exec_leaves_units_their_names(netns: NetNs, world: World) -> N
         )
         done = netns.run([*world.within(netns), "unshare", "--mount", "sh", "-c", script])
     assert "shop.service,established,4" in done.stdout
+
+
+def test_where_no_unit_is_known_the_note_says_so(netns: NetNs) -> None:
+    """Without privilege and without cgroups, nobody can be named."""
+    quick = "detect: {close_wait_leak: {stale_after: 1s, for: 1s}}"
+    nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+    script = (
+        f"umount -l /sys && mount -t tmpfs none /mnt && echo '{quick}' >/mnt/sockmon.yaml && "
+        f"{nobody} {SOCKMON} doctor --config /mnt/sockmon.yaml"
+    )
+    asking = ["unshare", "--mount", "sh", "-c", script]
+    with states.close_wait(netns, count=12):
+        said = eventually(
+            lambda: netns.run(asking, check=False).stdout, until=lambda text: "[warning]" in text
+        )
+    assert "processes are hidden, so owners are not known" in said
 
 
 class WithoutUdp:

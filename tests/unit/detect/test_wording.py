@@ -22,7 +22,6 @@ from sockmon.model.finding import (
 from sockmon.model.owner import Owner, Process
 from tests.unit.strategies import any_evidence
 
-RESTART = Command("systemctl restart shop", "here", "changes")
 OWNER = Owner("shop.service", "shop.service", (Process(157, "python3", 423, 1024),))
 
 
