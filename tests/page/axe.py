@@ -8,7 +8,6 @@ from playwright.sync_api import Page, ViewportSize
 
 from tests.page.browser import PHONE, TABLET, WIDE
 
-
 #: Each width, and both schemes.
 VIEWS: tuple[tuple[Literal["light", "dark"], ViewportSize], ...] = (
     ("light", WIDE),
