@@ -13,9 +13,10 @@ import pytest
 from sockmon.drill.lab.sockets import reset_on_close
 from sockmon.kernel.events import layout
 from sockmon.kernel.events.loader import load
-from tests.eventing import Tally, counting, held_by, inode_of, listed, named
+from tests.eventing import Tally, counting, held_by, listed, named
 from tests.lab import AddressKind, NetNs, closes, eventually, states
 from tests.lab.tunpeer import tun_peer
+from tests.resident import inode_of
 
 pytestmark = pytest.mark.root
 
