@@ -59,8 +59,8 @@ def main() -> int:
     check = parser.parse_args().check
     pages = {
         "metrics.md": metrics(),
-        "symptoms.md": symptoms("en", "runbooks/"),
-        "zh/symptoms.md": symptoms("zh", "../runbooks/"),
+        "symptoms.md": symptoms("en"),
+        "zh/symptoms.md": symptoms("zh"),
     }
     for name, text in pages.items():
         path = DOCS / name
@@ -86,17 +86,17 @@ def metrics() -> str:
     )
 
 
-def symptoms(language: Language, runbooks: str) -> str:
+def symptoms(language: Language) -> str:
     """Return the page of what people see and search for, as `sockmon explain` answers it."""
     return "\n".join(
         [
             said(_ABOUT_SYMPTOMS, language),
-            *(line for entry in ENTRIES for line in _symptom(entry, language, runbooks)),
+            *(line for entry in ENTRIES for line in _symptom(entry, language)),
         ]
     )
 
 
-def _symptom(entry: Symptom, language: Language, runbooks: str) -> Iterator[str]:
+def _symptom(entry: Symptom, language: Language) -> Iterator[str]:
     yield f"## {heading(entry, language)}\n"
     others = ", ".join(f"`{name}`" for name in entry.names[1:])
     if others:
@@ -107,7 +107,15 @@ def _symptom(entry: Symptom, language: Language, runbooks: str) -> Iterator[str]
     if entry.wrong is not None:
         yield f"**{said(WRONG, language)}** {said(entry.wrong, language)}\n"
     if entry.runbook is not None:
-        yield f"{said(RUNBOOK, language)}[{entry.runbook}]({runbooks}{entry.runbook}.md)\n"
+        yield f"{said(RUNBOOK, language)}[{entry.runbook}]({_runbook(entry.runbook, language)})\n"
+
+
+def _runbook(alert: str, language: Language) -> str:
+    """Return the link to a runbook, to the Chinese one if there is one."""
+    name = f"runbooks/{alert}.md"
+    if language == "en":
+        return name
+    return name if (DOCS / "zh" / name).exists() else f"../{name}"
 
 
 def _families(title: str, families: Iterable[Family]) -> Iterator[str]:

@@ -344,12 +344,13 @@ def read_limits(
         try:
             return read(proc)
         except ProcError as error:
-            errors.append(error)
+            if error.reason != "ENOENT" or known is None or not known.settings_hidden:
+                errors.append(error)
             return None
 
     if known is None and not _is_present(proc / _IPV4):
         errors.append(HiddenSettingsError.of(f"read of /proc/{_IPV4}"))
-        known = KernelLimits()
+        known = KernelLimits(settings_hidden=True)
     elif known is None:
         known = KernelLimits(
             time_wait_limit=attempt(read_time_wait_limit),

@@ -120,7 +120,11 @@ class TcpSettings:
 
 @dataclass(frozen=True, slots=True)
 class KernelLimits:
-    """Levels and their bounds; None where this kernel or namespace has none, or on failure."""
+    """Levels and their bounds; None where this kernel or namespace has none, or on failure.
+
+    settings_hidden: /proc/sys is not to be seen, as with ProcSubset=pid, and perhaps less of the
+    rest: on Linux 5.10 neither are the files below /proc/net.
+    """
 
     sockstat: Sockstat | None = None
     time_wait_limit: int | None = None
@@ -134,9 +138,4 @@ class KernelLimits:
     settings: TcpSettings | None = None
     events: Mapping[str, int] | None = None
     traffic: Mapping[str, int] | None = None
-
-    @property
-    def settings_hidden(self) -> bool:
-        """Whether /proc/sys is not to be seen, as with ProcSubset=pid, and /proc/net is."""
-        known = (self.time_wait_limit, self.port_range, self.time_wait_reuse, self.settings)
-        return self.sockstat is not None and all(setting is None for setting in known)
+    settings_hidden: bool = False

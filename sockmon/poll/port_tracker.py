@@ -148,7 +148,8 @@ class PortTracker:
         # A queue that fills is shown however few sockets its port has.
         queues = sorted(data.listen_queues, key=lambda queue: -queue.length)
         filling = [q.port for q in queues if 2 * q.length > q.limit and not nameless[q.port]]
-        self._filling = self._filling.seen(filling, data.now, FILLING_TIMES_TOP * config.top)
+        most = FILLING_TIMES_TOP * max(1, config.top)
+        self._filling = self._filling.seen(filling, data.now, most)
         shown |= self._filling.at.keys()
         return Ports(
             groups=folded.groups,

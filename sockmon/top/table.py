@@ -1,6 +1,5 @@
 """The table: rows by port, namespace, owner or peer, and their sockets by state."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from rich.cells import cell_len
 from sockmon.client.snapshot import Row
 from sockmon.model.finding import Finding, Quantity
 from sockmon.model.states import TcpState
-from sockmon.text import one_line
+from sockmon.text import natural_order, one_line
 from sockmon.top.choice import TOTAL, ViewState
 from sockmon.top.lines import TextStyle, cut
 from sockmon.top.scene import Grouped, shortly
@@ -189,10 +188,10 @@ def _in_order(
     rows: Iterable[Row], names: Sequence[str], sort: str, *, descending: bool
 ) -> list[Row]:
     """By the chosen column; equals by their names, and what was folded together last."""
-    ordered = sorted(rows, key=lambda row: tuple(map(_natural, row.cells)))
+    ordered = sorted(rows, key=lambda row: tuple(map(natural_order, row.cells)))
     if sort in names:
         at = names.index(sort)
-        ordered.sort(key=lambda row: _natural(row.cells[at]), reverse=descending)
+        ordered.sort(key=lambda row: natural_order(row.cells[at]), reverse=descending)
     else:
         ordered.sort(key=lambda row: _count(row, sort), reverse=descending)
     return sorted(ordered, key=lambda row: row.cells[0] == "other")
@@ -226,9 +225,3 @@ def _written(
             age = max(map(oldest, about), default=0.0)
             cells.append(shortly(age) if age else ZERO)
     return TableRow(row.cells, tuple(cells), style)
-
-
-def _natural(text: str) -> tuple[tuple[bool, int, str], ...]:
-    """An order in which 443 comes before 8080, and 10.0.0.9 before 10.0.0.10."""
-    parts = re.findall(r"\d{1,18}|\D+", text, re.ASCII)
-    return tuple((False, int(p), "") if p.isdecimal() else (True, 0, p) for p in parts)

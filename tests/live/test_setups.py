@@ -56,6 +56,11 @@ def test_what_is_hidden_costs_nothing_else(netns: NetNs, hiding: str) -> None:
     assert ("ephemeral ports towards the busiest" in shown) is not hidden
 
 
+def test_without_proc_there_is_a_verdict_too(netns: NetNs) -> None:
+    shown = in_mounts(netns, "mount -t tmpfs none /proc", f"{SOCKMON} doctor")
+    assert shown.startswith("OK: no finding, but this kernel's settings are hidden")
+
+
 def test_without_proc_both_families_are_counted(netns: NetNs) -> None:
     with (
         states.established(netns, AddressKind.IPV4, count=3),

@@ -39,7 +39,9 @@ limits = st.builds(
     port_range=st.none()
     | st.builds(PortRange, ports, ports, st.lists(st.tuples(ports, ports)).map(tuple)),
     time_wait_reuse=st.none() | st.builds(TimeWaitReuse, numbers, numbers, st.booleans()),
-    settings=st.none() | st.builds(TcpSettings, *[numbers] * 7),
+    settings=st.none()
+    | st.builds(TcpSettings, *[numbers] * 5, somaxconn=st.none() | numbers, syncookies=numbers),
+    settings_hidden=st.booleans(),
     events=st.none() | st.dictionaries(st.text(string.ascii_letters, min_size=1), numbers),
 )
 # As the file system has names: bytes that are no UTF-8 are lone surrogates.

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sockmon.kernel import procfs
-from sockmon.kernel.errors import ProcError
+from sockmon.kernel.errors import HiddenSettingsError, ProcError
 from sockmon.model.limits import (
     KernelLimits,
     PortRange,
@@ -393,8 +393,9 @@ class TestReading:
 
     def test_no_proc_at_all_is_errors_and_nothing_else(self, tmp_path: Path) -> None:
         limits, errors = procfs.read_limits(tmp_path / "proc")
-        assert limits == KernelLimits()
-        assert {error.reason for error in errors} == {"ENOENT"}
+        assert limits == KernelLimits(settings_hidden=True)
+        assert [error.reason for error in errors] == ["ENOENT"]
+        assert isinstance(errors[0], HiddenSettingsError)
 
     def test_an_error_names_the_file_wherever_a_recording_of_proc_is(self, tmp_path: Path) -> None:
         for directory in (tmp_path / "proc", tmp_path / "proc" / "recordings" / "proc"):

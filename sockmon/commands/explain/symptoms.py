@@ -464,6 +464,20 @@ SYMPTOMS: tuple[Symptom, ...] = (
             "tcp-reset）。网络是通的。",
         ),
         see=("ss -tln", "sockmon count --state listen --by listener"),
+        runbook="SockmonConnectFailures",
+    ),
+    Symptom(
+        names=("CLOSE_WAIT comes and goes", "CLOSE_WAIT 忽高忽低"),
+        what=Text(
+            "The application does close its connections, but seconds after their peers have: it is "
+            "busy, or has a request to finish. That is no leak. It holds descriptors longer than "
+            "needed, and under load a pool may run out.",
+            "应用会关闭连接，但比对端晚了几秒：它正忙，或要先处理完请求。这不是泄漏，只是 fd 占用"
+            "时间变长，"
+            "高负载时连接池可能不够用。",
+        ),
+        see=("sockmon count --state close_wait --by port,owner --watch",),
+        runbook="SockmonSlowClose",
     ),
     Symptom(
         names=("too many orphaned sockets", "TCP: too many orphaned sockets", "孤儿 socket"),

@@ -98,11 +98,12 @@ class OutsideSource:
                 sockstat=procfs.read_sockstat(self.proc, task),
                 events=procfs.read_events(self.proc, task),
                 traffic=procfs.read_traffic(self.proc, task),
-                port_range=known.port_range if known else port_range,
+                port_range=port_range,
+                settings_hidden=port_range is None,
             )
 
         try:
-            port_range = None if known else procfs.read_port_range_if_shown(self.proc)
+            port_range = known.port_range if known else procfs.read_port_range_if_shown(self.proc)
             return below(self.proc, self.place(), read), []
         except KernelError as error:
             return KernelLimits(), [error]

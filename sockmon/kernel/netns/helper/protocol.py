@@ -8,7 +8,7 @@ import json
 import math
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -207,10 +207,16 @@ def _limits(value: Any) -> KernelLimits:
         conntrack_drops=_optional(_events, value["conntrack_drops"]),
         port_range=_optional(_port_range, value["port_range"]),
         time_wait_reuse=_optional(_time_wait_reuse, value["time_wait_reuse"]),
-        settings=_optional(_numbers(TcpSettings), value["settings"]),
+        settings=_optional(_tcp_settings, value["settings"]),
         events=_optional(_events, value["events"]),
         traffic=_optional(_events, value["traffic"]),
+        settings_hidden=_flag(value["settings_hidden"]),
     )
+
+
+def _tcp_settings(value: Any) -> TcpSettings:
+    somaxconn = _optional(_whole, value["somaxconn"])
+    return replace(_numbers(TcpSettings)({**value, "somaxconn": 0}), somaxconn=somaxconn)
 
 
 def _port_range(value: Any) -> PortRange:
