@@ -11,7 +11,6 @@ from sockmon.contained import COMPONENTS
 from sockmon.kernel.errors import ProcError
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.netlink.source import KernelSource
-from sockmon.kernel.netns.discovery import own_inode
 from sockmon.model.moment import Moment
 from sockmon.model.names import HOST
 from sockmon.model.observation import Events, NamespaceObservation, Observation
@@ -169,6 +168,8 @@ class Poller:
 
     def _own_inode(self) -> int:
         try:
+            from sockmon.kernel.netns.discovery import own_inode  # noqa: PLC0415 - as above
+
             return own_inode(self._source.proc)
         except ProcError:  # a recording of /proc
             return 0
