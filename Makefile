@@ -133,7 +133,7 @@ components:
 	tests/install-components
 
 $(VENV)/pip:
-	@echo "installing into $(VENV)/ (a minute, the first time)"
+	@echo "installing NumPy and others into $(VENV)/ (a minute or two, the first time) ..."
 	@tests/make-venv $(PYTHON) $(VENV)
 	@touch $@
 

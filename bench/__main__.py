@@ -22,7 +22,7 @@ from contextlib import (
 from bench import budget, contenders, events, namespaces, pages, report, starting, tracing
 from bench.load import Load, load
 from bench.measure import Contender, Sample, interleaved, median_cpu, median_wall
-from bench.polling import Diagnosis, Floor, Poll, Rendering
+from bench.polling import Floor, Poll, Rendering, diagnosis, owner_counting
 from bench.report import Row, Section, megabytes, percent
 from sockmon import settings
 from sockmon.detect import close_wait_leak
@@ -68,7 +68,7 @@ def render(_: int) -> Section:
 def established(sockets: int) -> Section:
     """Measure connections alone, both ends of each."""
     with load(sockets // 2) as made:
-        rows = poll_rows(made.steady, ROUNDS, most_ratio=1.2, most_diagnosis=0.3)
+        rows = poll_rows(made.steady, ROUNDS, most_ratio=1.2, most_diagnosis=0.3, most_owners=0.03)
         psutil, pyroute2 = contenders.libraries()
         rows += program_rows(made, {psutil: PSUTIL_ROUNDS, pyroute2: PYROUTE2_ROUNDS})
         rows += daemon_rows(most=200e6)
@@ -95,13 +95,13 @@ def leak(sockets: int) -> Section:
     with (
         load((sockets + leaked) // 2) as made,
         closing(Poll(settings.parse(LEAK_CONFIG, "bench"))) as poll,
-        closing(Diagnosis()) as diagnosis,
+        closing(diagnosis()) as diagnosing,
     ):
         before = interleaved([poll], LEAK_ROUNDS, nullcontext)[poll.name]
         made.drop(leaked // 2)
         with made.leak(leaked, LEAKING_PROCESSES):
             until_owned(poll, leaked)
-            samples = interleaved([poll, diagnosis], LEAK_ROUNDS, lambda: owned(poll, leaked))
+            samples = interleaved([poll, diagnosing], LEAK_ROUNDS, lambda: owned(poll, leaked))
         made.hold(leaked // 2)
         after = interleaved([poll], LEAK_ROUNDS, nullcontext)[poll.name]
     leaking = samples[poll.name]
@@ -115,7 +115,7 @@ def leak(sockets: int) -> Section:
             cpu_row("sockmon: one quiet poll, before", before, reference),
             cpu_row("sockmon: one quiet poll, after", after, reference),
             cpu_row("sockmon: one poll of the leak", leaking, reference),
-            cpu_row(diagnosis.name, samples[diagnosis.name], None),
+            cpu_row(diagnosing.name, samples[diagnosing.name], None),
             Row("worst poll of the leak", "CPU", [worst], reference=reference),
             Row("quiet polls on average", "mean CPU", [quiet_mean], reference=quiet_mean),
             Row(
@@ -189,25 +189,35 @@ def poll_rows(
     most: float | None = None,
     most_ratio: float | None = None,
     most_diagnosis: float | None = None,
+    most_owners: float | None = None,
 ) -> list[Row]:
-    """Measure one poll beside dumps that are thrown away, and what of it is diagnosis."""
+    """Measure one poll beside dumps that are thrown away, and what some parts of it take."""
     with ExitStack() as stack:
-        floor, floor_by_family, poll, diagnosis = (
+        floor, floor_by_family, poll, diagnosing, owners = (
             stack.enter_context(closing(one))
-            for one in (Floor(), Floor(one_walk=False), Poll(), Diagnosis())
+            for one in (Floor(), Floor(one_walk=False), Poll(), diagnosis(), owner_counting())
         )
-        samples = interleaved([floor, floor_by_family, poll, diagnosis], rounds, around)
+        samples = interleaved([floor, floor_by_family, poll, diagnosing, owners], rounds, around)
     reference = median_cpu(samples[floor_by_family.name])
-    added = [
-        part.cpu / (whole.cpu - part.cpu)
-        for whole, part in zip(samples[poll.name], samples[diagnosis.name], strict=True)
-    ]
+
+    def added(part: Contender) -> list[float]:
+        pairs = zip(samples[poll.name], samples[part.name], strict=True)
+        return [its.cpu / (whole.cpu - its.cpu) for whole, its in pairs]
+
+    by_owner = "sockets by owner: added to the rest of it"
     return [
         cpu_row(floor.name, samples[floor.name], reference),
         cpu_row(floor_by_family.name, samples[floor_by_family.name], reference),
         cpu_row(poll.name, samples[poll.name], reference, most=most, most_ratio=most_ratio),
-        cpu_row(diagnosis.name, samples[diagnosis.name], None),
-        Row("diagnosis: added to the rest of it", "CPU", added, percent, most=most_diagnosis),
+        cpu_row(diagnosing.name, samples[diagnosing.name], None),
+        Row(
+            "diagnosis: added to the rest of it",
+            "CPU",
+            added(diagnosing),
+            percent,
+            most=most_diagnosis,
+        ),
+        Row(by_owner, "CPU", added(owners), percent, most=most_owners),
     ]
 
 

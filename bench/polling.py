@@ -25,6 +25,7 @@ from sockmon.model.moment import Moment
 from sockmon.model.observation import Observation
 from sockmon.poll.diagnosis import DiagnosisState
 from sockmon.poll.namespace_poller import NamespacePoller
+from sockmon.poll.owner_tracker import OwnerTracker
 from sockmon.poll.poller import Poller
 from sockmon.settings import Config, Ports
 from sockmon.web.app import create_app
@@ -100,16 +101,14 @@ class Poll:
         self._monitor.close()
 
 
-class Diagnosis:
-    """What of the last poll was diagnosis: a stopwatch on the methods of which it consists."""
+class Part:
+    """What of the last poll was a part of it: a stopwatch on the methods of which that consists."""
 
-    name = "sockmon: diagnosis within that poll"
-
-    def __init__(self) -> None:
+    def __init__(self, name: str, *methods: tuple[type, str]) -> None:
+        self.name = name
         self._wall = self._cpu = 0.0
         self._patches = ExitStack()
-        # The latter counts states and, where it must, asks the kernel for the second dump.
-        for owner, method in ((DiagnosisState, "diagnose"), (NamespacePoller, "_last_heard")):
+        for owner, method in methods:
             timed = self._timed(getattr(owner, method))
             self._patches.enter_context(patch.object(owner, method, timed))
 
@@ -131,6 +130,16 @@ class Diagnosis:
             return result
 
         return cast("Called", timed)
+
+
+def diagnosis() -> Part:
+    # The latter counts states and, where it must, asks the kernel for the second dump.
+    methods = ((DiagnosisState, "diagnose"), (NamespacePoller, "_last_heard"))
+    return Part("sockmon: diagnosis within that poll", *methods)
+
+
+def owner_counting() -> Part:
+    return Part("sockmon: sockets by owner within that poll", (OwnerTracker, "seen"))
 
 
 def tcp_sockets(observation: Observation) -> int:

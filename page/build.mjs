@@ -11,6 +11,8 @@ await mkdir(into, { recursive: true })
 const { metafile } = await build({
   entryPoints: { app: 'src/main.tsx' },
   entryNames: '[name]-[hash]',
+  chunkNames: '[name]-[hash]',
+  splitting: true, // the plot is loaded after the verdict
   outdir: into,
   bundle: true,
   format: 'esm',
@@ -23,11 +25,16 @@ const { metafile } = await build({
 })
 
 const built = Object.keys(metafile.outputs).map(path => basename(path))
-const named = suffix => `/assets/${built.find(name => name.endsWith(suffix))}`
+const named = suffix => `/assets/${built.find(name => name.startsWith('app-') && name.endsWith(suffix))}`
+// What the page needs at once is asked for at once.
+const [entry] = Object.values(metafile.outputs).filter(({ entryPoint }) => entryPoint === 'src/main.tsx')
+const preloads = entry.imports
+  .filter(({ kind }) => kind === 'import-statement')
+  .map(({ path }) => `<link rel="modulepreload" href="/assets/${basename(path)}">\n`)
 const html = await readFile('src/index.html', 'utf8')
 await writeFile(
   `${into}/index.html`,
-  html.replace('/app.css', named('.css')).replace('/app.js', named('.js')),
+  html.replace('/app.css', named('.css')).replace('/app.js', named('.js')).replace('</head>', `${preloads.join('')}</head>`),
 )
 
 // Its name stays the same, so that a change of the style is no change of each runbook.

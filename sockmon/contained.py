@@ -23,6 +23,11 @@ class Components:
         self._counts: dict[str, int] = {}
         self._failing: dict[str, dict[str, str]] = {}
 
+    def forget(self) -> None:
+        """Begin anew."""
+        with self._lock:
+            self._counts, self._failing = {}, {}
+
     @property
     def counts(self) -> Mapping[str, int]:
         """How often each part has failed, of those that ever have."""

@@ -45,3 +45,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def _folded(word: str) -> str:
     return word.lower().replace("_", "-")
+
+
+def natural_order(text: str) -> tuple[tuple[bool, int, str], ...]:
+    """Return a key for sorting: 443 comes before 8080, and 10.0.0.9 before 10.0.0.10."""
+    parts = re.findall(r"\d{1,18}|\D+", text, re.ASCII)
+    return tuple((False, int(p), "") if p.isdecimal() else (True, 0, p) for p in parts)

@@ -12,6 +12,7 @@ from sockmon.kernel.events import layout
 from sockmon.kernel.events.loader import EventCounter, load
 from sockmon.model.connection_events import COUNTERS, TIMED, EventCounts
 from tests.lab import NetNs
+from tests.resident import inode_of
 
 _DIRECTIONS = {layout.INBOUND: "inbound", layout.OUTBOUND: "outbound"}
 _GET_NEXT_ID = {"prog": 11, "map": 12}
@@ -46,10 +47,6 @@ def named(counts: EventCounts) -> dict[str, int]:
     told = dict(zip(COUNTERS, counts.columns, strict=False))
     told |= {name: counts.histogram(name).count for name in TIMED}
     return {name: number for name, number in told.items() if number}
-
-
-def inode_of(netns: NetNs) -> int:
-    return Path(netns.path).stat().st_ino
 
 
 @contextmanager

@@ -5,13 +5,15 @@
 #    source ~/.local/share/bash_completion/sockmon
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_sockmon_subparsers=(run count doctor top trace drill rules check-config netns-helper events-helper)
+_shtab_sockmon_subparsers=(run count doctor top trace explain record drill rules check-config netns-helper events-helper)
 
-_shtab_sockmon_run_option_strings=(-h --help --config --web.listen-address --web.systemd-socket --web.config.file)
-_shtab_sockmon_count_option_strings=(-h --help --by --state --port --protocol --netns --family --top --watch --events --format --state-names --color --namespaces --config)
-_shtab_sockmon_doctor_option_strings=(-h --help --format -v --verbose --lang --color --namespaces --config)
-_shtab_sockmon_top_option_strings=(-h --help --url --interval --namespaces --config)
+_shtab_sockmon_run_option_strings=(-h --help --config --web.listen-address --web.systemd-socket --web.config.file --replay)
+_shtab_sockmon_count_option_strings=(-h --help --by --state --port --protocol --netns --family --top --watch --events --format --state-names --color --namespaces --config --replay)
+_shtab_sockmon_doctor_option_strings=(-h --help --format -v --verbose --lang --color --namespaces --config --replay)
+_shtab_sockmon_top_option_strings=(-h --help --url --interval --namespaces --config --replay)
 _shtab_sockmon_trace_option_strings=(-h --help --read --port --host --device --for --write --count --opens --closes --format)
+_shtab_sockmon_explain_option_strings=(-h --help --lang)
+_shtab_sockmon_record_option_strings=(-h --help --for --anonymize --config)
 _shtab_sockmon_drill_option_strings=(-h --help --count --hold --expect-alert --trace --url --config)
 _shtab_sockmon_rules_option_strings=(-h --help --recording --selector --runbooks --config)
 _shtab_sockmon_check_config_option_strings=(-h --help --web.config.file)
@@ -21,12 +23,18 @@ _shtab_sockmon_option_strings=(-h --help --version)
 
 _shtab_sockmon_run___config_COMPGEN=_shtab_compgen_files
 _shtab_sockmon_run___web_config_file_COMPGEN=_shtab_compgen_files
+_shtab_sockmon_run___replay_COMPGEN=_shtab_compgen_files
 _shtab_sockmon_count___by_COMPGEN=_sockmon_keys
 _shtab_sockmon_count___config_COMPGEN=_shtab_compgen_files
+_shtab_sockmon_count___replay_COMPGEN=_shtab_compgen_files
 _shtab_sockmon_doctor___config_COMPGEN=_shtab_compgen_files
+_shtab_sockmon_doctor___replay_COMPGEN=_shtab_compgen_files
 _shtab_sockmon_top___config_COMPGEN=_shtab_compgen_files
+_shtab_sockmon_top___replay_COMPGEN=_shtab_compgen_files
 _shtab_sockmon_trace___read_COMPGEN=_shtab_compgen_files
 _shtab_sockmon_trace___write_COMPGEN=_shtab_compgen_files
+_shtab_sockmon_record_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_sockmon_record___config_COMPGEN=_shtab_compgen_files
 _shtab_sockmon_drill___config_COMPGEN=_shtab_compgen_files
 _shtab_sockmon_rules___config_COMPGEN=_shtab_compgen_files
 _shtab_sockmon_check_config_pos_0_COMPGEN=_shtab_compgen_files
@@ -46,8 +54,10 @@ _shtab_sockmon_doctor___color_choices=(auto always never)
 _shtab_sockmon_doctor___namespaces_choices=(host all)
 _shtab_sockmon_top___namespaces_choices=(host all)
 _shtab_sockmon_trace___format_choices=(text lines json tcpdump)
+_shtab_sockmon_explain___lang_choices=(en zh)
+_shtab_sockmon_record___anonymize_choices=(yes no)
 _shtab_sockmon_drill_pos_0_choices=(close-wait half-close fin-wait2 time-wait syn-sent accept-queue port-exhaustion dead-peer last-ack)
-_shtab_sockmon_pos_0_choices=(run count doctor top trace drill rules check-config netns-helper events-helper)
+_shtab_sockmon_pos_0_choices=(run count doctor top trace explain record drill rules check-config netns-helper events-helper)
 
 _shtab_sockmon_run__h_nargs=0
 _shtab_sockmon_run___help_nargs=0
@@ -66,6 +76,11 @@ _shtab_sockmon_trace___help_nargs=0
 _shtab_sockmon_trace___read_nargs=+
 _shtab_sockmon_trace___opens_nargs=0
 _shtab_sockmon_trace___closes_nargs=0
+_shtab_sockmon_explain_pos_0_nargs='*'
+_shtab_sockmon_explain__h_nargs=0
+_shtab_sockmon_explain___help_nargs=0
+_shtab_sockmon_record__h_nargs=0
+_shtab_sockmon_record___help_nargs=0
 _shtab_sockmon_drill__h_nargs=0
 _shtab_sockmon_drill___help_nargs=0
 _shtab_sockmon_drill___expect_alert_nargs=0

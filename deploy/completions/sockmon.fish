@@ -50,8 +50,8 @@ function _shtab_sockmon_using
   test "$_shtab_sockmon_cmdpath" = "$argv"
 end
 
-set -g _shtab_sockmon_commands run count doctor top trace drill rules check-config netns-helper events-helper
-set -g _shtab_sockmon_opts_with_value --by --color --config --count --device --events --family --for --format --hold --host --interval --lang --namespaces --netns --port --protocol --read --runbooks --selector --socket --state --state-names --top --url --user --watch --web.config.file --web.listen-address --write
+set -g _shtab_sockmon_commands run count doctor top trace explain record drill rules check-config netns-helper events-helper
+set -g _shtab_sockmon_opts_with_value --anonymize --by --color --config --count --device --events --family --for --format --hold --host --interval --lang --namespaces --netns --port --protocol --read --replay --runbooks --selector --socket --state --state-names --top --url --user --watch --web.config.file --web.listen-address --write
 
 complete -c sockmon -e
 complete -c sockmon -f
@@ -64,6 +64,7 @@ complete -c sockmon -n '_shtab_sockmon_using run' -l config -xka "(__fish_comple
 complete -c sockmon -n '_shtab_sockmon_using run' -l web.listen-address -x -d 'serve on this address instead of the configuration'"'"'s; repeat it for more'
 complete -c sockmon -n '_shtab_sockmon_using run' -l web.systemd-socket -d 'serve on the sockets that systemd passes (sockmon.socket) instead'
 complete -c sockmon -n '_shtab_sockmon_using run' -l web.config.file -xka "(__fish_complete_path (commandline -ct))" -d 'TLS and authentication, in the form of Prometheus'"'"' exporter-toolkit'
+complete -c sockmon -n '_shtab_sockmon_using run' -l replay -xka "(__fish_complete_path (commandline -ct))" -d 'read a recording of sockmon record, not this host'"'"'s kernel'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a count -d 'count sockets once'
 complete -c sockmon -n '_shtab_sockmon_using count' -s h -l help -d 'show this help message and exit'
 complete -c sockmon -n '_shtab_sockmon_using count' -l by -xka "(__fish_complete_list , 'string split , state,port,direction,listener,peer,owner,pid,unit,container,protocol,family,netns')" -d 'state, port, direction, listener, peer, owner, pid, unit, container, protocol, family, netns (default: state); netns looks into all network namespaces, protocol counts all protocols'
@@ -80,6 +81,7 @@ complete -c sockmon -n '_shtab_sockmon_using count' -l state-names -xka "sockmon
 complete -c sockmon -n '_shtab_sockmon_using count' -l color -xka "auto always never" -d 'colours: auto is on a terminal, unless NO_COLOR is set (default: auto)'
 complete -c sockmon -n '_shtab_sockmon_using count' -l namespaces -xka "host all" -d 'read all network namespaces, or only the host'"'"'s own (default: the configuration'"'"'s, or all with --netns or --by netns, else host)'
 complete -c sockmon -n '_shtab_sockmon_using count' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML)'
+complete -c sockmon -n '_shtab_sockmon_using count' -l replay -xka "(__fish_complete_path (commandline -ct))" -d 'read a recording of sockmon record, not this host'"'"'s kernel'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a doctor -d 'say what is wrong'
 complete -c sockmon -n '_shtab_sockmon_using doctor' -s h -l help -d 'show this help message and exit'
 complete -c sockmon -n '_shtab_sockmon_using doctor' -l format -xka "text json nagios" -d 'for people, for programs, or one line with performance data for monitoring plugins (default: text)'
@@ -88,12 +90,14 @@ complete -c sockmon -n '_shtab_sockmon_using doctor' -l lang -xka "en zh" -d 'En
 complete -c sockmon -n '_shtab_sockmon_using doctor' -l color -xka "auto always never" -d 'colours: auto is on a terminal, unless NO_COLOR is set (default: auto)'
 complete -c sockmon -n '_shtab_sockmon_using doctor' -l namespaces -xka "host all" -d 'read all network namespaces, or only the host'"'"'s own (default: the configuration'"'"'s, else host)'
 complete -c sockmon -n '_shtab_sockmon_using doctor' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML); without it /etc/sockmon/sockmon.yaml if it can be read, else the defaults'
+complete -c sockmon -n '_shtab_sockmon_using doctor' -l replay -xka "(__fish_complete_path (commandline -ct))" -d 'read a recording of sockmon record, not this host'"'"'s kernel'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a top -d 'watch live in the terminal'
 complete -c sockmon -n '_shtab_sockmon_using top' -s h -l help -d 'show this help message and exit'
 complete -c sockmon -n '_shtab_sockmon_using top' -l url -x -d 'of a daemon, such as http://127.0.0.1:10776'
 complete -c sockmon -n '_shtab_sockmon_using top' -l interval -x -d 'between looks: 500ms, 5s (default: the configuration'"'"'s or the daemon'"'"'s, else 2s)'
 complete -c sockmon -n '_shtab_sockmon_using top' -l namespaces -xka "host all" -d 'read all network namespaces, or only the host'"'"'s own (default: the configuration'"'"'s, else host)'
 complete -c sockmon -n '_shtab_sockmon_using top' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML); without it /etc/sockmon/sockmon.yaml if it can be read, else the defaults'
+complete -c sockmon -n '_shtab_sockmon_using top' -l replay -xka "(__fish_complete_path (commandline -ct))" -d 'read a recording of sockmon record, not this host'"'"'s kernel'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a trace -d 'show how connections open and close'
 complete -c sockmon -n '_shtab_sockmon_using trace' -s h -l help -d 'show this help message and exit'
 complete -c sockmon -n '_shtab_sockmon_using trace' -l read -xka "(__fish_complete_path (commandline -ct))" -d 'read captures of tcpdump, Wireshark and others instead, in the order of their first packets; - is standard input'
@@ -106,6 +110,15 @@ complete -c sockmon -n '_shtab_sockmon_using trace' -l count -x -d 'stop after s
 complete -c sockmon -n '_shtab_sockmon_using trace' -l opens -d 'only how connections are opened'
 complete -c sockmon -n '_shtab_sockmon_using trace' -l closes -d 'only how connections are closed'
 complete -c sockmon -n '_shtab_sockmon_using trace' -l format -xka "text lines json tcpdump" -d 'text: all steps, explained; lines: a line for each connection; json: the same for programs; tcpdump: segments as tcpdump -nS prints them (default: text, or lines if there are more than 20 connections a second, or only a summary above 2,000)'
+complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a explain -d 'say what an error or a state means'
+complete -c sockmon -n '_shtab_sockmon_using explain' -s h -l help -d 'show this help message and exit'
+complete -c sockmon -n '_shtab_sockmon_using explain' -l lang -xka "en zh" -d 'English or Chinese (default: as LANG says, else en)'
+complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a record -d 'record the kernel for a report of a fault'
+complete -c sockmon -n '_shtab_sockmon_using record' -s h -l help -d 'show this help message and exit'
+complete -c sockmon -n '_shtab_sockmon_using record' -l for -x -d 'how long: 10s, 1m, at most 1h (default: 1m)'
+complete -c sockmon -n '_shtab_sockmon_using record' -l anonymize -xka "yes no" -d 'replace addresses, names and PIDs (default: yes)'
+complete -c sockmon -n '_shtab_sockmon_using record' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML); without it /etc/sockmon/sockmon.yaml if it can be read, else the defaults'
+complete -c sockmon -n '_shtab_sockmon_using record; and test $_shtab_sockmon_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'the new file, such as fault.rec'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a drill -d 'rehearse an alert'
 complete -c sockmon -n '_shtab_sockmon_using drill' -s h -l help -d 'show this help message and exit'
 complete -c sockmon -n '_shtab_sockmon_using drill' -l count -x -d 'connections (default: enough for the alert)'

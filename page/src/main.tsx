@@ -1,4 +1,3 @@
-import 'uplot/dist/uPlot.min.css'
 import './style/base.css'
 import './style/parts.css'
 import './style/figures.css'

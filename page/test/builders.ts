@@ -85,6 +85,7 @@ export const namespace = (about: Partial<Namespace> = {}): Namespace => ({
   stale_after_seconds: 60,
   settings: null,
   entry: '',
+  connection_events: null,
   udp_ports: [],
   unix_queues: [],
   ...about,

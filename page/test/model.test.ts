@@ -12,7 +12,7 @@ import { STATES, type Alert, type Group, type Range } from '../src/model/message
 import { explanation, nameOf, totals, whereAbouts } from '../src/model/states'
 import { backoff, polledAt, status } from '../src/model/status'
 import { clicked } from '../src/model/sorting'
-import { columns, groupRows, listing, matching, ownerRows, sorted } from '../src/model/table'
+import { columns, eventRows, groupRows, listing, matching, ownerRows, sorted } from '../src/model/table'
 import { clock, iso } from '../src/model/time'
 import { held, verdict, worstState } from '../src/model/verdict'
 import { finding, group, history, namespace, observation } from './builders'
@@ -269,6 +269,18 @@ test('the filter takes directions, ports, states and names', () => {
   assert.deepEqual(owners.map(({ name }) => name), ['nginx.service', 'no service known'], 'none without sockets')
   assert.deepEqual(matching(owners, 'nginx').map(({ id }) => id), ['nginx.service'])
   assert.deepEqual(columns(GROUPS), ['established', 'close_wait', 'time_wait', 'listen'])
+})
+
+test('what opened and closed is counted by port, and only what happened', () => {
+  const none = { failed: {}, closed: {}, aborted: {}, connect_seconds: null, close_wait_seconds: null, lifetime_seconds: null }
+  const rows = eventRows([
+    { ...none, direction: 'outbound', port: 5432, opened: 7, failed: { refused: 2, timed_out: 1 }, closed: { here: 4 } },
+    { ...none, direction: 'inbound', port: null, opened: 1 },
+    { ...none, direction: 'inbound', port: 80, opened: 0 },
+  ])
+  assert.deepEqual(rows.map(({ name, kind, isRest }) => [name, kind, isRest]), [['5432', 'outbound', false], ['other', 'inbound', true]])
+  assert.deepEqual([rows[0]?.cells['failed'], rows[0]?.cells['here'], rows[0]?.cells['both']], [3, 4, 0])
+  assert.deepEqual(matching(rows, 'refused').map(({ name }) => name), ['5432'])
 })
 
 test('a part of the sockets is listed by ss, inside its namespace', () => {

@@ -28,6 +28,7 @@ const arguments_ = (at: string): unknown[] =>
   at.endsWith('.names') ? [['a'], 2]
   : at.endsWith('.explain') ? [{ finTimeout: 60, synRetries: 6, synSeconds: 127, synackRetries: 5, synackSeconds: 63 }]
   : at.endsWith('.counts') && at.includes('verdict') ? [1, 2]
+  : at.endsWith('.why') ? ['timed_out']
   : at.endsWith('.port') && at.includes('finding') ? [80, true]
   : [3, 2]
 

@@ -153,6 +153,14 @@ Alerts: TypeAlias = Mapping[AlertKey, Alert]
 Looked: TypeAlias = Callable[[str, str], bool]  # netns, detector -> whether this poll could look
 
 
+Waiting: TypeAlias = Callable[[Condition], bool]  # whether it was found, and is no finding yet
+
+
+def nothing(condition: Condition) -> bool:  # noqa: ARG001 - the signature is Waiting's
+    """Say that every finding is one."""
+    return False
+
+
 def everywhere(netns: str, detector: str) -> bool:  # noqa: ARG001 - the signature is Looked's
     """Say that the poll could look at everything."""
     return True
@@ -165,16 +173,20 @@ def step(
     waits: Mapping[str, Waits],
     labels: Mapping[str, str],
     looked: Looked = everywhere,
+    waiting: Waiting = nothing,
 ) -> Alerts:
     """Return the alerts after one poll.
 
-    waits: by detector. labels: the configured ones of every new alert.
+    waits: by detector. labels: the configured ones of every new alert. waiting: conditions that
+    look found, but are not findings before their owners are known or the next poll agrees.
     """
     found = _by_condition(findings)
     after: dict[AlertKey, Alert] = {}
     for condition in dict.fromkeys([*(key.condition for key in alerts), *found]):
         finding = found.get(condition)
-        unseen = finding is None and not looked(condition.netns, condition.detector)
+        unseen = finding is None and (
+            not looked(condition.netns, condition.detector) or waiting(condition)
+        )
         before = {s: alerts.get(AlertKey(condition, s)) for s in SEVERITIES}
         alive = [a for a in before.values() if a and a.state is not State.RESOLVED]
         since = min((a.since for a in alive), key=lambda at: at.monotonic, default=now)

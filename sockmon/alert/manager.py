@@ -7,6 +7,7 @@ have a thread of their own.
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from sockmon.alert.lifecycle import (
@@ -16,9 +17,11 @@ from sockmon.alert.lifecycle import (
     Alerts,
     Looked,
     State,
+    Waiting,
     Waits,
     admitted,
     everywhere,
+    nothing,
     step,
 )
 from sockmon.alert.notify import receivers
@@ -37,6 +40,8 @@ SECTION = "alerts"
 #: Two polls must agree before there is a finding, and a rate needs two polls: what the first polls
 #: after a restart do not find may still be there.
 SETTLING_POLLS = 2
+#: How long a message waits for the disk.
+_SAVING_SECONDS = 1.0
 #: How long a stop waits for messages that are being sent.
 _STOP_SECONDS = 0.25
 
@@ -81,10 +86,12 @@ class AlertManager:
         interval: float,
         *,
         looked: Looked = everywhere,
+        waiting: Waiting = nothing,
     ) -> None:
         """Take one poll's findings; the next poll is expected after `interval` seconds.
 
-        looked: which detectors could judge in this poll, and in which namespace.
+        looked: which detectors could judge in this poll, and in which namespace. waiting: see
+        step().
         """
         findings = list(findings)
         if len(findings) + len(self._alerts) > MOST_CONDITIONS:
@@ -102,15 +109,16 @@ class AlertManager:
             self._waits,
             self._labels,
             _nowhere if self._settling else looked,
+            waiting,
         )
         changed = _states(after) != _states(self._alerts)
         self._settling = max(0, self._settling - 1)
         self._alerts = after
         self.alerts = tuple(after.values())
         self._snapshot = AlertSnapshot(now, interval, self.alerts)
-        self._post()
         if changed:
             self._state.save()
+        self._post()
 
     def reconfigure(self, settings: Alerting, waits: Mapping[str, Waits]) -> None:
         """Use other settings from now on; does not wait."""
@@ -148,6 +156,7 @@ class AlertManager:
                 Sender(
                     receiver,
                     delivered=self._state.save,
+                    saved=partial(self._state.wait, _SAVING_SECONDS),
                     predecessor=before.get(receiver.identity),
                     notifications=counts.get(receiver.name, Notifications()),
                 )

@@ -14,6 +14,7 @@ from sockmon.commands.command import (
     add_config,
     add_web_config,
 )
+from sockmon.commands.replay_option import add_replay, replaying
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +36,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="serve on the sockets that systemd passes (sockmon.socket) instead",
     )
     add_web_config(parser)
+    add_replay(parser)
 
 
 def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
@@ -53,12 +55,16 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     web_config = Path(arguments.web_config) if arguments.web_config else None
     try:
         passed = systemd.passed_sockets() if arguments.systemd_socket else None
-        daemon.Daemon(
-            lambda: daemon.load_settings(arguments.config, addresses),
-            open_source,
-            web_config,
-            passed,
-        ).run()
+        with replaying(arguments.replay) as playback:
+            if playback is not None:
+                playback.play()
+                open_source = playback.open_source
+            daemon.Daemon(
+                lambda: daemon.load_settings(arguments.config, addresses),
+                open_source,
+                web_config,
+                passed,
+            ).run()
     except PortInUseError as error:
         print(f"sockmon: {error}", file=sys.stderr)
         return FAILURE  # unlike a mistake of the user's, so that systemd starts it again

@@ -11,6 +11,7 @@ from sockmon.commands.command import (
     choose_config,
 )
 from sockmon.commands.namespaces_option import add_namespaces, in_namespaces
+from sockmon.commands.replay_option import add_replay, config_of, replaying
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -25,13 +26,14 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_namespaces(parser, "the configuration's, else host")
     add_config(parser, HOST_CONFIG)
+    add_replay(parser)
 
 
 def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     from sockmon.durations import parse_duration  # noqa: PLC0415 - each command loads its own
     from sockmon.top import run  # noqa: PLC0415 - as above
 
-    for name in ("config", "namespaces"):
+    for name in ("config", "namespaces", "replay"):
         if arguments.url is not None and getattr(arguments, name) is not None:
             raise UserError(f"--{name}: a daemon has its own; with --url it means nothing")
     try:
@@ -43,6 +45,13 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     try:
         if arguments.url is not None:
             return run.of_daemon(arguments.url, interval)
+        with replaying(arguments.replay) as playback:
+            if playback is not None:
+                playback.play()
+                recorded = config_of(playback, arguments.config).config
+                return run.of_kernel(
+                    playback.open_source, recorded, interval or playback.head.poll_seconds
+                )
         chosen = choose_config(arguments.config)
         config = in_namespaces(chosen.config, arguments.namespaces)
         seconds = interval or (config.poll.interval if chosen.file else None)

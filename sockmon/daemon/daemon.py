@@ -234,6 +234,7 @@ class Daemon:
             observation.at,
             observation.interval,
             looked=partial(observation.looked, diagnosed),
+            waiting=lambda its: observation.waits(diagnosed, its.netns, its.detector, its.subject),
         )
 
     async def _watchdog(self, timeout: float) -> None:

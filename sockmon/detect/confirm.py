@@ -34,6 +34,11 @@ class Confirmed:
         """How many findings of the last poll are new, and wait for the next to agree."""
         return len(self._last) - len(self.findings)
 
+    @property
+    def waiting(self) -> frozenset[FindingKey]:
+        """The findings of the last poll that are new."""
+        return self._last - {finding.key for finding in self.findings}
+
     def seen(self, found: Iterable[Finding], now: float) -> "Confirmed":
         """Add one poll's findings; `findings` of the result are those the poll before had too."""
         found = tuple(found)

@@ -383,8 +383,8 @@ DETECTOR = Detector(
     title=Text("A process runs out of file descriptors", "进程的文件描述符即将耗尽"),
     actor=Text("The application here", "本机应用"),
     does=Does(
-        Text("runs out of file descriptors", "的文件描述符即将耗尽"),
-        Text("run out of file descriptors", "的文件描述符即将耗尽"),
+        Text("uses up its file descriptors", "快用完文件描述符"),
+        Text("use up their file descriptors", "快用完文件描述符"),
     ),
     thresholds=Thresholds,
     find=find,

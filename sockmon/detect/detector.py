@@ -150,7 +150,8 @@ class Detector:
     thresholds: its part of the configuration. needs: fields of KernelLimits without which it cannot
     judge. only_where: fields that not every namespace has: without them there is nothing to judge.
     needs_whole_table: it judges by sockets at rest too, so it runs only after the whole
-    table was read. find: a pure function from one poll's data and thresholds to findings.
+    table was read. needs_events: without events.enabled there is nothing to judge.
+    find: a pure function from one poll's data and thresholds to findings.
     fault: what its findings say of an application here, or of a peer. caused_by: faults that can
     cause its findings. counted: its own metric. levels: from thresholds, when a figure on a
     dashboard is orange or red, by the metric's name; a metric that has a limit is a share of it.
@@ -168,6 +169,7 @@ class Detector:
     needs: tuple[str, ...] = ()
     only_where: tuple[str, ...] = ()
     needs_whole_table: bool = False
+    needs_events: bool = False
     fault: Fault | None = None
     caused_by: tuple[tuple[Link, Fault], ...] = ()
     counted: Counted | None = None

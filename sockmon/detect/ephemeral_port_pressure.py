@@ -337,8 +337,8 @@ DETECTOR = Detector(
     title=Text("Local ports run out towards one destination", "到同一目的地址的本地端口即将耗尽"),
     actor=Text("The application here that connects", "本机发起连接的应用"),
     does=Does(
-        Text("runs out of local ports towards one destination", "连往同一目的地的本地端口即将耗尽"),
-        Text("run out of local ports towards one destination", "连往同一目的地的本地端口即将耗尽"),
+        Text("uses up the local ports towards one destination", "快用完连往同一目的地的本地端口"),
+        Text("use up the local ports towards one destination", "快用完连往同一目的地的本地端口"),
     ),
     thresholds=Thresholds,
     find=find,

@@ -12,6 +12,7 @@ from sockmon.detect import (
     accept_queue,
     close_wait_leak,
     closing_stalled,
+    connect_failures,
     connect_stalled,
     conntrack_pressure,
     dead_peer,
@@ -19,6 +20,7 @@ from sockmon.detect import (
     ephemeral_port_pressure,
     fin_wait2_stuck,
     orphan_pressure,
+    slow_close,
     syn_backlog,
     tcp_memory_pressure,
     time_wait_pressure,
@@ -50,6 +52,8 @@ ALL: tuple[Detector, ...] = (
     orphan_pressure.DETECTOR,
     tcp_memory_pressure.DETECTOR,
     conntrack_pressure.DETECTOR,
+    connect_failures.DETECTOR,
+    slow_close.DETECTOR,
 )
 
 #: Those that can judge part of a table, without the sockets at rest.
@@ -105,9 +109,13 @@ def unavailable(limits: KernelLimits) -> frozenset[str]:
     return frozenset(d.name for d in ALL if _any_missing(limits, d.needs))
 
 
-def inapplicable(limits: KernelLimits) -> frozenset[str]:
+def inapplicable(limits: KernelLimits, *, has_events: bool) -> frozenset[str]:
     """Name the detectors that have nothing to judge in this namespace."""
-    return frozenset(d.name for d in ALL if _any_missing(limits, d.only_where))
+    return frozenset(
+        d.name
+        for d in ALL
+        if _any_missing(limits, d.only_where) or (d.needs_events and not has_events)
+    )
 
 
 def _any_missing(limits: KernelLimits, names: Iterable[str]) -> bool:

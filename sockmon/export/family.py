@@ -97,16 +97,17 @@ class Samples:
         self._metrics = {family: _metric(family) for family in families}
         self._memory, self._now, self._started = memory, now, started
         self._added: set[Family] = set()
+        self._broken: set[Family] = set()
         memory.forget(now)
 
     def contain(self, part: str, add: Callable[[], None]) -> None:
-        """Let a part add its families; one that raises has none, rather than some of its samples.
+        """Let a part add its families; if it raises, there are none of these, not even of others.
 
         part: its name among the components.
         """
         self._added.clear()
         if not COMPONENTS.run(part, add):
-            self._metrics.update({family: _metric(family) for family in self._added})
+            self._broken |= self._added
 
     def add(
         self, family: Family, labels: Sequence[str], value: float, began: float | None = None
@@ -175,7 +176,8 @@ class Samples:
 
     def __iter__(self) -> Iterator[Metric]:
         """Yield the families that have samples, in their order."""
-        return (metric for metric in self._metrics.values() if metric.samples)
+        there = self._metrics.items()
+        return (its for family, its in there if its.samples and family not in self._broken)
 
 
 def _metric(family: Family) -> Any:

@@ -15,6 +15,9 @@ from pathlib import Path
 from sockmon.model.owner import SYSTEM, Manager, Unit
 from sockmon.text import one_line
 
+#: The file of a recording that has ids and paths of cgroups; no kernel has it.
+RECORDED = "recorded-cgroups"
+
 _CONTAINER = re.compile(r"(?:^|[-:/])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
 _UNIT = re.compile(r"\.(?:service|scope|socket)$")
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -128,6 +131,8 @@ def look_for_cgroups(proc: Path, wanted: Collection[int]) -> dict[int, str]:
     nothing.
     """
     paths: dict[int, str] = {}
+    with contextlib.suppress(OSError):
+        return _recorded((proc / RECORDED).read_text("utf-8", "surrogateescape"), wanted)
     left = set(wanted)
     mount = (_cgroup2_mount(proc, "self") or _cgroup2_mount(proc, "1")) if left else None
     if mount is None:
@@ -148,6 +153,12 @@ def look_for_cgroups(proc: Path, wanted: Collection[int]) -> dict[int, str]:
                 "utf-8", "backslashreplace"
             ).removeprefix(".")
     return paths
+
+
+def _recorded(text: str, wanted: Collection[int]) -> dict[int, str]:
+    lines = (line.partition(" ") for line in text.splitlines())
+    known = {int(number): path for number, _, path in lines if number.isdigit()}
+    return {number: path for number, path in known.items() if number in wanted}
 
 
 def _cgroup2_mount(proc: Path, task: str) -> Path | None:

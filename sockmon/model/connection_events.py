@@ -61,6 +61,11 @@ class Histogram:
                 return bound
         return float("inf")
 
+    def quantile_above(self, share: float) -> float:
+        """Return the lower bound of the bucket in which the quantile of this share lies."""
+        upper = self.quantile_bound(share)
+        return max((bound for bound in BOUNDS if bound < upper), default=0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class EventCounts:
@@ -114,3 +119,15 @@ class PortEvents:
     direction: Direction
     port: int | None
     counts: EventCounts
+
+
+@dataclass(frozen=True, slots=True)
+class RecentEvents:
+    """What was counted in one namespace in the last minutes.
+
+    seconds: how long ago that began. latest: the ports with events in the last seconds.
+    """
+
+    seconds: float
+    ports: Mapping[tuple[Direction, int], EventCounts]
+    latest: frozenset[tuple[Direction, int]]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.model.ages import NOBODY, Aged
+from sockmon.model.connection_events import RecentEvents
 from sockmon.model.connects import Connects
 from sockmon.model.descriptors import Descriptors
 from sockmon.model.direction import Direction, Directions, PortMask, no_ports
@@ -57,6 +58,7 @@ class DetectorInput:
     udp_table: None where UDP sockets could not be read.
     whole: sockets at rest are in the table too; if not, queues holds nothing.
     nameless: ports that nobody chose, which no metric may name; None: not known.
+    events: how connections opened and closed in the last minutes; None: they are not counted.
     """
 
     netns: str
@@ -78,6 +80,7 @@ class DetectorInput:
     unix: UnixListeners = field(default_factory=UnixListeners)
     whole: bool = True
     nameless: PortMask | None = None
+    events: RecentEvents | None = None
     rates: Rates = Rates()
     owners: Owners = field(default_factory=Owners)
     descriptors: tuple[Descriptors, ...] = ()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from sockmon.model.connection_events import PortEvents
 from sockmon.model.counts import PortGroup, StateCounts
 from sockmon.model.direction import Direction
-from sockmon.model.finding import Finding
+from sockmon.model.finding import Finding, Subject
 from sockmon.model.limits import KernelLimits
 from sockmon.model.listeners import Listening, ListenQueue
 from sockmon.model.moment import Moment, T, Timed
@@ -87,6 +87,10 @@ class PortSockets:
     sockets: int
 
 
+#: What a finding is about, but for its owner: detector, direction, port (None: several, or none).
+Place = tuple[str, Direction | None, int | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """What is wrong in a namespace, and the ages behind it.
@@ -102,7 +106,8 @@ class Diagnosis:
     they found last holds on, and that they found nothing proves nothing.
     hidden_processes: how many could not be looked into for want of privilege. stale_after: seconds
     after which a CLOSE_WAIT socket is stale. undecided: how many findings wait for the next poll to
-    agree. unix_queues: accept queues of Unix listeners, the fullest first, bounded.
+    agree; waiting: where they are, and those that wait for their owners' names.
+    unix_queues: accept queues of Unix listeners, the fullest first, bounded.
     dropped_datagrams: by local port, None: others. counted: by the metric's name, what
     detectors count by (direction, port); of the last whole read.
     """
@@ -118,6 +123,7 @@ class Diagnosis:
     hidden_processes: int = 0
     stale_after: float = 60.0
     undecided: int = 0
+    waiting: frozenset[Place] = frozenset()
     dropped_datagrams: Mapping[int | None, int] = field(default_factory=dict)
     counted: Mapping[str, tuple[PortSockets, ...]] = field(default_factory=dict)
     unix_queues: tuple[UnixQueue, ...] = ()
@@ -249,6 +255,15 @@ class Observation:
         there = any(namespace.name == netns for namespace in self.namespaces)
         # Else it has ended, and its troubles with it.
         return not there and self.unseen is not None and netns not in self.unseen
+
+    def waits(
+        self, diagnosed: Mapping[str, Diagnosis], netns: str, detector: str, subject: Subject
+    ) -> bool:
+        """Whether something like it was found, and is no finding yet: it proves no end."""
+        if netns not in diagnosed:
+            return False
+        waiting, direction = diagnosed[netns].waiting, subject.direction
+        return bool({(detector, direction, subject.port), (detector, direction, None)} & waiting)
 
     def fresh(self, namespace: NamespaceObservation, part: Timed[T] | None, now: float) -> T | None:
         """Return a namespace's part, or None when it is too old to be believed at `now`."""

@@ -17,7 +17,7 @@ from sockmon.model.table import IPAddress, SocketTable, address
 
 Rows = NDArray[np.intp]
 
-#: Sockets that are kept of a namespace: 55 bytes each.
+#: Sockets that are kept of a namespace: 33 bytes each.
 SAMPLED = 4096
 
 _PEER = np.dtype((np.void, 17))  # family and address

@@ -28,7 +28,7 @@ from sockmon.model.connects import Connects
 from sockmon.model.counters import Counters
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.distinct import distinct
-from sockmon.model.finding import Finding
+from sockmon.model.finding import Finding, FindingKey
 from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenDrops, listening_rows
 from sockmon.model.names import HOST
 from sockmon.model.observation import Diagnosis, PortSockets
@@ -70,7 +70,7 @@ class DiagnosisState:
         self._counters: Counters | None = None
         self._confirmed = Confirmed()
         self._confirmed_whole = Confirmed()  # of the detectors that judge whole tables alone
-        self._withheld = False  # whether a finding waits for its owner's name
+        self._withheld: frozenset[FindingKey] = frozenset()  # they wait for their owners' names
         self._stale = StaleMemory()
         self._vanished = Vanished()
         self._broken: dict[str, str] = {}
@@ -84,7 +84,7 @@ class DiagnosisState:
     def suspects(self) -> bool:
         """Whether the last poll found something, agreed on or not, or sockets in CLOSE_WAIT."""
         found = self._confirmed.found or self._confirmed_whole.found
-        found = found or self._withheld
+        found = found or bool(self._withheld)
         return found or bool(self._aged.of_state(TcpState.CLOSE_WAIT).size)
 
     def remember(self) -> Callable[[], Mapping[str, Any]]:
@@ -177,12 +177,20 @@ class DiagnosisState:
             hidden_processes=self._owners.hidden,
             stale_after=stale_after(thresholds),
             undecided=self._confirmed.undecided + self._confirmed_whole.undecided,
+            waiting=frozenset(
+                (key.detector, key.subject.direction, key.subject.port)
+                for key in (
+                    *self._withheld,
+                    *self._confirmed.waiting,
+                    *self._confirmed_whole.waiting,
+                )
+            ),
             counted=self._counted,
             dropped_datagrams=dropped_datagrams(data, self._udp_ports),
             unix_queues=data.unix.shown(),
             broken=self._broken,
             unavailable=unavailable(data.limits) | self._broken.keys(),
-            inapplicable=inapplicable(data.limits),
+            inapplicable=inapplicable(data.limits, has_events=data.events is not None),
             skipped=frozenset() if whole else _WHOLE_TABLE,
         )
 
@@ -234,7 +242,7 @@ class DiagnosisState:
             for finding in found
         )
         known = [finding for finding in owned if not _is_pending(finding, data.owners)]
-        self._withheld = len(known) < len(owned)
+        self._withheld = frozenset(f.key for f in owned if _is_pending(f, data.owners))
         notes = [finding for finding in known if finding.note]
         linked = (*with_causes([f for f in known if not f.note], data), *notes)
         # Rows are of this poll's table, whose memory the next one takes.

@@ -11,6 +11,7 @@ from sockmon.kernel.events.helper.client import Asking
 from sockmon.kernel.events.helper.protocol import Listener
 from sockmon.kernel.events.loader import EventCounter
 from sockmon.kernel.events.rows import Increments
+from sockmon.model.connection_events import RecentEvents
 from sockmon.model.direction import Direction
 from sockmon.model.limits import PortRange
 from sockmon.model.moment import Moment
@@ -18,6 +19,7 @@ from sockmon.model.names import HOST, OTHER
 from sockmon.model.observation import Events
 from sockmon.model.poll_statistics import Failure
 from sockmon.poll.event_totals import EventTotals
+from sockmon.poll.event_window import EventWindow
 
 #: After a failure the helper is asked again after such a time, and then after twice that, ...
 _AGAIN_SECONDS, _AGAIN_AT_MOST = 0.5, 60.0
@@ -38,6 +40,7 @@ class EventsPoller:
         self._asking: Asking | None = None
         self._counter: EventCounter | None = None
         self._totals = EventTotals()
+        self._window = EventWindow(0.0)
         self._since: float | None = None
         self._error: KernelError | None = None
         self._due = 0.0
@@ -61,8 +64,9 @@ class EventsPoller:
                 self._load(now, listeners)
             if self._counter is not None:
                 increments = self._counter.read(now.monotonic)
-                counted = by_name(increments, namespaces)
+                counted = tuple(by_name(increments, namespaces))
                 self._totals.add(counted, now.monotonic, top, port_range)
+                self._window.add(counted, now.monotonic)
                 self._totals.forget(namespaces.values())
                 self._error, self._pause = None, _AGAIN_SECONDS
         except KernelError as error:
@@ -73,6 +77,10 @@ class EventsPoller:
         if self._counter is None or self._since is None:
             return None
         return Events(self._since, self._totals.by_namespace(), self._counter.in_use / layout.ROWS)
+
+    def recent(self, netns: str, now: float) -> RecentEvents | None:
+        """Return what was counted in a namespace in the last minutes; None: nothing is counted."""
+        return None if self._counter is None else self._window.recent(netns, now)
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -96,6 +104,7 @@ class EventsPoller:
             self._asking = None
             self._counter = EventCounter(descriptors)
             self._totals, self._since = EventTotals(), now.wall
+            self._window = EventWindow(now.monotonic)
 
     def _release(self) -> None:
         if self._asking is not None:

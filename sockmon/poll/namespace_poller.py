@@ -15,6 +15,7 @@ from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.interfaces import Source
 from sockmon.model import counts
 from sockmon.model.ages import NOBODY, NOTHING_HEARD, LastHeard
+from sockmon.model.connection_events import RecentEvents
 from sockmon.model.counts import StateCounts
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.direction import Listened
@@ -57,6 +58,11 @@ _UDP_PORTS_SHOWN = 50
 _SETTINGS_BELIEVED_SECONDS = 30.0
 
 
+def nothing_counted(_name: str, _now: float) -> RecentEvents | None:
+    """Stand in where connections are not counted between polls."""
+    return None
+
+
 class NamespacePoller:
     """Polls one network namespace, and keeps what the next poll needs."""
 
@@ -81,6 +87,8 @@ class NamespacePoller:
         self._udp = Udp()
         self._udp_groups = UdpGroups()
         self._unix = UnixListeners()
+        #: Returns what was counted between polls in a namespace of this name, up to now.
+        self.recent_events: Callable[[str, float], RecentEvents | None] = nothing_counted
 
     @property
     def listened(self) -> Listened:
@@ -142,9 +150,12 @@ class NamespacePoller:
         name = self._source.name
         try:
             failures = self._poll(now, clock, config, empty=empty, whole=whole)
+        except KernelError as error:  # to stop, for example, in the middle of a read
+            self._observation = replace(self._observation, looked_at=now)
+            failures = [failure(name, error)]
         except Exception as error:  # noqa: BLE001 - as it says
             self._observation = replace(self._observation, looked_at=now)
-            failures = [_broken(name, "poll", COMPONENTS.failed("poll", error, name))]
+            failures = [broken(name, "poll", COMPONENTS.failed("poll", error, name))]
         else:
             COMPONENTS.works("poll", name)
         return self._observation, failures
@@ -205,7 +216,13 @@ class NamespacePoller:
             read_at = now if resting is None else resting.at
             self._observation = replace(self._observation, ports=Timed(ports, read_at))
             if heard is not None and not source.degraded:
-                data = replace(data, udp=self._udp, udp_table=whole_udp, unix=self._unix)
+                data = replace(
+                    data,
+                    udp=self._udp,
+                    udp_table=whole_udp,
+                    unix=self._unix,
+                    events=self.recent_events(source.name, now.monotonic),
+                )
                 failures += self._diagnose(data, heard, now, config, whole=resting is None)
             if resting is None:
                 known = heard is not None and not source.degraded
@@ -243,7 +260,7 @@ class NamespacePoller:
                 data, heard, self._ports.drops, thresholds_of(config.detect), whole=whole
             )
         except Exception as error:  # noqa: BLE001 - else one namespace would end the daemon
-            yield _broken(name, "diagnosis", COMPONENTS.failed("diagnosis", error, name))
+            yield broken(name, "diagnosis", COMPONENTS.failed("diagnosis", error, name))
             return
         COMPONENTS.works("diagnosis", name)
         diagnosis = replace(diagnosis, findings=self._placed(diagnosis.findings))
@@ -251,7 +268,7 @@ class NamespacePoller:
             diagnosis = replace(diagnosis, unavailable=diagnosis.unavailable | diagnosis.skipped)
         self._observation = replace(self._observation, diagnosis=Timed(diagnosis, now))
         for detector, reason in diagnosis.broken.items():
-            yield _broken(name, f"detector {detector}", reason)
+            yield broken(name, f"detector {detector}", reason)
 
     def _see_owners(
         self, tcp: SocketTable | None, now: Moment, resting: Timed[Resting] | None
@@ -314,7 +331,7 @@ class NamespacePoller:
         return heard
 
 
-def _broken(netns: str, what: str, reason: str) -> Failure:
+def broken(netns: str, what: str, reason: str) -> Failure:
     """Return that a part of sockmon has failed, by a mistake of ours."""
     where = "" if netns == HOST else f" in netns {netns}"
     return Failure(netns, "bug", f"{what}{where}: {reason}: please report this bug of sockmon")

@@ -10,6 +10,7 @@ from sockmon.kernel.errors import KernelError
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.kernel.netns.tracker import NamespaceTracker, OtherNamespace
+from sockmon.model.connection_events import RecentEvents
 from sockmon.model.direction import Listened
 from sockmon.model.moment import Moment
 from sockmon.model.names import HOST
@@ -17,7 +18,7 @@ from sockmon.model.newcomers import KEPT_FOR_SECONDS, Newcomers
 from sockmon.model.observation import NamespaceObservation, OtherNamespaces
 from sockmon.model.poll_statistics import Failure
 from sockmon.poll.cpu_budget import Candidate, CpuBudget, PollAge, Priority
-from sockmon.poll.namespace_poller import Clock, NamespacePoller, failure
+from sockmon.poll.namespace_poller import Clock, NamespacePoller, failure, nothing_counted
 from sockmon.poll.shown_namespaces import SeriesCandidate, shown_namespaces
 from sockmon.settings import Config
 
@@ -75,6 +76,8 @@ class OtherNamespacesPoller:
         budget: CpuBudget,
     ) -> None:
         """remembered: by name, what an earlier process of this boot knew of namespaces."""
+        #: See NamespacePoller; given to each.
+        self.recent_events: Callable[[str, float], RecentEvents | None] = nothing_counted
         self._inspector = inspector
         self._tracker = tracker
         self._there: tuple[OtherNamespace, ...] = ()
@@ -196,6 +199,7 @@ class OtherNamespacesPoller:
         self, one: OtherNamespace, now: Moment, clock: Clock, config: Config, *, empty: bool
     ) -> list[Failure]:
         its = self._followed[one]
+        its.poller.recent_events = self.recent_events
         its.age = its.age.polled(now.monotonic, self._budget.next_number())
         _, failures = its.poller.poll(now, clock, config, empty=empty)
         return _without_ended(failures)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sockmon.contained import COMPONENTS
 from sockmon.kernel.errors import ProcError
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.netlink.source import KernelSource
-from sockmon.kernel.netns.discovery import own_inode
 from sockmon.model.moment import Moment
 from sockmon.model.names import HOST
 from sockmon.model.observation import Events, NamespaceObservation, Observation
 from sockmon.model.poll_statistics import Failure, PollStatistics
 from sockmon.poll.cpu_budget import CpuBudget, Priority
-from sockmon.poll.namespace_poller import Clock
+from sockmon.poll.namespace_poller import Clock, broken, nothing_counted
 from sockmon.poll.own_namespace import OwnNamespacePoller
 from sockmon.settings import Config
 
@@ -68,11 +68,13 @@ class Poller:
         begun = clock()
         cpu = partial(self._with_helper, cpu)
         longest_waiting = self._others.longest_waiting if self._others else _none_waiting
+        recent = self._events.recent if self._events else nothing_counted
+        self._own.poller.recent_events = recent
         own, failed = self._own.poll(begun, clock, config, cpu, longest_waiting)
         others = self._poll_others(begun, clock, config, cpu)
         self._budget.lend(Priority.HIGH)
         namespaces = (own, *(others.namespaces if others else ()))
-        events, not_counted = self._poll_events(begun, config, namespaces)
+        events, not_counted = self._try_events(begun, config, namespaces)
         failures = (*failed, *(others.failures if others else ()), *not_counted)
         seconds = clock().monotonic - begun.monotonic
         shown = {namespace.name for namespace in namespaces if not namespace.folded}
@@ -115,7 +117,19 @@ class Poller:
                 self._source, self._inspector, tracker, self._remembered, self._budget
             )
             self._helper, self._remembered = helper, {}
+        self._others.recent_events = self._own.poller.recent_events
         return self._others.poll(begun, clock, config, cpu)
+
+    def _try_events(
+        self, begun: Moment, config: Config, namespaces: tuple[NamespaceObservation, ...]
+    ) -> tuple[Events | None, tuple[Failure, ...]]:
+        """Read them; a mistake of ours costs nothing else."""
+        try:
+            polled = self._poll_events(begun, config, namespaces)
+        except Exception as error:  # noqa: BLE001 - as it says
+            return None, (broken(HOST, "events", COMPONENTS.failed("events", error)),)
+        COMPONENTS.works("events")
+        return polled
 
     def _poll_events(
         self, begun: Moment, config: Config, namespaces: tuple[NamespaceObservation, ...]
@@ -154,6 +168,8 @@ class Poller:
 
     def _own_inode(self) -> int:
         try:
+            from sockmon.kernel.netns.discovery import own_inode  # noqa: PLC0415 - as above
+
             return own_inode(self._source.proc)
         except ProcError:  # a recording of /proc
             return 0

@@ -40,6 +40,7 @@ def _rules(selector: Selector) -> Iterator[Rule]:
         "cluster_job_port:sockmon_accept_queue_drops:rate5m",
         f"sum by (cluster, job, port) (rate({of('sockmon_accept_queue_drops_total')}[5m]))",
     )
+    yield from _events(selector)
     yield from _limits(selector)
     yield from _verdicts(selector)
 
@@ -67,6 +68,26 @@ def _sockets(selector: Selector) -> Iterator[Rule]:
     yield _rule(
         "cluster_job:sockmon_close_wait_oldest_seconds:max",
         f"max by (cluster, job) ({of('sockmon_close_wait_oldest_seconds')})",
+    )
+
+
+def _events(selector: Selector) -> Iterator[Rule]:
+    """Connections between polls, of hosts that count them."""
+    of = selector.of
+    by_port = "cluster, job, port, direction"
+    for what in ("opened", "aborted"):
+        yield _rule(
+            f"cluster_job_port_direction:sockmon_connections_{what}:rate5m",
+            f"sum by ({by_port}) (rate({of(f'sockmon_connections_{what}_total')}[5m]))",
+        )
+    yield _rule(
+        "cluster_job_port_direction_reason:sockmon_connection_failures:rate5m",
+        f"sum by ({by_port}, reason) (rate({of('sockmon_connection_failures_total')}[5m]))",
+    )
+    times = of("sockmon_close_wait_duration_seconds_bucket")
+    yield _rule(
+        "cluster_job_direction_le:sockmon_close_wait_duration_seconds_bucket:rate5m",
+        f"sum by (cluster, job, direction, le) (rate({times}[5m]))",
     )
 
 

@@ -31,6 +31,9 @@ _NO_TARGETS = frozenset(
         "event",
         "level",
         "reason",
+        "first",
+        "by",
+        "le",
     }
 )
 

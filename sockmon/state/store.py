@@ -42,6 +42,11 @@ class StateStore:
         if self._writer is not None:
             self._writer.write(self._state)
 
+    def wait(self, timeout: float) -> None:
+        """Wait until what save() asked for is on the disk; give up after so many seconds."""
+        if self._writer is not None:
+            self._writer.wait(timeout)
+
     def tick(self, now: float) -> None:
         """Save if that is due; `now` in monotonic seconds."""
         self._at = now

@@ -35,6 +35,7 @@ class StateWriter(Generic[T_contra]):
         self._what = what
         self._changed = threading.Condition()
         self._wanted: Callable[[], T_contra] | None = None
+        self._asked = self._tried = 0  # values that were wanted, and that have been tried to write
         self._stopping = False
         self._component = f"save.{file.path.name}"
         self._thread = threading.Thread(target=self._run, name=f"save {what}", daemon=True)
@@ -44,13 +45,20 @@ class StateWriter(Generic[T_contra]):
         """Have what `value` returns written soon; the thread calls it."""
         with self._changed:
             self._wanted = value
-            self._changed.notify()
+            self._asked += 1
+            self._changed.notify_all()
+
+    def wait(self, timeout: float) -> None:
+        """Wait until what is wanted now is written, or could not be, or so many seconds."""
+        with self._changed:
+            asked = self._asked
+            self._changed.wait_for(lambda: self._tried >= asked, timeout)
 
     def close(self, timeout: float) -> None:
         """Write what is not written yet, and end; give up if the disk takes longer than this."""
         with self._changed:
             self._stopping = True
-            self._changed.notify()
+            self._changed.notify_all()
         self._thread.join(timeout)
 
     def _run(self) -> None:
@@ -58,9 +66,13 @@ class StateWriter(Generic[T_contra]):
             with self._changed:
                 self._changed.wait_for(lambda: self._wanted is not None or self._stopping)
                 wanted, self._wanted = self._wanted, None
+                asked = self._asked
             if wanted is None:
                 return
             self._write(wanted)
+            with self._changed:
+                self._tried = asked
+                self._changed.notify_all()
 
     def _write(self, value: Callable[[], T_contra]) -> None:
         try:

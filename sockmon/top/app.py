@@ -26,7 +26,7 @@ from sockmon.top.keys import KEYS
 from sockmon.top.lines import Line
 from sockmon.top.look import CSS, HEIGHTS, THEME, WIDTHS, AsciiFilter
 from sockmon.top.overview import Overview
-from sockmon.top.pages import page
+from sockmon.top.pages import details, page, to_copy
 from sockmon.top.refresh import Feed, News
 from sockmon.top.scene import Scene
 from sockmon.top.table import SHOWN_STATES, number
@@ -57,6 +57,7 @@ class Top(App[int]):
             Binding(key.names, f"press({at})", key.label, show=bool(key.label), priority=True)
             for at, key in enumerate(KEYS)
         ),
+        Binding("y", "copy", "copy", priority=True),
         Binding("plus,equals_sign", "interval(1)", "slower", priority=True),
         Binding("minus", "interval(-1)", "faster", priority=True),
     ]
@@ -100,6 +101,8 @@ class Top(App[int]):
                                 yield widgets.text
                                 yield widgets.past
                         yield Static(id="limits")
+                        with VerticalScroll(id="detail-pane", can_focus=False):
+                            yield Static(id="detail")
                     with Vertical(id="table-pane"):
                         yield Static(id="table-notes")
                         yield Rows()
@@ -132,7 +135,7 @@ class Top(App[int]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer a key where it does something (textual's protocol)."""
-        if action in ("press", "filter", "interval", "focus_next") and self._is_typing:
+        if action in ("press", "filter", "interval", "focus_next", "copy") and self._is_typing:
             return False
         if action == "press":
             return KEYS[int(str(parameters[0]))].offered(self._state, self._shown)
@@ -155,6 +158,13 @@ class Top(App[int]):
         self._feed.every(seconds)
         self._draw()
 
+    def action_copy(self) -> None:
+        """Give a command to the terminal's clipboard: OSC 52, which not every terminal takes."""
+        text = to_copy(self._shown, self.query_one(Rows).key)
+        if text is not None:
+            self.copy_to_clipboard(text)
+            self.notify(text, title="copied", markup=False)
+
     def action_filter(self) -> None:
         """Let the filter be typed."""
         self.query_one(Filter).begin(self._state.filter)
@@ -163,6 +173,11 @@ class Top(App[int]):
     def filter_typed(self, event: Input.Changed) -> None:
         """Filter by what is typed so far."""
         self._become(replace(self._state, filter=event.value))
+
+    @on(DataTable.RowHighlighted)
+    def row_pointed_at(self) -> None:
+        """Show the row that the cursor is on beside the table."""
+        self._draw_detail(self._shown)
 
     @on(DataTable.RowSelected)
     def row_entered(self) -> None:
@@ -231,6 +246,7 @@ class Top(App[int]):
         self._draw_states(shown)
         self._static("#table-notes", shown.table_notes)
         self.query_one(Rows).show(shown.table)
+        self._draw_detail(shown)
         title, lines = page(shown, self.size.width - 3)
         self._static("#text", lines)
         titles = {
@@ -238,6 +254,7 @@ class Top(App[int]):
             "#states-pane": shown.states_title,
             "#table-pane": shown.table_title,
             "#page": title,
+            "#detail-pane": "ROW",
         }
         for selector, text in titles.items():
             self.query_one(selector).border_title = Text(f" {text} ")
@@ -245,6 +262,12 @@ class Top(App[int]):
         if offered != self._offered:
             self._offered = offered
             self.refresh_bindings()
+
+    def _draw_detail(self, shown: Overview) -> None:
+        panes = self.query("#detail-pane")  # none before its widgets come, or after them
+        room = panes.first().size.width - 2 if panes else 0
+        if room > 0:
+            self._static("#detail", details(shown, self.query_one(Rows).key, room))
 
     def _draw_states(self, shown: Overview) -> None:
         occurring = {line.state: line for line in shown.states}

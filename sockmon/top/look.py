@@ -58,7 +58,7 @@ ContentSwitcher { height: 1fr; }
 #overview.-stale { text-style: dim; }
 #notes { height: auto; max-height: 3; padding: 0 1; }
 
-#findings, #states-pane, #table-pane, #page {
+#findings, #states-pane, #table-pane, #detail-pane, #page {
     border: none; border-top: solid ansi_cyan; border-title-color: ansi_cyan;
     border-title-style: bold;
 }
@@ -80,6 +80,9 @@ DataTable, #page, #findings { scrollbar-size-vertical: 1; }
 #text { height: auto; padding: 0 1; }
 Filter { height: 1; padding: 0 1; display: none; }
 
+#detail-pane { display: none; height: 1fr; scrollbar-size-vertical: 1; }
+#detail { height: auto; }
+.-wide #detail-pane { display: block; }
 .-wide #body { layout: horizontal; }
 .-wide #states-pane { width: 33%; min-width: 44; height: 1fr; }
 .-wide #states { grid-size: 2; grid-rows: 2; }

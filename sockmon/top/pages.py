@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
 from sockmon.alert.labels import alert_name, runbook_url
-from sockmon.detect.finding_text import sentences
+from sockmon.detect.finding_text import advice_lines, sentences
 from sockmon.model.finding import Finding
 from sockmon.model.names import HOST
 from sockmon.text import one_line
@@ -31,6 +31,7 @@ HELP = (
     ("r", "reverse the order"),
     ("left right", "scroll to the columns that do not fit"),
     ("+ -", "look less often, more often"),
+    ("y", "copy the first command of what is open, or of the row (OSC 52)"),
     ("space", "freeze what is shown; again: go on"),
     ("q", "quit (also ctrl+c)"),
 )
@@ -50,6 +51,10 @@ _NOTES = (
         "to the most that a state had in the time shown; it is blank where nothing is known."
     ),
     "for 2m+: the finding is older than this view.",
+    (
+        "OLDEST and OWNER are those of a row's findings, on terminals of 100 columns and more. "
+        "From 120 columns on, the row that the cursor is on is shown beside the table."
+    ),
     "owner -: only the kernel holds it (TIME_WAIT), or the process is hidden from this user.",
 )
 _STYLES: dict[str, TextStyle] = {
@@ -87,6 +92,29 @@ def _finding(shown: Overview, finding: Finding, width: int) -> Iterator[Line]:
             yield from _wrapped(sentence.text, width, sentence.lead, _STYLES[sentence.kind])
     yield Line("")
     yield Line(runbook_url(alert_name(finding.detector)), "key")
+
+
+def details(shown: Overview, cells: tuple[str, ...] | None, width: int) -> Iterator[Line]:
+    """Return the lines of a row, for beside the table; none if the cursor is on none."""
+    rows = shown.rows
+    if cells is None or rows is None or all(row.cells != cells for row in rows.rows):
+        return iter(())
+    return _row(shown, RowKey(cells), width)
+
+
+def to_copy(shown: Overview, cells: tuple[str, ...] | None) -> str | None:
+    """Return the command that y copies: the first of what is open, else of the cursor's row."""
+    what = shown.state.page or (cells and RowKey(cells))
+    about = [finding for finding in shown.findings if finding.key == what]
+    if isinstance(what, RowKey) and shown.rows is not None:
+        about = [*findings_by_row(shown.rows, shown.findings).get(what.cells, ())]
+    for finding in about:
+        commands = (line.text for line in advice_lines(finding) if line.kind == "command")
+        if (first := next(commands, None)) is not None:
+            return first
+    if isinstance(what, RowKey) and shown.rows is not None:
+        return _command(shown.rows.columns, what.cells, shown)
+    return None
 
 
 def _row(shown: Overview, key: RowKey, width: int) -> Iterator[Line]:

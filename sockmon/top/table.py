@@ -1,6 +1,5 @@
 """The table: rows by port, namespace, owner or peer, and their sockets by state."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,14 +7,16 @@ from typing import NamedTuple
 from rich.cells import cell_len
 
 from sockmon.client.snapshot import Row
-from sockmon.model.finding import Finding
+from sockmon.model.finding import Finding, Quantity
 from sockmon.model.states import TcpState
-from sockmon.text import one_line
+from sockmon.text import natural_order, one_line
 from sockmon.top.choice import TOTAL, ViewState
 from sockmon.top.lines import TextStyle, cut
 from sockmon.top.scene import Grouped, shortly
 
 AGE = "AGE"
+#: Of the findings about a row: who holds its sockets, and how old the oldest is.
+OWNER, OLDEST = "OWNER", "OLDEST"
 ZERO = "·"
 
 #: States in the order in which they are shown, the most telling first.
@@ -34,6 +35,7 @@ SHOWN_STATES = (
 )
 #: The table shows no more than the first so many rows: a filter or another order finds the rest.
 MOST_ROWS = 500
+_WIDE = 100  # columns of a terminal from which on there is room for more
 _NUMBER = 7  # cells of 999,999
 _NAME_LEAST = 12
 _NAME_SHARE = 0.4  # of the width, at most, for the names
@@ -84,11 +86,12 @@ def table(grouped: Grouped, findings: Iterable[Finding], state: ViewState, width
     arrow = "▼" if descending else "▲"
     beside = _PORT_AND_DIRECTION if len(grouped.columns) > 1 else 0
     longest = max(_NAME_LEAST, int(width * _NAME_SHARE) - beside)
-    written = [_written(row, about.get(row.cells, ()), counted, longest) for row in rows]
+    more = _more(grouped, about, width)
+    written = [_written(row, about.get(row.cells, ()), counted, longest, more) for row in rows]
     columns = [Column("", "", 2, is_number=False)]
-    for at, name in enumerate((*grouped.columns, *counted), start=1):
-        label = f"{name}{arrow if name == sort else ''}"
-        is_number = name in counted
+    for at, name in enumerate((*grouped.columns, *counted, *more), start=1):
+        label = f"{' ' * (name == OWNER)}{name}{arrow if name == sort else ''}"
+        is_number = name in counted or name == OLDEST
         cells = max((cell_len(row.cells[at]) for row in written), default=0)
         wanted = max(len(label), _NUMBER if is_number else cells)
         columns.append(Column(name, label, wanted, is_number))
@@ -161,14 +164,34 @@ def _counted(grouped: Grouped, rows: Iterable[Row], sort: str) -> tuple[str, ...
     return (*age, TOTAL, *states)
 
 
+def _more(
+    grouped: Grouped, about: Mapping[tuple[str, ...], Sequence[Finding]], width: int
+) -> tuple[str, ...]:
+    """The columns that findings fill, where any does and there is room."""
+    if grouped.by != "port" or width < _WIDE:
+        return ()
+    found = [finding for findings in about.values() for finding in findings]
+    owned = [OWNER] * any(map(holder, found))
+    return (*([OLDEST] * any(map(oldest, found))), *owned)
+
+
+def oldest(finding: Finding) -> float:
+    """Return how old the finding's oldest socket is, in seconds; 0: not known."""
+    for name in ("oldest", "longest", "longest_wait"):
+        value = finding.evidence.get(name)
+        if isinstance(value, Quantity) and isinstance(value.value, int | float):
+            return float(value.value)
+    return 0.0
+
+
 def _in_order(
     rows: Iterable[Row], names: Sequence[str], sort: str, *, descending: bool
 ) -> list[Row]:
     """By the chosen column; equals by their names, and what was folded together last."""
-    ordered = sorted(rows, key=lambda row: tuple(map(_natural, row.cells)))
+    ordered = sorted(rows, key=lambda row: tuple(map(natural_order, row.cells)))
     if sort in names:
         at = names.index(sort)
-        ordered.sort(key=lambda row: _natural(row.cells[at]), reverse=descending)
+        ordered.sort(key=lambda row: natural_order(row.cells[at]), reverse=descending)
     else:
         ordered.sort(key=lambda row: _count(row, sort), reverse=descending)
     return sorted(ordered, key=lambda row: row.cells[0] == "other")
@@ -180,7 +203,13 @@ def _count(row: Row, column: str) -> int:
     return row.total if column == TOTAL else row.states[TcpState[column]]
 
 
-def _written(row: Row, about: Sequence[Finding], counted: Iterable[str], longest: int) -> TableRow:
+def _written(
+    row: Row,
+    about: Sequence[Finding],
+    counted: Iterable[str],
+    longest: int,
+    more: Iterable[str] = (),
+) -> TableRow:
     style: TextStyle = "unknown" if row.degraded else "plain"
     if about:
         style = "critical" if any(f.severity == "critical" for f in about) else "warning"
@@ -188,10 +217,11 @@ def _written(row: Row, about: Sequence[Finding], counted: Iterable[str], longest
     for column in counted:
         count = _count(row, column)
         cells.append((shortly(count) if column == AGE else number(count)) if count else ZERO)
+    for column in more:
+        if column == OWNER:
+            name = cut(next(filter(None, map(holder, about)), ""), longest)
+            cells.append(f" {name}")  # beside a number, which is at the right of its cell
+        else:
+            age = max(map(oldest, about), default=0.0)
+            cells.append(shortly(age) if age else ZERO)
     return TableRow(row.cells, tuple(cells), style)
-
-
-def _natural(text: str) -> tuple[tuple[bool, int, str], ...]:
-    """An order in which 443 comes before 8080, and 10.0.0.9 before 10.0.0.10."""
-    parts = re.findall(r"\d{1,18}|\D+", text, re.ASCII)
-    return tuple((False, int(p), "") if p.isdecimal() else (True, 0, p) for p in parts)

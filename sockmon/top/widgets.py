@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import repeat
+from itertools import repeat, takewhile
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -105,7 +105,8 @@ class Rows(DataTable[Text]):
         if shown.columns != before.columns:
             self.clear(columns=True)
             before = replace(before, rows=())
-            self.fixed_columns = sum(not column.is_number for column in shown.columns)
+            names = takewhile(lambda column: not column.is_number, shown.columns)
+            self.fixed_columns = len(list(names))
             for column in shown.columns:
                 self.add_column(_cell(column.label, column, "plain"), width=column.width + 1)
         while self.row_count > len(shown.rows):

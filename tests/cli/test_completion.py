@@ -95,7 +95,10 @@ SHELLS = [
     [
         ("sockmon cou", {"count"}),
         ("sockmon count --fam", {"--family"}),
-        ("sockmon run --web.", {"--web.listen-address", "--web.config.file"}),
+        (
+            "sockmon run --web.",
+            {f"--web.{name}" for name in ("listen-address", "systemd-socket", "config.file")},
+        ),
         ("sockmon count --by ", set(KEYS)),
         ("sockmon count --by po", {"port"}),
         ("sockmon count --by state,po", {"port"}),

@@ -215,6 +215,8 @@ CASES: tuple[Case, ...] = (
     *_still("SockmonUnreadData", "sockmon_unread_sockets", "Not read"),
     *_still("SockmonUnsentData", "sockmon_unsent_sockets", "Not taken"),
     *_found("SockmonUdpDrops", "udp_drops"),
+    *_found("SockmonConnectFailures", "connect_failures"),
+    *_found("SockmonSlowClose", "slow_close"),
     *_found("SockmonClosingStalled", "closing_stalled"),
     *_found("SockmonDeadPeer", "dead_peer"),
     *(

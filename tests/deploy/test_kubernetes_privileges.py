@@ -93,7 +93,7 @@ def _exceptions_of(container: Object, of_pod: Object) -> Iterator[str]:
                 "pod": {"hostNetwork", "hostPath", "hostPID"},
                 "sockmon": set(),
                 HELPER: {*_READS_PROCESSES, "SYS_ADMIN"},
-                EVENTS_HELPER: {"capabilities", "BPF", "PERFMON", "root"},
+                EVENTS_HELPER: {"BPF", "PERFMON", "root"},
             },
         ),
         (

@@ -20,6 +20,10 @@ AT_TIMES = {
     "cluster_job_port_direction:sockmon_close_wait_stale_sockets:sum",
     "cluster_job_owner:sockmon_close_wait_stale_sockets:sum",
     "cluster_job_port:sockmon_accept_queue_drops:rate5m",
+    "cluster_job_port_direction:sockmon_connections_opened:rate5m",
+    "cluster_job_port_direction:sockmon_connections_aborted:rate5m",
+    "cluster_job_port_direction_reason:sockmon_connection_failures:rate5m",
+    "cluster_job_direction_le:sockmon_close_wait_duration_seconds_bucket:rate5m",
 }
 
 

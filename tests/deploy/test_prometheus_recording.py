@@ -71,6 +71,15 @@ FLEET = {
     f'sockmon_tcp_events_total{{{C},{HOST},event="ListenDrops"}}': "0x60",
     f'sockmon_accept_queue_drops_total{{{A},{HOST},port="80"}}': "0+15x60",
     f'sockmon_accept_queue_drops_total{{{C},{HOST},port="80"}}': "0+30x60",
+    # Connections between polls: one and two a second; one host of them counts.
+    f"sockmon_connections_opened_total{{{A},{HOST},{SERVED}}}": "0+15x60",
+    f"sockmon_connections_opened_total{{{A},{BLUE},{SERVED}}}": "0+30x60",
+    f'sockmon_connections_aborted_total{{{A},{HOST},{SERVED},by="here"}}': "0+15x60",
+    f'sockmon_connections_aborted_total{{{A},{HOST},{SERVED},by="there"}}': "0+15x60",
+    f'sockmon_connection_failures_total{{{A},{HOST},{CALLED},reason="refused"}}': "0+15x60",
+    f'sockmon_close_wait_duration_seconds_bucket{{{A},{HOST},direction="inbound",le="5"}}': (
+        "0+15x60"
+    ),
     # Findings: on a in both namespaces, on b until it goes; c is well, d is blind.
     f"sockmon_findings{{{A},{HOST},{WARNING}}}": "3x60",
     f"sockmon_findings{{{A},{BLUE},{WARNING}}}": "1x60",
@@ -133,6 +142,18 @@ EXPECTED: dict[str, dict[str, dict[str, float]]] = {
     },
     "cluster_job_port:sockmon_accept_queue_drops:rate5m": {
         WITH_ONE_DOWN: {f'{EU},port="80"': 1, f'{US},port="80"': 2},
+    },
+    "cluster_job_port_direction:sockmon_connections_opened:rate5m": {
+        WITH_ONE_DOWN: {f"{EU},{SERVED}": 3},
+    },
+    "cluster_job_port_direction:sockmon_connections_aborted:rate5m": {
+        WITH_ONE_DOWN: {f"{EU},{SERVED}": 2},
+    },
+    "cluster_job_port_direction_reason:sockmon_connection_failures:rate5m": {
+        WITH_ONE_DOWN: {f'{EU},{CALLED},reason="refused"': 1},
+    },
+    "cluster_job_direction_le:sockmon_close_wait_duration_seconds_bucket:rate5m": {
+        WITH_ONE_DOWN: {f'{EU},direction="inbound",le="5"': 1},
     },
     "cluster_job:sockmon_ephemeral_ports_used:max": {
         WHILE_ALL_ARE_UP: {EU: 0.99, US: 1},
@@ -259,7 +280,7 @@ def test_more_hosts_are_no_more_series(tmp_path: Path) -> None:
             {
                 "expr": 'count({__name__=~"cluster_job.+"})',
                 "eval_time": "10m",
-                "exp_samples": [{"value": 14}],
+                "exp_samples": [{"value": 18}],
             },
             {
                 "expr": "count(cluster_instance_job:sockmon_severity:max)",

@@ -33,7 +33,7 @@ def whole(chance: random.Random) -> bytes:
 
 def read(data: bytes, chance: random.Random) -> None:
     """Read it as the command does, in every form."""
-    form = chance.choice((None, "lines", "json", "tcpdump"))
+    form = chance.choice((None, "lines", "json", "tcpdump", "summary"))
     part = chance.choice(("all", "opens", "closes"))
     report = Report(form, part, dated=True)  # type: ignore[arg-type]
     session = Session(report, Choice(), form, dated=True, opens=part == "opens")  # type: ignore[arg-type]

@@ -78,7 +78,8 @@ def test_an_alert_lives_through_kill_9_and_ends_with_its_cause(netns: NetNs, con
                 "source": "sockmon",
             }
             assert set(firing["annotations"]) == {"summary", "description", "runbook_url"}
-            assert daemon.log().count("firing: SockmonCloseWaitLeak") == 1
+            # What is told is saved first, and that may take a moment.
+            eventually(lambda: daemon.log().count("firing: SockmonCloseWaitLeak") == 1)
             # The disk knows that the log was told: a kill before that may tell it twice.
             eventually(lambda: told_on_disk(config), until=lambda told: told == ["firing"])
             daemon.signal(signal.SIGKILL)

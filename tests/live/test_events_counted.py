@@ -1,5 +1,6 @@
 """The program in the kernel counts each connection's opening, failure and close, exactly."""
 
+import errno
 import mmap
 import os
 import socket
@@ -10,10 +11,12 @@ from contextlib import ExitStack, closing
 import pytest
 
 from sockmon.drill.lab.sockets import reset_on_close
+from sockmon.kernel.events import layout
 from sockmon.kernel.events.loader import load
-from tests.eventing import Tally, counting, held_by, inode_of, listed
+from tests.eventing import Tally, counting, held_by, listed, named
 from tests.lab import AddressKind, NetNs, closes, eventually, states
 from tests.lab.tunpeer import tun_peer
+from tests.resident import inode_of
 
 pytestmark = pytest.mark.root
 
@@ -30,9 +33,17 @@ _TCP_USER_TIMEOUT = 18  # in milliseconds; then the kernel gives up, as after al
 
 
 @pytest.fixture(scope="module")
-def tally() -> Iterator[Tally]:
+def counting_all_the_time() -> Iterator[Tally]:
     with counting() as counted:
         yield counted
+
+
+@pytest.fixture
+def tally(counting_all_the_time: Tally) -> Tally:
+    """What is counted from now on: a namespace gets the inode of one that has ended."""
+    counting_all_the_time.read()
+    counting_all_the_time.counts.clear()
+    return counting_all_the_time
 
 
 def listener_in(netns: NetNs, port: int = PORT, host: str = "::") -> socket.socket:
@@ -186,6 +197,39 @@ def test_an_abort_of_an_older_connection_is_its_listeners() -> None:
                 ("inbound", PORT): {"aborted_here": 1, "unseen": 1},
             }
             eventually(lambda: tally.of(netns), until=wanted.__eq__)
+
+
+def refuse(netns: NetNs, ports: range) -> None:
+    """Connect to ports on which nobody listens: to each once."""
+
+    def connect() -> None:
+        for port in ports:
+            with socket.socket() as client:
+                assert client.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+    netns.call(connect)
+
+
+def test_more_ports_than_rows_are_counted_in_generations() -> None:
+    ports = layout.ROWS // 2 + 100
+    with NetNs() as netns, counting() as tally:
+        for generation in range(3):
+            first = 1000 + generation * ports
+            refuse(netns, range(first, first + ports))
+            eventually(lambda: tally.read() and tally.counter.in_use < layout.ROWS // 2)
+        own = [counts for where, counts in tally.read().items() if where[0] == inode_of(netns)]
+        assert [named(counts) for counts in own] == [{"failed_refused": 1}] * 3 * ports
+
+
+def test_what_no_row_is_free_for_is_counted_without_its_port() -> None:
+    """In one go, before the daemon has read once: on a host of 100,000 ports."""
+    with NetNs() as netns, counting() as tally:
+        refuse(netns, range(1000, 1000 + layout.ROWS + 500))
+        counted = tally.read()
+        own = [counts for where, counts in counted.items() if where[0] == inode_of(netns)]
+        unplaced = named(counted[0, "outbound", 0])["failed_refused"]
+        assert len(own) <= layout.ROWS
+        assert unplaced >= layout.ROWS + 500 - len(own), "others on this host may be among them"
 
 
 def test_nothing_is_left_in_the_kernel() -> None:

@@ -100,22 +100,31 @@ def test_what_is_counted_is_exact_and_outlives_the_helper(
     eventually(lambda: not held & listed())
 
 
-def test_a_helper_that_may_not_says_so_and_is_asked_again(
+def failures(daemon: RunningDaemon) -> str:
+    answer = json.loads(daemon.get("/api/v1/observation").body)
+    return "".join(failure["message"] for failure in answer["failures"])
+
+
+def test_a_helper_that_is_not_there_is_told_of_and_found_later(
     netns: NetNs, config: Path, socket: Path
 ) -> None:
-    def failures() -> str:
-        answer = json.loads(daemon.get("/api/v1/observation").body)
-        return "".join(failure["message"] for failure in answer["failures"])
-
-    nothing = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
     with running_daemon(netns, "--config", str(config), prefix=UNPRIVILEGED) as daemon:
-        said = eventually(failures)
+        said = eventually(lambda: failures(daemon))
         assert "counting events: asking the events helper: ENOENT" in said
-        with events_helper(socket, nothing):
-            said = eventually(failures, until=lambda said: "EPERM" in said)
-            assert "CAP_BPF and CAP_PERFMON" in said
-        socket.unlink(missing_ok=True)
         with events_helper(socket):
             eventually(lambda: is_counting(daemon))
-        assert failures() == ""
-        assert daemon.samples("sockmon_connections_opened_total")
+        assert failures(daemon) == ""
+        assert daemon.samples("sockmon_events_unattributed_total")
+
+
+def test_a_helper_that_may_not_load_says_what_it_needs(
+    netns: NetNs, config: Path, socket: Path
+) -> None:
+    nothing = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+    with (
+        events_helper(socket, nothing),
+        running_daemon(netns, "--config", str(config), prefix=UNPRIVILEGED) as daemon,
+    ):
+        said = eventually(lambda: failures(daemon))
+        assert "EPERM" in said
+        assert "it needs CAP_BPF and CAP_PERFMON" in said

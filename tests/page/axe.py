@@ -2,25 +2,32 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, ViewportSize
 
 from tests.page.browser import PHONE, TABLET, WIDE
 
+#: Each width, and both schemes.
+VIEWS: tuple[tuple[Literal["light", "dark"], ViewportSize], ...] = (
+    ("light", WIDE),
+    ("dark", TABLET),
+    ("light", PHONE),
+    ("dark", PHONE),
+)
+
 
 def complaints(page: Page, source: Path) -> list[str]:
-    """What axe-core finds, in the dark too, and whether the page is too wide for its window."""
+    """What axe-core finds in these views, and whether the page is too wide for one."""
     axe = (source / "node_modules/axe-core/axe.min.js").read_text()
     page.emulate_media(reduced_motion="reduce")
     found = []
-    for scheme in ("light", "dark"):
+    for scheme, size in VIEWS:
         page.emulate_media(color_scheme=scheme)
-        for size in (WIDE, TABLET, PHONE):
-            page.set_viewport_size(size)
-            found += [f"{scheme}, {size['width']} wide: {each}" for each in _violations(page, axe)]
-            if page.evaluate("document.documentElement.scrollWidth - innerWidth") > 0:
-                found.append(f"too wide for {size['width']}")
+        page.set_viewport_size(size)
+        found += [f"{scheme}, {size['width']} wide: {each}" for each in _violations(page, axe)]
+        if page.evaluate("document.documentElement.scrollWidth - innerWidth") > 0:
+            found.append(f"too wide for {size['width']}")
     return found
 
 

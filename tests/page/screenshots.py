@@ -88,14 +88,15 @@ def take(
     *,
     scheme: str = "light",
     size: ViewportSize = DESKTOP,
-    fragment: str = "",
+    locale: str = "en-US",
 ) -> None:
     """Take a picture of the whole page."""
     page = browser.new_page(
         viewport=size,
         color_scheme="dark" if scheme == "dark" else "light",
+        locale=locale,
     )
-    page.goto(f"{ORIGIN}/{fragment}")
+    page.goto(ORIGIN)
     page.wait_for_selector(".plot canvas")
     page.wait_for_timeout(1500)
     page.screenshot(path=to, full_page=True)
@@ -126,11 +127,11 @@ def take_containers(directory: Path, to: Path) -> None:
         traffic.flow(20, 90, 30)
         with leaking(busy["orders"], directory, "orders-api", 34):
             traffic.flow(35, 90, 30)
-            take(browser, to / "containers.png", fragment="#netns=orders")
+            take(browser, to / "containers.png")
 
 
 def main(to: Path) -> None:
-    """Take them all: three minutes."""
+    """Take them all: three minutes. The Chinese one needs a font with Chinese glyphs."""
     to.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -139,11 +140,15 @@ def main(to: Path) -> None:
         stack.callback(traffic.close)
         traffic.flow(25, 180, 40)
         take(browser, to / "healthy.png")
-        with leaking(netns, directory, "orders-api", 34):
+        with (
+            leaking(netns, directory, "image-thumbnailer", 34, port=9090),
+            leaking(netns, directory, "orders-api", 13),
+        ):
             traffic.flow(35, 180, 40)
             take(browser, to / "leak.png")
             take(browser, to / "dark.png", scheme="dark")
             take(browser, to / "phone.png", size=PHONE)
+            take(browser, to / "chinese.png", locale="zh-CN")
     with tempfile.TemporaryDirectory() as name:
         take_containers(Path(name), to)
     with ExitStack() as stack:

@@ -33,8 +33,10 @@ def test_the_page_and_what_it_needs_are_small_and_kept(daemon: RunningDaemon) ->
     assert "script-src 'self'" in page.headers["content-security-policy"]
     total = len(page.body)
     needed = referred(gzip.decompress(page.body))
-    assert len(needed) == 2
-    for path in needed:
+    assert len(needed) == 3
+    plot = [f"/assets/{path.name}" for path in BUILT.glob("plot-*.js")]
+    assert len(plot) == 1, "loaded after the verdict"
+    for path in [*needed, *plot]:
         asset = daemon.get(path, {"Accept-Encoding": "gzip"})
         assert asset.status == 200
         assert asset.headers["cache-control"] == "public, max-age=31536000, immutable"

@@ -142,7 +142,7 @@ def test_a_symptom_is_below_its_cause(site: Site, told: Json) -> None:
     )
     expect(page.locator(".findings > li")).to_have_count(2)
     below = page.locator(".findings > li").first.locator(".symptoms > li")
-    expect(below).to_contain_text("Caused by this:")
+    expect(below).to_contain_text("caused by the finding above")
     expect(below).to_contain_text("Nobody answers")
     expect(below.locator(".details")).to_have_count(0)
     below.get_by_role("button").click()

@@ -82,20 +82,36 @@ def test_findings_do_not_change_places(site: Site, told: Json) -> None:
     page.close()
 
 
-def test_owners_udp_and_unix_sockets_have_tables(site: Site, told: Json) -> None:
+def test_owners_events_udp_and_unix_sockets_have_tables(site: Site, told: Json) -> None:
     owners = [
         {"owner": "nginx.service", "states": {"established": 3, "close_wait": 2}},
         {"owner": "other", "states": {"time_wait": 9}},
     ]
+    events = {
+        "direction": "outbound",
+        "port": 5432,
+        "opened": 70,
+        "failed": {"refused": 4},
+        "closed": {"here": 60},
+        "aborted": {"there": 2},
+        "connect_seconds": None,
+        "close_wait_seconds": None,
+        "lifetime_seconds": None,
+    }
     namespace = {
         **told["namespace"],
         "owners": {"taken_at": told["taken_at"], "owners": owners},
         "udp_ports": [{"port": 514, "sockets": 1, "receive_queue_bytes": 2048, "drops": 77}],
+        "connection_events": {"since": told["taken_at"], "ports": [events]},
         "unix_queues": [{"path": "@api", "queue": 3, "limit": 4}],
     }
     page, _ = open_with(site, spoken({**told, "namespace": namespace}))
     tables = page.locator(".tables")
     expect(tables.locator("tbody tr")).to_have_text(["nginx.service5320", "no service known9009"])
+    page.get_by_role("button", name="Opened and closed").click()
+    expect(tables.locator("tbody tr")).to_have_text(["5432 outbound704602"])
+    tables.locator(".opener").click()
+    expect(tables.locator(".parts")).to_have_text("Failedrefused4Aborted bythere2")
     page.get_by_role("button", name="UDP").click()
     expect(tables.locator("tbody tr")).to_have_text(["51412.0 KiB77"])
     page.get_by_role("button", name="Unix").click()

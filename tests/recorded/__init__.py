@@ -4,3 +4,5 @@ from pathlib import Path
 
 MIXED = Path(__file__).parent / "mixed"
 QUIET = Path(__file__).parent / "quiet"
+#: Of `sockmon record`, a condition each: see make_cases.py.
+CASES = MIXED.with_name("cases")

@@ -31,21 +31,22 @@ mount -t overlay none -o "lowerdir=$1,upperdir=/mnt/upper,workdir=/mnt/work" /mn
 mount -t proc proc /mnt/tree/proc
 mkdir -p /mnt/tree/var/lib/rpm
 inside() { chroot /mnt/tree "$@"; }
-package() { rpm --root /mnt/tree --dbpath /var/lib/rpm --nodeps "$@"; }
+# --force-debian: without the hint to use alien.
+package() { rpm --root /mnt/tree --dbpath /var/lib/rpm "$@"; }
 files() { (cd /mnt/tree; find etc opt usr var/lib -path var/lib/rpm -prune -o -type f -print); }
 package --initdb
 files >before
-package --install "$2" >install 2>&1
+package --force-debian --nodeps --install "$2" >install 2>&1
 files >after
-package --verify sockmon >verify 2>&1 || true
+package --nodeps --verify sockmon >verify 2>&1 || true
 inside sockmon --version >version 2>&1
 inside sockmon count >count 2>&1
 inside sockmon check-config /etc/sockmon/sockmon.yaml >config 2>&1
 inside id -un sockmon >user 2>&1
 stat --format='%a %G' /mnt/tree/etc/sockmon/sockmon.yaml >mode
 chroot /mnt/tree stat --format=%G /etc/sockmon/sockmon.yaml >group
-package --upgrade --force "$2" >upgrade 2>&1
-package --erase sockmon >erase 2>&1
+package --force-debian --nodeps --upgrade --force "$2" >upgrade 2>&1
+package --force-debian --nodeps --erase sockmon >erase 2>&1
 files >removed
 """
 

@@ -137,8 +137,9 @@ def main(times: int) -> int:
     twice = {told: n for told, n in by_alertmanager.items() if n > 1}
     again = sum(n - 1 for n in by_webhook.values())
     print(f"{times} kills, {len(by_alertmanager)} messages, none lost; twice: {twice or 'none'}")
+    # Sent just before a kill, and not yet noted as sent: only a receiver can tell that it has it.
     print(f"webhook: {again} of {by_webhook.total()} messages twice")
-    return 1 if twice or again else 0
+    return 1 if twice else 0
 
 
 if __name__ == "__main__":

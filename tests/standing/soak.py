@@ -143,13 +143,15 @@ class Soak:
     def _judge_growth(self, seconds: float) -> None:
         warm = [s for s in self.samples if s.at <= _WARM * seconds]
         later = [s for s in self.samples if s.at > _WARM * seconds]
-        for name, more in (
-            ("rss_mb", _GROWTH_MB), ("descriptors", _MORE_DESCRIPTORS), ("threads", _MORE_THREADS)
-        ):  # fmt: skip
-            before = max(getattr(s, name) for s in warm)
-            after = max(getattr(s, name) for s in later)
+        for name, of, more in (
+            ("MB of memory", lambda s: s.rss_mb, _GROWTH_MB),
+            ("descriptors", lambda s: s.descriptors, _MORE_DESCRIPTORS),
+            ("threads", lambda s: s.threads, _MORE_THREADS),
+        ):
+            before, after = max(map(of, warm)), max(map(of, later))
             if after > before + more:
                 self.wrong.append(f"{name} grew from {before} to {after}")
+        print(f"the host's counts were at most {max(s.host_age for s in self.samples)} s old")
         minutes = (later[-1].at - later[0].at) / 60
         new = sum(s.new_series for s in later) / max(minutes, 1.0)
         print(f"{new:.0f} new series a minute, {later[-1].series} at the end")

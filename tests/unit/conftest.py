@@ -7,6 +7,8 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+from sockmon.contained import COMPONENTS
+
 settings.register_profile(
     "sockmon",
     max_examples=int(os.environ.get("EXAMPLES", "25")),
@@ -15,3 +17,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("sockmon")
+
+
+def pytest_runtest_setup() -> None:
+    """Forget what failed in the tests before: it is logged when it begins to fail."""
+    COMPONENTS.forget()

@@ -7,7 +7,7 @@ from sockmon.history.snapshot import HistorySnapshot, Range, Row
 from sockmon.history.store import History
 from sockmon.model.counts import GroupKey, PortGroup
 from sockmon.model.finding import Finding
-from sockmon.model.limits import KernelLimits, Sockstat
+from sockmon.model.limits import DEFAULT_PORT_RANGE, KernelLimits, Sockstat
 from sockmon.model.listeners import ListenQueue
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.observation import (
@@ -90,7 +90,12 @@ def everything(moment: Moment, findings: Iterable[Finding] = ()) -> NamespaceObs
             moment,
         ),
         limits=Timed(
-            KernelLimits(sockstat=Sockstat(12, 5, 2, 40_960), time_wait_limit=16_384), moment
+            KernelLimits(
+                sockstat=Sockstat(12, 5, 2, 40_960),
+                time_wait_limit=16_384,
+                port_range=DEFAULT_PORT_RANGE,
+            ),
+            moment,
         ),
         diagnosis=Timed(Diagnosis(tuple(findings), {}, (stale, stale), 63.25), moment),
     )

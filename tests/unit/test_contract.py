@@ -25,10 +25,12 @@ from sockmon.export.history import history
 from sockmon.history.snapshot import AlertChange
 from sockmon.history.store import History
 from sockmon.language import Text
+from sockmon.model.connection_events import COLUMNS, EventCounts, PortEvents
 from sockmon.model.finding import Advice, Command, Deadline, Finding, Quantity
 from sockmon.model.moment import Timed
 from sockmon.model.observation import (
     ContainerNames,
+    Events,
     NamespaceObservation,
     Observation,
     OtherNamespaces,
@@ -92,6 +94,7 @@ def with_everything() -> Observation:
         diagnosis=Timed(diagnosis, own.diagnosis.at),
         names=ContainerNames("web-0", "shop", "nginx"),
     )
+    counted = EventCounts((1,) * COLUMNS)
     failure = Failure("host", "EPERM", "read /proc/net/sockstat: Operation not permitted")
     return replace(
         recorded,
@@ -100,6 +103,7 @@ def with_everything() -> Observation:
         statistics=recorded.statistics.polled(0.1, (failure,), ("host",)),
         neighbours=OtherNamespaces(inside=1, outside=2, empty=3, hidden=4),
         hints=("Run as root to see the others.",),
+        events=Events(1_700_000_000.0, {"host": (PortEvents("outbound", 80, counted),)}, 0.01),
     )
 
 
@@ -108,7 +112,13 @@ def rendered() -> set[Published]:
     now = NOW.monotonic
     return published(
         [
-            *metrics.families(with_everything(), now, golden.BUILD, golden.RELOAD),
+            *metrics.families(
+                with_everything(),
+                now,
+                golden.BUILD,
+                golden.RELOAD,
+                component_failures={"history": 1},
+            ),
             *alert_families.families(status),
             *ProcessCollector(registry=CollectorRegistry()).collect(),
         ]

@@ -9,7 +9,7 @@ from sockmon.detect.registry import Detect, thresholds_of
 from sockmon.kernel.inspector import Inspector
 from sockmon.model.ages import NOTHING_HEARD
 from sockmon.model.listeners import ListenDrops
-from sockmon.model.observation import PortSockets
+from sockmon.model.observation import Place, PortSockets
 from sockmon.model.states import RESTING_STATES, TcpState
 from sockmon.poll.diagnosis import DiagnosisState
 from sockmon.poll.owners import OwnerFinder
@@ -28,6 +28,7 @@ class Polls:
         self._diagnostician = DiagnosisState(finder)
         self._now = NOW
         self._unasked: frozenset[str] = frozenset()
+        self.waiting: frozenset[Place] = frozenset()
 
     def whole(self, *socks: Sock) -> set[str]:
         return self._poll(socks, whole=True)
@@ -50,7 +51,7 @@ class Polls:
         diagnosis = self._diagnostician.diagnose(
             seen, NOTHING_HEARD, ListenDrops(), LIMITS, whole=whole
         )
-        self._unasked = diagnosis.skipped
+        self._unasked, self.waiting = diagnosis.skipped, diagnosis.waiting
         return {finding.detector for finding in diagnosis.findings}
 
 
@@ -107,6 +108,22 @@ class TestSocketsThatLiveShorterThanALook:
 
     def test_are_not_told_by_owner_before_it_is_known(self) -> None:
         assert self.polls(TcpState.CLOSE_WAIT, age=99.0)[-1] == set()
+
+
+def test_a_finding_whose_owner_is_looked_up_waits_and_proves_no_end() -> None:
+    polls = Polls(Inspector(Path("/nowhere"), stop_requested=lambda: True))
+    leak = Sock(TcpState.CLOSE_WAIT, local_port=443, remote_port=50_000, inode=1000).times(50)
+    for _ in range(14):  # until they are stale
+        assert polls.whole(*leak) == set()
+    assert polls.waiting == {("close_wait_leak", "inbound", 443)}
+
+
+def test_a_finding_that_the_next_poll_must_confirm_waits() -> None:
+    polls = Polls()
+    polls.whole(*DEAD)
+    assert ("dead_peer", "outbound", 443) in polls.waiting
+    polls.whole(*DEAD)
+    assert polls.waiting == set()
 
 
 def test_a_port_of_one_connection_has_no_figure_of_its_own() -> None:

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from sockmon.export.history import history
 from sockmon.history.sample import GROUP_SERIES, SERIES, SLOTS, WIDTH
-from sockmon.history.snapshot import SPANS, AlertChange, HistorySnapshot, NamespacePast, Range, Row
+from sockmon.history.snapshot import (
+    SPANS,
+    AlertChange,
+    Columns,
+    HistorySnapshot,
+    NamespacePast,
+    Range,
+    Row,
+)
 from sockmon.history.store import History
 from sockmon.model.moment import Moment
 from tests.unit.polls import WALL, at, everything, poll, saw
@@ -186,3 +194,21 @@ def test_any_number_is_json(made: list[list[float]], span: Range) -> None:
                 assert shown == pytest.approx(high, abs=0.0005)
             else:
                 assert shown is None
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.integers(0, 99)), min_size=1, max_size=40), st.integers(1, 50)
+)
+def test_rows_that_are_made_one_keep_their_extremes(values: list[int | None], most: int) -> None:
+    readings = np.array([[math.nan if value is None else value] for value in values], np.float32)
+    columns = Columns(np.arange(len(values), dtype=np.float64), readings, readings)
+    joined = columns.joined(most)
+    assert 1 <= len(joined.at) <= most or len(values) <= most
+    each = -(-len(values) // most)
+    for row, first in enumerate(joined.at.astype(int).tolist()):
+        known = [value for value in values[first : first + each] if value is not None]
+        assert first == row * each
+        if known:
+            assert (joined.high[row, 0], joined.low[row, 0]) == (max(known), min(known))
+        else:
+            assert math.isnan(joined.high[row, 0])

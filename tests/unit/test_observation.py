@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sockmon.model.finding import Subject
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.observation import Diagnosis, NamespaceObservation, Observation
 from sockmon.model.poll_statistics import DURATION_BUCKETS, Failure, PollStatistics
@@ -114,3 +115,19 @@ def test_only_who_looked_can_tell_that_there_is_nothing() -> None:
     ]
     assert [looked(name, "any") for name in ("waiting", "hidden", "ended")] == [False, False, True]
     assert not replace(observed, unseen=None).looked({}, "ended", "any"), "who knows whether it has"
+
+
+def test_a_condition_waits_where_one_like_it_was_found_of_whatever_owner() -> None:
+    diagnosis = Diagnosis((), {}, (), 0.0, waiting=frozenset({("leak", "inbound", 80)}))
+    several = replace(diagnosis, waiting=frozenset({("leak", "inbound", None)}))
+    subject = Subject("inbound", 80, "nginx.service")
+
+    def waits(its: Diagnosis, detector: str, subject: Subject) -> bool:
+        return OBSERVATION.waits({"host": its}, "host", detector, subject)
+
+    assert waits(diagnosis, "leak", subject)
+    assert waits(several, "leak", subject)
+    assert not waits(diagnosis, "leak", replace(subject, port=81))
+    assert not waits(diagnosis, "leak", replace(subject, direction="outbound"))
+    assert not waits(diagnosis, "other", subject)
+    assert not OBSERVATION.waits({}, "host", "leak", subject)

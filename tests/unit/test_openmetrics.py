@@ -23,6 +23,11 @@ from tests.unit.golden import NOW
 from tests.unit.test_contract import with_everything
 
 STARTED = 1_700_000_000.5
+#: What begins with the program that counts inside the kernel.
+OF_EVENTS = (
+    *("sockmon_connection", "sockmon_connect_duration", "sockmon_close_wait_duration"),
+    "sockmon_events_unattributed",
+)
 
 
 class Everything(Collector):
@@ -65,10 +70,13 @@ def test_units_are_those_that_names_end_with(parsed: dict[str, Metric]) -> None:
 
 def test_counters_that_begin_with_the_daemon_say_when(parsed: dict[str, Metric]) -> None:
     kernels = {family.name for family in declared.ALL if family.kernels}
+    observation = with_everything()
+    assert observation.events is not None
     for name, family in parsed.items():
         created = {sample.value for sample in family.samples if sample.name.endswith("_created")}
         own = family.type in {"counter", "histogram"} and name not in kernels
-        assert created == ({STARTED} if own else set()), name
+        began = observation.events.since if name.startswith(OF_EVENTS) else STARTED
+        assert created == ({began} if own else set()), name
     assert "sockmon_accept_queue_drops" in parsed
     assert "sockmon_tcp_opens" in kernels
 
@@ -87,7 +95,12 @@ def test_opentelemetry_drops_nothing(parsed: dict[str, Metric]) -> None:
             values[key] = sample.value
             assert not math.isnan(sample.value)
         if family.type == "histogram":
-            buckets = [value for key, value in values.items() if key[0] == f"{name}_bucket"]
-            assert buckets == sorted(buckets)
-            assert values[f"{name}_bucket", "+Inf"] == values[f"{name}_count",]
-            assert (f"{name}_sum",) in values
+            for _, *labels in [key for key in values if key[0] == f"{name}_count"]:
+                buckets = [
+                    value
+                    for key, value in values.items()
+                    if key[0] == f"{name}_bucket" and set(labels) < set(key)
+                ]
+                assert buckets == sorted(buckets)
+                assert buckets[-1] == values[f"{name}_count", *labels]
+                assert (f"{name}_sum", *labels) in values

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from sockmon.contained import COMPONENTS
 from sockmon.state.file import AnotherBootError, StateError, StateFile, boot_id
 from sockmon.state.store import SAVE_SECONDS, StateStore
 from sockmon.state.writer import StateWriter
-from tests.lab import eventually
+from tests.lab import PATIENCE, eventually
 from tests.unit.users import as_nobody
 
 BOOT = "f2ab0d41-4d0d-4b3b-9a4c-3a4dd4b1a8a5"
@@ -185,6 +186,26 @@ def test_a_stop_writes_what_is_wanted(file: StateFile) -> None:
         writer.write(lambda n=number: {"n": n})  # type: ignore[misc]
     writer.close(5)
     assert file.read() == {"n": 99}
+
+
+def test_who_waits_is_told_when_it_is_written_or_could_not_be(file: StateFile) -> None:
+    writer = StateWriter(file, "alerts")
+    writer.wait(0.0)  # nothing is wanted
+    let = threading.Event()
+
+    def slow() -> dict[str, int]:
+        let.wait(PATIENCE)
+        return {"n": 1}
+
+    writer.write(slow)
+    writer.wait(0.01)
+    assert file.read() is None, "it was not waited for longer than that"
+    let.set()
+    writer.wait(PATIENCE)
+    assert file.read() == {"n": 1}
+    writer.write(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    writer.wait(PATIENCE)
+    writer.close(5)
 
 
 def test_the_thread_that_saves_survives_every_mistake(

@@ -445,7 +445,7 @@ export interface Settings {
 
 export type Severity = 'warning' | 'critical'
 
-/** /api/v1/sockets?netns=NAME&direction=D&port=N&owner=NAME&peer=ADDRESS: some sockets, in parts. Those that have all that is asked for. Each list has the largest first, and is bounded. */
+/** /api/v1/sockets?netns=NAME&direction=D&port=N&owner=NAME&peer=ADDRESS: some sockets. Those that have all that is asked for. Each list has the largest first, and is bounded. */
 export interface SocketsAnswer {
   netns: string
   taken_at: number

@@ -2,7 +2,9 @@
 
 import { say } from '../words'
 import { fullness } from './gauges'
-import { STATES, type Group, type OwnerSockets, type PeerSockets, type State, type UdpPort, type UnixQueue } from './message'
+import {
+  STATES, type Group, type OwnerSockets, type PeerSockets, type PortEvents, type State, type UdpPort, type UnixQueue,
+} from './message'
 import { nameOf } from './states'
 import { wordsOf, type Order } from './sorting'
 
@@ -96,6 +98,33 @@ export const udpRows = (ports: UdpPort[]): Row<UdpPort>[] =>
     isRest: false,
     source: its,
   }))
+
+const all = (counts: Record<string, number>): number => Object.values(counts).reduce((sum, n) => sum + n, 0)
+
+export const eventRows = (ports: PortEvents[]): Row<PortEvents>[] =>
+  ports.filter(its => its.opened + all(its.failed) + all(its.closed) + all(its.aborted) > 0).map(its => {
+    const failed = all(its.failed)
+    const aborted = all(its.aborted)
+    return {
+      id: `${its.direction} ${its.port}`,
+      name: portName(its.port ?? 'other'),
+      kind: say.tables[its.direction],
+      cells: {
+        name: its.port ?? Infinity,
+        opened: its.opened,
+        failed,
+        here: its.closed['here'] ?? 0,
+        there: its.closed['there'] ?? 0,
+        both: its.closed['both'] ?? 0,
+        aborted,
+        total: its.opened + failed,
+      },
+      states: {},
+      words: `${its.port ?? 'other'} ${its.direction} ${say.tables[its.direction]} ${Object.keys(its.failed).join(' ')}`,
+      isRest: its.port === null,
+      source: its,
+    }
+  })
 
 export const unixRows = (queues: UnixQueue[]): Row<UnixQueue>[] =>
   queues.map(its => ({

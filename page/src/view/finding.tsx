@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks'
 import { lines } from '../model/evidence'
 import { actorOf, alertOf, blamed, figure, idOf, type Cause } from '../model/findings'
 import { count, decimal, duration, percent } from '../model/format'
-import { PURPOSES, type Advice, type Finding, type Observation, type Process, type Purpose } from '../model/message'
+import { PURPOSES, type Advice, type Finding, type Observation, type Process, type Purpose, type State } from '../model/message'
 import { nameOf } from '../model/states'
 import { until } from '../model/verdict'
 import { language, say } from '../words'
@@ -63,6 +63,8 @@ interface RowProps {
 function Row({ finding, observation, recentOf, open, toggle, isSymptom = false }: RowProps) {
   const { who, besides } = actorOf(finding)
   const { port, path, direction } = finding.subject
+  const isBlamed = blamed(finding) !== null
+  const what = isBlamed ? wrong(finding) : isSymptom ? '' : say.finding.mustAct(who)
   const places = [
     besides,
     port === null ? '' : say.finding.port(port, direction === 'inbound'),
@@ -73,8 +75,8 @@ function Row({ finding, observation, recentOf, open, toggle, isSymptom = false }
     <h2 class="row">
       <button type="button" aria-expanded={open} onClick={toggle}>
         <span class="badge">{say.severity[finding.severity]}</span>
-        <span class="who"><bdi>{who}</bdi>{places.length > 0 ? <small>{places.map((text, at) => <bdi key={at}>{at > 0 ? ' · ' : ''}{text}</bdi>)}</small> : null}</span>
-        <span class="what">{isSymptom ? <small>{say.finding.causedBy}{say.colon}</small> : null}{wrong(finding)}</span>
+        <span class="who"><bdi>{isBlamed ? who : wrong(finding)}</bdi>{places.length > 0 ? <small>{places.map((text, at) => <bdi key={at}>{at > 0 ? ' · ' : ''}{text}</bdi>)}</small> : null}</span>
+        <span class="what">{isSymptom ? <small>{say.finding.causedBy}</small> : null}{what}</span>
         <span class="figures">
           <Figure name={say.finding.now}><strong>{amount(finding)}</strong></Figure>
           {recent === null || finding.state === null || !KEPT.includes(finding.state) ? null : (
@@ -94,11 +96,14 @@ function Row({ finding, observation, recentOf, open, toggle, isSymptom = false }
   )
 }
 
+/** Their names say nothing of what is wrong. */
+const USUAL: State[] = ['listen', 'established']
+
 /** What is wrong, in words that follow the name; of no known service, the title. */
 function wrong(finding: Finding): string {
   const { actor: { does }, state, title } = finding
   const what = does !== null && blamed(finding) !== null ? does.one : title
-  return state === null ? what : what + say.bracketed(nameOf(state))
+  return state === null || USUAL.includes(state) ? what : what + say.bracketed(nameOf(state))
 }
 
 /** The detector's own figure: a ratio is below its limit of 1. */

@@ -58,7 +58,7 @@ function Answer({ answer, part, observation }: { answer: SocketsAnswer; part: Pa
 }
 
 /** Names with numbers, the largest first; nothing if there is none. */
-function List({ title, items }: { title: string; items: [string, number][] }) {
+export function List({ title, items }: { title: string; items: [string, number][] }) {
   if (items.length === 0) return null
   return (
     <section>

@@ -9,7 +9,7 @@ import { clock, minuteOf } from '../model/time'
 import { say } from '../words'
 import { Alerts } from './alerts'
 import { Choice } from './choice'
-import { Plot, type Window } from './plot'
+import type { Plot as PlotOf, Window } from './plot'
 import { InZone } from './time'
 
 /** Seconds that a row stands for where history is complete; a poll may be shorter. */
@@ -23,6 +23,7 @@ export function Past({ namespace, observation }: { namespace: Namespace; observa
   const [hidden, setHidden] = useState<ReadonlySet<State>>(new Set(HIDDEN_AT_FIRST))
   const [zoom, setZoom] = useState<Window | null>(null)
   const zone = useContext(InZone)
+  const Plot = usePlot()
   const { range, seconds } = SPANS[span]
   const { columns: whole, changes } = usePast(namespace, observation, range)
   const columns = whole === null ? null : lately(whole, seconds)
@@ -45,7 +46,7 @@ export function Past({ namespace, observation }: { namespace: Namespace; observa
         <Choice name={say.past.span} values={SPAN_NAMES} chosen={span} choose={choose} text={each => say.past.spans[each]} />
         <Choice name={say.past.scale} values={['linear', 'log'] as const} chosen={scale} choose={setScale} text={each => say.past[each]} />
       </div>
-      {columns === null ? (
+      {columns === null || Plot === null ? (
         <div class="plot-frame"><p class="empty">{say.past.loading}</p></div>
       ) : (
         <Plot columns={columns} changes={changes ?? []} hidden={hidden} logarithmic={scale === 'log'} zoom={zoom} setZoom={setZoom} />
@@ -55,6 +56,13 @@ export function Past({ namespace, observation }: { namespace: Namespace; observa
       <Alerts namespace={namespace} observation={observation} changes={seen} />
     </section>
   )
+}
+
+/** The plot and its library, which are loaded when all else is shown; null: not yet. */
+function usePlot(): typeof PlotOf | null {
+  const [loaded, setLoaded] = useState<{ Plot: typeof PlotOf } | null>(null)
+  useEffect(() => void import('./plot').then(setLoaded), [])
+  return loaded?.Plot ?? null
 }
 
 /** The states that occur, with their last values; those that do not are only counted. */

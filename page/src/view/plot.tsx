@@ -153,7 +153,7 @@ function options(
         [60, '{HH}:{mm}', null, null, null, null, null, null, 1],
         [1, '{HH}:{mm}:{ss}', null, null, null, null, null, null, 1],
       ] },
-      { ...axis, size: 48, values: (_, ticks) => ticks.map(n => n === null || n !== Math.round(n) ? '' : shortCount(n)) },
+      { ...axis, size: 48, space: 44, values: (_, ticks) => ticks.map(n => n === null || n !== Math.round(n) ? '' : shortCount(n)) },
     ],
     series: [
       {},

@@ -1,20 +1,22 @@
-import { useState } from 'preact/hooks'
+import { useContext, useState } from 'preact/hooks'
 import { bytes, count, duration, percent } from '../model/format'
 import type { Listed } from '../model/host'
 import type { Group, Namespace, Observation, OwnerSockets, PeerSockets, State } from '../model/message'
 import { linkTo, rowsOf } from '../model/namespaces'
 import { nameOf } from '../model/states'
 import {
-  columns, groupRows, matching, ownerRows, peerRows, udpRows, unixRows, type Row,
+  columns, eventRows, groupRows, matching, ownerRows, peerRows, udpRows, unixRows, type Row,
 } from '../model/table'
+import { clock } from '../model/time'
 import { say } from '../words'
 import { Glyph } from './glyph'
 import { goToDetails } from './going'
 import { Grid, type Column } from './grid'
-import { Parts } from './parts'
+import { List, Parts } from './parts'
 import type { RecentOfGroup } from './recent'
 import { useSockets } from './sockets'
 import { Spark } from './spark'
+import { InZone } from './time'
 
 type Tab = keyof typeof say.tables.tabs
 
@@ -37,12 +39,14 @@ export function Tables(props: Props) {
     port: matching(groupRows(namespace.ports?.groups ?? []), words),
     peer: matching(peerRows(everyone?.peers ?? []), words),
     netns: matching(rowsOf(all), words),
+    events: matching(eventRows(namespace.connection_events?.ports ?? []), words),
     udp: matching(udpRows(namespace.udp_ports), words),
     unix: matching(unixRows(namespace.unix_queues ?? []), words),
   }
   const tabs = (Object.keys(found) as Tab[]).filter(tab =>
     tab === 'netns' ? all.length > 1
     : tab === 'owner' ? owners.some(({ isRest }) => !isRest)
+    : tab === 'events' ? (namespace.connection_events?.ports ?? []).length > 0
     : tab === 'udp' ? namespace.udp_ports.length > 0
     : tab === 'unix' ? (namespace.unix_queues ?? []).length > 0
     : true)
@@ -77,6 +81,7 @@ interface Found {
   port: Row<Group>[]
   peer: Row<PeerSockets>[]
   netns: ReturnType<typeof rowsOf>
+  events: ReturnType<typeof eventRows>
   udp: ReturnType<typeof udpRows>
   unix: ReturnType<typeof unixRows>
 }
@@ -133,6 +138,8 @@ function Table(props: Props & { tab: Tab; found: Found; words: string; isLoading
       )
     case 'netns':
       return <Namespaces {...{ ...props, rows: found.netns }} />
+    case 'events':
+      return <Events rows={found.events} {...{ namespace, observation }} empty={words ? its.nothing : its.noSockets} />
     case 'udp':
       return (
         <>
@@ -195,6 +202,38 @@ function sparks(rows: Row<Group>[], recentOf: RecentOfGroup): Column<Group>[] {
       return recent === null ? null : <Spark recent={recent} series="sockets" label={say.tables.lastHour} />
     },
   }]
+}
+
+/** What opened, failed and closed, by port. */
+function Events(props: { rows: ReturnType<typeof eventRows>; namespace: Namespace; observation: Observation; empty: string }) {
+  const { rows, namespace, observation, empty } = props
+  const its = say.tables
+  const zone = useContext(InZone)
+  const all = [
+    named(its.port),
+    { name: 'opened', title: its.opened },
+    { name: 'failed', title: its.failed },
+    { name: 'here', title: its.closedHere, isMinor: true },
+    { name: 'there', title: its.closedThere, isMinor: true },
+    { name: 'both', title: its.closedBoth, isMinor: true },
+    { name: 'aborted', title: its.aborted },
+  ]
+  const columns = all.filter(({ name }) => name === 'name' || rows.some(({ cells }) => Number(cells[name]) > 0))
+  const since = namespace.connection_events?.since
+  return (
+    <>
+      <Grid
+        label={its.tabs.events} {...{ rows, columns, empty }} first="opened"
+        inside={({ source: { failed, aborted } }) => (
+          <div class="parts">
+            <List title={its.reasons} items={Object.entries(failed).map(([name, n]) => [its.why(name), n])} />
+            <List title={its.abortedBy} items={Object.entries(aborted).map(([name, n]) => [its.why(name), n])} />
+          </div>
+        )}
+      />
+      {since === undefined ? null : <p class="note">{its.eventsNote(clock(since, observation.taken_at, zone))}</p>}
+    </>
+  )
 }
 
 /** Every namespace in a line, which links to its details. */

@@ -28,7 +28,6 @@ export function Verdict({ said, all, whole, namespace, observation, recentOf }: 
   const first = whole ?? said
   const bad = whole === null ? [] : troubled(all)
   const around = neighbourhood(observation.neighbours)
-  const isAlone = bad.length === 1 && bad[0]?.line.netns === namespace?.netns
   return (
     <section id="verdict" class={`verdict ${first.level}`} aria-labelledby="headline" tabIndex={-1}>
       <div class="saying">
@@ -41,7 +40,7 @@ export function Verdict({ said, all, whole, namespace, observation, recentOf }: 
       {bad.length > 1 ? <Troubled bad={bad} shown={namespace?.netns ?? null} /> : null}
       {namespace === null ? null : (
         <div id={DETAILS} tabIndex={-1}>
-          {whole === null || isAlone ? null : (
+          {whole === null || bad.some(({ line }) => line.netns === namespace.netns) ? null : (
             <div class={`one ${said.level}`}>
               <h2><Glyph level={said.level} /><bdi class="netns">{namespace.netns}</bdi> {said.headline}</h2>
               <p class="note">{said.detail}</p>

@@ -145,7 +145,7 @@ export const en = {
     heldBy: 'held by',
     none: 'none',
     runbook: 'Runbook',
-    causedBy: 'Caused by this',
+    causedBy: 'caused by the finding above',
     copy: 'copy',
     copied: 'copied',
     selected: 'press Ctrl+C',
@@ -214,7 +214,8 @@ export const en = {
   tables: {
     title: 'Who has the sockets',
     tabs: {
-      owner: 'By service', port: 'By port', peer: 'By peer', netns: 'By namespace', udp: 'UDP', unix: 'Unix',
+      owner: 'By service', port: 'By port', peer: 'By peer', netns: 'By namespace', events: 'Opened and closed', udp: 'UDP',
+      unix: 'Unix',
     },
     filter: 'Filter all tables by name, port, address, direction or state',
     placeholder: 'name, port, address, state',
@@ -233,6 +234,9 @@ export const en = {
     foldedNote: (n: string, shown: string) => `${n} smaller groups are counted together as “other”, besides the ${shown} largest.`,
     ownersNote: 'systemd units and containers, by the cgroup of each socket. The kernel tells none of sockets in TIME_WAIT.',
     estimated: (n: string) => `Estimates: one socket in ${n} was looked at.`,
+    opened: 'opened', failed: 'failed', closedHere: 'closed here first', closedThere: 'closed there first',
+    closedBoth: 'both at once', aborted: 'aborted', reasons: 'Failed', abortedBy: 'Aborted by', why: (word: string) => word.replaceAll('_', ' '),
+    eventsNote: (since: string) => `Since ${since}, connections between two polls included.`,
     udpNote: 'By local port. Dropped: since each socket was made.',
     unixNote: 'Accept queues in which a connection has waited in the last ten minutes.',
     all: (n: string) => `Show all ${n}`,

@@ -121,7 +121,7 @@ export const zh: Words = {
     heldBy: '持有者',
     none: '无',
     runbook: '处理手册',
-    causedBy: '由此引起',
+    causedBy: '由上面的问题引起',
     copy: '复制',
     copied: '已复制',
     selected: '按 Ctrl+C',
@@ -189,7 +189,7 @@ export const zh: Words = {
 
   tables: {
     title: '谁占用这些连接',
-    tabs: { owner: '按服务', port: '按端口', peer: '按对端', netns: '按命名空间', udp: 'UDP', unix: 'Unix' },
+    tabs: { owner: '按服务', port: '按端口', peer: '按对端', netns: '按命名空间', events: '建立与关闭', udp: 'UDP', unix: 'Unix' },
     filter: '筛选所有表格：名称、端口、地址、方向或状态',
     placeholder: '名称、端口、地址、状态',
     found: (n, all) => `${n} / ${all}`,
@@ -207,6 +207,9 @@ export const zh: Words = {
     foldedNote: (n, shown) => `除最大的 ${shown} 组外，其余 ${n} 组合计为“其他”。`,
     ownersNote: '按每个 socket 的 cgroup 归到 systemd 单元或容器。TIME_WAIT 的 socket 内核不再提供归属。',
     estimated: n => `估算值：每 ${n} 个 socket 抽查 1 个。`,
+    opened: '建立', failed: '失败', closedHere: '本机先关闭', closedThere: '对端先关闭',
+    closedBoth: '同时关闭', aborted: '异常中断', reasons: '失败原因', abortedBy: '中断方', why: word => WHY[word] ?? word.replaceAll('_', ' '),
+    eventsNote: since => `自 ${since} 起，包括两次采样之间的连接。`,
     udpNote: '按本地端口统计。丢弃数从 socket 创建时算起。',
     unixNote: '最近十分钟内有连接等待过的全连接队列。',
     all: n => `显示全部 ${n}`,
@@ -308,4 +311,10 @@ export const zh: Words = {
   },
 
   foot: { metrics: '指标', observation: '采样数据', alerts: '告警', history: '历史', runbooks: '处理手册' },
+}
+
+/** Why connections failed, and who aborted them; other words are shown as they are. */
+const WHY: Record<string, string> = {
+  refused: '被拒绝', timed_out: '超时', reset: '被重置', unreachable: '不可达', abandoned: '应用放弃', no_port: '没有可用端口',
+  other: '其他', here: '本机', there: '对端', timeout: '超时',
 }

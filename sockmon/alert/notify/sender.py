@@ -54,12 +54,15 @@ class Sender:
         self,
         receiver: Receiver,
         delivered: Callable[[], None],
+        saved: Callable[[], None] = lambda: None,
         predecessor: "Sender | None" = None,
         notifications: Notifications = Notifications(),
     ) -> None:
         """Start.
 
         delivered: called in the sender's thread when the receiver has been sent something new.
+        saved: returns when what is to be sent is on the disk, or is not to be waited for: what was
+        sent and not saved would be sent again after a crash, as news.
         predecessor: a stopped sender of the same receiver that may still be sending: this sender's
         thread waits for its end, and takes over what it has reported.
         """
@@ -70,6 +73,7 @@ class Sender:
             f"{receiver.name} ({receiver.where})" if receiver.where else receiver.name
         )
         self._delivered = delivered
+        self._saved = saved
         self._predecessor = predecessor
         if predecessor is not None:
             receiver.reported = predecessor.reported
@@ -137,6 +141,7 @@ class Sender:
         """Send what is due; return whether all of it was accepted."""
         all_accepted, self._bug = True, False
         for batch in self._receiver.due(snapshot):
+            self._saved()
             if self._stopping:
                 break
             failure = self._send(batch, snapshot)

@@ -18,10 +18,13 @@ from sockmon.commands.command import (
 )
 from sockmon.commands.namespaces_option import add_namespaces
 from sockmon.commands.port_option import parse_port
+from sockmon.commands.replay_option import add_replay, replaying
+from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.states import TcpState
 from sockmon.text import did_you_mean
 
 if TYPE_CHECKING:
+    from sockmon.poll.count import Selection
     from sockmon.poll.count_keys import SocketKind
 
 _WATCH_SECONDS = 2.0
@@ -103,6 +106,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add_color(parser)
     add_namespaces(parser, "the configuration's, or all with --netns or --by netns, else host")
     add_config(parser)
+    add_replay(parser)
 
 
 def _number(text: str) -> int:
@@ -122,8 +126,7 @@ def _seconds(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
-    from sockmon.commands.count import output  # noqa: PLC0415 - each command loads what it needs
-    from sockmon.poll import count  # noqa: PLC0415 - as above
+    from sockmon.poll import count  # noqa: PLC0415 - each command loads what it needs
 
     if arguments.events is not None:
         return _run_events(arguments, open_source)
@@ -136,7 +139,27 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
         _protocols(arguments.protocol, keys),
     )
     everywhere = _everywhere(arguments, keys)
-    source = open_source(lambda: False)
+    with replaying(arguments.replay) as playback:
+        if playback is not None:
+            open_source = playback.open_source
+            if arguments.watch is None:
+                playback.finish()
+            else:
+                playback.play()
+        return _count(arguments, keys, selection, open_source(lambda: False), everywhere=everywhere)
+
+
+def _count(
+    arguments: argparse.Namespace,
+    keys: tuple[str, ...],
+    selection: "Selection",
+    source: KernelSource,
+    *,
+    everywhere: bool,
+) -> int:
+    from sockmon.commands.count import output  # noqa: PLC0415 - each command loads what it needs
+    from sockmon.poll import count  # noqa: PLC0415 - as above
+
     out = output.Output(arguments.form, sys.stdout, paint(arguments), arguments.top)
     try:
         while True:

@@ -11,6 +11,7 @@ from typing import IO, Literal
 from sockmon.alert.labels import alert_name, runbook_url
 from sockmon.client.local_daemon import Says, Watch, joined, nobody
 from sockmon.commands.colour import Paint, Style, plain
+from sockmon.commands.config_choice import Chosen
 from sockmon.commands.doctor.summary import reservation, vital_signs
 from sockmon.config.fields import ListenAddress
 from sockmon.detect.finding_text import sentences
@@ -29,13 +30,14 @@ from sockmon.model.names import HOST
 from sockmon.model.observation import NamespaceObservation, Observation, OtherNamespaces
 from sockmon.model.states import NOT_LISTED
 from sockmon.poll.poller import Poller
-from sockmon.settings import Config
 from sockmon.text import one_line
 
 #: Two polls must agree.
 BETWEEN_POLLS_SECONDS = 1.0
 
 _WIDTH = 92
+#: Who has polled for so long knows how counts grow.
+_WATCHED_SECONDS = 10.0
 
 
 class Status(IntEnum):
@@ -100,24 +102,25 @@ class Diagnosed:
 
 def examine(
     source: KernelSource,
-    config: Config,
+    chosen: Chosen,
     clock: Callable[[], Moment],
     pause: Callable[[float], None],
     *,
     ask: Callable[[Sequence[ListenAddress]], Watch | None] = nobody,
-    file: Path | None = None,
-    note: str | None = None,
+    pauses: Sequence[float] = (BETWEEN_POLLS_SECONDS,),
 ) -> Diagnosed:
     """Poll twice or three times, a second apart; then ask the daemon, which has watched longer.
 
-    file: where the configuration is from, None for the built-in defaults; note: why it is those.
+    pauses: seconds between polls; a recording has its own.
     """
+    config, file = chosen.config, chosen.file
     unhurried = replace(config.poll, cpu_budget=math.inf)
     monitor = Poller(source, replace(config, poll=unhurried), patient=True)
     try:
-        first = monitor.poll(clock)
-        pause(BETWEEN_POLLS_SECONDS)
-        observation = monitor.poll(clock)
+        first = observation = monitor.poll(clock)
+        for seconds in pauses:
+            pause(seconds)
+            observation = monitor.poll(clock)
         if any(n.diagnosis.value.undecided for n in observation.namespaces if n.diagnosis):
             pause(BETWEEN_POLLS_SECONDS)  # what only the last poll found, one more may confirm
             observation = monitor.poll(clock)
@@ -140,8 +143,8 @@ def examine(
                 its.owner for n in observation.namespaces if n.owners for its in n.owners.value
             ),
         ),
-        _about_watch(watch),
-        Text(f"configuration: {file}", f"配置文件：{file}") if file else note,
+        _about_watch(watch) if sum(pauses) < _WATCHED_SECONDS else None,
+        Text(f"configuration: {file}", f"配置文件：{file}") if file else chosen.note,
     )
     return Diagnosed(
         observation,

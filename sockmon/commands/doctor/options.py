@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from dataclasses import replace
 
 from sockmon.commands.command import (
     COULD_NOT_LOOK,
@@ -18,6 +19,7 @@ from sockmon.commands.command import (
 )
 from sockmon.commands.language_option import add_language, language
 from sockmon.commands.namespaces_option import add_namespaces, in_namespaces
+from sockmon.commands.replay_option import add_replay, config_of, replaying
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.netlink.source import KernelSource
 
@@ -43,6 +45,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add_color(parser)
     add_namespaces(parser, "the configuration's, else host")
     add_config(parser, HOST_CONFIG)
+    add_replay(parser)
 
 
 def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
@@ -64,17 +67,26 @@ def _look(arguments: argparse.Namespace, open_source: OpenSource) -> int:
     from sockmon.commands.doctor import doctor, nagios  # noqa: PLC0415 - as above
 
     lang = language(arguments)
-    chosen = choose_config(arguments.config)
-    is_this_host = open_source is KernelSource.live  # and no recording of another
-    diagnosed = doctor.examine(
-        open_source(lambda: False),
-        in_namespaces(chosen.config, arguments.namespaces),
-        now,
-        time.sleep,
-        ask=local_daemon.ask if is_this_host else local_daemon.nobody,
-        file=chosen.file,
-        note=chosen.note,
-    )
+    with replaying(arguments.replay) as playback:
+        if playback is None:
+            chosen = choose_config(arguments.config)
+            is_this_host = open_source is KernelSource.live  # and no recording of another
+            diagnosed = doctor.examine(
+                open_source(lambda: False),
+                replace(chosen, config=in_namespaces(chosen.config, arguments.namespaces)),
+                now,
+                time.sleep,
+                ask=local_daemon.ask if is_this_host else local_daemon.nobody,
+            )
+        else:
+            chosen = config_of(playback, arguments.config)
+            diagnosed = doctor.examine(
+                playback.open_source(lambda: False),
+                chosen,
+                playback.clock,
+                playback.pause,
+                pauses=playback.pauses() or (doctor.BETWEEN_POLLS_SECONDS,),
+            )
     with writing():
         if arguments.form == "json":
             doctor.write_json(diagnosed, sys.stdout)

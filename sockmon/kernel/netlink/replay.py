@@ -5,7 +5,8 @@ code. A recording holds
 
     dumps/tcp-ipv4-3bfe-0   the datagrams answering one request (protocol, family, states in hex,
                             extensions in hex), each behind its length as 4 bytes little-endian
-    dumps/unix              the same for Unix listeners
+    dumps/unix              the same for Unix listeners; unix-all for all Unix sockets, and
+                            unix-4711 for who waits at the listener of inode 4711
     proc/...                the files of procfs.FILES
 """
 
@@ -22,11 +23,14 @@ from sockmon.kernel.netlink import unixdiag
 from sockmon.kernel.netlink.sockdiag import NetlinkTransport
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.kernel.netlink.uapi import NLMSG_HEADER_BYTES, Protocol
+from sockmon.model.states import TcpState
 
-_LENGTH = struct.Struct("<I")
+#: Before each datagram of a dump's file.
+LENGTH = struct.Struct("<I")
 _SEQUENCE_AT = 8
 _UNIX = "unix"
 _REQUEST_BODY = struct.Struct("=BBBBI")
+_UNIX_BODY = struct.Struct("=BBHII")  # the beginning of struct unix_diag_req
 _PROTOCOL = struct.Struct("=I")  # at the end of a request whose protocol has more than 8 bits
 
 
@@ -59,9 +63,9 @@ def datagrams(recorded: bytes) -> Iterator[bytes]:
     """Split a dump's file into its datagrams."""
     at = 0
     while at < len(recorded):
-        (length,) = _LENGTH.unpack_from(recorded, at)
-        yield recorded[at + _LENGTH.size : at + _LENGTH.size + length]
-        at += _LENGTH.size + length
+        (length,) = LENGTH.unpack_from(recorded, at)
+        yield recorded[at + LENGTH.size : at + LENGTH.size + length]
+        at += LENGTH.size + length
 
 
 class ReplayTransport:
@@ -77,8 +81,8 @@ class ReplayTransport:
         Raises FileNotFoundError when there is none to this request, DumpError when the recording is
         of a sockmon that did not read Unix sockets.
         """
-        file = self._directory / "dumps" / _name(request)
-        if file.name == _UNIX and not file.exists():
+        file = self._directory / "dumps" / name_of(request)
+        if file.name.startswith(_UNIX) and not file.exists():
             raise DumpError(unixdiag.OPERATION, "not_recorded")
         recorded = file.read_bytes()
         sequence = request[_SEQUENCE_AT : _SEQUENCE_AT + 4]
@@ -107,23 +111,27 @@ class _RecordingTransport:
         self._file = directory
 
     def send(self, request: bytes) -> None:
-        self._file = self._directory / "dumps" / _name(request)
+        self._file = self._directory / "dumps" / name_of(request)
         self._file.write_bytes(b"")
         self._kernel.send(request)
 
     def receive_into(self, buffer: memoryview) -> tuple[int, bool]:
         length, whole = self._kernel.receive_into(buffer)
         with self._file.open("ab") as file:
-            file.write(_LENGTH.pack(length) + buffer[:length])
+            file.write(LENGTH.pack(length) + buffer[:length])
         return length, whole
 
     def close(self) -> None:
         self._kernel.close()
 
 
-def _name(request: bytes) -> str:
+def name_of(request: bytes) -> str:
+    """Return the name of the file that has the answer to a request."""
     if request[NLMSG_HEADER_BYTES] == unixdiag.AF_UNIX:
-        return _UNIX
+        *_, states, inode = _UNIX_BODY.unpack_from(request, NLMSG_HEADER_BYTES)
+        if inode:
+            return f"{_UNIX}-{inode}"
+        return _UNIX if states == 1 << TcpState.LISTEN else f"{_UNIX}-all"
     family, protocol, extensions, _, states = _REQUEST_BODY.unpack_from(request, NLMSG_HEADER_BYTES)
     if not protocol:
         (protocol,) = _PROTOCOL.unpack_from(request, len(request) - _PROTOCOL.size)

@@ -289,3 +289,13 @@ def test_there_are_alerts_for_a_bounded_number_of_conditions_the_worst_first() -
     assert len(taken) == MOST_CONDITIONS
     assert worst in taken
     assert all(each in taken for each in many[:10]), "those that have one keep it"
+
+
+def test_what_waits_for_its_owner_or_the_next_poll_proves_no_end() -> None:
+    """After a restart on a busy host, an owner may be known after several polls."""
+    alerts = firing(finding(), finding(port=81))
+    (waiting,) = {key.condition for key in firing(finding())}
+    for second in range(1, 60):
+        alerts = step(alerts, (), at(second), {}, {}, waiting=lambda its: its == waiting)
+    states = {key.condition.subject.port: alert.state for key, alert in alerts.items()}
+    assert states == {80: State.FIRING, 81: State.KEPT}

@@ -96,3 +96,18 @@ def test_a_bug_before_the_message_does_not_end_the_thread(
     assert COMPONENTS.counts["notify.confused"] == 1
     assert "cannot notify confused" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+def test_nothing_is_sent_before_it_is_saved() -> None:
+    receiver, saved = Slow(), threading.Event()
+    receiver.let.set()
+
+    def wait() -> None:
+        saved.wait(10)
+
+    sender = Sender(receiver, delivered=lambda: None, saved=wait)
+    sender.post(snapshot(0))
+    assert receiver.given == []
+    saved.set()
+    eventually(lambda: receiver.given)
+    end(sender)

@@ -9,9 +9,10 @@ import numpy as np
 from sockmon.detect.detector import Detector, DetectorThresholds
 from sockmon.detect.registry import ALL, BY_NAME, Detect, diagnose, thresholds_of
 from sockmon.model.ages import NOBODY, NOTHING_HEARD, Aged
+from sockmon.model.connection_events import BOUNDS, COLUMNS, EventCounts, RecentEvents, column
 from sockmon.model.descriptors import Descriptors
 from sockmon.model.detector_input import DetectorInput, PreviousFinding, Rates
-from sockmon.model.direction import Listened, directions
+from sockmon.model.direction import Direction, Listened, directions
 from sockmon.model.finding import Finding, Quantity, Severity
 from sockmon.model.limits import (
     KernelLimits,
@@ -318,6 +319,15 @@ def facts(finding: Finding) -> dict[str, str | dict[str, str]]:
     }
 
 
+def _failing_and_slow() -> RecentEvents:
+    """Connects of which half are refused, and closes that take a minute."""
+    values = [0] * COLUMNS
+    values[column("opened")] = values[column("failed_refused")] = 100
+    values[column("close_wait") + 1 + BOUNDS.index(60.0)] = 100
+    either: tuple[tuple[Direction, int], ...] = (("inbound", 8080), ("outbound", 5432))
+    return RecentEvents(300.0, dict.fromkeys(either, EventCounts(tuple(values))), frozenset(either))
+
+
 def everything_at_once(*, owners: bool = False) -> tuple[Finding, ...]:
     """A finding of every detector, over both families and directions; owners: they are known."""
     others: dict[str, Any] = {"age": 9999.0, "retransmits": 9, "timer": 1, "send_queue": 9}
@@ -345,7 +355,7 @@ def everything_at_once(*, owners: bool = False) -> tuple[Finding, ...]:
     udp = Udp().seen(deaf, NOW - 100, 300.0).seen(deaf, NOW, 300.0)
     seen = sight(socks, limits, waited=100.0, udp=udp, udp_table=deaf)
     used = Descriptors(Process(7, "shop", 100, 101), {"TCP sockets": 90}, seen.table.inode, 30)
-    seen = replace(seen, descriptors=(used,))
+    seen = replace(seen, descriptors=(used,), events=_failing_and_slow())
     found = diagnose(owned(seen) if owners else seen, thresholds_of(Detect()))
     assert {finding.detector for finding in found} == {detector.name for detector in ALL}
     return found

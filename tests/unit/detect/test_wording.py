@@ -40,9 +40,7 @@ def finding(owner: Owner | None = OWNER, because: str | None = None, **evidence:
             Advice(Text("List the sockets:"), Command("ss -tnp"), "look"),
             Advice(Text("Close them.")),
             Advice(Text("Look there:"), Command("ss -tln", "peer"), "look"),
-            Advice(
-                Text("Restart it."), Command("systemctl restart shop", "here", "changes"), "stop"
-            ),
+            Advice(Text("Restart it."), RESTART, "stop"),
         ),
         owner=owner,
         critical_because=None if because is None else Text(because),

@@ -28,7 +28,7 @@ ABLE = Terminal(moves=True, colours=True, unicode=True)
 LEAK = making.namespace(findings=[making.finding(port=443)])
 KEYBOARD = (
     *sorted({name for key in KEYS for name in key.names.split(",")}),
-    *("slash", "enter", "up", "down", "pagedown", "end", "tab", "plus", "minus", "x", "0"),
+    *("slash", "enter", "up", "down", "pagedown", "end", "tab", "plus", "minus", "x", "y", "0"),
 )
 #: A text in textual's picture of its screen.
 _TEXT = re.compile(r'<text[^>]* x="([\d.]+)" y="([\d.]+)"[^>]* clip-path[^>]*>(.*?)</text>')
@@ -231,3 +231,45 @@ def test_the_interval_is_changed_by_keys() -> None:
         await screen.shows("every 3600 s")
 
     watch(making.document(LEAK), see)
+
+
+@pytest.mark.parametrize(
+    ("size", "room"), [((80, 24), 0), ((100, 30), 1), ((120, 40), 2), ((200, 60), 2)], ids=str
+)
+def test_the_room_of_larger_screens_is_used(size: tuple[int, int], room: int) -> None:
+    """Owner and age from 100 columns on, the row that the cursor is on from 120 on."""
+
+    async def see(screen: Screen) -> None:
+        lines = await screen.shows("PORTS 2", "!  443", *["sockets             7"] * (room > 1))
+        assert any(" OLDEST OWNER" in line for line in lines) == (room > 0)
+        assert any("1m1s shop[4711]" in line for line in lines) == (room > 0)
+        if room > 1:
+            assert any("List the sockets:" in line for line in lines)
+            screen.press("down")
+            lines = await screen.shows("sockets             1")
+            assert not any("List the sockets:" in line for line in lines)
+
+    watch(making.document(LEAK), see, size)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)], ids=str)
+def test_y_copies_the_command_of_what_is_open(size: tuple[int, int]) -> None:
+    async def see(screen: Screen) -> None:
+        async def copies(command: str) -> None:
+            screen.press("y")
+            for _ in range(400):
+                if screen.app.clipboard == command:
+                    return
+                await asyncio.sleep(0.02)
+            raise AssertionError(screen.app.clipboard)
+
+        await screen.shows("PORTS 2", "443")
+        await copies("ss -tnpo state close-wait")
+        screen.press("down")
+        await screen.pilot.pause()
+        await copies("sockmon count --by direction,owner,peer,state")
+        screen.press("1")
+        await screen.shows("FINDING 1 of 1")
+        await copies("ss -tnpo state close-wait")
+
+    watch(making.document(LEAK), see, size)

@@ -1,0 +1,1 @@
+"""Recordings of a kernel over some time: a report of a fault that anybody can replay."""
