@@ -1,10 +1,12 @@
 """`sockmon record`: what this host's kernel says, in a file that anybody can replay."""
 
 import argparse
+import contextlib
 import os
 import platform
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,16 +97,16 @@ def _rest(recorder: "Recorder", writer: "Writer", path: Path, seconds: float, ev
     """Record until the time is over, the file is as large as it may be, or the user has enough."""
     begun = time.monotonic()
     at = every
-    try:
+    # Ctrl-C ends the main thread's wait, and never comes between two parts of a line.
+    with ThreadPoolExecutor(1) as writing, contextlib.suppress(KeyboardInterrupt):
         while at <= seconds:
             time.sleep(max(0.0, begun + at - time.monotonic()))
-            writer.poll(recorder.poll(time.monotonic() - begun))
+            polled = recorder.poll(time.monotonic() - begun)
+            writing.submit(writer.poll, polled).result()
             if path.stat().st_size > _BYTES:
                 print(f"sockmon: {path} is as large as it may be; it ends here", file=sys.stderr)
                 return
             at += every
-    except KeyboardInterrupt:
-        return
 
 
 COMMAND = Command("record", "record the kernel for a report of a fault", _add_options, _run)
