@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 from sockmon.commands.cli import main
 from sockmon.commands.record import _rest
 from sockmon.kernel.netlink import uapi, unixdiag
+from sockmon.poll.poller import Poller
 from sockmon.recording.anonymous import Anonymous
 from sockmon.recording.file import RecordingError, Writer, check
 from sockmon.recording.playback import Playback
 from sockmon.recording.recorder import Recorder
+from sockmon.settings import Config
 from tests.recorded import CASES
 
 Run = Callable[..., tuple[int, str, str]]
@@ -128,6 +130,22 @@ def test_an_interrupt_in_the_middle_of_a_poll_ends_a_recording_behind_it(
     _rest(Polled(None), writer, path, 600.0, 0.01)
     writer.close()
     assert len(check(path)[1]) == 1
+
+
+def test_damage_that_shows_while_it_is_played_is_no_bug_of_sockmons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = lines(LEAK)
+    content[2]["dumps"] = {"tcp": ["!"]}
+    playback = Playback(written(tmp_path / "fault.rec", *content))
+    monkeypatch.setattr(time, "monotonic", iter((0.0, *[60.0] * 1000)).__next__)
+    playback.play()
+    poller = Poller(playback.open_source(lambda: False), Config())
+    observation = poller.poll(playback.clock)
+    assert observation.failures == (), "it was asked again, and the polls behind it are whole"
+    assert observation.namespaces[0].tcp is not None
+    poller.close()
+    playback.close()
 
 
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
