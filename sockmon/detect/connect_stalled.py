@@ -66,7 +66,8 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     failing = _all_fail(data, thresholds, calling)
     rows = calling[unanswered | failing]
     sockets = np.bincount(table.remote_port[rows], minlength=PORTS)
-    for port in np.flatnonzero(sockets).tolist():
+    ports = np.flatnonzero(sockets)
+    for port in ports[np.argsort(-sockets[ports], kind="stable")].tolist():
         finding = _judge(data, thresholds, port, rows[table.remote_port[rows] == port])
         if finding is not None:
             yield finding

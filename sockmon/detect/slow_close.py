@@ -48,8 +48,8 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     if data.events is None:
         return
     unnamed = data.unnamed()
-    for (direction, port), counts in sorted(data.events.ports.items()):
-        times = counts.histogram("close_wait")
+    closes = {place: its.histogram("close_wait") for place, its in data.events.ports.items()}
+    for (direction, port), times in sorted(closes.items(), key=lambda item: -item[1].count):
         if times.count >= thresholds.least_closes and not unnamed[port]:
             yield from _judge(data, thresholds, direction, port, times)
 

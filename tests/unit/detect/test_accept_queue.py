@@ -58,6 +58,12 @@ def test_one_that_waits_in_a_queue_of_one_is_no_trouble() -> None:
     assert JUDGE.all(waiting(0, 0)) == []
 
 
+def test_the_longest_queues_come_first() -> None:
+    """Only so many findings are shown: no short queues of a user's own hide another's long one."""
+    socks = [listening(port, queue=queue, limit=queue) for port, queue in ((80, 9), (8080, 128))]
+    assert [found.subject.port for found in JUDGE.all(owned(sight(socks)))] == [8080, 80]
+
+
 class TestNobodyAccepts:
     """Judged by time without progress, however short the queue is."""
 

@@ -106,3 +106,13 @@ def test_a_slow_close_says_how_slow() -> None:
         "has closed (100 closes in the last 5m)"
     )
     assert finding.evidence["time_to_close"]
+
+
+def test_the_ports_with_most_events_come_first() -> None:
+    few, many = counted(failed_refused=20), counted(failed_refused=900)
+    places: dict[tuple[Direction, int], EventCounts] = {("outbound", 25): few, ("outbound", 80): many}
+    data = replace(sight(), events=RecentEvents(300.0, places, frozenset(places)))
+    assert [f.subject.port for f in connect_failures.find(data, FAILURES)] == [80, 25]
+    places = {("inbound", 25): waited((60.0, 30)), ("inbound", 80): waited((60.0, 90))}
+    data = replace(sight(), events=RecentEvents(300.0, places, frozenset(places)))
+    assert [f.subject.port for f in slow_close.find(data, CLOSES)] == [80, 25]
