@@ -121,6 +121,21 @@ def places(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> Text:
     )
 
 
+def ports(
+    data: DetectorInput, group: Group, rows: NDArray[np.intp], most: int = 5
+) -> dict[str, Breakdown]:
+    """Return the ports with most of the rows, of a group of several ports."""
+    if group.port is not None:
+        return {}
+    found, counts = np.unique(data.directions.port[rows], return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:most].tolist()
+    return {
+        "top": tuple(
+            (at_port(group.direction, int(found[at])), sockets(int(counts[at]))) for at in order
+        )
+    }
+
+
 def inodes(table: SocketTable, rows: NDArray[np.intp]) -> tuple[int, ...]:
     """Return the inodes of those that a process still holds."""
     return tuple(inode for inode in table.inode[rows].tolist() if inode)
