@@ -112,7 +112,7 @@ def _judge(
     summary = Text(
         f"{address} does not answer at port {port}: {worst} connections wait after up to {tries} "
         "retransmitted SYNs",
-        f"{address} 的端口 {port} 没有应答：{worst} 个连接在等待，SYN 已重传最多 {tries} 次",
+        f"{address} 的端口 {port} 没有应答：{worst} 个连接在等待，SYN 最多已重传 {tries} 次",
     )
     if failing is not None and all_fail:
         within = roughly(seconds)

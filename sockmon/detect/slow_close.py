@@ -99,8 +99,8 @@ def _judge(
                     "The application sees the peer's FIN as the end of file when it reads. It "
                     "reads too late (a full thread pool, a blocked event loop), or does long work "
                     "before it closes.",
-                    "应用在读取时以 EOF 看到对端的 FIN。它读得太晚（线程池已满、事件循环被阻塞），"
-                    "或在关闭之前做了长时间的工作。",
+                    "对端的 FIN 在应用读取时表现为 EOF。应用读取太晚（线程池已满、事件循环被阻塞"
+                    "），或关闭前还在做耗时操作。",
                 )
             ),
             see("-tanp", TcpState.CLOSE_WAIT, filter_=only(direction, port)),

@@ -86,7 +86,8 @@ def _summary(name: Text, where: Text, sockets: int, longest: float, waiting: Tex
     return Text(
         f"{name} has not read from {sockets} connections {where} for {roughly(longest)}: "
         f"{waiting} wait",
-        f"{name.zh} 已有 {roughly(longest)} 没有读取{where.zh} {sockets} 个连接：积压 {waiting.zh}",
+        f"{name.zh} 已有 {roughly(longest)} 没有读取 {where.zh} {sockets} 个连接："
+        f"积压 {waiting.zh}",
     )
 
 

@@ -66,8 +66,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             value=int(part.size),
             limit=thresholds.warning_sockets,
             summary=_summary(data, group, part, longest, readers),
-            evidence=_evidence(data, part, longest, waiting)
-            | evidence.ports(data, group, part),
+            evidence=_evidence(data, part, longest, waiting) | evidence.ports(data, group, part),
             advice=_advice(data, group, part, evidence.holder(data.owners.get(group))),
             group=group,
             inodes=inodes(table, part),
@@ -86,7 +85,7 @@ def _summary(
     holder, where = who(data.owners.get(group)), places(data, group, rows)
     waiting = evidence.waiting(data.table, rows, data.table.send_queue)
     text = Text(
-        f"the peers of {rows.size} connections {where} do not read for {roughly(longest)}: their "
+        f"the peers of {rows.size} connections {where} have not read for {roughly(longest)}: their "
         f"windows are closed, and {waiting} of {holder} wait",
         f"{where.zh} {rows.size} 个连接，对端已有 {roughly(longest)} 不读数据：接收窗口关闭，"
         f"{holder.zh} 积压 {waiting.zh} 发不出去",

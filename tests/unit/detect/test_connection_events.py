@@ -110,7 +110,10 @@ def test_a_slow_close_says_how_slow() -> None:
 
 def test_the_ports_with_most_events_come_first() -> None:
     few, many = counted(failed_refused=20), counted(failed_refused=900)
-    places: dict[tuple[Direction, int], EventCounts] = {("outbound", 25): few, ("outbound", 80): many}
+    places: dict[tuple[Direction, int], EventCounts] = {
+        ("outbound", 25): few,
+        ("outbound", 80): many,
+    }
     data = replace(sight(), events=RecentEvents(300.0, places, frozenset(places)))
     assert [f.subject.port for f in connect_failures.find(data, FAILURES)] == [80, 25]
     places = {("inbound", 25): waited((60.0, 30)), ("inbound", 80): waited((60.0, 90))}
