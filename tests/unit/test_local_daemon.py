@@ -67,6 +67,14 @@ class TestJoined:
         mine = replace(MINE, deadline=SOON)
         assert joined([mine], watch(its)) == ([mine], {})
 
+    def test_and_if_it_has_seen_it_for_longer(self) -> None:
+        def idle(seconds: float) -> Finding:
+            return replace(MINE, evidence={"none_accepted_for": Quantity(seconds, "seconds")})
+
+        its = idle(150)
+        assert joined([idle(2)], watch(its)) == ([its], {its.key: "too"})
+        assert joined([idle(152)], watch(its)) == ([idle(152)], {})
+
     def test_else_ours_which_is_newer(self) -> None:
         assert joined([MINE], watch(finding(oldest=8))) == ([MINE], {})
         worse = finding("critical")
