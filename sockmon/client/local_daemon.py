@@ -25,13 +25,14 @@ Says = Literal["too", "alone"]
 class Watch:
     """A daemon's last findings, and for how many seconds it has been running.
 
-    unseen: what it could not read, in its words.
+    unseen: what it could not read, in its words; troubles: what else of it fails.
     """
 
     url: str
     seconds: float
     findings: tuple[Finding, ...]
     unseen: tuple[str, ...] = ()
+    troubles: tuple[str, ...] = ()
 
 
 def ask(addresses: Iterable[ListenAddress]) -> Watch | None:
@@ -108,7 +109,7 @@ def _watch(url: str, snapshot: Snapshot, received: Moment) -> Watch | None:
         return None
     findings = tuple(finding for findings in recent for finding in findings)
     unseen = (*snapshot.hints, *snapshot.failures)
-    return Watch(url, snapshot.polls * snapshot.interval, findings, unseen)
+    return Watch(url, snapshot.polls * snapshot.interval, findings, unseen, snapshot.troubles)
 
 
 def _is_same(mine: Finding, its: Finding) -> bool:

@@ -33,7 +33,7 @@ from sockmon.kernel.memory import disable_malloc_trim
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.names import HOST
 from sockmon.model.observation import Observation
-from sockmon.model.poll_statistics import Failure
+from sockmon.model.poll_statistics import COMPONENT, Failure
 from sockmon.poll.poller import Poller
 from sockmon.settings import Config, load
 from sockmon.state.file import StateError, StateFile, boot_id
@@ -52,8 +52,10 @@ _WEB_CONFIG_SECONDS = 1.0
 #: At most this many failures that begin or end in one poll get a line each.
 _TROUBLES_LOGGED = 20
 
-#: The reason of a failure that its component has logged.
-_COMPONENT = "component"
+#: The part that looks up who holds sockets: what it cannot read, findings lack.
+_PROCESSES = "processes"
+#: Reasons of failures that their components have logged.
+_LOGGED = (COMPONENT, _PROCESSES)
 #: The section of the state that is the poller's.
 _AGES = "ages"
 #: How long a stop waits for the disk.
@@ -255,7 +257,7 @@ class Daemon:
             if namespace.looked_at not in {None, observation.at}
         }
         untried = {failure for failure in self._failing if failure.netns in waiting}
-        told = (f for f in observation.failures if not f.is_optional and f.reason != _COMPONENT)
+        told = (f for f in observation.failures if not f.is_optional and f.reason not in _LOGGED)
         failing = frozenset(told) | untried
         _log_some(logging.INFO, [f.message for f in observation.failures if f.is_optional])
         begun = sorted({failure.message for failure in failing - self._failing})
@@ -323,7 +325,8 @@ def _failing_components() -> Iterator[Failure]:
     """Yield what fails now beside reading and diagnosing, for doctor and the page."""
     for name, reason in COMPONENTS.failing.items():
         if not name.startswith(("detect.", "diagnosis", "poll")):  # these are the poller's failures
-            yield Failure(HOST, _COMPONENT, f"{name} fails: {reason}")
+            why = _PROCESSES if name == _PROCESSES else COMPONENT
+            yield Failure(HOST, why, f"{name} fails: {reason}")
 
 
 def _log_some(level: int, lines: Sequence[str]) -> None:

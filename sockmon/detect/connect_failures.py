@@ -78,11 +78,10 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each port that this host often cannot connect to."""
     if data.events is None:
         return
-    unnamed = data.unnamed()
     ports = sorted(data.events.ports.items(), key=lambda item: -sum(_failed(item[1]).values()))
     for (direction, port), counts in ports:
         goes_on = (direction, port) in data.events.latest
-        if direction == "outbound" and not unnamed[port] and goes_on:
+        if direction == "outbound" and data.has_counted(direction, port) and goes_on:
             yield from _judge(data, thresholds, port, counts)
 
 

@@ -67,9 +67,12 @@ def who(owner: Owner | None) -> Text:
     """Name the holder of a group's sockets in full, as the subject of a sentence."""
     if owner is None or not (owner.unit or owner.processes):
         return Text("an unknown process", "未知进程")
-    name = one_line(owner.name)
-    is_container = owner.unit and is_container_id(owner.unit)
-    return Text(f"container {name}", f"容器 {name}") if is_container else Text(name)
+    name, is_container = one_line(owner.name), bool(owner.unit and is_container_id(owner.unit))
+    text = Text(f"container {name}", f"容器 {name}") if is_container else Text(name)
+    if owner.unit is None or owner.name == owner.unit:
+        return text
+    user, kind = one_line(owner.manager.name), "容器" if is_container else ""
+    return Text(text, f"用户 {user} 的{kind} {one_line(owner.unit)}")
 
 
 def holder(owner: Owner | None) -> Text:

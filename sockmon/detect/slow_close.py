@@ -47,10 +47,9 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each (direction, port) whose connections are closed slowly."""
     if data.events is None:
         return
-    unnamed = data.unnamed()
     closes = {place: its.histogram("close_wait") for place, its in data.events.ports.items()}
     for (direction, port), times in sorted(closes.items(), key=lambda item: -item[1].count):
-        if times.count >= thresholds.least_closes and not unnamed[port]:
+        if times.count >= thresholds.least_closes and data.has_counted(direction, port):
             yield from _judge(data, thresholds, direction, port, times)
 
 

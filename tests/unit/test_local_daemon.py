@@ -139,6 +139,18 @@ class TestAsk:
         assert (told.url, told.seconds) == (server.url, 900.0)
         assert [found.severity for found in told.findings] == ["critical"]
 
+    def test_what_it_cannot_save_is_nothing_unread(self, server: Answering) -> None:
+        """A full disk makes no socket unseen: doctor's verdict stays what it is."""
+        document = making.document(making.namespace(time.time()), at=time.time(), polls=180)
+        unread = {"netns": "host", "reason": "EBUSY", "message": "the dump broke off"}
+        unsaved = {"netns": "host", "reason": "component", "message": "save.state fails: disk"}
+        document["failures"] = [unread, unsaved]
+        server.tells("/api/v1/observation", document)
+        told = ask([ListenAddress("127.0.0.1", server.server_port)])
+        assert told is not None
+        assert told.unseen == ("the dump broke off",)
+        assert told.troubles == ("save.state fails: disk",)
+
     def test_of_several_addresses_one_on_loopback_is_asked(self, server: Answering) -> None:
         tell(server)
         told = ask([ListenAddress("192.0.2.1", 80), ListenAddress("127.0.0.1", server.server_port)])

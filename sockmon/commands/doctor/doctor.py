@@ -155,7 +155,7 @@ def examine(
             *(said for said in notes if said),
             *(
                 Text(f"the daemon says: {unseen}", f"守护进程报告：{unseen}")
-                for unseen in (watch.unseen if watch else ())
+                for unseen in ((*watch.unseen, *watch.troubles) if watch else ())
             ),
             *observation.hints,
         ),
