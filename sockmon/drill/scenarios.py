@@ -164,11 +164,11 @@ def _last_ack(netns: NetNs, count: int) -> Iterator[Held]:
 
 
 def _connect_failures(netns: NetNs, count: int) -> AbstractContextManager[Held]:
-    return conditions.connect_failures(netns, count=count)
+    return conditions.refused_connects(netns, count=count)
 
 
 def _slow_close(netns: NetNs, count: int) -> AbstractContextManager[Held]:
-    return conditions.slow_close(netns, count=count)
+    return conditions.late_close(netns, count=count)
 
 
 def _few_ports(count: int) -> Mapping[str, str]:

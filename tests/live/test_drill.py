@@ -150,7 +150,7 @@ def test_what_polls_cannot_see_raises_an_alert_too(netns: NetNs, config: Path) -
 
 
 def test_closes_are_as_slow_as_the_drill_has_them(netns: NetNs) -> None:
-    with counting() as tally, conditions.slow_close(netns, count=3, after=0.3) as held:
+    with counting() as tally, conditions.late_close(netns, count=3, after=0.3) as held:
         counted = eventually(
             lambda: tally.of(netns).get(("inbound", held.port), {}).get("close_wait")
         )

@@ -35,7 +35,7 @@ from sockmon.drill.lab.sockets import (
 from sockmon.drill.lab.veth_link import SERVER, Link
 from sockmon.drill.lab.wait_until import eventually
 
-#: The server of `slow_close` closes so long after its clients.
+#: The server of `late_close` closes so long after its clients.
 SLOW_SECONDS = 6.0
 
 _AGAIN_SECONDS = 0.05
@@ -298,7 +298,7 @@ def last_ack(
 
 
 @contextmanager
-def connect_failures(
+def refused_connects(
     netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1
 ) -> Iterator[Held]:
     """So many connects to a port that nobody listens on, and one more every 50 ms."""
@@ -316,7 +316,7 @@ def connect_failures(
 
 
 @contextmanager
-def slow_close(
+def late_close(
     netns: NetNs,
     kind: AddressKind = AddressKind.IPV4,
     count: int = 1,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sockmon.detect.registry import ALL
+from sockmon.detect.registry import ALL, thresholds_of
 from sockmon.drill import NAMES
 from sockmon.drill.plan import Plan, PlanError, announcement, lasting, make_plan, must_alert
 from sockmon.drill.private_daemon import its_own
@@ -103,7 +103,7 @@ def test_a_patient_limit_of_closes_is_not_reached() -> None:
 
 def test_what_is_counted_is_remembered_after_the_drill() -> None:
     told = announcement(plan("slow-close"), "its own", until_alert=True)
-    keeps = Config().detect.slow_close.keep_firing_for
+    keeps = thresholds_of(Config().detect)["slow_close"].keep_firing_for
     assert f"resolved about {lasting(5 + keeps + 300)} after they are closed" in "\n".join(told)
 
 
