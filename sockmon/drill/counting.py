@@ -3,8 +3,8 @@
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from sockmon.kernel.events.helper.server import serve
@@ -15,22 +15,35 @@ from sockmon.kernel.listening import made
 _SECONDS = 60.0
 
 
-@contextmanager
-def offered() -> Iterator[Path]:
-    """Load the program, and yield the socket at which one daemon gets it.
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The socket at which one daemon gets the program; it is removed when that has asked."""
 
-    The socket is removed when that daemon has asked. Raises KernelError.
+    socket: Path
+    _answering: threading.Thread
+
+    def wait(self) -> None:
+        """Return when the program runs, or nobody has asked for it for a minute."""
+        self._answering.join()
+
+
+def offer() -> Offer:
+    """Offer the program to the first daemon that asks; raises KernelError if it cannot be loaded.
+
+    It counts from when it is asked for, so not what is refused while the daemon starts.
     """
-    with closing(load(())) as program, ExitStack() as stack:
+    load().close()
+    with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="sockmon-drill-"))
         path = Path(directory, "events")
         user = os.geteuid()
         listener = stack.enter_context(made(path, user))
         opened = stack.pop_all()
 
-        def answer() -> None:
-            with opened:
-                serve(listener, frozenset({user}), lambda _: program.copy(), idle_seconds=_SECONDS)
+    def answer() -> None:
+        with opened:
+            serve(listener, frozenset({user}), load, idle_seconds=_SECONDS)
 
-        threading.Thread(target=answer, daemon=True).start()
-        yield path
+    answering = threading.Thread(target=answer, daemon=True)
+    answering.start()
+    return Offer(path, answering)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sockmon.drill.counting import offered
+from sockmon.drill.counting import offer
 from tests.deploy.grafana_boards import BOARDS, panels
 from tests.deploy.grafana_hosts import (
     LEAKED,
@@ -155,10 +155,10 @@ def server(tmp_path: Path) -> Iterator[Prometheus]:
         linked() as link,
         troubles(link.server) as experiment,
         containers() as inside,
-        offered() as events,
     ):
-        (tmp_path / "all").write_text(QUICK % ("all", "true", events))
-        (tmp_path / "host").write_text(QUICK % ("host", "false", events))
+        events = offer()
+        (tmp_path / "all").write_text(QUICK % ("all", "true", events.socket))
+        (tmp_path / "host").write_text(QUICK % ("host", "false", events.socket))
         whole = seeing(link.server, tmp_path / "alpha", inside, **OF_THE_HOST)
         torn = seeing(link.client, tmp_path / "beta", tcp_fin_timeout="soon\n")
         with (

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from sockmon.client.api import NOT_SOCKMON, DaemonApi
 from sockmon.client.snapshot import FetchError
 from sockmon.drill import child_process
 from sockmon.drill.alert_state import alerts_of
-from sockmon.drill.counting import offered
+from sockmon.drill.counting import Offer, offer
 from sockmon.drill.lab.netns import CurrentNetNs, enter_new_namespace
 from sockmon.drill.plan import Plan, PlanError, announcement, make_plan, must_alert
 from sockmon.drill.private_daemon import ADDRESS, URL, PrivateDaemon, private_daemon
@@ -102,8 +102,7 @@ def _drill(options: DrillOptions, config: Config) -> int:
     resources = read_resources(_PROC)  # the host's, before we leave its namespace
     if SCENARIOS[options.name].own_namespace:
         _enter_namespace(options.name)
-    with _counting(options.name) as events_socket:
-        _planned(options, config, resources, events_socket)
+    _planned(options, config, resources, _offered(options.name))
     return 0
 
 
@@ -111,7 +110,7 @@ def _planned(
     options: DrillOptions,
     config: Config,
     resources: tuple[Resource, ...],
-    events_socket: Path | None,
+    program: Offer | None,
 ) -> None:
     apart = SCENARIOS[options.name].own_namespace
     api = _daemon_api(URL if apart else options.url or _DAEMON_URL)
@@ -137,8 +136,12 @@ def _planned(
     else:
         for setting, value in plan.scenario.settings(plan.count).items():
             CurrentNetNs().set_sysctl(setting, value)
-        with private_daemon(options.config_file, events_socket) as daemon_process:
+        with private_daemon(
+            options.config_file, program.socket if program else None
+        ) as daemon_process:
             _await_first_poll(daemon_process, api)
+            if program is not None:
+                program.wait()
             _run_drill(options, plan, api)
 
 
@@ -251,18 +254,14 @@ def _enter_namespace(name: str) -> None:
         raise DrillRefusedError(f"{name}: cannot make a network namespace: {error}") from error
 
 
-@contextmanager
-def _counting(name: str) -> Iterator[Path | None]:
-    """Yield where the drill's daemon gets the program that counts connections, if it needs it."""
+def _offered(name: str) -> Offer | None:
+    """Offer the program that counts connections to the drill's daemon, if it needs it."""
     if not SCENARIOS[name].counts:
-        yield None
-        return
-    with ExitStack() as stack:
-        try:
-            events_socket = stack.enter_context(offered())
-        except KernelError as error:
-            raise DrillRefusedError(f"{name} counts inside the kernel: {error}") from error
-        yield events_socket
+        return None
+    try:
+        return offer()
+    except KernelError as error:
+        raise DrillRefusedError(f"{name} counts inside the kernel: {error}") from error
 
 
 def _say(line: str) -> None:
