@@ -14,7 +14,7 @@ import { backoff, polledAt, status } from '../src/model/status'
 import { clicked } from '../src/model/sorting'
 import { columns, eventRows, groupRows, listing, matching, ownerRows, sorted } from '../src/model/table'
 import { clock, iso } from '../src/model/time'
-import { held, verdict, worstState } from '../src/model/verdict'
+import { held, troubles, verdict, worstState } from '../src/model/verdict'
 import { finding, group, history, namespace, observation } from './builders'
 
 test('durations have two units at the most', () => {
@@ -47,6 +47,9 @@ test('healthy is said only of what was seen', () => {
   assert.equal(partial.level, 'unknown')
   const failure = { netns: 'host', reason: 'permission', message: 'cannot read' }
   assert.equal(verdict(namespace(), observation({ failures: [failure] })).level, 'unknown')
+  const unsaved = observation({ failures: [{ netns: 'host', reason: 'component', message: 'save.state fails' }] })
+  assert.equal(verdict(namespace(), unsaved).level, 'ok')
+  assert.deepEqual(troubles(unsaved), ['save.state fails'])
   const never = verdict(namespace({ tcp: null, diagnosed_at: null }), observation())
   assert.equal(never.level, 'unknown')
   assert.match(never.detail, /^No poll has succeeded yet/)

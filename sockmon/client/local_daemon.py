@@ -8,10 +8,12 @@ from typing import Literal
 from sockmon.client.parse import InvalidResponseError, read
 from sockmon.client.snapshot import FetchError, Snapshot
 from sockmon.config.fields import ListenAddress
-from sockmon.model.finding import SEVERITIES, Finding, FindingKey
+from sockmon.model.finding import SEVERITIES, Finding, FindingKey, Quantity
 from sockmon.model.moment import Moment
 
 _TIMEOUT_SECONDS = 1.0
+#: A daemon's last poll is older than our look; its times must be longer by more than that.
+_LONGER_SECONDS = 30.0
 #: The owner of a finding whose owner cannot be seen.
 _NOBODY = (None, "unknown")
 
@@ -23,13 +25,14 @@ Says = Literal["too", "alone"]
 class Watch:
     """A daemon's last findings, and for how many seconds it has been running.
 
-    unseen: what it could not read, in its words.
+    unseen: what it could not read, in its words; troubles: what else of it fails.
     """
 
     url: str
     seconds: float
     findings: tuple[Finding, ...]
     unseen: tuple[str, ...] = ()
+    troubles: tuple[str, ...] = ()
 
 
 def ask(addresses: Iterable[ListenAddress]) -> Watch | None:
@@ -59,7 +62,8 @@ def nobody(addresses: Iterable[ListenAddress]) -> Watch | None:  # noqa: ARG001 
 def joined(own: Iterable[Finding], watch: Watch) -> tuple[list[Finding], Mapping[FindingKey, Says]]:
     """Return our findings and the daemon's as one list, and which of them are in its words.
 
-    Of a finding that both have, the daemon's is used if it is more severe or has more evidence.
+    Of a finding that both have, the daemon's is used if it is more severe, has more evidence or has
+    seen it for longer.
     """
     findings: list[Finding] = []
     says: dict[FindingKey, Says] = {}
@@ -105,7 +109,7 @@ def _watch(url: str, snapshot: Snapshot, received: Moment) -> Watch | None:
         return None
     findings = tuple(finding for findings in recent for finding in findings)
     unseen = (*snapshot.hints, *snapshot.failures)
-    return Watch(url, snapshot.polls * snapshot.interval, findings, unseen)
+    return Watch(url, snapshot.polls * snapshot.interval, findings, unseen, snapshot.troubles)
 
 
 def _is_same(mine: Finding, its: Finding) -> bool:
@@ -118,7 +122,18 @@ def _adds(its: Finding, mine: Finding) -> bool:
     """Return whether the daemon's is more severe, or as severe with more evidence."""
     worse = SEVERITIES.index(its.severity) - SEVERITIES.index(mine.severity)
     more = not its.evidence.keys() <= mine.evidence.keys() or (its.deadline and not mine.deadline)
-    return worse > 0 or (worse == 0 and bool(more))
+    return worse > 0 or (worse == 0 and (bool(more) or _has_seen_longer(its, mine)))
+
+
+def _has_seen_longer(its: Finding, mine: Finding) -> bool:
+    """Return whether the daemon's times are longer than ours: some are known only by watching."""
+    return any(
+        isinstance(shown, Quantity)
+        and shown.unit == "seconds"
+        and isinstance(ours := mine.evidence.get(name), Quantity)
+        and float(shown.value) > float(ours.value) + _LONGER_SECONDS
+        for name, shown in its.evidence.items()
+    )
 
 
 def _with_owner(its: Finding, mine: Finding) -> Finding:

@@ -31,6 +31,7 @@ from sockmon.model.moment import Moment, Timed
 from sockmon.model.names import HOST
 from sockmon.model.observation import believed_seconds
 from sockmon.model.owner import Owner, Process
+from sockmon.model.poll_statistics import COMPONENT
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.text import label
 
@@ -87,11 +88,18 @@ def _snapshot(document: Any, received: Moment) -> Snapshot:
             destinations=tuple(_destinations(netns, ports)) if ports else (),
         )
 
+    failures = document["failures"]
+
+    def told(*, troubles: bool) -> tuple[str, ...]:
+        its = (f for f in failures if (f.get("reason") == COMPONENT) == troubles)
+        return tuple(dict.fromkeys(str(f["message"]) for f in its))
+
     return Snapshot(
         at=moment(document["taken_at"]),
         interval=interval,
         polls=_count(document["polls"]),
-        failures=tuple(dict.fromkeys(str(f["message"]) for f in document["failures"])),
+        failures=told(troubles=False),
+        troubles=told(troubles=True),
         hints=tuple(map(str, document.get("hints", ()))),
         parts=tuple(map(part, document["namespaces"])),
     )

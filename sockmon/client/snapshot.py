@@ -71,8 +71,9 @@ class Part:
 class Snapshot:
     """One poll. `at`, and the moment of each part, are on the reader's clocks.
 
-    parts: by namespace, the host's own first. hints: what would show more. What concerns all
-    namespaces is None until it is known of one, and has the moment of the newest.
+    parts: by namespace, the host's own first. hints: what would show more. troubles: what else of
+    the daemon fails, such as saving its state: what it has read is whole all the same. What
+    concerns all namespaces is None until it is known of one, and has the moment of the newest.
     """
 
     at: Moment
@@ -81,6 +82,7 @@ class Snapshot:
     failures: tuple[str, ...]
     hints: tuple[str, ...]
     parts: tuple[Part, ...]
+    troubles: tuple[str, ...] = ()
 
     def only(self, netns: str) -> "Snapshot":
         """Return the part about one namespace, which may be gone."""

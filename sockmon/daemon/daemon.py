@@ -24,7 +24,7 @@ from sockmon.config.load import ConfigError
 from sockmon.contained import COMPONENTS
 from sockmon.daemon import systemd
 from sockmon.daemon.schedule import next_poll
-from sockmon.daemon.troubles import COMPONENT, Troubles
+from sockmon.daemon.troubles import PROCESSES, Troubles
 from sockmon.detect.registry import thresholds_of
 from sockmon.export.alerts import AlertingStatus
 from sockmon.export.metrics import Build, Reload
@@ -34,7 +34,7 @@ from sockmon.kernel.memory import disable_malloc_trim
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.names import HOST
 from sockmon.model.observation import Observation
-from sockmon.model.poll_statistics import Failure
+from sockmon.model.poll_statistics import COMPONENT, Failure
 from sockmon.poll.poller import Poller
 from sockmon.settings import Config, load
 from sockmon.state.file import StateError, StateFile, boot_id
@@ -299,7 +299,8 @@ def _failing_components() -> Iterator[Failure]:
     for name, reason in COMPONENTS.failing.items():
         # These are the poller's failures.
         if not name.startswith(("detect.", "diagnosis", "events", "poll")):
-            yield Failure(HOST, COMPONENT, f"{name} fails: {reason}")
+            why = PROCESSES if name == PROCESSES else COMPONENT
+            yield Failure(HOST, why, f"{name} fails: {reason}")
 
 
 def _warn_of(policy: Policy, *, exposed: bool) -> None:

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 
 from sockmon.model.names import HOST
 from sockmon.model.observation import Observation
-from sockmon.model.poll_statistics import Failure
+from sockmon.model.poll_statistics import COMPONENT, Failure
 
 log = logging.getLogger("sockmon")
 
-#: The reason of a failure that its component has logged.
-COMPONENT = "component"
+#: The part that looks up who holds sockets: what it cannot read, findings lack.
+PROCESSES = "processes"
+#: Reasons of failures that their components have logged.
+_TOLD = (COMPONENT, PROCESSES)
 #: At most this many failures that begin or end in one poll get a line each.
 _LOGGED = 20
 
@@ -38,7 +40,7 @@ class Troubles:
         }
         untried = {failure for failure in self._failing if failure.netns in waiting}
         optional = {failure for failure in observation.failures if failure.is_optional}
-        told = (f for f in observation.failures if not f.is_optional and f.reason != COMPONENT)
+        told = (f for f in observation.failures if not f.is_optional and f.reason not in _TOLD)
         failing = frozenset(told) | untried
         _log_some(logging.INFO, sorted({each.message for each in optional - self._optional}))
         begun = sorted({failure.message for failure in failing - self._failing})

@@ -73,7 +73,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
 
 
 def _suspects(data: DetectorInput, thresholds: Thresholds) -> list[int]:
-    """Return the ports that are worth a closer look; none, as a rule."""
+    """Return the ports that are worth a closer look, the longest queues first; none, as a rule."""
     table, rows = data.table, data.stuck.rows
     length, limit = lengths(data, rows)
     full = length >= HYSTERESIS * thresholds.warning_ratio * limit
@@ -84,7 +84,11 @@ def _suspects(data: DetectorInput, thresholds: Thresholds) -> list[int]:
     dropping = {port for _, ports in data.drop_window.polls for port in ports}
     ports = set(table.local_port[rows[(length > 0) & (full | idle)]].tolist())
     ports |= set(table.local_port[data.queues.rows[old]].tolist())
-    return sorted(ports | dropping)
+    waiting = dict.fromkeys(sorted(ports | dropping), 0)
+    for port, connections in zip(table.local_port[rows].tolist(), length.tolist(), strict=True):
+        if port in waiting:
+            waiting[port] = max(waiting[port], connections)
+    return sorted(waiting, key=lambda port: -waiting[port])
 
 
 def _judge(data: DetectorInput, thresholds: Thresholds, queues: Queues) -> Finding | None:

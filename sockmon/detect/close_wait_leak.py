@@ -1,7 +1,7 @@
 """CLOSE_WAIT leak: an application that never closes what its peers have closed."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -51,6 +51,16 @@ from sockmon.model.states import TcpState
 NAME = "close_wait_leak"
 
 _RUN_OUT = Text("descriptors run out", "文件描述符耗尽")
+
+_NO_HURRY = Advice(
+    Text(
+        "The number does not grow: there is time. Do not restart before the bug is found: take a "
+        "stack trace first (gdb, jstack, py-spy, a goroutine dump).",
+        "数量没有增长，不必着急。先抓线程栈（gdb、jstack、py-spy、goroutine dump）查根因，不要急于"
+        "重启。",
+    ),
+    purpose="stop",
+)
 
 #: Growth is known from this share of the window on.
 _SHARE_SEEN = 0.2
@@ -253,8 +263,8 @@ def _judge(data: DetectorInput, thresholds: Thresholds, leak: _Leak, oldest: flo
                 f"{roughly(oldest)} 前关闭）",
             )
         ),
-        evidence=_evidence(data, rows, oldest, growth),
-        advice=_advice(data, group, rows, owner),
+        evidence=_evidence(data, rows, oldest, growth) | evidence.ports(data, group, rows),
+        advice=_advice(data, group, rows, owner, is_urgent=growth != 0 or bool(reasons)),
         critical_because=joined(reasons, "; ", "；") if reasons else None,
         deadline=None if seconds_left is None else Deadline(_RUN_OUT, seconds_left),
         note=leak.pool,
@@ -351,10 +361,24 @@ def _not_read(data: DetectorInput, rows: NDArray[np.intp]) -> int:
 
 
 def _advice(
-    data: DetectorInput, group: Group, rows: NDArray[np.intp], owner: Owner | None
+    data: DetectorInput,
+    group: Group,
+    rows: NDArray[np.intp],
+    owner: Owner | None,
+    *,
+    is_urgent: bool,
 ) -> tuple[Advice, ...]:
     not_read = _not_read(data, rows)
-    if not_read:
+    unread = close_wait.unread_bytes(data.table, rows)
+    if not_read and group.direction == "outbound" and not unread.any():
+        bug = Text(
+            "Nothing is unread but the end of file: they were idle when their peers closed them. "
+            "Look for clients or pools that are made anew and never closed, for a pool that does "
+            "not test its idle connections, or for a response that is never closed.",
+            "除 EOF 外没有未读数据：对端关闭时这些连接处于空闲。查找反复新建却从不关闭的客户端对"
+            "象或连接池、不检查空闲连接的连接池，或没有关闭的 response。",
+        )
+    elif not_read:
         bug = Text(
             f"{not_read} of them were not read to the end of file: look for a handler that is "
             "stuck, or that forgets its connection on an error path.",
@@ -389,14 +413,18 @@ def _advice(
             "释放。",
         )
     name = holder(owner)
+    first, last = (restart(owner),), tuple[Advice, ...]()
+    if not is_urgent and owner is not None and (owner.unit or owner.processes):
+        first, last = (_NO_HURRY,), (replace(restart(owner), purpose="fix"),)
     return (
-        restart(owner),
+        *first,
         Advice(
             Text(
                 f"{name} must close these sockets: {until} {bug}",
                 f"{name.zh} 必须自己 close() 这些 socket：{until.zh}{bug.zh}",
             )
         ),
+        *last,
         see("-tnpo", TcpState.CLOSE_WAIT, filter_=filter_, mptcp=multipath > 0),
     )
 

@@ -21,7 +21,7 @@ from sockmon.detect.detector import (
     judge_groups,
     threshold,
 )
-from sockmon.detect.evidence import inodes, place
+from sockmon.detect.evidence import inodes, places
 from sockmon.durations import roughly
 from sockmon.language import Text
 from sockmon.model.ages import CLOSING_STATES
@@ -61,8 +61,8 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             subject=subject,
             value=int(rows.size),
             limit=thresholds.warning_sockets,
-            summary=_summary(group, rows, oldest, unread=_is_unread(data, rows)),
-            evidence=_evidence(data, rows, oldest),
+            summary=_summary(data, group, rows, oldest, unread=_is_unread(data, rows)),
+            evidence=_evidence(data, rows, oldest) | evidence.ports(data, group, rows),
             advice=_advice(data, group, rows),
             group=group,
             inodes=inodes(data.table, rows),
@@ -70,11 +70,13 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
         )
 
 
-def _summary(group: Group, rows: NDArray[np.intp], oldest: float, *, unread: bool) -> Text:
+def _summary(
+    data: DetectorInput, group: Group, rows: NDArray[np.intp], oldest: float, *, unread: bool
+) -> Text:
     why = Text("do not acknowledge", "没有确认 FIN")
     if unread:
         why = Text("do not read, so their windows are closed", "不读数据，接收窗口已关闭")
-    where, longest = place(group), roughly(oldest)
+    where, longest = places(data, group, rows), roughly(oldest)
     return Text(
         f"{rows.size} connections {where} cannot finish closing: their peers {why} (the oldest for "
         f"{longest})",

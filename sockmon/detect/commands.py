@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterable
 
+from sockmon.detect.evidence import who
 from sockmon.language import Text, joined
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Advice, Command
@@ -69,8 +70,7 @@ def restart(owner: Owner | None) -> Advice:
     line = _restarts(unit, owner.manager)
     if line:
         command = Command(line, "here", "changes")
-    name = one_line(owner.name)
-    what = Text(f"container {name}", f"容器 {name}") if is_container_id(unit) else Text(name)
+    what = who(owner)
     if elsewhere:
         others = _named(elsewhere, 0)
         lost = Text(

@@ -78,17 +78,17 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each port that this host often cannot connect to."""
     if data.events is None:
         return
-    unnamed = data.unnamed()
-    for (direction, port), counts in sorted(data.events.ports.items()):
+    ports = sorted(data.events.ports.items(), key=lambda item: -sum(_failed(item[1]).values()))
+    for (direction, port), counts in ports:
         goes_on = (direction, port) in data.events.latest
-        if direction == "outbound" and not unnamed[port] and goes_on:
+        if direction == "outbound" and data.has_counted(direction, port) and goes_on:
             yield from _judge(data, thresholds, port, counts)
 
 
 def _judge(
     data: DetectorInput, thresholds: Thresholds, port: int, counts: EventCounts
 ) -> Iterator[Finding]:
-    failed = {reason: counts.failed[reason] for reason in _MEANING if counts.failed[reason]}
+    failed = _failed(counts)
     number = sum(failed.values())
     subject = Subject("outbound", port)
     if number < thresholds.least_failures:
@@ -127,6 +127,10 @@ def _judge(
         },
         advice=_advice(port, failed),
     )
+
+
+def _failed(counts: EventCounts) -> dict[str, int]:
+    return {reason: counts.failed[reason] for reason in _MEANING if counts.failed[reason]}
 
 
 def _advice(port: int, failed: dict[str, int]) -> tuple[Advice, ...]:

@@ -66,7 +66,8 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     failing = _all_fail(data, thresholds, calling)
     rows = calling[unanswered | failing]
     sockets = np.bincount(table.remote_port[rows], minlength=PORTS)
-    for port in np.flatnonzero(sockets).tolist():
+    ports = np.flatnonzero(sockets)
+    for port in ports[np.argsort(-sockets[ports], kind="stable")].tolist():
         finding = _judge(data, thresholds, port, rows[table.remote_port[rows] == port])
         if finding is not None:
             yield finding
@@ -111,7 +112,7 @@ def _judge(
     summary = Text(
         f"{address} does not answer at port {port}: {worst} connections wait after up to {tries} "
         "retransmitted SYNs",
-        f"{address} 的端口 {port} 没有应答：{worst} 个连接在等待，SYN 已重传最多 {tries} 次",
+        f"{address} 的端口 {port} 没有应答：{worst} 个连接在等待，SYN 最多已重传 {tries} 次",
     )
     if failing is not None and all_fail:
         within = roughly(seconds)

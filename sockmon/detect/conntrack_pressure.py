@@ -108,7 +108,7 @@ def _summary(
         parts.append(
             Text(
                 f"the conntrack table is {full} full ({entries} of {most} entries)",
-                f"conntrack 表已用 {full}（{most} 条中的 {entries} 条）",
+                f"conntrack 表已用 {full}（{entries}/{most}）",
             )
         )
     within = roughly(drops.seconds)

@@ -145,7 +145,7 @@ def _summary(
     text = Text(
         f"{those} get no answer{lasts} after up to {tries[~probed].max()} tries: their peers seem "
         "gone",
-        f"{those.zh}{lasts.zh}没有应答，已重试最多 {tries[~probed].max()} 次：对端可能已经消失",
+        f"{those.zh}{lasts.zh}没有应答，最多已重试 {tries[~probed].max()} 次：对端可能已经消失",
     )
     if probed.any():
         number = int(probed.sum())

@@ -203,7 +203,7 @@ def _summary(
             if full
             else Text(
                 f"uses {process.fds} of {process.fd_limit} file descriptors{growth}{most}",
-                f"已用 {process.fd_limit} 个文件描述符中的 {process.fds} 个{growth.zh}{most.zh}",
+                f"文件描述符已用 {process.fds}/{process.fd_limit}{growth.zh}{most.zh}",
             )
         )
     if holding:

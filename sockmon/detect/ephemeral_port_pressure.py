@@ -159,7 +159,7 @@ def _summary(data: DetectorInput, use: PortUse, left: float, over: int) -> Text:
     text = Text(
         f"connections from {to.source} to {there} use {used} of the local ports "
         f"({use.used} of {usable})",
-        f"{to.source} 到 {there} 的连接已占用 {used} 的本地端口（{usable} 个中的 {use.used} 个）",
+        f"{to.source} 到 {there} 的连接已占用 {used} 的本地端口（{use.used}/{usable}）",
     )
     if 0 < left < math.inf:
         text += Text(f", all in about {roughly(left)}", f"，约 {roughly(left)} 后用完")

@@ -67,9 +67,12 @@ def who(owner: Owner | None) -> Text:
     """Name the holder of a group's sockets in full, as the subject of a sentence."""
     if owner is None or not (owner.unit or owner.processes):
         return Text("an unknown process", "未知进程")
-    name = one_line(owner.name)
-    is_container = owner.unit and is_container_id(owner.unit)
-    return Text(f"container {name}", f"容器 {name}") if is_container else Text(name)
+    name, is_container = one_line(owner.name), bool(owner.unit and is_container_id(owner.unit))
+    text = Text(f"container {name}", f"容器 {name}") if is_container else Text(name)
+    if owner.unit is None or owner.name == owner.unit:
+        return text
+    user, kind = one_line(owner.manager.name), "容器" if is_container else ""
+    return Text(text, f"用户 {user} 的{kind} {one_line(owner.unit)}")
 
 
 def holder(owner: Owner | None) -> Text:
@@ -119,6 +122,21 @@ def places(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> Text:
     return Text(
         f"made to {ports} ports of {peers[0][0]}", f"连往 {peers[0][0]} 的 {ports} 个端口的"
     )
+
+
+def ports(
+    data: DetectorInput, group: Group, rows: NDArray[np.intp], most: int = 5
+) -> dict[str, Breakdown]:
+    """Return the ports with most of the rows, of a group of several ports."""
+    if group.port is not None:
+        return {}
+    found, counts = np.unique(data.directions.port[rows], return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:most].tolist()
+    return {
+        "top": tuple(
+            (at_port(group.direction, int(found[at])), sockets(int(counts[at]))) for at in order
+        )
+    }
 
 
 def inodes(table: SocketTable, rows: NDArray[np.intp]) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ from sockmon.detect.detector import (
     judge_groups,
     threshold,
 )
-from sockmon.detect.evidence import inodes, place, who
+from sockmon.detect.evidence import inodes, who
 from sockmon.durations import roughly
 from sockmon.language import Text
 from sockmon.model import close_wait
@@ -63,7 +63,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     most = thresholds.warning_sockets, thresholds.critical_sockets
     for group, rows, subject, _, judged in judge_groups(data, NAME, aged.rows[places], *most):
         oldest = data.now - min(since[row] for row in rows.tolist())
-        holder, where = who(data.owners.get(group)), place(group)
+        holder, where = who(data.owners.get(group)), evidence.places(data, group, rows)
         yield Finding(
             detector=NAME,
             severity=judged,
@@ -78,7 +78,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
                 "的已有 "
                 f"{roughly(oldest)}）",
             ),
-            evidence=_evidence(data, rows, oldest, timeout),
+            evidence=_evidence(data, rows, oldest, timeout) | evidence.ports(data, group, rows),
             advice=_advice(data, group, rows, evidence.holder(data.owners.get(group)), timeout),
             group=group,
             inodes=inodes(data.table, rows),

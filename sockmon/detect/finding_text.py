@@ -29,7 +29,7 @@ _ON_PEER = Text("on the peer: ", "在对端执行：")
 _INDENT = "    "
 #: Seconds that no clock counts: another's evidence may hold any number.
 _BEYOND_CLOCKS = 1e12
-_UNIT_WORDS = {"per_second": Text(" a second", " 每秒"), "per_minute": Text(" a minute", " 每分钟")}
+_UNIT_WORDS = {"per_second": Text(" a second", "/秒"), "per_minute": Text(" a minute", "/分钟")}
 
 
 class Sentence(NamedTuple):

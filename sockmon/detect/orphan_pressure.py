@@ -61,9 +61,8 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
         summary=Text(
             f"{sockstat.orphans} sockets have been closed by their processes and cannot end: "
             f"{percent(ratio)} of tcp_max_orphans ({most})",
-            f"{sockstat.orphans} 个 socket 已被进程关闭却无法结束（孤儿 socket）：tcp_max_orphans"
-            f"（{most}）"
-            f"的 {percent(ratio)}",
+            f"{sockstat.orphans} 个 socket 已被进程关闭却无法结束（孤儿 socket）：已达 "
+            f"tcp_max_orphans（{most}）的 {percent(ratio)}",
         ),
         evidence=_evidence(data, sockstat.orphans, most),
         advice=_advice(most),

@@ -47,10 +47,9 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each (direction, port) whose connections are closed slowly."""
     if data.events is None:
         return
-    unnamed = data.unnamed()
-    for (direction, port), counts in sorted(data.events.ports.items()):
-        times = counts.histogram("close_wait")
-        if times.count >= thresholds.least_closes and not unnamed[port]:
+    closes = {place: its.histogram("close_wait") for place, its in data.events.ports.items()}
+    for (direction, port), times in sorted(closes.items(), key=lambda item: -item[1].count):
+        if times.count >= thresholds.least_closes and data.has_counted(direction, port):
             yield from _judge(data, thresholds, direction, port, times)
 
 
@@ -99,8 +98,8 @@ def _judge(
                     "The application sees the peer's FIN as the end of file when it reads. It "
                     "reads too late (a full thread pool, a blocked event loop), or does long work "
                     "before it closes.",
-                    "应用在读取时以 EOF 看到对端的 FIN。它读得太晚（线程池已满、事件循环被阻塞），"
-                    "或在关闭之前做了长时间的工作。",
+                    "对端的 FIN 在应用读取时表现为 EOF。应用读取太晚（线程池已满、事件循环被阻塞"
+                    "），或关闭前还在做耗时操作。",
                 )
             ),
             see("-tanp", TcpState.CLOSE_WAIT, filter_=only(direction, port)),

@@ -64,7 +64,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
         summary=Text(
             f"TCP takes {_mib(sockstat.memory_bytes)}: {percent(ratio)} of what tcp_mem allows "
             f"({_mib(memory.high)}; pressure from {_mib(memory.pressure)} on)",
-            f"TCP 占用 {_mib(sockstat.memory_bytes)}：tcp_mem 上限（{_mib(memory.high)}）的 "
+            f"TCP 占用 {_mib(sockstat.memory_bytes)}：已达 tcp_mem 上限（{_mib(memory.high)}）的 "
             f"{percent(ratio)}，从 {_mib(memory.pressure)} 起进入压力状态",
         ),
         evidence=_evidence(data, sockstat.memory_bytes, memory, largest),

@@ -1,5 +1,6 @@
 """The accept queues of one port: how full they are, who waits in them, and whether they move."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -81,6 +82,7 @@ def queues_of(data: DetectorInput, port: int) -> Iterator[Queues]:
         )
     )
     groups = data.groups(data.stuck.rows[listening])
+    sharing = Counter(address_of(table, row) for row in data.stuck.rows[listening].tolist())
     waits = np.flatnonzero(data.queues.waits)
     waits = waits[table.local_port[data.queues.rows[waits]] == port]
     for group, rows in groups:
@@ -89,9 +91,18 @@ def queues_of(data: DetectorInput, port: int) -> Iterator[Queues]:
             waiting = data.queues.rows[waits]
             its = waits[np.isin(waiting, data.belonging(waiting, group, rows))]
         length, limit = lengths(data, rows)
+        if len(groups) > 1 and its.size > length.sum():
+            # Services of one cgroup share the address: of the longest waits too many are counted.
+            latest = np.argsort(-data.queues.waits_since[its], kind="stable")
+            its = np.sort(its[latest[: int(length.sum())]])
         # Which of the queues of an address it was accepted from is not known.
-        alone = len({address_of(table, row) for row in rows.tolist()}) == rows.size
+        alone = all(sharing[address_of(table, row)] == 1 for row in rows.tolist())
         moved = _seconds_since_served(data, port) if alone else np.inf
+        drops, dropped_now = data.drop_window.at(port, data.now), 0
+        if len(groups) == 1 or table.drops[rows].any():
+            dropped_now = data.drop_window.latest(port, data.now)
+        else:  # the other services of the port have dropped them
+            drops = RecentDrops(0, 0, drops.seconds)
         yield Queues(
             group=group,
             listeners=rows,
@@ -101,8 +112,8 @@ def queues_of(data: DetectorInput, port: int) -> Iterator[Queues]:
             moved=moved,
             waiting=data.queues.rows[its],
             waits=data.now - data.queues.waits_since[its],
-            drops=data.drop_window.at(port, data.now),
-            dropped_now=data.drop_window.latest(port, data.now),
+            drops=drops,
+            dropped_now=dropped_now,
         )
 
 

@@ -82,7 +82,7 @@ def _summary(
     used = percent(buckets / max(most, 1))
     text = Text(
         f"{used} of the time-wait buckets are in use ({buckets} of {most})",
-        f"TIME_WAIT bucket 已用 {used}（{most} 个中的 {buckets} 个）",
+        f"TIME_WAIT bucket 已用 {used}（{buckets}/{most}）",
     )
     if overflow > 0:
         text += Text(f"; {overflow:.1f} a second find none", f"；每秒有 {overflow:.1f} 个分配不到")

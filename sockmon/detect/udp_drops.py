@@ -64,8 +64,11 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     watched = data.now - (data.now if window.began is None else window.began)
     still = queues.rows[data.now - queues.since >= min(thresholds.stalled_after, watched)]
     still = still[table.drops[still] > 0] if watched else still[:0]
-    ports = {port for _, dropped in window.polls for port in dropped}
-    for port in sorted(ports | set(table.local_port[still].tolist())):
+    dropped = dict.fromkeys(sorted(set(table.local_port[still].tolist())), 0)
+    for _, ports in window.polls:
+        for port, datagrams in ports.items():
+            dropped[port] = dropped.get(port, 0) + datagrams
+    for port in sorted(dropped, key=lambda port: -dropped[port]):
         finding = _judge(data, thresholds, table, port, still[table.local_port[still] == port])
         if finding is not None:
             yield finding
@@ -83,8 +86,13 @@ def _judge(
     often = recent.connections >= thresholds.warning_datagrams and (recent.recur or goes_on)
     if not (often or still.size):
         return None
-    rows = still if still.size else np.flatnonzero(table.local_port == port)
-    group = Group("inbound", port, int(data.owners.numbers(table, rows[:1])[0]))
+    rows = still if still.size else np.flatnonzero((table.local_port == port) & (table.drops > 0))
+    if not rows.size:  # what has dropped them is closed
+        return None
+    # A port can have several sockets, of several services: at other addresses, or SO_REUSEPORT.
+    worst = rows[[np.argmax(table.drops[rows])]]
+    group = Group("inbound", port, int(data.owners.numbers(table, worst)[0]))
+    rows = rows[data.owners.numbers(table, rows) == group.owner]
     owner = data.owners.get(group)
     subject = Subject("inbound", port, data.owner_label(group))
     # A queue that nobody reads is trouble however little was dropped.

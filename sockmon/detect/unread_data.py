@@ -24,7 +24,7 @@ from sockmon.detect.detector import (
     judge_groups,
     threshold,
 )
-from sockmon.detect.evidence import callers, holder, inodes, place, who
+from sockmon.detect.evidence import callers, holder, inodes, places, who
 from sockmon.durations import roughly
 from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
@@ -49,9 +49,9 @@ class Thresholds(DetectorThresholds):
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each group with enough connections that nobody reads."""
     queues, table = data.queues, data.table
-    places = unread(queues, table, data.now, thresholds.stalled_after)
-    rows = queues.rows[places]
-    since = dict(zip(rows.tolist(), queues.unread_since[places].tolist(), strict=True))
+    stalled = unread(queues, table, data.now, thresholds.stalled_after)
+    rows = queues.rows[stalled]
+    since = dict(zip(rows.tolist(), queues.unread_since[stalled].tolist(), strict=True))
     most = thresholds.warning_sockets, thresholds.critical_sockets
     for group, part, subject, _, judged in judge_groups(data, NAME, rows, *most):
         longest = data.now - min(since[row] for row in part.tolist())
@@ -64,11 +64,14 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             subject=subject,
             value=int(part.size),
             limit=thresholds.warning_sockets,
-            summary=_summary(who(owner), place(group), int(part.size), longest, waiting),
+            summary=_summary(
+                who(owner), places(data, group, part), int(part.size), longest, waiting
+            ),
             evidence={
                 "longest": evidence.seconds(longest),
                 **_unread(table, part),
                 "connections_of_the_group": evidence.sockets(_of_group(data, group, part).size),
+                **evidence.ports(data, group, part),
                 "peers": evidence.peers(data, part),
             },
             advice=_advice(group, owner, mptcp=bool(table.multipath[part].any())),
@@ -83,7 +86,8 @@ def _summary(name: Text, where: Text, sockets: int, longest: float, waiting: Tex
     return Text(
         f"{name} has not read from {sockets} connections {where} for {roughly(longest)}: "
         f"{waiting} wait",
-        f"{name.zh} 已有 {roughly(longest)} 没有读取{where.zh} {sockets} 个连接：积压 {waiting.zh}",
+        f"{name.zh} 已有 {roughly(longest)} 没有读取 {where.zh} {sockets} 个连接："
+        f"积压 {waiting.zh}",
     )
 
 
@@ -103,9 +107,8 @@ def _rows(data: DetectorInput, thresholds: Thresholds) -> NDArray[np.intp]:
 
 def _of_group(data: DetectorInput, group: Group, some: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return the rows of all established connections of the group, of which `some` are given."""
-    is_open = data.table.state == TcpState.ESTABLISHED
-    at_port = np.flatnonzero(is_open & (data.directions.port == group.port))
-    return data.belonging(at_port, group, some)
+    is_open = np.flatnonzero(data.table.state == TcpState.ESTABLISHED)
+    return data.belonging(is_open, group, some)
 
 
 def _advice(group: Group, owner: Owner | None, *, mptcp: bool) -> tuple[Advice, ...]:

@@ -24,7 +24,7 @@ from sockmon.detect.detector import (
     judge_groups,
     threshold,
 )
-from sockmon.detect.evidence import inodes, place, who
+from sockmon.detect.evidence import inodes, places, who
 from sockmon.durations import roughly
 from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
@@ -50,9 +50,9 @@ class Thresholds(DetectorThresholds):
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each group with enough connections whose peers do not read."""
     queues, table = data.queues, data.table
-    places = unsent(queues, table, data.now, thresholds.stalled_after)
-    rows = queues.rows[places]
-    since = dict(zip(rows.tolist(), queues.unsent_since[places].tolist(), strict=True))
+    stalled = unsent(queues, table, data.now, thresholds.stalled_after)
+    rows = queues.rows[stalled]
+    since = dict(zip(rows.tolist(), queues.unsent_since[stalled].tolist(), strict=True))
     most = thresholds.warning_sockets, thresholds.critical_sockets
     for group, part, subject, _, judged in judge_groups(data, NAME, rows, *most):
         longest = data.now - min(since[row] for row in part.tolist())
@@ -66,7 +66,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
             value=int(part.size),
             limit=thresholds.warning_sockets,
             summary=_summary(data, group, part, longest, readers),
-            evidence=_evidence(data, part, longest, waiting),
+            evidence=_evidence(data, part, longest, waiting) | evidence.ports(data, group, part),
             advice=_advice(data, group, part, evidence.holder(data.owners.get(group))),
             group=group,
             inodes=inodes(table, part),
@@ -82,10 +82,10 @@ def _summary(
     longest: float,
     readers: Group | None,
 ) -> Text:
-    holder, where = who(data.owners.get(group)), place(group)
+    holder, where = who(data.owners.get(group)), places(data, group, rows)
     waiting = evidence.waiting(data.table, rows, data.table.send_queue)
     text = Text(
-        f"the peers of {rows.size} connections {where} do not read for {roughly(longest)}: their "
+        f"the peers of {rows.size} connections {where} have not read for {roughly(longest)}: their "
         f"windows are closed, and {waiting} of {holder} wait",
         f"{where.zh} {rows.size} 个连接，对端已有 {roughly(longest)} 不读数据：接收窗口关闭，"
         f"{holder.zh} 积压 {waiting.zh} 发不出去",

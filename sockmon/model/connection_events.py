@@ -84,6 +84,13 @@ class EventCounts:
         return self.columns[column("unseen")]
 
     @property
+    def connections(self) -> int:
+        """How many there were, at least: those that were opened or failed, or those that ended."""
+        ended = sum(self.closed.values()) + sum(self.aborted.values())
+        timed = max(self.histogram(name).count for name in TIMED)
+        return max(self.opened + sum(self.failed.values()), ended, timed)
+
+    @property
     def failed(self) -> Mapping[str, int]:
         """How many did not come about, by reason."""
         return self._named("failed", FAILURES)

@@ -19,6 +19,7 @@ from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenQueue, Stuck
 from sockmon.model.owner import PROCESSES_NAMED, UNKNOWN, Group, Owners
 from sockmon.model.ports import Destination, EphemeralPorts
 from sockmon.model.queues import NO_QUEUES, Queues
+from sockmon.model.series import SHARED_BY
 from sockmon.model.states import TcpState
 from sockmon.model.table import IPAddress, SocketTable, address
 from sockmon.model.udp import Udp
@@ -92,6 +93,16 @@ class DetectorInput:
             return self.nameless
         port_range = self.limits.port_range
         return port_range.inside() if port_range else no_ports()
+
+    def has_counted(self, direction: Direction, port: int) -> bool:
+        """Whether connections were counted of a port that somebody chose, or that several share.
+
+        Those that fail at once are in no table, so that the port may be known by nothing else.
+        """
+        counts = self.events.ports.get((direction, port)) if self.events else None
+        if counts is None:
+            return False
+        return counts.connections >= SHARED_BY or not self.unnamed()[port]
 
     def groups(self, rows: NDArray[np.intp]) -> list[tuple[Group, NDArray[np.intp]]]:
         """Divide rows of the table by (direction, port, owner), largest group first.

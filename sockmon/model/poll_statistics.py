@@ -5,6 +5,10 @@ from dataclasses import dataclass, field
 
 from sockmon.model.names import OTHER
 
+#: The reason of a failure beside reading and judging, such as saving the state; its component has
+#: logged it.
+COMPONENT = "component"
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

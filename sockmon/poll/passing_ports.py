@@ -7,6 +7,7 @@ two polls agree on, and which caused which.
 from collections.abc import Iterable
 from dataclasses import replace
 
+from sockmon.detect.registry import BY_NAME
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import SEVERITIES, Finding, FindingKey
 from sockmon.model.series import SHARED_BY
@@ -14,9 +15,13 @@ from sockmon.model.series import SHARED_BY
 
 def is_passing(finding: Finding, data: DetectorInput) -> bool:
     """Return whether its port was taken for a connection or two."""
-    port = finding.subject.port
+    direction, port = finding.subject.direction, finding.subject.port
+    if port is None:
+        return False
+    if direction is not None and BY_NAME[finding.detector].needs_events:
+        return not data.has_counted(direction, port)
     shared = finding.rows is not None and finding.rows.size >= SHARED_BY
-    return port is not None and not shared and bool(data.unnamed()[port])
+    return not shared and bool(data.unnamed()[port])
 
 
 def without_passing_ports(findings: Iterable[Finding]) -> tuple[Finding, ...]:

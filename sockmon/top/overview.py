@@ -108,6 +108,8 @@ class Overview:
         if self.state.netns is not None and not self._snapshot.parts:
             yield Line(one_line(f"netns {self.state.netns} is not there"), "unknown")
         of_owners = bool(self.findings) or self.state.by == "owner"
+        for trouble in self._snapshot.troubles:
+            yield Line(one_line(f"the daemon says: {trouble}"), "faint")
         for hint in (*self._snapshot.hints, *(self.shown.sighting.hints if of_owners else ())):
             yield Line(one_line(hint), "faint")
 

@@ -100,7 +100,7 @@ def test_it_is_said_in_chinese(site: Site, told: Json) -> None:
     expect(page.locator("html")).to_have_attribute("lang", "zh-Hans")
     expect(page.locator(".summary")).to_have_text("有 12 个连接没有 close()。")
     expect(section(page, "先止血")).to_contain_text("重启服务。")
-    expect(section(page, "看证据").locator("dl")).to_contain_text("最久1 分 3 秒")
+    expect(section(page, "证据").locator("dl")).to_contain_text("最久1 分 3 秒")
     page.get_by_role("button", name="English").click()
     expect(page.locator(".summary")).to_have_text("x leaks.")
     expect(page.locator("html")).to_have_attribute("lang", "en")

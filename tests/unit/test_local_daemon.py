@@ -67,6 +67,14 @@ class TestJoined:
         mine = replace(MINE, deadline=SOON)
         assert joined([mine], watch(its)) == ([mine], {})
 
+    def test_and_if_it_has_seen_it_for_longer(self) -> None:
+        def idle(seconds: float) -> Finding:
+            return replace(MINE, evidence={"none_accepted_for": Quantity(seconds, "seconds")})
+
+        its = idle(150)
+        assert joined([idle(2)], watch(its)) == ([its], {its.key: "too"})
+        assert joined([idle(152)], watch(its)) == ([idle(152)], {})
+
     def test_else_ours_which_is_newer(self) -> None:
         assert joined([MINE], watch(finding(oldest=8))) == ([MINE], {})
         worse = finding("critical")
@@ -130,6 +138,18 @@ class TestAsk:
         assert told is not None
         assert (told.url, told.seconds) == (server.url, 900.0)
         assert [found.severity for found in told.findings] == ["critical"]
+
+    def test_what_it_cannot_save_is_nothing_unread(self, server: Answering) -> None:
+        """A full disk makes no socket unseen: doctor's verdict stays what it is."""
+        document = making.document(making.namespace(time.time()), at=time.time(), polls=180)
+        unread = {"netns": "host", "reason": "EBUSY", "message": "the dump broke off"}
+        unsaved = {"netns": "host", "reason": "component", "message": "save.state fails: disk"}
+        document["failures"] = [unread, unsaved]
+        server.tells("/api/v1/observation", document)
+        told = ask([ListenAddress("127.0.0.1", server.server_port)])
+        assert told is not None
+        assert told.unseen == ("the dump broke off",)
+        assert told.troubles == ("save.state fails: disk",)
 
     def test_of_several_addresses_one_on_loopback_is_asked(self, server: Answering) -> None:
         tell(server)

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockmon.detect.commands import restart
+from sockmon.detect.evidence import who
 from sockmon.kernel import inspector as inspectors
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.owners import Holders, StoppedError, look_into, read_owners
@@ -311,6 +312,7 @@ class TestOwners:
             "sshd.service", "sshd.service_of_user_1000",
         ]  # fmt: skip
         assert owners.known[1].name == "sshd.service of user 1000"
+        assert who(owners.known[1]).zh == "用户 1000 的 sshd.service"
         assert owners.by_cgroup == {9: 2}
         advice = restart(owners.known[1])
         assert advice.text.startswith("Restart sshd.service of user 1000.")

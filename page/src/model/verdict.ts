@@ -3,7 +3,7 @@
 import { say } from '../words'
 import { alertOf, blamed, byCause, type Cause } from './findings'
 import { count, duration } from './format'
-import type { Alert, Deadline, Finding, Namespace, Observation, State } from './message'
+import type { Alert, Deadline, Failure, Finding, Namespace, Observation, State } from './message'
 import { short } from './names'
 import { totals } from './states'
 
@@ -29,9 +29,16 @@ export function held(namespace: Namespace, observation: Observation): Alert[] {
   )
 }
 
+/** Whether a failure leaves something unread; a component that fails, such as saving, does not. */
+const isUnread = ({ reason }: Failure): boolean => reason !== 'component'
+
+/** What else of the daemon fails, as sentences. */
+export const troubles = ({ failures }: Observation): string[] =>
+  failures.filter(failure => !isUnread(failure)).map(({ message }) => message)
+
 /** What could not be read or judged in the last poll, as sentences. */
 export function unseen(namespace: Namespace, observation: Observation): string[] {
-  const failures = observation.failures.map(({ message }) => message)
+  const failures = observation.failures.filter(isUnread).map(({ message }) => message)
   const unavailable = namespace.unavailable ?? []
   if (unavailable.length === 0) return failures
   return [...failures, say.verdict.notJudged(unavailable.map(name => name.replaceAll('_', ' ')).join(say.comma))]

@@ -4,7 +4,7 @@ import { byCause, idOf, inOrder } from '../model/findings'
 import { neighbourhood, troubled, type Listed } from '../model/host'
 import type { Namespace, Observation } from '../model/message'
 import { linkTo } from '../model/namespaces'
-import { unseen, type Verdict as Said } from '../model/verdict'
+import { troubles, unseen, type Verdict as Said } from '../model/verdict'
 import { say } from '../words'
 import { Findings, type RecentOf } from './finding'
 import { Glyph } from './glyph'
@@ -27,6 +27,7 @@ interface Props {
 export function Verdict({ said, all, whole, namespace, observation, recentOf }: Props) {
   const first = whole ?? said
   const bad = whole === null ? [] : troubled(all)
+  const failing = troubles(observation)
   const around = neighbourhood(observation.neighbours)
   return (
     <section id="verdict" class={`verdict ${first.level}`} aria-labelledby="headline" tabIndex={-1}>
@@ -49,6 +50,7 @@ export function Verdict({ said, all, whole, namespace, observation, recentOf }: 
           <Inside key={namespace.netns} {...{ namespace, observation, recentOf }} />
         </div>
       )}
+      {failing.length > 0 ? <Missing title={say.verdict.failing} texts={failing} /> : null}
       {observation.hints.length > 0 ? <Missing title={say.verdict.showMore} texts={observation.hints} /> : null}
       {around === null || observation.namespaces.length === 1 ? null : <p class="aside">{around}</p>}
     </section>

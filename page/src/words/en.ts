@@ -99,6 +99,7 @@ export const en = {
     unjudged: 'Sockets are counted, but could not be judged',
     unjudgedWhy: (sockets: string) => `${sockets}. Whether they are healthy is not known.`,
     notRead: 'Not read in the last poll',
+    failing: 'What else fails in sockmon',
     hidden: (n: number) =>
       `${n} process${n === 1 ? '' : 'es'} of other users could not be inspected: owners may be missing. ` +
       'Root, or CAP_SYS_PTRACE with CAP_DAC_READ_SEARCH, sees them all.',

@@ -77,6 +77,7 @@ export const zh: Words = {
     unjudged: '有计数，但未能判断是否正常',
     unjudgedWhy: sockets => `${sockets}。是否正常未知。`,
     notRead: '上次采样没有读到',
+    failing: 'sockmon 自身的其他故障',
     hidden: n =>
       `有 ${n} 个其他用户的进程无法查看，可能缺少所属进程。` +
       '以 root 运行，或赋予 CAP_SYS_PTRACE 与 CAP_DAC_READ_SEARCH，即可看到全部。',
@@ -101,7 +102,7 @@ export const zh: Words = {
 
   finding: {
     list: '问题',
-    purposes: { stop: '先止血', fix: '找原因', look: '看证据' },
+    purposes: { stop: '先止血', fix: '查根因', look: '证据' },
     mustAct: who => `应由其处理：${who}`,
     port: (port, inbound) => (inbound ? `本机端口 ${port}` : `远端端口 ${port}`),
     pid: pid => `PID ${pid}`,

@@ -155,7 +155,7 @@ def examine(
             *(said for said in notes if said),
             *(
                 Text(f"the daemon says: {unseen}", f"守护进程报告：{unseen}")
-                for unseen in (watch.unseen if watch else ())
+                for unseen in ((*watch.unseen, *watch.troubles) if watch else ())
             ),
             *observation.hints,
         ),
@@ -311,8 +311,8 @@ def verdict(diagnosed: Diagnosed) -> Text:
         worst, *others = diagnosed.findings
         more = sum(not _is_symptom(each, diagnosed.findings) for each in others)
         text, until = _in(worst.netns) + worst.summary, worst.deadline
-        if until and until.seconds:
-            left = roughly(until.seconds)
+        left = roughly(until.seconds) if until else ""
+        if until and until.seconds and f"in about {left}" not in worst.summary:
             text += Text(f"; {until.what} in {left}", f"；{left} 后{chinese(until.what)}")
         if more:
             text += Text(f"; {more} more", f"；另有 {more} 个问题")

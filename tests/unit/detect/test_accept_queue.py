@@ -58,6 +58,12 @@ def test_one_that_waits_in_a_queue_of_one_is_no_trouble() -> None:
     assert JUDGE.all(waiting(0, 0)) == []
 
 
+def test_the_longest_queues_come_first() -> None:
+    """Only so many findings are shown: no short queues of a user's own hide another's long one."""
+    socks = [listening(port, queue=queue, limit=queue) for port, queue in ((80, 9), (8080, 128))]
+    assert [found.subject.port for found in JUDGE.all(owned(sight(socks)))] == [8080, 80]
+
+
 class TestNobodyAccepts:
     """Judged by time without progress, however short the queue is."""
 
@@ -201,6 +207,27 @@ def test_each_owners_queues_of_a_port_are_judged_apart() -> None:
     found = JUDGE.one(looked_up(sight(listeners), {}, units))
     assert found.subject == Subject("inbound", 80, "shop.service")
     assert found.inodes == (2,)
+
+
+TWO = {1: (Process(11, "hung"),), 2: (Process(12, "well"),)}
+
+
+def test_of_two_programs_that_share_a_port_only_the_one_that_hangs_is_named() -> None:
+    """SO_REUSEPORT in one cgroup: what waits is not told apart, but the queues are."""
+    socks = [listening(inode=1, queue=9, limit=511), listening(inode=2, limit=511)]
+    socks += accepted(TcpState.ESTABLISHED, inode=0).times(9)
+    seen = sight(socks, waited=100.0)
+    seen = replace(seen, queues=replace(seen.queues, accepted={443: seen.now}))  # by the other
+    found = JUDGE.one(looked_up(seen, TWO))
+    assert found.summary == (
+        "hung does not accept on port 443: 9 connections wait, none was accepted for 1m40s"
+    )
+
+
+def test_of_two_programs_that_share_a_port_only_the_one_that_drops_is_named() -> None:
+    socks = [listening(inode=1, limit=9, drops=120), listening(inode=2, limit=511)]
+    seen = replace(looked_up(sight(socks), TWO), drop_window=dropped(100, 5))
+    assert JUDGE.one(seen).subject.owner == "hung"
 
 
 def test_it_says_depth_limit_drops_and_owner() -> None:

@@ -207,6 +207,24 @@ def test_of_a_client_it_names_the_port_elsewhere() -> None:
     assert advises(found, "All were read to the end")
 
 
+def test_what_does_not_grow_is_not_restarted_first() -> None:
+    still = JUDGE.one(grown(owned(leaked(20)), *[20] * 20))
+    assert (still.advice[0].purpose, still.advice[0].command) == ("stop", None)
+    assert "does not grow" in still.advice[0].text
+    assert "systemctl restart shop.service" in commands(still)
+    grows = JUDGE.one(grown(owned(leaked(20)), *range(1, 20)))
+    assert grows.advice[0].text.startswith("Restart shop.service")
+    full = JUDGE.one(grown(with_descriptors(leaked(20), 950, 1000), *[20] * 20))
+    assert full.advice[0].text.startswith("Restart shop.service")
+
+
+def test_what_an_idle_client_has_not_closed_is_looked_for_in_its_pools() -> None:
+    idle = Sock(TcpState.CLOSE_WAIT, age=99.0, receive_queue=1)
+    assert advises(JUDGE.one(sight(idle.times(10))), "a pool that does not test its idle")
+    unread = replace(idle, receive_queue=900)
+    assert advises(JUDGE.one(sight(unread.times(10))), "look for a handler that is stuck")
+
+
 def test_growth_is_told_by_the_minute() -> None:
     assert facts(JUDGE.one(grown(leaked(20), *range(8, 20))))["growth"] == "12.0 per_minute"
 

@@ -55,6 +55,12 @@ def test_many_destinations_of_few_each_are_no_finding() -> None:
     assert JUDGE.all(sight(socks)) == []
 
 
+def test_the_ports_with_most_attempts_come_first() -> None:
+    socks = STALLED.times(6, remote_port=25) + STALLED.times(70)
+    ports = [found.subject.port for found in JUDGE.all(sight(socks))]
+    assert ports == [STALLED.remote_port, 25]
+
+
 def test_each_port_is_a_finding_of_its_own() -> None:
     socks = STALLED.times(6) + STALLED.times(7, remote_port=25)
     assert {found.subject for found in JUDGE.all(sight(socks))} == {

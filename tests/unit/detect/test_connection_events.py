@@ -8,6 +8,7 @@ from sockmon.detect import connect_failures, slow_close
 from sockmon.model.connection_events import BOUNDS, COLUMNS, EventCounts, RecentEvents, column
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.direction import Direction
+from sockmon.poll.passing_ports import is_passing
 from tests.unit.detect.builders import sight
 
 FAILURES = connect_failures.Thresholds()
@@ -74,7 +75,8 @@ def test_few_failures_and_those_that_clients_give_up_are_none(
 def test_what_failed_minutes_ago_and_ports_that_nobody_chose_are_none() -> None:
     counts = counted(failed_refused=100)
     assert not list(connect_failures.find(seen("outbound", 5432, counts, now=False), FAILURES))
-    assert not list(connect_failures.find(seen("outbound", 45432, counts), FAILURES))
+    few = replace(FAILURES, least_failures=1)
+    assert not list(connect_failures.find(seen("outbound", 45432, counted(failed_reset=2)), few))
     assert not list(connect_failures.find(sight(), FAILURES))
     assert failing(counts, "inbound") == []
 
@@ -106,3 +108,26 @@ def test_a_slow_close_says_how_slow() -> None:
         "has closed (100 closes in the last 5m)"
     )
     assert finding.evidence["time_to_close"]
+
+
+def test_the_ports_with_most_events_come_first() -> None:
+    few, many = counted(failed_refused=20), counted(failed_refused=900)
+    places: dict[tuple[Direction, int], EventCounts] = {
+        ("outbound", 25): few,
+        ("outbound", 80): many,
+    }
+    data = replace(sight(), events=RecentEvents(300.0, places, frozenset(places)))
+    assert [f.subject.port for f in connect_failures.find(data, FAILURES)] == [80, 25]
+    places = {("inbound", 25): waited((60.0, 30)), ("inbound", 80): waited((60.0, 90))}
+    data = replace(sight(), events=RecentEvents(300.0, places, frozenset(places)))
+    assert [f.subject.port for f in slow_close.find(data, CLOSES)] == [80, 25]
+
+
+def test_a_service_inside_the_ephemeral_range_is_told_with_its_port() -> None:
+    """gRPC's 50051: those that are refused are in no table, and share the port all the same."""
+    data = seen("outbound", 50051, counted(failed_refused=100))
+    (failing,) = connect_failures.find(data, FAILURES)
+    slow = seen("inbound", 50051, waited((60.0, 30)))
+    (closing,) = slow_close.find(slow, CLOSES)
+    assert not is_passing(failing, data)
+    assert not is_passing(closing, slow)

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Subject
+from sockmon.model.owner import Process
 from sockmon.model.states import TcpState
 from sockmon.model.udp import Udp
-from tests.unit.detect.builders import NOW, Sock, judge, owned, sight, table_of, value
+from tests.unit.detect.builders import NOW, Sock, judge, looked_up, owned, sight, table_of, value
 
 JUDGE = judge("udp_drops")
 
@@ -56,3 +57,35 @@ def test_a_queue_that_nobody_reads() -> None:
 
 def test_nothing_is_known_where_udp_could_not_be_read() -> None:
     assert JUDGE.all(replace(udp((20, 7, 900), (0, 7, 900)), udp_table=None)) == []
+
+
+def test_a_socket_that_was_closed_after_its_drops_is_no_trouble() -> None:
+    data = udp((80, 0, 0), (70, 90, 0), (10, 99, 0), (0, 99, 0))
+    nothing = table_of([])
+    data = replace(data, udp=data.udp.seen(nothing, NOW, 300.0), udp_table=nothing)
+    assert JUDGE.all(data) == []
+
+
+def test_of_two_services_at_one_port_the_one_that_drops_is_named() -> None:
+    memory = Udp()
+    sound = Sock(TcpState.CLOSE, local_port=514, remote_port=0, local="10.0.0.1", inode=7)
+    for ago, drops in ((20, 0), (10, 20), (0, 30)):
+        table = table_of([sound, replace(sound, local="10.0.0.2", inode=8, drops=drops)])
+        memory = memory.seen(table, NOW - ago, 300.0)
+    data = replace(sight([Sock()]), udp=memory, udp_table=table)
+    holders = {7: (Process(7, "sound"),), 8: (Process(8, "full"),)}
+    found = JUDGE.one(looked_up(data, holders))
+    assert found.subject.owner == "full"
+    assert found.inodes == (8,)
+
+
+def test_the_ports_that_drop_most_come_first() -> None:
+    memory = Udp()
+    for ago, drops in ((20, 0), (10, 20), (0, 30)):
+        socks = [
+            Sock(TcpState.CLOSE, local_port=port, remote_port=0, drops=drops * times)
+            for port, times in ((1000, 1), (2000, 9))
+        ]
+        memory = memory.seen(table_of(socks), NOW - ago, 300.0)
+    data = replace(sight([Sock()]), udp=memory, udp_table=table_of(socks))
+    assert [found.subject.port for found in JUDGE.all(data)] == [2000, 1000]

@@ -111,3 +111,7 @@ def test_it_tells_who_how_much_and_for_how_long() -> None:
         "systemctl restart shop.service",
         "ss -tnpom state established '( sport = :443 )'",
     ]
+
+
+def test_chinese_has_a_space_between_a_word_and_a_number() -> None:
+    assert "没有读取 443 端口接受的 12 个连接" in JUDGE.one(unread(12)).summary.zh
