@@ -6,7 +6,6 @@ import os
 import platform
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,6 +94,8 @@ def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
 
 def _rest(recorder: "Recorder", writer: "Writer", path: Path, seconds: float, every: float) -> None:
     """Record until the time is over, the file is as large as it may be, or the user has enough."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - each command loads its own
+
     begun = time.monotonic()
     at = every
     # Ctrl-C ends the main thread's wait, and never comes between two parts of a line.
