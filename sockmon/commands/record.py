@@ -100,6 +100,7 @@ def _rest(recorder: "Recorder", writer: "Writer", path: Path, seconds: float, ev
     at = every
     # Ctrl-C ends the main thread's wait, and never comes between two parts of a line.
     with ThreadPoolExecutor(1) as writing, contextlib.suppress(KeyboardInterrupt):
+        writing.submit(int).result()  # an executor waits only for a thread that has begun
         while at <= seconds:
             time.sleep(max(0.0, begun + at - time.monotonic()))
             polled = recorder.poll(time.monotonic() - begun)
