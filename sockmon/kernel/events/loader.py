@@ -38,6 +38,10 @@ class Descriptors:
     rows: int
     control: int
 
+    def copy(self) -> "Descriptors":
+        """Return descriptors of the same program."""
+        return Descriptors(*map(os.dup, (self.link, self.rows, self.control)))
+
     def close(self) -> None:
         """Close them."""
         for descriptor in (self.link, self.rows, self.control):
