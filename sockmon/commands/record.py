@@ -6,7 +6,6 @@ import os
 import platform
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,10 +94,13 @@ def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
 
 def _rest(recorder: "Recorder", writer: "Writer", path: Path, seconds: float, every: float) -> None:
     """Record until the time is over, the file is as large as it may be, or the user has enough."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - each command loads its own
+
     begun = time.monotonic()
     at = every
     # Ctrl-C ends the main thread's wait, and never comes between two parts of a line.
     with ThreadPoolExecutor(1) as writing, contextlib.suppress(KeyboardInterrupt):
+        writing.submit(int).result()  # an executor waits only for a thread that has begun
         while at <= seconds:
             time.sleep(max(0.0, begun + at - time.monotonic()))
             polled = recorder.poll(time.monotonic() - begun)
