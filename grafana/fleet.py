@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana import limits
+from grafana import connections, limits
 from grafana.board import OF_FLEET, Line, Section, board
 from grafana.fleet_hosts import CRITICAL, DOWN, HEALTHY, NAMESPACES, WARNING, first_screen
 from grafana.panels import About, lines, logarithmic, of_states, painted, stacked
@@ -187,6 +187,7 @@ def fleet() -> Dashboard:
             Section("States and ports", [Line(8, _SOCKETS)]),
             Section("CLOSE_WAIT", [Line(8, _CLOSE_WAIT)]),
             Section("Limits and drops", [Line(8, _LIMITS)]),
+            connections.OF_FLEET,
             Section("Hosts by finding", [Line(8, [_BY_FINDING])]),
         ],
     )

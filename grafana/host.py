@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana import limits
+from grafana import connections, limits
 from grafana.board import OF_HOST, Line, Section, board
 from grafana.host_findings import FINDINGS, NAMESPACE, OVER_TIME
 from grafana.host_limits import LIMITS, NEAREST
@@ -261,6 +261,7 @@ def host() -> Dashboard:
             Section("Alerts, and ports over time", [Line(8, [_ALERTS, _PORTS_OVER_TIME])]),
             LIMITS,
             Section("Listeners", [Line(8, _LISTENERS)]),
+            connections.OF_HOST,
             Section("Network namespaces", [Line(8, _NAMESPACES, (17, 7))]),
             Section("Transient states, and UDP", [Line(8, _MORE_STATES)]),
         ],

@@ -9,6 +9,7 @@ from typing import TypeVar
 from grafana_foundation_sdk.builders import common, heatmap, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import common as options
+from grafana_foundation_sdk.models import heatmap as heatmap_options
 from grafana_foundation_sdk.models.dashboard import (
     DashboardLinkType,
     DataSourceRef,
@@ -129,6 +130,31 @@ def figure(
         .color_scheme(builders.FieldColor().mode(FieldColorModeId.THRESHOLDS))
         .mappings([*([meanings] if meanings else []), missing(empty)])
         .no_value(empty)
+    )
+    return introduced(panel, about, [query])
+
+
+def heat(about: About, query: Query) -> heatmap.Panel:
+    """A histogram over time: a row for each bucket, named by its upper bound."""
+    panel = (
+        heatmap.Panel()
+        .calculate(calculate=False)
+        .cell_gap(1)
+        .color(
+            heatmap.HeatmapColorOptions()
+            .mode(heatmap_options.HeatmapColorMode.SCHEME)
+            .scheme("Blues")
+            .steps(32)
+            .exponent(0.5)
+        )
+        .filter_values(heatmap.FilterValueRange().le(1e-9))
+        .rows_frame(
+            heatmap.RowsHeatmapOptions()
+            .layout(options.HeatmapCellLayout.LE)
+            .value("closes per second")
+        )
+        .y_axis(heatmap.YAxisConfig().unit(about.unit))
+        .scale_distribution(common.ScaleDistributionConfig().type(options.ScaleDistribution.LINEAR))
     )
     return introduced(panel, about, [query])
 

@@ -50,6 +50,11 @@ def _ranked(expression: str, legend: str, best: str) -> Query:
     return over_time(f"({expression}) and {once}", legend)
 
 
+def buckets(expression: str) -> Query:
+    """A histogram's buckets over time, as the data source makes a heatmap of them."""
+    return _query(expression).range().format(PromQueryFormat.HEATMAP).legend_format("{{le}}")
+
+
 def rows(expression: str) -> Query:
     """The newest value of each series, its labels as columns."""
     return _query(expression).instant().format(PromQueryFormat.TABLE)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
-from sockmon.client.snapshot import Level, Part, Row, Snapshot, added
+from sockmon.client.snapshot import Level, Part, PortEvents, Row, Snapshot, added
 from sockmon.language import Text
 from sockmon.model.counts import StateCounts
 from sockmon.model.direction import Direction
@@ -28,7 +28,7 @@ from sockmon.model.finding import (
 )
 from sockmon.model.listeners import fullness
 from sockmon.model.moment import Moment, Timed
-from sockmon.model.names import HOST
+from sockmon.model.names import HOST, OTHER
 from sockmon.model.observation import believed_seconds
 from sockmon.model.owner import Owner, Process
 from sockmon.model.poll_statistics import COMPONENT
@@ -72,6 +72,7 @@ def _snapshot(document: Any, received: Moment) -> Snapshot:
         netns, degraded = str(namespace["netns"]), bool(namespace.get("degraded"))
         ports, diagnosed_at = namespace["ports"], namespace["diagnosed_at"]
         findings = tuple(map(_finding, namespace["findings"] or ()))
+        events = namespace.get("connection_events")
         beat = max(interval, _finite(namespace.get("beat_seconds", interval)))
         return Part(
             netns=netns,
@@ -86,6 +87,8 @@ def _snapshot(document: Any, received: Moment) -> Snapshot:
             # The range of ports of a namespace seen from outside is not known.
             levels=tuple(_levels(netns, namespace["limits"], None if degraded else ports)),
             destinations=tuple(_destinations(netns, ports)) if ports else (),
+            events=dict(_events(events)) if events else None,
+            events_since=_finite(events["since"]) if events else 0.0,
         )
 
     failures = document["failures"]
@@ -119,6 +122,13 @@ def _owners(netns: str, owners: Mapping[str, Any]) -> Iterable[Row]:
 def _destinations(netns: str, ports: Mapping[str, Any]) -> Iterable[Row]:
     for use in ports["ephemeral"]["busiest"]:
         yield Row((f"{use['destination']}:{use['port']}", netns), _counts(use["states"]))
+
+
+def _events(events: Mapping[str, Any]) -> Iterable[tuple[tuple[str, str], PortEvents]]:
+    for its in events["ports"]:
+        port = OTHER if its["port"] is None else str(_count(its["port"]))
+        ended = (sum(map(_count, its[name].values())) for name in ("failed", "closed", "aborted"))
+        yield (port, str(its["direction"])), PortEvents(_count(its["opened"]), *ended)
 
 
 def _both_families(tcp: Mapping[str, Any]) -> StateCounts:

@@ -1,9 +1,9 @@
 """One poll as the commands and the view show it: by namespace, and all together."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from sockmon.model.counts import StateCounts
 from sockmon.model.finding import Finding, worst_first
@@ -46,12 +46,22 @@ class Level:
     netns: str = HOST
 
 
+class PortEvents(NamedTuple):
+    """Connections of one port and direction since events are counted."""
+
+    opened: int
+    failed: int
+    closed: int
+    aborted: int
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One namespace; what is Timed is None until it has succeeded once.
 
     beat: seconds between its polls; believed: for how many seconds what was read counts.
-    degraded: seen from outside, so not diagnosed.
+    degraded: seen from outside, so not diagnosed. events: by port (a number, or other) and
+    direction, counted since a time (Unix); None: they are not counted.
     """
 
     netns: str
@@ -65,6 +75,8 @@ class Part:
     findings: Timed[tuple[Finding, ...]] | None
     levels: tuple[Level, ...]
     destinations: tuple[Row, ...]
+    events: Mapping[tuple[str, str], PortEvents] | None = None
+    events_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,10 @@ import pwd
 from pathlib import Path
 
 from sockmon.commands.command import UserError
+from sockmon.text import one_line
+
+#: chown(2) takes this for "nobody else"; user numbers have 32 bits.
+_NOBODYS, _DIGITS = (1 << 32) - 1, 10
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +28,10 @@ def uid(user: str | None) -> int:
     if user is None:
         return 0
     if user.isascii() and user.isdecimal():
-        return int(user)
+        number = int(user[:_DIGITS])
+        if len(user) > _DIGITS or number >= _NOBODYS:
+            raise UserError(f"--user: {one_line(user, 20)} is no user's number: it is too high")
+        return number
     try:
         return pwd.getpwnam(user).pw_uid
     except KeyError as error:

@@ -1,6 +1,7 @@
 """`sockmon record`: what this host's kernel says, in a file that anybody can replay."""
 
 import argparse
+import contextlib
 import os
 import platform
 import sys
@@ -93,18 +94,21 @@ def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
 
 def _rest(recorder: "Recorder", writer: "Writer", path: Path, seconds: float, every: float) -> None:
     """Record until the time is over, the file is as large as it may be, or the user has enough."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - each command loads its own
+
     begun = time.monotonic()
     at = every
-    try:
+    # Ctrl-C ends the main thread's wait, and never comes between two parts of a line.
+    with ThreadPoolExecutor(1) as writing, contextlib.suppress(KeyboardInterrupt):
+        writing.submit(int).result()  # an executor waits only for a thread that has begun
         while at <= seconds:
             time.sleep(max(0.0, begun + at - time.monotonic()))
-            writer.poll(recorder.poll(time.monotonic() - begun))
+            polled = recorder.poll(time.monotonic() - begun)
+            writing.submit(writer.poll, polled).result()
             if path.stat().st_size > _BYTES:
                 print(f"sockmon: {path} is as large as it may be; it ends here", file=sys.stderr)
                 return
             at += every
-    except KeyboardInterrupt:
-        return
 
 
 COMMAND = Command("record", "record the kernel for a report of a fault", _add_options, _run)

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sockmon.commands.command import UserError, load_config
+from sockmon.commands.command import UserError, for_caller, load_config
 
 if TYPE_CHECKING:
     from sockmon.commands.config_choice import Chosen
     from sockmon.recording.playback import Playback
+    from sockmon.settings import Config
 
 
 def add_replay(parser: argparse.ArgumentParser) -> None:
@@ -48,12 +49,17 @@ def config_of(playback: "Playback", file: Path | None) -> "Chosen":
     from sockmon.commands.config_choice import Chosen  # noqa: PLC0415 - each command loads its own
     from sockmon.recording.playback import recorded_detect  # noqa: PLC0415 - as above
 
-    config = load_config(file)
+    config = of_recording(load_config(file))
     if file is None:
         config = replace(config, detect=recorded_detect(playback.head))
-    config = replace(config, poll=replace(config.poll, namespaces="host"))
     its = playback.head
     about = (
         f"a recording of {playback.times[-1]:.0f} s, by sockmon {its.sockmon} on Linux {its.kernel}"
     )
     return Chosen(config, file, about)
+
+
+def of_recording(config: "Config") -> "Config":
+    """Leave out what is of this host: its other namespaces, its helpers, and the daemon's state."""
+    config = for_caller(config)
+    return replace(config, poll=replace(config.poll, namespaces="host"), state_dir=None)

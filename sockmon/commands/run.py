@@ -4,6 +4,7 @@ import argparse
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sockmon.commands.command import (
     FAILURE,
@@ -14,7 +15,10 @@ from sockmon.commands.command import (
     add_config,
     add_web_config,
 )
-from sockmon.commands.replay_option import add_replay, replaying
+from sockmon.commands.replay_option import add_replay, of_recording, replaying
+
+if TYPE_CHECKING:
+    from sockmon.settings import Config
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +56,11 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
         addresses = tuple(dict.fromkeys(map(ListenAddress.parse, arguments.listen_addresses)))
     except ValueError as error:
         raise UserError(f"--web.listen-address: {error}") from error
+
+    def load() -> "Config":
+        settings = daemon.load_settings(arguments.config, addresses)
+        return settings if arguments.replay is None else of_recording(settings)
+
     web_config = Path(arguments.web_config) if arguments.web_config else None
     try:
         passed = systemd.passed_sockets() if arguments.systemd_socket else None
@@ -59,12 +68,7 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
             if playback is not None:
                 playback.play()
                 open_source = playback.open_source
-            daemon.Daemon(
-                lambda: daemon.load_settings(arguments.config, addresses),
-                open_source,
-                web_config,
-                passed,
-            ).run()
+            daemon.Daemon(load, open_source, web_config, passed).run()
     except PortInUseError as error:
         print(f"sockmon: {error}", file=sys.stderr)
         return FAILURE  # unlike a mistake of the user's, so that systemd starts it again

@@ -24,6 +24,7 @@ from sockmon.config.load import ConfigError
 from sockmon.contained import COMPONENTS
 from sockmon.daemon import systemd
 from sockmon.daemon.schedule import next_poll
+from sockmon.daemon.troubles import PROCESSES, Troubles
 from sockmon.detect.registry import thresholds_of
 from sockmon.export.alerts import AlertingStatus
 from sockmon.export.metrics import Build, Reload
@@ -49,13 +50,6 @@ log = logging.getLogger("sockmon")
 
 #: How often the web configuration and its certificates are checked for changes.
 _WEB_CONFIG_SECONDS = 1.0
-#: At most this many failures that begin or end in one poll get a line each.
-_TROUBLES_LOGGED = 20
-
-#: The part that looks up who holds sockets: what it cannot read, findings lack.
-_PROCESSES = "processes"
-#: Reasons of failures that their components have logged.
-_LOGGED = (COMPONENT, _PROCESSES)
 #: The section of the state that is the poller's.
 _AGES = "ages"
 #: How long a stop waits for the disk.
@@ -141,8 +135,7 @@ class Daemon:
             alerting=AlertingStatus(self._alerts.alerts, self._alerts.notifications()),
         )
         self._rescheduled = asyncio.Event()
-        self._failing: frozenset[Failure] = frozenset()
-        self._hinted = False
+        self._troubles = Troubles()
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; raises ListenError."""
@@ -202,7 +195,7 @@ class Daemon:
                 return  # it was interrupted, so it is not complete
             alerting = AlertingStatus(self._alerts.alerts, self._alerts.notifications())
             self._latest.post(observation, alerting)
-            self._log_troubles(observation)
+            self._troubles.log(observation)
             if not ready:
                 systemd.notify("READY=1", "STATUS=polling")
                 ready = True
@@ -245,26 +238,6 @@ class Daemon:
             if self._latest.why_unhealthy() is None:
                 systemd.notify("WATCHDOG=1")
             await asyncio.sleep(timeout / 3)
-
-    def _log_troubles(self, observation: Observation) -> None:
-        """Log failures when they begin and when they end, not at every poll; hints once."""
-        if observation.hints and not self._hinted:
-            log.warning("%s", "; ".join(observation.hints))
-            self._hinted = True
-        waiting = {
-            namespace.name
-            for namespace in observation.namespaces
-            if namespace.looked_at not in {None, observation.at}
-        }
-        untried = {failure for failure in self._failing if failure.netns in waiting}
-        told = (f for f in observation.failures if not f.is_optional and f.reason not in _LOGGED)
-        failing = frozenset(told) | untried
-        _log_some(logging.INFO, [f.message for f in observation.failures if f.is_optional])
-        begun = sorted({failure.message for failure in failing - self._failing})
-        ended = {failure.message.partition(":")[0] for failure in self._failing - failing}
-        _log_some(logging.WARNING, begun)
-        _log_some(logging.INFO, [f"works again: {what}" for what in sorted(ended)])
-        self._failing = failing
 
     def _reload(self) -> None:
         """Read the configuration again; mistakes in it are logged, and nothing changes."""
@@ -324,16 +297,10 @@ class Daemon:
 def _failing_components() -> Iterator[Failure]:
     """Yield what fails now beside reading and diagnosing, for doctor and the page."""
     for name, reason in COMPONENTS.failing.items():
-        if not name.startswith(("detect.", "diagnosis", "poll")):  # these are the poller's failures
-            why = _PROCESSES if name == _PROCESSES else COMPONENT
+        # These are the poller's failures.
+        if not name.startswith(("detect.", "diagnosis", "events", "poll")):
+            why = PROCESSES if name == PROCESSES else COMPONENT
             yield Failure(HOST, why, f"{name} fails: {reason}")
-
-
-def _log_some(level: int, lines: Sequence[str]) -> None:
-    for line in lines[:_TROUBLES_LOGGED]:
-        log.log(level, "%s", line)
-    if len(lines) > _TROUBLES_LOGGED:
-        log.log(level, "and %d more of this kind", len(lines) - _TROUBLES_LOGGED)
 
 
 def _warn_of(policy: Policy, *, exposed: bool) -> None:

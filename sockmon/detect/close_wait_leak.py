@@ -28,9 +28,10 @@ from sockmon.detect.detector import (
 )
 from sockmon.detect.evidence import callers, holder, inodes, percent, place, places, who
 from sockmon.detect.idle_pool import IdlePools
-from sockmon.durations import roughly
+from sockmon.durations import precisely, roughly
 from sockmon.language import Text, joined
 from sockmon.model import close_wait
+from sockmon.model.connection_events import Histogram
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import (
     Advice,
@@ -49,6 +50,9 @@ from sockmon.model.series import SHARED_BY
 from sockmon.model.states import TcpState
 
 NAME = "close_wait_leak"
+
+#: An application that closes within this time works.
+_SOON_SECONDS = 1.0
 
 _RUN_OUT = Text("descriptors run out", "文件描述符耗尽")
 
@@ -263,7 +267,7 @@ def _judge(data: DetectorInput, thresholds: Thresholds, leak: _Leak, oldest: flo
                 f"{roughly(oldest)} 前关闭）",
             )
         ),
-        evidence=_evidence(data, rows, oldest, growth) | evidence.ports(data, group, rows),
+        evidence=_evidence(data, group, rows, oldest, growth) | evidence.ports(data, group, rows),
         advice=_advice(data, group, rows, owner, is_urgent=growth != 0 or bool(reasons)),
         critical_because=joined(reasons, "; ", "；") if reasons else None,
         deadline=None if seconds_left is None else Deadline(_RUN_OUT, seconds_left),
@@ -336,8 +340,20 @@ def _seconds_left(fullest: tuple[int, int, float | None] | None) -> float | None
     return max(0.0, fullest[1] - fullest[0]) / fullest[2]
 
 
+def _closed(data: DetectorInput, group: Group) -> Histogram | None:
+    """How long others of its port took to close in the last minutes, where that is counted."""
+    if data.events is None or group.port is None:
+        return None
+    counts = data.events.ports.get((group.direction, group.port))
+    return None if counts is None else counts.histogram("close_wait")
+
+
 def _evidence(
-    data: DetectorInput, rows: NDArray[np.intp], oldest: float, growth: float | None
+    data: DetectorInput,
+    group: Group,
+    rows: NDArray[np.intp],
+    oldest: float,
+    growth: float | None,
 ) -> dict[str, Quantity | Breakdown]:
     found: dict[str, Quantity | Breakdown] = {
         "oldest": evidence.seconds(oldest),
@@ -353,6 +369,9 @@ def _evidence(
         found["buffers_of_unread_mptcp_data"] = evidence.size(buffers)
     if growth is not None:
         found["growth"] = Quantity(round(growth * 60, 2), "per_minute")
+    closed = _closed(data, group)
+    if closed is not None:
+        found["others_closed_lately"] = evidence.count(closed.count)
     return found
 
 
@@ -390,6 +409,20 @@ def _advice(
             "All were read to the end of file and kept: look for a connection pool or a cache "
             "that never evicts, or a response that is never closed.",
             "全部都已读到 EOF 却没有关闭：查找从不淘汰连接的连接池或缓存，或没有关闭的 response。",
+        )
+    closed = _closed(data, group)
+    if data.events is not None and closed is not None and closed.count:
+        lately, many = roughly(data.events.seconds), f"{closed.count:,}"
+        half = closed.quantile_bound(0.5)
+        soon = Text("", "")
+        if half <= _SOON_SECONDS:
+            within = precisely(round(half * 1e9))
+            soon = Text(f", half of them within {within}", f"，半数在 {within} 内")
+        bug += Text(
+            f" In the last {lately}, {many} others of this port were closed after their peers had"
+            f"{soon}: the bug is on one path of the code, not on all.",
+            f"最近 {lately} 内，该端口另有 {many} 个连接在对端关闭后正常关闭{soon.zh}："
+            "问题只在某一条代码路径上。",
         )
     until = Text(
         "the kernel keeps CLOSE_WAIT until then.", "CLOSE_WAIT 没有超时，内核不会替应用回收。"

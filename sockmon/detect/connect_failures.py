@@ -143,7 +143,7 @@ def _advice(port: int, failed: dict[str, int]) -> tuple[Advice, ...]:
                 "Watch the attempts, with the addresses of both ends:",
                 "观察连接尝试，含两端地址：",
             ),
-            Command(f"sockmon trace --opens --port {port}"),
+            Command(f"sockmon trace --opens --port {port} --for 10s"),
             "look",
         ),
     )

@@ -62,6 +62,7 @@ _CHINESE = {
     "orphans": "孤儿 socket",
     "orphans_limit": "孤儿上限",
     "other_ends_on_this_host": "另一端在本机",
+    "others_closed_lately": "最近正常关闭的其他连接",
     "peers": "对端",
     "peers_that_do_not_close": "没有关闭的对端",
     "polls_with_drops": "有丢弃的采样次数",

@@ -109,6 +109,10 @@ def unavailable(limits: KernelLimits) -> frozenset[str]:
     return frozenset(d.name for d in ALL if _any_missing(limits, d.needs))
 
 
+#: The detectors that judge only what was counted between polls.
+OF_EVENTS = frozenset(detector.name for detector in ALL if detector.needs_events)
+
+
 def inapplicable(limits: KernelLimits, *, has_events: bool) -> frozenset[str]:
     """Name the detectors that have nothing to judge in this namespace."""
     return frozenset(

@@ -11,4 +11,6 @@ NAMES = (
     "port-exhaustion",
     "dead-peer",
     "last-ack",
+    "connect-failures",
+    "slow-close",
 )

@@ -76,6 +76,8 @@ def make_plan(
     why_not = None
     if not limits.enabled:
         why_not = f"{scenario.detector} is disabled in the configuration"
+    elif trouble.why_none is not None:
+        why_not = trouble.why_none
     elif count < trouble.needed:
         why_not = f"{scenario.detector} needs {trouble.needed} with these limits"
     elif timing.latest > trouble.lasts:
@@ -112,13 +114,14 @@ def announcement(plan: Plan, daemon: str, *, until_alert: bool) -> list[str]:
         f"  daemon: {daemon}",
     ]
     timing = plan.timing
+    resolves = timing.resolves + plan.scenario.remembers
     if plan.why_no_alert is not None:
         lines.append(f"  expect: no alert, {plan.why_no_alert}")
     elif plan.scenario.quiet:
         lines.append(f"  expect: no {plan.alert} for it: it would come after {_when(timing)}")
     else:
         lines.append(f"  expect: {plan.alert} after {_when(timing)}")
-        lines.append(f"          resolved about {lasting(timing.resolves)} after they are closed")
+        lines.append(f"          resolved about {lasting(resolves)} after they are closed")
         if plan.also:
             lines.append(f"          {', '.join(plan.also)} with it, for the same connections")
     if plan.scenario.lingers:

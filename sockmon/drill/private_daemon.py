@@ -18,7 +18,7 @@ from sockmon.drill import child_process
 ADDRESS = "127.0.0.1:10776"
 URL = f"http://{ADDRESS}"
 
-_LEFT_OUT = ("alerting", "state_dir", "web")
+_LEFT_OUT = ("alerting", "events", "state_dir", "web")
 _ENDS_WITHIN = 10.0
 
 
@@ -36,13 +36,18 @@ class PrivateDaemon:
 
 
 @contextmanager
-def private_daemon(config: Path | None) -> Iterator[PrivateDaemon]:
-    """Run it in this process's namespace until the context is left."""
+def private_daemon(
+    config: Path | None, events_socket: Path | None = None
+) -> Iterator[PrivateDaemon]:
+    """Run it in this process's namespace until the context is left.
+
+    events_socket: where it gets the program that counts connections; None: it counts none.
+    """
     with (
         tempfile.TemporaryFile() as log,
         os.fdopen(os.memfd_create("sockmon.yaml"), "wb", buffering=0) as file,
     ):
-        file.write(b"{}" if config is None else without_receivers(config.read_bytes()))
+        file.write(its_own(b"" if config is None else config.read_bytes(), events_socket))
         arguments = ["run", "--config", f"/proc/self/fd/{file.fileno()}"]
         process = child_process.start(
             child_process.python("sockmon", *arguments, "--web.listen-address", ADDRESS),
@@ -57,10 +62,12 @@ def private_daemon(config: Path | None) -> Iterator[PrivateDaemon]:
             child_process.end(process, within=_ENDS_WITHIN)
 
 
-def without_receivers(config: bytes) -> bytes:
+def its_own(config: bytes, events_socket: Path | None = None) -> bytes:
     """Return the configuration (valid YAML) without what a drill must not use."""
-    import yaml  # noqa: PLC0415 - only a configured drill needs it
+    import yaml  # noqa: PLC0415 - only a drill with a daemon of its own needs it
 
     document = yaml.safe_load(config) or {}
     kept = {key: value for key, value in document.items() if key not in _LEFT_OUT}
+    if events_socket is not None:
+        kept["events"] = {"enabled": True, "helper_socket": str(events_socket)}
     return yaml.safe_dump(kept).encode()

@@ -13,6 +13,7 @@ from sockmon.drill.lab.held_sockets import Held
 from sockmon.drill.lab.netns import NetNs
 from sockmon.drill.lab.veth_link import linked
 from sockmon.drill.timing import seconds_until_retransmits
+from sockmon.model.connection_events import BOUNDS, BUCKET_SECONDS, WINDOW_SECONDS
 from sockmon.model.limits import KernelLimits
 from sockmon.model.ports import TIME_WAIT_MS
 
@@ -26,12 +27,13 @@ _RETRIES_SECONDS = 900.0  # tcp_retries2 = 15, the default of a new namespace, t
 class Trouble:
     """How many sockets a detector needs to find a condition, and after how many seconds.
 
-    lasts: seconds until the kernel ends the condition by itself.
+    lasts: seconds until the kernel ends the condition by itself. why_none: why no number is enough.
     """
 
     needed: int
     onset: float
     lasts: float = math.inf
+    why_none: str | None = None
 
 
 def _no_settings(_: int) -> Mapping[str, str]:
@@ -47,6 +49,8 @@ class Scenario:
     costs: what one of the count needs, by `safety_limits.Resource.cost`.
     judge: from the detector's thresholds and the kernel's limits.
     lingers: seconds for which the kernel keeps the sockets after they are closed.
+    counts: its daemon counts connections inside the kernel (`events.enabled`). remembers: seconds
+    for which the detector goes by what was counted before the sockets were closed.
     usual: no fewer are made unless --count says so. settings: sysctls of its own namespace for a
     count; set before its daemon starts, which does not read them again for a while.
     """
@@ -61,6 +65,8 @@ class Scenario:
     quiet: bool = False
     also: tuple[str, ...] = ()
     lingers: float = 0.0
+    counts: bool = False
+    remembers: float = 0.0
     usual: int = 1
     settings: Callable[[int], Mapping[str, str]] = _no_settings
 
@@ -109,6 +115,18 @@ def _stalled(limits: Any, _: KernelLimits) -> Trouble:
     return Trouble(limits.warning_sockets, limits.stalled_after, _RETRIES_SECONDS)
 
 
+def _refused(limits: Any, _: KernelLimits) -> Trouble:
+    return Trouble(limits.least_failures, 0.0)
+
+
+def _slow(limits: Any, _: KernelLimits) -> Trouble:
+    takes = conditions.SLOW_SECONDS
+    why_none = None
+    if limits.slow_after > max(bound for bound in BOUNDS if bound < takes):
+        why_none = f"each takes {takes:g} s to close, and slow_after is {limits.slow_after:g} s"
+    return Trouble(limits.least_closes, takes, why_none=why_none)
+
+
 def _leak(netns: NetNs, count: int) -> AbstractContextManager[Held]:
     return conditions.unclosed(netns, count=count)
 
@@ -143,6 +161,14 @@ def _dead_peer(netns: NetNs, count: int) -> Iterator[Held]:
 def _last_ack(netns: NetNs, count: int) -> Iterator[Held]:
     with linked(netns) as link, conditions.last_ack(link, count=count, orphaned=False) as held:
         yield held
+
+
+def _connect_failures(netns: NetNs, count: int) -> AbstractContextManager[Held]:
+    return conditions.refused_connects(netns, count=count)
+
+
+def _slow_close(netns: NetNs, count: int) -> AbstractContextManager[Held]:
+    return conditions.late_close(netns, count=count)
 
 
 def _few_ports(count: int) -> Mapping[str, str]:
@@ -230,5 +256,27 @@ SCENARIOS: Mapping[str, Scenario] = {
         judge=_stalled,
         make=_last_ack,
         own_namespace=True,
+    ),
+    "connect-failures": Scenario(
+        does="{count} connects to a port that nobody listens on, and 20 more each second",
+        detector="connect_failures",
+        direction=Direction.OUTBOUND,
+        costs=_CALLER,
+        judge=_refused,
+        make=_connect_failures,
+        own_namespace=True,
+        counts=True,
+        remembers=BUCKET_SECONDS,
+    ),
+    "slow-close": Scenario(
+        does="{count} clients close, and the server closes 6 s later",
+        detector="slow_close",
+        direction=Direction.INBOUND,
+        costs={**_PAIR, "buckets": 1},
+        judge=_slow,
+        make=_slow_close,
+        own_namespace=True,
+        counts=True,
+        remembers=WINDOW_SECONDS,
     ),
 }

@@ -74,6 +74,7 @@ class Watching:
         """Return when the alert has resolved; raises DrillError if it does not."""
         plan = self._plan
         patience = plan.timing.resolving_patience + plan.scenario.lingers
+        patience += plan.scenario.remembers
         if not self._wait(patience, until=_is_over, strict=True):
             raise DrillError(f"{plan.alert} has not resolved within {lasting(patience)}")
 

@@ -20,12 +20,13 @@ _TIMED = {
 
 def add(samples: Samples, events: Events) -> None:
     """Add the counters of each port, and the histograms of each direction."""
-    for netns, ports in events.by_namespace.items():
+    for netns in dict.fromkeys([*events.by_namespace, *(netns for netns, _ in events.gone)]):
+        ports = events.by_namespace.get(netns, ())
         for its in ports:
             _add_port(samples, netns, its, events.since)
         for direction in DIRECTIONS:
             parts = [its.counts for its in ports if its.direction == direction]
-            total = sum(parts, EventCounts())
+            total = sum(parts, events.gone.get((netns, direction), EventCounts()))
             _add_histograms(samples, (netns, direction), total, events.since)
     samples.add(declared.EVENTS_UNATTRIBUTED, (), events.unseen, events.since)
     samples.add(declared.EVENTS_MEMORY, (), events.in_use)

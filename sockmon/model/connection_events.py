@@ -128,6 +128,10 @@ class PortEvents:
     counts: EventCounts
 
 
+#: How far back RecentEvents goes, and how long `latest` is at most.
+WINDOW_SECONDS, BUCKET_SECONDS = 300.0, 10.0
+
+
 @dataclass(frozen=True, slots=True)
 class RecentEvents:
     """What was counted in one namespace in the last minutes.

@@ -91,8 +91,10 @@ class ListeningMemory:
 
         there: ports that may be shown; most: so many at most, lowest first, present ones before.
         """
+        there = set(there)
         names = self.names.seen(sorted(there), now, most)
-        found = tuple(Listening(port, scope, at == now) for (port, scope), at in names.at.items())
+        # One that others keep out of rank is listened on all the same.
+        found = tuple(Listening(*name, listens=name in there) for name in names.at)
         return found, ListeningMemory(names)
 
 

@@ -7,7 +7,7 @@ shown as old, never as zero.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sockmon.model.connection_events import PortEvents
+from sockmon.model.connection_events import EventCounts, PortEvents
 from sockmon.model.counts import PortGroup, StateCounts
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Finding, Subject
@@ -197,18 +197,16 @@ class Events:
     """How connections opened, failed and closed, since a moment in Unix seconds.
 
     by_namespace: those of namespaces without series, and what could not be told apart, are under
-    OTHER. in_use: how full the program's memory is, 1 for full.
+    OTHER. in_use: how full the program's memory is, 1 for full. unseen: how many connections ended
+    whose opening was not seen. gone: by namespace and direction, of ports that were told apart and
+    are no longer; sums over all ports have them, since a sum of counters must never fall.
     """
 
     since: float
     by_namespace: Mapping[str, tuple[PortEvents, ...]]
     in_use: float
-
-    @property
-    def unseen(self) -> int:
-        """How many connections ended whose opening was not seen."""
-        ports = (port for its in self.by_namespace.values() for port in its)
-        return sum(port.counts.unseen for port in ports)
+    unseen: int = 0
+    gone: Mapping[tuple[str, Direction], EventCounts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.model.connection_events import COLUMNS, COUNTERS, EventCounts, PortEvents
+from sockmon.model.connection_events import COLUMNS, COUNTERS, EventCounts, PortEvents, column
 from sockmon.model.direction import DIRECTIONS, Direction
 from sockmon.model.limits import PortRange
 from sockmon.model.names import OTHER
@@ -44,6 +44,9 @@ class EventTotals:
         self._totals: dict[Key, _Total] = {}
         self._scores: dict[Key, float] = {}
         self._scored_at = -math.inf
+        self._gone: dict[tuple[str, Direction], NDArray[np.int64]] = {}
+        #: How many connections ended whose opening was not seen, in all namespaces there ever were.
+        self.unseen = 0
 
     def add(
         self,
@@ -73,6 +76,7 @@ class EventTotals:
             if own is None:
                 own = self._totals.setdefault((netns, direction, None), _Total())
             own.columns += columns
+            self.unseen += int(columns[column("unseen")])
             own.busy_at = now
 
     def forget(self, namespaces: Iterable[str]) -> None:
@@ -80,6 +84,11 @@ class EventTotals:
         kept = {*namespaces, OTHER}
         self._totals = {key: its for key, its in self._totals.items() if key[0] in kept}
         self._scores = {key: its for key, its in self._scores.items() if key[0] in kept}
+        self._gone = {key: its for key, its in self._gone.items() if key[0] in kept}
+
+    def gone(self) -> Mapping[tuple[str, Direction], EventCounts]:
+        """Return what was counted in totals that have ended, by namespace and direction."""
+        return {key: EventCounts(tuple(its.tolist())) for key, its in self._gone.items()}
 
     def by_namespace(self) -> Mapping[str, tuple[PortEvents, ...]]:
         """Return the totals, by namespace; those of other ports last."""
@@ -120,7 +129,8 @@ class EventTotals:
         inside = {key for _, key in ranked}
         for key in shown:
             if key not in inside and now - self._totals[key].busy_at > KEPT_FOR_SECONDS:
-                del self._totals[key]
+                ended = self._totals.pop(key).columns
+                self._gone[key[:2]] = self._gone.get(key[:2], 0) + ended
         room = KEPT_TIMES_TOP * top - sum(key in self._totals for key in shown)
         for key in wanted[: max(0, room)]:
             self._totals[key] = _Total()

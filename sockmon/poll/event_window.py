@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.model.connection_events import COUNTERS, EventCounts, RecentEvents
+from sockmon.model.connection_events import (
+    BUCKET_SECONDS,
+    COUNTERS,
+    WINDOW_SECONDS,
+    EventCounts,
+    RecentEvents,
+)
 from sockmon.model.direction import Direction
 from sockmon.model.names import OTHER
 
-WINDOW_SECONDS = 300.0
-_BUCKET_SECONDS = 10.0
 #: Of one namespace in one bucket, the busiest.
 _PORTS_AT_MOST = 256
 
@@ -38,7 +42,7 @@ class EventWindow:
         self, increments: Iterable[tuple[str, Direction, int | None, _Columns]], now: float
     ) -> None:
         """Add what was counted between two polls; what is not of one port is left out."""
-        if not self._buckets or now - self._buckets[-1].began >= _BUCKET_SECONDS:
+        if not self._buckets or now - self._buckets[-1].began >= BUCKET_SECONDS:
             self._buckets.append(_Bucket(now))
         while now - self._buckets[0].began > WINDOW_SECONDS:
             self._buckets.popleft()

@@ -76,7 +76,14 @@ class EventsPoller:
             self._release()
         if self._counter is None or self._since is None:
             return None
-        return Events(self._since, self._totals.by_namespace(), self._counter.in_use / layout.ROWS)
+        totals = self._totals
+        return Events(
+            self._since,
+            totals.by_namespace(),
+            self._counter.in_use / layout.ROWS,
+            totals.unseen,
+            totals.gone(),
+        )
 
     def recent(self, netns: str, now: float) -> RecentEvents | None:
         """Return what was counted in a namespace in the last minutes; None: nothing is counted."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from sockmon.contained import COMPONENTS
-from sockmon.detect.registry import thresholds_of
+from sockmon.detect.registry import OF_EVENTS, thresholds_of
 from sockmon.kernel.errors import FallbackError, HiddenSettingsError, KernelError, UdpFallbackError
 from sockmon.kernel.family import Family
 from sockmon.kernel.inspector import Inspector
@@ -266,6 +266,9 @@ class NamespacePoller:
         diagnosis = replace(diagnosis, findings=self._placed(diagnosis.findings))
         if self._whole_failed:  # sockets at rest are no longer known
             diagnosis = replace(diagnosis, unavailable=diagnosis.unavailable | diagnosis.skipped)
+        if config.events.enabled and data.events is None:  # a failure, and no end of any trouble
+            uncounted = diagnosis.unavailable | OF_EVENTS
+            diagnosis = replace(diagnosis, unavailable=uncounted)
         self._observation = replace(self._observation, diagnosis=Timed(diagnosis, now))
         for detector, reason in diagnosis.broken.items():
             yield broken(name, f"detector {detector}", reason)

@@ -176,7 +176,8 @@ class OtherNamespacesPoller:
     def _follow(self, now: Moment, failures: list[Failure]) -> dict[OtherNamespace, bool | None]:
         """Follow those that have sockets, and forget those that ended or have long had none."""
         occupied = {one: _occupied(one, failures) for one in self._there}
-        self._followed = {one: its for one, its in self._followed.items() if one in occupied}
+        for one in self._followed.keys() - occupied.keys():
+            self._followed.pop(one).poller.close()
         for one, has_sockets in occupied.items():
             if has_sockets and one not in self._followed:
                 try:

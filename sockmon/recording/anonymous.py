@@ -32,7 +32,7 @@ class Anonymous:
     """What has been replaced so far; salt: random bytes, so that no name can be tried."""
 
     salt: bytes
-    _names: dict[tuple[str, str], str] = field(default_factory=dict)
+    _names: dict[str, dict[str, str]] = field(default_factory=dict)  # by kind
     _addresses: dict[bytes, bytes] = field(default_factory=dict)
     _pids: dict[int, int] = field(default_factory=dict)
 
@@ -42,10 +42,8 @@ class Anonymous:
 
     def name(self, name: str, kind: str) -> str:
         """Replace a name by its kind and a number."""
-        return self._names.setdefault((kind, name), f"{kind}-{1 + self._count(kind)}")
-
-    def _count(self, kind: str) -> int:
-        return sum(kind == known for known, _ in self._names)
+        its = self._names.setdefault(kind, {})
+        return its.setdefault(name, f"{kind}-{1 + len(its)}")
 
     def cgroup(self, path: str) -> str:
         """Replace the names of units and containers in a cgroup's path."""

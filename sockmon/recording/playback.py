@@ -15,6 +15,7 @@ from typing import Any
 from sockmon.detect.detector import DetectorThresholds
 from sockmon.detect.registry import ALL, Detect
 from sockmon.kernel.cgroups import RECORDED
+from sockmon.kernel.errors import DumpError
 from sockmon.kernel.netlink.replay import LENGTH, ReplayTransport
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.moment import Moment
@@ -85,8 +86,8 @@ class Playback:
         """Lay out the last poll until then, the first at least; raises RecordingError."""
         wanted = max(0, sum(at <= elapsed for at in self.times) - 1)
         while self._shown < wanted:
-            self._lay_out(next(self._polls))
             self._shown += 1
+            self._lay_out(next(self._polls))
 
     def close(self) -> None:
         """Remove the directory."""
@@ -105,7 +106,7 @@ class Playback:
                 self._processes(proc, dict(poll["processes"]))
         except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
             raise RecordingError(
-                f"{self.path}: poll {self._shown + 2} of the recording is damaged: {error}"
+                f"{self.path}: poll {self._shown + 1} of the recording is damaged: {error}"
             ) from error
         except OSError as error:
             raise RecordingError(
@@ -149,7 +150,11 @@ class _Transport(ReplayTransport):
         self._playback = playback
 
     def send(self, request: bytes) -> None:
-        self._playback.tick()
+        """Find the recorded answer; raises DumpError if the recording is damaged there."""
+        try:
+            self._playback.tick()
+        except RecordingError as error:
+            raise DumpError("replaying a recording", "malformed", str(error)) from error
         super().send(request)
 
 

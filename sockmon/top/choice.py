@@ -15,8 +15,8 @@ class RowKey(NamedTuple):
     cells: tuple[str, ...]
 
 
-#: What covers the overview: one finding, one row, or the help.
-Page = FindingKey | RowKey | Literal["help"]
+#: What covers the overview: one finding, one row, connections between polls, or the help.
+Page = FindingKey | RowKey | Literal["help", "events"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from sockmon.model.states import TcpState
 from sockmon.top.choice import TOTAL, ViewState
@@ -30,8 +30,8 @@ class Key(NamedTuple):
     offered: Callable[[ViewState, Overview], bool] = lambda _state, _shown: True
 
 
-def _help(state: ViewState, _: Overview) -> ViewState:
-    return replace(state, page=None if state.page == "help" else "help")
+def _page(name: Literal["help", "events"]) -> Change:
+    return lambda state, _: replace(state, page=None if state.page == name else name)
 
 
 def _back(state: ViewState, _: Overview) -> ViewState:
@@ -92,14 +92,19 @@ def _several(state: ViewState, shown: Overview) -> bool:
     return bool(shown.namespaces if state.page is None else shown.found[1:])
 
 
+def _is_counting(_: ViewState, shown: Overview) -> bool:
+    return shown.is_counting
+
+
 KEYS = (
-    Key("question_mark,h", "help", _help),
+    Key("question_mark,h", "help", _page("help")),
     Key("escape", "back", _back, lambda s, _: bool(s.page or s.filter or s.netns)),
     Key("1", "what to do", _finding(0), lambda s, shown: bool(shown.found) and s.page is None),
     *(Key(str(number), "", _finding(number - 1)) for number in range(1, 10)),
     Key("n", "next", _next(1), _several),
     Key("p", "previous", _next(-1), _several),
     Key("g", "group", _group, _over_table),
+    Key("b", "between polls", _page("events"), _is_counting),
     Key("space", "freeze", lambda s, o: replace(s, held=None if s.held else o.scene)),
     Key("s", "sort", _next_sort(1), _over_table),
     Key("S", "", _next_sort(-1), _over_table),

@@ -14,6 +14,7 @@ from sockmon.text import one_line
 from sockmon.top.choice import ViewState
 from sockmon.top.grouping import grouped, only, several
 from sockmon.top.lines import Line
+from sockmon.top.rates import Rate
 from sockmon.top.scene import Grouped, Scene, placed, shortly, verdict
 from sockmon.top.table import NOTHING, SHOWN_STATES, Table, holder, number, table
 from sockmon.top.trend import Since, bars
@@ -52,6 +53,19 @@ class Overview:
         told = self._snapshot.findings if self._snapshot else None
         self.findings: tuple[Finding, ...] = told.value if told else ()
         self.rows = self._grouped()
+
+    @property
+    def is_counting(self) -> bool:
+        """Whether connections between polls are counted."""
+        return any(part.events is not None for part in self._parts)
+
+    @property
+    def rates(self) -> tuple[Rate, ...] | None:
+        """How fast connections open and end, of the chosen namespace or of all."""
+        known, netns = self.shown.rates, self.state.netns
+        if known is None or netns is None:
+            return known
+        return tuple(rate for rate in known if rate.netns == netns)
 
     @property
     def found(self) -> tuple[FindingKey, ...]:

@@ -14,7 +14,7 @@ from sockmon.top.keys import SORT_KEYS
 from sockmon.top.lines import Line, TextStyle
 from sockmon.top.overview import Overview
 from sockmon.top.scene import shortly
-from sockmon.top.table import SHOWN_STATES, findings_by_row, number
+from sockmon.top.table import SHOWN_STATES, ZERO, findings_by_row, number
 
 #: The keys by what they do.
 HELP = (
@@ -25,6 +25,7 @@ HELP = (
     ("esc", "back; over the table: drop the filter, then the choice of a namespace"),
     ("g", "group by port, by network namespace, by owner, by peer"),
     ("n p", "the next network namespace only, the previous one; in a finding: the next finding"),
+    ("b", "connections between polls: opened, failed, closed by port, where a daemon counts them"),
     ("/", "filter: rows that contain every word; enter keeps it, esc does not"),
     (" ".join(SORT_KEYS), f"sort by {', '.join(SORT_KEYS.values())}"),
     ("s S", "sort by the next column, the previous one"),
@@ -57,6 +58,7 @@ _NOTES = (
     ),
     "owner -: only the kernel holds it (TIME_WAIT), or the process is hidden from this user.",
 )
+_MOST_RATES = 100
 _STYLES: dict[str, TextStyle] = {
     "summary": "bold",
     "purpose": "bold",
@@ -73,6 +75,8 @@ def page(shown: Overview, width: int) -> tuple[str, Iterator[Line]]:
         return "", iter(())
     if what == "help":
         return "HELP", _help(width)
+    if what == "events":
+        return "BETWEEN POLLS, A SECOND", _events(shown)
     if isinstance(what, RowKey):
         return "DETAILS", _row(shown, what, width)
     for number_, finding in enumerate(shown.findings, start=1):
@@ -80,6 +84,30 @@ def page(shown: Overview, width: int) -> tuple[str, Iterator[Line]]:
             title = f"FINDING {number_} of {len(shown.findings)}"
             return title, _finding(shown, finding, width)
     return "FINDING", iter([Line("This finding has gone.", "bold")])
+
+
+def _events(shown: Overview) -> Iterator[Line]:
+    """What opened and ended between the last two looks, the busiest first."""
+    if shown.rates is None:
+        yield Line("waiting for the next poll", "bold")
+        return
+    if not shown.rates:
+        yield Line("nothing opened, failed or closed", "bold")
+        return
+    heads = "".join(f"{head:>10}" for head in ("OPENED", "FAILED", "CLOSED", "ABORTED"))
+    yield Line(f"{'PORT':<8}{'DIRECTION':<10}{heads}", "bold")
+    for rate in shown.rates[:_MOST_RATES]:
+        ended = rate.opened, rate.failed, rate.closed, rate.aborted
+        cells = "".join(f"{_a_second(its):>10}" for its in ended)
+        where = "" if rate.netns == HOST else f"  {rate.netns}"
+        line = f"{rate.port:<8}{rate.direction:<10}{cells}{where}"
+        yield Line(one_line(line), "warning" if rate.failed else "plain")
+    if len(shown.rates) > _MOST_RATES:
+        yield Line(f"{len(shown.rates) - _MOST_RATES} more", "faint")
+
+
+def _a_second(rate: float) -> str:
+    return ZERO if not rate else f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def _finding(shown: Overview, finding: Finding, width: int) -> Iterator[Line]:

@@ -9,6 +9,7 @@ from sockmon.durations import format_duration
 from sockmon.model.finding import FindingKey
 from sockmon.model.names import HOST
 from sockmon.model.observation import STALE_AFTER_INTERVALS
+from sockmon.top.rates import Rate, rates
 from sockmon.top.trend import Sample, Since, Trend
 
 #: What the table can be grouped by.
@@ -59,6 +60,7 @@ class Scene:
     """The last sighting and those before it; `trouble` says why the last look brought none.
 
     where: whose sockets these are. asked: seconds between looks; None: as the source has news.
+    rates: None as long as they are not known.
     """
 
     where: str
@@ -66,15 +68,17 @@ class Scene:
     sighting: Sighting | None = None
     trend: Trend = field(default_factory=Trend)
     trouble: str | None = None
+    rates: tuple[Rate, ...] | None = None
 
     def saw(self, sighting: Sighting) -> "Scene":
         """Return what is known after one more sighting."""
         new, old = sighting.snapshot, self.sighting
         again = old is not None and old.snapshot.at.wall == new.at.wall
-        trend = self.trend
+        trend, known = self.trend, self.rates
         if not again:
+            known = rates(old.snapshot, new) if old is not None else None
             trend = trend.recalling(sighting.past).seen(new, sighting.since)
-        return replace(self, sighting=sighting, trend=trend, trouble=None)
+        return replace(self, sighting=sighting, trend=trend, trouble=None, rates=known)
 
     def lost(self, trouble: str) -> "Scene":
         """Return what is known after a look that failed."""

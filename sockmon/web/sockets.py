@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import json
+import re
 from dataclasses import dataclass
 
 from starlette.datastructures import QueryParams
@@ -17,6 +18,7 @@ from sockmon.model.table import IPAddress
 from sockmon.web.daemon_status import NO_POLL_YET, NO_SUCH_NAMESPACE, LatestObservation
 
 _PARAMETERS = ("netns", "direction", "port", "owner", "peer")
+_DIGITS = re.compile("[0-9]{1,5}")
 #: Different answers that are kept until the next poll.
 _ANSWERS_KEPT = 16
 
@@ -79,7 +81,7 @@ def _asked(parameters: QueryParams) -> _Asked:
     if direction is None and "direction" in parameters:
         raise ValueError(f"direction: expected {' or '.join(DIRECTIONS)}")
     port = parameters.get("port")
-    if port is not None and not (port.isascii() and port.isdecimal() and int(port[:6]) < PORTS):
+    if port is not None and not (_DIGITS.fullmatch(port) and int(port) < PORTS):
         raise ValueError(f"port: expected a number from 0 to {PORTS - 1}")
     peer = parameters.get("peer")
     try:

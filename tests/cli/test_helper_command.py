@@ -65,6 +65,8 @@ def test_a_socket_that_another_listens_on_is_left_alone(taken: Path) -> None:
         (("--socket=/nowhere/socket",), "cannot listen on /nowhere/socket: No such file or"),
         ((f"--socket=/tmp/{'x' * 200}",), "AF_UNIX path too long"),
         (("--user=no-such-user", "--socket=/nowhere"), "--user: there is no user no-such-user"),
+        (("--user=4294967295", "--socket=/nowhere"), "--user: 4294967295 is no user's number"),
+        ((f"--user={'9' * 5000}", "--socket=/nowhere"), "--user: 99999999999999999999... is no"),
     ],
 )
 def test_a_mistake_costs_one_line(arguments: tuple[str, ...], says: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sockmon.drill.counting import offer
 from tests.deploy.grafana_boards import BOARDS, panels
 from tests.deploy.grafana_hosts import (
     LEAKED,
@@ -41,6 +42,7 @@ RANGE_SECONDS = 180  # more than the test takes: what has had data once is not m
 QUICK = """
 poll: {interval: 250ms, namespaces: %s, top_namespaces: 2, cpu_budget: 0.5}
 ports: {top: 3, top_per_namespace: 1}
+events: {enabled: %s, helper_socket: %s}
 detect:
   close_wait_leak: {stale_after: 1s, for: 1s}
   closing_stalled: {stalled_after: 1s, warning_sockets: 2}
@@ -148,10 +150,15 @@ def server(tmp_path: Path) -> Iterator[Prometheus]:
     # What else a Prometheus scrapes is not sockmon's: nothing of it may be shown, or counted.
     other = {"job_name": "other", "static_configs": [{"targets": ["127.0.0.1:2"]}]}
     config["scrape_configs"].append(other)
-    for namespaces in ("all", "host"):
-        (tmp_path / namespaces).write_text(QUICK % namespaces)
     listen = ("--web.listen-address", f"0.0.0.0:{PORT}")
-    with linked() as link, troubles(link.server) as experiment, containers() as inside:
+    with (
+        linked() as link,
+        troubles(link.server) as experiment,
+        containers() as inside,
+    ):
+        events = offer()
+        (tmp_path / "all").write_text(QUICK % ("all", "true", events.socket))
+        (tmp_path / "host").write_text(QUICK % ("host", "false", events.socket))
         whole = seeing(link.server, tmp_path / "alpha", inside, **OF_THE_HOST)
         torn = seeing(link.client, tmp_path / "beta", tcp_fin_timeout="soon\n")
         with (

@@ -37,6 +37,7 @@ def test_it_tells_what_has_happened_meanwhile(netns: NetNs) -> None:
         (["--events=ten"], "--events: 'ten': expected a duration such as 5s, 10m or 1h"),
         (["--events=30h"], "--events: '30h': expected up to 24h"),
         (["--events=1s", "--by=port"], "--by does not go with --events"),
+        (["--events=1s", "--replay=fault.rec"], "--replay does not go with --events"),
     ],
 )
 def test_a_mistake_costs_one_line(arguments: list[str], says: str) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sockmon.drill.lab import conditions
+from tests.eventing import counting
 from tests.lab import PATIENCE, NetNs, eventually, states
 from tests.running import PORT, RunningDaemon, running_daemon
 from tests.servers import Alertmanager, hook_in
@@ -31,6 +33,7 @@ detect:
   accept_queue: {for: 1s, keep_firing_for: 1s}
   ephemeral_port_pressure: {for: 1s, keep_firing_for: 1s}
   dead_peer: {for: 1s, keep_firing_for: 1s, unanswered_retransmits: 2}
+  connect_failures: {for: 1s, keep_firing_for: 1s}
   closing_stalled: {stalled_after: 1s, for: 1s, keep_firing_for: 1s}
 """
 
@@ -43,7 +46,9 @@ ALERTS = {
     "dead-peer": "SockmonDeadPeer",
     "last-ack": "SockmonClosingStalled",
 }
-APART = ("port-exhaustion", "dead-peer", "last-ack")
+#: Their daemons count what was, and keep it for longer than a test lasts.
+COUNTED = {"connect-failures": "SockmonConnectFailures", "slow-close": "SockmonSlowClose"}
+APART = ("port-exhaustion", "dead-peer", "last-ack", *COUNTED)
 
 NO_PRIVILEGE = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 
@@ -133,6 +138,39 @@ def test_the_alert_comes_when_it_was_said_to_and_goes(
     assert fired >= 1, "`for` is the least it can take"
     assert ended.seconds_until("resolved") >= fired + 1
     assert sockets(netns) == []
+
+
+def test_what_polls_cannot_see_raises_an_alert_too(netns: NetNs, config: Path) -> None:
+    with started(netns, "connect-failures", "--config", config) as running:
+        running.until("SockmonConnectFailures is firing")
+        running.process.terminate()
+        running.end()
+    assert "100 % of the connections to port" in running.said
+    assert (running.status, running.complaint) == (128 + signal.SIGTERM, "")
+
+
+def test_closes_are_as_slow_as_the_drill_has_them(netns: NetNs) -> None:
+    with counting() as tally, conditions.late_close(netns, count=3, after=0.3) as held:
+        counted = eventually(
+            lambda: tally.of(netns).get(("inbound", held.port), {}).get("close_wait")
+        )
+        (times,) = (
+            counts.histogram("close_wait")
+            for where, counts in tally.counts.items()
+            if where[1:] == ("inbound", held.port)
+        )
+    assert counted == 3
+    assert times.quantile_above(0.5) == 0.2
+
+
+def test_without_the_right_to_load_programs_it_says_so(netns: NetNs) -> None:
+    prefix = ("setpriv", "--bounding-set=-bpf,-sys_admin,-perfmon", "--inh-caps=-all")
+    named = (*prefix, "unshare", "-rn")
+    refused = drill(netns, "slow-close", prefix=named)
+    assert (refused.status, refused.said) == (2, "")
+    assert refused.complaint.startswith("sockmon: slow-close counts inside the kernel: ")
+    assert "CAP_BPF" in refused.complaint
+    assert refused.complaint.count("\n") == 1
 
 
 def test_a_half_close_in_use_raises_no_alert(netns: NetNs, config: Path) -> None:
@@ -295,7 +333,7 @@ def test_an_alert_that_does_not_come_is_a_failure(
         ("close-wait", signal.SIGTERM),
         ("last-ack", signal.SIGINT),
         ("last-ack", signal.SIGTERM),
-        *((name, signal.SIGKILL) for name in (*ALERTS, "half-close")),
+        *((name, signal.SIGKILL) for name in (*ALERTS, *COUNTED, "half-close")),
     ],
 )
 def test_whatever_ends_it_nothing_stays(netns: NetNs, name: str, number: signal.Signals) -> None:

@@ -158,7 +158,7 @@ def test_a_full_disk_costs_a_warning_and_the_rest_works(
         assert {path.name for path in inside.iterdir()} == {"full", "lock"}
         (inside / "full").unlink()
         assert daemon.stop() == 0
-        assert "saving history works again" in daemon.log()
+        assert "save.history works again" in daemon.log()
         assert "Traceback" not in daemon.log()
 
 
@@ -169,7 +169,7 @@ def test_what_is_asked_wrongly_is_told(netns: NetNs) -> None:
             ("groups=17", 400, "groups: expected a number from 0 to 16"),
             ("groups=-1", 400, "groups: expected a number from 0 to 16"),
             ("groups=%D9%A3", 400, "groups: expected a number from 0 to 16"),
-            ("rnage=day", 400, "unknown parameter: expected netns, range or groups"),
+            ("rnage=day", 400, "unknown parameter: expected netns, range, groups or rows"),
             ("netns=%1b[31m", 404, "netns: there is no network namespace of this name"),
         ):
             answer = daemon.get(f"/api/v1/history?{query}")

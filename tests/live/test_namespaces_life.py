@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sockmon.clock import now
+from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.netns.discovery import Place
 from sockmon.model.observation import Observation
 from sockmon.model.states import TcpState
@@ -38,6 +39,17 @@ def test_a_process_that_moves_is_followed_and_what_it_left_is_let_go() -> None:
             assert listeners(monitor.poll(now)) == {f"netns-{inode}": 1}
         traveller.move(listeners=0)
         assert listeners(monitor.poll(now)) == {}
+
+
+def test_what_was_asked_about_a_namespace_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the holders of its sockets would be looked for as long as the daemon runs."""
+    forgotten = list[object]()
+    monkeypatch.setattr(Inspector, "forget", lambda _, asker: forgotten.append(asker))
+    with nomad() as traveller, polling(seeing_pids(traveller.pid)) as monitor:
+        for moves in range(3):
+            traveller.move()
+            listeners(monitor.poll(now))
+            assert len(forgotten) == moves
 
 
 def test_sockets_stay_where_they_were_opened() -> None:

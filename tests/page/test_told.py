@@ -95,7 +95,11 @@ def test_owners_events_udp_and_unix_sockets_have_tables(site: Site, told: Json) 
         "closed": {"here": 60},
         "aborted": {"there": 2},
         "connect_seconds": None,
-        "close_wait_seconds": None,
+        "close_wait_seconds": {
+            "bounds": [0.001, 0.01, 0.04, 0.2, 1.0, 5.0, 30.0, 60.0, 300.0],
+            "counts": [50, 0, 3, 2, 0, 0, 0, 0, 4, 1],
+            "sum": 900.0,
+        },
         "lifetime_seconds": None,
     }
     namespace = {
@@ -112,6 +116,12 @@ def test_owners_events_udp_and_unix_sockets_have_tables(site: Site, told: Json) 
     expect(tables.locator("tbody tr")).to_have_text(["5432 outbound704602"])
     tables.locator(".opener").click()
     expect(tables.locator(".parts")).to_have_text("Failedrefused4Aborted bythere2")
+    closing = tables.get_by_role("region", name="Time to close")
+    expect(closing.locator("li.marked .edge")).to_have_text(["40 ms", "1m"])
+    expect(closing.locator("li.some .unseen")).to_have_text(
+        ["0s to 1 ms: 50", "10 ms to 40 ms: 3", "40 ms to 200 ms: 2", "1m to 5m: 4", "over 5m: 1"]
+    )
+    expect(closing.locator("li.old .n")).to_have_text(["4", "1"])
     page.get_by_role("button", name="UDP").click()
     expect(tables.locator("tbody tr")).to_have_text(["51412.0 KiB77"])
     page.get_by_role("button", name="Unix").click()

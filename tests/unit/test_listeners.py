@@ -157,6 +157,11 @@ class TestListening:
         shown, memory = memory.seen([(22, "any"), (80, "loopback")], 600.0, 10)
         assert [(its.port, its.scope) for its in shown] == [(22, "any"), (80, "loopback")]
 
+    def test_one_that_others_keep_out_of_rank_has_not_gone(self) -> None:
+        _, memory = ListeningMemory().seen([(80, "any"), (443, "any")], 0.0, 2)
+        shown, _ = memory.seen([(22, "any"), (80, "any"), (443, "any")], 5.0, 2)
+        assert [(its.port, its.listens) for its in shown] == [(80, True), (443, True)]
+
     def test_they_are_bounded_at_a_time_and_over_time(self) -> None:
         memory, ever = ListeningMemory(), set[int]()
         for first in range(0, 1000, 10):

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from sockmon.detect.registry import OF_EVENTS
 from sockmon.export import json as export
 from sockmon.kernel.family import Family
 from sockmon.kernel.netlink.uapi import Protocol
 from sockmon.model.moment import Moment
 from sockmon.model.observation import NamespaceObservation, Observation
 from sockmon.poll.poller import Poller
-from sockmon.settings import Config, Ports
+from sockmon.settings import Config, Events, Ports
 from tests import forge
 from tests.recorded import MIXED, QUIET
 from tests.unit.golden import NOW, POLL_SECONDS, clock, observe
@@ -218,6 +219,15 @@ class TestAfterAFailure:
         assert len(polling.poll().failures) == 2
         polling.kernel.mend()
         assert polling.poll().failures == ()
+
+
+def test_while_the_events_helper_fails_no_alert_of_what_it_counts_ends() -> None:
+    failing = Events(enabled=True, helper_socket="/nowhere/socket")
+    for events, looked in ((failing, False), (Events(), True)):
+        observation = Polling(config=Config(events=events)).poll()
+        diagnosed = observation.diagnosed()
+        for detector in OF_EVENTS:
+            assert observation.looked(diagnosed, "host", detector) == looked
 
 
 class TestAFailedProc:

@@ -33,6 +33,10 @@ export function duration(seconds: number, most = 2): string {
   return parts.join(gap)
 }
 
+/** A duration that may be short: 40 ms, 5s, 1m. */
+export const latency = (seconds: number): string =>
+  seconds > 0 && seconds < 1 ? `${count(seconds * 1000)} ${say.units.ms}` : duration(seconds, 1)
+
 export function bytes(n: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
   let at = 0

@@ -9,6 +9,7 @@ import {
 } from '../model/table'
 import { clock } from '../model/time'
 import { say } from '../words'
+import { TimeToClose } from './closing'
 import { Glyph } from './glyph'
 import { goToDetails } from './going'
 import { Grid, type Column } from './grid'
@@ -231,6 +232,7 @@ function Events(props: { rows: ReturnType<typeof eventRows>; namespace: Namespac
           </div>
         )}
       />
+      <TimeToClose ports={namespace.connection_events?.ports ?? []} />
       {since === undefined ? null : <p class="note">{its.eventsNote(clock(since, observation.taken_at, zone))}</p>}
     </>
   )

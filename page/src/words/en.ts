@@ -32,7 +32,7 @@ export const en = {
   colon: ': ',
   and: ' and ',
   bracketed: (text: string) => ` (${text})`,
-  units: { d: 'd', h: 'h', m: 'm', s: 's', gap: ' ', less: '<1s' },
+  units: { d: 'd', h: 'h', m: 'm', s: 's', ms: 'ms', gap: ' ', less: '<1s' },
 
   head: {
     language: 'Language',
@@ -238,6 +238,9 @@ export const en = {
     opened: 'opened', failed: 'failed', closedHere: 'closed here first', closedThere: 'closed there first',
     closedBoth: 'both at once', aborted: 'aborted', reasons: 'Failed', abortedBy: 'Aborted by', why: (word: string) => word.replaceAll('_', ' '),
     eventsNote: (since: string) => `Since ${since}, connections between two polls included.`,
+    timeToClose: 'Time to close, after the other end has closed',
+    timeToCloseNote:
+      'All ports. Up to 40 ms may be the delayed ACK: Linux waits that long before it acknowledges a FIN. After 60 s (in full colour) such a socket counts as stale.',
     udpNote: 'By local port. Dropped: since each socket was made.',
     unixNote: 'Accept queues in which a connection has waited in the last ten minutes.',
     all: (n: string) => `Show all ${n}`,

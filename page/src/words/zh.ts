@@ -13,7 +13,7 @@ export const zh: Words = {
   colon: '：',
   and: '、',
   bracketed: text => `（${text}）`,
-  units: { d: ' 天', h: ' 小时', m: ' 分', s: ' 秒', gap: ' ', less: '不到 1 秒' },
+  units: { d: ' 天', h: ' 小时', m: ' 分', s: ' 秒', ms: '毫秒', gap: ' ', less: '不到 1 秒' },
 
   head: {
     language: '语言',
@@ -211,6 +211,9 @@ export const zh: Words = {
     opened: '建立', failed: '失败', closedHere: '本机先关闭', closedThere: '对端先关闭',
     closedBoth: '同时关闭', aborted: '异常中断', reasons: '失败原因', abortedBy: '中断方', why: word => WHY[word] ?? word.replaceAll('_', ' '),
     eventsNote: since => `自 ${since} 起，包括两次采样之间的连接。`,
+    timeToClose: '对端关闭之后，本机应用多久才关闭',
+    timeToCloseNote:
+      '所有端口合计。40 毫秒以内可能是延迟 ACK：Linux 最多等这么久才确认 FIN。超过 60 秒（深色）即视为滞留。',
     udpNote: '按本地端口统计。丢弃数从 socket 创建时算起。',
     unixNote: '最近十分钟内有连接等待过的全连接队列。',
     all: n => `显示全部 ${n}`,

@@ -193,6 +193,7 @@ def _run_events(arguments: argparse.Namespace, open_source: OpenSource) -> int:
         (arguments.netns, "--netns"),
         (arguments.family, "--family"),
         (arguments.watch, "--watch"),
+        (arguments.replay, "--replay"),
         (arguments.state_names != "sockmon", "--state-names"),
     ):
         if given:

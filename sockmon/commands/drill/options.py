@@ -20,8 +20,9 @@ from sockmon.drill import NAMES as DRILLS
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Make a real condition, within limits and removed afterwards, and watch its alert. "
-        f"SCENARIO is one of {', '.join(DRILLS)}; the last three run in a network namespace of "
-        "their own, with a daemon of their own, and need root. Without SCENARIO, list them. Exit "
+        f"SCENARIO is one of {', '.join(DRILLS)}; the last five run in a network namespace of "
+        "their own, with a daemon of their own, and need root; the last two, whose connections "
+        "are counted inside the kernel, also Linux 5.12. Without SCENARIO, list them. Exit "
         "status: 0 done; 1 failed, or not as expected."
     )
     parser.add_argument("scenario", metavar="SCENARIO", nargs="?", choices=DRILLS, type=_as_listed)

@@ -19,13 +19,15 @@ from sockmon.client.api import NOT_SOCKMON, DaemonApi
 from sockmon.client.snapshot import FetchError
 from sockmon.drill import child_process
 from sockmon.drill.alert_state import alerts_of
+from sockmon.drill.counting import Offer, offer
 from sockmon.drill.lab.netns import CurrentNetNs, enter_new_namespace
 from sockmon.drill.plan import Plan, PlanError, announcement, make_plan, must_alert
 from sockmon.drill.private_daemon import ADDRESS, URL, PrivateDaemon, private_daemon
-from sockmon.drill.safety_limits import read_resources
+from sockmon.drill.safety_limits import Resource, read_resources
 from sockmon.drill.scenarios import SCENARIOS
 from sockmon.drill.trace import traced
 from sockmon.drill.watch import DrillError, SilentError, Watching, expectation
+from sockmon.kernel.errors import KernelError
 from sockmon.kernel.procfs import read_limits
 from sockmon.settings import Config
 
@@ -98,9 +100,19 @@ def _end(number: int, _: FrameType | None) -> NoReturn:
 
 def _drill(options: DrillOptions, config: Config) -> int:
     resources = read_resources(_PROC)  # the host's, before we leave its namespace
-    apart = SCENARIOS[options.name].own_namespace
-    if apart:
+    if SCENARIOS[options.name].own_namespace:
         _enter_namespace(options.name)
+    _planned(options, config, resources, _offered(options.name))
+    return 0
+
+
+def _planned(
+    options: DrillOptions,
+    config: Config,
+    resources: tuple[Resource, ...],
+    program: Offer | None,
+) -> None:
+    apart = SCENARIOS[options.name].own_namespace
     api = _daemon_api(URL if apart else options.url or _DAEMON_URL)
     interval, daemon = None, f"its own, in the namespace, at {ADDRESS}"
     if not apart:
@@ -124,10 +136,13 @@ def _drill(options: DrillOptions, config: Config) -> int:
     else:
         for setting, value in plan.scenario.settings(plan.count).items():
             CurrentNetNs().set_sysctl(setting, value)
-        with private_daemon(options.config_file) as daemon_process:
+        with private_daemon(
+            options.config_file, program.socket if program else None
+        ) as daemon_process:
             _await_first_poll(daemon_process, api)
+            if program is not None:
+                program.wait()
             _run_drill(options, plan, api)
-    return 0
 
 
 def _run_drill(options: DrillOptions, plan: Plan, api: DaemonApi | None) -> None:
@@ -136,7 +151,7 @@ def _run_drill(options: DrillOptions, plan: Plan, api: DaemonApi | None) -> None
         _must_not_stand(plan, alerts)
     with traced() if options.trace else nullcontext() as trace:
         with _sockets(plan) as (port, states, check):
-            _say(f"made at port {port}: {states}")
+            _say(f"made at port {port}: {states or 'no socket stays'}")
             watching = Watching(plan, port, alerts, check, _say)
             watching.hold(expects=options.expect_alert, holds=options.hold is not None)
         watching.closed()
@@ -237,6 +252,16 @@ def _enter_namespace(name: str) -> None:
         ) from error
     except (OSError, subprocess.CalledProcessError) as error:
         raise DrillRefusedError(f"{name}: cannot make a network namespace: {error}") from error
+
+
+def _offered(name: str) -> Offer | None:
+    """Offer the program that counts connections to the drill's daemon, if it needs it."""
+    if not SCENARIOS[name].counts:
+        return None
+    try:
+        return offer()
+    except KernelError as error:
+        raise DrillRefusedError(f"{name} counts inside the kernel: {error}") from error
 
 
 def _say(line: str) -> None:

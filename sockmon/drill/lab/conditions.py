@@ -5,11 +5,12 @@ that would outlive their process when it is killed close with a reset instead, e
 which the kernel keeps for a minute.
 """
 
+import contextlib
 import errno
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +34,11 @@ from sockmon.drill.lab.sockets import (
 )
 from sockmon.drill.lab.veth_link import SERVER, Link
 from sockmon.drill.lab.wait_until import eventually
+
+#: The server of `late_close` closes so long after its clients.
+SLOW_SECONDS = 6.0
+
+_AGAIN_SECONDS = 0.05
 
 REQUEST = b"GET /tcp HTTP/1.0\r\n\r\n"  # 21 bytes: with the FIN, a receive queue of 22
 
@@ -69,16 +75,26 @@ def half_close(
 
 @contextmanager
 def _streaming(made: Connections) -> Iterator[None]:
-    """Send a little data from every server to its client, about fifty times a second."""
-    done = threading.Event()
+    """Send a little data from every server to its client, about twenty times a second."""
 
     def stream() -> None:
-        while not done.wait(0.02):
-            for client, server in made.pairs():
-                server.sendall(b"answer\n")
-                client.recv(4096)
+        for client, server in made.pairs():
+            server.sendall(b"answer\n")
+            client.recv(4096)
 
-    thread = threading.Thread(target=stream)
+    with _repeating(stream):
+        yield
+
+
+@contextmanager
+def _repeating(do: Callable[[], None]) -> Iterator[None]:
+    done = threading.Event()
+
+    def repeat() -> None:
+        while not done.wait(_AGAIN_SECONDS):
+            do()
+
+    thread = threading.Thread(target=repeat)
     thread.start()
     try:
         yield
@@ -279,6 +295,48 @@ def last_ack(
             yield held_connections(
                 link.server, made, Direction.INBOUND, {Direction.INBOUND: TcpState.LAST_ACK}
             )
+
+
+@contextmanager
+def refused_connects(
+    netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1
+) -> Iterator[Held]:
+    """So many connects to a port that nobody listens on, and one more every 50 ms."""
+    with listening(netns, kind) as listener:
+        port = listener.getsockname()[1]
+
+    def refused() -> None:
+        with contextlib.suppress(ConnectionRefusedError):
+            connected(netns, kind, port).close()
+
+    for _ in range(count):
+        refused()
+    with _repeating(refused):
+        yield Held(netns, Direction.OUTBOUND, TcpState.SYN_SENT, (port,), {})
+
+
+@contextmanager
+def late_close(
+    netns: NetNs,
+    kind: AddressKind = AddressKind.IPV4,
+    count: int = 1,
+    *,
+    after: float = SLOW_SECONDS,
+) -> Iterator[Held]:
+    """The clients have shut down their sending side; the server does so seconds later."""
+    with half_closed(netns, kind, count) as made:
+
+        def close() -> None:
+            for server in made.servers:
+                server.shutdown(socket.SHUT_WR)
+
+        timer = threading.Timer(after, close)
+        timer.start()
+        try:
+            yield held_connections(netns, made, Direction.INBOUND, HALF_CLOSED)
+        finally:
+            timer.cancel()
+            timer.join()
 
 
 @contextmanager

@@ -7,7 +7,9 @@ import pytest
 
 from sockmon.detect.close_wait_leak import Thresholds, stale_groups
 from sockmon.language import Text
+from sockmon.model.connection_events import COLUMNS, EventCounts, RecentEvents, column
 from sockmon.model.detector_input import DetectorInput, PreviousFinding
+from sockmon.model.direction import Direction
 from sockmon.model.finding import Command, Deadline, Subject
 from sockmon.model.owner import Manager, Process
 from sockmon.model.states import TcpState
@@ -66,6 +68,29 @@ def test_an_mptcp_connection_is_stale_sooner() -> None:
     assert facts(finding)["buffers_of_unread_mptcp_data"] == "220 bytes"
     assert advises(finding, "10 are MPTCP connections, which their peers reset")
     assert not advises(JUDGE.one(leaked(10)), "MPTCP")
+
+
+def test_what_else_was_closed_tells_one_path_of_the_code_from_all() -> None:
+    assert "others_closed_lately" not in facts(JUDGE.one(leaked(10)))
+    values = [0] * COLUMNS
+    values[column("close_wait") + 1] = 1234  # within 1 ms
+
+    def counted(columns: list[int], port: int = 443) -> DetectorInput:
+        ports: dict[tuple[Direction, int], EventCounts]
+        ports = {("inbound", port): EventCounts(tuple(columns))}
+        return replace(leaked(10), events=RecentEvents(300.0, ports, frozenset()))
+
+    some = JUDGE.one(counted(values))
+    assert facts(some)["others_closed_lately"] == "1234 count"
+    assert advises(
+        some,
+        "In the last 5m, 1,234 others of this port were closed after their peers had, half of "
+        "them within 1.0 ms: the bug is on one path of the code",
+    )
+    none = JUDGE.one(counted([0] * COLUMNS))
+    assert facts(none)["others_closed_lately"] == "0 count"
+    assert not advises(none, "others of this port")
+    assert not advises(JUDGE.one(counted(values, 80)), "others of this port")
 
 
 class TestIsNoFinding:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from sockmon.detect.registry import ALL
+from sockmon.detect.registry import ALL, thresholds_of
 from sockmon.drill import NAMES
-from sockmon.drill.plan import Plan, PlanError, announcement, make_plan, must_alert
-from sockmon.drill.private_daemon import without_receivers
+from sockmon.drill.plan import Plan, PlanError, announcement, lasting, make_plan, must_alert
+from sockmon.drill.private_daemon import its_own
 from sockmon.drill.safety_limits import Resource
 from sockmon.drill.scenarios import SCENARIOS
 from sockmon.kernel.procfs import parse_port_pair
@@ -61,6 +61,8 @@ def test_by_default_enough_are_made(name: str) -> None:
         ("port-exhaustion", 10 + 30),
         ("dead-peer", 10 + 10 + 30),  # the fifth after 6.2 s
         ("last-ack", 60 + 10 + 30),
+        ("connect-failures", 10 + 30),
+        ("slow-close", 10 + 10 + 30),  # 6 s, seen at the next poll
     ],
 )
 def test_when_the_alert_is_to_come(name: str, seconds: float) -> None:
@@ -91,6 +93,18 @@ def test_time_wait_ends_before_a_patient_alert() -> None:
         "time-wait", "detect: {time_wait_pressure: {warning_ratio: 0.02, for: 1m}}", count=2000
     )
     assert made.why_no_alert == "the kernel ends them after 1m, and the alert takes 1m10s"
+
+
+def test_a_patient_limit_of_closes_is_not_reached() -> None:
+    assert plan("slow-close", "detect: {slow_close: {slow_after: 5s}}").why_no_alert is None
+    made = plan("slow-close", "detect: {slow_close: {slow_after: 5500ms}}")
+    assert made.why_no_alert == "each takes 6 s to close, and slow_after is 5.5 s"
+
+
+def test_what_is_counted_is_remembered_after_the_drill() -> None:
+    told = announcement(plan("slow-close"), "its own", until_alert=True)
+    keeps = thresholds_of(Config().detect)["slow_close"].keep_firing_for
+    assert f"resolved about {lasting(5 + keeps + 300)} after they are closed" in "\n".join(told)
 
 
 def test_a_kernel_without_a_limit_of_time_wait_has_no_pressure() -> None:
@@ -134,11 +148,13 @@ def test_the_announcement_says_what_comes(name: str) -> None:
 
 def test_the_drills_own_daemon_has_the_limits_alone() -> None:
     text = Path("config.example.yaml").read_bytes()
-    config = parse(without_receivers(b"state_dir: /x\n" + text.replace(b"state_dir", b"#")), "it")
+    config = parse(its_own(b"state_dir: /x\n" + text.replace(b"state_dir", b"#")), "it")
     assert config == Config()
-    kept = without_receivers(
+    kept = its_own(
         b"{detect: {dead_peer: {for: 5s}}, web: {listen_address: '1.2.3.4:5'}, state_dir: /x, "
         b"alerting: {webhook: {urls: ['https://hooks.example/']}}}"
     )
     assert parse(kept, "it") == parse(b"detect: {dead_peer: {for: 5s}}", "it")
-    assert without_receivers(b"") == without_receivers(b"# nothing\n") == b"{}\n"
+    counting = its_own(b"events: {top: 3}", Path("/run/its"))
+    assert parse(counting, "it") == parse(b"events: {enabled: true, helper_socket: /run/its}", "it")
+    assert its_own(b"") == its_own(b"# nothing\n") == b"{}\n"

@@ -44,6 +44,8 @@ COUNTED = Events(
         "other": (PortEvents("inbound", None, counted(opened=2)),),
     },
     0.25,
+    unseen=1,
+    gone={("pod", "outbound"): closes(1), ("host", "inbound"): closes(0, 3)},
 )
 
 
@@ -73,9 +75,10 @@ def test_counters_have_their_labels_and_histograms_sum_the_ports() -> None:
     assert ("host", "inbound", "443", "refused") not in got["sockmon_connection_failures_total"]
     assert got["sockmon_connections_closed_total"]["host", "inbound", "443", "there"] == 4
     buckets = got["sockmon_close_wait_duration_seconds_bucket"]
-    assert [buckets["host", "inbound", f"{bound:g}"] for bound in BOUNDS[:3]] == [3, 4, 4]
-    assert got["sockmon_close_wait_duration_seconds_count"]["host", "inbound"] == 4
-    assert got["sockmon_close_wait_duration_seconds_sum"]["host", "inbound"] == 5
+    assert [buckets["host", "inbound", f"{bound:g}"] for bound in BOUNDS[:3]] == [3, 7, 7]
+    assert got["sockmon_close_wait_duration_seconds_count"]["host", "inbound"] == 7
+    assert got["sockmon_close_wait_duration_seconds_sum"]["host", "inbound"] == 7.5
+    assert got["sockmon_close_wait_duration_seconds_count"]["pod", "outbound"] == 1
     assert ("host", "outbound") not in got["sockmon_close_wait_duration_seconds_count"]
     assert got["sockmon_events_unattributed_total"][()] == 1
 

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.model.connection_events import COLUMNS
+from sockmon.model.connection_events import COLUMNS, WINDOW_SECONDS
 from sockmon.model.names import OTHER
-from sockmon.poll.event_window import WINDOW_SECONDS, EventWindow
+from sockmon.poll.event_window import EventWindow
 
 POLLS = st.lists(
     st.tuples(

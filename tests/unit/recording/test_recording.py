@@ -3,8 +3,11 @@
 import gzip
 import ipaddress
 import json
+import os
+import signal
 import struct
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockmon.commands.cli import main
+from sockmon.commands.record import _rest
 from sockmon.kernel.netlink import uapi, unixdiag
+from sockmon.poll.poller import Poller
 from sockmon.recording.anonymous import Anonymous
-from sockmon.recording.file import RecordingError, check
+from sockmon.recording.file import RecordingError, Writer, check
 from sockmon.recording.playback import Playback
+from sockmon.recording.recorder import Recorder
+from sockmon.settings import Config
 from tests.recorded import CASES
 
 Run = Callable[..., tuple[int, str, str]]
@@ -100,6 +107,45 @@ def test_a_file_is_whole_or_refused(tmp_path_factory: pytest.TempPathFactory, sh
     else:
         with pytest.raises(RecordingError):
             Playback(path)
+
+
+def test_an_interrupt_in_the_middle_of_a_poll_ends_a_recording_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Polled(Recorder):
+        def poll(self, at: float) -> Mapping[str, Any]:
+            return {"at": at, "dumps": {}, "files": {}}
+
+    write = Writer._write  # noqa: SLF001 - a key is pressed inside of it
+
+    def interrupted(self: Writer, line: Mapping[str, Any]) -> None:
+        write(self, line)
+        if "at" in line:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+
+    path = tmp_path / "fault.rec"
+    writer = Writer(path, check(LEAK)[0])
+    monkeypatch.setattr(Writer, "_write", interrupted)
+    _rest(Polled(None), writer, path, 600.0, 0.01)
+    writer.close()
+    assert len(check(path)[1]) == 1
+
+
+def test_damage_that_shows_while_it_is_played_is_no_bug_of_sockmons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = lines(LEAK)
+    content[2]["dumps"] = {"tcp": ["!"]}
+    playback = Playback(written(tmp_path / "fault.rec", *content))
+    monkeypatch.setattr(time, "monotonic", iter((0.0, *[60.0] * 1000)).__next__)
+    playback.play()
+    poller = Poller(playback.open_source(lambda: False), Config())
+    observation = poller.poll(playback.clock)
+    assert observation.failures == (), "it was asked again, and the polls behind it are whole"
+    assert observation.namespaces[0].tcp is not None
+    poller.close()
+    playback.close()
 
 
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from sockmon.top.keys import KEYS
 from tests.unit.top import making
 from tests.unit.top.looking import paged, see
 
+NOW_LATER = making.NOW.wall + 5
 BAD = making.scene(making.snapshot(making.namespace(findings=[making.finding(port=443)])))
 
 
@@ -40,6 +41,32 @@ def test_the_command_for_a_row_names_its_namespace_safely() -> None:
     assert paged(see(many, state=row))[-1] == (
         "  sockmon count --netns 'a b;\\x1b' --port 443 --by direction,owner,peer,state"
     )
+
+
+def counting(opened: int, refused: int, since: float = 5.0) -> making.Json:
+    its = {
+        "direction": "outbound", "port": 443, "opened": opened, "failed": {"refused": refused},
+        "closed": {"here": 0, "there": 0, "both": 0}, "aborted": {},
+    }  # fmt: skip
+    quiet = {**its, "port": None, "opened": 7, "failed": {}}
+    return making.namespace(connection_events={"since": since, "ports": [its, quiet]})
+
+
+def test_connections_between_polls_are_told_by_the_second() -> None:
+    first = making.scene(making.snapshot(counting(100, 3), at=making.NOW.wall - 5))
+    assert paged(see(first, "b"))[1:] == ["waiting for the next poll"]
+    second = first.saw(making.sighting(making.snapshot(counting(160, 4))))
+    title, heads, *lines = paged(see(second, "b"))
+    assert (title, heads.split()[:3]) == (
+        "BETWEEN POLLS, A SECOND",
+        ["PORT", "DIRECTION", "OPENED"],
+    )
+    assert [line.split() for line in lines] == [["443", "outbound", "12", "0.2", "·", "·"]]
+    again = second.saw(making.sighting(making.snapshot(counting(2, 0, since=9.0), at=NOW_LATER)))
+    assert paged(see(again, "b"))[1:] == ["waiting for the next poll"], "a daemon that began anew"
+    still = first.saw(making.sighting(making.snapshot(counting(100, 3))))
+    assert paged(see(still, "b"))[1:] == ["nothing opened, failed or closed"]
+    assert see(BAD, "b").state.page is None, "where nothing is counted there is no such page"
 
 
 def test_the_help_names_every_key() -> None:

@@ -82,6 +82,8 @@ def test_peers_ports_and_owners_are_listed(endpoint: SocketsEndpoint) -> None:
         ("x=1", 400, "unknown parameter: expected netns, direction, port, owner, peer"),
         ("direction=up", 400, "direction: expected inbound or outbound"),
         ("port=70000", 400, "port: expected a number from 0 to 65535"),
+        ("port=000000999999", 400, "port: expected a number from 0 to 65535"),
+        (f"port={'0' * 5000}", 400, "port: expected a number from 0 to 65535"),
         ("port=%D9%A1", 400, "port: expected a number from 0 to 65535"),
         ("peer=example", 400, "peer: expected an IP address"),
         ("netns=none", 404, "netns: there is no network namespace of this name"),
