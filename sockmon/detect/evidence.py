@@ -133,7 +133,7 @@ def ports(
     found, counts = np.unique(data.directions.port[rows], return_counts=True)
     order = np.argsort(-counts, kind="stable")[:most].tolist()
     return {
-        "top": tuple(
+        "ports": tuple(
             (at_port(group.direction, int(found[at])), sockets(int(counts[at]))) for at in order
         )
     }

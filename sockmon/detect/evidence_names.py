@@ -66,6 +66,7 @@ _CHINESE = {
     "peers": "对端",
     "peers_that_do_not_close": "没有关闭的对端",
     "polls_with_drops": "有丢弃的采样次数",
+    "ports": "最多的端口",
     "pressure": "pressure 阈值",
     "probing": "零窗口探测中",
     "probing_a_closed_window": "零窗口探测中",

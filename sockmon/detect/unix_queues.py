@@ -34,7 +34,7 @@ class Limits:
 
 def find(data: DetectorInput, detector: str, limits: Limits) -> Iterator[Finding]:
     """Yield a finding of this detector for each path that is not accepted from."""
-    for listener in data.unix.listeners:
+    for listener in sorted(data.unix.listeners, key=lambda its: -its.length):
         if listener.length:
             finding = _judge(data, detector, limits, listener)
             if finding is not None:

@@ -155,11 +155,10 @@ def _unguarded(namespace: NamespaceObservation) -> tuple[float, Text] | None:
         return None
     most = groups[0]
     return float(most.sockets), Text(
-        f"{most.sockets:,} idle connections of {most.direction} port {most.port or 'other'} "
-        "have no keepalive: if their peers are gone, nothing here would notice",
-        f"{chinese_of(most.direction)} {most.port or '其他'} 端口有 {most.sockets:,} 个空闲连接没"
-        "开 "
-        "keepalive：对端消失了本机也不会察觉",
+        f"{most.sockets:,} connections of {most.direction} port {most.port or 'other'} have no "
+        "keepalive: if their peers vanish while they are idle, nothing here would notice",
+        f"{chinese_of(most.direction)} {most.port or '其他'} 端口有 {most.sockets:,} 个连接没开 "
+        "keepalive：空闲期间对端消失，本机不会察觉",
     )
 
 

@@ -46,7 +46,7 @@ def test_a_program_that_leaks_on_many_ports_has_one_finding() -> None:
     assert finding.subject.port is None
     assert finding.value == 12 * MANY
     assert f"accepted on {MANY} ports" in finding.summary
-    assert facts(finding)["top"] == {f"inbound port {1024 + n}": "12 sockets" for n in range(5)}
+    assert facts(finding)["ports"] == {f"inbound port {1024 + n}": "12 sockets" for n in range(5)}
     assert len(set(finding.inodes)) == 12 * MANY, "all their holders are looked up"
 
 
@@ -77,7 +77,7 @@ def test_any_detector_of_groups_joins_an_owners_many_ports(name: str) -> None:
     assert findings[0].subject.port is None
     assert findings[0].value == 12 * MANY
     assert f"accepted on {MANY} ports" in findings[0].summary
-    assert len(facts(findings[0])["top"]) == 5
+    assert len(facts(findings[0])["ports"]) == 5
     assert facts(findings[0]).get("connections_of_the_group") in (None, f"{12 * MANY} sockets")
 
 
