@@ -85,8 +85,8 @@ def _summary(
     holder, where = who(data.owners.get(group)), places(data, group, rows)
     waiting = evidence.waiting(data.table, rows, data.table.send_queue)
     text = Text(
-        f"the peers of {rows.size} connections {where} have not read for {roughly(longest)}: their "
-        f"windows are closed, and {waiting} of {holder} wait",
+        f"the peers of {rows.size} connections {where} do not read: their windows are closed (the "
+        f"longest for {roughly(longest)}), and {waiting} of {holder} wait",
         f"{where.zh} {rows.size} 个连接，对端已有 {roughly(longest)} 不读数据：接收窗口关闭，"
         f"{holder.zh} 积压 {waiting.zh} 发不出去",
     )

@@ -61,8 +61,8 @@ def test_it_tells_whose_peers_how_much_and_for_how_long() -> None:
     assert found.subject == Subject("inbound", 443, "shop.service")
     assert (found.value, found.limit) == (12, 10)
     assert found.summary == (
-        "the peers of 12 connections accepted on port 443 have not read for 1m: their windows are "
-        "closed, and 1.2 KiB of shop.service wait"
+        "the peers of 12 connections accepted on port 443 do not read: their windows are closed "
+        "(the longest for 1m), and 1.2 KiB of shop.service wait"
     )
     assert facts(found) == {
         "longest": "60.0 seconds",
