@@ -95,7 +95,11 @@ def nomad(most: int | None = None) -> Iterator[Nomad]:
 
 
 def open_files() -> int:
-    """How many descriptors this process has."""
+    """How many descriptors this process has.
+
+    They become fewer when those that earlier tests have left are collected: a test can only say
+    that they do not become more.
+    """
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 

@@ -1,6 +1,5 @@
 """A helper enters namespaces for a daemon that may not."""
 
-import gc
 import json
 import os
 import re
@@ -167,7 +166,7 @@ def test_nothing_is_kept_open_and_what_is_passed_is_not_inherited(helper: Runnin
         assert not os.get_inheritable(transport.fileno())
         assert access.cpu > 0
         transport.close()
-        assert open_files() == before[1]
+        assert open_files() <= before[1]
         eventually(helper.open_files, until=before[0].__eq__)
         access.close()
         eventually(lambda: helper.open_files() == before[0] - 1)
@@ -193,7 +192,6 @@ def test_descriptors_are_flat_as_namespaces_come_and_go(helper: RunningHelper) -
     with closing(NamespaceTracker(KernelSource.live(), helper.socket)) as neighbourhood:
 
         def live(namespaces: int) -> tuple[int, int]:
-            gc.collect()  # what other tests have left open
             for _ in range(namespaces):
                 with NetNs() as netns, helper.resident(netns), states.listen(netns):
                     one = neighbour(neighbourhood, name_of(netns))
@@ -203,8 +201,10 @@ def test_descriptors_are_flat_as_namespaces_come_and_go(helper: RunningHelper) -
             assert neighbourhood.look() == ()
             return helper.open_files(), open_files()
 
-        first = live(3)
-        assert live(30) == first
+        of_helper, own = live(3)
+        later = live(30)
+        assert later[0] == of_helper
+        assert later[1] <= own
 
 
 def clock(at: float) -> Callable[[], Moment]:

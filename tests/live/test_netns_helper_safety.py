@@ -221,7 +221,7 @@ def test_a_helper_that_answers_nonsense_is_not_believed(name: str, tmp_path: Pat
         with pytest.raises(HelperError) as refused:
             HelperAccess(path).look()
         assert refused.value.reason == reason
-    assert open_files() == before, "nor is what came along kept"
+    assert open_files() <= before, "nor is what came along kept"
 
 
 def test_only_a_sock_diag_socket_is_taken(tmp_path: Path) -> None:
@@ -239,4 +239,4 @@ def test_only_a_sock_diag_socket_is_taken(tmp_path: Path) -> None:
                 with pytest.raises(HelperError) as refused:
                     access.open_transport(place)
             assert refused.value.reason == "malformed"
-        assert open_files() == before
+        assert open_files() <= before
