@@ -24,7 +24,7 @@ class Components:
         self._failing: dict[str, dict[str, str]] = {}
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Forget all failures."""
         with self._lock:
             self._counts, self._failing = {}, {}
 

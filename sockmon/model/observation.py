@@ -17,8 +17,9 @@ from sockmon.model.moment import Moment, T, Timed
 from sockmon.model.owner_sockets import OwnerSockets
 from sockmon.model.poll_statistics import Failure, PollStatistics
 from sockmon.model.ports import EphemeralPorts
-from sockmon.model.socket_sample import SocketSample, UdpPort
+from sockmon.model.socket_sample import SocketSample
 from sockmon.model.states import TcpState
+from sockmon.model.udp import UdpPort
 from sockmon.model.unix_listeners import UnixQueue
 
 #: A part older than this many poll intervals is withdrawn rather than believed.

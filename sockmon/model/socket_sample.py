@@ -21,7 +21,7 @@ Rows = NDArray[np.intp]
 SAMPLED = 4096
 
 _PEER = np.dtype((np.void, 17))  # family and address
-_COLUMNS = ("state", "family", "remote", "cgroup_id")
+_COLUMNS = ("family", "remote", "cgroup_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,17 @@ class SocketSample:
         """Copy what is kept of a table that was read whole; now: in monotonic seconds."""
         one_in = -(-len(table) // SAMPLED) or 1
         rows = slice(None, None, one_in)
-        age = np.full(len(table), np.nan, np.float32)
-        age[aged.rows] = now - aged.since
+        state = table.state[rows].copy()
+        known = aged.rows % one_in == 0
+        age = np.full(state.size, np.nan, np.float32)
+        age[aged.rows[known] // one_in] = now - aged.since[known]
         kept = {name: getattr(table, name)[rows].copy() for name in _COLUMNS}
         return cls(
             one_in,
             is_inbound=directions.is_inbound[rows].copy(),
             port=directions.port[rows].copy(),
-            age=age[rows].copy(),
+            state=state,
+            age=age,
             owners=owners,
             **kept,
         )
@@ -142,26 +145,3 @@ def _largest(keys: NDArray[np.generic], rows: Rows, most: int) -> Iterator[Rows]
     ends = np.cumsum(counts)
     for at in np.argsort(-counts, kind="stable")[:most].tolist():
         yield rows[order[ends[at] - counts[at] : ends[at]]]
-
-
-@dataclass(frozen=True, slots=True)
-class UdpPort:
-    """The UDP sockets of one local port; receive_queue in bytes, dropped since each was made."""
-
-    port: int
-    sockets: int
-    receive_queue: int
-    dropped: int
-
-
-def udp_ports(table: SocketTable, most: int) -> tuple[UdpPort, ...]:
-    """Count UDP sockets by local port: first those that dropped, then those with most sockets."""
-    ports, place = np.unique(table.local_port, return_inverse=True)
-    columns = (
-        np.bincount(place, minlength=ports.size),
-        np.bincount(place, table.receive_queue, ports.size),
-        np.bincount(place, table.drops, ports.size),
-    )
-    found = (UdpPort(*map(int, row)) for row in zip(ports, *columns, strict=True))
-    ranked = sorted(found, key=lambda its: (-its.dropped, -its.receive_queue, -its.sockets))
-    return tuple(ranked[:most])

@@ -41,3 +41,26 @@ class Udp:
             self.queues.seen(table, np.flatnonzero(table.receive_queue > 0), now),
             self.window.seen(now, rose, sum(rose.values()), window),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class UdpPort:
+    """The UDP sockets of one local port; receive_queue in bytes, dropped since each was made."""
+
+    port: int
+    sockets: int
+    receive_queue: int
+    dropped: int
+
+
+def udp_ports(table: SocketTable, most: int) -> tuple[UdpPort, ...]:
+    """Count UDP sockets by local port: first those that dropped, then those with most sockets."""
+    ports, place = np.unique(table.local_port, return_inverse=True)
+    columns = (
+        np.bincount(place, minlength=ports.size),
+        np.bincount(place, table.receive_queue, ports.size),
+        np.bincount(place, table.drops, ports.size),
+    )
+    found = (UdpPort(*map(int, row)) for row in zip(ports, *columns, strict=True))
+    ranked = sorted(found, key=lambda its: (-its.dropped, -its.receive_queue, -its.sockets))
+    return tuple(ranked[:most])

@@ -15,9 +15,9 @@ from sockmon.kernel.netns.discovery import own_inode
 from sockmon.kernel.netns.tracker import NamespaceTracker
 from sockmon.model.connection_events import PortEvents
 from sockmon.model.direction import Listened
-from sockmon.model.limits import PortRange
+from sockmon.model.limits import DEFAULT_PORT_RANGE, PortRange
 from sockmon.model.names import HOST, OTHER
-from sockmon.poll.event_totals import DEFAULT_RANGE, EventTotals
+from sockmon.poll.event_totals import EventTotals
 from sockmon.poll.events import by_name
 
 _READ_EVERY_SECONDS = 0.5
@@ -79,7 +79,7 @@ def _port_range(source: Source) -> PortRange:
     try:
         return source.port_range()
     except KernelError:
-        return DEFAULT_RANGE
+        return DEFAULT_PORT_RANGE
 
 
 def _add_others(

@@ -241,8 +241,8 @@ class DiagnosisState:
             replace(finding, owner=_owner(finding, past.get(finding.key), data.owners))
             for finding in found
         )
-        known = [finding for finding in owned if not _is_pending(finding, data.owners)]
         self._withheld = frozenset(f.key for f in owned if _is_pending(f, data.owners))
+        known = [finding for finding in owned if finding.key not in self._withheld]
         notes = [finding for finding in known if finding.note]
         linked = (*with_causes([f for f in known if not f.note], data), *notes)
         # Rows are of this poll's table, whose memory the next one takes.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sockmon.model.connection_events import COLUMNS, COUNTERS, EventCounts, PortEvents, column
 from sockmon.model.direction import DIRECTIONS, Direction
-from sockmon.model.limits import PortRange
+from sockmon.model.limits import DEFAULT_PORT_RANGE, PortRange
 from sockmon.model.names import OTHER
 from sockmon.model.newcomers import KEPT_FOR_SECONDS
 from sockmon.model.series import KEPT_TIMES_TOP, SHARED_BY
@@ -23,8 +23,6 @@ from sockmon.model.series import KEPT_TIMES_TOP, SHARED_BY
 _HALF_LIFE_SECONDS = 300.0
 #: No more ports than these are ranked; beyond them, the least busy are forgotten.
 _RANKED_AT_MOST = 4096
-#: Linux's own default, for a namespace whose ip_local_port_range is not known.
-DEFAULT_RANGE = PortRange(32768, 60999)
 
 Key = tuple[str, Direction, int | None]  # namespace, direction, port
 
@@ -70,7 +68,7 @@ class EventTotals:
                 number = float(columns[: len(COUNTERS)].sum())
                 self._scores[key] = self._scores.get(key, 0.0) + number
         for netns in {netns for netns, _, _ in added if netns != OTHER}:
-            self._promote(netns, now, top, port_range(netns) or DEFAULT_RANGE)
+            self._promote(netns, now, top, port_range(netns) or DEFAULT_PORT_RANGE)
         for (netns, direction, port), columns in added.items():
             own = self._totals.get((netns, direction, port))
             if own is None:

@@ -27,10 +27,10 @@ from sockmon.model.observation import ContainerNames, NamespaceObservation, Port
 from sockmon.model.poll_statistics import Failure
 from sockmon.model.queues import worth_asking
 from sockmon.model.resting import Resting
-from sockmon.model.socket_sample import SocketSample, udp_ports
+from sockmon.model.socket_sample import SocketSample
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import SocketTable
-from sockmon.model.udp import Udp
+from sockmon.model.udp import Udp, udp_ports
 from sockmon.model.unix_listeners import UnixListeners
 from sockmon.poll.diagnosis import DROPS_WINDOW, PORTS_ASKED, DiagnosisState
 from sockmon.poll.owner_tracker import OwnerTracker

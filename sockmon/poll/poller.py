@@ -136,9 +136,8 @@ class Poller:
     ) -> tuple[Events | None, tuple[Failure, ...]]:
         """Read how connections opened and closed, where that is configured."""
         wanted = config.events
-        if self._events is not None and (self._events.helper, True) != (
-            wanted.helper_socket,
-            wanted.enabled,
+        if self._events is not None and not (
+            wanted.enabled and self._events.helper == wanted.helper_socket
         ):
             self._events.close()
             self._events = None

@@ -1,6 +1,5 @@
 """/api/v1/history: rendered in a thread, once for all identical requests between two polls."""
 
-import asyncio
 import gzip
 import json
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from sockmon.export.history import history
 from sockmon.history.sample import SLOTS
 from sockmon.history.snapshot import SPANS, Range
 from sockmon.web.daemon_status import NO_POLL_YET, NO_SUCH_NAMESPACE, LatestObservation
+from sockmon.web.kept_answers import KeptAnswers
 
 #: Different answers that are kept until the next poll: all pages ask for the same few.
 _ANSWERS_KEPT = 4
@@ -40,9 +40,7 @@ class HistoryEndpoint:
 
     def __init__(self, latest: LatestObservation) -> None:
         self._latest = latest
-        self._rendering = asyncio.Lock()
-        self._of: object = None
-        self._answers: dict[_Asked, bytes | None] = {}
+        self._kept = KeptAnswers(latest, self._render, _ANSWERS_KEPT)
 
     async def answer(self, request: Request) -> Response:
         """Answer one request."""
@@ -53,22 +51,11 @@ class HistoryEndpoint:
             return JSONResponse({"error": str(error)}, status_code=400)
         if self._latest.observation is None:
             return JSONResponse({"error": NO_POLL_YET}, status_code=503)
-        body = await self._rendered(asked)
+        body = await self._kept.answer(asked)
         if body is None:
             return JSONResponse({"error": NO_SUCH_NAMESPACE}, status_code=404)
         headers = {"vary": "Accept-Encoding"} | ({"content-encoding": "gzip"} if zipped else {})
         return Response(body, media_type="application/json", headers=headers)
-
-    async def _rendered(self, asked: _Asked) -> bytes | None:
-        async with self._rendering:
-            if self._of is not self._latest.observation:
-                self._of = self._latest.observation
-                self._answers.clear()
-            if asked not in self._answers:
-                if len(self._answers) == _ANSWERS_KEPT:
-                    self._answers.clear()
-                self._answers[asked] = await asyncio.to_thread(self._render, asked)
-            return self._answers[asked]
 
     def _render(self, asked: _Asked) -> bytes | None:
         past, observation = self._latest.past(), self._latest.observation

@@ -1,6 +1,5 @@
 """/api/v1/sockets: rendered in a thread; what was asked last is kept until the next poll."""
 
-import asyncio
 import ipaddress
 import json
 import re
@@ -16,6 +15,7 @@ from sockmon.model.limits import PORTS
 from sockmon.model.names import HOST
 from sockmon.model.table import IPAddress
 from sockmon.web.daemon_status import NO_POLL_YET, NO_SUCH_NAMESPACE, LatestObservation
+from sockmon.web.kept_answers import KeptAnswers
 
 _PARAMETERS = ("netns", "direction", "port", "owner", "peer")
 _DIGITS = re.compile("[0-9]{1,5}")
@@ -37,9 +37,7 @@ class SocketsEndpoint:
 
     def __init__(self, latest: LatestObservation) -> None:
         self._latest = latest
-        self._rendering = asyncio.Lock()
-        self._of: object = None
-        self._answers: dict[_Asked, bytes | None] = {}
+        self._kept = KeptAnswers(latest, self._render, _ANSWERS_KEPT)
 
     async def answer(self, request: Request) -> Response:
         """Answer one request."""
@@ -49,15 +47,7 @@ class SocketsEndpoint:
             return JSONResponse({"error": str(error)}, status_code=400)
         if self._latest.observation is None:
             return JSONResponse({"error": NO_POLL_YET}, status_code=503)
-        async with self._rendering:
-            if self._of is not self._latest.observation:
-                self._of = self._latest.observation
-                self._answers.clear()
-            if asked not in self._answers:
-                if len(self._answers) == _ANSWERS_KEPT:
-                    self._answers.clear()
-                self._answers[asked] = await asyncio.to_thread(self._render, asked)
-            body = self._answers[asked]
+        body = await self._kept.answer(asked)
         if body is None:
             return JSONResponse({"error": NO_SUCH_NAMESPACE}, status_code=404)
         return Response(body, media_type="application/json")

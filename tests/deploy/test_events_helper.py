@@ -6,17 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.deploy.helpers import UNITS, exposure, status_of, with_helper
 from tests.deploy.serving import ready, value
-from tests.deploy.test_netns_helper import exposure, status_of
 from tests.lab import eventually
-from tests.machine import Machine, booted
+from tests.machine import Machine
 
 pytestmark = [pytest.mark.root, pytest.mark.machine]
 
-UNITS = "/usr/local/lib/systemd/system"
-DROP_IN = "/etc/systemd/system/sockmon.service.d/events.conf"
-EXAMPLE = "/srv/bundle/systemd/sockmon.service.d/events.conf.example"
 CONFIG = "poll: {interval: 200ms}\nevents: {enabled: true}\n"
 _CLIENT = """
 import socket
@@ -32,15 +28,8 @@ for _ in range(5):
 @pytest.fixture(scope="module")
 def machine(bundle: Path) -> Iterator[Machine]:
     """A server with sockmon and its helper on it, as an operator sets them up."""
-    with booted({bundle: "/srv/bundle", REPOSITORY / "tests": "/srv/tests"}) as booting:
-        booting.run("install", "-d", "/etc/sockmon")
-        booting.run("tee", "/etc/sockmon/sockmon.yaml", text=CONFIG)
-        booting.run("/srv/bundle/install.sh")
-        booting.run("install", "-D", "-m", "644", EXAMPLE, DROP_IN)
-        booting.run("systemctl", "daemon-reload")
-        booting.run("systemctl", "enable", "--now", "sockmon-events.socket")
-        booting.run("systemctl", "restart", "sockmon")
-        yield booting
+    with with_helper(bundle, "sockmon-events", "events", CONFIG) as booted:
+        yield booted
 
 
 def opened(machine: Machine) -> float | None:
@@ -60,7 +49,7 @@ def test_a_daemon_without_privilege_counts_and_its_helper_has_ended(machine: Mac
         assert int(daemon[kind], 16) == 0
 
 
-def test_a_daemon_that_is_restarted_has_it_loaded_anew(machine: Machine) -> None:
+def test_a_daemon_that_is_restarted_has_it_loaded_again(machine: Machine) -> None:
     machine.run("systemctl", "restart", "sockmon")
     eventually(lambda: value(machine, "sockmon_events_unattributed_total") is not None)
     machine.run("python3", "-c", _CLIENT)

@@ -9,19 +9,25 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.deploy.helpers import (
+    UNITS,
+    drop_in,
+    example,
+    exposure,
+    pid_of,
+    status_of,
+    with_helper,
+)
 from tests.deploy.leaking import LEAK_PORT, LEAKS
 from tests.deploy.probing import confined
 from tests.deploy.sandbox_probe import ATTEMPTS
 from tests.deploy.serving import alerts, get, ready, value
 from tests.lab import eventually
-from tests.machine import Machine, booted
+from tests.machine import Machine
 
 pytestmark = [pytest.mark.root, pytest.mark.machine]
 
-UNITS = "/usr/local/lib/systemd/system"
-DROP_IN = "/etc/systemd/system/sockmon.service.d/namespaces.conf"
-EXAMPLE = "/srv/bundle/systemd/sockmon.service.d/namespaces.conf.example"
+DROP_IN, EXAMPLE = drop_in("namespaces"), example("namespaces")
 SOCKET = "/run/sockmon-netns/socket"
 CONFIG = f"""
 poll: {{interval: 200ms, namespaces: all, netns_helper_socket: {SOCKET}, cpu_budget: 1}}
@@ -43,15 +49,8 @@ ALLOWED = {
 @pytest.fixture(scope="module")
 def machine(bundle: Path) -> Iterator[Machine]:
     """A server with sockmon and its helper on it, as an operator sets them up."""
-    with booted({bundle: "/srv/bundle", REPOSITORY / "tests": "/srv/tests"}) as booting:
-        booting.run("install", "-d", "/etc/sockmon")
-        booting.run("tee", "/etc/sockmon/sockmon.yaml", text=CONFIG)
-        booting.run("/srv/bundle/install.sh")
-        booting.run("install", "-D", "-m", "644", EXAMPLE, DROP_IN)
-        booting.run("systemctl", "daemon-reload")
-        booting.run("systemctl", "enable", "--now", "sockmon-netns.socket")
-        booting.run("systemctl", "restart", "sockmon")
-        yield booting
+    with with_helper(bundle, "sockmon-netns", "namespaces", CONFIG) as booted:
+        yield booted
 
 
 @contextmanager
@@ -78,16 +77,6 @@ def leaking_container(machine: Machine) -> Iterator[str]:
         yield unit
     finally:
         machine.run("systemctl", "stop", unit)
-
-
-def status_of(machine: Machine, unit: str) -> dict[str, str]:
-    """The lines of its main process's /proc/PID/status."""
-    text = (machine.root / f"proc/{pid_of(machine, unit)}/status").read_text()
-    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
-
-
-def pid_of(machine: Machine, unit: str) -> int:
-    return int(machine.show(unit, "MainPID"))
 
 
 def namespaces(machine: Machine) -> dict[str, dict[str, Any]]:
@@ -176,13 +165,6 @@ def test_their_exposure_is_small(machine: Machine) -> None:
         assert 1.1 < exposure(machine, "sockmon.service") <= 2.0
     finally:
         machine.run("install", "-m", "644", EXAMPLE, DROP_IN)
-
-
-def exposure(machine: Machine, unit: str) -> float:
-    """Its score, with its drop-ins."""
-    told = machine.run("systemd-analyze", "security", "--offline=true", f"{UNITS}/{unit}").stdout
-    (score,) = re.findall(r"Overall exposure level for \S+: ([\d.]+)", told)
-    return float(score)
 
 
 def test_the_helper_may_do_nothing_but_its_work(machine: Machine) -> None:

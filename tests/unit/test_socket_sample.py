@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from sockmon.model.ages import AGE_BOUNDS, NOBODY, NOTHING_HEARD, Aged
 from sockmon.model.direction import Listened, directions
 from sockmon.model.limits import PortRange
-from sockmon.model.socket_sample import SAMPLED, SocketSample, UdpPort, udp_ports
+from sockmon.model.socket_sample import SAMPLED, SocketSample
 from sockmon.model.states import TcpState
+from sockmon.model.udp import UdpPort, udp_ports
 from tests.unit.strategies import Socket, sockets, table
 
 RANGE = PortRange(32768, 60999)
