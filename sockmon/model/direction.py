@@ -4,6 +4,8 @@
 2. Else, both ports being inside ip_local_port_range, the end that several sockets share is the
    service's: a remote address and port that sockets with different local ports share is outbound, a
    local port that sockets with different remote ends share is inbound; what more share, decides.
+   connect() gives one local port to connections with different remote ends too, by chance: only a
+   local port that more share than chance explains is a service's.
 3. Else its local port lies outside the range and its remote port inside: its listener has gone,
    inbound. Any other is outbound.
 
@@ -91,11 +93,13 @@ def directions(table: SocketTable, listened: Listened, port_range: PortRange) ->
     unclear = np.flatnonzero(~is_inbound & local_inside & remote_inside)
     is_inbound |= ~local_inside & remote_inside
     if unclear.size:
-        is_inbound[unclear] = _shares_its_local_port(table, unclear)
+        is_inbound[unclear] = _shares_its_local_port(table, unclear, port_range)
     return Directions(is_inbound, np.where(is_inbound, table.local_port, table.remote_port))
 
 
-def _shares_its_local_port(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+def _shares_its_local_port(
+    table: SocketTable, rows: NDArray[np.intp], port_range: PortRange
+) -> NDArray[np.bool_]:
     """Mask over the rows: those whose local end more sockets share than their remote end."""
     local, remote = table.local_port[rows], table.remote_port[rows]
     family = table.family[rows].astype(np.uint32)
@@ -106,5 +110,19 @@ def _shares_its_local_port(table: SocketTable, rows: NDArray[np.intp]) -> NDArra
     pairs = distinct_rows(np.column_stack([local.astype(np.int64), remote_end]))
     callers = np.bincount(pairs[:, 1], minlength=int(remote_end.max()) + 1)[remote_end]
     clients = np.bincount(pairs[:, 0], minlength=PORTS)[local]
-    shared: NDArray[np.bool_] = (clients > 1) & (clients > callers)
-    return shared
+    shared: NDArray[np.bool_] = clients > callers
+    return shared & (clients >= _more_than_chance(len(pairs), port_range))
+
+
+def _more_than_chance(connections: int, port_range: PortRange) -> int:
+    """How many of so many outbound connections do not get the same local port by chance.
+
+    So many get one in less than 1 of 100 tables: connect() starts at a random port for each remote
+    end, and takes every second port first (net/ipv4/inet_hashtables.c, since 4.2).
+    """
+    ports = max((port_range.high - port_range.low + 1) // 2, 1)
+    share, expected = 1, float(connections)
+    while share < 2 or expected >= 0.01:
+        expected *= (connections - share) / ((share + 1) * ports)
+        share += 1
+    return share

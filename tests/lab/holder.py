@@ -67,11 +67,19 @@ def _child(leaked: list[socket.socket]) -> tuple[subprocess.Popen[bytes], int]:
 
 
 def many_ports(count: int) -> tuple[object, ...]:
-    """A client's connections to as many ports, each of a server that has closed and gone."""
+    """A client's connections to as many ports, each of a server that has closed and gone.
+
+    Two have the same local port, as the kernel's choice makes it among a hundred.
+    """
     kept = []
     listeners = [_listen() for _ in range(count)]  # all at once: no port is given twice
-    for listener in listeners:
-        ((client, server),) = _pairs(listener, 1)
+    clients = [socket.socket() for _ in range(count)]
+    for client in clients[:2]:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.bind(clients[0].getsockname() if client is clients[1] else (LOCALHOST, 0))
+    for listener, client in zip(listeners, clients, strict=True):
+        client.connect(listener.getsockname())
+        server, _ = listener.accept()
         server.sendall(b"listing")
         client.recv(100)
         server.close()

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable
+from math import comb
 from typing import Literal
 
 from sockmon.model.limits import PortRange
@@ -32,13 +33,27 @@ def group(
         others = [one for one in sockets if unclear(one)]
         clients = {far_end(one) for one in others if one.local_port == socket.local_port}
         callers = {one.local_port for one in others if far_end(one) == far_end(socket)}
-        if len(clients) > 1 and len(clients) > len(callers):
+        pairs = {(one.local_port, far_end(one)) for one in others}
+        if len(clients) > len(callers) and len(clients) > most_by_chance(len(pairs), ports):
             return "inbound", socket.local_port
         return "outbound", socket.remote_port
     outside = not ports.low <= socket.local_port <= ports.high
     if outside and ports.low <= socket.remote_port <= ports.high:
         return "inbound", socket.local_port
     return "outbound", socket.remote_port
+
+
+def most_by_chance(connections: int, ports: PortRange) -> int:
+    """The most connections that may share a local port without being a service's."""
+    choices = max((ports.high - ports.low + 1) // 2, 1)
+    return max(
+        [1]
+        + [
+            n
+            for n in range(1, connections + 1)
+            if comb(connections, n) / choices ** (n - 1) >= 0.01
+        ]
+    )
 
 
 def far_end(socket: Socket) -> tuple[int, str, int]:

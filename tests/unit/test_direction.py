@@ -74,6 +74,17 @@ class TestTheRule:
     def test_a_bound_socket_without_a_peer_is_nobodys_listener(self) -> None:
         assert groups(Socket(TcpState.CLOSE, local_port=40000, remote_port=0)) == [("outbound", 0)]
 
+    def test_a_port_that_two_of_few_connections_share_is_a_services(self) -> None:
+        assert groups(served(40001, 50000), served(40001, 50002)) == [("inbound", 40001)] * 2
+
+    def test_one_that_two_of_sixty_share_was_given_twice_by_chance(self) -> None:
+        calls = [served(40000 + 2 * min(n, 58), 50001 + 2 * n) for n in range(60)]
+        assert {direction for direction, _ in groups(*calls)} == {"outbound"}
+
+    def test_three_of_sixty_do_not_share_one_by_chance(self) -> None:
+        calls = [served(40000 + 2 * min(n, 57), 50001 + 2 * n) for n in range(60)]
+        assert groups(*calls)[56:] == [("outbound", 50113)] + [("inbound", 40114)] * 3
+
     @given(socket_lists, port_ranges, st.sets(st.sampled_from([22, 40000, 65535])))
     def test_agrees_with_deciding_one_by_one(
         self, sockets: list[Socket], ports: PortRange, earlier: set[int]
