@@ -58,7 +58,9 @@ class Recorder:
         inodes = set(table.inode.tolist())
         source.last_heard(families)
         with contextlib.suppress(KernelError):  # what a kernel need not have
-            inodes.update(source.udp(families).inode.tolist())
+            udp = source.udp(families)
+            inodes.update(udp.inode.tolist())
+            cgroups.update(int(number) for number in udp.cgroup_id.tolist() if number)
             source.passing(families)
         with contextlib.suppress(KernelError):
             inodes.update(its.inode for its in source.unix_listeners())
