@@ -43,7 +43,6 @@ from sockmon.model.finding import (
     Subject,
 )
 from sockmon.model.states import TcpState
-from sockmon.model.table import words
 
 NAME = "syn_backlog"
 
@@ -148,7 +147,7 @@ def _by_service(
 ) -> Iterator[tuple[_Service, NDArray[np.intp]]]:
     """Divide the rows by local address and port."""
     table = data.table
-    services = kinds(table.local_port[rows], table.family[rows], *words(table.local[rows]))
+    services = kinds(table.local_port[rows], *table.addresses(table.local, rows))
     for place, one in enumerate(rows[services.rows].tolist()):
         port, family = int(table.local_port[one]), int(table.family[one])
         yield _Service(port, family, table.local[one].tobytes()), rows[services.which == place]

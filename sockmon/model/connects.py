@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sockmon.model.ages import find_cookies
 from sockmon.model.distinct import kinds
 from sockmon.model.states import TcpState
-from sockmon.model.table import SocketTable, words
+from sockmon.model.table import SocketTable, words_of
 
 #: Destinations followed, those with most attempts first.
 _MOST = 200
@@ -114,10 +114,11 @@ def _connected(table: SocketTable, places: set[Place]) -> dict[Place, NDArray[np
     ordered = sorted(places)
     families, addresses, ports_of = zip(*ordered, strict=True)
     remote = np.frombuffer(b"".join(addresses), np.uint32).reshape(-1, 4)
+    family = np.concatenate([table.family[rows], np.array(families, np.uint8)])
     which = kinds(
-        np.concatenate([table.family[rows], np.array(families, np.uint8)]),
+        family,
         np.concatenate([table.remote_port[rows], np.array(ports_of, np.uint16)]),
-        *words(np.concatenate([table.remote[rows], remote])),
+        *(np.concatenate([table.remote[rows, n], remote[:, n]]) for n in words_of(family)),
     ).which
     called, wanted = which[: rows.size], which[rows.size :]
     is_wanted = np.zeros(which.size, np.bool_)

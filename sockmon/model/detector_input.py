@@ -21,7 +21,7 @@ from sockmon.model.ports import Destination, EphemeralPorts
 from sockmon.model.queues import NO_QUEUES, Queues
 from sockmon.model.series import SHARED_BY
 from sockmon.model.states import TcpState
-from sockmon.model.table import IPAddress, SocketTable, address, words
+from sockmon.model.table import IPAddress, SocketTable, address
 from sockmon.model.udp import Udp
 from sockmon.model.unix_listeners import UnixListeners
 from sockmon.text import label
@@ -206,7 +206,7 @@ class DetectorInput:
     def peers(self, rows: NDArray[np.intp], most: int = 5) -> list[tuple[IPAddress, int]]:
         """Return the remote addresses with most of the rows, and how many each has."""
         table = self.table
-        found = kinds(table.family[rows], *words(table.remote[rows]))
+        found = kinds(*table.addresses(table.remote, rows))
         counts = found.counts()
         top = np.argsort(-counts, kind="stable")[:most]
         return [

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sockmon.model.distinct import kinds
 from sockmon.model.states import RESTING_STATES
-from sockmon.model.table import Column, SocketTable, words
+from sockmon.model.table import Column, SocketTable, words_of
 
 _LOOPBACK_NETWORK = 127
 _END = np.dtype(
@@ -38,12 +38,14 @@ def other_end(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.intp]:
     def with_other(here: Column, there: Column) -> Column:
         return np.concatenate([here[candidates], there[rows]])
 
+    family = with_other(table.family, table.family)
+    words = words_of(family)
     which = kinds(
-        with_other(table.family, table.family),
+        family,
         with_other(table.local_port, table.remote_port),
         with_other(table.remote_port, table.local_port),
-        *words(with_other(table.local, table.remote)),
-        *words(with_other(table.remote, table.local)),
+        *(with_other(table.local[:, word], table.remote[:, word]) for word in words),
+        *(with_other(table.remote[:, word], table.local[:, word]) for word in words),
     ).which
     at = np.full(which.size, -1, np.intp)
     at[which[: candidates.size][::-1]] = candidates[::-1]  # the first of several

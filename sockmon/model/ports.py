@@ -21,7 +21,7 @@ from sockmon.model.direction import Directions, no_ports
 from sockmon.model.distinct import kinds
 from sockmon.model.limits import PORTS, PortRange, TimeWaitReuse
 from sockmon.model.states import STATE_SLOTS, TcpState
-from sockmon.model.table import IPAddress, SocketTable, address, words
+from sockmon.model.table import IPAddress, SocketTable, address
 
 TIME_WAIT_MS = 60_000  # TCP_TIMEWAIT_LEN: fixed in the kernel
 
@@ -32,6 +32,8 @@ _DESCRIBED_MOST = 100
 _SAMPLES = 60
 _SAMPLES_NEEDED = 6
 _LAST_SECONDS = 60.0
+#: A slope is computed from so many samples at most, in a millisecond.
+_SLOPE_SAMPLES = 200
 _LEAST_WINDOW_MS = 10_000
 #: Fewer ports of the other parity are chance; a half is full when this share of it is used.
 _BOUND_AT_LEAST = 16
@@ -129,7 +131,7 @@ def _bound_before_connect(
     if others.size < _BOUND_AT_LEAST:  # none, as a rule
         return ()
     found = []
-    for other in others[kinds(table.family[others], *words(table.local[others])).rows].tolist():
+    for other in others[kinds(*table.addresses(table.local, others)).rows].tolist():
         family, source = table.family[other], table.local[other]
         mine = rows[(table.family[rows] == family) & (table.local[rows] == source).all(axis=1)]
         ports = table.local_port[mine]
@@ -182,7 +184,7 @@ def _busiest(table: SocketTable, rows: NDArray[np.intp], usable: int) -> tuple[P
     """Return the destinations with most sockets among the rows."""
     if not rows.size:
         return ()
-    found = kinds(*table.remote_ends(rows), *words(table.local[rows]))
+    found = kinds(*table.remote_ends(rows), *table.addresses(table.local, rows))
     counts = found.counts()
     many = int((counts >= _WORTH_DESCRIBING * max(usable, 1)).sum())
     top = np.argsort(-counts, kind="stable")[: min(max(_TRACKED, many), _DESCRIBED_MOST)]
@@ -260,10 +262,6 @@ class PortForecast:
                 found[destination] = left
         return found
 
-    def soonest(self, usable: int) -> float:
-        """Return the least of these; inf if no destination runs out, 0 if nothing is usable."""
-        return min(self.exhaustion(usable).values(), default=math.inf) if usable > 0 else 0.0
-
     def _seconds_left(
         self, destination: Destination, samples: tuple[tuple[float, int], ...], usable: int
     ) -> float:
@@ -284,9 +282,20 @@ class PortForecast:
         return (usable - level) / slope if slope > 0 else math.inf
 
 
+def soonest(exhaustion: Mapping[Destination, float], usable: int) -> float:
+    """Return the least of what exhaustion() has returned; inf of nothing, 0 if none is usable."""
+    return min(exhaustion.values(), default=math.inf) if usable > 0 else 0.0
+
+
 def robust_slope(samples: Sequence[tuple[float, float]]) -> float:
-    """Theil-Sen: the median of all slopes between two samples, which one burst cannot turn."""
-    times, values = np.array(samples, np.float64).T
+    """Theil-Sen: the median of all slopes between two samples, which one burst cannot turn.
+
+    Of very many samples, some stand for the rest: there are half as many slopes as samples squared.
+    """
+    thinned = np.linspace(0, len(samples) - 1, min(len(samples), _SLOPE_SAMPLES)).astype(np.intp)
+    times, values = np.array(samples, np.float64)[thinned].T
+    if (values == values[0]).all():
+        return 0.0
     first, second = np.triu_indices(times.size, 1)
     spans = times[second] - times[first]
     rises = (values[second] - values[first])[spans > 0]

@@ -64,7 +64,12 @@ class SocketTable:
 
     def remote_ends(self, rows: Column) -> list[Column]:
         """Return the remote ports and addresses of some rows, as columns of numbers."""
-        return [self.remote_port[rows], self.family[rows], *words(self.remote[rows])]
+        return [self.remote_port[rows], *self.addresses(self.remote, rows)]
+
+    def addresses(self, addresses: Column, rows: Column) -> list[Column]:
+        """Return local or remote addresses of some rows, as columns of numbers."""
+        family = self.family[rows]
+        return [family, *(addresses[rows, word] for word in words_of(family))]
 
     def rows_of(self, inodes: Collection[int]) -> NDArray[np.intp]:
         """Return the rows of these inodes, as far as they are here."""
@@ -123,9 +128,9 @@ class SocketTable:
         )
 
 
-def words(addresses: Column) -> list[Column]:
-    """Return the words of addresses as columns, but for those that are 0 in all: of IPv4, one."""
-    return [word for word in addresses.T if word.any()]
+def words_of(family: Column) -> range:
+    """Return which words of such addresses are not always 0."""
+    return range(1 if (family == 4).all() else 4)
 
 
 def address(family: int, words: Column) -> IPAddress:
@@ -138,7 +143,7 @@ def address(family: int, words: Column) -> IPAddress:
 def _last_of_each(cookies: Column) -> Column | None:
     """Rows that hold the last occurrence of each cookie; None when no cookie comes twice."""
     rows = np.arange(cookies.size)
-    one_of = equals(cookies)
+    one_of = equals(np.ascontiguousarray(cookies))
     if (one_of == rows).all():
         return None
     last = rows.copy()
