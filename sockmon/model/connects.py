@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from sockmon.model.ages import find_cookies
+from sockmon.model.distinct import kinds
 from sockmon.model.states import TcpState
-from sockmon.model.table import SocketTable
+from sockmon.model.table import SocketTable, words_of
 
 #: Destinations followed, those with most attempts first.
 _MOST = 200
@@ -63,7 +65,7 @@ class Connects:
         if whole:
             connected = _connected(table, by_place.keys() | kept.keys())
             for place, its in connected.items():
-                if place in kept and not np.isin(its, kept[place].connected).all():
+                if place in kept and (find_cookies(kept[place].connected, its) < 0).any():
                     by_place.pop(place, None)
                     kept.pop(place, None)
         for place, rows in by_place.items():
@@ -94,18 +96,14 @@ def _by_place(table: SocketTable, rows: NDArray[np.intp]) -> dict[Place, NDArray
     """Divide the rows by destination; no more than the largest are returned."""
     if not rows.size:
         return {}
-    words = np.column_stack(
-        [table.remote[rows], table.remote_port[rows].astype(np.uint32), table.family[rows]]
-    )
-    _, which, counts = np.unique(words, axis=0, return_inverse=True, return_counts=True)
-    which = which.ravel()
-    top = np.argsort(-counts, kind="stable")[:_MOST]
-    parts = (rows[which == at] for at in top.tolist())
+    called = kinds(*table.remote_ends(rows))
+    top = np.argsort(-called.counts(), kind="stable")[:_MOST]
+    parts = (rows[called.which == kind] for kind in top.tolist())
     return {place_of(table, int(part[0])): part for part in parts}
 
 
 def _connected(table: SocketTable, places: set[Place]) -> dict[Place, NDArray[np.uint64]]:
-    """Return the cookies of the sockets that are, or were, connected to the places."""
+    """Return the cookies, sorted, of the sockets that are, or were, connected to the places."""
     ports = np.zeros(1 << 16, np.bool_)
     ports[[port for _, _, port in places]] = True
     others = ports[table.remote_port]
@@ -113,14 +111,22 @@ def _connected(table: SocketTable, places: set[Place]) -> dict[Place, NDArray[np
     rows = np.flatnonzero(others)
     if not rows.size:
         return {}
-    words = np.column_stack(
-        [table.remote[rows], table.remote_port[rows].astype(np.uint32), table.family[rows]]
-    )
-    _, first, which = np.unique(words, axis=0, return_index=True, return_inverse=True)
-    which = which.ravel()
-    found = {}
-    for at, row in enumerate(rows[first].tolist()):
-        place = place_of(table, row)
-        if place in places:
-            found[place] = table.cookie[rows[which == at]]
-    return found
+    ordered = sorted(places)
+    families, addresses, ports_of = zip(*ordered, strict=True)
+    remote = np.frombuffer(b"".join(addresses), np.uint32).reshape(-1, 4)
+    family = np.concatenate([table.family[rows], np.array(families, np.uint8)])
+    which = kinds(
+        family,
+        np.concatenate([table.remote_port[rows], np.array(ports_of, np.uint16)]),
+        *(np.concatenate([table.remote[rows, n], remote[:, n]]) for n in words_of(family)),
+    ).which
+    called, wanted = which[: rows.size], which[rows.size :]
+    is_wanted = np.zeros(which.size, np.bool_)
+    is_wanted[wanted] = True
+    near = is_wanted[called]
+    cookies, called = table.cookie[rows[near]], called[near]
+    return {
+        place: np.sort(cookies[called == kind])
+        for place, kind in zip(ordered, wanted.tolist(), strict=True)
+        if (called == kind).any()
+    }
