@@ -69,6 +69,8 @@ def _is_linked(link: Link, symptom: Finding, other: Finding, data: DetectorInput
             return _leads_to(symptom, other, data)
         case "same_peer":
             return _same_peer(symptom, other, data)
+        case "same_sockets":
+            return _same_sockets(symptom, other)
 
 
 def _faces(symptom: Finding, other: Finding, data: DetectorInput) -> bool:
@@ -103,8 +105,17 @@ def _same_peer(symptom: Finding, other: Finding, data: DetectorInput) -> bool:
         return False
     table = data.table
     peers = {(int(table.family[row]), table.remote[row].tobytes()) for row in other.rows.tolist()}
+    if BY_NAME[other.detector].fault == "does_not_answer":  # also those not called just now
+        peers |= {its[:2] for its in data.connects.failing if its[2] == other.subject.port}
     ends = [(int(table.family[row]), table.remote[row].tobytes()) for row in symptom.rows.tolist()]
     return 2 * sum(end in peers for end in ends) >= len(ends)
+
+
+def _same_sockets(symptom: Finding, other: Finding) -> bool:
+    """Whether most of the symptom's sockets are the other's."""
+    if symptom.rows is None or other.rows is None:
+        return False
+    return 2 * int(np.isin(symptom.rows, other.rows).sum()) > symptom.rows.size
 
 
 def _leads_to(symptom: Finding, queue: Finding, data: DetectorInput) -> bool:

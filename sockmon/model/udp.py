@@ -15,16 +15,31 @@ class Udp:
 
     drops: by local port, of sockets that have dropped something. since_first: what was dropped
     since the first poll; it stays when its socket is closed, since a counter never falls. queues:
-    those that hold unread datagrams. window: drops of the last minutes.
+    those that hold unread datagrams. window: drops of the last minutes. counters: UDP_COUNTERS of
+    the namespace at the last poll, where they are known. read_at: the last poll that saw any of its
+    sockets being read.
     """
 
     drops: ListenDrops = field(default_factory=ListenDrops)
     since_first: Mapping[int, int] = field(default_factory=dict)
     queues: Stuck = NONE_STUCK
     window: DropWindow[int] = field(default_factory=DropWindow)
+    counters: Mapping[str, int] | None = None
+    read_at: float | None = None
 
-    def seen(self, table: SocketTable, now: float, window: float) -> "Udp":
-        """Return the memory after one more poll."""
+    def seen(
+        self,
+        table: SocketTable,
+        now: float,
+        window: float,
+        counters: Mapping[str, int] | None = None,
+    ) -> "Udp":
+        """Return the memory after one more poll.
+
+        A socket's drops count what its filter, or a wrong checksum, has refused, too
+        (net/ipv4/udp.c, udp_queue_rcv_one_skb()). They are believed as far as the namespace's own
+        count of full buffers agrees.
+        """
         drops = self.drops.seen(table.select(table.drops > 0))
         rose: dict[int, int] = {}
         if self.window.began is not None:
@@ -39,8 +54,33 @@ class Udp:
             drops,
             since_first,
             self.queues.seen(table, np.flatnonzero(table.receive_queue > 0), now),
-            self.window.seen(now, rose, sum(rose.values()), window),
+            self.window.seen(now, rose, self._full(rose, counters), window),
+            counters,
+            now if self._were_read(counters) else self.read_at,
         )
+
+    def is_read(self, now: float, within: float) -> bool:
+        """Whether any of the namespace's sockets was read from in the last seconds."""
+        return self.read_at is not None and now - self.read_at < within
+
+    def has_overflowed(self) -> bool:
+        """Whether any socket's buffer was ever full, as far as that is known."""
+        return self.counters is None or _overflows(self.counters) > 0
+
+    def _full(self, rose: Mapping[int, int], counters: Mapping[str, int] | None) -> int:
+        """Return how many of the drops full buffers may explain."""
+        if counters is None or self.counters is None:
+            return sum(rose.values())
+        return max(0, _overflows(counters) - _overflows(self.counters))
+
+    def _were_read(self, counters: Mapping[str, int] | None) -> bool:
+        before = self.counters or {}
+        read = (counters or {}).get("InDatagrams", 0)
+        return read > before.get("InDatagrams", read)
+
+
+def _overflows(counters: Mapping[str, int]) -> int:
+    return counters.get("RcvbufErrors", 0) + counters.get("MemErrors", 0)
 
 
 @dataclass(frozen=True, slots=True)

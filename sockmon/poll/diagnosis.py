@@ -273,6 +273,8 @@ def _owner(finding: Finding, before: Finding | None, owners: Owners) -> Owner | 
     """
     if finding.owner is not None or finding.group is None:
         return finding.owner
+    if not finding.inodes and before is not None:
+        return before.owner
     owner = owners.of_sockets(finding.group, np.array(finding.inodes, np.uint32))
     known = owner is not None and (owner.unit is not None or owner.processes)
     if known or before is None or not _looked_up(finding, owners):

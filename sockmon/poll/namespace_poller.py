@@ -202,7 +202,7 @@ class NamespacePoller:
             lists_bound=source.lists_bound(),
         )
         if whole_udp is not None:
-            self._udp = self._udp.seen(whole_udp, read.monotonic, DROPS_WINDOW)
+            self._udp = self._udp.seen(whole_udp, read.monotonic, DROPS_WINDOW, limits.datagrams)
         port_range = _port_range(limits)
         if udp is not None and port_range is not None:
             self._see_udp(udp, port_range, read, config.ports)
