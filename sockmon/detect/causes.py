@@ -34,6 +34,13 @@ def with_causes(findings: Iterable[Finding], data: DetectorInput) -> tuple[Findi
     )
 
 
+def without_the_found(notes: Iterable[Finding], findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return the notes, but for those about sockets that are some finding's trouble."""
+    return tuple(
+        note for note in notes if not any(_same_sockets(note, found) for found in findings)
+    )
+
+
 def _circle(causes: Sequence[int | None], place: int) -> list[int]:
     """Return the circle of causes that a finding is in; empty if it is in none."""
     passed: list[int] = []

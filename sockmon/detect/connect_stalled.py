@@ -94,8 +94,13 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     calling = by_place(data.table, np.flatnonzero(data.table.state == TcpState.SYN_SENT))
     dead, astray = _dead(connects, thresholds)
     by_port: dict[int, list[_Called]] = {}
-    # Those of a client that waits before it tries again are under way at some polls only.
-    for place in [*calling, *(dead - calling.keys())]:
+    # A client that waits before it tries again is seen at some polls only.
+    pausing = [
+        place
+        for place in dead - calling.keys()
+        if data.now - connects.failing[place].last < connects.failing[place].pause
+    ]
+    for place in [*calling, *pausing]:
         rows = calling.get(place, _NO_ROWS)
         if place in dead:
             called = _Called(place, rows, connects.failing[place])

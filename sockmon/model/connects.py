@@ -37,6 +37,7 @@ class Failing:
     since, last: monotonic seconds of the first and last poll that saw attempts. polls: how many
     did. attempts: distinct sockets seen. least: attempts under way at the poll that saw fewest.
     waited: how long an attempt has waited for an answer, of the eldest seen: seconds, 1 at most.
+    pause: the longest time between two of these polls.
     """
 
     since: float
@@ -45,6 +46,7 @@ class Failing:
     attempts: int
     least: int
     waited: float
+    pause: float
     cookies: frozenset[int] = field(repr=False)
 
 
@@ -99,7 +101,7 @@ def _more(was: Failing | None, table: SocketTable, rows: NDArray[np.intp], now: 
     cookies = frozenset(table.cookie[rows].tolist())
     waited = _waited(table, rows)
     if was is None:
-        return Failing(now, now, 1, len(cookies), len(cookies), waited, cookies)
+        return Failing(now, now, 1, len(cookies), len(cookies), waited, 0.0, cookies)
     return replace(
         was,
         last=now,
@@ -107,6 +109,7 @@ def _more(was: Failing | None, table: SocketTable, rows: NDArray[np.intp], now: 
         attempts=was.attempts + len(cookies - was.cookies),
         least=min(was.least, len(cookies)),
         waited=max(was.waited, waited),
+        pause=max(was.pause, now - was.last),
         cookies=cookies,
     )
 
@@ -116,7 +119,7 @@ def _waited(table: SocketTable, rows: NDArray[np.intp]) -> float:
     if table.retransmits[rows].any():
         return 1.0
     left = table.expires[rows[table.timer[rows] == _RETRANSMIT]]
-    return max(0.0, 1.0 - int(left.min()) / _FIRST_TIMEOUT_MS) if left.size else 0.0
+    return max(0.0, 1.0 - int(left.min()) / _FIRST_TIMEOUT_MS) if left.size else 1.0
 
 
 def place_of(table: SocketTable, row: int) -> Place:

@@ -4,9 +4,41 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sockmon.model.ages import find_cookies
 from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenDrops, Stuck
+from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
+
+#: An unconnected socket that holds its port for so long is a service's. A resolver's, or one of a
+#: call's media, is held for less.
+_SERVICE_AFTER_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Since when each unconnected socket is known, in monotonic seconds; columns by cookie."""
+
+    cookie: NDArray[np.uint64]
+    since: NDArray[np.float64]
+    port: NDArray[np.uint16]
+
+    def seen(self, table: SocketTable, now: float) -> "Held":
+        """Return the next generation."""
+        rows = np.flatnonzero(table.state == TcpState.CLOSE)
+        rows = rows[np.argsort(table.cookie[rows], kind="stable")]
+        cookie, since = table.cookie[rows], np.full(rows.size, now)
+        before = find_cookies(self.cookie, cookie)
+        since[before >= 0] = self.since[before[before >= 0]]
+        return Held(cookie, since, table.local_port[rows])
+
+    def services(self, now: float) -> frozenset[int]:
+        """Return the ports that somebody has chosen to serve, as far as their age tells."""
+        return frozenset(self.port[now - self.since >= _SERVICE_AFTER_SECONDS].tolist())
+
+
+NOT_HELD = Held(np.empty(0, np.uint64), np.empty(0, np.float64), np.empty(0, np.uint16))
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +49,7 @@ class Udp:
     since the first poll; it stays when its socket is closed, since a counter never falls. queues:
     those that hold unread datagrams. window: drops of the last minutes. counters: UDP_COUNTERS of
     the namespace at the last poll, where they are known. read_at: the last poll that saw any of its
-    sockets being read.
+    sockets being read. held: who holds its port for long.
     """
 
     drops: ListenDrops = field(default_factory=ListenDrops)
@@ -26,6 +58,7 @@ class Udp:
     window: DropWindow[int] = field(default_factory=DropWindow)
     counters: Mapping[str, int] | None = None
     read_at: float | None = None
+    held: Held = NOT_HELD
 
     def seen(
         self,
@@ -57,6 +90,7 @@ class Udp:
             self.window.seen(now, rose, self._full(rose, counters), window),
             counters,
             now if self._were_read(counters) else self.read_at,
+            self.held.seen(table, now),
         )
 
     def is_read(self, now: float, within: float) -> bool:

@@ -237,7 +237,8 @@ class NamespacePoller:
         self, udp: SocketTable, port_range: PortRange, at: Moment, config: PortsConfig
     ) -> None:
         shown = config.top, config.always_shown
-        self._udp_groups = self._udp_groups.seen(udp, port_range, at.monotonic, *shown)
+        services = self._udp.held.services(at.monotonic)
+        self._udp_groups = self._udp_groups.seen(udp, port_range, at.monotonic, *shown, services)
         groups = Timed(self._udp_groups.groups, at)
         self._observation = replace(self._observation, udp_groups=groups)
 
