@@ -87,11 +87,14 @@ Fault = Literal[
     "has_no_descriptors",
     "does_not_answer",
     "does_not_take",
+    "has_vanished",
 ]
 #: How the sockets of a finding and those of its cause belong together: the cause has the other
 #: ends, is of the same process, or of its other side (a relay has two), has the listener that is
-#: called, or has the same peers.
-Link = Literal["other_end", "same_process", "other_side", "destination", "same_peer"]
+#: called, has the same peers, or is about the same sockets.
+Link = Literal[
+    "other_end", "same_process", "other_side", "destination", "same_peer", "same_sockets"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

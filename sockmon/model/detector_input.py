@@ -16,7 +16,7 @@ from sockmon.model.distinct import distinct, kinds
 from sockmon.model.finding import FindingKey, Severity
 from sockmon.model.limits import KernelLimits
 from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenQueue, Stuck
-from sockmon.model.owner import PROCESSES_NAMED, UNKNOWN, Group, Owners
+from sockmon.model.owner import PROCESSES_NAMED, UNKNOWN, Group, Owner, Owners
 from sockmon.model.ports import Destination, EphemeralPorts
 from sockmon.model.queues import NO_QUEUES, Queues
 from sockmon.model.series import SHARED_BY
@@ -45,10 +45,14 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class PreviousFinding:
-    """What a finding was in the polls before: its last severity, and (monotonic, value) samples."""
+    """What a finding was in the polls before: its last severity, and (monotonic, value) samples.
+
+    owner: the last that was known.
+    """
 
     severity: Severity
     samples: tuple[tuple[float, float], ...]
+    owner: Owner | None = None
 
 
 @dataclass(frozen=True, slots=True)

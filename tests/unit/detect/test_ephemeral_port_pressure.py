@@ -195,6 +195,7 @@ class TestEvidence:
         ):
             assert advises(found, text), text
         assert commands(found) == [
+            "sysctl -w net.ipv4.tcp_tw_reuse=1",
             "sysctl -w net.ipv4.ip_local_reserved_ports=40090-40099,40089",
             "sysctl -w net.ipv4.ip_local_port_range='1024 65535'",
             "ss -tanpo 'src 10.0.0.1 and dst 10.9.9.9:443'",
