@@ -324,8 +324,10 @@ def _advice(
     here = _is_here(data, worst)
     where: Where = "namespace" if here else "peer"
     its_port = worst.place[2]
+    dropping = bool(data.conntrack_window.polls)
     advice = [
         *_about_all(called, here=here),
+        *([_about_conntrack(dropping=True)] if dropping else []),
         Advice(_meaning(worst, here=here)),
         *([] if here else _about_path(its_port, str(worst.address))),
         Advice(
@@ -348,11 +350,7 @@ def _advice(
             Command("nstat -az TcpExtListenOverflows TcpExtTCPReqQFullDrop", where),
             "look",
         ),
-        Advice(
-            Text("Is the conntrack table of this host full?", "本机的 conntrack 表满了吗？"),
-            Command("dmesg | grep nf_conntrack", "here"),
-            "look",
-        ),
+        *([] if dropping else [_about_conntrack(dropping=False)]),
     ]
     if settings is not None:
         total = seconds_to_connect(settings.syn_retries, settings.syn_linear_timeouts)
@@ -371,6 +369,19 @@ def _advice(
     mptcp = bool(data.table.multipath[rows].any())
     advice.append(see("-tnpo", TcpState.SYN_SENT, filter_=only("outbound", port), mptcp=mptcp))
     return tuple(advice)
+
+
+def _about_conntrack(*, dropping: bool) -> Advice:
+    if dropping:
+        text = Text(
+            "conntrack of this host drops packets: if these connects go through SNAT which has no "
+            "port left, or the table is full, that is why they fail.",
+            "本机的 conntrack 正在丢包：如果这些连接要做 SNAT 而源端口已用完，或 conntrack 表已满，"
+            "这就是失败的原因。",
+        )
+        return Advice(text, Command("conntrack -S"), "look")
+    text = Text("Is the conntrack table of this host full?", "本机的 conntrack 表满了吗？")
+    return Advice(text, Command("dmesg | grep nf_conntrack", "here"), "look")
 
 
 def _is_here(data: DetectorInput, called: _Called) -> bool:
