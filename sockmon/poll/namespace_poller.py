@@ -202,7 +202,7 @@ class NamespacePoller:
             lists_bound=source.lists_bound(),
         )
         if whole_udp is not None:
-            self._udp = self._udp.seen(whole_udp, read.monotonic, DROPS_WINDOW)
+            self._udp = self._udp.seen(whole_udp, read.monotonic, DROPS_WINDOW, limits.datagrams)
         port_range = _port_range(limits)
         if udp is not None and port_range is not None:
             self._see_udp(udp, port_range, read, config.ports)
@@ -242,7 +242,8 @@ class NamespacePoller:
         self, udp: SocketTable, port_range: PortRange, at: Moment, config: PortsConfig
     ) -> None:
         shown = config.top, config.always_shown
-        self._udp_groups = self._udp_groups.seen(udp, port_range, at.monotonic, *shown)
+        services = self._udp.held.services(at.monotonic)
+        self._udp_groups = self._udp_groups.seen(udp, port_range, at.monotonic, *shown, services)
         groups = Timed(self._udp_groups.groups, at)
         self._observation = replace(self._observation, udp_groups=groups)
 
