@@ -9,7 +9,7 @@ from annotated_types import Le
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence
-from sockmon.detect.commands import only, restart, see
+from sockmon.detect.commands import only, see, stop
 from sockmon.detect.confirm import REMEMBERED_SECONDS
 from sockmon.detect.detector import (
     Count,
@@ -446,9 +446,10 @@ def _advice(
             "释放。",
         )
     name = holder(owner)
-    first, last = (restart(owner),), tuple[Advice, ...]()
+    end = stop(data.owners, owner, data.table.inode[rows])
+    first, last = (end,), tuple[Advice, ...]()
     if not is_urgent and owner is not None and (owner.unit or owner.processes):
-        first, last = (_NO_HURRY,), (replace(restart(owner), purpose="fix"),)
+        first, last = (_NO_HURRY,), (replace(end, purpose="fix"),)
     return (
         *first,
         Advice(
@@ -483,6 +484,8 @@ DETECTOR = Detector(
     thresholds=Thresholds,
     find=find,
     fault="does_not_close",
+    # A relay that has passed on the end of what its clients sent, and waits for the other side's.
+    caused_by=(("other_side", "does_not_end"),),
     levels=_levels,
     rule=Rule(
         summary="an application leaks CLOSE_WAIT sockets",

@@ -12,7 +12,7 @@ import numpy as np
 
 from sockmon.detect import evidence
 from sockmon.detect.accepting import SEE_QUEUE, about_limit, somaxconn, too_slow, why_stuck
-from sockmon.detect.commands import restart
+from sockmon.detect.commands import is_service_manager, restart
 from sockmon.detect.detector import HYSTERESIS
 from sockmon.detect.evidence import percent, who
 from sockmon.durations import roughly
@@ -120,7 +120,7 @@ def _advice(
 ) -> tuple[Advice, ...]:
     path = listener.path
     return (
-        *([restart(owner), why_stuck(owner)] if stuck else [too_slow(owner)]),
+        *_first(owner, stuck=stuck),
         Advice(
             Text(
                 "When the queue is full, a client's connect() fails with EAGAIN if it is "
@@ -137,6 +137,12 @@ def _advice(
             "look",
         ),
     )
+
+
+def _first(owner: Owner | None, *, stuck: bool) -> list[Advice]:
+    if not stuck:
+        return [too_slow(owner)]
+    return [restart(owner)] if is_service_manager(owner) else [restart(owner), why_stuck(owner)]
 
 
 def _is_whole(listener: UnixListener) -> bool:

@@ -220,7 +220,8 @@ def test_of_two_programs_that_share_a_port_only_the_one_that_hangs_is_named() ->
     seen = replace(seen, queues=replace(seen.queues, accepted={443: seen.now}))  # by the other
     found = JUDGE.one(looked_up(seen, TWO))
     assert found.summary == (
-        "hung does not accept on port 443: 9 connections wait, none was accepted for 1m40s"
+        "hung does not accept on port 443: 9 connections wait, none was accepted for 1m40s; "
+        "others listen there too, so about 50 % of new connections get no answer"
     )
 
 
