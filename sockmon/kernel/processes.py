@@ -21,9 +21,9 @@ _COMMAND_LINE_BYTES = 16384
 _FILE_BYTES = 65536
 _STANDARD = 3  # descriptors: input, output and error
 _TICKS = os.sysconf("SC_CLK_TCK")
-#: Kernel functions in which the processes of a frozen cgroup wait: cgroup v2, and v1
-#: (kernel/signal.c; kernel/freezer.c).
-_FREEZERS = (b"do_freezer_trap", b"__refrigerator")
+#: Kernel functions in which the processes of a frozen cgroup sleep: in cgroup v2 the first, or the
+#: one that it is a part of, and in v1 the last (kernel/signal.c; kernel/freezer.c).
+_FREEZERS = (b"do_freezer_trap", b"get_signal", b"__refrigerator")
 _TRACER = re.compile(rb"^TracerPid:\t([1-9][0-9]*)$", re.MULTILINE)
 _DESCRIPTOR_LIMIT = re.compile(r"^Max open files +(\S+) +(\S+) ", re.MULTILINE)
 

@@ -132,8 +132,8 @@ class Owners:
     in `holdings`, which has an owner's number and all processes that share the socket.
     by_cgroup: owners' numbers by cgroup id, as far as a cgroup says who is in it. looked: processes
     were looked up, so that whoever is unknown was not found. pending: inodes whose holders are
-    being looked up. by_group: owners of groups, with the processes that hold their sockets. saw_all:
-    no process was hidden from the look.
+    being looked up. by_group: owners of groups, with the processes that hold their sockets.
+    saw_all: no process was hidden from the look.
     """
 
     known: tuple[Owner, ...] = ()
