@@ -15,6 +15,7 @@ from sockmon.detect import evidence, unix_queues
 from sockmon.detect.accepting import (
     SEE_QUEUE,
     about_limit,
+    connections_wait,
     somaxconn,
     still_serves,
     too_slow,
@@ -170,7 +171,9 @@ def _stuck(
     least = min(thresholds.stalled_after * slack, watched)
     idle = (queues.idle >= least) & (queues.length > 0)
     waited = queues.oldest >= thresholds.stalled_after * slack
+    # A tiny queue has no room for so many: it is enough that it is full.
     enough = queues.length[idle].sum() >= thresholds.warning_waiting
+    enough |= bool((queues.length[idle] > queues.limit[idle]).any())
     moves = queues.moved < thresholds.stalled_after * slack
     if moves or not enough or not (waited or (known and not data.whole)):
         return np.empty(0, np.intp)
@@ -223,8 +226,8 @@ def _summary(
             share = percent(stuck.size / all_queues)
             text = Text(
                 f"{stuck.size} of {all_queues} queues of {where} "
-                f"{'is' if stuck.size == 1 else 'are'} not emptied by {server}: {waiting} "
-                f"connections wait, the first for {roughly(queues.oldest)}; about "
+                f"{'is' if stuck.size == 1 else 'are'} not emptied by {server}: "
+                f"{connections_wait(waiting)}, the first for {roughly(queues.oldest)}; about "
                 f"{share} of new connections get no answer",
                 f"{where.zh} 的 {all_queues} 个全连接队列中有 {stuck.size} 个没有被 {server.zh} "
                 "取走："
@@ -233,7 +236,7 @@ def _summary(
             )
         else:
             text = Text(
-                f"{server} does not accept on {where}: {waiting} connections wait, none was "
+                f"{server} does not accept on {where}: {connections_wait(waiting)}, none was "
                 f"accepted for {roughly(idle)}",
                 f"{server.zh} 没有在{where.zh} 上 accept：{waiting} 个连接在等待，已有 "
                 f"{roughly(idle)} 没有连接被取走",
@@ -246,7 +249,7 @@ def _summary(
     elif slow:
         sum_ = int(queues.length.sum())
         text = Text(
-            f"{server} accepts too slowly on {where}: {sum_} connections wait",
+            f"{server} accepts too slowly on {where}: {connections_wait(sum_)}",
             f"{server.zh} 在{where.zh} 上 accept 太慢：{sum_} 个连接在等待",
         )
         if queues.oldest:
@@ -255,11 +258,10 @@ def _summary(
     elif nearly_full:
         place = queues.fullest
         fullness, room = percent(queues.fullness), queues.limit[place] + 1
-        one = queues.length[place] == 1
-        connections, them = ("connection", "it") if one else ("connections", "them")
+        length = int(queues.length[place])
         text = Text(
-            f"{queues.length[place]} {connections} to {where} {'waits' if one else 'wait'} for "
-            f"{server} to accept {them}: {fullness} of the queue's room ({room})",
+            f"{connections_wait(length, where)} for {server} to accept "
+            f"{'it' if length == 1 else 'them'}: {fullness} of the queue's room ({room})",
             f"{where.zh} 有 {queues.length[place]} 个连接等待 {server.zh} accept：全连接队列已用 "
             f"{fullness}（容量 {room}）",
         )

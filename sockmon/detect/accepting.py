@@ -14,6 +14,12 @@ SEE_QUEUE = Text(
 )
 
 
+def connections_wait(count: int, where: str = "") -> str:
+    """Return "1 connection waits" or "5 connections to WHERE wait"."""
+    to = f" to {where}" if where else ""
+    return f"1 connection{to} waits" if count == 1 else f"{count} connections{to} wait"
+
+
 def why_stuck(owner: Owner | None) -> Advice:
     """Say why a server may have stopped to accept: its descriptors, or its threads."""
     exhausted = (

@@ -53,6 +53,21 @@ class ProcessFiles:
         finally:
             os.close(opened)
 
+    def other_thread(self) -> int | None:
+        """Return a thread besides the first one, through which the process can be read.
+
+        When the first thread has ended by itself (pthread_exit() in main()), its own directory
+        shows no descriptors and no command line any more, and the others go on.
+        """
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        opened = os.open("task", flags, dir_fd=self.directory)
+        try:
+            return min(
+                (int(name) for name in os.listdir(opened) if int(name) != self.pid), default=None
+            )
+        finally:
+            os.close(opened)
+
     def started(self) -> float:
         """Return when it started, in seconds since the boot; raises OSError and ValueError."""
         return parse_started(self.read("stat"))
@@ -114,9 +129,13 @@ class ProcessFiles:
 
 
 @contextmanager
-def process_files(proc: Path, pid: int) -> Iterator[ProcessFiles]:
-    """Hold a process while its files are read; raises OSError when there is none."""
-    directory = os.open(f"{proc}/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def process_files(proc: Path, pid: int, thread: int | None = None) -> Iterator[ProcessFiles]:
+    """Hold a process while its files are read; raises OSError when there is none.
+
+    thread: the thread through which it is read, its first one if None.
+    """
+    path = f"{proc}/{pid}" if thread is None else f"{proc}/{pid}/task/{thread}"
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield ProcessFiles(pid, directory)
     finally:

@@ -1,20 +1,18 @@
 """Situations of the field: scratch."""
 
-import array
 import contextlib
 import ctypes
 import os
 import resource
 import signal
 import socket
-import threading
 import time
 
+from tests import cgroups
 from tests.cases.case import Expect, case
 from tests.cases.clients import ask, ask_often, get
-from tests.cases.stage import Stage, connect, every, fill, listen, pairs
-from tests.cases.stories.programs import DEAF_SERVER, PG_POOL, gunicorn, nginx, postgres, STUCK_APP
-from tests import cgroups
+from tests.cases.stage import Stage, connect, every, fill, listen
+from tests.cases.stories.programs import DEAF_SERVER, PG_POOL, STUCK_APP, gunicorn, nginx, postgres
 from tests.lab import eventually
 
 PLAY = r"tests\.cases\.play"
@@ -154,7 +152,13 @@ Timeout 3600
 DocumentRoot /srv
 """,
     )
-    stage.start("apache2", "-X" if False else "-DFOREGROUND", "-f", "/etc/apache2/case.conf", unit="apache2.service")
+    stage.start(
+        "apache2",
+        "-X" if False else "-DFOREGROUND",
+        "-f",
+        "/etc/apache2/case.conf",
+        unit="apache2.service",
+    )
     stage.listening(8080)
     time.sleep(2)
     loris = []
@@ -222,25 +226,53 @@ for _ in range(20):
 )
 def leaks_of_interpreters(stage: Stage) -> None:
     """Six programs of interpreters, none of a unit: each is named by what it runs."""
-    stage.write("/srv/leaky.py", "import socket\nserver = socket.create_server(('127.0.0.1', 9001))\nheld = []\nwhile True: held.append(server.accept())\n")
-    stage.write("/srv/leak.rb", "require 'socket'\nserver = TCPServer.new('127.0.0.1', 9002)\nheld = []\nloop { held << server.accept }\n")
-    stage.write("/srv/leak.php", "<?php $s = stream_socket_server('tcp://127.0.0.1:9003'); $h = []; while (true) { $c = stream_socket_accept($s, 3600); if ($c) $h[] = $c; }")
-    stage.write("/srv/leak.js", "const held=[]; require('net').createServer({allowHalfOpen: true, pauseOnConnect: true}, s => held.push(s)).listen(9004, '127.0.0.1')\n")
-    stage.write("/srv/leak.pl", "use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalAddr=>'127.0.0.1', LocalPort=>9005, Listen=>20, ReuseAddr=>1); my @h; while (my $c = $s->accept) { push @h, $c }\n")
-    stage.write("/srv/Leak.java", """
+    stage.write(
+        "/srv/leaky.py",
+        "import socket\nserver = socket.create_server(('127.0.0.1', 9001))\nheld = []\nwhile True: held.append(server.accept())\n",
+    )
+    stage.write(
+        "/srv/leak.rb",
+        "require 'socket'\nserver = TCPServer.new('127.0.0.1', 9002)\nheld = []\nloop { held << server.accept }\n",
+    )
+    stage.write(
+        "/srv/leak.php",
+        "<?php $s = stream_socket_server('tcp://127.0.0.1:9003'); $h = []; while (true) { $c = stream_socket_accept($s, 3600); if ($c) $h[] = $c; }",
+    )
+    stage.write(
+        "/srv/leak.js",
+        "const held=[]; require('net').createServer({allowHalfOpen: true, pauseOnConnect: true}, s => held.push(s)).listen(9004, '127.0.0.1')\n",
+    )
+    stage.write(
+        "/srv/leak.pl",
+        "use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalAddr=>'127.0.0.1', LocalPort=>9005, Listen=>20, ReuseAddr=>1); my @h; while (my $c = $s->accept) { push @h, $c }\n",
+    )
+    stage.write(
+        "/srv/Leak.java",
+        """
 import java.net.*; import java.util.*;
 public class Leak { public static void main(String[] a) throws Exception {
   ServerSocket s = new ServerSocket(9006, 50, InetAddress.getByName("127.0.0.1")); List<Socket> h = new ArrayList<>();
   while (true) h.add(s.accept()); } }
-""")
+""",
+    )
     stage.run("javac", "-d", "/srv", "/srv/Leak.java")
-    stage.run("sh", "-c", "cd /srv && jar --create --file shop-1.2.jar --main-class Leak Leak.class")
+    stage.run(
+        "sh", "-c", "cd /srv && jar --create --file shop-1.2.jar --main-class Leak Leak.class"
+    )
     stage.start("sh", "-c", "cd /srv && exec python3 -u -W ignore -m leaky --port 9001")
     stage.start("ruby", "-W0", "/srv/leak.rb", "9002")
     stage.start("php", "-d", "display_errors=1", "/srv/leak.php")
     stage.start("node", "--max-old-space-size=200", "/srv/leak.js")
     stage.start("perl", "-w", "/srv/leak.pl")
-    stage.start("java", "-Xmx64m", "-Dspring.profiles.active=prod", "-jar", "/srv/shop-1.2.jar", "server", "x.yml")
+    stage.start(
+        "java",
+        "-Xmx64m",
+        "-Dspring.profiles.active=prod",
+        "-jar",
+        "/srv/shop-1.2.jar",
+        "server",
+        "x.yml",
+    )
     for port in range(9001, 9007):
         stage.listening(port)
         for _ in range(14):
@@ -299,7 +331,14 @@ def traced_process(stage: Stage) -> None:
 )  # fmt: skip
 def stopped_reader(stage: Stage) -> None:
     """The same with accepted connections that send requests all the time."""
-    process = stage.python("api.py", DEAF_SERVER.replace("9000", "8080").replace("held.append(server.accept()[0])", "held.append(server.accept()[0]); held[-1].setblocking(False)"), unit="api.service")
+    process = stage.python(
+        "api.py",
+        DEAF_SERVER.replace("9000", "8080").replace(
+            "held.append(server.accept()[0])",
+            "held.append(server.accept()[0]); held[-1].setblocking(False)",
+        ),
+        unit="api.service",
+    )
     stage.listening(8080)
     clients = [connect(8080) for _ in range(15)]
     stage.keep.append(clients)
@@ -386,7 +425,9 @@ def broker_blocks_its_publishers(stage: Stage) -> None:
 )  # fmt: skip
 def nginx_ignores_client_abort(stage: Stage) -> None:
     """proxy_ignore_client_abort: clients gave up on reports that take an hour; nginx waits on."""
-    stage.python("reports.py", """
+    stage.python(
+        "reports.py",
+        """
 import asyncio
 from aiohttp import web
 async def wait(request):
@@ -395,9 +436,14 @@ async def wait(request):
 app = web.Application()
 app.add_routes([web.get("/", wait)])
 web.run_app(app, host="127.0.0.1", port=9000)
-""", unit="reports.service")
+""",
+        unit="reports.service",
+    )
     stage.listening(9000)
-    nginx(stage, "server { listen 8080; location / { proxy_pass http://127.0.0.1:9000; proxy_ignore_client_abort on; proxy_read_timeout 2h; } }")
+    nginx(
+        stage,
+        "server { listen 8080; location / { proxy_pass http://127.0.0.1:9000; proxy_ignore_client_abort on; proxy_read_timeout 2h; } }",
+    )
     stage.listening(8080)
     ask(stage, 8080, 20, timeout=10)
 
@@ -423,7 +469,9 @@ async def main():
     async with websockets.serve(talk, "127.0.0.1", 8765, ping_interval=None):
         await asyncio.sleep(3600)
 asyncio.run(main())
-""", unit="chat.service")
+""",
+        unit="chat.service",
+    )
     stage.listening(8765)
     stage.write(
         "/etc/haproxy/case.cfg",
@@ -456,7 +504,9 @@ async def main():
             await one.recv()
         await asyncio.sleep(2)
 asyncio.run(main())
-""", unit="clients.service")
+""",
+        unit="clients.service",
+    )
     time.sleep(3)
     ask_often(stage, 8080, 2, timeout=30)
 
@@ -467,17 +517,43 @@ def busy_and_healthy(stage: Stage) -> None:
     """wrk and ab with keep-alive against nginx, pgbench against PostgreSQL."""
     nginx(stage, "server { listen 8080; location / { return 200 ok; } }", "worker_processes 2;")
     stage.listening(8080)
-    stage.start("sh", "-c", "while :; do wrk -t1 -c60 -d20 http://127.0.0.1:8080/; done", unit="wrk.service")
-    stage.start("sh", "-c", "while :; do ab -k -c 20 -n 20000 http://127.0.0.1:8080/; sleep 1; done", unit="ab.service")
-    stage.start("sh", "-c", "while :; do ab -c 20 -n 2000 http://127.0.0.1:8080/; sleep 5; done", unit="ab2.service")
+    stage.start(
+        "sh", "-c", "while :; do wrk -t1 -c60 -d20 http://127.0.0.1:8080/; done", unit="wrk.service"
+    )
+    stage.start(
+        "sh",
+        "-c",
+        "while :; do ab -k -c 20 -n 20000 http://127.0.0.1:8080/; sleep 1; done",
+        unit="ab.service",
+    )
+    stage.start(
+        "sh",
+        "-c",
+        "while :; do ab -c 20 -n 2000 http://127.0.0.1:8080/; sleep 5; done",
+        unit="ab2.service",
+    )
 
 
 @case()
 def pgbench_and_bulk(stage: Stage) -> None:
     """pgbench; and 12 bulk transfers whose receiver is slower than the sender."""
     postgres(stage)
-    stage.run("/usr/lib/postgresql/15/bin/pgbench", "-h", "127.0.0.1", "-U", "postgres", "-i", "postgres")
-    stage.start("/usr/lib/postgresql/15/bin/pgbench", "-h", "127.0.0.1", "-U", "postgres", "-c", "15", "-T", "600", "postgres", unit="bench.service")
+    stage.run(
+        "/usr/lib/postgresql/15/bin/pgbench", "-h", "127.0.0.1", "-U", "postgres", "-i", "postgres"
+    )
+    stage.start(
+        "/usr/lib/postgresql/15/bin/pgbench",
+        "-h",
+        "127.0.0.1",
+        "-U",
+        "postgres",
+        "-c",
+        "15",
+        "-T",
+        "600",
+        "postgres",
+        unit="bench.service",
+    )
     server = listen(5201)
 
     def sink(connection: socket.socket) -> None:
@@ -500,7 +576,20 @@ def sshd_silent_clients(stage: Stage) -> None:
     """12 clients connect to sshd and say nothing; those beyond MaxStartups are turned away."""
     stage.run("ssh-keygen", "-A")
     (stage.root / "run/sshd").mkdir(exist_ok=True)
-    stage.start("/usr/sbin/sshd", "-D", "-e", "-p", "2222", "-o", "MaxStartups=12:100:12", "-o", "LoginGraceTime=0", "-o", "UsePAM=no", unit="ssh.service")
+    stage.start(
+        "/usr/sbin/sshd",
+        "-D",
+        "-e",
+        "-p",
+        "2222",
+        "-o",
+        "MaxStartups=12:100:12",
+        "-o",
+        "LoginGraceTime=0",
+        "-o",
+        "UsePAM=no",
+        unit="ssh.service",
+    )
     stage.listening(2222)
     for _ in range(12):
         stage.keep.append(connect(2222))
@@ -525,7 +614,9 @@ def sshd_silent_clients(stage: Stage) -> None:
 )  # fmt: skip
 def leak_of_the_old_version(stage: Stage) -> None:
     """The old version has closed its listener and does not end; it leaks. The new one is well."""
-    old = stage.python("old.py", """
+    old = stage.python(
+        "old.py",
+        """
 import socket, signal
 server = socket.create_server(("127.0.0.1", 9000), backlog=511, reuse_port=True)
 held = []
@@ -541,14 +632,17 @@ while True:
         pass
     except OSError:
         signal.pause()
-""")
+""",
+    )
     stage.listening(9000)
     for _ in range(19):
         client = connect(9000)
         client.send(b"hello")
         client.close()
     time.sleep(1)
-    stage.python("new.py", """
+    stage.python(
+        "new.py",
+        """
 import socket
 server = socket.create_server(("127.0.0.1", 9000), backlog=511, reuse_port=True)
 while True:
@@ -556,7 +650,8 @@ while True:
     c.recv(100)
     c.send(b"ok")
     c.close()
-""")
+""",
+    )
     time.sleep(1)
     os.kill(old.pid, signal.SIGUSR1)
     time.sleep(2)
@@ -579,13 +674,18 @@ while True:
 )  # fmt: skip
 def reuseport_with_the_old_version(stage: Stage) -> None:
     """A process of the last deployment still shares the port, and hangs: half get no answer."""
-    stage.python("old.py", """
+    stage.python(
+        "old.py",
+        """
 import socket, time
 server = socket.create_server(("127.0.0.1", 8080), backlog=511, reuse_port=True)
 time.sleep(3600)
-""")
+""",
+    )
     stage.listening(8080)
-    stage.python("new.py", """
+    stage.python(
+        "new.py",
+        """
 import socket
 server = socket.create_server(("127.0.0.1", 8080), backlog=511, reuse_port=True)
 while True:
@@ -593,7 +693,8 @@ while True:
     c.recv(100)
     c.send(b"HTTP/1.0 200 OK\\r\\n\\r\\nok")
     c.close()
-""")
+""",
+    )
     time.sleep(1)
     ask_often(stage, 8080, 0.5, timeout=30)
 
@@ -809,10 +910,13 @@ def graceful_shutdown(stage: Stage) -> None:
 )  # fmt: skip
 def single_thread_held_by_one_client(stage: Stage) -> None:
     """http.server without threads: one silent connection (a browser's spare) holds it."""
-    stage.python("status.py", """
+    stage.python(
+        "status.py",
+        """
 import http.server
 http.server.HTTPServer(("127.0.0.1", 8080), http.server.SimpleHTTPRequestHandler).serve_forever()
-""")
+""",
+    )
     stage.listening(8080)
     time.sleep(1)
     stage.keep.append(connect(8080))
@@ -827,7 +931,9 @@ http.server.HTTPServer(("127.0.0.1", 8080), http.server.SimpleHTTPRequestHandler
 @case()
 def rolling_restart(stage: Stage) -> None:
     """Four workers under SO_REUSEPORT, restarted one after the other under load; clients retry."""
-    stage.write("/srv/worker.py", """
+    stage.write(
+        "/srv/worker.py",
+        """
 import socket, signal, sys
 server = socket.socket()
 server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -840,7 +946,8 @@ while True:
     c.recv(1000)
     c.send(b"HTTP/1.0 200 OK\\r\\n\\r\\nok")
     c.close()
-""")
+""",
+    )
     workers = [stage.start("python3", "/srv/worker.py", unit="web.service") for _ in range(4)]
     stage.listening(8080)
 
@@ -871,7 +978,9 @@ while True:
 )  # fmt: skip
 def process_in_d_state(stage: Stage) -> None:
     """The server waits for a disk or NFS without end (state D): here, for a vfork()ed child."""
-    stage.write("/srv/d.c", """
+    stage.write(
+        "/srv/d.c",
+        """
 #include <unistd.h>
 #include <sys/socket.h>
 #include <netinet/in.h>
@@ -883,9 +992,13 @@ int main() {
   if (vfork() == 0) { close(s); for (;;) pause(); }
   return 0;
 }
-""")
+""",
+    )
     import subprocess
-    subprocess.run(["gcc", "-o", str(stage.root / "srv/d"), str(stage.root / "srv/d.c")], check=True)
+
+    subprocess.run(
+        ["gcc", "-o", str(stage.root / "srv/d"), str(stage.root / "srv/d.c")], check=True
+    )
     stage.start("/srv/d", unit="api.service")
     stage.listening(8080)
     ask_often(stage, 8080, 2, timeout=3600)
@@ -918,14 +1031,17 @@ def paused_container(stage: Stage) -> None:
 )  # fmt: skip
 def gunicorn_workers_stream(stage: Stage) -> None:
     """Both sync workers stream events to a browser each, for ever; others wait."""
-    gunicorn(stage, text="""
+    gunicorn(
+        stage,
+        text="""
 import time
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/event-stream")])
     while True:
         yield b"data: tick\\n\\n"
         time.sleep(1)
-""")
+""",
+    )
 
     def listen_to() -> None:
         with connect(8000) as client:
@@ -980,9 +1096,33 @@ def killed_server_leaves_unsent_data(stage: Stage) -> None:
 @case()
 def unix_closed_loop(stage: Stage) -> None:
     """gunicorn with 2 workers on a Unix socket, 12 clients in turn, each answer half a second."""
-    stage.write("/srv/orders.py", "import time\ndef app(e, s):\n    time.sleep(0.5)\n" + '    s("200 OK", [("Content-Length", "2")])\n    return [b"ok"]\n')
-    stage.start("gunicorn", "--chdir", "/srv", "--workers", "2", "--bind", "unix:/run/o.sock", "orders:app", unit="orders.service")
-    stage.start("gunicorn", "--chdir", "/srv", "--workers", "2", "--bind", "127.0.0.1:8000", "orders:app", unit="orders2.service")
+    stage.write(
+        "/srv/orders.py",
+        "import time\ndef app(e, s):\n    time.sleep(0.5)\n"
+        + '    s("200 OK", [("Content-Length", "2")])\n    return [b"ok"]\n',
+    )
+    stage.start(
+        "gunicorn",
+        "--chdir",
+        "/srv",
+        "--workers",
+        "2",
+        "--bind",
+        "unix:/run/o.sock",
+        "orders:app",
+        unit="orders.service",
+    )
+    stage.start(
+        "gunicorn",
+        "--chdir",
+        "/srv",
+        "--workers",
+        "2",
+        "--bind",
+        "127.0.0.1:8000",
+        "orders:app",
+        unit="orders2.service",
+    )
     path = str(stage.root / "run/o.sock")
     stage.listening(8000)
     eventually((stage.root / "run/o.sock").exists)
@@ -1080,7 +1220,9 @@ def passed_within_a_unit(stage: Stage) -> None:
 @case()
 def chat_server_long_poll_many(stage: Stage) -> None:
     """40 clients long-poll by new connections each 25 s; the answers come after 20 s."""
-    stage.python("news.py", """
+    stage.python(
+        "news.py",
+        """
 import asyncio
 from aiohttp import web
 async def wait(request):
@@ -1089,7 +1231,9 @@ async def wait(request):
 app = web.Application()
 app.add_routes([web.get("/", wait)])
 web.run_app(app, port=8080)
-""", unit="news.service")
+""",
+        unit="news.service",
+    )
     stage.listening(8080)
 
     def poll() -> None:
@@ -1105,7 +1249,9 @@ web.run_app(app, port=8080)
 @case()
 def clients_abort_and_retry(stage: Stage) -> None:
     """Clients give up after 3 s and try again; each answer takes 12 s, and then it is closed."""
-    stage.python("slow.py", """
+    stage.python(
+        "slow.py",
+        """
 import socketserver, time
 class Handler(socketserver.BaseRequestHandler):
     def handle(self):
@@ -1119,25 +1265,33 @@ class Server(socketserver.ThreadingTCPServer):
     request_queue_size = 100
     allow_reuse_address = True
 Server(("127.0.0.1", 8080), Handler).serve_forever()
-""", unit="slow.service")
+""",
+        unit="slow.service",
+    )
     stage.listening(8080)
     ask_often(stage, 8080, 0.3, timeout=3)
 
 
 # R2 udp receiver stopped
 @case(
-    Expect("udp_drops", None, r"^syslog\.service$", 514, summary=["stopped"], advice=["kill -CONT"]),
+    Expect(
+        "udp_drops", None, r"^syslog\.service$", 514, summary=["stopped"], advice=["kill -CONT"]
+    ),
 )
 def stopped_udp_receiver(stage: Stage) -> None:
     """A syslog receiver that somebody has stopped."""
-    process = stage.python("syslog.py", """
+    process = stage.python(
+        "syslog.py",
+        """
 import socket
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
 server.bind(("127.0.0.1", 514))
 while True:
     server.recv(2000)
-""", unit="syslog.service")
+""",
+        unit="syslog.service",
+    )
     time.sleep(2)
     os.kill(process.pid, signal.SIGSTOP)
     client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
