@@ -7,6 +7,7 @@ tell of the other one (fs/proc/base.c). Sources: proc(5), proc_pid_stat(5), proc
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 #: Kernel functions in which the processes of a frozen cgroup sleep: in cgroup v2 the first, or the
 #: one that it is a part of, and in v1 the last (kernel/signal.c; kernel/freezer.c).
 _FREEZERS = (b"do_freezer_trap", b"get_signal", b"__refrigerator")
+_SWITCHES = re.compile(rb"^(?:State|voluntary_ctxt_switches):.*$", re.MULTILINE)
+_ONE_SLEEP_SECONDS = 0.2
 _TRACER = re.compile(rb"^TracerPid:\t([1-9][0-9]*)$", re.MULTILINE)
 _DESCRIPTOR_LIMIT = re.compile(r"^Max open files +(\S+) +(\S+) ", re.MULTILINE)
 
@@ -98,7 +101,13 @@ class ProcessFiles:
             return Halt("traced", int(found[1]) if found else None)
         if self._optional("wchan") in _FREEZERS:
             return Halt("frozen")
-        return Halt("uninterruptible") if state == b"D" else None
+        return Halt("uninterruptible") if state == b"D" and self._sleeps_on() else None
+
+    def _sleeps_on(self) -> bool:
+        """Whether it is in one and the same sleep for a while: who reads a disk is in many."""
+        before = _SWITCHES.findall(self._optional("status"))
+        time.sleep(_ONE_SLEEP_SECONDS)
+        return bool(before) and _SWITCHES.findall(self._optional("status")) == before
 
     def _optional(self, name: str) -> bytes:
         """Return the beginning of a file that need not be readable."""
