@@ -117,6 +117,7 @@ complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 
 complete -c sockmon -n '_shtab_sockmon_using record' -s h -l help -d 'show this help message and exit'
 complete -c sockmon -n '_shtab_sockmon_using record' -l for -x -d 'how long: 10s, 1m, at most 1h (default: 1m)'
 complete -c sockmon -n '_shtab_sockmon_using record' -l anonymize -xka "yes no" -d 'replace addresses, names and PIDs (default: yes)'
+complete -c sockmon -n '_shtab_sockmon_using record' -l events -d 'also count how connections open, fail and close, inside the kernel (eBPF, root)'
 complete -c sockmon -n '_shtab_sockmon_using record' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML); without it /etc/sockmon/sockmon.yaml if it can be read, else the defaults'
 complete -c sockmon -n '_shtab_sockmon_using record; and test $_shtab_sockmon_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'the new file, such as fault.rec'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a drill -d 'rehearse an alert'
