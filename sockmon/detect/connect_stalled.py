@@ -256,11 +256,11 @@ def _nothing_answers(port: int | None, dead: list[_Called]) -> Text:
     named_zh = "、".join(addresses[:_ADDRESSES_NAMED]) + (
         f" 等 {len(addresses)} 个" if more > 0 else ""
     )
-    where = Text(f"{addresses[0]} port {port}", f"{addresses[0]} 的端口 {port}")
+    where = Text(f"{addresses[0]} port {port}", f"{addresses[0]} 的端口 {port} ")
     if port is None:
         several = Text(f"{len(addresses)} addresses", f"{len(addresses)} 个地址")
         if len(addresses) == 1:
-            several, named, named_zh = Text(addresses[0]), "", ""
+            several, named, named_zh = Text(addresses[0], f"{addresses[0]} "), "", ""
         where = Text(f"{ports} ports of {several}", f"{several.zh}的 {ports} 个端口")
     elif len(addresses) > 1:
         where = Text(

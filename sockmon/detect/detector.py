@@ -154,6 +154,7 @@ class Detector:
     judge. only_where: fields that not every namespace has: without them there is nothing to judge.
     needs_whole_table: it judges by sockets at rest too, so it runs only after the whole
     table was read. needs_events: without events.enabled there is nothing to judge.
+    of_udp: the ports of its findings are UDP's.
     find: a pure function from one poll's data and thresholds to findings.
     fault: what its findings say of an application here, or of a peer. caused_by: faults that can
     cause its findings. counted: its own metric. levels: from thresholds, when a figure on a
@@ -173,6 +174,7 @@ class Detector:
     only_where: tuple[str, ...] = ()
     needs_whole_table: bool = False
     needs_events: bool = False
+    of_udp: bool = False
     fault: Fault | None = None
     caused_by: tuple[tuple[Link, Fault], ...] = ()
     counted: Counted | None = None

@@ -226,6 +226,7 @@ DETECTOR = Detector(
     ),
     thresholds=Thresholds,
     find=find,
+    of_udp=True,
     rule=Rule(
         summary="UDP datagrams are dropped",
         explanation=(

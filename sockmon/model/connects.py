@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.model.distinct import distinct
+from sockmon.model.distinct import distinct, kinds
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 
@@ -132,13 +132,9 @@ def by_place(table: SocketTable, rows: NDArray[np.intp]) -> dict[Place, NDArray[
     """Divide the rows by destination; no more than the largest are returned."""
     if not rows.size:
         return {}
-    words = np.column_stack(
-        [table.remote[rows], table.remote_port[rows].astype(np.uint32), table.family[rows]]
-    )
-    _, which, counts = np.unique(words, axis=0, return_inverse=True, return_counts=True)
-    which = which.ravel()
-    top = np.argsort(-counts, kind="stable")[:_MOST]
-    parts = (rows[which == at] for at in top.tolist())
+    called = kinds(*table.remote_ends(rows))
+    top = np.argsort(-called.counts(), kind="stable")[:_MOST]
+    parts = (rows[called.which == kind] for kind in top.tolist())
     return {place_of(table, int(part[0])): part for part in parts}
 
 
@@ -164,11 +160,8 @@ def _new(
     rows = rows[~np.isin(table.cookie[rows], known)]
     if not rows.size:
         return []
-    words = np.column_stack(
-        [table.remote[rows], table.remote_port[rows].astype(np.uint32), table.family[rows]]
-    )
-    first = np.unique(words, axis=0, return_index=True)[1]
-    return [place_of(table, row) for row in rows[first].tolist()]
+    first = rows[kinds(*table.remote_ends(rows)).rows]
+    return [place_of(table, row) for row in first.tolist()]
 
 
 def _connected_rows(table: SocketTable, ports: Collection[int]) -> NDArray[np.intp]:

@@ -1,7 +1,8 @@
 """UDP sockets from poll to poll: datagrams that were dropped, and queues that nobody reads."""
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenDrops, Stuck
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 
+#: Of one port, those with most sockets.
+_CGROUPS_NAMED = 8
 #: An unconnected socket that holds its port for so long is a service's. A resolver's, or one of a
 #: call's media, is held for less.
 _SERVICE_AFTER_SECONDS = 300.0
@@ -119,12 +122,25 @@ def _overflows(counters: Mapping[str, int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class UdpPort:
-    """The UDP sockets of one local port; receive_queue in bytes, dropped since each was made."""
+    """The UDP sockets of one local port; receive_queue in bytes, dropped since each was made.
+
+    cgroups: (id, sockets) of those that the kernel tells, most first. owners: the same by name.
+    """
 
     port: int
     sockets: int
     receive_queue: int
     dropped: int
+    cgroups: tuple[tuple[int, int], ...] = ()
+    owners: tuple[tuple[str, int], ...] = ()
+
+    def named(self, names: Mapping[int, str | None]) -> "UdpPort":
+        """Return it with its owners, as far as their cgroups have names."""
+        owners: Counter[str] = Counter()
+        for cgroup, sockets in self.cgroups:
+            if name := names.get(cgroup):
+                owners[name] += sockets
+        return replace(self, owners=tuple(owners.most_common()))
 
 
 def udp_ports(table: SocketTable, most: int) -> tuple[UdpPort, ...]:
@@ -135,6 +151,12 @@ def udp_ports(table: SocketTable, most: int) -> tuple[UdpPort, ...]:
         np.bincount(place, table.receive_queue, ports.size),
         np.bincount(place, table.drops, ports.size),
     )
-    found = (UdpPort(*map(int, row)) for row in zip(ports, *columns, strict=True))
+    rows = zip(ports, *columns, strict=True)
+    found = (UdpPort(int(port), int(n), int(waits), int(drops)) for port, n, waits, drops in rows)
     ranked = sorted(found, key=lambda its: (-its.dropped, -its.receive_queue, -its.sockets))
-    return tuple(ranked[:most])
+    return tuple(replace(its, cgroups=_cgroups(table, its.port)) for its in ranked[:most])
+
+
+def _cgroups(table: SocketTable, port: int) -> tuple[tuple[int, int], ...]:
+    counts = Counter(table.cgroup_id[table.local_port == port].tolist())
+    return tuple((cgroup, n) for cgroup, n in counts.most_common(_CGROUPS_NAMED) if cgroup)

@@ -82,7 +82,9 @@ def _by_port(data: DetectorInput, rows: NDArray[np.intp]) -> tuple[PortSockets, 
     No port that was taken for a connection or two, as a client's or FTP's data port, is a group.
     """
     codes = data.directions.port[rows].astype(np.intp) * 2 + data.directions.is_inbound[rows]
-    codes, counts = np.unique(codes, return_counts=True)
+    counts = np.bincount(codes)
+    codes = np.flatnonzero(counts)
+    counts = counts[codes]
     nameless = (counts < SHARED_BY) & data.unnamed()[codes // 2]
     order = np.argsort(np.where(nameless, 0, -counts), kind="stable")[:_PORTS_SHOWN]
     order = order[~nameless[order]]

@@ -30,7 +30,7 @@ from sockmon.model.resting import Resting
 from sockmon.model.socket_sample import SocketSample
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import SocketTable
-from sockmon.model.udp import Udp, udp_ports
+from sockmon.model.udp import Udp, UdpPort, udp_ports
 from sockmon.model.unix_listeners import UnixListeners
 from sockmon.poll.diagnosis import DROPS_WINDOW, PORTS_ASKED, DiagnosisState
 from sockmon.poll.owner_tracker import OwnerTracker
@@ -195,7 +195,7 @@ class NamespacePoller:
             limits=Timed(limits, now),
             tcp=before.tcp if tcp is None else _counted(tcp, families, now, resting),
             udp=before.udp if udp is None else _counted(udp, families, now),
-            udp_ports=before.udp_ports if udp is None else udp_ports(udp, _UDP_PORTS_SHOWN),
+            udp_ports=before.udp_ports if udp is None else self._udp_ports(udp, now),
             looked_at=now,
             degraded=source.degraded,
             entry=source.nsenter_prefix(),
@@ -232,6 +232,11 @@ class NamespacePoller:
                 )
                 self._observation = replace(self._observation, sample=Timed(sample, now))
         return failures
+
+    def _udp_ports(self, udp: SocketTable, now: Moment) -> tuple[UdpPort, ...]:
+        ports = udp_ports(udp, _UDP_PORTS_SHOWN)
+        names = self._owners.name({id_ for its in ports for id_, _ in its.cgroups}, now.monotonic)
+        return tuple(its.named(names) for its in ports)
 
     def _see_udp(
         self, udp: SocketTable, port_range: PortRange, at: Moment, config: PortsConfig

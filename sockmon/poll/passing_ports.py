@@ -7,7 +7,6 @@ two polls agree on, and which caused which.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from sockmon.detect import udp_drops
 from sockmon.detect.registry import BY_NAME
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import SEVERITIES, Finding, FindingKey
@@ -19,9 +18,10 @@ def is_passing(finding: Finding, data: DetectorInput) -> bool:
     direction, port = finding.subject.direction, finding.subject.port
     if port is None:
         return False
-    if direction is not None and BY_NAME[finding.detector].needs_events:
+    detector = BY_NAME[finding.detector]
+    if direction is not None and detector.needs_events:
         return not data.has_counted(direction, port)
-    if port in data.udp.held.services(data.now) and finding.detector == udp_drops.NAME:
+    if detector.of_udp and port in data.udp.held.services(data.now):
         return False
     shared = finding.rows is not None and finding.rows.size >= SHARED_BY
     return not shared and bool(data.unnamed()[port])
