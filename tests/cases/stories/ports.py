@@ -228,9 +228,10 @@ def reserved_ports(stage: Stage) -> None:
 def range_of_a_socket(stage: Stage) -> None:
     """A program keeps itself to 100 ports by IP_LOCAL_PORT_RANGE, and has used them up."""
     server = listen(8087, backlog=300)
+    first_and_last = struct.pack("I", 40_099 << 16 | 40_000)
     for _ in range(100):
         client = socket.socket()
-        client.setsockopt(socket.IPPROTO_IP, _IP_LOCAL_PORT_RANGE, 40_099 << 16 | 40_000)
+        client.setsockopt(socket.IPPROTO_IP, _IP_LOCAL_PORT_RANGE, first_and_last)
         client.connect(("127.0.0.1", 8087))
         stage.keep.append((client, server.accept()))
 
