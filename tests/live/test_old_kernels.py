@@ -19,8 +19,10 @@ from sockmon.kernel.netlink.sockdiag import NetlinkTransport, SockDiag
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.finding import Finding
 from sockmon.model.observation import Observation
+from sockmon.poll.count import Selection, count
 from sockmon.poll.poller import Poller
 from sockmon.settings import parse
+from tests.cgroups import living_in, make, tree
 from tests.lab import NetNs, TcpState, eventually, states
 
 pytestmark = pytest.mark.root
@@ -146,3 +148,18 @@ def test_a_leak_has_its_age_and_its_process(netns: NetNs, poll: Poll) -> None:
         (leak,) = eventually(leaks, until=lambda found: [f.value for f in found] == [12])
     assert leak.owner is not None
     assert [process.pid for process in leak.owner.processes] == [os.getpid()]
+
+
+def test_sockets_are_counted_by_the_units_of_those_who_hold_them(
+    netns: NetNs, source: KernelSource
+) -> None:
+    container = "c0ffee" * 10 + "beef"
+    keys, waiting = ("unit", "container"), Selection(TcpState.CLOSE_WAIT)
+    with (
+        tree() as top,
+        living_in(make(top / f"docker-{container}.scope")),
+        states.close_wait(netns, count=2),
+    ):
+        counted = netns.call(count, source, keys, waiting, "sockmon")
+    assert counted.groups == [((container[:12], container[:12]), 2)]
+    assert counted.hints == ()
