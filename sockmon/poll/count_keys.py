@@ -15,6 +15,7 @@ from sockmon.kernel.errors import ProcError
 from sockmon.kernel.interfaces import Source
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.direction import Directions, Listened, directions, no_ports
+from sockmon.model.distinct import kinds
 from sockmon.model.limits import DEFAULT_PORT_RANGE
 from sockmon.model.states import STATE_SLOTS, Spelling, TcpState
 from sockmon.model.table import Column, SocketTable, address
@@ -183,10 +184,10 @@ def _peers(part: Part, rows: Rows) -> Column:
 
 
 def _by_peer(_: Reading, peers: Column) -> Coded:
-    distinct, codes = np.unique(peers, axis=0, return_inverse=True)
+    found = kinds(*peers.T)
     no_peer = {"0.0.0.0", "::"}  # noqa: S104 - a listener's remote address, not one of ours
-    names = (str(address(int(row[0]), row[1:])) if row[0] else NONE for row in distinct)
-    return _named(codes.ravel(), [NONE if name in no_peer else name for name in names])
+    names = (str(address(int(row[0]), row[1:])) if row[0] else NONE for row in peers[found.rows])
+    return _named(found.which, [NONE if name in no_peer else name for name in names])
 
 
 def _listeners(part: Part, rows: Rows) -> Column:
@@ -199,12 +200,9 @@ def _listeners(part: Part, rows: Rows) -> Column:
         )
     serves = TcpState.CLOSE if part.kind == "udp" else TcpState.LISTEN
     known = {_end(table, row) for row in np.flatnonzero(table.state == serves).tolist()}
-    ends = np.column_stack(
-        [table.family[rows].astype(np.uint32), table.local[rows], table.local_port[rows]]
-    )
-    _, first, which = np.unique(ends, axis=0, return_index=True, return_inverse=True)
-    found = [words.code(_listener(_end(table, int(rows[at])), known)) for at in first.tolist()]
-    codes = np.array(found, np.intp)[which.ravel()]
+    ends = kinds(table.family[rows], table.local_port[rows], *table.local[rows].T)
+    found = [words.code(_listener(_end(table, row), known)) for row in rows[ends.rows].tolist()]
+    codes = np.array(found, np.intp)[ends.which]
     return np.where(part.directions.is_inbound[rows], codes, words.code(NONE))
 
 
