@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from sockmon.detect.evidence import at_port, shown_size
 from sockmon.detect.evidence_names import named
 from sockmon.durations import roughly
-from sockmon.language import Language, Text, chinese, said
+from sockmon.language import Language, Text, chinese, joined, said
 from sockmon.model.finding import PURPOSES, Breakdown, Finding, Purpose, Quantity, Severity
 from sockmon.model.owner import Process
 from sockmon.text import one_line
@@ -51,7 +51,7 @@ def sentences(finding: Finding, language: Language = "en") -> Iterator[Sentence]
         where.append(at_port(finding.subject.direction or "", finding.subject.port))
     if finding.subject.path is not None:
         where.append(finding.subject.path)
-    heading = f"[{say(SEVERITY_NAMES[finding.severity])}] {', '.join(map(say, where))}"
+    heading = f"[{say(SEVERITY_NAMES[finding.severity])}] {say(joined(where, ', ', '，'))}"
     yield Sentence("heading", "", one_line(heading))
     yield Sentence("summary", "  ", one_line(say(finding.summary)))
     if finding.critical_because:
