@@ -98,11 +98,12 @@ def host(
     """A host of its own with a daemon and a browser."""
     config = directory / "config.yaml"
     config.write_text(config_text)
-    with NetNs() as netns:
+    node = {"NODE_NAME": "web-1"}
+    with small_world() as world, world.own() as netns:
         if local_ports is not None:
             netns.set_sysctl("net.ipv4.ip_local_port_range", f"40000 {39999 + local_ports}")
         with (
-            running_daemon(netns, "--config", str(config), environment={"NODE_NAME": "web-1"}),
+            running_daemon(netns, "--config", str(config), prefix=world.seeing, environment=node),
             chromium(netns, directory) as browser,
         ):
             yield netns, browser
