@@ -7,7 +7,7 @@ for its own destination. What is in TIME_WAIT levels off after 60 s and is not e
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,8 @@ from sockmon.model.table import IPAddress
 NAME = "ephemeral_port_pressure"
 
 _SHOWN = 8
+#: A block of ports is noted if there are so many times as many.
+_FEW = 4
 #: States in which sockets stay until somebody acts.
 _KEPT = (TcpState.CLOSE_WAIT, TcpState.SYN_SENT)
 
@@ -83,7 +85,8 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     for use in data.ephemeral.busiest:
         by_port.setdefault(use.destination.port, []).append(use)
     for uses in by_port.values():
-        yield from _judge(data, thresholds, uses)
+        found = list(_judge(data, thresholds, uses))
+        yield from found or _confined(data, thresholds, uses)
 
 
 def _judge(data: DetectorInput, thresholds: Thresholds, uses: list[PortUse]) -> Iterator[Finding]:
@@ -102,6 +105,23 @@ def _judge(data: DetectorInput, thresholds: Thresholds, uses: list[PortUse]) -> 
         worst = max(uses, key=lambda use: use.used)
     over = [use for use in uses if use.used >= thresholds.warning_ratio * usable]
     yield _finding(data, thresholds, worst, over, judged)
+
+
+def _confined(
+    data: DetectorInput, thresholds: Thresholds, uses: list[PortUse]
+) -> Iterator[Finding]:
+    """Note a destination for which a program may use a few ports only, and uses them all."""
+    for use in uses:
+        if use.is_confined and _FEW * use.used <= data.ephemeral.usable:
+            found = _finding(data, thresholds, use, [use], "warning")
+            text = Text(
+                f"; they are those from {use.low} to {use.high}, and no other: if the program is "
+                "kept to these (IP_LOCAL_PORT_RANGE), its next connect() fails with EADDRNOTAVAIL",
+                f"，而且只用 {use.low} 到 {use.high}：如果程序只能用这一段（IP_LOCAL_PORT_RANGE），"
+                "下一次 connect() 就会返回 EADDRNOTAVAIL",
+            )
+            yield replace(found, note=True, summary=found.summary + text, deadline=None)
+            return
 
 
 def _left(data: DetectorInput, thresholds: Thresholds, use: PortUse) -> float:

@@ -271,3 +271,14 @@ def test_the_widest_range_cannot_be_widened() -> None:
     found = JUDGE.one(sight(socks, replace(LIMITS, port_range=PortRange(1024, 65535))))
     assert "cannot be wider" in found.advice[0].text
     assert not advises(found, "sysctl -w net.ipv4.ip_local_port_range")
+
+
+def test_a_block_of_ports_that_is_used_up_is_a_note() -> None:
+    found = JUDGE.one(uses(60, LIMITS))
+    assert found.note
+    assert found.summary.endswith(
+        "they are those from 40000 to 40059, and no other: if the program is kept to these "
+        "(IP_LOCAL_PORT_RANGE), its next connect() fails with EADDRNOTAVAIL"
+    )
+    spread = [sock for n in range(60) for sock in Sock(local_port=40_000 + 2 * n).times(1)]
+    assert JUDGE.all(sight(spread, LIMITS)) == [], "as connect() chooses them"
