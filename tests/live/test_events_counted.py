@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 
@@ -197,6 +197,63 @@ def test_an_abort_of_an_older_connection_is_its_listeners() -> None:
                 ("inbound", PORT): {"aborted_here": 1, "unseen": 1},
             }
             eventually(lambda: tally.of(netns), until=wanted.__eq__)
+
+
+def goodbye(client: socket.socket, server: socket.socket) -> None:
+    """The server closes first; the client sends something after that, as TLS does."""
+    server.close()
+    closes.at_end(client)
+    client.sendall(b"goodbye")
+    client.close()
+
+
+def left_unread(client: socket.socket, server: socket.socket) -> None:
+    """The client closes first; the server closes with what it was sent unread."""
+    client.sendall(b"x" * 21)
+    client.close()
+    eventually(lambda: server.recv(100, socket.MSG_PEEK))
+    server.close()
+
+
+def more_comes(client: socket.socket, server: socket.socket) -> None:
+    """The client closes while the server sends."""
+    server.sendall(b"x" * 21)
+    assert client.recv(100)
+    client.close()
+    with suppress(ConnectionError):
+        for _ in range(3):
+            server.sendall(b"more")
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("way", "outbound", "inbound"),
+    [
+        (goodbye, "closed_there", "closed_here"),
+        (left_unread, "closed_here", "closed_there"),
+        (more_comes, "closed_here", "closed_there"),
+    ],
+)
+def test_a_reset_after_a_fin_ends_nothing(
+    tally: Tally, way: closes.Way, outbound: str, inbound: str
+) -> None:
+    with NetNs() as netns, listener_in(netns) as listener:
+        for _ in range(5):
+            client = connect_in(netns)
+            way(client, listener.accept()[0])
+
+        def ends() -> dict[str, dict[str, int]]:
+            return {
+                direction: {name: n for name, n in its.items() if name[:5] in ("close", "abort")}
+                for (direction, _), its in tally.of(netns).items()
+            }
+
+        def wanted(seen: dict[str, dict[str, int]]) -> bool:
+            for its in seen.values():
+                its.pop("close_wait", None)
+            return seen == {"outbound": {outbound: 5}, "inbound": {inbound: 5}}
+
+        eventually(ends, until=wanted)
 
 
 def refuse(netns: NetNs, ports: range) -> None:
