@@ -26,8 +26,9 @@ from sockmon.detect.evidence import inodes
 from sockmon.detect.syn_retries import seconds_to_connect, seconds_to_give_up
 from sockmon.durations import roughly
 from sockmon.language import Text
-from sockmon.model.connects import Place, place_of
+from sockmon.model.connects import Failing, Place, place_of
 from sockmon.model.detector_input import DetectorInput
+from sockmon.model.direction import Direction
 from sockmon.model.finding import (
     Advice,
     Breakdown,
@@ -85,10 +86,25 @@ def _all_fail(
             (its.polls >= _POLLS and its.least >= thresholds.warning_sockets)
             or (its.polls > _POLLS and its.last - its.since >= thresholds.failing_for)
         )
+        and not _none_failed(data, place, its)
     }
     if not dead:
         return np.zeros(calling.size, np.bool_)
     return np.array([place_of(data.table, row) in dead for row in calling.tolist()], np.bool_)
+
+
+def _none_failed(data: DetectorInput, place: Place, failing: Failing) -> bool:
+    """Whether connections to the port were established meanwhile, and no connect failed.
+
+    So the attempts that were seen have succeeded, between two polls: a long way, and much to do.
+    Whether that is so is known where connections are counted between polls.
+    """
+    if data.events is None:
+        return False
+    where: tuple[Direction, int] = ("outbound", place[2])
+    opened = data.events.last_opened.get(where, -np.inf)
+    failed = data.events.last_failed.get(where, -np.inf)
+    return bool(opened > failing.since >= failed)
 
 
 def _judge(
@@ -131,7 +147,7 @@ def _judge(
         value=value,
         limit=thresholds.warning_sockets,
         summary=summary,
-        evidence=_evidence(data, rows),
+        evidence=_evidence(data, rows) | _counted(data, port),
         advice=_advice(data, port, str(address), rows),
         group=group,
         inodes=inodes(data.table, held),
@@ -165,6 +181,18 @@ def _evidence(data: DetectorInput, rows: NDArray[np.intp]) -> dict[str, Quantity
             )
         )
     return found
+
+
+def _counted(data: DetectorInput, port: int) -> dict[str, Quantity | Breakdown]:
+    """What became of the connects to this port, at all addresses, where that is counted."""
+    counts = data.events.ports.get(("outbound", port)) if data.events else None
+    if counts is None or data.events is None:
+        return {}
+    return {
+        "opened": evidence.count(counts.opened),
+        "failed": tuple((why, evidence.count(n)) for why, n in counts.failed.items() if n),
+        "counted_for": evidence.seconds(data.events.seconds),
+    }
 
 
 def _advice(

@@ -86,8 +86,8 @@ def _judge(
         summary = Text(
             f"the other end has reset {number} open connections to port {port} in the last "
             f"{lately}: {share} of those that ended, {before} before",
-            f"最近 {lately} 内，到端口 {port} 的 {number} 个连接被对端用 RST 中断：占同期结束连接的 "
-            f"{share}，此前为 {before}",
+            f"最近 {lately} 内，到端口 {port} 的 {number} 个连接被对端用 RST 中断：占同期结束连接"
+            f"的 {share}，此前为 {before}",
         )
     yield Finding(
         detector=NAME,
@@ -121,8 +121,8 @@ def _advice(direction: Direction, port: int) -> tuple[Advice, ...]:
                     "resets their connections; so does a listener that closes with connections in "
                     "its queue.",
                     "RST 由本机发出，当时两端都还没有关闭连接；原因无法从计数得知。应用是否退出或重"
-                    "启过？进程退出时若还有未读的请求，这些连接会被 RST；监听 socket 关闭时，队列里的"
-                    "连接也一样。",
+                    "启过？进程退出时若还有未读的请求，这些连接会被 RST；监听 socket 关闭时，队列里"
+                    "的连接也一样。",
                 )
             ),
             Advice(

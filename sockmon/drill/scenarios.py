@@ -183,7 +183,7 @@ def _slow_close(netns: NetNs, count: int) -> AbstractContextManager[Held]:
 
 
 def _resets(netns: NetNs, count: int) -> AbstractContextManager[Held]:
-    return conditions.reset_burst(netns, count=count, after=_USUAL_SECONDS)
+    return conditions.begins_to_abort(netns, count=count, after=_USUAL_SECONDS)
 
 
 def _few_ports(count: int) -> Mapping[str, str]:
@@ -295,7 +295,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         remembers=WINDOW_SECONDS,
     ),
     "resets": Scenario(
-        does="{count} connections are closed; later the server aborts {count}, and 20 more a second",
+        does="{count} connections are closed; later the server aborts {count}, then 20 a second",
         detector="reset_burst",
         direction=Direction.INBOUND,
         costs={**_PAIR, "buckets": 1},

@@ -53,6 +53,11 @@ class Histogram:
         """How many there were."""
         return sum(self.buckets)
 
+    def above(self, seconds: float) -> int:
+        """Return how many were certainly longer."""
+        lower = (0.0, *BOUNDS)
+        return sum(n for bound, n in zip(lower, self.buckets, strict=True) if bound >= seconds)
+
     def quantile_bound(self, share: float) -> float:
         """Return the least bound below which this share of them was; infinity above the last."""
         wanted, total = share * self.count, 0
@@ -154,10 +159,14 @@ class RecentEvents:
     """What was counted in one namespace in the last minutes.
 
     seconds: how long ago that began. latest: the ports with events in the last seconds. endings: of
-    the ports at which the serving end lately aborted connections.
+    the ports at which the serving end lately aborted connections. last_opened, last_failed: when
+    the last reading was that had counted one more, in monotonic seconds; it happened between that
+    reading and the one before.
     """
 
     seconds: float
     ports: Mapping[tuple[Direction, int], EventCounts]
     latest: frozenset[tuple[Direction, int]]
     endings: Mapping[tuple[Direction, int], Endings] = field(default_factory=dict)
+    last_opened: Mapping[tuple[Direction, int], float] = field(default_factory=dict)
+    last_failed: Mapping[tuple[Direction, int], float] = field(default_factory=dict)

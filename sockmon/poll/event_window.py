@@ -19,6 +19,7 @@ from sockmon.model.connection_events import (
     CLOSERS,
     COLUMNS,
     COUNTERS,
+    FAILURES,
     WINDOW_SECONDS,
     Endings,
     EventCounts,
@@ -37,6 +38,8 @@ _HALF_LIFE_SECONDS = 1800.0
 Port = tuple[Direction, int]
 _Ints = NDArray[np.int64]
 _ENDED = slice(column(f"closed_{CLOSERS[0]}"), column(f"aborted_{ABORTERS[-1]}") + 1)
+_OPENED = column("opened")
+_FAILED = slice(column(f"failed_{FAILURES[0]}"), column(f"failed_{FAILURES[-1]}") + 1)
 _ABORTED = {"inbound": column("aborted_here"), "outbound": column("aborted_there")}
 
 
@@ -66,6 +69,8 @@ class EventWindow:
         self._burst = np.zeros((SLOTS, 2), np.int64)
         self._before = np.zeros((SLOTS, 2), np.float64)
         self._reset_column = np.zeros(SLOTS, np.int64)
+        # By slot: when a connection was last counted that opened, and one that failed.
+        self._last = np.full((SLOTS, 2), -np.inf)
         self._counts: dict[int, EventCounts] = {}  # those that have not changed since
 
     def follow(self, namespaces: Collection[str], now: float) -> None:
@@ -88,6 +93,10 @@ class EventWindow:
                 self._filling[slot] += columns
                 self._sums[slot] += columns
                 self._burst[slot] += columns[_ENDED].sum(), columns[self._reset_column[slot]]
+                if columns[_OPENED]:
+                    self._last[slot, 0] = now
+                if columns[_FAILED].any():
+                    self._last[slot, 1] = now
                 self._counts.pop(slot, None)
 
     def recent(self, netns: str, now: float) -> RecentEvents | None:
@@ -99,8 +108,8 @@ class EventWindow:
         changed = np.array([slot for slot in slots.tolist() if slot not in self._counts], np.int64)
         for slot, its in zip(changed.tolist(), self._sums[changed].tolist(), strict=True):
             self._counts[slot] = EventCounts(tuple(its))
-        there = self._sums[slots].any(axis=1).tolist()
-        latest = self._filling[slots].any(axis=1).tolist()
+        there = np.count_nonzero(self._sums[slots], axis=1).tolist()
+        latest = np.count_nonzero(self._filling[slots], axis=1).tolist()
         reset = (self._burst[slots, 1] > 0).tolist()
         return RecentEvents(
             min(now - self._began[netns], WINDOW_SECONDS),
@@ -110,6 +119,7 @@ class EventWindow:
                 port: Endings(*self._burst[slot].tolist(), *self._before[slot].tolist())
                 for port, slot in compress(ports.items(), reset)
             },
+            *(dict(zip(ports, its, strict=True)) for its in self._last[slots].T.tolist()),
         )
 
     def _fill_next(self, now: float) -> None:
@@ -158,6 +168,7 @@ class EventWindow:
             return
         for array in (self._filling, self._sums, self._burst, self._before):
             array[slots] = 0
+        self._last[slots] = -np.inf
         for bucket in self._buckets:
             kept = ~np.isin(bucket.slots, slots)
             bucket.slots, bucket.columns = bucket.slots[kept], bucket.columns[kept]

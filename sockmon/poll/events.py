@@ -70,7 +70,8 @@ class EventsPoller:
                 self._window.follow(namespaces.values(), now.monotonic)
                 self._window.add(counted, now.monotonic)
                 with_series = (
-                    (netns if netns in shown else OTHER, *rest) for netns, *rest in counted
+                    (netns if netns in shown else OTHER, direction, port, columns)
+                    for netns, direction, port, columns in counted
                 )
                 self._totals.add(with_series, now.monotonic, top, port_range)
                 self._totals.forget(shown)

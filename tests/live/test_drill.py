@@ -168,10 +168,12 @@ def test_closes_are_as_slow_as_the_drill_has_them(netns: NetNs) -> None:
 
 
 def test_the_drill_aborts_what_it_had_closed_before(netns: NetNs) -> None:
-    with counting() as tally, conditions.reset_burst(netns, count=3) as held:
+    with counting() as tally, conditions.begins_to_abort(netns, count=3) as held:
         eventually(
             lambda: tally.of(netns).get(("inbound", held.port), {}),
-            until=lambda its: (its.get("closed_there"), its.get("aborted_here", 0) > 3) == (3, True),
+            until=lambda its: (
+                (its.get("closed_there"), its.get("aborted_here", 0) > 3) == (3, True)
+            ),
         )
 
 

@@ -28,7 +28,7 @@ from tests.pki import Authority
 from tests.resident import inode_of
 from tests.unit.detect.builders import sight
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("free_rows")]
 
 PORT = 20000
 MANY = 25
@@ -142,9 +142,7 @@ def says_goodbye(client: socket.socket, server: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("way", [clients_abort, clients_leave, says_goodbye, closes.half_close])
-def test_what_clients_do_by_design_is_no_burst(
-    netns: NetNs, judge: Judge, way: closes.Way
-) -> None:
+def test_what_clients_do_by_design_is_no_burst(netns: NetNs, judge: Judge, way: closes.Way) -> None:
     with usually_closed(netns, judge) as listener:
         play(netns, listener, way, 2 * MANY)
         assert not judge.wait_for(3 * MANY + 5)
@@ -193,7 +191,7 @@ def shake_hands(*ends: ssl.SSLSocket) -> None:
     """Both in one thread, in turn."""
     waiting = list(ends)
     for end in ends:
-        end.setblocking(False)
+        end.settimeout(0)
     while waiting:
         for end in tuple(waiting):
             try:

@@ -341,7 +341,7 @@ def late_close(
 
 
 @contextmanager
-def reset_burst(
+def begins_to_abort(
     netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1, *, after: float = 0.0
 ) -> Iterator[Held]:
     """So many connections are closed in good order; later the server aborts as many, with data

@@ -3,13 +3,18 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from sockmon.model.connection_events import COLUMNS, EventCounts, RecentEvents, column
+from sockmon.model.connects import Connects
 from sockmon.model.detector_input import DetectorInput
+from sockmon.model.direction import Direction
 from sockmon.model.finding import Command, Subject
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     LIMITS,
+    NOW,
     UNKNOWN,
     Sock,
     advises,
@@ -128,3 +133,44 @@ def test_any_other_address_is_looked_at_there() -> None:
     found = JUDGE.one(stalled(5))
     assert Command("ss -tln '( sport = :443 )'", "peer") in [a.command for a in found.advice]
     assert advises(found, "traceroute -n -T -p 443 10.9.9.9")
+
+
+def called(polls: int = 2, calls: int = 6) -> DetectorInput:
+    """New attempts at every poll, and nothing else of their destination."""
+    connects, each = Connects(), Sock(TcpState.SYN_SENT, remote="10.9.9.9", remote_port=5432)
+    for poll in range(polls):
+        socks = [replace(each, local_port=40_000 + 100 * poll + n) for n in range(calls)]
+        seen = sight(socks)
+        connects = connects.seen(seen.table, NOW + 5 * poll, whole=True)
+    return replace(seen, connects=connects, now=NOW + 5 * polls)
+
+
+def counted(opened: float, failed: float) -> RecentEvents:
+    values = [0] * COLUMNS
+    values[column("opened")], values[column("failed_timed_out")] = 900, 7
+    place: tuple[Direction, int] = ("outbound", 5432)
+    counts = {place: EventCounts(tuple(values))}
+    return RecentEvents(300.0, counts, frozenset(counts), {}, {place: opened}, {place: failed})
+
+
+def test_a_busy_second_is_no_dead_destination_where_connects_are_counted() -> None:
+    """A long way, many connects, each closed between two polls: none of them failed."""
+    assert "every connect fails" in JUDGE.one(called()).summary
+    assert JUDGE.all(replace(called(), events=counted(NOW + 5, -np.inf))) == []
+    assert JUDGE.all(replace(called(), events=counted(NOW + 5, NOW))) == []
+
+
+@pytest.mark.parametrize(
+    ("opened", "failed"), [(NOW, -np.inf), (-np.inf, -np.inf), (NOW + 5, NOW + 5)]
+)
+def test_what_fails_or_opened_before_it_proves_nothing(opened: float, failed: float) -> None:
+    finding = JUDGE.one(replace(called(), events=counted(opened, failed)))
+    assert "every connect fails" in finding.summary
+    assert facts(finding)["opened"] == "900 count"
+    assert facts(finding)["failed"] == {"timed_out": "7 count"}
+    elsewhere = replace(counted(NOW + 5, -np.inf), last_opened={("outbound", 443): NOW + 5})
+    assert JUDGE.all(replace(called(), events=elsewhere))
+
+
+def test_unanswered_retransmits_are_stalls_whatever_else_opened() -> None:
+    assert JUDGE.severity(replace(stalled(5), events=counted(NOW + 5, -np.inf))) == "warning"

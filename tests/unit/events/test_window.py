@@ -3,6 +3,7 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from sockmon.model.connection_events import (
     BUCKET_SECONDS,
@@ -32,7 +33,7 @@ POLLS = st.lists(
 )
 
 
-Columns = "np.typing.NDArray[np.int64]"
+Columns = NDArray[np.int64]
 
 
 def opened(number: int) -> Columns:
@@ -143,5 +144,20 @@ def test_how_connections_ended_lately_and_before() -> None:
     inbound, outbound = recent.endings["inbound", 80], recent.endings["outbound", 80]
     assert (inbound.ended, inbound.reset) == (24, 20)
     assert (outbound.ended, outbound.reset, outbound.reset_before) == (9, 7, 0)
+    assert recent.last_opened == dict.fromkeys(recent.ports, -np.inf)
     assert 38 < inbound.ended_before <= 40
     assert 0.9 < inbound.reset_before <= 1
+
+
+def test_when_something_opened_or_failed_last() -> None:
+    window = EventWindow()
+    window.follow(["host"], 0.0)
+    window.add([("host", "outbound", 80, opened(1))], 1.0)
+    window.add([("host", "outbound", 80, ended(failed_abandoned=1))], 2.0)
+    window.add([("host", "outbound", 80, ended(closed_here=1))], 3.0)
+    recent = window.recent("host", 4.0)
+    assert recent is not None
+    assert (recent.last_opened, recent.last_failed) == (
+        {("outbound", 80): 1.0},
+        {("outbound", 80): 2.0},
+    )
