@@ -87,17 +87,23 @@ class EventWindow:
         """Add what was counted between two polls; what is not of one port is left out."""
         if now - self._filling_since >= BUCKET_SECONDS:
             self._fill_next(now)
+        slots: list[int] = []
+        rows: list[_Ints] = []
         for netns, direction, port, columns in increments:
-            if netns in self._began and port is not None:
-                slot = self._slot(netns, (direction, port))
-                self._filling[slot] += columns
-                self._sums[slot] += columns
-                self._burst[slot] += columns[_ENDED].sum(), columns[self._reset_column[slot]]
-                if columns[_OPENED]:
-                    self._last[slot, 0] = now
-                if columns[_FAILED].any():
-                    self._last[slot, 1] = now
-                self._counts.pop(slot, None)
+            if netns not in self._began or port is None:
+                continue
+            ports = self._slots.setdefault(netns, {})
+            place = direction, port
+            if place not in ports:
+                if not self._free:
+                    self._count(slots, rows, now)  # who is least busy is known only then
+                    slots, rows = [], []
+                    self._make_free()
+                ports[place] = self._free.pop()
+                self._reset_column[ports[place]] = _ABORTED[direction]
+            slots.append(ports[place])
+            rows.append(columns)
+        self._count(slots, rows, now)
 
     def recent(self, netns: str, now: float) -> RecentEvents | None:
         """Return what was counted in a namespace; None if it is not followed."""
@@ -143,16 +149,20 @@ class EventWindow:
             for slot in gone.slots.tolist():
                 self._counts.pop(slot, None)
 
-    def _slot(self, netns: str, port: Port) -> int:
-        ports = self._slots.setdefault(netns, {})
-        if port not in ports:
-            if not self._free:
-                self._make_free()
-            # The namespace may have lost its last one.
-            ports = self._slots.setdefault(netns, ports)
-            slot = ports[port] = self._free.pop()
-            self._reset_column[slot] = _ABORTED[port[0]]
-        return ports[port]
+    def _count(self, slots: list[int], rows: list[_Ints], now: float) -> None:
+        """Add rows of columns; a slot may come twice."""
+        if not slots:
+            return
+        where, columns = np.array(slots), np.array(rows)
+        ended = columns[:, _ENDED].sum(axis=1)
+        reset = columns[np.arange(len(slots)), self._reset_column[where]]
+        np.add.at(self._filling, where, columns)
+        np.add.at(self._sums, where, columns)
+        np.add.at(self._burst, where, np.column_stack([ended, reset]))
+        self._last[where[columns[:, _OPENED] > 0], 0] = now
+        self._last[where[columns[:, _FAILED].any(axis=1)], 1] = now
+        for slot in slots:
+            self._counts.pop(slot, None)
 
     def _make_free(self) -> None:
         """Let the least busy ports go."""
