@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sockmon.model import close_wait
 from sockmon.model.detector_input import DetectorInput, PreviousFinding
+from sockmon.model.distinct import kinds
 from sockmon.model.owner import Group
 from sockmon.model.states import TcpState
 
@@ -53,9 +54,8 @@ class IdlePools:
         if group.direction == "inbound" or rows.size == 1:
             return rows
         table = self.data.table
-        places = np.column_stack([table.remote[rows], table.remote_port[rows].astype(np.uint32)])
-        _, which, counts = np.unique(places, axis=0, return_inverse=True, return_counts=True)
-        left: Rows = rows[~(self.rests[rows] & (counts[which.ravel()] > 1))]
+        places = kinds(*table.remote_ends(rows))
+        left: Rows = rows[~(self.rests[rows] & (places.counts()[places.which] > 1))]
         return left
 
     def _arrive(self, group: Group, rows: Rows) -> bool:

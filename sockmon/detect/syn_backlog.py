@@ -31,6 +31,7 @@ from sockmon.detect.detector import (
 from sockmon.detect.evidence import inodes, percent
 from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
+from sockmon.model.distinct import kinds
 from sockmon.model.finding import (
     Advice,
     Breakdown,
@@ -146,12 +147,10 @@ def _by_service(
 ) -> Iterator[tuple[_Service, NDArray[np.intp]]]:
     """Divide the rows by local address and port."""
     table = data.table
-    port, family = table.local_port[rows], table.family[rows]
-    keys = np.column_stack([port.astype(np.uint32), family.astype(np.uint32), table.local[rows]])
-    distinct, which = np.unique(keys, axis=0, return_inverse=True)
-    which = which.ravel()
-    for place, key in enumerate(distinct):
-        yield _Service(int(key[0]), int(key[1]), key[2:].tobytes()), rows[which == place]
+    services = kinds(table.local_port[rows], *table.addresses(table.local, rows))
+    for place, one in enumerate(rows[services.rows].tolist()):
+        port, family = int(table.local_port[one]), int(table.family[one])
+        yield _Service(port, family, table.local[one].tobytes()), rows[services.which == place]
 
 
 def _may_serve(called: _Service) -> tuple[_Service, ...]:

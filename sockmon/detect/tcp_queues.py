@@ -91,6 +91,8 @@ def queues_of(data: DetectorInput, port: int) -> Iterator[Queues]:
             waiting = data.queues.rows[waits]
             its = waits[np.isin(waiting, data.belonging(waiting, group, rows))]
         length, limit = lengths(data, rows)
+        if its.size < length.sum() and len(groups) == 1:
+            its = np.sort(np.concatenate([its, _redirected(data)[: int(length.sum()) - its.size]]))
         if len(groups) > 1 and its.size > length.sum():
             # Services of one cgroup share the address: of the longest waits too many are counted.
             latest = np.argsort(-data.queues.waits_since[its], kind="stable")
@@ -115,6 +117,17 @@ def queues_of(data: DetectorInput, port: int) -> Iterator[Queues]:
             drops=drops,
             dropped_now=dropped_now,
         )
+
+
+def _redirected(data: DetectorInput) -> NDArray[np.intp]:
+    """Return the connections that wait at ports nobody listens on, the latest first.
+
+    TPROXY gives them to a listener of another port, and leaves them their addresses.
+    """
+    table, waits = data.table, np.flatnonzero(data.queues.waits)
+    listened = np.isin(table.local_port[data.queues.rows[waits]], table.local_port[data.stuck.rows])
+    waits = waits[~listened]
+    return waits[np.argsort(-data.queues.waits_since[waits], kind="stable")]
 
 
 def _seconds_since_served(data: DetectorInput, port: int) -> float:

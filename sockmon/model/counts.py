@@ -13,7 +13,6 @@ from sockmon.model.table import Column, SocketTable
 #: Sockets by state number; index 0 is unused.
 StateCounts = tuple[int, ...]
 
-_STATE_BITS = 4
 _PORT_BITS = 16
 
 
@@ -82,13 +81,13 @@ def by_direction_and_port(table: SocketTable, directions: Directions) -> Groups:
     """Count every socket once, under its (direction, port)."""
     code = directions.port.astype(np.uint32)
     code |= ~directions.is_inbound * np.uint32(1 << _PORT_BITS)
-    # Sorting small keys and counting runs costs less than a hash table or a 16 MB histogram.
-    keys = np.sort(code << np.uint32(_STATE_BITS) | table.state)
-    starts = np.flatnonzero(np.diff(keys, prepend=keys[:1] ^ np.uint32(1)))
-    counts = np.diff(starts, append=keys.size)
-    codes, row = np.unique(keys[starts] >> np.uint32(_STATE_BITS), return_inverse=True)
-    states = np.zeros((codes.size, STATE_SLOTS), np.int64)
-    states[row, keys[starts] & np.uint32((1 << _STATE_BITS) - 1)] = counts
+    there = np.zeros(2 << _PORT_BITS, np.bool_)
+    there[code] = True
+    codes = np.flatnonzero(there).astype(np.uint32)
+    row = np.cumsum(there, dtype=np.int32) - 1
+    # Sorting would cost more, and so would a count of each code and state that could be.
+    keys = row[code] * np.int32(STATE_SLOTS) + table.state
+    states = np.bincount(keys, minlength=codes.size * STATE_SLOTS).reshape(-1, STATE_SLOTS)
     return Groups(
         codes,
         states,

@@ -12,11 +12,11 @@ from sockmon.model.connection_events import RecentEvents
 from sockmon.model.connects import Connects
 from sockmon.model.descriptors import Descriptors
 from sockmon.model.direction import Direction, Directions, PortMask, no_ports
-from sockmon.model.distinct import distinct
+from sockmon.model.distinct import distinct, kinds
 from sockmon.model.finding import FindingKey, Severity
 from sockmon.model.limits import KernelLimits
 from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenQueue, Stuck
-from sockmon.model.owner import PROCESSES_NAMED, UNKNOWN, Group, Owners
+from sockmon.model.owner import PROCESSES_NAMED, UNKNOWN, Group, Owner, Owners
 from sockmon.model.ports import Destination, EphemeralPorts
 from sockmon.model.queues import NO_QUEUES, Queues
 from sockmon.model.series import SHARED_BY
@@ -45,10 +45,14 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class PreviousFinding:
-    """What a finding was in the polls before: its last severity, and (monotonic, value) samples."""
+    """What a finding was in the polls before: its last severity, and (monotonic, value) samples.
+
+    owner: the last that was known.
+    """
 
     severity: Severity
     samples: tuple[tuple[float, float], ...]
+    owner: Owner | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +119,15 @@ class DetectorInput:
         inbound, port = self.directions.is_inbound[rows], self.directions.port[rows]
         numbers = self.owners.numbers(self.table, rows)
         services = self._services(rows, numbers)
-        keys = np.column_stack(
-            [inbound.astype(np.int64), port.astype(np.int64), numbers, services.place]
-        )
-        distinct, which = np.unique(keys, axis=0, return_inverse=True)
-        which = which.ravel()
-        order = np.argsort(which, kind="stable")
-        parts = np.split(rows[order], np.flatnonzero(np.diff(which[order])) + 1)
+        keys = np.column_stack([inbound, port, numbers, services.place])
+        found = kinds(*keys.T)
+        order = np.argsort(found.which, kind="stable")
+        parts = np.split(rows[order], np.cumsum(found.counts())[:-1])
         groups = [
             (Group(_direction(is_inbound), port, owner, services.names[place]), part)
-            for (is_inbound, port, owner, place), part in zip(distinct.tolist(), parts, strict=True)
+            for (is_inbound, port, owner, place), part in sorted(
+                zip(keys[found.rows].tolist(), parts, strict=True), key=lambda item: item[0]
+            )
         ]
         return sorted(groups, key=lambda item: -item[1].size)
 
@@ -206,12 +209,14 @@ class DetectorInput:
 
     def peers(self, rows: NDArray[np.intp], most: int = 5) -> list[tuple[IPAddress, int]]:
         """Return the remote addresses with most of the rows, and how many each has."""
-        words = np.column_stack(
-            [self.table.family[rows].astype(np.uint32), self.table.remote[rows]]
-        )
-        distinct, counts = np.unique(words, axis=0, return_counts=True)
-        top = np.argsort(-counts, kind="stable")[:most].tolist()
-        return [(address(int(distinct[at][0]), distinct[at][1:]), int(counts[at])) for at in top]
+        table = self.table
+        found = kinds(*table.addresses(table.remote, rows))
+        counts = found.counts()
+        top = np.argsort(-counts, kind="stable")[:most]
+        return [
+            (address(int(table.family[row]), table.remote[row]), count)
+            for row, count in zip(rows[found.rows[top]].tolist(), counts[top].tolist(), strict=True)
+        ]
 
 
 class _Services(NamedTuple):

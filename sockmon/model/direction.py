@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.model.distinct import distinct_rows
+from sockmon.model.distinct import kinds
 from sockmon.model.limits import PORTS, PortRange
 from sockmon.model.states import TcpState
 from sockmon.model.table import Column, SocketTable
@@ -101,17 +101,14 @@ def _shares_its_local_port(
     table: SocketTable, rows: NDArray[np.intp], port_range: PortRange
 ) -> NDArray[np.bool_]:
     """Mask over the rows: those whose local end more sockets share than their remote end."""
-    local, remote = table.local_port[rows], table.remote_port[rows]
-    family = table.family[rows].astype(np.uint32)
-    words = np.column_stack([table.remote[rows], remote.astype(np.uint32), family])
-    _, remote_end = np.unique(words, axis=0, return_inverse=True)
-    remote_end = remote_end.ravel()
+    local = table.local_port[rows]
+    end = kinds(*table.remote_ends(rows)).which
     # Each pair of a local port and a remote end counts once, however many sockets have it.
-    pairs = distinct_rows(np.column_stack([local.astype(np.int64), remote_end]))
-    callers = np.bincount(pairs[:, 1], minlength=int(remote_end.max()) + 1)[remote_end]
-    clients = np.bincount(pairs[:, 0], minlength=PORTS)[local]
+    pairs = kinds(local, end).rows
+    callers = np.bincount(end[pairs])[end]
+    clients = np.bincount(local[pairs], minlength=PORTS)[local]
     shared: NDArray[np.bool_] = clients > callers
-    return shared & (clients >= _more_than_chance(len(pairs), port_range))
+    return shared & (clients >= _more_than_chance(pairs.size, port_range))
 
 
 def _more_than_chance(connections: int, port_range: PortRange) -> int:

@@ -10,7 +10,6 @@ until the connection is accepted.
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.model.distinct import distinct
 from sockmon.model.other_end import ends
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
@@ -56,8 +55,8 @@ def _subflows(tcp: SocketTable, mptcp: SocketTable) -> tuple[NDArray[np.intp], N
     near, far = np.zeros(1 << 16, np.bool_), np.zeros(1 << 16, np.bool_)
     near[mptcp.local_port] = True
     far[mptcp.remote_port] = True
-    inodes = distinct(mptcp.inode[mptcp.inode != 0])
-    maybe = (near[tcp.local_port] & far[tcp.remote_port]) | np.isin(tcp.inode, inodes)
+    maybe = near[tcp.local_port] & far[tcp.remote_port]
+    maybe[tcp.rows_of(set(mptcp.inode.tolist()) - {0})] = True
     maybe &= (tcp.state != TcpState.LISTEN) & (tcp.timer != _TIME_WAIT_TIMER)
     rows = np.flatnonzero(maybe)
     of = _find(ends(mptcp, np.arange(len(mptcp))), ends(tcp, rows))

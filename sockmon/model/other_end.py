@@ -5,13 +5,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.model.distinct import distinct_rows
+from sockmon.model.distinct import kinds
 from sockmon.model.states import RESTING_STATES
-from sockmon.model.table import Column, SocketTable
+from sockmon.model.table import Column, SocketTable, words_of
 
 _LOOPBACK_NETWORK = 127
 _END = np.dtype(
-    [("family", "u1"), ("local", "u4", 4), ("port", "=u2"), ("remote", "u4", 4), ("far", "=u2")]
+    [
+        ("family", "u1"),
+        ("local", "u4", 4),
+        ("local_port", "=u2"),
+        ("remote", "u4", 4),
+        ("remote_port", "=u2"),
+    ]
 )
 
 
@@ -28,14 +34,22 @@ def other_end(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.intp]:
     far = np.zeros(1 << 16, np.bool_)
     far[table.local_port[rows]] = True
     candidates = np.flatnonzero(wanted[table.local_port] & far[table.remote_port])
-    here = ends(table, candidates)
-    order = np.argsort(here, kind="stable")
-    mirrored = _keys(table, rows, "remote", "local")
-    if not candidates.size:
-        return np.full(rows.size, -1, np.intp)
-    at = np.minimum(np.searchsorted(here[order], mirrored), candidates.size - 1)
-    found = candidates[order[at]]
-    return np.where(here[order[at]] == mirrored, found, -1)
+
+    def with_other(here: Column, there: Column) -> Column:
+        return np.concatenate([here[candidates], there[rows]])
+
+    family = with_other(table.family, table.family)
+    words = words_of(family)
+    which = kinds(
+        family,
+        with_other(table.local_port, table.remote_port),
+        with_other(table.remote_port, table.local_port),
+        *(with_other(table.local[:, word], table.remote[:, word]) for word in words),
+        *(with_other(table.remote[:, word], table.local[:, word]) for word in words),
+    ).which
+    at = np.full(which.size, -1, np.intp)
+    at[which[: candidates.size][::-1]] = candidates[::-1]  # the first of several
+    return at[which[candidates.size :]]
 
 
 def mostly_here(table: SocketTable, rows: NDArray[np.intp]) -> bool:
@@ -55,32 +69,17 @@ def to_this_host(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_
     here: NDArray[np.bool_] = (family == 4) & (bytes_[:, 0] == _LOOPBACK_NETWORK)
     here |= (family == 6) & (bytes_[:, :15] == 0).all(axis=1) & (bytes_[:, 15] == 1)
     here |= (remote == table.local[rows]).all(axis=1) & remote.any(axis=1)
-    candidates = np.flatnonzero(
-        ~np.isin(table.state, RESTING_STATES) & np.isin(table.local[:, 3], remote[:, 3])
-    )
-    candidates = candidates[np.isin(table.local[candidates, 0], remote[:, 0])]
-    if candidates.size:
-        own = distinct_rows(np.ascontiguousarray(table.local[candidates]))
-        known = {words.tobytes() for words in own} - {bytes(16)}
-        here |= np.array([words.tobytes() in known for words in remote], np.bool_)
-    return here
+    own = table.local[np.flatnonzero(~np.isin(table.state, RESTING_STATES))]
+    own = own[own.any(axis=1)]
+    which = kinds(*np.concatenate([own, remote]).T).which
+    is_own = np.zeros(which.size, np.bool_)
+    is_own[which[: len(own)]] = True
+    return here | is_own[which[len(own) :]]
 
 
 def ends(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[Any]:
     """Return the addresses and ports of both ends of each row, as one value to compare and sort."""
-    return _keys(table, rows, "local", "remote")
-
-
-def _keys(table: SocketTable, rows: NDArray[np.intp], near: str, far: str) -> NDArray[Any]:
-    """Return each row's ends as bytes that compare as a whole."""
     keys = np.zeros(rows.size, _END)
-    keys["family"] = table.family[rows]
-    column: dict[str, Column] = {
-        "local": getattr(table, near),
-        "port": getattr(table, f"{near}_port"),
-        "remote": getattr(table, far),
-        "far": getattr(table, f"{far}_port"),
-    }
-    for name, values in column.items():
-        keys[name] = values[rows]
+    for name in _END.names or ():
+        keys[name] = getattr(table, name)[rows]
     return keys.view(f"V{_END.itemsize}")

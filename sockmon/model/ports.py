@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.model.direction import Directions, no_ports
-from sockmon.model.distinct import distinct_rows
+from sockmon.model.distinct import kinds
 from sockmon.model.limits import PORTS, PortRange, TimeWaitReuse
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import IPAddress, SocketTable, address
@@ -32,12 +32,14 @@ _DESCRIBED_MOST = 100
 _SAMPLES = 60
 _SAMPLES_NEEDED = 6
 _LAST_SECONDS = 60.0
+#: A slope is computed from so many samples at most, in a millisecond.
+_SLOPE_SAMPLES = 200
 _LEAST_WINDOW_MS = 10_000
 #: Fewer ports of the other parity are chance; a half is full when this share of it is used.
 _BOUND_AT_LEAST = 16
 _HALF_FULL = 0.9
+_CONFINED_AT_LEAST, _CONFINED = 32, 0.95
 _HORIZON_SECONDS = 86_400.0
-_MIX = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)  # odd 64-bit constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,24 @@ class PortUse:
     """Ports in use towards one destination, by the state of the socket that holds them.
 
     level: ports that will be in use when as many leave TIME_WAIT as enter it, at the present rate;
-    no less than used.
+    no less than used. low, high: the first and last of them.
     """
 
     destination: Destination
     used: int
     states: Mapping[TcpState, int]
     level: float = 0.0
+    low: int = field(default=0, compare=False)
+    high: int = field(default=PORTS - 1, compare=False)
+
+    @property
+    def is_confined(self) -> bool:
+        """Whether they are a block of ports with hardly a gap.
+
+        Of its own accord connect() leaves every second port free, until half of all are used.
+        """
+        block = self.high - self.low + 1
+        return self.used >= _CONFINED_AT_LEAST and self.used >= _CONFINED * block
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,29 +143,22 @@ def _bound_before_connect(
     if others.size < _BOUND_AT_LEAST:  # none, as a rule
         return ()
     found = []
-    for source in distinct_rows(np.column_stack([table.family[others], table.local[others]])):
-        mine = rows[
-            (table.family[rows] == source[0]) & (table.local[rows] == source[1:]).all(axis=1)
-        ]
+    for other in others[kinds(*table.addresses(table.local, others)).rows].tolist():
+        family, source = table.family[other], table.local[other]
+        mine = rows[(table.family[rows] == family) & (table.local[rows] == source).all(axis=1)]
         ports = table.local_port[mine]
-        _, destination = np.unique(
-            np.column_stack([table.remote[mine], table.remote_port[mine].astype(np.uint32)]),
-            axis=0,
-            return_inverse=True,
-        )
-        destination = destination.ravel()
+        destination = kinds(*table.remote_ends(mine)).which
         # Towards a destination that has used up its half, connect() takes the others too.
         chosen = np.bincount(destination[by_connect[ports]], minlength=destination.max() + 1)
         full = chosen >= _HALF_FULL * half
-        pairs = distinct_rows(np.column_stack([ports.astype(np.int64), destination]))
-        serves = np.bincount(pairs[:, 0], minlength=PORTS)
+        serves = np.bincount(ports[kinds(ports, destination).rows], minlength=PORTS)
         single = (serves[ports] == 1) & ~full[destination]
         bound = no_ports()
         bound[ports[single & ~by_connect[ports]]] = True
         if bound.sum() >= _HALF_FULL * half and not (serves > 1).any():
             bound[ports[single]] = True  # bind() has gone on to the other half
         if bound.any():
-            found.append(BoundBeforeConnect(address(int(source[0]), source[1:]), int(bound.sum())))
+            found.append(BoundBeforeConnect(address(int(family), source), int(bound.sum())))
     return tuple(sorted(found, key=lambda its: -its.ports))
 
 
@@ -178,10 +184,10 @@ def _is_loopback(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_
     """Either end in 127.0.0.0/8, or ::1."""
     found = np.zeros(rows.size, np.bool_)
     is_v4 = table.family[rows] == 4
-    for words in (table.local[rows], table.remote[rows]):
-        first_octet = words[:, :1].copy().view(np.uint8).reshape(rows.size, 4)[:, 0]
-        last_word = words[:, 3].byteswap()
-        v6_loopback = ~words[:, :3].any(axis=1) & (last_word == 1)
+    for end in (table.local[rows], table.remote[rows]):
+        first_octet = end[:, :1].copy().view(np.uint8).reshape(rows.size, 4)[:, 0]
+        last_word = end[:, 3].byteswap()
+        v6_loopback = ~end[:, :3].any(axis=1) & (last_word == 1)
         found |= np.where(is_v4, first_octet == 127, v6_loopback)
     return found
 
@@ -190,29 +196,12 @@ def _busiest(table: SocketTable, rows: NDArray[np.intp], usable: int) -> tuple[P
     """Return the destinations with most sockets among the rows."""
     if not rows.size:
         return ()
-    mixed = _mix(table, rows)
-    ordered = np.sort(mixed)
-    starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] ^ np.uint64(1)))
-    counts = np.diff(starts, append=ordered.size)
+    found = kinds(*table.remote_ends(rows), *table.addresses(table.local, rows))
+    counts = found.counts()
     many = int((counts >= _WORTH_DESCRIBING * max(usable, 1)).sum())
     top = np.argsort(-counts, kind="stable")[: min(max(_TRACKED, many), _DESCRIBED_MOST)]
-    uses = [_use(table, rows[mixed == ordered[starts[run]]]) for run in top.tolist()]
+    uses = [_use(table, rows[found.which == kind]) for kind in top.tolist()]
     return tuple(sorted(uses, key=lambda use: -use.used))
-
-
-def _mix(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.uint64]:
-    """A 64-bit key of each row's (source, destination, destination port).
-
-    Two destinations of a million share a key with a chance of 1 in 10**7.
-    """
-    key = table.remote_port[rows].astype(np.uint64)
-    words = 4 if (table.family[rows] == 6).any() else 1
-    for column in (table.local, table.remote):
-        for word in range(words):
-            key += column[rows, word]
-            key *= np.uint64(_MIX[word % len(_MIX)])
-            key ^= key >> np.uint64(29)
-    return key
 
 
 def _use(table: SocketTable, rows: NDArray[np.intp]) -> PortUse:
@@ -231,6 +220,8 @@ def _use(table: SocketTable, rows: NDArray[np.intp]) -> PortUse:
         used=int(used.sum()),
         states={state: states[state] for state in TcpState if states[state]},
         level=_level(table, rows, int(used.sum())),
+        low=int(table.local_port[rows].min()),
+        high=int(table.local_port[rows].max()),
     )
 
 
@@ -285,10 +276,6 @@ class PortForecast:
                 found[destination] = left
         return found
 
-    def soonest(self, usable: int) -> float:
-        """Return the least of these; inf if no destination runs out, 0 if nothing is usable."""
-        return min(self.exhaustion(usable).values(), default=math.inf) if usable > 0 else 0.0
-
     def _seconds_left(
         self, destination: Destination, samples: tuple[tuple[float, int], ...], usable: int
     ) -> float:
@@ -309,9 +296,20 @@ class PortForecast:
         return (usable - level) / slope if slope > 0 else math.inf
 
 
+def soonest(exhaustion: Mapping[Destination, float], usable: int) -> float:
+    """Return the least of what exhaustion() has returned; inf of nothing, 0 if none is usable."""
+    return min(exhaustion.values(), default=math.inf) if usable > 0 else 0.0
+
+
 def robust_slope(samples: Sequence[tuple[float, float]]) -> float:
-    """Theil-Sen: the median of all slopes between two samples, which one burst cannot turn."""
-    times, values = np.array(samples, np.float64).T
+    """Theil-Sen: the median of all slopes between two samples, which one burst cannot turn.
+
+    Of very many samples, some stand for the rest: there are half as many slopes as samples squared.
+    """
+    thinned = np.linspace(0, len(samples) - 1, min(len(samples), _SLOPE_SAMPLES)).astype(np.intp)
+    times, values = np.array(samples, np.float64)[thinned].T
+    if (values == values[0]).all():
+        return 0.0
     first, second = np.triu_indices(times.size, 1)
     spans = times[second] - times[first]
     rises = (values[second] - values[first])[spans > 0]

@@ -16,6 +16,7 @@ from sockmon.model.ages import LastHeard, find_cookies
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 
+_PORTS = 1 << 16
 _TIME_WAIT_TIMER, _PROBE_TIMER = 3, 4
 #: From so many connections of a port on, whose queues seem to stand still so long, it is asked.
 _DOUBTED, _DOUBTED_SECONDS = 3, 10.0
@@ -49,17 +50,16 @@ def _ports(
     """Return the ports with most of the rows, and at least so many."""
     if not rows.size:
         return []
-    listened = np.zeros(1 << 16, np.bool_)
+    listened = np.zeros(_PORTS, np.bool_)
     listened[table.local_port[table.state == TcpState.LISTEN]] = True
     ours, theirs = table.local_port[rows], table.remote_port[rows]
     # Where nobody listens any more, the port that more of them share is the service's.
     local = listened[ours] | (np.bincount(ours)[ours] > np.bincount(theirs)[theirs])
     ports = np.where(local, ours, theirs)
-    distinct, counts = np.unique(
-        np.column_stack([local.astype(np.int64), ports]), axis=0, return_counts=True
-    )
-    top = np.argsort(-counts, kind="stable")[:most]
-    return [(bool(distinct[at][0]), int(distinct[at][1])) for at in top if counts[at] >= least]
+    counts = np.bincount(ports + local * np.uint32(_PORTS))
+    codes = np.flatnonzero(counts >= least)
+    top = codes[np.argsort(-counts[codes], kind="stable")[:most]]
+    return [(code >= _PORTS, code % _PORTS) for code in top.tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class Queues:
         waited = self.cookie[self.waits]
         if not waited.size:
             return {}
-        left = table.local_port[np.isin(table.cookie, waited) & ~waits]
+        left = table.local_port[(find_cookies(waited, table.cookie) >= 0) & ~waits]
         ports = set(table.local_port[waits].tolist())
         kept = {port: at for port, at in self.accepted.items() if port in ports}
         return {**kept, **dict.fromkeys(left.tolist(), now)}

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sockmon.model.distinct import equals
+
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 AF_INET, AF_INET6 = 2, 10
@@ -59,6 +61,15 @@ class SocketTable:
     def select(self, rows: Column) -> "SocketTable":
         """Return the rows of an index or a boolean mask."""
         return SocketTable(*(getattr(self, name)[rows] for name in self.__slots__))
+
+    def remote_ends(self, rows: Column) -> list[Column]:
+        """Return the remote ports and addresses of some rows, as columns of numbers."""
+        return [self.remote_port[rows], *self.addresses(self.remote, rows)]
+
+    def addresses(self, addresses: Column, rows: Column) -> list[Column]:
+        """Return local or remote addresses of some rows, as columns of numbers."""
+        family = self.family[rows]
+        return [family, *(addresses[rows, word] for word in words_of(family))]
 
     def rows_of(self, inodes: Collection[int]) -> NDArray[np.intp]:
         """Return the rows of these inodes, as far as they are here."""
@@ -117,6 +128,11 @@ class SocketTable:
         )
 
 
+def words_of(family: Column) -> range:
+    """Return which words of such addresses are not always 0."""
+    return range(1 if (family == 4).all() else 4)
+
+
 def address(family: int, words: Column) -> IPAddress:
     """Return one row's address: `family` 4 or 6, `words` four uint32 in network byte order."""
     if family == 4:
@@ -126,11 +142,13 @@ def address(family: int, words: Column) -> IPAddress:
 
 def _last_of_each(cookies: Column) -> Column | None:
     """Rows that hold the last occurrence of each cookie; None when no cookie comes twice."""
-    ordered = np.sort(cookies)
-    if not (ordered[1:] == ordered[:-1]).any():
+    rows = np.arange(cookies.size)
+    one_of = equals(np.ascontiguousarray(cookies))
+    if (one_of == rows).all():
         return None
-    _, from_behind = np.unique(cookies[::-1], return_index=True)
-    return np.sort(cookies.size - 1 - from_behind)
+    last = rows.copy()
+    np.maximum.at(last, one_of, rows)
+    return np.flatnonzero(last[one_of] == rows)
 
 
 def _v4_mapped(local: Column, remote: Column, family: Column) -> NDArray[np.intp]:

@@ -40,9 +40,9 @@ class Vanished:
         rows = aged.rows[close_wait.stale(aged, table, now, after).leaked]
         may_end = table.multipath[rows] | (table.timer[rows] == _KEEPALIVE_TIMER)
         leaked = table.inode[rows[may_end & directions.is_inbound[rows]]]
-        missing = np.array(sorted(self.leaked | self.gone), np.uint32)
-        gone: NDArray[np.uint32] = missing[~np.isin(missing, table.inode)]
-        return Vanished(frozenset(leaked.tolist()), frozenset(gone[:_MOST].tolist()))
+        missing = self.leaked | self.gone
+        gone = missing.difference(table.inode[table.rows_of(missing)].tolist())
+        return Vanished(frozenset(leaked.tolist()), frozenset(sorted(gone)[:_MOST]))
 
     def told(self, owners: Owners) -> "Vanished":
         """Return the same without those that nobody holds any more."""

@@ -11,6 +11,7 @@ from sockmon.kernel.events.helper.client import Asking
 from sockmon.kernel.events.helper.protocol import Listener
 from sockmon.kernel.events.loader import EventCounter
 from sockmon.kernel.events.rows import Increments
+from sockmon.kernel.interfaces import EventCounting
 from sockmon.model.connection_events import RecentEvents
 from sockmon.model.direction import Direction
 from sockmon.model.limits import PortRange
@@ -34,11 +35,12 @@ class EventsPoller:
     It never waits: what the helper has not answered yet, it answers at a later poll.
     """
 
-    def __init__(self, helper: str) -> None:
-        """helper: the socket of `sockmon events-helper`."""
+    def __init__(self, helper: str, recorded: EventCounting | None = None) -> None:
+        """helper: the socket of `sockmon events-helper`. recorded: read instead of a program."""
         self.helper = helper
+        self._recorded = recorded
         self._asking: Asking | None = None
-        self._counter: EventCounter | None = None
+        self._counter: EventCounting | None = None
         self._totals = EventTotals()
         self._window = EventWindow()
         self._since: float | None = None
@@ -109,6 +111,9 @@ class EventsPoller:
 
     def _load(self, now: Moment, listeners: Callable[[], Iterable[Listener]]) -> None:
         """Ask the helper, or take its answer; raises KernelError."""
+        if self._recorded is not None:
+            self._begin(self._recorded, now)
+            return
         if self._asking is None:
             if now.monotonic < self._due:
                 return
@@ -116,9 +121,12 @@ class EventsPoller:
         descriptors = self._asking.answer(now.monotonic)
         if descriptors is not None:
             self._asking = None
-            self._counter = EventCounter(descriptors)
-            self._totals, self._since = EventTotals(), now.wall
-            self._window = EventWindow()
+            self._begin(EventCounter(descriptors), now)
+
+    def _begin(self, counter: EventCounting, now: Moment) -> None:
+        self._counter = counter
+        self._totals, self._since = EventTotals(), now.wall
+        self._window = EventWindow()
 
     def _release(self) -> None:
         if self._asking is not None:

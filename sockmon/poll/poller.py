@@ -146,7 +146,7 @@ class Poller:
         if self._events is None:
             from sockmon.poll.events import EventsPoller  # noqa: PLC0415 - only where it is wanted
 
-            self._events = EventsPoller(wanted.helper_socket)
+            self._events = EventsPoller(wanted.helper_socket, self._source.events)
         others = self._others
         own = self._own_inode()
         limits = {its.name: its.limits.value for its in namespaces if its.limits is not None}

@@ -21,7 +21,7 @@ from sockmon.model.listeners import (
 from sockmon.model.moment import Moment, Timed
 from sockmon.model.newcomers import Ranked
 from sockmon.model.observation import Ports
-from sockmon.model.ports import PortForecast, ephemeral_ports
+from sockmon.model.ports import PortForecast, ephemeral_ports, soonest
 from sockmon.model.resting import Resting
 from sockmon.model.series import Folded, SeriesMemory
 from sockmon.model.table import SocketTable
@@ -158,5 +158,5 @@ class PortTracker:
             listen_drops={p: n for p, n in self.drops.totals.items() if p in shown},
             dropped={p: n for p, n in self.drops.since_first.items() if p in shown},
             ephemeral=data.ephemeral,
-            exhaustion_seconds=self._forecast.soonest(data.ephemeral.usable),
+            exhaustion_seconds=soonest(data.exhaustion, data.ephemeral.usable),
         )

@@ -154,7 +154,7 @@ class Decoder:
         # One unsigned comparison for both: a length below the header's wraps to a huge one.
         if (words.take(heads) - np.uint32(uapi.NLMSG_HEADER_BYTES) > _MESSAGE_MAXIMUM).any():
             raise self._malformed("a message shorter than its header, or longer than any")
-        heads.sort()  # back to the order in which the kernel sent them
+        heads.sort(kind="stable")  # the order of the kernel; made of runs in order, each step one
         return heads
 
     def _one_by_one(self, words: Words, at: Index, end: Index) -> Index:
