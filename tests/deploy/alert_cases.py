@@ -217,6 +217,7 @@ CASES: tuple[Case, ...] = (
     *_found("SockmonUdpDrops", "udp_drops"),
     *_found("SockmonConnectFailures", "connect_failures"),
     *_found("SockmonSlowClose", "slow_close"),
+    *_found("SockmonResetBurst", "reset_burst"),
     *_found("SockmonClosingStalled", "closing_stalled"),
     *_found("SockmonDeadPeer", "dead_peer"),
     *(
