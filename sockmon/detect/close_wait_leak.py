@@ -258,7 +258,11 @@ def _judge(data: DetectorInput, thresholds: Thresholds, leak: _Leak, oldest: flo
             )
         ),
         evidence=_evidence(data, group, rows, oldest, growth) | evidence.ports(data, group, rows),
-        advice=_advice(data, group, rows, owner, is_urgent=growth != 0 or bool(reasons)),
+        advice=_advice(
+            *(data, group, rows, owner),
+            is_urgent=growth != 0 or bool(reasons),
+            stale_after=thresholds.stale_after,
+        ),
         critical_because=joined(reasons, "; ", "；") if reasons else None,
         deadline=None if seconds_left is None else Deadline(_RUN_OUT, seconds_left),
         note=leak.pool,
@@ -376,6 +380,7 @@ def _advice(
     owner: Owner | None,
     *,
     is_urgent: bool,
+    stale_after: float,
 ) -> tuple[Advice, ...]:
     not_read = _not_read(data, rows)
     unread = close_wait.unread_bytes(data.table, rows)
@@ -414,6 +419,13 @@ def _advice(
             f"最近 {lately} 内，该端口另有 {many} 个连接在对端关闭后正常关闭{soon.zh}："
             "问题只在某一条代码路径上。",
         )
+        late = closed.above(stale_after)
+        if late:
+            bug += Text(
+                f" {late:,} of those took more than {roughly(stale_after)}: some of these may be "
+                "closed as well, late.",
+                f"其中 {late:,} 个超过 {roughly(stale_after)} 才关闭：剩下的也可能只是关得晚。",
+            )
     until = Text(
         "the kernel keeps CLOSE_WAIT until then.", "CLOSE_WAIT 没有超时，内核不会替应用回收。"
     )

@@ -55,6 +55,7 @@ _RETRANSMIT, _KEEPALIVE, _ZERO_WINDOW_PROBE = 1, 2, 4
 #: How long nothing came back is said from so many seconds on: the rest is in the tries.
 _WORTH_SAYING_SECONDS = 30.0
 _OUTAGE_SOCKETS = 3
+_PEERS_NAMED = 2
 _NO_ROWS = np.empty(0, np.intp)
 
 
@@ -210,7 +211,7 @@ def _summary(
             f"{those} are dead: their peers have not answered up to {tries.max()} keepalive "
             f"probes{lasts}",
             f"{those.zh}已经失效：对端{lasts.zh}没有回应 keepalive 探测（最多 {tries.max()} 次）",
-        )
+        ) + _named(data, group, rows)
     text = Text(
         f"{those} get no answer{lasts} after up to {tries[~probed].max()} tries: their peers seem "
         "gone",
@@ -221,7 +222,15 @@ def _summary(
         text += Text(
             f" ({number} of them to keepalive probes)", f"（其中 {number} 个是 keepalive 探测）"
         )
-    return text
+    return text + _named(data, group, rows)
+
+
+def _named(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> Text:
+    """Name the peers, if they are few, and not named yet."""
+    peers = [str(address) for address, _ in data.peers(rows, _PEERS_NAMED + 1)]
+    if len(peers) > _PEERS_NAMED or (len(peers) == 1 and group.port is None):
+        return Text("")
+    return Text(f" ({', '.join(peers)})", f"（{'、'.join(peers)}）")
 
 
 def _unanswered_seconds(data: DetectorInput, key: FindingKey, rows: NDArray[np.intp]) -> float:

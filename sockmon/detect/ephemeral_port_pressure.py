@@ -7,7 +7,7 @@ for its own destination. What is in TIME_WAIT levels off after 60 s and is not e
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,8 @@ from sockmon.model.table import IPAddress
 NAME = "ephemeral_port_pressure"
 
 _SHOWN = 8
+#: A block of ports is noted if there are so many times as many.
+_FEW = 4
 #: States in which sockets stay until somebody acts.
 _KEPT = (TcpState.CLOSE_WAIT, TcpState.SYN_SENT)
 
@@ -83,7 +85,8 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     for use in data.ephemeral.busiest:
         by_port.setdefault(use.destination.port, []).append(use)
     for uses in by_port.values():
-        yield from _judge(data, thresholds, uses)
+        found = list(_judge(data, thresholds, uses))
+        yield from found or _confined(data, thresholds, uses)
 
 
 def _judge(data: DetectorInput, thresholds: Thresholds, uses: list[PortUse]) -> Iterator[Finding]:
@@ -102,6 +105,23 @@ def _judge(data: DetectorInput, thresholds: Thresholds, uses: list[PortUse]) -> 
         worst = max(uses, key=lambda use: use.used)
     over = [use for use in uses if use.used >= thresholds.warning_ratio * usable]
     yield _finding(data, thresholds, worst, over, judged)
+
+
+def _confined(
+    data: DetectorInput, thresholds: Thresholds, uses: list[PortUse]
+) -> Iterator[Finding]:
+    """Note a destination for which a program may use a few ports only, and uses them all."""
+    for use in uses:
+        if use.is_confined and _FEW * use.used <= data.ephemeral.usable:
+            found = _finding(data, thresholds, use, [use], "warning")
+            text = Text(
+                f"; they are those from {use.low} to {use.high}, and no other: if the program is "
+                "kept to these (IP_LOCAL_PORT_RANGE), its next connect() fails with EADDRNOTAVAIL",
+                f"，而且只用 {use.low} 到 {use.high}：如果程序只能用这一段（IP_LOCAL_PORT_RANGE），"
+                "下一次 connect() 就会返回 EADDRNOTAVAIL",
+            )
+            yield replace(found, note=True, summary=found.summary + text, deadline=None)
+            return
 
 
 def _left(data: DetectorInput, thresholds: Thresholds, use: PortUse) -> float:
@@ -133,9 +153,9 @@ def _finding(
     groups = data.groups(rows[data.table.inode[rows] != 0])
     # Sockets in TIME_WAIT are nobody's: it is who held such that were open, now or before.
     previous = data.past.get(FindingKey(NAME, data.netns, subject))
-    owner = data.owners.get(groups[0][0]) if groups else None
-    if previous and not (owner and (owner.unit or owner.processes)):
-        owner = previous.owner
+    now = data.owners.get(groups[0][0]) if groups else None
+    is_known = now is not None and bool(now.unit or now.processes)
+    before = previous.owner if previous else None
     left = _left(data, thresholds, use)
     ratio = _ratio(data, use)
     others = len(over) - (use in over)
@@ -146,13 +166,14 @@ def _finding(
         subject=subject,
         value=ratio,
         limit=thresholds.warning_ratio,
-        summary=of_whom(owner) + _summary(data, use, left, len(over) if others else 0),
+        summary=of_whom(now if is_known else before)
+        + _summary(data, use, left, len(over) if others else 0),
         evidence=_evidence(data, use, over),
         advice=_advice(data, use),
         deadline=Deadline(Text("local ports run out", "本地端口耗尽"), left)
         if left < math.inf
         else None,
-        owner=None if groups else owner,
+        owner=None if is_known else before,
         group=groups[0][0] if groups else None,
         inodes=inodes(data.table, groups[0][1]) if groups else (),
         rows=rows,

@@ -53,7 +53,7 @@ def sentences(finding: Finding, language: Language = "en") -> Iterator[Sentence]
         where.append(at_port(finding.subject.direction or "", finding.subject.port))
     if finding.subject.path is not None:
         where.append(finding.subject.path)
-    heading = f"[{say(SEVERITY_NAMES[finding.severity])}] {', '.join(map(say, where))}"
+    heading = f"[{say(SEVERITY_NAMES[finding.severity])}] {say(joined(where, ', ', '，'))}"
     yield Sentence("heading", "", one_line(heading))
     yield Sentence("summary", "  ", one_line(say(finding.summary)))
     if finding.critical_because:

@@ -108,20 +108,27 @@ def _judge(
     unread = int(table.receive_queue[rows].astype(np.int64).sum())
     total, name = int(table.drops[rows].sum()), who(owner)
     # A queue that is full at each poll may be read from in between, too slowly.
+    of_port = np.flatnonzero(table.local_port == port)
+    shared = int((data.owners.numbers(table, of_port) == group.owner).sum())
+    some, some_zh = "", ""
+    if still.size and rows.size < shared:
+        some = f"{rows.size} of {shared} sockets of "
+        some_zh = f"的 {shared} 个 socket 中的 {rows.size} 个"
     lately = thresholds.stalled_after
     slow = bool(still.size) and goes_on and data.udp.is_read(data.now, lately)
     if slow:
         summary = Text(
-            f"{name} does not read UDP port {port}, or too slowly: its queue is full "
+            f"{name} does not read {some}UDP port {port}, or too slowly: its queue is full "
             f"({shown_size(unread)}), and {total:,} datagrams were dropped",
-            f"{name.zh} 不读 UDP 端口 {port}，或读得太慢：接收队列已满（{shown_size(unread)}），"
-            f"已丢弃 {total:,} 个数据报",
+            f"{name.zh} 不读 UDP 端口 {port}{some_zh}，或读得太慢：接收队列已满"
+            f"（{shown_size(unread)}），已丢弃 {total:,} 个数据报",
         )
     elif still.size:
         summary = Text(
-            f"{name} does not read UDP port {port}: {shown_size(unread)} wait, and "
+            f"{name} does not read {some}UDP port {port}: {shown_size(unread)} wait, and "
             f"{total:,} datagrams were dropped",
-            f"{name.zh} 不读 UDP 端口 {port}：积压 {shown_size(unread)}，已丢弃 {total:,} 个数据报",
+            f"{name.zh} 不读 UDP 端口 {port}{some_zh}：积压 {shown_size(unread)}，已丢弃 "
+            f"{total:,} 个数据报",
         )
     else:
         summary = Text(

@@ -19,8 +19,9 @@ from sockmon.model.table import SocketTable
 
 #: Destinations followed, those with most attempts first; and how many more that were reached.
 _MOST, _MOST_REACHED = 200, 2000
-#: A destination that nobody has called, or reached, for so long is forgotten.
-_FORGOTTEN_AFTER_SECONDS = 60.0
+#: A destination that nobody was seen to call for so long is forgotten: a proxy that leaves a dead
+#: one out for ten seconds is seen at few polls. So is one that was reached.
+_FORGOTTEN_AFTER_SECONDS, _REACHED_FOR_SECONDS = 120.0, 60.0
 _RETRANSMIT = 1
 #: TCP_TIMEOUT_INIT: of the first retransmission.
 _FIRST_TIMEOUT_MS = 1000
@@ -90,7 +91,7 @@ class Connects:
         for place, rows in called.items():
             kept[place] = _more(kept.get(place), table, rows, now)
         recent = sorted(
-            (item for item in reached.items() if now - item[1] < _FORGOTTEN_AFTER_SECONDS),
+            (item for item in reached.items() if now - item[1] < _REACHED_FOR_SECONDS),
             key=lambda item: -item[1],
         )
         return Connects(kept, dict(recent[:_MOST_REACHED]), connected)

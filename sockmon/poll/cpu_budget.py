@@ -172,6 +172,15 @@ class CpuBudget:
                 yield one
             self.lend(priority)
 
+    def affords(self, age: PollAge, cost: float) -> bool:
+        """Whether a poll that costs so much, as one of the other things, may be made now.
+
+        Not while the process owes what it has used, but as often as the least share pays for it.
+        """
+        assert self._now is not None
+        paid_after = min(cost / (LEAST_SHARE * self._share), MAX_AGE)
+        return self._overhead <= 0 or self._now - age.at >= paid_after
+
     def has_tokens(self, priority: Priority) -> bool:
         """Whether there are tokens for a poll of this priority."""
         return self._buckets.has_tokens(priority)

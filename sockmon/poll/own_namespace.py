@@ -1,8 +1,9 @@
 """Polls the daemon's own namespace. When its table is large, polls keep to the CPU budget.
 
-A small table is read whole at every poll. Of a large one, the sockets in states that mean trouble
-are read at every poll, and all sockets in turn with the other namespaces; in between, the counts of
-sockets at rest (established, TIME_WAIT) are those of the last whole read.
+A small table is read whole at every poll that the budget can pay for: with the default interval,
+at every one. Of a large one, the sockets in states that mean trouble are read at every poll, and
+all sockets in turn with the other namespaces; in between, the counts of sockets at rest
+(established, TIME_WAIT) are those of the last whole read.
 """
 
 from collections.abc import Callable
@@ -47,6 +48,9 @@ class OwnNamespacePoller:
         tokens = budget.refill(now.monotonic, poll.interval, poll.cpu_budget, cpu)
         self._own_tokens = min(self._own_tokens + LEAST_SHARE * tokens, tokens)
         if self._whole is None or not self.poller.large:
+            self._budget.reserve(0.0)
+            if self._whole is not None and not budget.affords(self._whole, self._cost):
+                return self._as_read(self._whole.interval(now.monotonic)), []
             return self._poll_small(now, clock, config, cpu)
         whole = self._whole.overdue(now.monotonic) or (
             self._whole.number <= longest_waiting(Priority.LOW)
@@ -66,19 +70,22 @@ class OwnNamespacePoller:
                 self._whole, self._cost = self._whole.polled(now.monotonic, self._last_read), cost
             elif not in_turn:
                 self._own_tokens -= cost
-        return replace(self.poller.observation, beat=self._whole.interval(now.monotonic)), failures
+        return self._as_read(self._whole.interval(now.monotonic)), failures
+
+    def _as_read(self, beat: float) -> NamespaceObservation:
+        return replace(self.poller.observation, beat=beat)
 
     def _poll_small(
         self, now: Moment, clock: Clock, config: Config, cpu: Callable[[], float]
     ) -> tuple[NamespaceObservation, list[Failure]]:
         """Read it whole. The cost counts as one of the other things that the process needs."""
-        self._budget.reserve(0.0)
         before = cpu()
-        polled = self.poller.poll(now, clock, config)
+        _, failures = self.poller.poll(now, clock, config)
         self._cost = cpu() - before
         self._last_read = self._budget.next_number()
         age = self._whole or PollAge(now.monotonic, 0)
         self._whole = age.polled(now.monotonic, self._last_read)
         if self.poller.large:  # since this poll
             self._budget.spend(Priority.LOW, self._cost)
-        return polled
+        missed = self._whole.gap >= 1.5 * config.poll.interval
+        return self._as_read(self._whole.gap if missed else 0.0), failures

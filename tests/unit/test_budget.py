@@ -1,16 +1,18 @@
 """However many namespaces there are and whatever they cost, the budget holds and nobody starves."""
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sockmon.poll.cpu_budget import (
     LEAST_SHARE,
     MAX_AGE,
+    MINUTE,
     OVERDUE_SHARE,
     Candidate,
     CpuBudget,
@@ -285,3 +287,47 @@ def test_when_even_the_bound_cannot_be_kept_half_a_core_is_the_most() -> None:
     cpu = play(ours, 900.0)
     assert cpu.used <= (OVERDUE_SHARE + 0.03) * 900
     assert max(its.oldest for its in ours) <= 2000 * 0.1 / OVERDUE_SHARE + MAX_AGE
+
+
+def play_small(
+    interval: float, share: float, cost: float, elsewhere: float, seconds: float
+) -> tuple[float, list[float]]:
+    """Poll a small table whenever that may be; return all CPU time, and when it was polled.
+
+    elsewhere: of a core, used at all times besides.
+    """
+    budget, cpu = CpuBudget(), Cpu()
+    age = PollAge(0.0, 0)
+    polled = []
+    for number in range(1, round(seconds / interval)):
+        budget.refill(number * interval, interval, share, cpu)
+        cpu.use(elsewhere * interval)
+        if budget.affords(age, cost):
+            cpu.use(cost)
+            age = age.polled(number * interval, budget.next_number())
+            polled.append(number * interval)
+    return cpu.used, polled
+
+
+intervals, shares = st.floats(0.1, 10.0), st.floats(0.005, 1.0)
+
+
+@given(intervals, shares, st.floats(0.001, 1.0), st.floats(0, 2))
+def test_a_small_table_is_polled_within_the_budget_at_any_interval(
+    interval: float, share: float, cost: float, elsewhere: float
+) -> None:
+    seconds = 600.0
+    used, polled = play_small(interval, share, cost, elsewhere, seconds)
+    least = LEAST_SHARE * share * seconds + cost * seconds / MAX_AGE
+    assert used <= max(share, elsewhere) * seconds + least + 2 * cost + share * MINUTE
+    longest = min(cost / (LEAST_SHARE * share), MAX_AGE) + 2 * interval
+    assert all(later - at <= longest for at, later in itertools.pairwise([0.0, *polled, seconds]))
+
+
+@given(intervals, shares, st.floats(0.001, 1.0), st.floats(0, 0.5))
+def test_what_the_budget_pays_for_is_polled_every_time(
+    interval: float, share: float, cost: float, elsewhere: float
+) -> None:
+    assume(cost + elsewhere * share * interval <= 0.79 * share * interval)
+    _, polled = play_small(interval, share, cost, elsewhere * share, 100 * interval)
+    assert len(polled) == 99

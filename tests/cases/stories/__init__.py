@@ -11,6 +11,7 @@ from tests.cases.stories import (
     queues,
     servers,
     vanished,
+    ways,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "queues",
     "servers",
     "vanished",
+    "ways",
 ]

@@ -7,7 +7,7 @@ import pytest
 
 from sockmon.detect.close_wait_leak import Thresholds, stale_groups
 from sockmon.language import Text
-from sockmon.model.connection_events import COLUMNS, EventCounts, RecentEvents, column
+from sockmon.model.connection_events import BOUNDS, COLUMNS, EventCounts, RecentEvents, column
 from sockmon.model.detector_input import DetectorInput, PreviousFinding
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Command, Deadline, Subject
@@ -88,6 +88,10 @@ def test_what_else_was_closed_tells_one_path_of_the_code_from_all() -> None:
         "In the last 5m, 1,234 others of this port were closed after their peers had, half of "
         "them within 1.0 ms: the bug is on one path of the code",
     )
+    assert not advises(some, "took more than")
+    values[column("close_wait") + 1 + BOUNDS.index(300.0)] = 55
+    late = JUDGE.one(counted(values))
+    assert advises(late, "55 of those took more than 1m: some of these may be closed as well, late")
     none = JUDGE.one(counted([0] * COLUMNS))
     assert facts(none)["others_closed_lately"] == "0 count"
     assert not advises(none, "others of this port")

@@ -65,11 +65,11 @@ class TestKeepalive:
         found = JUDGE.one(dead(20, alive=0, **silent))
         assert found.summary == (
             "20 of 20 established connections made to port 443 are dead: their peers have not "
-            "answered up to 3 keepalive probes"
+            "answered up to 3 keepalive probes (10.0.0.2)"
         )
         again = JUDGE.one(remembering(dead(20, alive=0, **silent), found, "critical", *[20] * 7))
         assert value(again, "unanswered_for") == 35.0
-        assert again.summary.endswith("up to 3 keepalive probes for 35s")
+        assert again.summary.endswith("up to 3 keepalive probes for 35s (10.0.0.2)")
         assert advises(found, "TCP_KEEPCNT")
         assert not advises(found, "tcp_retries2")
         assert JUDGE.all(dead(20, alive=0, timer=2, send_queue=0, retransmits=2)) == []

@@ -26,6 +26,7 @@ from tests.unit.detect.builders import (
     has_hysteresis,
     judge,
     listening,
+    looked_up,
     owned,
     remembering,
     sight,
@@ -258,6 +259,8 @@ def test_who_holds_the_ports_comes_first_and_is_remembered() -> None:
     seen = JUDGE.one(replace(closed, past={found.key: before}))
     assert seen.summary == found.summary
     assert seen.owner == before.owner
+    gone = JUDGE.one(replace(looked_up(uses(80), {}), past={found.key: before}))
+    assert (gone.summary, gone.owner) == (found.summary, before.owner), "it closed them too soon"
 
 
 def test_what_nobody_lets_go_of_is_not_mended_by_more_ports() -> None:
@@ -271,3 +274,14 @@ def test_the_widest_range_cannot_be_widened() -> None:
     found = JUDGE.one(sight(socks, replace(LIMITS, port_range=PortRange(1024, 65535))))
     assert "cannot be wider" in found.advice[0].text
     assert not advises(found, "sysctl -w net.ipv4.ip_local_port_range")
+
+
+def test_a_block_of_ports_that_is_used_up_is_a_note() -> None:
+    found = JUDGE.one(uses(60, LIMITS))
+    assert found.note
+    assert found.summary.endswith(
+        "they are those from 40000 to 40059, and no other: if the program is kept to these "
+        "(IP_LOCAL_PORT_RANGE), its next connect() fails with EADDRNOTAVAIL"
+    )
+    spread = [sock for n in range(60) for sock in Sock(local_port=40_000 + 2 * n).times(1)]
+    assert JUDGE.all(sight(spread, LIMITS)) == [], "as connect() chooses them"
