@@ -271,8 +271,8 @@ def _inodes(findings: Iterable[Finding]) -> set[int]:
 def _owner(finding: Finding, before: Finding | None, owners: Owners) -> Owner | None:
     """Return who holds a finding's sockets.
 
-    Sockets that live shorter than a look takes are never found held: then it is whoever held those
-    of the same finding one poll before.
+    Sockets that live shorter than a look takes are never found held, or nobody's when they are
+    looked up: then it is whoever held those of the same finding one poll before.
     """
     if finding.owner is not None or finding.group is None:
         return finding.owner
@@ -280,7 +280,7 @@ def _owner(finding: Finding, before: Finding | None, owners: Owners) -> Owner | 
         return before.owner
     owner = owners.of_sockets(finding.group, np.array(finding.inodes, np.uint32))
     known = owner is not None and (owner.unit is not None or owner.processes)
-    if known or before is None or not _looked_up(finding, owners):
+    if known or before is None:
         return owner
     held_before = owners.holding(np.array(before.inodes, np.uint32))
     return held_before if held_before and held_before.processes else before.owner

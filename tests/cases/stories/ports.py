@@ -319,7 +319,7 @@ def call():
     try:
         client = socket.socket(socket.AF_INET6)
         client.connect(("::ffff:10.77.0.1", 8080))
-        time.sleep(0.2)
+        time.sleep(1)
         client.close()
     except OSError:
         pass

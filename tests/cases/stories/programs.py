@@ -897,7 +897,7 @@ import socket, threading, time
 server = socket.create_server(("10.77.0.1", 8000), backlog=100)
 def serve(connection):
     connection.recv(1000)
-    time.sleep(0.1)
+    time.sleep(1)
     connection.send(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
     while connection.recv(1000):
         pass
@@ -914,8 +914,4 @@ while True:
     )
     stage.listening(8080)
 
-    def call() -> None:
-        for _ in every(0.16):
-            get(8080, 5.0)
-
-    stage.thread(call)
+    ask_often(stage, 8080, 0.16, 5.0)

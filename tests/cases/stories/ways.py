@@ -185,7 +185,7 @@ def health_checks_far_away(stage: Stage) -> None:
     within=300,
 )  # fmt: skip
 def slow_network(stage: Stage) -> None:
-    """A place whose answers take 3.5 s: ten connects at a time, all of which succeed."""
+    """A place whose answers take 3.5 s: twenty connects at a time, all of which succeed."""
     _far_away(stage, 3.5)
 
     def call() -> None:
@@ -194,7 +194,7 @@ def slow_network(stage: Stage) -> None:
             time.sleep(0.5)
             client.close()
 
-    for _ in range(10):
+    for _ in range(20):
         stage.thread(call)
 
 
