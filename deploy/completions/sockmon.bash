@@ -57,7 +57,7 @@ _shtab_sockmon_top___lang_choices=(en zh)
 _shtab_sockmon_trace___format_choices=(text lines json tcpdump)
 _shtab_sockmon_explain___lang_choices=(en zh)
 _shtab_sockmon_record___anonymize_choices=(yes no)
-_shtab_sockmon_drill_pos_0_choices=(close-wait half-close fin-wait2 time-wait syn-sent accept-queue port-exhaustion dead-peer last-ack connect-failures slow-close)
+_shtab_sockmon_drill_pos_0_choices=(close-wait half-close fin-wait2 time-wait syn-sent accept-queue port-exhaustion dead-peer last-ack connect-failures slow-close resets)
 _shtab_sockmon_pos_0_choices=(run count doctor top trace explain record drill rules check-config netns-helper events-helper)
 
 _shtab_sockmon_run__h_nargs=0

@@ -129,7 +129,7 @@ complete -c sockmon -n '_shtab_sockmon_using drill' -l expect-alert -d 'watch th
 complete -c sockmon -n '_shtab_sockmon_using drill' -l trace -d 'at the end, show the segments of its connections (needs CAP_NET_RAW)'
 complete -c sockmon -n '_shtab_sockmon_using drill' -l url -x -d 'of this host'"'"'s daemon (default: http://127.0.0.1:10776)'
 complete -c sockmon -n '_shtab_sockmon_using drill' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML); without it /etc/sockmon/sockmon.yaml if it can be read, else the defaults'
-complete -c sockmon -n '_shtab_sockmon_using drill; and test $_shtab_sockmon_npos -eq 0' -ka "close-wait half-close fin-wait2 time-wait syn-sent accept-queue port-exhaustion dead-peer last-ack connect-failures slow-close" -d SCENARIO
+complete -c sockmon -n '_shtab_sockmon_using drill; and test $_shtab_sockmon_npos -eq 0' -ka "close-wait half-close fin-wait2 time-wait syn-sent accept-queue port-exhaustion dead-peer last-ack connect-failures slow-close resets" -d SCENARIO
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a rules -d 'print Prometheus rules'
 complete -c sockmon -n '_shtab_sockmon_using rules' -s h -l help -d 'show this help message and exit'
 complete -c sockmon -n '_shtab_sockmon_using rules' -l recording -d 'print the recording rules instead'

@@ -62,8 +62,8 @@ def nobody(addresses: Iterable[ListenAddress]) -> Watch | None:  # noqa: ARG001 
 def joined(own: Iterable[Finding], watch: Watch) -> tuple[list[Finding], Mapping[FindingKey, Says]]:
     """Return our findings and the daemon's as one list, and which of them are in its words.
 
-    Of a finding that both have, the daemon's is used if it is more severe, has more evidence or has
-    seen it for longer.
+    Of a finding that both have, the daemon's is used if it is more severe, has more evidence, knows
+    its owner or has seen it for longer.
     """
     findings: list[Finding] = []
     says: dict[FindingKey, Says] = {}
@@ -119,10 +119,15 @@ def _is_same(mine: Finding, its: Finding) -> bool:
 
 
 def _adds(its: Finding, mine: Finding) -> bool:
-    """Return whether the daemon's is more severe, or as severe with more evidence."""
+    """Return whether the daemon's is more severe, or as severe with more evidence or an owner."""
     worse = SEVERITIES.index(its.severity) - SEVERITIES.index(mine.severity)
     more = not its.evidence.keys() <= mine.evidence.keys() or (its.deadline and not mine.deadline)
+    more = more or (_has_owner(its) and not _has_owner(mine))
     return worse > 0 or (worse == 0 and (bool(more) or _has_seen_longer(its, mine)))
+
+
+def _has_owner(finding: Finding) -> bool:
+    return finding.owner is not None and bool(finding.owner.unit or finding.owner.processes)
 
 
 def _has_seen_longer(its: Finding, mine: Finding) -> bool:

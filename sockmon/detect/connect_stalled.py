@@ -5,7 +5,7 @@ then attempts are seen at polls, new ones each time, and none becomes a connecti
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from sockmon.durations import roughly
 from sockmon.language import Text
 from sockmon.model.connects import Connects, Failing, Place, by_place
 from sockmon.model.detector_input import DetectorInput
+from sockmon.model.direction import Direction
 from sockmon.model.finding import (
     Advice,
     Breakdown,
@@ -90,7 +91,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
 
     And one for destinations at several ports that are called seldom, if none of them all answers.
     """
-    connects, tries = data.connects, data.table.retransmits
+    connects, tries = _not_disproved(data), data.table.retransmits
     calling = by_place(data.table, np.flatnonzero(data.table.state == TcpState.SYN_SENT))
     dead, astray = _dead(connects, thresholds)
     by_port: dict[int, list[_Called]] = {}
@@ -174,6 +175,24 @@ def _failing(called: Iterable[_Called]) -> list[Failing]:
     return [its.failing for its in called if its.failing is not None]
 
 
+def _not_disproved(data: DetectorInput) -> Connects:
+    """Leave out destinations whose attempts have succeeded between two polls.
+
+    A long way, and much to do: attempts are seen at each poll, and no connection. They succeeded if
+    connections to the port were established meanwhile, and no connect to it failed; that is known
+    where connections are counted between polls.
+    """
+    if data.events is None:
+        return data.connects
+    opened, failed = data.events.last_opened, data.events.last_failed
+    kept = {}
+    for place, its in data.connects.failing.items():
+        port: tuple[Direction, int] = ("outbound", place[2])
+        if not opened.get(port, -np.inf) > its.since >= failed.get(port, -np.inf):
+            kept[place] = its
+    return replace(data.connects, failing=kept)
+
+
 def _judge(
     data: DetectorInput, thresholds: Thresholds, port: int, called: list[_Called]
 ) -> Iterator[Finding]:
@@ -220,7 +239,7 @@ def _finding(
         value=value,
         limit=thresholds.warning_sockets,
         summary=_summary(data, port, called),
-        evidence=_evidence(data, called, rows),
+        evidence=_evidence(data, called, rows) | _counted(data, port),
         advice=_advice(data, port, called, rows),
         group=group if port is not None else group._replace(port=None),
         inodes=inodes(data.table, held),
@@ -315,6 +334,20 @@ def _evidence(
             )
         )
     return found
+
+
+def _counted(data: DetectorInput, port: int | None) -> dict[str, Quantity | Breakdown]:
+    """What became of the connects to this port, at all addresses, where that is counted."""
+    if data.events is None or port is None:
+        return {}
+    counts = data.events.ports.get(("outbound", port))
+    if counts is None:
+        return {}
+    return {
+        "opened": evidence.count(counts.opened),
+        "failed": tuple((why, evidence.count(n)) for why, n in counts.failed.items() if n),
+        "counted_for": evidence.seconds(data.events.seconds),
+    }
 
 
 def _advice(

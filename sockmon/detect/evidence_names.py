@@ -29,6 +29,7 @@ _CHINESE = {
     "dropped_since_the_socket_was_made": "socket 创建以来丢弃",
     "dropped_within": "丢弃统计窗口",
     "drops": "丢弃速率",
+    "ended": "结束的连接",
     "entries": "条目",
     "entries_limit": "条目上限",
     "events": "内核计数器",
@@ -77,6 +78,7 @@ _CHINESE = {
     "queues": "各队列",
     "range": "端口范围",
     "reserved": "保留端口",
+    "reset": "被 RST 中断",
     "retransmitting": "重传中",
     "somaxconn": "somaxconn",
     "source": "源地址",
@@ -98,6 +100,7 @@ _CHINESE = {
     "usable": "可用端口",
     "used": "已用",
     "used_share": "已用比例",
+    "usual_share": "此前占比",
     "waiting": "等待中",
     "waiting_for_accept": "等待 accept",
 }

@@ -14,6 +14,7 @@ from sockmon.contained import COMPONENTS
 from sockmon.detect.causes import with_causes, without_the_found
 from sockmon.detect.confirm import Confirmed
 from sockmon.detect.detector import Detector, DetectorThresholds
+from sockmon.detect.halted import explained
 from sockmon.detect.registry import (
     ALL,
     OF_PART,
@@ -134,6 +135,7 @@ class DiagnosisState:
         data = replace(
             data,
             aged=self._aged,
+            heard=heard,
             queues=self._queues if whole else NO_QUEUES,
             stuck=self._stuck,
             drop_window=self._drop_window,
@@ -238,7 +240,7 @@ class DiagnosisState:
                 COMPONENTS.works(f"detect.{detector.name}", data.netns)
         past = {finding.key: finding for finding in before}
         owned = tuple(
-            replace(finding, owner=_owner(finding, past.get(finding.key), data.owners))
+            explained(replace(finding, owner=_owner(finding, past.get(finding.key), data.owners)))
             for finding in found
         )
         self._withheld = frozenset(f.key for f in owned if _is_pending(f, data.owners))
@@ -269,8 +271,8 @@ def _inodes(findings: Iterable[Finding]) -> set[int]:
 def _owner(finding: Finding, before: Finding | None, owners: Owners) -> Owner | None:
     """Return who holds a finding's sockets.
 
-    Sockets that live shorter than a look takes are never found held: then it is whoever held those
-    of the same finding one poll before.
+    Sockets that live shorter than a look takes are never found held, or nobody's when they are
+    looked up: then it is whoever held those of the same finding one poll before.
     """
     if finding.owner is not None or finding.group is None:
         return finding.owner
@@ -278,7 +280,7 @@ def _owner(finding: Finding, before: Finding | None, owners: Owners) -> Owner | 
         return before.owner
     owner = owners.of_sockets(finding.group, np.array(finding.inodes, np.uint32))
     known = owner is not None and (owner.unit is not None or owner.processes)
-    if known or before is None or not _looked_up(finding, owners):
+    if known or before is None:
         return owner
     held_before = owners.holding(np.array(before.inodes, np.uint32))
     return held_before if held_before and held_before.processes else before.owner

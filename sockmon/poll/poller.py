@@ -160,6 +160,7 @@ class Poller:
             begun,
             wanted.top,
             {**(others.inodes if others else {}), own: HOST},
+            {HOST, *(others.shown if others else ())},
             listeners,
             lambda name: limits[name].port_range if name in limits else None,
         )

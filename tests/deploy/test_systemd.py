@@ -305,6 +305,9 @@ def test_state_elsewhere_as_the_page_has_it(machine: Machine) -> None:
 
 def test_may_do_nothing_but_its_work(machine: Machine) -> None:
     """As root outside of the unit, the probe may do everything."""
-    assert confined(machine, "sockmon") == dict.fromkeys(ATTEMPTS, "yes") | DENIED
+    found = confined(machine, "sockmon")
+    if found["make code"] == "EACCES":  # newer systemd has the kernel refuse it: PR_SET_MDWE
+        found["make code"] = "EPERM"
+    assert found == dict.fromkeys(ATTEMPTS, "yes") | DENIED
     free = json.loads(machine.run("python3", PROBE).stdout)
     assert free == dict.fromkeys(ATTEMPTS, "yes")

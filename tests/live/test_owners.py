@@ -1,7 +1,9 @@
 """Who holds sockets, and how many descriptors: programs of their own, found and named."""
 
 import json
+import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sockmon.model.finding import Finding, Subject
+from sockmon.model.finding import Command, Finding, Subject
 from sockmon.model.observation import OwnerDescriptors
 from tests.lab import NetNs, eventually
 from tests.lab.holders import PROGRAM, holding
@@ -79,6 +81,24 @@ class TestALeak:
             expected = {holder.process.pid, child}
             eventually(lambda: [pids(f) for f in poller.findings()], until=[expected].__eq__)
             assert poller.findings()[0].key == leak.key
+
+    def test_of_a_process_that_is_stopped_is_not_answered_with_a_restart(
+        self, netns: NetNs, watch: Watch, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("sockmon.kernel.inspector._BELIEVED_SECONDS", 0.2)
+        with holding(netns, "many_ports", 20) as holder:
+            pid = holder.process.pid
+            os.kill(pid, signal.SIGSTOP)
+            poller = watch(QUICK)
+            said = f"; PID {pid} is stopped (SIGSTOP)"
+            (leak,) = eventually(
+                poller.findings, until=lambda its: [f.summary.endswith(said) for f in its] == [True]
+            )
+            assert leak.advice[0].command == Command(f"kill -CONT {pid}", "here", "changes")
+            os.kill(pid, signal.SIGCONT)
+            eventually(
+                poller.findings, until=lambda its: ["stopped" in f.summary for f in its] == [False]
+            )
 
     def test_of_two_services_on_one_port_is_two(self, netns: NetNs, watch: Watch) -> None:
         with holding(netns, "two_services", 12) as holder:

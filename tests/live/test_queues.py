@@ -1,7 +1,10 @@
 """Queues that nobody moves are found, named by whom they wait for, and told apart."""
 
+import ctypes
 import os
 import re
+import socket
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,6 +26,7 @@ detect:
   dead_peer: {unanswered_probes: 2}
   close_wait_leak: {stale_after: 1s, warning_sockets: 2}
 """
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
 every_kind = pytest.mark.parametrize("kind", list(AddressKind))
 
 Wait = Callable[..., tuple[Finding, ...]]
@@ -183,3 +187,32 @@ def test_few_that_are_gone_are_few_whatever_else_is_known(netns: NetNs) -> None:
             eventually(poller.findings, until=bool)
             for _ in range(4):
                 assert [found.detector for found in poller.findings()] == ["unread_data"]
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_datagrams_for_which_a_buffer_has_no_room(
+    netns: NetNs, family: socket.AddressFamily
+) -> None:
+    """And none that a socket's own filter refuses: it counts these among its drops, too."""
+    address = "127.0.0.1" if family == socket.AF_INET else "::1"
+    with ExitStack() as stack:
+        server, client = (
+            stack.enter_context(netns.socket(family, socket.SOCK_DGRAM)) for _ in range(2)
+        )
+        server.bind((address, 5300))
+        refuse = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF: return 0
+        program = struct.pack("HL", 1, ctypes.addressof(refuse))
+        server.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+        poller = Polling(netns)
+        stack.callback(poller.close)
+
+        def findings() -> tuple[Finding, ...]:
+            for _ in range(100):
+                client.sendto(bytes(1000), (address, 5300))
+            return tuple(found for found in poller.findings() if found.detector == "udp_drops")
+
+        assert [findings() for _ in range(4)] == [()] * 4
+        server.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        (found,) = eventually(findings, until=bool)
+        assert found.subject.port == 5300

@@ -61,6 +61,11 @@ class TestJoined:
         its = finding(oldest=8, growth=3)
         assert joined([MINE], watch(its)) == ([its], {its.key: "too"})
 
+    def test_and_if_it_alone_knows_the_owner(self) -> None:
+        its = finding(oldest=9, owner=Owner("shop.service", "shop.service"))
+        assert joined([MINE], watch(its)) == ([its], {its.key: "too"})
+        assert joined([its], watch(MINE))[0] == [its]
+
     def test_and_if_it_alone_knows_a_deadline(self) -> None:
         its = finding(oldest=8, deadline=SOON)
         assert joined([MINE], watch(its)) == ([its], {its.key: "too"})

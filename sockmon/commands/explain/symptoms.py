@@ -289,6 +289,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
             "没有内核参数能避免。长连接场景下，把客户端的空闲超时设得比服务端短；其他情况靠重试只"
             "会掩盖问题。",
         ),
+        runbook="SockmonResetBurst",
     ),
     Symptom(
         names=("Broken pipe", "EPIPE", "32: Broken pipe", "SIGPIPE"),

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sockmon.model.connection_events import COLUMNS, EventCounts, RecentEvents, column
 from sockmon.model.connects import Connects
 from sockmon.model.detector_input import DetectorInput
+from sockmon.model.direction import Direction
 from sockmon.model.finding import Command, Subject
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
@@ -203,3 +205,45 @@ class TestOverSeveralPolls:
             "10.9.9.9 answers at port 443 late, or not each time: 6 connections wait after up to 2 "
             "retransmitted SYNs, while others were established"
         )
+
+
+def called(polls: int = 2, calls: int = 6) -> DetectorInput:
+    """New attempts at every poll, and nothing else of their destination."""
+    connects, each = Connects(), replace(STALLED, remote_port=5432, retransmits=0, expires=300)
+    for poll in range(polls):
+        seen = sight(each.times(calls))
+        cookies = np.arange(calls, dtype=np.uint64) + np.uint64(100 * poll)
+        table = replace(seen.table, cookie=cookies)
+        connects = connects.seen(table, NOW + 5 * poll, whole=True)
+    return replace(seen, connects=connects, now=NOW + 5 * polls)
+
+
+def counted(opened: float, failed: float) -> RecentEvents:
+    values = [0] * COLUMNS
+    values[column("opened")], values[column("failed_timed_out")] = 900, 7
+    place: tuple[Direction, int] = ("outbound", 5432)
+    counts = {place: EventCounts(tuple(values))}
+    return RecentEvents(300.0, counts, frozenset(counts), {}, {place: opened}, {place: failed})
+
+
+def test_a_busy_second_is_no_dead_destination_where_connects_are_counted() -> None:
+    """A long way, many connects, each closed between two polls: none of them failed."""
+    assert "every connect fails" in JUDGE.one(called()).summary
+    assert JUDGE.all(replace(called(), events=counted(NOW + 5, -np.inf))) == []
+    assert JUDGE.all(replace(called(), events=counted(NOW + 5, NOW))) == []
+
+
+@pytest.mark.parametrize(
+    ("opened", "failed"), [(NOW, -np.inf), (-np.inf, -np.inf), (NOW + 5, NOW + 5)]
+)
+def test_what_fails_or_opened_before_it_proves_nothing(opened: float, failed: float) -> None:
+    finding = JUDGE.one(replace(called(), events=counted(opened, failed)))
+    assert "every connect fails" in finding.summary
+    assert facts(finding)["opened"] == "900 count"
+    assert facts(finding)["failed"] == {"timed_out": "7 count"}
+    elsewhere = replace(counted(NOW + 5, -np.inf), last_opened={("outbound", 443): NOW + 5})
+    assert JUDGE.all(replace(called(), events=elsewhere))
+
+
+def test_unanswered_retransmits_are_stalls_whatever_else_opened() -> None:
+    assert JUDGE.severity(replace(stalled(5), events=counted(NOW + 5, -np.inf))) == "warning"
