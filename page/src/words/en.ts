@@ -32,7 +32,7 @@ export const en = {
   colon: ': ',
   and: ' and ',
   bracketed: (text: string) => ` (${text})`,
-  units: { d: 'd', h: 'h', m: 'm', s: 's', ms: 'ms', gap: ' ', less: '<1s', minutes: 'm' },
+  units: { d: 'd', h: 'h', m: 'm', s: 's', ms: 'ms', gap: ' ', less: '<1s' },
 
   head: {
     language: 'Language',

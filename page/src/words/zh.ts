@@ -13,7 +13,7 @@ export const zh: Words = {
   colon: '：',
   and: '、',
   bracketed: text => `（${text}）`,
-  units: { d: ' 天', h: ' 小时', m: ' 分', s: ' 秒', ms: '毫秒', gap: ' ', less: '不到 1 秒', minutes: ' 分钟' },
+  units: { d: ' 天', h: ' 小时', m: ' 分', s: ' 秒', ms: '毫秒', gap: ' ', less: '不到 1 秒' },
 
   head: {
     language: '语言',
