@@ -14,9 +14,10 @@ from bench.contenders import Server, daemon
 from bench.load import load
 from bench.measure import cpu_of
 from bench.namespaces import NAMESPACES, containers
-from bench.report import Row, Section, percent
+from bench.report import Row, Section, megabytes, percent
 
 MOST = 0.06  # of a core in any minute, with poll.cpu_budget at its default, 0.05
+MOST_MEMORY = 400e6  # of 1,000,000 sockets
 SETTLING_SECONDS = 45  # at least: the first polls look everybody up
 READ_WITHIN_SECONDS = 300
 SCRAPE_SECONDS = 15
@@ -38,11 +39,11 @@ def host(sockets: int) -> Section:
     """Measure the daemon where its own namespace has very many sockets."""
     connections = 2 * sockets
     with load(connections):
-        rows = daemon_rows(1)
+        rows = daemon_rows(1, most_memory=MOST_MEMORY)
     return Section(f"{2 * connections:,} established sockets in the daemon's own namespace", rows)
 
 
-def daemon_rows(namespaces: int) -> list[Row]:
+def daemon_rows(namespaces: int, most_memory: float | None = None) -> list[Row]:
     """Measure a daemon that is asked as Prometheus asks, once it has read so many namespaces."""
     with everywhere() as server:
         settle(server, namespaces)
@@ -52,6 +53,7 @@ def daemon_rows(namespaces: int) -> list[Row]:
             ages.append(time.time() - min(read_at(server)))
             used.append(reading(server))
         polls = server.count(server.get())
+        memory = server.memory("VmRSS"), server.memory("VmHWM")
     minutes = [
         (cpu - cpu_before) / (at - at_before)
         for (at_before, cpu_before), (at, cpu) in zip(used, used[SCRAPES_A_MINUTE:], strict=False)
@@ -60,6 +62,8 @@ def daemon_rows(namespaces: int) -> list[Row]:
         Row(server.name, "of a core", minutes, percent),
         Row("its dearest minute", "of a core", [max(minutes)], percent, most=MOST),
         Row("its oldest namespace's data", "age", ages),
+        Row(server.name, "RSS", memory[:1], megabytes),
+        Row(server.name, "peak RSS", memory[1:], megabytes, most=most_memory),
         Row("polls since its start", "number", [polls], lambda number: f"{number:.0f}"),
     ]
 

@@ -46,6 +46,11 @@ def make(cgroup: Path) -> Path:
     return cgroup
 
 
+def freeze(cgroup: Path) -> None:
+    """Stop all that is in a cgroup, as `docker pause` does."""
+    (_at(_hierarchies()[""], cgroup) / "cgroup.freeze").write_text("1")
+
+
 @contextmanager
 def living_in(cgroup: Path) -> Iterator[None]:
     """Move the test itself: what it starts is there from the beginning, its sockets too."""

@@ -89,8 +89,13 @@ def _faces(symptom: Finding, other: Finding, data: DetectorInput) -> bool:
 
 
 def _same(symptom: Finding, other: Finding) -> bool:
-    """Whether both are of one process."""
-    return bool(_pids(symptom) & _pids(other))
+    """Whether both are of one process, or of one owner that has more of them than are named."""
+    if symptom.owner is None or other.owner is None:
+        return False
+    many = bool(symptom.owner.more and other.owner.more)
+    return bool(_pids(symptom) & _pids(other)) or (
+        many and symptom.owner.label == other.owner.label
+    )
 
 
 def _relays(symptom: Finding, other: Finding) -> bool:

@@ -87,6 +87,7 @@ Fault = Literal[
     "has_no_descriptors",
     "does_not_answer",
     "does_not_take",
+    "does_not_end",
     "has_vanished",
 ]
 #: How the sockets of a finding and those of its cause belong together: the cause has the other

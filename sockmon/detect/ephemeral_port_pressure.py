@@ -153,9 +153,9 @@ def _finding(
     groups = data.groups(rows[data.table.inode[rows] != 0])
     # Sockets in TIME_WAIT are nobody's: it is who held such that were open, now or before.
     previous = data.past.get(FindingKey(NAME, data.netns, subject))
-    owner = data.owners.get(groups[0][0]) if groups else None
-    if previous and not (owner and (owner.unit or owner.processes)):
-        owner = previous.owner
+    now = data.owners.get(groups[0][0]) if groups else None
+    is_known = now is not None and bool(now.unit or now.processes)
+    before = previous.owner if previous else None
     left = _left(data, thresholds, use)
     ratio = _ratio(data, use)
     others = len(over) - (use in over)
@@ -166,13 +166,14 @@ def _finding(
         subject=subject,
         value=ratio,
         limit=thresholds.warning_ratio,
-        summary=of_whom(owner) + _summary(data, use, left, len(over) if others else 0),
+        summary=of_whom(now if is_known else before)
+        + _summary(data, use, left, len(over) if others else 0),
         evidence=_evidence(data, use, over),
         advice=_advice(data, use),
         deadline=Deadline(Text("local ports run out", "本地端口耗尽"), left)
         if left < math.inf
         else None,
-        owner=None if groups else owner,
+        owner=None if is_known else before,
         group=groups[0][0] if groups else None,
         inodes=inodes(data.table, groups[0][1]) if groups else (),
         rows=rows,

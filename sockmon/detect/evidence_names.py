@@ -5,6 +5,7 @@ from sockmon.text import one_line
 
 _CHINESE = {
     "abandoned_by_the_application": "应用自行放弃",
+    "attempts_seen": "见到的连接尝试",
     "backlog": "半连接队列上限",
     "buckets": "TIME_WAIT bucket 数",
     "buckets_limit": "bucket 上限",
@@ -52,7 +53,7 @@ _CHINESE = {
     "listeners": "监听 socket",
     "longest": "最久",
     "longest_wait": "最长等待",
-    "low": "low",
+    "low": "low 阈值",
     "mean": "平均",
     "most_retransmits": "最多重传次数",
     "most_tries": "最多重传次数",

@@ -14,6 +14,7 @@ from sockmon.contained import COMPONENTS
 from sockmon.detect.causes import with_causes, without_the_found
 from sockmon.detect.confirm import Confirmed
 from sockmon.detect.detector import Detector, DetectorThresholds
+from sockmon.detect.halted import explained
 from sockmon.detect.registry import (
     ALL,
     OF_PART,
@@ -134,6 +135,7 @@ class DiagnosisState:
         data = replace(
             data,
             aged=self._aged,
+            heard=heard,
             queues=self._queues if whole else NO_QUEUES,
             stuck=self._stuck,
             drop_window=self._drop_window,
@@ -238,7 +240,7 @@ class DiagnosisState:
                 COMPONENTS.works(f"detect.{detector.name}", data.netns)
         past = {finding.key: finding for finding in before}
         owned = tuple(
-            replace(finding, owner=_owner(finding, past.get(finding.key), data.owners))
+            explained(replace(finding, owner=_owner(finding, past.get(finding.key), data.owners)))
             for finding in found
         )
         self._withheld = frozenset(f.key for f in owned if _is_pending(f, data.owners))

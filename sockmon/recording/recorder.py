@@ -120,11 +120,14 @@ class Recorder:
         if hide:
             name, cgroup = hide.name(name, "program"), hide.cgroup(cgroup)
         ticks = round((process.started or 0) * os.sysconf("SC_CLK_TCK"))
+        halt = process.halt.kind if process.halt else ""
+        state = {"stopped": "T", "traced": "t", "uninterruptible": "D"}.get(halt, "S")
         soft, hard = process.fd_limit or "unlimited", process.fd_hard_limit or "unlimited"
         return {
             "comm": f"{name}\n",
             "cmdline": f"{name}\0",
-            "stat": f"{pid} () S {'0 ' * 18}{ticks}\n",
+            "stat": f"{pid} () {state} {'0 ' * 18}{ticks}\n",
+            "wchan": "do_freezer_trap" if halt == "frozen" else "0",
             "cgroup": f"0::{cgroup}\n",
             "limits": f"Max open files            {soft} {hard} files\n",
         }

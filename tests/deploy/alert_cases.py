@@ -278,7 +278,8 @@ CASES: tuple[Case, ...] = (
                     _frozen,
                     _rising_fast,
                     _frozen,
-                )
+                ),
+                f'sockmon_conntrack_drops_total{{{_NETNS},reason="insert_failed"}}': (0, 0, 0),
             },
             says="Dropped in 5 minutes: 300 packets.",
             lag=285,

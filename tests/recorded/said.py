@@ -24,9 +24,8 @@ def diagnosed(path: Path) -> doctor.Diagnosed:
         )
 
 
-def said(path: Path) -> Iterator[str]:
+def said(path: Path, its: doctor.Diagnosed) -> Iterator[str]:
     """Its status, its first line in both languages, and each finding."""
-    its = diagnosed(path)
     verdict = doctor.verdict(its)
     yield f"{path.stem}: {its.status.name}"
     yield f"    {verdict}"
@@ -52,7 +51,7 @@ def kept() -> dict[str, list[str]]:
 
 def main() -> None:
     """Write it."""
-    lines = (line for path in sorted(CASES.glob("*.rec")) for line in said(path))
+    lines = (line for path in sorted(CASES.glob("*.rec")) for line in said(path, diagnosed(path)))
     SAID.write_text("".join(f"{line}\n" for line in lines))
 
 

@@ -1,6 +1,7 @@
 """Whether any attempt to connect to a destination succeeds, from poll to poll."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_a_part_of_the_table_shows_no_success() -> None:
 
 
 def test_how_long_an_attempt_has_waited_is_what_its_timer_says() -> None:
-    def waited(**others: int) -> float:
+    def waited(**others: Any) -> float:
         (its,) = polls([replace(CALLING, **{"timer": 1, **others})]).failing.values()
         return its.waited
 

@@ -156,6 +156,7 @@ function Table(props: Props & { tab: Tab; found: Found; words: string; isLoading
             ]}
             inside={({ source }) => (
               <div class="parts">
+                <Holder owner={readerOf(namespace, source.port)} />
                 <List title={its.services} items={source.owners.map(({ owner, sockets }) => [owner, sockets])} />
                 <Listing command={udpListing(source.port, entry)} />
               </div>
@@ -191,6 +192,10 @@ function Table(props: Props & { tab: Tab; found: Found; words: string; isLoading
 /** The process that a finding names; of other Unix listeners nobody has looked who holds them. */
 const ownerOf = ({ findings }: Namespace, path: string): Process | null =>
   (findings ?? []).find(({ subject }) => subject.path === path)?.subject.owner ?? null
+
+/** The same of a UDP port that drops. */
+const readerOf = ({ findings }: Namespace, port: number): Process | null =>
+  (findings ?? []).find(({ detector, subject }) => detector === 'udp_drops' && subject.port === port)?.subject.owner ?? null
 
 function Holder({ owner }: { owner: Process | null }) {
   if (owner === null) return null

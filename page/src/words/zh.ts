@@ -26,7 +26,7 @@ export const zh: Words = {
     gone: '已断开',
   },
   status: {
-    old: age => `当前显示的是 ${age}前的数据。`,
+    old: age => `当前显示的是${/^\d/.test(age) ? ' ' : ''}${age}前的数据。`,
     again: '正在重试。',
     againIn: wait => `${wait}后重试。`,
     refused: 'sockmon 拒绝向此页面推送实时数据：打开的页面过多，或需要登录。',

@@ -97,6 +97,22 @@ def test_a_peer_that_is_gone_is_one_trouble() -> None:
     }
 
 
+def test_a_relay_waits_for_a_place_that_does_not_end_what_it_has_ended() -> None:
+    """Its clients have gone, and it has passed that on: the other side's peers never close."""
+    front = accepted(TcpState.CLOSE_WAIT, 8080, inode=1000, age=100.0).times(12)
+    back = Sock(TcpState.FIN_WAIT2, inode=2000, age=100.0, remote_port=9000).times(12)
+    relay = held([*front, *back], CLIENT)
+    assert causes(looked_up(sight([listening(8080), *front, *back]), relay)) == {
+        "close_wait_leak inbound": "fin_wait2_stuck outbound",
+        "fin_wait2_stuck outbound": None,
+    }
+    others = held(front, API) | held(back, CLIENT)
+    assert causes(looked_up(sight([listening(8080), *front, *back]), others)) == {
+        "close_wait_leak inbound": None,
+        "fin_wait2_stuck outbound": None,
+    }
+
+
 def test_ports_used_up_by_what_nobody_answers_or_closes_are_its_symptom() -> None:
     limits = replace(LIMITS, port_range=PortRange(40000, 40099))
     calls = Sock(TcpState.SYN_SENT, timer=1, retransmits=3).times(80)

@@ -30,6 +30,7 @@ from tests.unit.detect.builders import (
     owned,
     remembering,
     sight,
+    texts,
 )
 
 JUDGE = judge("close_wait_leak")
@@ -208,6 +209,28 @@ def test_it_tells_how_to_restart_it_or_to_find_out_whose_it_is() -> None:
         assert found.summary.startswith("an unknown process has not closed 10 connections")
         assert found.advice[0].purpose == "stop"
         assert "run sockmon doctor as root" in found.advice[0].text
+
+
+def test_what_nobody_has_open_although_all_could_be_looked_into_is_said() -> None:
+    unseen = looked_up(leaked(10), {})
+    found = JUDGE.one(replace(unseen, owners=replace(unseen.owners, saw_all=True)))
+    assert "none has them open" in found.advice[0].text
+    assert not any("as root" in text for text in texts(found))
+
+
+def test_a_server_that_forks_for_each_connection_is_not_ended_as_a_whole() -> None:
+    seen = leaked(12)
+    inodes = [inode for inode in seen.table.inode.tolist() if inode]
+    each = {
+        inode: (Process(n, "postgres", unit="postgresql.service"),)
+        for n, inode in enumerate(inodes, 1)
+    }
+    found = JUDGE.one(looked_up(seen, each))
+    assert found.advice[0].command == Command("kill 1 2 3 4 5 6 7 8 9 10 11 12", "here", "changes")
+    shared = {inode: (*each[inode], Process(99, "parent")) for inode in inodes}
+    assert commands(JUDGE.one(looked_up(seen, shared)))[0] == (
+        "systemctl restart postgresql.service"
+    )
 
 
 @pytest.mark.parametrize(

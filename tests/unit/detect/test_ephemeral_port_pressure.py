@@ -26,6 +26,7 @@ from tests.unit.detect.builders import (
     has_hysteresis,
     judge,
     listening,
+    looked_up,
     owned,
     remembering,
     sight,
@@ -258,6 +259,8 @@ def test_who_holds_the_ports_comes_first_and_is_remembered() -> None:
     seen = JUDGE.one(replace(closed, past={found.key: before}))
     assert seen.summary == found.summary
     assert seen.owner == before.owner
+    gone = JUDGE.one(replace(looked_up(uses(80), {}), past={found.key: before}))
+    assert (gone.summary, gone.owner) == (found.summary, before.owner), "it closed them too soon"
 
 
 def test_what_nobody_lets_go_of_is_not_mended_by_more_ports() -> None:
