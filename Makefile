@@ -15,7 +15,7 @@ help:
 	@echo "make unit-debian  the same with the system's own Python, /usr/bin/python3"
 	@echo "make unit-newest  the same with the newest versions of all dependencies"
 	@echo "make cases        compare what sockmon says of real programs with the truth (root, 10 min)"
-	@echo "make kernels      run the live tests on Linux 5.10, 6.1, 6.12, 7.2 (root, 25 min)"
+	@echo "make kernels      run the live tests on Linux 5.10 to 7.3 (root, 40 min)"
 	@echo "make lint         check style, types, imports, and that no code is unused"
 	@echo "make format       format the code"
 	@echo "make bench        measure speed and memory against ss, netstat and others (root)"
@@ -91,7 +91,8 @@ cases: $(VENV)/development
 	tests/cases/install
 	$(BIN)/python -m tests.cases $(ARGS)
 
-# The live tests on other kernels. ARGS="VERSION ..." selects kernels: 5.10 6.1 6.12 7.2.
+# The live tests on other kernels. ARGS="VERSION ..." selects kernels: 5.10 6.1 6.12 7.2, and for what these
+# lack, under QEMU, 5.10-amd64 6.1-amd64 6.12-amd64 7.2-amd64 7.3-amd64.
 .PHONY: kernels
 kernels: $(VENV)/development components
 	$(BIN)/python -m tests.kernels $(ARGS)

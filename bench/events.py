@@ -17,7 +17,9 @@ from sockmon.clock import now
 from sockmon.kernel.events import layout
 from sockmon.kernel.events.loader import EventCounter, load, make_maps
 from sockmon.kernel.events.rows import RowReader
+from sockmon.model.connection_events import BUCKET_SECONDS, COLUMNS
 from sockmon.poll.event_totals import EventTotals
+from sockmon.poll.event_window import SLOTS, EventWindow
 from sockmon.poll.events import by_name
 from tests.eventing import held_by
 from tests.lab import NetNs
@@ -116,7 +118,8 @@ def reading_rows() -> list[Row]:
         entry = layout.FIRST_ROW + number % layout.ROWS
         words[entry, layout.NUMBER] = number
         words[entry, layout.KEY] = layout.key(1, layout.INBOUND, number)
-    reader, totals = RowReader(words, control), EventTotals()
+    reader, totals, window = RowReader(words, control), EventTotals(), EventWindow()
+    window.follow(["host"], 0.0)
     busy = layout.FIRST_ROW + np.arange(1, BUSY_GROUPS + 1)
     reading, polling = [], []
     for _ in range(ROUNDS * 10):
@@ -124,13 +127,31 @@ def reading_rows() -> list[Row]:
         begun = time.process_time()
         increments = reader.read(now().monotonic)
         reading.append(time.process_time() - begun)
-        totals.add(by_name(increments, {1: "host"}), now().monotonic, 10, lambda _: None)
+        counted = tuple(by_name(increments, {1: "host"}))
+        totals.add(counted, now().monotonic, 10, lambda _: None)
         totals.by_namespace()
+        window.add(counted, now().monotonic)
+        window.recent("host", now().monotonic)
         polling.append((time.process_time() - begun) / POLL_SECONDS)
     return [
         Row(f"reading {GROUPS} rows, {BUSY_GROUPS} with news", "CPU a poll", reading, most=0.2e-3),
         Row("the daemon's own part", "of a core", polling, percent, most=0.001),
+        full_window_row(),
     ]
+
+
+def full_window_row() -> Row:
+    """Look at one namespace that has all the window's ports, all of which have news."""
+    window, columns = EventWindow(), np.ones(COLUMNS, np.int64)
+    window.follow(["host"], 0.0)
+    looking = []
+    for bucket in range(ROUNDS * 10):
+        moment = bucket * BUCKET_SECONDS
+        window.add((("host", "inbound", port, columns) for port in range(1, SLOTS)), moment)
+        begun = time.process_time()
+        window.recent("host", moment)
+        looking.append(time.process_time() - begun)
+    return Row(f"the last five minutes of {SLOTS:,} ports", "CPU a poll", looking, most=5e-3)
 
 
 def memory_row() -> Row:

@@ -25,9 +25,10 @@ _FAILED = About(
 )
 _ABORTED = About(
     "Connections aborted",
-    "Connections that ended without FINs, by port and by whom: a reset from here or there, or "
+    "Connections that ended with a reset before either end had closed, by port and by whom; or by "
     "the kernel's timeout. Health checks and clients that leave often end with a reset.",
     "cps",
+    alert="SockmonResetBurst",
 )
 _TIME_TO_CLOSE = About(
     "Time to close",

@@ -10,6 +10,8 @@ LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 #: What stands beside a name or a number, and not beside another Chinese word.
 _BETWEEN_IDEOGRAPHS = re.compile("(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])")
+#: English has a space here (SI), Chinese has none.
+_BEFORE_PERCENT = re.compile(r"(?<=\d) (?=%)")
 
 #: No line begins with one of these.
 _CLOSING = "，。；：、）！？》」"
@@ -27,12 +29,17 @@ class Text(str):
     def __new__(cls, en: str, zh: str | None = None) -> Self:
         """Take both."""
         text = super().__new__(cls, en)
-        text.zh = chinese(en) if zh is None else _BETWEEN_IDEOGRAPHS.sub("", zh)
+        text.zh = chinese(en) if zh is None else _as_chinese(zh)
         return text
 
     def __add__(self, more: str) -> "Text":
         """Append in both languages."""
         return Text(str.__add__(self, more), self.zh + chinese(more))
+
+
+def _as_chinese(text: str) -> str:
+    """Set the spaces as Chinese does: what is put into a sentence may be written for English."""
+    return _BEFORE_PERCENT.sub("", _BETWEEN_IDEOGRAPHS.sub("", text))
 
 
 def chinese(text: str) -> str:

@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 
 
+def place_of_run(factory: pytest.TempPathFactory) -> Path:
+    """Return the directory that all processes of a run share."""
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 def once_a_run(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
     """Return a directory that `make` has filled; nobody may change what is in it."""
-    base = factory.getbasetemp()
-    place = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    place = place_of_run(factory)
     made = place / name
     with (place / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -96,6 +96,7 @@ complete -c sockmon -n '_shtab_sockmon_using top' -s h -l help -d 'show this hel
 complete -c sockmon -n '_shtab_sockmon_using top' -l url -x -d 'of a daemon, such as http://127.0.0.1:10776'
 complete -c sockmon -n '_shtab_sockmon_using top' -l interval -x -d 'between looks: 500ms, 5s (default: the configuration'"'"'s or the daemon'"'"'s, else 2s)'
 complete -c sockmon -n '_shtab_sockmon_using top' -l namespaces -xka "host all" -d 'read all network namespaces, or only the host'"'"'s own (default: the configuration'"'"'s, else host)'
+complete -c sockmon -n '_shtab_sockmon_using top' -l lang -xka "en zh" -d 'English or Chinese (default: as LANG says, else en)'
 complete -c sockmon -n '_shtab_sockmon_using top' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML); without it /etc/sockmon/sockmon.yaml if it can be read, else the defaults'
 complete -c sockmon -n '_shtab_sockmon_using top' -l replay -xka "(__fish_complete_path (commandline -ct))" -d 'read a recording of sockmon record, not this host'"'"'s kernel'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a trace -d 'show how connections open and close'
@@ -117,6 +118,7 @@ complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 
 complete -c sockmon -n '_shtab_sockmon_using record' -s h -l help -d 'show this help message and exit'
 complete -c sockmon -n '_shtab_sockmon_using record' -l for -x -d 'how long: 10s, 1m, at most 1h (default: 1m)'
 complete -c sockmon -n '_shtab_sockmon_using record' -l anonymize -xka "yes no" -d 'replace addresses, names and PIDs (default: yes)'
+complete -c sockmon -n '_shtab_sockmon_using record' -l events -d 'also count how connections open, fail and close, inside the kernel (eBPF, root)'
 complete -c sockmon -n '_shtab_sockmon_using record' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML); without it /etc/sockmon/sockmon.yaml if it can be read, else the defaults'
 complete -c sockmon -n '_shtab_sockmon_using record; and test $_shtab_sockmon_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'the new file, such as fault.rec'
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a drill -d 'rehearse an alert'
@@ -127,7 +129,7 @@ complete -c sockmon -n '_shtab_sockmon_using drill' -l expect-alert -d 'watch th
 complete -c sockmon -n '_shtab_sockmon_using drill' -l trace -d 'at the end, show the segments of its connections (needs CAP_NET_RAW)'
 complete -c sockmon -n '_shtab_sockmon_using drill' -l url -x -d 'of this host'"'"'s daemon (default: http://127.0.0.1:10776)'
 complete -c sockmon -n '_shtab_sockmon_using drill' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (YAML); without it /etc/sockmon/sockmon.yaml if it can be read, else the defaults'
-complete -c sockmon -n '_shtab_sockmon_using drill; and test $_shtab_sockmon_npos -eq 0' -ka "close-wait half-close fin-wait2 time-wait syn-sent accept-queue port-exhaustion dead-peer last-ack connect-failures slow-close" -d SCENARIO
+complete -c sockmon -n '_shtab_sockmon_using drill; and test $_shtab_sockmon_npos -eq 0' -ka "close-wait half-close fin-wait2 time-wait syn-sent accept-queue port-exhaustion dead-peer last-ack connect-failures slow-close resets" -d SCENARIO
 complete -c sockmon -n '_shtab_sockmon_using; and test $_shtab_sockmon_npos -eq 0' -a rules -d 'print Prometheus rules'
 complete -c sockmon -n '_shtab_sockmon_using rules' -s h -l help -d 'show this help message and exit'
 complete -c sockmon -n '_shtab_sockmon_using rules' -l recording -d 'print the recording rules instead'

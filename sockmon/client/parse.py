@@ -161,18 +161,23 @@ def _levels(
     """What has a limit, as far as it is known."""
     if limits:
         # Orphans are counted over all namespaces.
-        names = ["time_wait_buckets", *["orphan_sockets"] * (netns == HOST), "conntrack_entries"]
-        for name in names:
+        names = {
+            "time_wait_buckets": Text("time wait buckets", "TIME_WAIT 表"),
+            **({"orphan_sockets": Text("orphan sockets", "孤儿 socket")} if netns == HOST else {}),
+            "conntrack_entries": Text("conntrack entries", "conntrack 条目"),
+        }
+        for name, title in names.items():
             used, limit = limits[name], limits[f"{name}_limit"]
             if used is not None and limit:
-                yield Level(name.replace("_", " "), _count(used), _count(limit), netns)
+                yield Level(title, _count(used), _count(limit), netns)
     if ports:
         ephemeral = ports["ephemeral"]
         used = max((_count(use["used"]) for use in ephemeral["busiest"]), default=0)
-        yield Level("ephemeral ports", used, _count(ephemeral["usable"]), netns)
+        title = Text("ephemeral ports", "本地端口")
+        yield Level(title, used, _count(ephemeral["usable"]), netns)
         queues = [
             Level(
-                f"accept queue of {queue['port']}",
+                Text(f"accept queue of {queue['port']}", f"{queue['port']} 端口全连接队列"),
                 _count(queue["queue"]),
                 _count(queue["limit"]),
                 netns,

@@ -51,6 +51,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         default="yes",
         help="replace addresses, names and PIDs (default: yes)",
     )
+    parser.add_argument(
+        "--events",
+        action="store_true",
+        help="also count how connections open, fail and close, inside the kernel (eBPF, root)",
+    )
     add_config(parser, HOST_CONFIG)
 
 
@@ -74,6 +79,8 @@ def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
     )  # fmt: skip
     recorder = Recorder(Anonymous(os.urandom(16)) if head.anonymous else None)
     try:
+        if arguments.events:
+            _count_events(recorder)
         first = recorder.poll(0.0)  # before there is a file: the kernel may refuse
         writer = Writer(path, head)
         try:
@@ -90,6 +97,15 @@ def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
     hidden = "addresses, names and PIDs are replaced" if head.anonymous else "nothing is replaced"
     print(f"{path}: {path.stat().st_size:,} bytes; {hidden}. sockmon doctor --replay {path}")
     return SUCCESS
+
+
+def _count_events(recorder: "Recorder") -> None:
+    from sockmon.kernel.errors import KernelError  # noqa: PLC0415 - each command loads its own
+
+    try:
+        recorder.count_events()
+    except KernelError as error:
+        raise UserError(f"--events: {error}; sudo sockmon record --events FILE") from error
 
 
 def _rest(recorder: "Recorder", writer: "Writer", path: Path, seconds: float, every: float) -> None:

@@ -49,7 +49,7 @@ def config_of(playback: "Playback", file: Path | None) -> "Chosen":
     from sockmon.commands.config_choice import Chosen  # noqa: PLC0415 - each command loads its own
     from sockmon.recording.playback import recorded_detect  # noqa: PLC0415 - as above
 
-    config = of_recording(load_config(file))
+    config = of_recording(load_config(file), playback)
     if file is None:
         config = replace(config, detect=recorded_detect(playback.head))
     its = playback.head
@@ -59,7 +59,12 @@ def config_of(playback: "Playback", file: Path | None) -> "Chosen":
     return Chosen(config, file, about)
 
 
-def of_recording(config: "Config") -> "Config":
+def of_recording(config: "Config", playback: "Playback") -> "Config":
     """Leave out what is of this host: its other namespaces, its helpers, and the daemon's state."""
     config = for_caller(config)
-    return replace(config, poll=replace(config.poll, namespaces="host"), state_dir=None)
+    return replace(
+        config,
+        poll=replace(config.poll, namespaces="host"),
+        events=replace(config.events, enabled=playback.events is not None),
+        state_dir=None,
+    )

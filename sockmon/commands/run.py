@@ -59,7 +59,7 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
 
     def load() -> "Config":
         settings = daemon.load_settings(arguments.config, addresses)
-        return settings if arguments.replay is None else of_recording(settings)
+        return settings if playback is None else of_recording(settings, playback)
 
     web_config = Path(arguments.web_config) if arguments.web_config else None
     try:

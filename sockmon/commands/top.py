@@ -10,6 +10,7 @@ from sockmon.commands.command import (
     add_config,
     choose_config,
 )
+from sockmon.commands.language_option import add_language, language
 from sockmon.commands.namespaces_option import add_namespaces, in_namespaces
 from sockmon.commands.replay_option import add_replay, config_of, replaying
 
@@ -25,6 +26,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="between looks: 500ms, 5s (default: the configuration's or the daemon's, else 2s)",
     )
     add_namespaces(parser, "the configuration's, else host")
+    add_language(parser)
     add_config(parser, HOST_CONFIG)
     add_replay(parser)
 
@@ -42,20 +44,21 @@ def _run(arguments: argparse.Namespace, open_source: OpenSource) -> int:
         raise UserError(f"--interval: {error}") from error
     if interval is not None and not 0.1 <= interval <= 3600:
         raise UserError(f"--interval: {arguments.interval} is not between 100ms and 1h")
+    lang = language(arguments)
     try:
         if arguments.url is not None:
-            return run.of_daemon(arguments.url, interval)
+            return run.of_daemon(arguments.url, interval, lang)
         with replaying(arguments.replay) as playback:
             if playback is not None:
                 playback.play()
                 recorded = config_of(playback, arguments.config).config
                 return run.of_kernel(
-                    playback.open_source, recorded, interval or playback.head.poll_seconds
+                    playback.open_source, recorded, interval or playback.head.poll_seconds, lang
                 )
         chosen = choose_config(arguments.config)
         config = in_namespaces(chosen.config, arguments.namespaces)
         seconds = interval or (config.poll.interval if chosen.file else None)
-        return run.of_kernel(open_source, config, seconds)
+        return run.of_kernel(open_source, config, seconds, lang)
     except run.UnfitError as error:
         raise UserError(str(error)) from error
 

@@ -6,14 +6,22 @@ for moments between two polls.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence, unix_queues
-from sockmon.detect.accepting import SEE_QUEUE, about_limit, somaxconn, too_slow, why_stuck
-from sockmon.detect.commands import counters, only, restart, ss
+from sockmon.detect.accepting import (
+    SEE_QUEUE,
+    about_limit,
+    connections_wait,
+    somaxconn,
+    still_serves,
+    too_slow,
+    why_stuck,
+)
+from sockmon.detect.commands import counters, is_service_manager, only, restart, ss
 from sockmon.detect.detector import (
     HYSTERESIS,
     Count,
@@ -48,6 +56,10 @@ from sockmon.model.states import TcpState
 NAME = "accept_queue"
 
 _QUEUES_SHOWN = 5
+#: A server that has sent data within so many seconds is alive.
+_ALIVE_SECONDS = 15.0
+#: A queue of so few connections is soon full whatever its server does: its limit is the trouble.
+_TINY = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +109,11 @@ def _judge(data: DetectorInput, thresholds: Thresholds, queues: Queues) -> Findi
     previous = data.past.get(FindingKey(NAME, data.netns, subject))
     slack = HYSTERESIS if previous else 1.0
     stuck = _stuck(data, thresholds, queues, slack, known=previous is not None)
-    nearly_full = queues.fullness >= max(thresholds.warning_ratio * slack, 1e-9)
     full = bool((queues.length > queues.limit).any())
+    nearly_full = queues.fullness >= max(thresholds.warning_ratio * slack, 1e-9)
+    # Fewer are soon accepted; where they fill a tiny queue, drops say whether anybody suffers.
+    few = queues.length.max() < thresholds.warning_waiting
+    nearly_full &= not few or queues.drops.connections > 0
     # Who was dropped tries again after ever longer pauses: in between, a full queue is no better.
     dropping = queues.dropped_now > 0 or (full and queues.drops.connections > 0)
     otherwise = bool(stuck.size) or nearly_full or queues.drops.recur
@@ -109,8 +124,10 @@ def _judge(data: DetectorInput, thresholds: Thresholds, queues: Queues) -> Findi
         return None
     judged: Severity = "warning"
     sharing = queues.sharing(data.table, stuck)
-    if (dropping and (nearly_full or full)) or stuck.size == sharing.size > 0:
+    all_stuck = stuck.size == sharing.size > 0
+    if (dropping and (nearly_full or full)) or all_stuck:
         judged = "critical"
+    serving = _serving(data, queues) if all_stuck else 0
     held = queues.listeners[stuck] if stuck.size else queues.listeners
     owner = data.owners.of_sockets(queues.group, data.table.inode[held])
     return Finding(
@@ -121,10 +138,17 @@ def _judge(data: DetectorInput, thresholds: Thresholds, queues: Queues) -> Findi
         value=queues.fullness,
         limit=thresholds.warning_ratio,
         summary=_summary(
-            data, queues, stuck, owner, slow=slow, nearly_full=nearly_full, dropping=dropping
-        ),
+            data,
+            queues,
+            stuck,
+            owner,
+            slow=slow,
+            nearly_full=nearly_full,
+            dropping=dropping,
+        )
+        + _although(data, queues, stuck, owner, serving),
         evidence=_evidence(data, queues),
-        advice=_advice(data, queues, stuck, owner),
+        advice=_advice(data, queues, stuck, owner, serving),
         group=queues.group,
         owner=owner,
         # All of them: a queue whose holder is not known would be counted as another owner's.
@@ -147,11 +171,22 @@ def _stuck(
     least = min(thresholds.stalled_after * slack, watched)
     idle = (queues.idle >= least) & (queues.length > 0)
     waited = queues.oldest >= thresholds.stalled_after * slack
+    # A tiny queue has no room for so many: it is enough that it is full.
     enough = queues.length[idle].sum() >= thresholds.warning_waiting
+    enough |= bool((queues.length[idle] > queues.limit[idle]).any())
     moves = queues.moved < thresholds.stalled_after * slack
     if moves or not enough or not (waited or (known and not data.whole)):
         return np.empty(0, np.intp)
     return np.flatnonzero(idle)
+
+
+def _serving(data: DetectorInput, queues: Queues) -> int:
+    """Return on how many accepted connections the server has just sent data, as far as is told."""
+    heard, table = data.heard, data.table
+    recent = heard.cookie[heard.data_sent_ms < 1000 * _ALIVE_SECONDS]
+    accepted = (table.state == TcpState.ESTABLISHED) & (table.local_port == queues.group.port)
+    accepted &= (table.inode != 0) & (table.retransmits == 0) & np.isin(table.cookie, recent)
+    return int(data.belonging(np.flatnonzero(accepted), queues.group, queues.listeners).size)
 
 
 def _slow(
@@ -191,8 +226,8 @@ def _summary(
             share = percent(stuck.size / all_queues)
             text = Text(
                 f"{stuck.size} of {all_queues} queues of {where} "
-                f"{'is' if stuck.size == 1 else 'are'} not emptied by {server}: {waiting} "
-                f"connections wait, the first for {roughly(queues.oldest)}; about "
+                f"{'is' if stuck.size == 1 else 'are'} not emptied by {server}: "
+                f"{connections_wait(waiting)}, the first for {roughly(queues.oldest)}; about "
                 f"{share} of new connections get no answer",
                 f"{where.zh} 的 {all_queues} 个全连接队列中有 {stuck.size} 个没有被 {server.zh} "
                 "取走："
@@ -201,7 +236,7 @@ def _summary(
             )
         else:
             text = Text(
-                f"{server} does not accept on {where}: {waiting} connections wait, none was "
+                f"{server} does not accept on {where}: {connections_wait(waiting)}, none was "
                 f"accepted for {roughly(idle)}",
                 f"{server.zh} 没有在{where.zh} 上 accept：{waiting} 个连接在等待，已有 "
                 f"{roughly(idle)} 没有连接被取走",
@@ -214,7 +249,7 @@ def _summary(
     elif slow:
         sum_ = int(queues.length.sum())
         text = Text(
-            f"{server} accepts too slowly on {where}: {sum_} connections wait",
+            f"{server} accepts too slowly on {where}: {connections_wait(sum_)}",
             f"{server.zh} 在{where.zh} 上 accept 太慢：{sum_} 个连接在等待",
         )
         if queues.oldest:
@@ -223,9 +258,10 @@ def _summary(
     elif nearly_full:
         place = queues.fullest
         fullness, room = percent(queues.fullness), queues.limit[place] + 1
+        length = int(queues.length[place])
         text = Text(
-            f"{queues.length[place]} connections to {where} wait for {server} to accept them: "
-            f"{fullness} of the queue's room ({room})",
+            f"{connections_wait(length, where)} for {server} to accept "
+            f"{'it' if length == 1 else 'them'}: {fullness} of the queue's room ({room})",
             f"{where.zh} 有 {queues.length[place]} 个连接等待 {server.zh} accept：全连接队列已用 "
             f"{fullness}（容量 {room}）",
         )
@@ -240,6 +276,31 @@ def _summary(
             f"容量 {room}，其余时间未满",
         )
     return text + Text("; more are dropped", "；新连接正被丢弃") if dropping else text
+
+
+def _although(
+    data: DetectorInput,
+    queues: Queues,
+    stuck: NDArray[np.intp],
+    owner: Owner | None,
+    serving: int,
+) -> Text:
+    """Say what else is known of a server whose queue is not emptied."""
+    text, sharing = Text(""), queues.sharing_all(data.table, stuck)
+    if stuck.size == queues.sharing(data.table, stuck).size < sharing:
+        share = percent(stuck.size / sharing)
+        text += Text(
+            f"; others listen there too, so about {share} of new connections get no answer",
+            f"；该端口还有其他进程在监听，约 {share} 的新连接得不到应答",
+        )
+    if stuck.size and is_service_manager(owner):
+        text += Text(
+            "; the service that it keeps the socket for has not taken it",
+            "；它替某个服务保管这个 socket，而该服务没有接手",
+        )
+    if serving:
+        text += Text(f"; it still serves {serving} others", f"；它仍在为另外 {serving} 个连接服务")
+    return text
 
 
 def _given_up(data: DetectorInput, queues: Queues) -> int:
@@ -275,10 +336,24 @@ def _local(data: DetectorInput, row: int) -> str:
 
 
 def _advice(
-    data: DetectorInput, queues: Queues, stuck: NDArray[np.intp], owner: Owner | None
+    data: DetectorInput,
+    queues: Queues,
+    stuck: NDArray[np.intp],
+    owner: Owner | None,
+    serving: int,
 ) -> tuple[Advice, ...]:
-    port = queues.group.port
-    advice = [restart(owner), why_stuck(owner)] if stuck.size else [too_slow(owner)]
+    port, limit = queues.group.port, int(queues.limit.max())
+    about = about_limit(data.limits.settings, limit, owner)
+    if not stuck.size:
+        advice = [about, too_slow(owner)] if limit < _TINY else [too_slow(owner), about]
+    elif is_service_manager(owner):
+        advice = [restart(owner)]
+    elif serving:
+        command = Command(ss("-tnpo", TcpState.ESTABLISHED, filter_=only("inbound", port)))
+        first = replace(still_serves(owner, serving), command=command)
+        advice = [first, replace(restart(owner), purpose="fix"), about]
+    else:
+        advice = [restart(owner), why_stuck(owner), about]
     advice += [
         Advice(
             Text(
@@ -289,7 +364,6 @@ def _advice(
                 "耗时 1、3、7 秒，或者超时。",
             )
         ),
-        about_limit(data.limits.settings, int(queues.limit.max()), owner),
         Advice(
             SEE_QUEUE,
             Command(ss("-tlnp", filter_=only("inbound", port))),

@@ -1,6 +1,7 @@
 """Advice about a server that does not accept its connections, whatever their protocol."""
 
 from sockmon.detect import evidence
+from sockmon.detect.commands import processes_named
 from sockmon.detect.evidence import holder
 from sockmon.language import Text
 from sockmon.model.finding import Advice, Quantity
@@ -11,6 +12,12 @@ SEE_QUEUE = Text(
     "See its queue (Recv-Q of Send-Q) and who holds it:",
     "查看全连接队列（Recv-Q 为当前长度，Send-Q 为上限）和持有者：",
 )
+
+
+def connections_wait(count: int, where: str = "") -> str:
+    """Return "1 connection waits" or "5 connections to WHERE wait"."""
+    to = f" to {where}" if where else ""
+    return f"1 connection{to} waits" if count == 1 else f"{count} connections{to} wait"
 
 
 def why_stuck(owner: Owner | None) -> Advice:
@@ -30,16 +37,38 @@ def why_stuck(owner: Owner | None) -> Advice:
             )
         )
     name = holder(owner)
+    text = Text(
+        f"{name} does not call accept(): its threads are stuck (a deadlock, a full pool, a "
+        "backend without a time-out), it has reached a limit of connections of its own "
+        "(maxconn), or its descriptors are used up. A stack trace of it says which (gdb, "
+        "jstack, py-spy, a goroutine dump). If it never was to accept, it has inherited the "
+        "socket from a service that has ended: then end it.",
+        f"{name.zh} 没有调用 accept()：线程卡住（死锁、线程池满、后端调用没有超时），达到自身的"
+        "连接数上限（maxconn），或者 fd 用完。抓一份线程栈就能区分（gdb、jstack、py-spy、"
+        "goroutine dump）。如果它本来就不该 accept，那它是从已退出的服务继承了这个 socket：结束它"
+        "即可。",
+    )
+    if owner is not None and len({process.name for process in owner.processes}) > 1:
+        its = processes_named(owner.processes, owner.more)
+        text += Text(f" The socket is held by {its}.", f"持有这个 socket 的有 {its.zh}。")
+    return Advice(text)
+
+
+def still_serves(owner: Owner | None, connections: int) -> Advice:
+    """Say that a server that accepts nothing is alive, and what it may wait for."""
+    name = holder(owner)
     return Advice(
         Text(
-            f"{name} does not call accept(): its threads are stuck (a deadlock, a full pool, a "
-            "backend without a time-out), it has reached a limit of connections of its own "
-            "(maxconn), or its descriptors are used up. A stack trace of it says which (gdb, "
-            "jstack, py-spy, a goroutine dump).",
-            f"{name.zh} 没有调用 accept()：线程卡住（死锁、线程池满、后端调用没有超时），达到自身的"
-            "连接数上限（maxconn），或者 fd 用完。抓一份线程栈就能区分（gdb、jstack、py-spy、"
-            "goroutine dump）。",
-        )
+            f"Do not restart {name} before you have looked: it is alive, and has just sent data on "
+            f"{connections} of its connections, which a restart ends. It has reached a limit of "
+            "its own (maxconn, workers, threads, a pool). Raise that limit, or let those go who "
+            "hold its connections:",
+            f"先查看，不要急于重启 {name.zh}：它还活着，刚刚在 {connections} 个连接上发送过数据，"
+            "重启会中断它们。它达到了自身的上限（maxconn、worker 数、线程数、连接池）。调高该上限，"
+            "或让占用连接的一方放手：",
+        ),
+        None,
+        "stop",
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from sockmon.detect import evidence
 from sockmon.detect.commands import see
 from sockmon.detect.detector import severity
-from sockmon.detect.evidence import inodes
+from sockmon.detect.evidence import inodes, of_whom
 from sockmon.detect.local_ports import equals, host, widen
 from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
@@ -60,7 +60,8 @@ def _judge(
         subject=Subject("outbound"),
         value=ratio,
         limit=ratios[0],
-        summary=Text(
+        summary=of_whom(data.owners.get(groups[0][0]) if groups else None)
+        + Text(
             f"{bound.ports} of {usable} local ports of {bound.source} are held by bind() before "
             "connect(): each is lost for all destinations",
             f"{bound.source} 的 {usable} 个本地端口中有 {bound.ports} 个被先 bind() 再 connect() "

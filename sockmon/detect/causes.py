@@ -34,6 +34,13 @@ def with_causes(findings: Iterable[Finding], data: DetectorInput) -> tuple[Findi
     )
 
 
+def without_the_found(notes: Iterable[Finding], findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return the notes, but for those about sockets that are some finding's trouble."""
+    return tuple(
+        note for note in notes if not any(_same_sockets(note, found) for found in findings)
+    )
+
+
 def _circle(causes: Sequence[int | None], place: int) -> list[int]:
     """Return the circle of causes that a finding is in; empty if it is in none."""
     passed: list[int] = []
@@ -69,6 +76,8 @@ def _is_linked(link: Link, symptom: Finding, other: Finding, data: DetectorInput
             return _leads_to(symptom, other, data)
         case "same_peer":
             return _same_peer(symptom, other, data)
+        case "same_sockets":
+            return _same_sockets(symptom, other)
 
 
 def _faces(symptom: Finding, other: Finding, data: DetectorInput) -> bool:
@@ -80,8 +89,13 @@ def _faces(symptom: Finding, other: Finding, data: DetectorInput) -> bool:
 
 
 def _same(symptom: Finding, other: Finding) -> bool:
-    """Whether both are of one process."""
-    return bool(_pids(symptom) & _pids(other))
+    """Whether both are of one process, or of one owner that has more of them than are named."""
+    if symptom.owner is None or other.owner is None:
+        return False
+    many = bool(symptom.owner.more and other.owner.more)
+    return bool(_pids(symptom) & _pids(other)) or (
+        many and symptom.owner.label == other.owner.label
+    )
 
 
 def _relays(symptom: Finding, other: Finding) -> bool:
@@ -103,8 +117,17 @@ def _same_peer(symptom: Finding, other: Finding, data: DetectorInput) -> bool:
         return False
     table = data.table
     peers = {(int(table.family[row]), table.remote[row].tobytes()) for row in other.rows.tolist()}
+    if BY_NAME[other.detector].fault == "does_not_answer":  # also those not called just now
+        peers |= {its[:2] for its in data.connects.failing if its[2] == other.subject.port}
     ends = [(int(table.family[row]), table.remote[row].tobytes()) for row in symptom.rows.tolist()]
     return 2 * sum(end in peers for end in ends) >= len(ends)
+
+
+def _same_sockets(symptom: Finding, other: Finding) -> bool:
+    """Whether most of the symptom's sockets are the other's."""
+    if symptom.rows is None or other.rows is None:
+        return False
+    return 2 * int(np.isin(symptom.rows, other.rows).sum()) > symptom.rows.size
 
 
 def _leads_to(symptom: Finding, queue: Finding, data: DetectorInput) -> bool:

@@ -9,7 +9,7 @@ from annotated_types import Le
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence
-from sockmon.detect.commands import only, restart, see
+from sockmon.detect.commands import only, processes_named, see, stop
 from sockmon.detect.confirm import REMEMBERED_SECONDS
 from sockmon.detect.detector import (
     Count,
@@ -55,16 +55,6 @@ NAME = "close_wait_leak"
 _SOON_SECONDS = 1.0
 
 _RUN_OUT = Text("descriptors run out", "文件描述符耗尽")
-
-_NO_HURRY = Advice(
-    Text(
-        "The number does not grow: there is time. Do not restart before the bug is found: take a "
-        "stack trace first (gdb, jstack, py-spy, a goroutine dump).",
-        "数量没有增长，不必着急。先抓线程栈（gdb、jstack、py-spy、goroutine dump）查根因，不要急于"
-        "重启。",
-    ),
-    purpose="stop",
-)
 
 #: Growth is known from this share of the window on.
 _SHARE_SEEN = 0.2
@@ -268,7 +258,11 @@ def _judge(data: DetectorInput, thresholds: Thresholds, leak: _Leak, oldest: flo
             )
         ),
         evidence=_evidence(data, group, rows, oldest, growth) | evidence.ports(data, group, rows),
-        advice=_advice(data, group, rows, owner, is_urgent=growth != 0 or bool(reasons)),
+        advice=_advice(
+            *(data, group, rows, owner),
+            is_urgent=growth != 0 or bool(reasons),
+            stale_after=thresholds.stale_after,
+        ),
         critical_because=joined(reasons, "; ", "；") if reasons else None,
         deadline=None if seconds_left is None else Deadline(_RUN_OUT, seconds_left),
         note=leak.pool,
@@ -386,6 +380,7 @@ def _advice(
     owner: Owner | None,
     *,
     is_urgent: bool,
+    stale_after: float,
 ) -> tuple[Advice, ...]:
     not_read = _not_read(data, rows)
     unread = close_wait.unread_bytes(data.table, rows)
@@ -424,6 +419,13 @@ def _advice(
             f"最近 {lately} 内，该端口另有 {many} 个连接在对端关闭后正常关闭{soon.zh}："
             "问题只在某一条代码路径上。",
         )
+        late = closed.above(stale_after)
+        if late:
+            bug += Text(
+                f" {late:,} of those took more than {roughly(stale_after)}: some of these may be "
+                "closed as well, late.",
+                f"其中 {late:,} 个超过 {roughly(stale_after)} 才关闭：剩下的也可能只是关得晚。",
+            )
     until = Text(
         "the kernel keeps CLOSE_WAIT until then.", "CLOSE_WAIT 没有超时，内核不会替应用回收。"
     )
@@ -446,9 +448,10 @@ def _advice(
             "释放。",
         )
     name = holder(owner)
-    first, last = (restart(owner),), tuple[Advice, ...]()
+    end = stop(data.owners, owner, data.table.inode[rows])
+    first, last = (end,), tuple[Advice, ...]()
     if not is_urgent and owner is not None and (owner.unit or owner.processes):
-        first, last = (_NO_HURRY,), (replace(restart(owner), purpose="fix"),)
+        first, last = (_no_hurry(owner),), (replace(end, purpose="fix"),)
     return (
         *first,
         Advice(
@@ -459,6 +462,19 @@ def _advice(
         ),
         *last,
         see("-tnpo", TcpState.CLOSE_WAIT, filter_=filter_, mptcp=multipath > 0),
+    )
+
+
+def _no_hurry(owner: Owner) -> Advice:
+    name = who(owner) if owner.unit else processes_named(owner.processes, owner.more)
+    return Advice(
+        Text(
+            "The number does not grow: there is time. Take a stack trace first (gdb, jstack, "
+            f"py-spy, a goroutine dump), which shows the bug. Restart {name} only after that.",
+            "数量没有增长，不必着急。先抓线程栈（gdb、jstack、py-spy、goroutine dump）查根因，"
+            f"然后再重启 {name.zh}。",
+        ),
+        purpose="stop",
     )
 
 
@@ -483,6 +499,8 @@ DETECTOR = Detector(
     thresholds=Thresholds,
     find=find,
     fault="does_not_close",
+    # A relay that has passed on the end of what its clients sent, and waits for the other side's.
+    caused_by=(("other_side", "does_not_end"),),
     levels=_levels,
     rule=Rule(
         summary="an application leaks CLOSE_WAIT sockets",

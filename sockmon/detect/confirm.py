@@ -46,9 +46,15 @@ class Confirmed:
         kept = max(_FORGOTTEN_AFTER_SECONDS, _FORGOTTEN_AFTER_POLLS * interval)
         past = {key: was for key, was in self.past.items() if now - was.samples[-1][0] < kept}
         for finding in found:
-            before = past[finding.key].samples if finding.key in past else ()
-            recent = tuple(s for s in before if now - s[0] < REMEMBERED_SECONDS)
-            past[finding.key] = PreviousFinding(finding.severity, added(recent, now, finding.value))
+            before = past.get(finding.key)
+            samples = before.samples if before else ()
+            recent = tuple(s for s in samples if now - s[0] < REMEMBERED_SECONDS)
+            owner = finding.owner
+            if before and not (owner and (owner.unit or owner.processes)):
+                owner = before.owner
+            past[finding.key] = PreviousFinding(
+                finding.severity, added(recent, now, finding.value), owner
+            )
         return Confirmed(
             tuple(finding for finding in found if finding.key in self._last),
             past,

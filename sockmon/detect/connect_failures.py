@@ -152,7 +152,7 @@ def _advice(port: int, failed: dict[str, int]) -> tuple[Advice, ...]:
 DETECTOR = Detector(
     name=NAME,
     about="connections that this host makes to a port fail (needs events.enabled)",
-    title=Text("Connections to a port fail", "到某端口的连接失败"),
+    title=Text("Outbound connections fail", "对外发起的连接失败"),
     actor=Text("The peer, or the network", "对端或网络"),
     thresholds=Thresholds,
     find=find,

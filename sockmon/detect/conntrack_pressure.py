@@ -1,7 +1,9 @@
 """Conntrack pressure: the firewall's table of connections fills, and then drops new ones.
 
-It drops for another reason too: two packets of new connections would make the same entry at once,
-and the second is lost (insert_failed), as happens to DNS queries for A and AAAA over one socket.
+It drops for another reason too: a packet of a new connection would make an entry that another
+connection has, and is lost (insert_failed). That happens to DNS queries for A and AAAA over one
+socket, which come at once; and to connections behind SNAT whose source ports are used up. Such a
+packet is counted as dropped, too (net/netfilter/nf_conntrack_core.c, nf_ct_resolve_clash()).
 """
 
 from collections.abc import Iterator
@@ -94,9 +96,8 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
 def _drops(data: DetectorInput) -> _Drops:
     window = data.conntrack_window
     full, early, raced = (window.at(reason, data.now) for reason in CONNTRACK_DROPS)
-    return _Drops(
-        full.connections + early.connections, raced.connections, len(window.polls), full.seconds
-    )
+    by_full = max(0, full.connections - raced.connections)
+    return _Drops(by_full + early.connections, raced.connections, len(window.polls), full.seconds)
 
 
 def _summary(
@@ -124,10 +125,10 @@ def _summary(
     if dropping and drops.raced:
         parts.append(
             Text(
-                f"conntrack dropped {drops.raced} packets in the last {within} because another had "
-                "just made the same entry",
-                f"最近 {within} 内 conntrack 丢弃了 {drops.raced} 个包，因为另一个包刚建立了相同"
-                "的条目",
+                f"conntrack dropped {drops.raced} packets in the last {within} because another "
+                "connection had the same entry",
+                f"最近 {within} 内 conntrack 丢弃了 {drops.raced} 个包，因为另一条连接已经占用了相"
+                "同的条目",
             )
         )
     return joined(parts, "; ", "；")
@@ -173,6 +174,22 @@ def _advice(most: int | None, drops: _Drops | None, *, by_ratio: bool) -> tuple[
                     "MASQUERADE，"
                     "也可能是两条连接选中了同一个端口：加 --random-fully。",
                 )
+            )
+        )
+        advice.append(
+            Advice(
+                Text(
+                    "Or SNAT has no source port left towards one destination, where connects then "
+                    "time out: give it more addresses (SNAT to a range), more ports, or fewer "
+                    "connections (keep-alive). This counts the entries with SNAT by destination:",
+                    "或者 SNAT 到某个目的地址的源端口已用完，连接因此超时：给 SNAT 更多地址（地址"
+                    "段）、更多端口，或减少连接数（长连接）。按目的地址统计 SNAT 条目：",
+                ),
+                Command(
+                    "conntrack -L --src-nat | grep -o 'dst=[^ ]* sport=[0-9]* dport=[0-9]*' | "
+                    "sed 's/ sport=[0-9]*//' | sort | uniq -c | sort -rn | head"
+                ),
+                "look",
             )
         )
     return (
@@ -233,10 +250,14 @@ def _expressions(thresholds: Thresholds, of: Series) -> tuple[str, str]:
     used = share(of, "sockmon_conntrack_entries")
     drops = "sockmon_conntrack_drops_total"
     rose = f"sum without (reason) (increase({of(drops)}[5m]))"
-    full = f"sum without (reason) (increase({of(drops, reason='drop')}[5m]))"
+    # What raced is counted as dropped, too.
+    full, raced = (
+        f"increase({of(drops, reason=reason)}[5m])" for reason in ("drop", "insert_failed")
+    )
+    full = f"{full}\n- ignoring (reason) {raced}"
     return (
         f"{used} >= {thresholds.warning_ratio:g}\nor {rose} >= {thresholds.warning_drops}",
-        f"{used} >= {thresholds.critical_ratio:g}\nor {full} >= {thresholds.warning_drops}",
+        f"{used} >= {thresholds.critical_ratio:g}\nor ({full}) >= {thresholds.warning_drops}",
     )
 
 

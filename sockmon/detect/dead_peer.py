@@ -29,11 +29,13 @@ from sockmon.detect.detector import (
     severity,
     threshold,
 )
-from sockmon.detect.evidence import inodes, place
+from sockmon.detect.evidence import inodes, places
 from sockmon.durations import roughly
 from sockmon.language import Text
 from sockmon.model.ages import unanswered_seconds
 from sockmon.model.detector_input import DetectorInput
+from sockmon.model.direction import DIRECTIONS
+from sockmon.model.distinct import distinct
 from sockmon.model.finding import (
     Advice,
     Breakdown,
@@ -44,7 +46,7 @@ from sockmon.model.finding import (
     Severity,
     Subject,
 )
-from sockmon.model.owner import Group
+from sockmon.model.owner import UNKNOWN, Group
 from sockmon.model.states import TcpState
 
 NAME = "dead_peer"
@@ -53,6 +55,8 @@ _RETRANSMIT, _KEEPALIVE, _ZERO_WINDOW_PROBE = 1, 2, 4
 #: How long nothing came back is said from so many seconds on: the rest is in the tries.
 _WORTH_SAYING_SECONDS = 30.0
 _OUTAGE_SOCKETS = 3
+_PEERS_NAMED = 2
+_NO_ROWS = np.empty(0, np.intp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,30 +72,96 @@ class Thresholds(DetectorThresholds):
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
-    """Yield a finding for each group with enough connections whose peer does not answer."""
-    table = data.table
+    """Yield a finding for each group with enough connections whose peer does not answer.
+
+    And one a direction for peers that are lost with few connections to each of several ports.
+    """
     rows = _unanswered(data, thresholds)
+    few = []
     for group, part in data.groups(rows):
-        subject = Subject(group.direction, group.port, data.owner_label(group))
-        key = FindingKey(NAME, data.netns, subject)
-        total = int(_of_group(data, group, part).size)
-        judged = _judge(data, thresholds, key, int(part.size), total)
-        if judged is None:
-            continue
-        yield Finding(
+        found = _find(data, thresholds, group, part, _of_group(data, group, part).size)
+        few += [] if found else [part]
+        yield from found
+    rest = _of_lost_hosts(data, np.concatenate(few)) if few else _NO_ROWS
+    for direction in DIRECTIONS:
+        part = rest[data.directions.is_inbound[rest] == (direction == "inbound")]
+        if part.size:
+            owners = {group.owner for group, _ in data.groups(part)}
+            group = Group(direction, None, owners.pop() if len(owners) == 1 else UNKNOWN)
+            yield from _find(data, thresholds, group, part, _to_peers(data, part).size)
+
+
+def _find(
+    data: DetectorInput,
+    thresholds: Thresholds,
+    group: Group,
+    rows: NDArray[np.intp],
+    total: int,
+) -> list[Finding]:
+    """Judge these rows, of so many open connections."""
+    several = group.port is None and group.owner == UNKNOWN
+    owner = None if several else data.owner_label(group)
+    subject = Subject(group.direction, group.port, owner)
+    key = FindingKey(NAME, data.netns, subject)
+    judged = _judge(data, thresholds, key, int(rows.size), total)
+    if judged is None:
+        return []
+    holder = evidence.holder(data.owners.get(group))
+    return [
+        Finding(
             detector=NAME,
             severity=judged,
             netns=data.netns,
             subject=subject,
-            value=int(part.size),
+            value=int(rows.size),
             limit=thresholds.warning_sockets,
-            summary=_summary(data, key, group, part, total),
-            evidence=_evidence(data, key, group, part),
-            advice=_advice(data, group, part, evidence.holder(data.owners.get(group))),
-            group=group,
-            inodes=inodes(table, part),
-            rows=part,
+            summary=_summary(data, key, group, rows, total),
+            evidence=_evidence(data, key, group, rows),
+            advice=_advice(data, group, rows, holder),
+            group=None if several else group,
+            inodes=inodes(data.table, rows),
+            rows=rows,
         )
+    ]
+
+
+def _of_lost_hosts(data: DetectorInput, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return those rows whose peer has lost most of its connections, to several ports each.
+
+    Of clients more ports are asked than a browser uses: mobile ones vanish every day.
+    """
+    lost = [_NO_ROWS]
+    port, inbound = data.directions.port, data.directions.is_inbound
+    for part in _by_peer(data, rows):
+        for its, least in ((part[~inbound[part]], 2), (part[inbound[part]], 3)):
+            several = its.size >= _OUTAGE_SOCKETS and distinct(port[its]).size >= least
+            if several and 2 * its.size > _to_peers(data, its).size:
+                lost.append(its)
+    return np.sort(np.concatenate(lost))
+
+
+def _to_peers(data: DetectorInput, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the rows of all open connections, of one direction, with the peers of these."""
+    table, is_inbound = data.table, data.directions.is_inbound
+    open_ = np.isin(table.state, (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT))
+    near = np.flatnonzero(
+        open_
+        & (is_inbound == is_inbound[rows[0]])
+        & np.isin(table.remote[:, 0], table.remote[rows, 0])
+        & np.isin(table.remote[:, 3], table.remote[rows, 3])
+    )
+    wanted = {table.remote[row].tobytes() for row in rows.tolist()}
+    mine = [table.remote[row].tobytes() in wanted for row in near.tolist()]
+    found: NDArray[np.intp] = near[np.array(mine, np.bool_)]
+    return found
+
+
+def _by_peer(data: DetectorInput, rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Divide the rows by remote address."""
+    _, which = np.unique(data.table.remote[rows], axis=0, return_inverse=True)
+    which = which.ravel()
+    order = np.argsort(which, kind="stable")
+    return np.split(rows[order], np.flatnonzero(np.diff(which[order])) + 1)
 
 
 def _unanswered(data: DetectorInput, thresholds: Thresholds) -> NDArray[np.intp]:
@@ -127,7 +197,7 @@ def _summary(
 ) -> Text:
     timer, tries = data.table.timer[rows], data.table.retransmits[rows]
     probed = timer == _KEEPALIVE
-    where, most = place(group), max(total, rows.size)
+    where, most = places(data, group, rows), max(total, rows.size)
     those = Text(
         f"{rows.size} of {most} established connections {where}",
         f"{where.zh} {most} 个 ESTABLISHED 连接中有 {rows.size} 个",
@@ -141,7 +211,7 @@ def _summary(
             f"{those} are dead: their peers have not answered up to {tries.max()} keepalive "
             f"probes{lasts}",
             f"{those.zh}已经失效：对端{lasts.zh}没有回应 keepalive 探测（最多 {tries.max()} 次）",
-        )
+        ) + _named(data, group, rows)
     text = Text(
         f"{those} get no answer{lasts} after up to {tries[~probed].max()} tries: their peers seem "
         "gone",
@@ -152,7 +222,15 @@ def _summary(
         text += Text(
             f" ({number} of them to keepalive probes)", f"（其中 {number} 个是 keepalive 探测）"
         )
-    return text
+    return text + _named(data, group, rows)
+
+
+def _named(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> Text:
+    """Name the peers, if they are few, and not named yet."""
+    peers = [str(address) for address, _ in data.peers(rows, _PEERS_NAMED + 1)]
+    if len(peers) > _PEERS_NAMED or (len(peers) == 1 and group.port is None):
+        return Text("")
+    return Text(f" ({', '.join(peers)})", f"（{'、'.join(peers)}）")
 
 
 def _unanswered_seconds(data: DetectorInput, key: FindingKey, rows: NDArray[np.intp]) -> float:
@@ -164,6 +242,8 @@ def _unanswered_seconds(data: DetectorInput, key: FindingKey, rows: NDArray[np.i
 
 def _of_group(data: DetectorInput, group: Group, some: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return the rows of all open connections of the group, of which `some` are given."""
+    if group.port is None:
+        return _to_peers(data, some)
     open_ = np.isin(data.table.state, (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT))
     return data.belonging(np.flatnonzero(open_ & (data.directions.port == group.port)), group, some)
 
@@ -188,6 +268,7 @@ def _evidence(
         ),
         "idle_connections": evidence.sockets(idle),
         "idle_connections_with_keepalive": evidence.sockets(with_keepalive),
+        **evidence.ports(data, group, rows),
     }
 
 
@@ -309,7 +390,8 @@ DETECTOR = Detector(
     thresholds=Thresholds,
     find=find,
     needs_whole_table=True,
-    caused_by=(("same_peer", "does_not_answer"),),
+    fault="has_vanished",
+    caused_by=(("same_peer", "does_not_answer"), ("same_peer", "has_vanished")),
     counted=Counted(
         metric="sockmon_idle_sockets_without_keepalive",
         help="Idle ESTABLISHED sockets without keepalive: nobody would notice their peers' death.",

@@ -47,7 +47,7 @@ from sockmon.model.finding import (
 from sockmon.model.growth import growing
 from sockmon.model.owner import PROCESSES_NAMED, Owner, Process
 from sockmon.model.states import TcpState
-from sockmon.text import one_line
+from sockmon.text import is_container_id, one_line
 
 NAME = "descriptor_pressure"
 
@@ -278,15 +278,21 @@ def _advice(
 ) -> tuple[Advice, ...]:
     process, name = fullest.process, one_line(owner.name)
     advice = []
+    lasting = Text(f"A limit where {name} is started (ulimit -n)", f"{name} 启动处的 ulimit -n ")
+    if owner.unit is not None and is_container_id(owner.unit):
+        lasting = Text(
+            f"That of container {name} (docker run --ulimit nofile=)",
+            f"容器 {name} 的上限（docker run --ulimit nofile=）",
+        )
+    elif owner.unit is not None:
+        lasting = Text(f"LimitNOFILE= in the unit of {name}", f"{name} 的 unit 里的 LimitNOFILE= ")
     if judged and process.fd_limit:
         advice.append(
             Advice(
                 Text(
-                    "Raise the limit of the running process: that needs no restart. LimitNOFILE= "
-                    f"in the unit of {name} is for its next start.",
-                    f"直接调高运行中进程的上限，不用重启。{name} 的 unit 里的 LimitNOFILE= 下次启"
-                    "动才"
-                    "生效。",
+                    "Raise the limit of the running process: that needs no restart. "
+                    f"{lasting} is for its next start.",
+                    f"直接调高运行中进程的上限，不用重启。{lasting.zh}下次启动才生效。",
                 ),
                 Command(
                     f"prlimit --pid {process.pid} --nofile={_higher(process)}", "here", "changes"

@@ -87,11 +87,15 @@ Fault = Literal[
     "has_no_descriptors",
     "does_not_answer",
     "does_not_take",
+    "does_not_end",
+    "has_vanished",
 ]
 #: How the sockets of a finding and those of its cause belong together: the cause has the other
 #: ends, is of the same process, or of its other side (a relay has two), has the listener that is
-#: called, or has the same peers.
-Link = Literal["other_end", "same_process", "other_side", "destination", "same_peer"]
+#: called, has the same peers, or is about the same sockets.
+Link = Literal[
+    "other_end", "same_process", "other_side", "destination", "same_peer", "same_sockets"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +155,7 @@ class Detector:
     judge. only_where: fields that not every namespace has: without them there is nothing to judge.
     needs_whole_table: it judges by sockets at rest too, so it runs only after the whole
     table was read. needs_events: without events.enabled there is nothing to judge.
+    of_udp: the ports of its findings are UDP's.
     find: a pure function from one poll's data and thresholds to findings.
     fault: what its findings say of an application here, or of a peer. caused_by: faults that can
     cause its findings. counted: its own metric. levels: from thresholds, when a figure on a
@@ -170,6 +175,7 @@ class Detector:
     only_where: tuple[str, ...] = ()
     needs_whole_table: bool = False
     needs_events: bool = False
+    of_udp: bool = False
     fault: Fault | None = None
     caused_by: tuple[tuple[Link, Fault], ...] = ()
     counted: Counted | None = None

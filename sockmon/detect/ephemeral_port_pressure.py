@@ -7,7 +7,7 @@ for its own destination. What is in TIME_WAIT levels off after 60 s and is not e
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from sockmon.detect.detector import (
     severity,
     threshold,
 )
-from sockmon.detect.evidence import inodes, percent
+from sockmon.detect.evidence import inodes, of_whom, percent
 from sockmon.detect.local_ports import equals, host, widen
 from sockmon.durations import roughly
 from sockmon.language import Text
@@ -35,6 +35,7 @@ from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import (
     Advice,
     Breakdown,
+    Command,
     Deadline,
     Finding,
     FindingKey,
@@ -49,6 +50,10 @@ from sockmon.model.table import IPAddress
 NAME = "ephemeral_port_pressure"
 
 _SHOWN = 8
+#: A block of ports is noted if there are so many times as many.
+_FEW = 4
+#: States in which sockets stay until somebody acts.
+_KEPT = (TcpState.CLOSE_WAIT, TcpState.SYN_SENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +85,8 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     for use in data.ephemeral.busiest:
         by_port.setdefault(use.destination.port, []).append(use)
     for uses in by_port.values():
-        yield from _judge(data, thresholds, uses)
+        found = list(_judge(data, thresholds, uses))
+        yield from found or _confined(data, thresholds, uses)
 
 
 def _judge(data: DetectorInput, thresholds: Thresholds, uses: list[PortUse]) -> Iterator[Finding]:
@@ -99,6 +105,23 @@ def _judge(data: DetectorInput, thresholds: Thresholds, uses: list[PortUse]) -> 
         worst = max(uses, key=lambda use: use.used)
     over = [use for use in uses if use.used >= thresholds.warning_ratio * usable]
     yield _finding(data, thresholds, worst, over, judged)
+
+
+def _confined(
+    data: DetectorInput, thresholds: Thresholds, uses: list[PortUse]
+) -> Iterator[Finding]:
+    """Note a destination for which a program may use a few ports only, and uses them all."""
+    for use in uses:
+        if use.is_confined and _FEW * use.used <= data.ephemeral.usable:
+            found = _finding(data, thresholds, use, [use], "warning")
+            text = Text(
+                f"; they are those from {use.low} to {use.high}, and no other: if the program is "
+                "kept to these (IP_LOCAL_PORT_RANGE), its next connect() fails with EADDRNOTAVAIL",
+                f"，而且只用 {use.low} 到 {use.high}：如果程序只能用这一段（IP_LOCAL_PORT_RANGE），"
+                "下一次 connect() 就会返回 EADDRNOTAVAIL",
+            )
+            yield replace(found, note=True, summary=found.summary + text, deadline=None)
+            return
 
 
 def _left(data: DetectorInput, thresholds: Thresholds, use: PortUse) -> float:
@@ -125,8 +148,14 @@ def _finding(
     judged: Severity,
 ) -> Finding:
     to = use.destination
+    subject = Subject("outbound", to.port)
     rows = _holders(data, to)
     groups = data.groups(rows[data.table.inode[rows] != 0])
+    # Sockets in TIME_WAIT are nobody's: it is who held such that were open, now or before.
+    previous = data.past.get(FindingKey(NAME, data.netns, subject))
+    now = data.owners.get(groups[0][0]) if groups else None
+    is_known = now is not None and bool(now.unit or now.processes)
+    before = previous.owner if previous else None
     left = _left(data, thresholds, use)
     ratio = _ratio(data, use)
     others = len(over) - (use in over)
@@ -134,15 +163,17 @@ def _finding(
         detector=NAME,
         severity=judged,
         netns=data.netns,
-        subject=Subject("outbound", to.port),
+        subject=subject,
         value=ratio,
         limit=thresholds.warning_ratio,
-        summary=_summary(data, use, left, len(over) if others else 0),
+        summary=of_whom(now if is_known else before)
+        + _summary(data, use, left, len(over) if others else 0),
         evidence=_evidence(data, use, over),
         advice=_advice(data, use),
         deadline=Deadline(Text("local ports run out", "本地端口耗尽"), left)
         if left < math.inf
         else None,
+        owner=None if is_known else before,
         group=groups[0][0] if groups else None,
         inodes=inodes(data.table, groups[0][1]) if groups else (),
         rows=rows,
@@ -199,7 +230,13 @@ def _evidence(
 def _advice(data: DetectorInput, use: PortUse) -> tuple[Advice, ...]:
     to, ports, port_range = use.destination, data.ephemeral, data.limits.port_range
     assert port_range is not None
+    most = max(use.states, key=lambda state: use.states[state])
+    remedy = Advice(_remedy(most, to.port))
+    reuse = _about_reuse(data) if use.states.get(TcpState.TIME_WAIT) else []
     advice = [
+        # More ports would only last a little longer where nobody lets go of them.
+        *([remedy] if most in _KEPT else []),
+        *(reuse if most is TcpState.TIME_WAIT else []),
         *widen(data, port_range),
         Advice(
             Text(
@@ -211,10 +248,9 @@ def _advice(data: DetectorInput, use: PortUse) -> tuple[Advice, ...]:
                 "EADDRNOTAVAIL（Cannot assign requested address）。其他目的地址不受影响。",
             )
         ),
-        Advice(_remedy(max(use.states, key=lambda state: use.states[state]), to.port)),
+        *([] if most in _KEPT else [remedy]),
+        *([] if most is TcpState.TIME_WAIT else reuse),
     ]
-    if use.states.get(TcpState.TIME_WAIT):
-        advice += map(Advice, _about_reuse(data))
     filter_ = f"'src {host(to.source)} and dst {_endpoint(to.address, to.port)}'"
     advice.append(see("-tanpo", filter_=filter_))
     return tuple(advice)
@@ -253,40 +289,37 @@ def _remedy(state: TcpState, port: int) -> Text:
     )
 
 
-def _about_reuse(data: DetectorInput) -> list[Text]:
+def _about_reuse(data: DetectorInput) -> list[Advice]:
     reuse = data.limits.time_wait_reuse
     if reuse is None:
         return []
     if not reuse.timestamps:
         return [
-            Text(
-                "net.ipv4.tcp_timestamps is off, so no port in TIME_WAIT can be taken over.",
-                "net.ipv4.tcp_timestamps 已关闭，TIME_WAIT 占用的端口无法复用。",
+            Advice(
+                Text(
+                    "net.ipv4.tcp_timestamps is off, so no port in TIME_WAIT can be taken over.",
+                    "net.ipv4.tcp_timestamps 已关闭，TIME_WAIT 占用的端口无法复用。",
+                )
             )
         ]
     if reuse.mode == 1:
-        return [
-            Text(
-                "net.ipv4.tcp_tw_reuse is 1: ports older than "
-                f"{reuse.delay_ms} ms in TIME_WAIT are taken over, and are not counted here.",
-                f"net.ipv4.tcp_tw_reuse 为 1：在 TIME_WAIT 超过 {reuse.delay_ms} ms 的端口会被复"
-                "用，"
-                "这里没有计入。",
-            )
-        ]
-    return [
-        Text(
-            f"net.ipv4.tcp_tw_reuse is {reuse.mode} "
-            f"({'loopback only' if reuse.mode else 'never'}): with 1, connect() takes over ports "
-            f"that have been in TIME_WAIT for {reuse.delay_ms} ms. It serves the connections this "
-            "host makes, and is safe with timestamps at both ends.",
-            f"net.ipv4.tcp_tw_reuse 为 {reuse.mode}（{'仅回环' if reuse.mode else '不复用'}）：设"
-            "为 1 "
-            f"后，connect() 可以复用进入 TIME_WAIT 超过 {reuse.delay_ms} ms 的端口。它只对本机主"
-            "动发起的"
-            "连接有效，两端都开启 timestamps 时是安全的。",
+        text = Text(
+            f"net.ipv4.tcp_tw_reuse is 1: ports older than {reuse.delay_ms} ms in TIME_WAIT are "
+            "taken over, and are not counted here.",
+            f"net.ipv4.tcp_tw_reuse 为 1：在 TIME_WAIT 超过 {reuse.delay_ms} ms 的端口会被复用，"
+            "这里没有计入。",
         )
-    ]
+        return [Advice(text)]
+    text = Text(
+        f"net.ipv4.tcp_tw_reuse is {reuse.mode} "
+        f"({'loopback only' if reuse.mode else 'never'}): with 1, connect() takes over ports "
+        f"that have been in TIME_WAIT for {reuse.delay_ms} ms. It serves the connections this "
+        "host makes, and is safe with timestamps at both ends.",
+        f"net.ipv4.tcp_tw_reuse 为 {reuse.mode}（{'仅回环' if reuse.mode else '不复用'}）：设为 1 "
+        f"后，connect() 可以复用进入 TIME_WAIT 超过 {reuse.delay_ms} ms 的端口。它只对本机主动发起"
+        "的连接有效，两端都开启 timestamps 时是安全的。",
+    )
+    return [Advice(text, Command("sysctl -w net.ipv4.tcp_tw_reuse=1", effect="changes"), "stop")]
 
 
 def _holders(data: DetectorInput, to: Destination) -> NDArray[np.intp]:
@@ -344,6 +377,11 @@ DETECTOR = Detector(
     find=find,
     needs=("port_range",),
     needs_whole_table=True,
+    caused_by=(
+        ("same_sockets", "does_not_answer"),
+        ("same_sockets", "does_not_close"),
+        ("same_sockets", "has_vanished"),
+    ),
     levels=_levels,
     rule=Rule(
         summary="ephemeral ports towards one destination run out",

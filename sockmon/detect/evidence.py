@@ -81,6 +81,12 @@ def holder(owner: Owner | None) -> Text:
     return name if name != who(None) else Text("the process that holds them", "持有它们的进程")
 
 
+def of_whom(owner: Owner | None) -> Text:
+    """Name the holder in front of a sentence about its sockets; nothing where it is not known."""
+    name = who(owner)
+    return Text("") if name == who(None) else Text(f"{name}: ", f"{name.zh}：")
+
+
 def place(group: Group) -> Text:
     """Say what the group's sockets are to this host."""
     several = group.port is None

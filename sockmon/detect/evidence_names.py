@@ -5,6 +5,7 @@ from sockmon.text import one_line
 
 _CHINESE = {
     "abandoned_by_the_application": "应用自行放弃",
+    "attempts_seen": "见到的连接尝试",
     "backlog": "半连接队列上限",
     "buckets": "TIME_WAIT bucket 数",
     "buckets_limit": "bucket 上限",
@@ -28,6 +29,7 @@ _CHINESE = {
     "dropped_since_the_socket_was_made": "socket 创建以来丢弃",
     "dropped_within": "丢弃统计窗口",
     "drops": "丢弃速率",
+    "ended": "结束的连接",
     "entries": "条目",
     "entries_limit": "条目上限",
     "events": "内核计数器",
@@ -51,7 +53,7 @@ _CHINESE = {
     "listeners": "监听 socket",
     "longest": "最久",
     "longest_wait": "最长等待",
-    "low": "low",
+    "low": "low 阈值",
     "mean": "平均",
     "most_retransmits": "最多重传次数",
     "most_tries": "最多重传次数",
@@ -76,6 +78,7 @@ _CHINESE = {
     "queues": "各队列",
     "range": "端口范围",
     "reserved": "保留端口",
+    "reset": "被 RST 中断",
     "retransmitting": "重传中",
     "somaxconn": "somaxconn",
     "source": "源地址",
@@ -97,6 +100,7 @@ _CHINESE = {
     "usable": "可用端口",
     "used": "已用",
     "used_share": "已用比例",
+    "usual_share": "此前占比",
     "waiting": "等待中",
     "waiting_for_accept": "等待 accept",
 }

@@ -150,6 +150,7 @@ DETECTOR = Detector(
     thresholds=Thresholds,
     find=find,
     needs=("settings",),
+    fault="does_not_end",
     caused_by=(("other_end", "does_not_close"), ("other_end", "does_not_accept")),
     rule=Rule(
         summary="sockets are stuck in FIN_WAIT2",

@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple
 from sockmon.detect.evidence import at_port, shown_size
 from sockmon.detect.evidence_names import named
 from sockmon.durations import roughly
-from sockmon.language import Language, Text, chinese, said
+from sockmon.language import Language, Text, chinese, joined, said
 from sockmon.model.finding import PURPOSES, Breakdown, Finding, Purpose, Quantity, Severity
-from sockmon.model.owner import Process
+from sockmon.model.owner import Owner, Process
 from sockmon.text import one_line
 
 Kind = Literal["heading", "summary", "purpose", "advice", "command", "fact"]
@@ -27,6 +27,8 @@ SEVERITY_NAMES: dict[Severity, Text] = {
 
 _ON_PEER = Text("on the peer: ", "在对端执行：")
 _INDENT = "    "
+#: So many processes of one program are shown with their descriptors.
+_APART = 3
 #: Seconds that no clock counts: another's evidence may hold any number.
 _BEYOND_CLOCKS = 1e12
 _UNIT_WORDS = {"per_second": Text(" a second", "/秒"), "per_minute": Text(" a minute", "/分钟")}
@@ -51,7 +53,7 @@ def sentences(finding: Finding, language: Language = "en") -> Iterator[Sentence]
         where.append(at_port(finding.subject.direction or "", finding.subject.port))
     if finding.subject.path is not None:
         where.append(finding.subject.path)
-    heading = f"[{say(SEVERITY_NAMES[finding.severity])}] {', '.join(map(say, where))}"
+    heading = f"[{say(SEVERITY_NAMES[finding.severity])}] {say(joined(where, ', ', '，'))}"
     yield Sentence("heading", "", one_line(heading))
     yield Sentence("summary", "  ", one_line(say(finding.summary)))
     if finding.critical_because:
@@ -65,8 +67,8 @@ def sentences(finding: Finding, language: Language = "en") -> Iterator[Sentence]
     if finding.deadline is not None:
         what, left = finding.deadline.what, finding.deadline.seconds
         yield Sentence("fact", _INDENT, one_line(say(_until(what, left))))
-    for process in finding.owner.processes if finding.owner else ():
-        yield Sentence("fact", _INDENT, say(_holder(process)))
+    for fact in _holders(finding.owner) if finding.owner else ():
+        yield Sentence("fact", _INDENT, say(fact))
 
 
 def _until(what: Text, seconds: float) -> Text:
@@ -125,6 +127,21 @@ def _quantity(quantity: Quantity, language: Language) -> str:
         return f"{value:.0f}"
     number = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".rstrip("0").rstrip(".")
     return number + said(_UNIT_WORDS.get(unit, ""), language)
+
+
+def _holders(owner: Owner) -> Iterator[Text]:
+    """Name the processes; of one program no more than a few each by itself."""
+    programs: dict[str, list[Process]] = {}
+    for process in owner.processes:
+        programs.setdefault(one_line(process.name), []).append(process)
+    for name, processes in programs.items():
+        if len(processes) <= _APART:
+            yield from map(_holder, processes)
+        else:
+            pids = joined([str(process.pid) for process in processes], ", ", "、")
+            yield Text(f"held by: {name}, PIDs {pids}", f"持有者：{name}（PID {pids.zh}）")
+    if owner.more:
+        yield Text(f"held by: {owner.more} others", f"持有者：另外 {owner.more} 个进程")
 
 
 def _holder(process: Process) -> Text:

@@ -11,7 +11,7 @@ from sockmon.model.states import TcpState
 from sockmon.model.table import Column, IPAddress
 
 _WIDEST = "1024 65535"
-_FIRST_UNPRIVILEGED = 1024
+_FIRST_UNPRIVILEGED, _LAST = 1024, 65535
 _RESERVED_SHOWN = 50
 
 
@@ -23,6 +23,14 @@ def widen(data: DetectorInput, port_range: PortRange) -> tuple[Advice, ...]:
     reserved = [*(_span(first, last) for first, last in port_range.reserved)]
     reserved += [str(port) for port in listened if not _is_reserved(port, port_range)]
     widen = Command(f"sysctl -w net.ipv4.ip_local_port_range='{_WIDEST}'", effect="changes")
+    if port_range.low <= _FIRST_UNPRIVILEGED and port_range.high >= _LAST:
+        widest = Text(
+            f"net.ipv4.ip_local_port_range is {port_range.low} {port_range.high}, and cannot be "
+            "wider: add a source or a destination address.",
+            f"net.ipv4.ip_local_port_range 已是 {port_range.low} {port_range.high}，无法再扩大：增"
+            "加源地址或目的地址。",
+        )
+        return (Advice(widest),)
     text = Text(
         f"net.ipv4.ip_local_port_range is {port_range.low} {port_range.high}: widen it, or add a "
         "source or a destination address.",

@@ -20,6 +20,7 @@ from sockmon.detect import (
     ephemeral_port_pressure,
     fin_wait2_stuck,
     orphan_pressure,
+    reset_burst,
     slow_close,
     syn_backlog,
     tcp_memory_pressure,
@@ -54,6 +55,7 @@ ALL: tuple[Detector, ...] = (
     conntrack_pressure.DETECTOR,
     connect_failures.DETECTOR,
     slow_close.DETECTOR,
+    reset_burst.DETECTOR,
 )
 
 #: Those that can judge part of a table, without the sockets at rest.

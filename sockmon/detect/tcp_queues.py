@@ -1,7 +1,7 @@
 """The accept queues of one port: how full they are, who waits in them, and whether they move."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,8 @@ class Queues:
 
     listeners: rows of the table; length, limit, idle (seconds without progress) are their columns.
     waiting: rows of the connections in their queues, as far as they are in the table. moved:
-    seconds since one was accepted or served, at most.
+    seconds since one was accepted or served, at most. listening: how many sockets listen at each
+    address of the port, those of other services too.
     """
 
     group: Group
@@ -36,6 +37,7 @@ class Queues:
     waits: NDArray[np.float64]  # seconds that each of them has waited
     drops: RecentDrops
     dropped_now: int  # since the last poll
+    listening: Mapping[IPAddress, int]
 
     def sharing(self, table: SocketTable, stuck: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return the places of the listeners at the addresses of the stuck ones.
@@ -45,6 +47,11 @@ class Queues:
         addresses = [address_of(table, row) for row in self.listeners.tolist()]
         at = {addresses[place] for place in stuck.tolist()}
         return np.flatnonzero([address in at for address in addresses])
+
+    def sharing_all(self, table: SocketTable, stuck: NDArray[np.intp]) -> int:
+        """Return how many sockets listen at these addresses, those of other services too."""
+        at = {address_of(table, row) for row in self.listeners[stuck].tolist()}
+        return sum(self.listening[address] for address in at)
 
     @property
     def oldest(self) -> float:
@@ -91,6 +98,8 @@ def queues_of(data: DetectorInput, port: int) -> Iterator[Queues]:
             waiting = data.queues.rows[waits]
             its = waits[np.isin(waiting, data.belonging(waiting, group, rows))]
         length, limit = lengths(data, rows)
+        if its.size < length.sum() and len(groups) == 1:
+            its = np.sort(np.concatenate([its, _redirected(data)[: int(length.sum()) - its.size]]))
         if len(groups) > 1 and its.size > length.sum():
             # Services of one cgroup share the address: of the longest waits too many are counted.
             latest = np.argsort(-data.queues.waits_since[its], kind="stable")
@@ -114,7 +123,19 @@ def queues_of(data: DetectorInput, port: int) -> Iterator[Queues]:
             waits=data.now - data.queues.waits_since[its],
             drops=drops,
             dropped_now=dropped_now,
+            listening=sharing,
         )
+
+
+def _redirected(data: DetectorInput) -> NDArray[np.intp]:
+    """Return the connections that wait at ports nobody listens on, the latest first.
+
+    TPROXY gives them to a listener of another port, and leaves them their addresses.
+    """
+    table, waits = data.table, np.flatnonzero(data.queues.waits)
+    listened = np.isin(table.local_port[data.queues.rows[waits]], table.local_port[data.stuck.rows])
+    waits = waits[~listened]
+    return waits[np.argsort(-data.queues.waits_since[waits], kind="stable")]
 
 
 def _seconds_since_served(data: DetectorInput, port: int) -> float:

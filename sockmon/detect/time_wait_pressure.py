@@ -37,6 +37,7 @@ NAME = "time_wait_pressure"
 _EVENTS = ("TW", "TWRecycled", "TCPTimeWaitOverflow")
 _PLACES_SHOWN = 5
 _TIME_WAIT_TIMER = 3
+_TIME_WAIT_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,11 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
         summary=_summary(data, unclosed, sockstat.time_wait, most, overflow),
         evidence=_evidence(data, groups, unclosed, sockstat.time_wait, most),
         advice=_advice(
-            data, groups, unclosed if _mostly(unclosed, sockstat.time_wait) else None, most
+            data,
+            groups,
+            unclosed if _mostly(unclosed, sockstat.time_wait) else None,
+            most,
+            overflow,
         ),
     )
 
@@ -163,7 +168,10 @@ def _advice(
     groups: Counter[tuple[Direction, int]],
     unclosed: NDArray[np.intp] | None,
     most: int,
+    overflow: float,
 ) -> tuple[Advice, ...]:
+    # As many as are closed in the 60 s that each is kept, twice.
+    wanted = 2 * max(most, 1) + round(2 * _TIME_WAIT_SECONDS * overflow)
     advice = [
         *(_about_unclosed(data, unclosed) if unclosed is not None else ()),
         Advice(
@@ -174,7 +182,7 @@ def _advice(
                 "60 秒，没有参数"
                 "可以修改（tcp_fin_timeout 管的是 FIN_WAIT2）。",
             ),
-            Command(f"sysctl -w net.ipv4.tcp_max_tw_buckets={2 * max(most, 1)}", effect="changes"),
+            Command(f"sysctl -w net.ipv4.tcp_max_tw_buckets={wanted}", effect="changes"),
             "stop",
         ),
         Advice(

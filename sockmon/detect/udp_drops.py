@@ -63,7 +63,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     queues, window = data.udp.queues, data.udp.window
     watched = data.now - (data.now if window.began is None else window.began)
     still = queues.rows[data.now - queues.since >= min(thresholds.stalled_after, watched)]
-    still = still[table.drops[still] > 0] if watched else still[:0]
+    still = still[table.drops[still] > 0] if watched and data.udp.has_overflowed() else still[:0]
     dropped = dict.fromkeys(sorted(set(table.local_port[still].tolist())), 0)
     for _, ports in window.polls:
         for port, datagrams in ports.items():
@@ -107,11 +107,28 @@ def _judge(
     assert judged is not None
     unread = int(table.receive_queue[rows].astype(np.int64).sum())
     total, name = int(table.drops[rows].sum()), who(owner)
-    if still.size:
+    # A queue that is full at each poll may be read from in between, too slowly.
+    of_port = np.flatnonzero(table.local_port == port)
+    shared = int((data.owners.numbers(table, of_port) == group.owner).sum())
+    some, some_zh = "", ""
+    if still.size and rows.size < shared:
+        some = f"{rows.size} of {shared} sockets of "
+        some_zh = f"的 {shared} 个 socket 中的 {rows.size} 个"
+    lately = thresholds.stalled_after
+    slow = bool(still.size) and goes_on and data.udp.is_read(data.now, lately)
+    if slow:
         summary = Text(
-            f"{name} does not read UDP port {port}: {shown_size(unread)} wait, and "
+            f"{name} does not read {some}UDP port {port}, or too slowly: its queue is full "
+            f"({shown_size(unread)}), and {total:,} datagrams were dropped",
+            f"{name.zh} 不读 UDP 端口 {port}{some_zh}，或读得太慢：接收队列已满"
+            f"（{shown_size(unread)}），已丢弃 {total:,} 个数据报",
+        )
+    elif still.size:
+        summary = Text(
+            f"{name} does not read {some}UDP port {port}: {shown_size(unread)} wait, and "
             f"{total:,} datagrams were dropped",
-            f"{name.zh} 不读 UDP 端口 {port}：积压 {shown_size(unread)}，已丢弃 {total:,} 个数据报",
+            f"{name.zh} 不读 UDP 端口 {port}{some_zh}：积压 {shown_size(unread)}，已丢弃 "
+            f"{total:,} 个数据报",
         )
     else:
         summary = Text(
@@ -129,7 +146,7 @@ def _judge(
         limit=thresholds.warning_datagrams,
         summary=summary,
         evidence=_evidence(unread, total, recent.connections, recent.polls),
-        advice=_advice(port, owner, is_still=bool(still.size)),
+        advice=_advice(port, owner, is_still=bool(still.size) and not slow, is_slow=slow),
         group=group,
         inodes=inodes(table, rows),
     )
@@ -144,8 +161,19 @@ def _evidence(unread: int, total: int, recent: int, polls: int) -> dict[str, Qua
     }
 
 
-def _advice(port: int, owner: Owner | None, *, is_still: bool) -> tuple[Advice, ...]:
+def _advice(port: int, owner: Owner | None, *, is_still: bool, is_slow: bool) -> tuple[Advice, ...]:
+    """is_still: nobody reads it; is_slow: it is not known whether anybody does."""
     name = holder(owner)
+    doubt = Advice(
+        Text(
+            f"Does {name} read at all? Look twice at what it does, some seconds apart (top, a "
+            "stack trace): if it only waits, it is stuck. This counts what is read, and dropped:",
+            f"{name.zh} 到底读不读？隔几秒看两次它在做什么（top、线程栈）：一直在等待就是"
+            "卡住了。这里统计读走的和丢弃的总数：",
+        ),
+        Command("nstat UdpInDatagrams UdpRcvbufErrors Udp6InDatagrams Udp6RcvbufErrors"),
+        "look",
+    )
     stuck = (
         restart(owner),
         Advice(
@@ -169,6 +197,7 @@ def _advice(port: int, owner: Owner | None, *, is_still: bool) -> tuple[Advice, 
         ),
     )
     return (
+        *((doubt,) if is_slow else ()),
         *(stuck if is_still else slow),
         Advice(
             Text(
@@ -197,6 +226,7 @@ DETECTOR = Detector(
     ),
     thresholds=Thresholds,
     find=find,
+    of_udp=True,
     rule=Rule(
         summary="UDP datagrams are dropped",
         explanation=(

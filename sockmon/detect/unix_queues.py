@@ -11,8 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from sockmon.detect import evidence
-from sockmon.detect.accepting import SEE_QUEUE, about_limit, somaxconn, too_slow, why_stuck
-from sockmon.detect.commands import restart
+from sockmon.detect.accepting import (
+    SEE_QUEUE,
+    about_limit,
+    connections_wait,
+    somaxconn,
+    too_slow,
+    why_stuck,
+)
+from sockmon.detect.commands import is_service_manager, restart
 from sockmon.detect.detector import HYSTERESIS
 from sockmon.detect.evidence import percent, who
 from sockmon.durations import roughly
@@ -49,8 +56,9 @@ def _judge(
     key = FindingKey(detector, data.netns, subject)
     slack = HYSTERESIS if key in data.past else 1.0
     idle = data.unix.idle(listener, data.now)
-    stuck = listener.length >= limits.waiting and idle >= limits.stalled_after * slack
     full = listener.length > listener.limit
+    enough = full or listener.length >= limits.waiting
+    stuck = enough and idle >= limits.stalled_after * slack
     moves = idle < data.now - (data.now if data.unix.began is None else data.unix.began)
     if not stuck and listener.fullness < limits.ratio * slack:
         return None
@@ -82,13 +90,14 @@ def _summary(
     if not stuck and (moves or not full):
         used, room = percent(listener.fullness), listener.limit + 1
         text = Text(
-            f"{length} connections to {path} wait for {server} to accept them: "
+            f"{connections_wait(length, path)} for {server} to accept "
+            f"{'it' if length == 1 else 'them'}: "
             f"{used} of the queue's room ({room})",
             f"{path} 有 {length} 个连接等待 {server.zh} accept：队列已用 {used}（容量 {room}）",
         )
     else:
         text = Text(
-            f"{server} does not accept on {path}: {length} connections wait",
+            f"{server} does not accept on {path}: {connections_wait(length)}",
             f"{server.zh} 没有在 {path} 上 accept：{length} 个连接在等待",
         )
         if stuck and listener.waiting:
@@ -120,7 +129,7 @@ def _advice(
 ) -> tuple[Advice, ...]:
     path = listener.path
     return (
-        *([restart(owner), why_stuck(owner)] if stuck else [too_slow(owner)]),
+        *_first(owner, stuck=stuck),
         Advice(
             Text(
                 "When the queue is full, a client's connect() fails with EAGAIN if it is "
@@ -137,6 +146,12 @@ def _advice(
             "look",
         ),
     )
+
+
+def _first(owner: Owner | None, *, stuck: bool) -> list[Advice]:
+    if not stuck:
+        return [too_slow(owner)]
+    return [restart(owner)] if is_service_manager(owner) else [restart(owner), why_stuck(owner)]
 
 
 def _is_whole(listener: UnixListener) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence
-from sockmon.detect.commands import only, restart, see
+from sockmon.detect.commands import only, see, stop
 from sockmon.detect.detector import (
     Count,
     Counted,
@@ -74,7 +74,12 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
                 **evidence.ports(data, group, part),
                 "peers": evidence.peers(data, part),
             },
-            advice=_advice(group, owner, mptcp=bool(table.multipath[part].any())),
+            advice=_advice(
+                group,
+                owner,
+                stop(data.owners, owner, table.inode[part]),
+                mptcp=bool(table.multipath[part].any()),
+            ),
             group=group,
             inodes=inodes(table, part),
             rows=part,
@@ -111,10 +116,10 @@ def _of_group(data: DetectorInput, group: Group, some: NDArray[np.intp]) -> NDAr
     return data.belonging(is_open, group, some)
 
 
-def _advice(group: Group, owner: Owner | None, *, mptcp: bool) -> tuple[Advice, ...]:
+def _advice(group: Group, owner: Owner | None, end: Advice, *, mptcp: bool) -> tuple[Advice, ...]:
     filter_, name = only(group.direction, group.port), holder(owner)
     return (
-        restart(owner),
+        end,
         Advice(
             Text(
                 f"{name} has these connections and does not read: its workers are stuck (a "

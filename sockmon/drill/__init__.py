@@ -13,4 +13,5 @@ NAMES = (
     "last-ack",
     "connect-failures",
     "slow-close",
+    "resets",
 )

@@ -13,13 +13,20 @@ from sockmon.drill.lab.held_sockets import Held
 from sockmon.drill.lab.netns import NetNs
 from sockmon.drill.lab.veth_link import linked
 from sockmon.drill.timing import seconds_until_retransmits
-from sockmon.model.connection_events import BOUNDS, BUCKET_SECONDS, WINDOW_SECONDS
+from sockmon.model.connection_events import (
+    BOUNDS,
+    BUCKET_SECONDS,
+    BURST_SECONDS,
+    WINDOW_SECONDS,
+)
 from sockmon.model.limits import KernelLimits
 from sockmon.model.ports import TIME_WAIT_MS
 
 _OVERFLOW = 3  # clients beyond a full queue: too few for a finding about stalled connects
 _FIRST_SYN_SECONDS = 1.0  # TCP_TIMEOUT_INIT
 _FIRST_RETRANSMIT_SECONDS = 0.2  # TCP_RTO_MIN, on a path with a short round trip
+#: After so many seconds, how a port's connections ended is no part of a burst, but what is usual.
+_USUAL_SECONDS = BURST_SECONDS + 2 * BUCKET_SECONDS
 _RETRIES_SECONDS = 900.0  # tcp_retries2 = 15, the default of a new namespace, takes 924 s
 
 
@@ -127,6 +134,10 @@ def _slow(limits: Any, _: KernelLimits) -> Trouble:
     return Trouble(limits.least_closes, takes, why_none=why_none)
 
 
+def _reset(limits: Any, _: KernelLimits) -> Trouble:
+    return Trouble(limits.least_resets, _USUAL_SECONDS)
+
+
 def _leak(netns: NetNs, count: int) -> AbstractContextManager[Held]:
     return conditions.unclosed(netns, count=count)
 
@@ -169,6 +180,10 @@ def _connect_failures(netns: NetNs, count: int) -> AbstractContextManager[Held]:
 
 def _slow_close(netns: NetNs, count: int) -> AbstractContextManager[Held]:
     return conditions.late_close(netns, count=count)
+
+
+def _resets(netns: NetNs, count: int) -> AbstractContextManager[Held]:
+    return conditions.begins_to_abort(netns, count=count, after=_USUAL_SECONDS)
 
 
 def _few_ports(count: int) -> Mapping[str, str]:
@@ -278,5 +293,17 @@ SCENARIOS: Mapping[str, Scenario] = {
         own_namespace=True,
         counts=True,
         remembers=WINDOW_SECONDS,
+    ),
+    "resets": Scenario(
+        does="{count} connections are closed; later the server aborts {count}, then 20 a second",
+        detector="reset_burst",
+        direction=Direction.INBOUND,
+        costs={**_PAIR, "buckets": 1},
+        judge=_reset,
+        make=_resets,
+        own_namespace=True,
+        counts=True,
+        remembers=BURST_SECONDS + BUCKET_SECONDS,
+        usual=30,
     ),
 }

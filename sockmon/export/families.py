@@ -445,7 +445,8 @@ CONNECTIONS_CLOSED = Family(
 CONNECTIONS_ABORTED = Family(
     "sockmon_connections_aborted",
     "connections",
-    "Connections that ended with a reset, or because the other end did not answer any more.",
+    "Connections that ended with a reset before either end had closed, or because the other end "
+    "did not answer any more.",
     ("netns", "direction", "port", "by"),
     "3 per event group",
     "counter",

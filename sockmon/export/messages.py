@@ -565,6 +565,13 @@ class Diagnosed(TypedDict):
     close_wait_stale: list[StaleGroup] | None
 
 
+class UdpOwner(TypedDict):
+    """How many of a port's UDP sockets a systemd unit or container has."""
+
+    owner: str
+    sockets: int
+
+
 class UdpPort(TypedDict):
     """The UDP sockets of one local port."""
 
@@ -573,6 +580,8 @@ class UdpPort(TypedDict):
     receive_queue_bytes: int
     drops: int
     """Datagrams that the kernel has dropped since each socket was made."""
+    owners: list[UdpOwner]
+    """As far as the kernel tells them, most sockets first."""
 
 
 class UnixQueue(TypedDict):

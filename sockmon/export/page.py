@@ -141,6 +141,7 @@ def _namespace(one: NamespaceObservation, observation: Observation) -> messages.
                 "sockets": its.sockets,
                 "receive_queue_bytes": its.receive_queue,
                 "drops": its.dropped,
+                "owners": [{"owner": owner, "sockets": n} for owner, n in its.owners],
             }
             for its in one.udp_ports
         ],

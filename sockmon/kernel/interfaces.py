@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sockmon.kernel.errors import KernelError, ProcError
+from sockmon.kernel.events.rows import Increments
 from sockmon.kernel.family import Family
 from sockmon.model.ages import LastHeard
 from sockmon.model.limits import KernelLimits, PortRange
@@ -28,6 +29,21 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Release the socket."""
+        ...
+
+
+class EventCounting(Protocol):
+    """The program that counts connections as they open and close, or a recording of it."""
+
+    @property
+    def in_use(self) -> int: ...  # noqa: D102 - how many rows are in use, of layout.ROWS
+
+    def read(self, now: float) -> Increments:
+        """Return what was counted since the last call; raises KernelError."""
+        ...
+
+    def close(self) -> None:
+        """Detach the program."""
         ...
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sockmon.kernel.processes import pids, process_files
+from sockmon.kernel.processes import ProcessFiles, pids, process_files
 from sockmon.model.owner import Process
 
 
@@ -61,19 +61,30 @@ def _look_into(
     proc: Path, pid: int, links: Mapping[str, int], pace: Pace
 ) -> tuple[Process | None, set[int]]:
     """Return which of the sockets a process holds, and the process if it holds any."""
-    held: set[int] = set()
     with process_files(proc, pid) as files:
-        with files.descriptors() as directory:
-            names = os.listdir(directory)
-            for name in names:
-                pace()
-                try:
-                    inode = links.get(os.readlink(name, dir_fd=directory))
-                except OSError:
-                    continue  # closed meanwhile
-                if inode is not None:
-                    held.add(inode)
-        return (files.describe(len(names)) if held else None), held
+        count, held = _held(files, links, pace)
+        thread = None if count else files.other_thread()
+        if thread is None:
+            return (files.describe(count) if held else None), held
+    with process_files(proc, pid, thread) as files:
+        count, held = _held(files, links, pace)
+        return (files.describe(count) if held else None), held
+
+
+def _held(files: ProcessFiles, links: Mapping[str, int], pace: Pace) -> tuple[int, set[int]]:
+    """Return how many descriptors there are, and which of the sockets are among them."""
+    held: set[int] = set()
+    with files.descriptors() as directory:
+        names = os.listdir(directory)
+        for name in names:
+            pace()
+            try:
+                inode = links.get(os.readlink(name, dir_fd=directory))
+            except OSError:
+                continue  # closed meanwhile
+            if inode is not None:
+                held.add(inode)
+    return len(names), held
 
 
 def _first(process: Process) -> tuple[bool, float, int]:

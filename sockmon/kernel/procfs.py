@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from sockmon.kernel.errors import HiddenSettingsError, ProcError
 from sockmon.model.limits import (
     CONNTRACK_DROPS,
     TCP_EVENTS,
     TCP_TRAFFIC,
+    UDP_COUNTERS,
     KernelLimits,
     PortRange,
     Sockstat,
@@ -35,6 +36,7 @@ FILES = (
     "thread-self/net/sockstat6",
     "thread-self/net/netstat",
     "thread-self/net/snmp",
+    "thread-self/net/snmp6",
     "thread-self/net/stat/nf_conntrack",
     "sys/net/ipv4/ip_local_port_range",
     "sys/net/ipv4/ip_local_reserved_ports",
@@ -132,14 +134,34 @@ def parse_events(text: str) -> dict[str, int]:
     return _parse_section(text, "TcpExt: ", TCP_EVENTS)
 
 
-def read_traffic(proc: Path, task: str = _OWN) -> dict[str, int] | None:
-    """Read the counters of TCP_TRAFFIC, None where there is no such file; raises ProcError."""
-    return _read_if_present(proc / task / "net/snmp", parse_traffic)
+class Snmp(NamedTuple):
+    """Counters of TCP_TRAFFIC, and of UDP_COUNTERS for both families; None where there are none."""
+
+    traffic: dict[str, int] | None
+    datagrams: dict[str, int] | None
 
 
-def parse_traffic(text: str) -> dict[str, int]:
+def read_snmp(proc: Path, task: str = _OWN) -> Snmp:
+    """Read net/snmp and net/snmp6, as far as there are such files; raises ProcError."""
+    found = _read_if_present(proc / task / "net/snmp", parse_snmp) or Snmp(None, None)
+    if found.datagrams is None:
+        return found
+    more = _read_if_present(proc / task / "net/snmp6", parse_snmp6) or {}
+    both = {name: count + more.get(name, 0) for name, count in found.datagrams.items()}
+    return found._replace(datagrams=both)
+
+
+def parse_snmp(text: str) -> Snmp:
     """Parse /proc/net/snmp."""
-    return _parse_section(text, "Tcp: ", TCP_TRAFFIC)
+    datagrams = _parse_section(text, "Udp: ", UDP_COUNTERS) if "\nUdp: " in text else None
+    return Snmp(_parse_section(text, "Tcp: ", TCP_TRAFFIC), datagrams)
+
+
+def parse_snmp6(text: str) -> dict[str, int]:
+    """Parse UDP_COUNTERS of /proc/net/snmp6: lines of a name and a number."""
+    rows = (line.split() for line in text.splitlines())
+    values = {name: int(number) for name, number in rows}
+    return {name: values[f"Udp6{name}"] for name in UDP_COUNTERS if f"Udp6{name}" in values}
 
 
 def _parse_section(text: str, section: str, wanted: Collection[str]) -> dict[str, int]:
@@ -361,13 +383,15 @@ def read_limits(
             time_wait_reuse=attempt(read_time_wait_reuse),
             settings=attempt(read_tcp_settings),
         )
+    snmp = attempt(read_snmp)
     limits = replace(
         known,
         sockstat=attempt(read_sockstat),
         conntrack_entries=attempt(read_conntrack_entries),
         conntrack_drops=attempt(read_conntrack_drops),
         events=attempt(read_events),
-        traffic=attempt(read_traffic),
+        traffic=snmp and snmp.traffic,
+        datagrams=snmp and snmp.datagrams,
     )
     return limits, errors
 

@@ -1,7 +1,7 @@
 """What happened to TCP connections: opened, failed, closed, aborted, and how long it took."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sockmon.model.direction import Direction
 
@@ -10,7 +10,8 @@ from sockmon.model.direction import Direction
 FAILURES = ("refused", "timed_out", "reset", "unreachable", "abandoned", "no_port", "other")
 #: Whose FIN was first; both: the two crossed.
 CLOSERS = ("here", "there", "both")
-#: Who ended a connection without FINs; timeout: the kernel, when the other end did not answer.
+#: Who ended a connection before either end had closed: by a reset; timeout: the kernel, when the
+#: other end did not answer any more, at whatever stage.
 ABORTERS = ("here", "there", "timeout")
 #: What is timed. connect: from the first SYN to ESTABLISHED, of outbound connections; close_wait:
 #: from the other end's FIN to ours; lifetime: from ESTABLISHED to the end of the socket.
@@ -51,6 +52,11 @@ class Histogram:
     def count(self) -> int:
         """How many there were."""
         return sum(self.buckets)
+
+    def above(self, seconds: float) -> int:
+        """Return how many were certainly longer."""
+        lower = (0.0, *BOUNDS)
+        return sum(n for bound, n in zip(lower, self.buckets, strict=True) if bound >= seconds)
 
     def quantile_bound(self, share: float) -> float:
         """Return the least bound below which this share of them was; infinity above the last."""
@@ -130,15 +136,37 @@ class PortEvents:
 
 #: How far back RecentEvents goes, and how long `latest` is at most.
 WINDOW_SECONDS, BUCKET_SECONDS = 300.0, 10.0
+#: A burst is what has happened in so many seconds.
+BURST_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endings:
+    """How many connections of one (direction, port) ended in the last BURST_SECONDS, and before.
+
+    reset: those of `ended` that the serving end aborted: this host if they are inbound, the other
+    end if they are outbound. Of what was before, the older half counts less.
+    """
+
+    ended: int
+    reset: int
+    ended_before: float
+    reset_before: float
 
 
 @dataclass(frozen=True, slots=True)
 class RecentEvents:
     """What was counted in one namespace in the last minutes.
 
-    seconds: how long ago that began. latest: the ports with events in the last seconds.
+    seconds: how long ago that began. latest: the ports with events in the last seconds. endings: of
+    the ports at which the serving end lately aborted connections. last_opened, last_failed: when
+    the last reading was that had counted one more, in monotonic seconds; it happened between that
+    reading and the one before.
     """
 
     seconds: float
     ports: Mapping[tuple[Direction, int], EventCounts]
     latest: frozenset[tuple[Direction, int]]
+    endings: Mapping[tuple[Direction, int], Endings] = field(default_factory=dict)
+    last_opened: Mapping[tuple[Direction, int], float] = field(default_factory=dict)
+    last_failed: Mapping[tuple[Direction, int], float] = field(default_factory=dict)

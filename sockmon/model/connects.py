@@ -1,29 +1,34 @@
 """Connection attempts by destination, from poll to poll: does any of them succeed?
 
 A short connect timeout hides a dead destination: no attempt lives to its second retransmission. But
-there are attempts at every poll, new ones each time, and no new socket to that destination in any
-other state. Those that were connected before the attempts began say nothing: a pool's connections
-to a host that is lost stay for a quarter of an hour.
+there are attempts at polls, new ones each time, and no new socket to that destination in any other
+state. Those that were connected before the attempts began say nothing: a pool's connections to a
+host that is lost stay for a quarter of an hour. Nor does an attempt that is always young: it may
+have succeeded, and been reset at once, as health checks are.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.model.ages import find_cookies
-from sockmon.model.distinct import kinds
+from sockmon.model.distinct import distinct, kinds
 from sockmon.model.states import TcpState
-from sockmon.model.table import SocketTable, words_of
+from sockmon.model.table import SocketTable
 
-#: Destinations followed, those with most attempts first.
-_MOST = 200
-#: A destination that nobody has called for so long is forgotten.
-_FORGOTTEN_AFTER_SECONDS = 60.0
+#: Destinations followed, those with most attempts first; and how many more that were reached.
+_MOST, _MOST_REACHED = 200, 2000
+#: A destination that nobody was seen to call for so long is forgotten: a proxy that leaves a dead
+#: one out for ten seconds is seen at few polls. So is one that was reached.
+_FORGOTTEN_AFTER_SECONDS, _REACHED_FOR_SECONDS = 120.0, 60.0
+_RETRANSMIT = 1
+#: TCP_TIMEOUT_INIT: of the first retransmission.
+_FIRST_TIMEOUT_MS = 1000
 
 #: Family, address words, port.
 Place = tuple[int, bytes, int]
+_NO_COOKIES = np.empty(0, np.uint64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,8 @@ class Failing:
 
     since, last: monotonic seconds of the first and last poll that saw attempts. polls: how many
     did. attempts: distinct sockets seen. least: attempts under way at the poll that saw fewest.
-    connected: cookies of the sockets that were connected to it at the first poll.
+    waited: how long an attempt has waited for an answer, of the eldest seen: seconds, 1 at most.
+    pause: the longest time between two of these polls.
     """
 
     since: float
@@ -40,15 +46,28 @@ class Failing:
     polls: int
     attempts: int
     least: int
+    waited: float
+    pause: float
     cookies: frozenset[int] = field(repr=False)
-    connected: NDArray[np.uint64] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Connects:
-    """What is remembered of each destination."""
+    """What is remembered of each destination.
+
+    reached: when a new connection was seen, in the last minute, of the ports that are called.
+    connected: the sockets of these ports that were connected at the last poll of the whole table.
+    """
 
     failing: Mapping[Place, Failing] = field(default_factory=dict)
+    reached: Mapping[Place, float] = field(default_factory=dict)
+    connected: Mapping[int, NDArray[np.uint64]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def reached_at(self, port: int) -> int:
+        """Return how many addresses were reached at a port in the last minute."""
+        return sum(place[2] == port for place in self.reached)
 
     def seen(self, table: SocketTable, now: float, *, whole: bool) -> "Connects":
         """Return the memory after one more poll; only a whole table shows successes."""
@@ -59,32 +78,49 @@ class Connects:
             if now - was.last < _FORGOTTEN_AFTER_SECONDS
         }
         if not calling.size and not kept:
-            return self
-        by_place = _by_place(table, calling)
-        connected: Mapping[Place, NDArray[np.uint64]] = {}
+            return Connects()
+        called = by_place(table, calling)
+        connected, reached = self.connected, dict(self.reached)
         if whole:
-            connected = _connected(table, by_place.keys() | kept.keys())
-            for place, its in connected.items():
-                if place in kept and (find_cookies(kept[place].connected, its) < 0).any():
-                    by_place.pop(place, None)
-                    kept.pop(place, None)
-        for place, rows in by_place.items():
-            cookies = frozenset(table.cookie[rows].tolist())
-            was = kept.get(place)
-            if was is None:
-                before = connected.get(place, np.empty(0, np.uint64))
-                kept[place] = Failing(now, now, 1, len(cookies), len(cookies), cookies, before)
-            else:
-                kept[place] = Failing(
-                    was.since,
-                    now,
-                    was.polls + 1,
-                    was.attempts + len(cookies - was.cookies),
-                    min(was.least, len(cookies)),
-                    cookies,
-                    was.connected,
-                )
-        return Connects(kept)
+            ports = {port for _, _, port in (*called, *kept)}
+            connected = _connected(table, ports)
+            for place in _new(table, self.connected, connected):
+                reached[place] = now
+                called.pop(place, None)
+                kept.pop(place, None)
+        for place, rows in called.items():
+            kept[place] = _more(kept.get(place), table, rows, now)
+        recent = sorted(
+            (item for item in reached.items() if now - item[1] < _REACHED_FOR_SECONDS),
+            key=lambda item: -item[1],
+        )
+        return Connects(kept, dict(recent[:_MOST_REACHED]), connected)
+
+
+def _more(was: Failing | None, table: SocketTable, rows: NDArray[np.intp], now: float) -> Failing:
+    """Add the attempts of one more poll."""
+    cookies = frozenset(table.cookie[rows].tolist())
+    waited = _waited(table, rows)
+    if was is None:
+        return Failing(now, now, 1, len(cookies), len(cookies), waited, 0.0, cookies)
+    return replace(
+        was,
+        last=now,
+        polls=was.polls + 1,
+        attempts=was.attempts + len(cookies - was.cookies),
+        least=min(was.least, len(cookies)),
+        waited=max(was.waited, waited),
+        pause=max(was.pause, now - was.last),
+        cookies=cookies,
+    )
+
+
+def _waited(table: SocketTable, rows: NDArray[np.intp]) -> float:
+    """Return for how long the eldest of the attempts has waited, in seconds, 1 at most."""
+    if table.retransmits[rows].any():
+        return 1.0
+    left = table.expires[rows[table.timer[rows] == _RETRANSMIT]]
+    return max(0.0, 1.0 - int(left.min()) / _FIRST_TIMEOUT_MS) if left.size else 1.0
 
 
 def place_of(table: SocketTable, row: int) -> Place:
@@ -92,7 +128,7 @@ def place_of(table: SocketTable, row: int) -> Place:
     return int(table.family[row]), table.remote[row].tobytes(), int(table.remote_port[row])
 
 
-def _by_place(table: SocketTable, rows: NDArray[np.intp]) -> dict[Place, NDArray[np.intp]]:
+def by_place(table: SocketTable, rows: NDArray[np.intp]) -> dict[Place, NDArray[np.intp]]:
     """Divide the rows by destination; no more than the largest are returned."""
     if not rows.size:
         return {}
@@ -102,31 +138,35 @@ def _by_place(table: SocketTable, rows: NDArray[np.intp]) -> dict[Place, NDArray
     return {place_of(table, int(part[0])): part for part in parts}
 
 
-def _connected(table: SocketTable, places: set[Place]) -> dict[Place, NDArray[np.uint64]]:
-    """Return the cookies, sorted, of the sockets that are, or were, connected to the places."""
-    ports = np.zeros(1 << 16, np.bool_)
-    ports[[port for _, _, port in places]] = True
-    others = ports[table.remote_port]
-    others &= ~np.isin(table.state, (TcpState.SYN_SENT, TcpState.CLOSE, TcpState.LISTEN))
-    rows = np.flatnonzero(others)
+def _connected(table: SocketTable, ports: set[int]) -> dict[int, NDArray[np.uint64]]:
+    """Return the cookies of the sockets that are, or were, connected to each of the ports."""
+    rows = _connected_rows(table, ports)
+    remote = table.remote_port[rows]
+    found = dict.fromkeys(ports, _NO_COOKIES)
+    for port in distinct(remote).tolist():
+        found[port] = table.cookie[rows[remote == port]]
+    return found
+
+
+def _new(
+    table: SocketTable,
+    before: Mapping[int, NDArray[np.uint64]],
+    now: Mapping[int, NDArray[np.uint64]],
+) -> list[Place]:
+    """Return where new connections lead, of the ports that were watched at the last poll too."""
+    ports = now.keys() & before.keys()
+    rows = _connected_rows(table, ports)
+    known = np.concatenate([_NO_COOKIES, *(before[port] for port in ports)])
+    rows = rows[~np.isin(table.cookie[rows], known)]
     if not rows.size:
-        return {}
-    ordered = sorted(places)
-    families, addresses, ports_of = zip(*ordered, strict=True)
-    remote = np.frombuffer(b"".join(addresses), np.uint32).reshape(-1, 4)
-    family = np.concatenate([table.family[rows], np.array(families, np.uint8)])
-    which = kinds(
-        family,
-        np.concatenate([table.remote_port[rows], np.array(ports_of, np.uint16)]),
-        *(np.concatenate([table.remote[rows, n], remote[:, n]]) for n in words_of(family)),
-    ).which
-    called, wanted = which[: rows.size], which[rows.size :]
-    is_wanted = np.zeros(which.size, np.bool_)
-    is_wanted[wanted] = True
-    near = is_wanted[called]
-    cookies, called = table.cookie[rows[near]], called[near]
-    return {
-        place: np.sort(cookies[called == kind])
-        for place, kind in zip(ordered, wanted.tolist(), strict=True)
-        if (called == kind).any()
-    }
+        return []
+    first = rows[kinds(*table.remote_ends(rows)).rows]
+    return [place_of(table, row) for row in first.tolist()]
+
+
+def _connected_rows(table: SocketTable, ports: Collection[int]) -> NDArray[np.intp]:
+    called = np.zeros(1 << 16, np.bool_)
+    called[list(ports)] = True
+    others = called[table.remote_port]
+    others &= ~np.isin(table.state, (TcpState.SYN_SENT, TcpState.CLOSE, TcpState.LISTEN))
+    return np.flatnonzero(others)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.model.ages import NOBODY, Aged
+from sockmon.model.ages import NOBODY, NOTHING_HEARD, Aged, LastHeard
 from sockmon.model.connection_events import RecentEvents
 from sockmon.model.connects import Connects
 from sockmon.model.descriptors import Descriptors
@@ -16,7 +16,7 @@ from sockmon.model.distinct import distinct, kinds
 from sockmon.model.finding import FindingKey, Severity
 from sockmon.model.limits import KernelLimits
 from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenQueue, Stuck
-from sockmon.model.owner import PROCESSES_NAMED, UNKNOWN, Group, Owners
+from sockmon.model.owner import PROCESSES_NAMED, UNKNOWN, Group, Owner, Owners
 from sockmon.model.ports import Destination, EphemeralPorts
 from sockmon.model.queues import NO_QUEUES, Queues
 from sockmon.model.series import SHARED_BY
@@ -45,10 +45,14 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class PreviousFinding:
-    """What a finding was in the polls before: its last severity, and (monotonic, value) samples."""
+    """What a finding was in the polls before: its last severity, and (monotonic, value) samples.
+
+    owner: the last that was known.
+    """
 
     severity: Severity
     samples: tuple[tuple[float, float], ...]
+    owner: Owner | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class DetectorInput:
     """One namespace at one moment (`now` in monotonic seconds).
 
     exhaustion: seconds until a destination has no port left, of those that run out within a day.
+    heard: what tcp_info says, of the sockets that it was asked about.
     udp_table: None where UDP sockets could not be read.
     whole: sockets at rest are in the table too; if not, queues holds nothing.
     nameless: ports that nobody chose, which no metric may name; None: not known.
@@ -71,6 +76,7 @@ class DetectorInput:
     exhaustion: Mapping[Destination, float]
     limits: KernelLimits
     aged: Aged = NOBODY
+    heard: LastHeard = NOTHING_HEARD
     queues: Queues = NO_QUEUES
     stuck: Stuck = NONE_STUCK
     connects: Connects = field(default_factory=Connects)

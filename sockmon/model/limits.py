@@ -46,6 +46,10 @@ TCP_TRAFFIC = (
     "OutRsts",
 )
 
+#: UDP's counters of /proc/net/snmp and snmp6 (there with "Udp6" in front): datagrams that were
+#: read, and dropped because a socket's receive buffer was full, or udp_mem was.
+UDP_COUNTERS = ("InDatagrams", "RcvbufErrors", "MemErrors")
+
 #: Counters of /proc/net/stat/nf_conntrack: packets dropped because the table was full, entries that
 #: were removed to make room, and packets dropped because another made the same entry just before.
 CONNTRACK_DROPS = ("drop", "early_drop", "insert_failed")
@@ -138,4 +142,5 @@ class KernelLimits:
     settings: TcpSettings | None = None
     events: Mapping[str, int] | None = None
     traffic: Mapping[str, int] | None = None
+    datagrams: Mapping[str, int] | None = None
     settings_hidden: bool = False

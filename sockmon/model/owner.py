@@ -55,6 +55,16 @@ class Unit(NamedTuple):
         return self.name
 
 
+class Halt(NamedTuple):
+    """Why a process stands still: a signal, a debugger, its cgroup's freezer, or the kernel.
+
+    tracer: the PID of the debugger, as far as that is known.
+    """
+
+    kind: Literal["stopped", "traced", "frozen", "uninterruptible"]
+    tracer: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """A process that holds sockets; its `name` (see program.py) is chosen by the process itself.
@@ -62,7 +72,7 @@ class Process:
     started: seconds since the boot, which tells it from a later process of the same PID.
     unit: the systemd unit or container that it is in, manager: whose. fds, fd_limit: descriptors in
     use, and the soft limit; fd_hard_limit: as far as it may raise that itself; growth: more of them
-    per second, None where that is not known.
+    per second, None where that is not known. halt: why it stands still, if it does.
     """
 
     pid: int
@@ -74,6 +84,7 @@ class Process:
     growth: float | None = None
     fd_hard_limit: int | None = None
     manager: Manager = SYSTEM
+    halt: Halt | None = None
 
     @property
     def owner(self) -> str:
@@ -86,7 +97,7 @@ class Owner:
     """Who holds sockets. `label` is fit for a metric: unit, container or program.
 
     processes: the first of those that hold the sockets, most sockets first; more: how many others.
-    manager: who starts its unit again.
+    manager: who starts its unit again. absent: it is unknown, although no process was hidden.
     """
 
     label: str
@@ -94,6 +105,7 @@ class Owner:
     processes: tuple[Process, ...] = ()
     more: int = 0
     manager: Manager = SYSTEM
+    absent: bool = False
 
     @property
     def name(self) -> str:
@@ -109,7 +121,7 @@ class Owner:
         return Owner(label(first.owner), first.unit, processes, more, first.manager)
 
 
-_NOT_FOUND = Owner("unknown")
+_HIDDEN, _ABSENT = Owner("unknown"), Owner("unknown", absent=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,6 +133,7 @@ class Owners:
     by_cgroup: owners' numbers by cgroup id, as far as a cgroup says who is in it. looked: processes
     were looked up, so that whoever is unknown was not found. pending: inodes whose holders are
     being looked up. by_group: owners of groups, with the processes that hold their sockets.
+    saw_all: no process was hidden from the look.
     """
 
     known: tuple[Owner, ...] = ()
@@ -131,6 +144,7 @@ class Owners:
     looked: bool = False
     pending: frozenset[int] = frozenset()
     by_group: Mapping[Group, Owner] = field(default_factory=dict)
+    saw_all: bool = False
 
     @staticmethod
     def of(
@@ -139,6 +153,7 @@ class Owners:
         *,
         looked: bool = True,
         pending: Iterable[int] = (),
+        saw_all: bool = False,
     ) -> "Owners":
         """Build it from the processes of each inode, first holder first, and cgroups' units."""
         numbers: dict[str, int] = {}
@@ -168,7 +183,7 @@ class Owners:
         }
         return Owners(
             tuple(known), np.array(inodes, np.uint32), at, tuple(holdings), by_cgroup, looked,
-            frozenset(pending),
+            frozenset(pending), saw_all=saw_all,
         )  # fmt: skip
 
     def numbers(self, table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.int64]:
@@ -215,7 +230,7 @@ class Owners:
         if group in self.by_group:
             return self.by_group[group]
         if group.owner == UNKNOWN:
-            return _NOT_FOUND if self.looked else None
+            return self._not_found()
         return self.known[group.owner - 1]
 
     def of_sockets(self, group: Group, inodes: NDArray[np.uint32]) -> Owner | None:
@@ -232,7 +247,12 @@ class Owners:
         if processes:
             more = max(0, len(processes) - PROCESSES_NAMED)
             return Owner.of(processes[:PROCESSES_NAMED], more)
-        return _NOT_FOUND if self.looked else None
+        return self._not_found()
+
+    def _not_found(self) -> Owner | None:
+        if not self.looked:
+            return None
+        return _ABSENT if self.saw_all else _HIDDEN
 
     def _places(self, inodes: NDArray[np.uint32]) -> NDArray[np.intp]:
         """Return where each inode stands in `inode`; -1 for those that are not there."""

@@ -38,6 +38,7 @@ _LEAST_WINDOW_MS = 10_000
 #: Fewer ports of the other parity are chance; a half is full when this share of it is used.
 _BOUND_AT_LEAST = 16
 _HALF_FULL = 0.9
+_CONFINED_AT_LEAST, _CONFINED = 32, 0.95
 _HORIZON_SECONDS = 86_400.0
 
 
@@ -55,13 +56,24 @@ class PortUse:
     """Ports in use towards one destination, by the state of the socket that holds them.
 
     level: ports that will be in use when as many leave TIME_WAIT as enter it, at the present rate;
-    no less than used.
+    no less than used. low, high: the first and last of them.
     """
 
     destination: Destination
     used: int
     states: Mapping[TcpState, int]
     level: float = 0.0
+    low: int = field(default=0, compare=False)
+    high: int = field(default=PORTS - 1, compare=False)
+
+    @property
+    def is_confined(self) -> bool:
+        """Whether they are a block of ports with hardly a gap.
+
+        Of its own accord connect() leaves every second port free, until half of all are used.
+        """
+        block = self.high - self.low + 1
+        return self.used >= _CONFINED_AT_LEAST and self.used >= _CONFINED * block
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +220,8 @@ def _use(table: SocketTable, rows: NDArray[np.intp]) -> PortUse:
         used=int(used.sum()),
         states={state: states[state] for state in TcpState if states[state]},
         level=_level(table, rows, int(used.sum())),
+        low=int(table.local_port[rows].min()),
+        high=int(table.local_port[rows].max()),
     )
 
 

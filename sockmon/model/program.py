@@ -84,7 +84,10 @@ def _program(arguments: Sequence[str], comm: str, executable: str) -> str:
         return comm or _base(executable) or "?"
     title = _TITLE.fullmatch(arguments[0].strip())
     if title:
-        return _titled(_base(title["name"]), title["rest"])
+        return _titled(_base(title["name"]).strip("[]"), title["rest"])
+    if len(arguments) == 1 and executable and arguments[0] != executable:
+        # Other titles: "puma 5.6 (tcp://0.0.0.0:3000) [shop]", "unicorn master -c /etc/shop.rb".
+        arguments, executable = arguments[0].split() or arguments, ""
     name = _base(arguments[0].removeprefix("-")) or _base(executable) or comm
     for called in (name, _base(executable)):
         for interpreter in _INTERPRETERS:

@@ -153,7 +153,10 @@ class Queues:
         closed = table.timer[self.rows] == _PROBE_TIMER
         still |= closed & (self.sent > 0) & (now - self.unsent_since >= _DOUBTED_SECONDS)
         rows = self.rows[still & ~self.waits]
-        return _ports(table, rows[table.state[rows] == TcpState.ESTABLISHED], most, _DOUBTED)
+        ports = _ports(table, rows[table.state[rows] == TcpState.ESTABLISHED], most, _DOUBTED)
+        # Not accepted: whether their server is alive, its other connections say.
+        waiting = self.rows[self.waits & (now - self.waits_since >= _DOUBTED_SECONDS)]
+        return list(dict.fromkeys(ports + _ports(table, waiting, most, 1)))[:most]
 
 
 def unread(queues: Queues, table: SocketTable, now: float, after: float) -> NDArray[np.intp]:

@@ -55,11 +55,14 @@ def count_events(source: KernelSource, seconds: float, *, everywhere: bool) -> C
         except KeyboardInterrupt:
             totals.add(by_name(counter.read(time.monotonic()), names), begun, _TOP, ranges.get)
         seconds = time.monotonic() - begun
-    found = {
-        netns: ports
-        for netns, ports in totals.by_namespace().items()
-        if everywhere or netns != OTHER
-    }
+    found = dict(totals.by_namespace())
+    if not everywhere:
+        others = sum(its.counts.connections for its in found.pop(OTHER, ()))
+        if others:
+            ends = "end of a connection" if others == 1 else "ends of connections"
+            hints.append(
+                f"{others:,} {ends} in other network namespaces not shown: --namespaces all"
+            )
     return CountedEvents(seconds, found, tuple(hints))
 
 

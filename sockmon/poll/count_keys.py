@@ -3,7 +3,7 @@
 What few keys need (owners, units) is imported by those that do.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple, Protocol
@@ -227,13 +227,13 @@ def _by_word(view: Reading, codes: Column) -> Coded:
     return view.words.coded(codes)
 
 
-def _by_unit(view: Reading, cgroup_ids: Column) -> Coded:
+def _by_unit(view: Reading, column: Column) -> Coded:
     from sockmon.kernel.cgroups import titled_unit  # noqa: PLC0415 - see above
 
-    return _by_cgroup(view, cgroup_ids, titled_unit)
+    return _by_cgroup(view, column, titled_unit)
 
 
-def _by_container(view: Reading, cgroup_ids: Column) -> Coded:
+def _by_container(view: Reading, column: Column) -> Coded:
     from sockmon.kernel.cgroups import container_of  # noqa: PLC0415 - see above
     from sockmon.kernel.containers import read_names  # noqa: PLC0415 - see above
 
@@ -245,15 +245,42 @@ def _by_container(view: Reading, cgroup_ids: Column) -> Coded:
         known = (names.namespace, names.pod, names.container) if names else ()
         return one_line("/".join(filter(None, known))) or container[:12]
 
-    return _by_cgroup(view, cgroup_ids, name)
+    return _by_cgroup(view, column, name)
 
 
-def _by_cgroup(view: Reading, cgroup_ids: Column, name: Callable[[str], str]) -> Coded:
+def _by_cgroup(view: Reading, column: Column, name: Callable[[str], str]) -> Coded:
+    """Name cgroups of sockets; of those that the kernel says nothing of, those of their holders.
+
+    That is the case before Linux 5.8, and on cgroup v1: there it says none, or the root.
+    """
     from sockmon.kernel.cgroups import read_cgroup_paths  # noqa: PLC0415 - see above
 
-    ids, codes = _distinct(cgroup_ids)
-    paths = read_cgroup_paths(view.source.proc, [i for i in ids if i])
-    return _named(codes, [name(paths[i]) if i in paths else NONE for i in ids])
+    ids, codes = _distinct(column[:, 0])
+    found = read_cgroup_paths(view.source.proc, [i for i in ids if i])
+    paths = [found.get(i) for i in ids]
+    says_nothing = np.array([path in {None, "/"} for path in paths], np.bool_)
+    rows = np.flatnonzero(says_nothing[codes] & (column[:, 1] != 0))
+    if rows.size:
+        inodes, first, which = np.unique(column[rows, 1], return_index=True, return_inverse=True)
+        of_holders = _cgroups_of_holders(view, inodes.tolist())
+        said = codes[rows[first]].tolist()
+        codes[rows] = which + len(paths)
+        paths += [of_holders.get(i, paths[at]) for i, at in zip(inodes.tolist(), said, strict=True)]
+    return _named(codes, [NONE if path is None else name(path) for path in paths])
+
+
+def _cgroups_of_holders(view: Reading, inodes: Collection[int]) -> dict[int, str]:
+    """Return by inode the paths of cgroups of processes that hold sockets and can be seen."""
+    from sockmon.kernel.netns.discovery import read_cgroup  # noqa: PLC0415 - see above
+    from sockmon.kernel.owners import read_owners  # noqa: PLC0415 - see above
+
+    proc = view.source.proc
+    look = read_owners(proc, inodes)
+    pids = {held[0].pid for held in look.holders.values()}
+    paths = {pid: read_cgroup(proc, pid) for pid in pids}
+    if look.hidden and len(look.holders) < len(inodes):
+        _hint_hidden(view, look.hidden, "unit")
+    return {inode: paths[held[0].pid] for inode, held in look.holders.items()}
 
 
 def _by_owner(view: Reading, column: Column) -> Coded:
@@ -270,13 +297,17 @@ def _by_holder(view: Reading, column: Column, show: Callable[[str, int], Value])
     inodes, codes = _distinct(column)
     found = read_owners(view.source.proc, inodes)
     if found.hidden:
-        hint = (
-            f"{found.hidden} processes could not be read, so their sockets have owner {NONE}: "
-            "reading them needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
-        )
-        view.hints[:] = dict.fromkeys([*view.hints, hint])
+        _hint_hidden(view, found.hidden, "owner")
     holders = (found.holders.get(inode) for inode in inodes)
     return _named(codes, [show(held[0].name, held[0].pid) if held else NONE for held in holders])
+
+
+def _hint_hidden(view: Reading, processes: int, key: str) -> None:
+    hint = (
+        f"{processes} processes could not be read, so their sockets have {key} {NONE}: "
+        "reading them needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+    )
+    view.hints[:] = dict.fromkeys([*view.hints, hint])
 
 
 def _named(codes: Rows, names: Iterable[Value]) -> Coded:
@@ -297,7 +328,8 @@ def _inodes(part: Part, rows: Rows) -> Column:
 
 
 def _cgroups(part: Part, rows: Rows) -> Column:
-    return part.table.cgroup_id[rows]
+    """Return each socket's cgroup id and inode."""
+    return np.column_stack([part.table.cgroup_id[rows], part.table.inode[rows]])
 
 
 #: The keys of --by.

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from sockmon.contained import COMPONENTS
-from sockmon.detect.causes import with_causes
+from sockmon.detect.causes import with_causes, without_the_found
 from sockmon.detect.confirm import Confirmed
 from sockmon.detect.detector import Detector, DetectorThresholds
+from sockmon.detect.halted import explained
 from sockmon.detect.registry import (
     ALL,
     OF_PART,
@@ -64,7 +65,7 @@ class DiagnosisState:
         self._counted: Mapping[str, tuple[PortSockets, ...]] = {}
         self._stuck = NONE_STUCK
         self._connects = Connects()
-        self._udp_ports: set[int] = set()
+        self._udp_ports: dict[int, bool] = {}  # that have dropped: see dropped_datagrams()
         self._drop_window: DropWindow[int] = DropWindow()
         self._conntrack_window: DropWindow[str] = DropWindow()
         self._counters: Counters | None = None
@@ -134,6 +135,7 @@ class DiagnosisState:
         data = replace(
             data,
             aged=self._aged,
+            heard=heard,
             queues=self._queues if whole else NO_QUEUES,
             stuck=self._stuck,
             drop_window=self._drop_window,
@@ -238,13 +240,14 @@ class DiagnosisState:
                 COMPONENTS.works(f"detect.{detector.name}", data.netns)
         past = {finding.key: finding for finding in before}
         owned = tuple(
-            replace(finding, owner=_owner(finding, past.get(finding.key), data.owners))
+            explained(replace(finding, owner=_owner(finding, past.get(finding.key), data.owners)))
             for finding in found
         )
         self._withheld = frozenset(f.key for f in owned if _is_pending(f, data.owners))
         known = [finding for finding in owned if finding.key not in self._withheld]
+        findings = [finding for finding in known if not finding.note]
         notes = [finding for finding in known if finding.note]
-        linked = (*with_causes([f for f in known if not f.note], data), *notes)
+        linked = (*with_causes(findings, data), *without_the_found(notes, findings))
         # Rows are of this poll's table, whose memory the next one takes.
         kept = (replace(its, rows=None, passing=is_passing(its, data)) for its in linked)
         return tuple(kept), data
@@ -273,6 +276,8 @@ def _owner(finding: Finding, before: Finding | None, owners: Owners) -> Owner | 
     """
     if finding.owner is not None or finding.group is None:
         return finding.owner
+    if not finding.inodes and before is not None:
+        return before.owner
     owner = owners.of_sockets(finding.group, np.array(finding.inodes, np.uint32))
     known = owner is not None and (owner.unit is not None or owner.processes)
     if known or before is None or not _looked_up(finding, owners):

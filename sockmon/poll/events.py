@@ -1,6 +1,6 @@
 """What the counting program has counted: has it loaded by the helper, and reads it at each poll."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from sockmon.kernel.events.helper.client import Asking
 from sockmon.kernel.events.helper.protocol import Listener
 from sockmon.kernel.events.loader import EventCounter
 from sockmon.kernel.events.rows import Increments
+from sockmon.kernel.interfaces import EventCounting
 from sockmon.model.connection_events import RecentEvents
 from sockmon.model.direction import Direction
 from sockmon.model.limits import PortRange
@@ -34,13 +35,14 @@ class EventsPoller:
     It never waits: what the helper has not answered yet, it answers at a later poll.
     """
 
-    def __init__(self, helper: str) -> None:
-        """helper: the socket of `sockmon events-helper`."""
+    def __init__(self, helper: str, recorded: EventCounting | None = None) -> None:
+        """helper: the socket of `sockmon events-helper`. recorded: read instead of a program."""
         self.helper = helper
+        self._recorded = recorded
         self._asking: Asking | None = None
-        self._counter: EventCounter | None = None
+        self._counter: EventCounting | None = None
         self._totals = EventTotals()
-        self._window = EventWindow(0.0)
+        self._window = EventWindow()
         self._since: float | None = None
         self._error: KernelError | None = None
         self._due = 0.0
@@ -51,13 +53,15 @@ class EventsPoller:
         now: Moment,
         top: int,
         namespaces: Mapping[int, str],
+        shown: Collection[str],
         listeners: Callable[[], Iterable[Listener]],
         port_range: Callable[[str], PortRange | None],
     ) -> Events | None:
         """Read what was counted; None as long as nothing is.
 
-        namespaces: names, as in the label netns, by inode; all others are OTHER. listeners:
-        returns what the program is told when it is loaded. port_range: of a namespace.
+        namespaces: names, as in the label netns, by inode: of those that are judged. shown: names
+        of those that have series; all others are OTHER. listeners: returns what the program is told
+        when it is loaded. port_range: of a namespace.
         """
         try:
             if self._counter is None:
@@ -65,9 +69,14 @@ class EventsPoller:
             if self._counter is not None:
                 increments = self._counter.read(now.monotonic)
                 counted = tuple(by_name(increments, namespaces))
-                self._totals.add(counted, now.monotonic, top, port_range)
+                self._window.follow(namespaces.values(), now.monotonic)
                 self._window.add(counted, now.monotonic)
-                self._totals.forget(namespaces.values())
+                with_series = (
+                    (netns if netns in shown else OTHER, direction, port, columns)
+                    for netns, direction, port, columns in counted
+                )
+                self._totals.add(with_series, now.monotonic, top, port_range)
+                self._totals.forget(shown)
                 self._error, self._pause = None, _AGAIN_SECONDS
         except KernelError as error:
             self._error = error
@@ -86,7 +95,7 @@ class EventsPoller:
         )
 
     def recent(self, netns: str, now: float) -> RecentEvents | None:
-        """Return what was counted in a namespace in the last minutes; None: nothing is counted."""
+        """Return what was counted in a namespace in the last minutes; None: nothing is, there."""
         return None if self._counter is None else self._window.recent(netns, now)
 
     @property
@@ -102,6 +111,9 @@ class EventsPoller:
 
     def _load(self, now: Moment, listeners: Callable[[], Iterable[Listener]]) -> None:
         """Ask the helper, or take its answer; raises KernelError."""
+        if self._recorded is not None:
+            self._begin(self._recorded, now)
+            return
         if self._asking is None:
             if now.monotonic < self._due:
                 return
@@ -109,9 +121,12 @@ class EventsPoller:
         descriptors = self._asking.answer(now.monotonic)
         if descriptors is not None:
             self._asking = None
-            self._counter = EventCounter(descriptors)
-            self._totals, self._since = EventTotals(), now.wall
-            self._window = EventWindow(now.monotonic)
+            self._begin(EventCounter(descriptors), now)
+
+    def _begin(self, counter: EventCounting, now: Moment) -> None:
+        self._counter = counter
+        self._totals, self._since = EventTotals(), now.wall
+        self._window = EventWindow()
 
     def _release(self) -> None:
         if self._asking is not None:

@@ -35,19 +35,21 @@ def counted(
     }
 
 
-def dropped_datagrams(data: DetectorInput, named: set[int]) -> Mapping[int | None, int]:
+def dropped_datagrams(data: DetectorInput, named: dict[int, bool]) -> Mapping[int | None, int]:
     """Return dropped datagrams by local port; None: of ports that nobody chose, or too many.
 
-    named: the ports with a figure of their own, added to here. A port never moves between the two,
-    or a counter would fall.
+    named: of each port that has dropped, whether it has a figure of its own; added to here. A port
+    never moves between the two, or a counter would fall.
     """
     port_range = data.limits.port_range
     low, high = (port_range.low, port_range.high) if port_range else (0, -1)
+    services = data.udp.held.services(data.now)
     found: dict[int | None, int] = {}
     for port, dropped in data.udp.since_first.items():
-        if port not in named and not low <= port <= high and len(named) < _UDP_PORTS_NAMED:
-            named.add(port)
-        key = port if port in named else None
+        if port not in named:
+            chosen = port in services or not low <= port <= high
+            named[port] = chosen and sum(named.values()) < _UDP_PORTS_NAMED
+        key = port if named[port] else None
         found[key] = found.get(key, 0) + dropped
     return found
 

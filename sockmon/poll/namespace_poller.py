@@ -30,7 +30,7 @@ from sockmon.model.resting import Resting
 from sockmon.model.socket_sample import SocketSample
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.model.table import SocketTable
-from sockmon.model.udp import Udp, udp_ports
+from sockmon.model.udp import Udp, UdpPort, udp_ports
 from sockmon.model.unix_listeners import UnixListeners
 from sockmon.poll.diagnosis import DROPS_WINDOW, PORTS_ASKED, DiagnosisState
 from sockmon.poll.owner_tracker import OwnerTracker
@@ -195,14 +195,14 @@ class NamespacePoller:
             limits=Timed(limits, now),
             tcp=before.tcp if tcp is None else _counted(tcp, families, now, resting),
             udp=before.udp if udp is None else _counted(udp, families, now),
-            udp_ports=before.udp_ports if udp is None else udp_ports(udp, _UDP_PORTS_SHOWN),
+            udp_ports=before.udp_ports if udp is None else self._udp_ports(udp, now),
             looked_at=now,
             degraded=source.degraded,
             entry=source.nsenter_prefix(),
             lists_bound=source.lists_bound(),
         )
         if whole_udp is not None:
-            self._udp = self._udp.seen(whole_udp, read.monotonic, DROPS_WINDOW)
+            self._udp = self._udp.seen(whole_udp, read.monotonic, DROPS_WINDOW, limits.datagrams)
         port_range = _port_range(limits)
         if udp is not None and port_range is not None:
             self._see_udp(udp, port_range, read, config.ports)
@@ -233,11 +233,17 @@ class NamespacePoller:
                 self._observation = replace(self._observation, sample=Timed(sample, now))
         return failures
 
+    def _udp_ports(self, udp: SocketTable, now: Moment) -> tuple[UdpPort, ...]:
+        ports = udp_ports(udp, _UDP_PORTS_SHOWN)
+        names = self._owners.name({id_ for its in ports for id_, _ in its.cgroups}, now.monotonic)
+        return tuple(its.named(names) for its in ports)
+
     def _see_udp(
         self, udp: SocketTable, port_range: PortRange, at: Moment, config: PortsConfig
     ) -> None:
         shown = config.top, config.always_shown
-        self._udp_groups = self._udp_groups.seen(udp, port_range, at.monotonic, *shown)
+        services = self._udp.held.services(at.monotonic)
+        self._udp_groups = self._udp_groups.seen(udp, port_range, at.monotonic, *shown, services)
         groups = Timed(self._udp_groups.groups, at)
         self._observation = replace(self._observation, udp_groups=groups)
 

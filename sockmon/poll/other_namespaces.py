@@ -97,12 +97,13 @@ class OtherNamespacesPoller:
 
     @property
     def inodes(self) -> Mapping[int, str]:
-        """The names of those that have series of their own, by their inodes, as far as known."""
-        return {
-            one.place.inode: one.name
-            for one in self._there
-            if one.place.inode is not None and one.name in self._shown
-        }
+        """The names of those that are polled, by their inodes, as far as known."""
+        return {one.place.inode: one.name for one in self._followed if one.place.inode is not None}
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """The names of those that have series of their own."""
+        return self._shown
 
     @property
     def listened(self) -> Mapping[int, Listened]:

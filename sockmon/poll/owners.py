@@ -49,7 +49,12 @@ class OwnerFinder:
         self._asked_at = {i: self._asked_at.get(i, now) for i in wanted - answer.asked}
         pending = frozenset(i for i, at in self._asked_at.items() if now - at <= _PENDING_SECONDS)
         if self._made is None or not _same(self._made, (answer, wanted, pending)):
-            self._owners = Owners.of(_holders(answer, wanted, now), answer.units, pending=pending)
+            self._owners = Owners.of(
+                _holders(answer, wanted, now),
+                answer.units,
+                pending=pending,
+                saw_all=not answer.hidden,
+            )
         self._made = answer, wanted, pending
         return self._owners
 
@@ -117,7 +122,11 @@ def _holders(
             latest[process] = (
                 process
                 if use is None
-                else replace(use.process, growth=growth(use.samples, now, _GROWTH_SECONDS))
+                else replace(
+                    use.process,
+                    growth=growth(use.samples, now, _GROWTH_SECONDS),
+                    halt=process.halt,
+                )
             )
         return latest[process]
 

@@ -18,8 +18,11 @@ def is_passing(finding: Finding, data: DetectorInput) -> bool:
     direction, port = finding.subject.direction, finding.subject.port
     if port is None:
         return False
-    if direction is not None and BY_NAME[finding.detector].needs_events:
+    detector = BY_NAME[finding.detector]
+    if direction is not None and detector.needs_events:
         return not data.has_counted(direction, port)
+    if detector.of_udp and port in data.udp.held.services(data.now):
+        return False
     shared = finding.rows is not None and finding.rows.size >= SHARED_BY
     return not shared and bool(data.unnamed()[port])
 

@@ -146,7 +146,7 @@ class Poller:
         if self._events is None:
             from sockmon.poll.events import EventsPoller  # noqa: PLC0415 - only where it is wanted
 
-            self._events = EventsPoller(wanted.helper_socket)
+            self._events = EventsPoller(wanted.helper_socket, self._source.events)
         others = self._others
         own = self._own_inode()
         limits = {its.name: its.limits.value for its in namespaces if its.limits is not None}
@@ -160,6 +160,7 @@ class Poller:
             begun,
             wanted.top,
             {**(others.inodes if others else {}), own: HOST},
+            {HOST, *(others.shown if others else ())},
             listeners,
             lambda name: limits[name].port_range if name in limits else None,
         )

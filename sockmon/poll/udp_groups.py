@@ -33,15 +33,19 @@ class UdpGroups:
         now: float,
         top: int,
         always: Collection[int],
+        services: Collection[int] = (),
     ) -> "UdpGroups":
-        """Return what is known after one more poll (`now` in monotonic seconds)."""
+        """Return what is known after one more poll (`now` in monotonic seconds).
+
+        services: ports that have been served for long, wherever they are.
+        """
         if not len(table) and not self.groups:
             return self
         served = no_ports()
         served[table.local_port[table.state == TcpState.CLOSE]] = True
         by_direction = directions(table, Listened(np.packbits(served)), port_range)
         nameless = port_range.inside()
-        nameless[list(always)] = False
+        nameless[[*always, *services]] = False
         folded, memory = self.memory.fold(
             counts.by_direction_and_port(table, by_direction), now, top, always, nameless
         )

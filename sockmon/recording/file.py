@@ -3,11 +3,13 @@
     {"sockmon_recording": 1, "sockmon": "0.1.0", "kernel": "6.18.5", "anonymous": true,
      "started_at": 1764553500.0, "poll_seconds": 5.0, "detect": {...}}
     {"at": 0.0, "dumps": {"tcp-ipv4-3fe-0": [BASE64, ...]}, "files": {"sys/net/...": TEXT},
-     "processes": {"1001": {"files": {...}, "links": ["socket:[4711]", "file"]}}, "cgroups": {...}}
+     "processes": {"1001": {"files": {...}, "links": ["socket:[4711]", "file"]}}, "cgroups": {...},
+     "events": [["inbound", 80, {"opened": 3}]]}
     {"polls": 12}
 
-A poll without `processes` or `cgroups` has those of the poll before. Readers skip keys that they do
-not know; a change that older readers cannot skip gets a new number in the head.
+A poll without `processes` or `cgroups` has those of the poll before. `events` were counted since
+the poll before; they are in each poll, or in none (sockmon/recording/events.py). Readers skip keys
+that they do not know; a change that older readers cannot skip gets a new number in the head.
 """
 
 import gzip

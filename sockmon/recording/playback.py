@@ -19,6 +19,7 @@ from sockmon.kernel.errors import DumpError
 from sockmon.kernel.netlink.replay import LENGTH, ReplayTransport
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.model.moment import Moment
+from sockmon.recording.events import RecordedEvents
 from sockmon.recording.file import Head, RecordingError, check, polls
 
 _NAME = re.compile(r"(?!.*\.\.)[\w.-]+(?:/[\w.-]+)*", re.ASCII)
@@ -30,7 +31,11 @@ class Playback:
 
     elapsed: seconds since the beginning; it never goes back. It is a clock of its own, that pause()
     puts forward, or with play() the real one.
+
+    events: None if the recording has none.
     """
+
+    events: RecordedEvents | None = None
 
     def __init__(self, path: Path) -> None:
         """Read the file; raises RecordingError."""
@@ -49,9 +54,10 @@ class Playback:
 
     def open_source(self, stop_requested: Callable[[], bool]) -> KernelSource:
         """Return the recorded kernel; raises RecordingError."""
-        return KernelSource.over(
+        source = KernelSource.over(
             lambda: _Transport(self, self._directory), self._directory / "proc", stop_requested
         )
+        return replace(source, events=self.events)
 
     def play(self) -> None:
         """Let time go on by itself from now on."""
@@ -104,6 +110,9 @@ class Playback:
                 self._write(proc, RECORDED, lines.encode("utf-8", "surrogateescape"))
             if "processes" in poll:
                 self._processes(proc, dict(poll["processes"]))
+            if "events" in poll:
+                self.events = self.events or RecordedEvents()
+                self.events.add(poll["events"])
         except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
             raise RecordingError(
                 f"{self.path}: poll {self._shown + 1} of the recording is damaged: {error}"

@@ -3,18 +3,25 @@
 import base64
 import contextlib
 import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sockmon.kernel import procfs
 from sockmon.kernel.cgroups import parse_cgroup, read_cgroup_paths
 from sockmon.kernel.errors import KernelError
+from sockmon.kernel.events.loader import EventCounter
 from sockmon.kernel.netlink.replay import name_of
 from sockmon.kernel.netlink.sockdiag import NetlinkTransport
 from sockmon.kernel.netlink.source import KernelSource
+from sockmon.kernel.netns.discovery import own_inode
 from sockmon.kernel.processes import ProcessFiles, pids, process_files
+from sockmon.model.direction import Listened
 from sockmon.recording.anonymous import Anonymous
+from sockmon.recording.events import lines_of
 
 _TEXT_BYTES = 1 << 20
 #: So many processes are looked into, and so many descriptors of each.
@@ -30,6 +37,16 @@ class Recorder:
         self._dumps: dict[str, list[bytes]] = {}
         self._source = KernelSource.over(lambda: _Tapped(self._dumps), proc)
         self._before: dict[str, Any] = {}
+        self._counter: EventCounter | None = None
+        self._netns = 0
+
+    def count_events(self) -> None:
+        """Count from now on how connections open, fail and close; raises KernelError."""
+        listened = Listened().seen(self._source.tcp(self._source.families())).ports
+        self._netns = netns = own_inode(self._proc)
+        self._counter = EventCounter.loaded(
+            (netns, port) for port in np.flatnonzero(listened).tolist()
+        )
 
     def poll(self, at: float) -> Mapping[str, Any]:
         """Return one line of the recording; raises KernelError."""
@@ -41,7 +58,9 @@ class Recorder:
         inodes = set(table.inode.tolist())
         source.last_heard(families)
         with contextlib.suppress(KernelError):  # what a kernel need not have
-            inodes.update(source.udp(families).inode.tolist())
+            udp = source.udp(families)
+            inodes.update(udp.inode.tolist())
+            cgroups.update(int(number) for number in udp.cgroup_id.tolist() if number)
             source.passing(families)
         with contextlib.suppress(KernelError):
             inodes.update(its.inode for its in source.unix_listeners())
@@ -58,11 +77,15 @@ class Recorder:
         slow = {"processes": self._processes(inodes - {0}), "cgroups": self._cgroups(cgroups)}
         line.update({key: value for key, value in slow.items() if self._before.get(key) != value})
         self._before = slow
+        if self._counter:
+            line["events"] = lines_of(self._counter.read(time.monotonic()), self._netns)
         return line
 
     def close(self) -> None:
-        """Close the netlink socket."""
+        """Close the netlink socket, and detach the program that counts."""
         self._source.close()
+        if self._counter:
+            self._counter.close()
 
     def _files(self) -> Iterable[tuple[str, str]]:
         for name in procfs.FILES:
@@ -97,11 +120,14 @@ class Recorder:
         if hide:
             name, cgroup = hide.name(name, "program"), hide.cgroup(cgroup)
         ticks = round((process.started or 0) * os.sysconf("SC_CLK_TCK"))
+        halt = process.halt.kind if process.halt else ""
+        state = {"stopped": "T", "traced": "t", "uninterruptible": "D"}.get(halt, "S")
         soft, hard = process.fd_limit or "unlimited", process.fd_hard_limit or "unlimited"
         return {
             "comm": f"{name}\n",
             "cmdline": f"{name}\0",
-            "stat": f"{pid} () S {'0 ' * 18}{ticks}\n",
+            "stat": f"{pid} () {state} {'0 ' * 18}{ticks}\n",
+            "wchan": "do_freezer_trap" if halt == "frozen" else "0",
             "cgroup": f"0::{cgroup}\n",
             "limits": f"Max open files            {soft} {hard} files\n",
         }

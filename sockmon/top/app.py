@@ -10,7 +10,7 @@ from functools import partial
 from types import FrameType
 from typing import ClassVar
 
-from rich.text import Text
+from rich.text import Text as RichText
 from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
@@ -20,6 +20,7 @@ from textual.filter import LineFilter
 from textual.widgets import ContentSwitcher, DataTable, Footer, Input, OptionList, Static
 
 from sockmon.client.snapshot import FetchError
+from sockmon.language import Language, Text, said
 from sockmon.top.choice import ViewState
 from sockmon.top.kernel_source import Source
 from sockmon.top.keys import KEYS
@@ -31,11 +32,31 @@ from sockmon.top.refresh import Feed, News
 from sockmon.top.scene import Scene
 from sockmon.top.table import SHOWN_STATES, number
 from sockmon.top.terminal import Terminal
-from sockmon.top.widgets import Filter, Findings, Rows, States, put
+from sockmon.top.widgets import FILTERS, Filter, Findings, Rows, States, put
 
 _TICK_SECONDS = 1.0
 #: A terminal that takes no output must not keep us from ending.
 _END_WITHIN_SECONDS = 5
+
+
+def _bindings(language: Language) -> list[BindingType]:
+    """Return the keys; those with priority act before the next key goes to a widget."""
+
+    def shown(keys: str, action: str, label: Text, *, priority: bool = True) -> Binding:
+        text = said(label, language)
+        return Binding(keys, action, text, show=bool(text), priority=priority)
+
+    return [
+        shown("q", "quit", Text("quit", "退出"), priority=False),
+        Binding("ctrl+c,ctrl+q", "quit", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", show=False, priority=True),
+        Binding("tab", "focus_next", show=False, priority=True),
+        shown("slash", "filter", Text("filter", "筛选")),
+        *(shown(key.names, f"press({at})", key.label) for at, key in enumerate(KEYS)),
+        shown("y", "copy", Text("copy", "复制")),
+        shown("plus,equals_sign", "interval(1)", Text("slower", "减慢")),
+        shown("minus", "interval(-1)", Text("faster", "加快")),
+    ]
 
 
 class Top(App[int]):
@@ -46,23 +67,15 @@ class Top(App[int]):
     VERTICAL_BREAKPOINTS = HEIGHTS
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
-    # Those with priority act before the next key goes to a widget.
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "quit", "quit"),
-        Binding("ctrl+c,ctrl+q", "quit", show=False, priority=True),
-        Binding("ctrl+z", "suspend_process", show=False, priority=True),
-        Binding("tab", "focus_next", show=False, priority=True),
-        Binding("slash", "filter", "filter", priority=True),
-        *(
-            Binding(key.names, f"press({at})", key.label, show=bool(key.label), priority=True)
-            for at, key in enumerate(KEYS)
-        ),
-        Binding("y", "copy", "copy", priority=True),
-        Binding("plus,equals_sign", "interval(1)", "slower", priority=True),
-        Binding("minus", "interval(-1)", "faster", priority=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = _bindings("en")
 
-    def __init__(self, source: Source, interval: float | None, terminal: Terminal) -> None:
+    def __init__(
+        self,
+        source: Source,
+        interval: float | None,
+        terminal: Terminal,
+        language: Language = "en",
+    ) -> None:
         if not terminal.colours:
             os.environ["NO_COLOR"] = "1"
         super().__init__(ansi_color=True)
@@ -71,7 +84,7 @@ class Top(App[int]):
         self.animation_level = "none"
         self._terminal = terminal
         self._scene = Scene(source.where, interval)
-        self._state = ViewState()
+        self._state = ViewState(language=language)
         self._shown = self._overview()
         self._feed = Feed(source, interval, partial(self.call_later, self._take))
         self._offered: list[bool] = []
@@ -108,7 +121,7 @@ class Top(App[int]):
                         yield Rows()
             with VerticalScroll(id="page"):
                 yield Static(id="text")
-        yield Filter()
+        yield FILTERS[self._state.language]()
         yield Footer(compact=True)
 
     async def on_event(self, event: Event) -> None:
@@ -163,7 +176,7 @@ class Top(App[int]):
         text = to_copy(self._shown, self.query_one(Rows).key)
         if text is not None:
             self.copy_to_clipboard(text)
-            self.notify(text, title="copied", markup=False)
+            self.notify(text, title=self._shown.say(Text("copied", "已复制")), markup=False)
 
     def action_filter(self) -> None:
         """Let the filter be typed."""
@@ -254,10 +267,10 @@ class Top(App[int]):
             "#states-pane": shown.states_title,
             "#table-pane": shown.table_title,
             "#page": title,
-            "#detail-pane": "ROW",
+            "#detail-pane": shown.say(Text("ROW", "当前行")),
         }
         for selector, text in titles.items():
-            self.query_one(selector).border_title = Text(f" {text} ")
+            self.query_one(selector).border_title = RichText(f" {text} ")
         offered = [self._is_typing, *(key.offered(self._state, shown) for key in KEYS)]
         if offered != self._offered:
             self._offered = offered
@@ -288,9 +301,25 @@ class Top(App[int]):
         widget.display = bool(widget.content)
 
 
-def run(source: Source, interval: float | None, terminal: Terminal) -> int:
+class ChineseTop(Top, inherit_bindings=False):
+    """The same with the names of its keys in Chinese: textual binds keys by class."""
+
+    BINDINGS: ClassVar[list[BindingType]] = _bindings("zh")
+
+
+def made(
+    source: Source, interval: float | None, terminal: Terminal, language: Language = "en"
+) -> Top:
+    """Return the view in this language, English where the terminal shows ASCII only."""
+    if not terminal.unicode:
+        language = "en"
+    kind = ChineseTop if language == "zh" else Top
+    return kind(source, interval, terminal, language)
+
+
+def run(source: Source, interval: float | None, terminal: Terminal, language: Language) -> int:
     """Show the view until its reader quits, or a signal ends it; returns the exit status."""
-    app = Top(source, interval, terminal)
+    app = made(source, interval, terminal, language)
 
     def end(sent: int, _: FrameType | None) -> None:
         signal.alarm(_END_WITHIN_SECONDS)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from sockmon.language import Language
 from sockmon.model.finding import FindingKey
 from sockmon.top.scene import By, Scene
 
@@ -24,7 +25,7 @@ class ViewState:
     """What is shown, and how.
 
     sort, reverse: a column's name, and whether its order is reversed. netns: the chosen
-    namespace, None for all. held: the scene that is shown while frozen.
+    namespace, None for all. held: the scene that is shown while frozen. language: of the view.
     """
 
     by: By = "port"
@@ -34,6 +35,7 @@ class ViewState:
     netns: str | None = None
     held: Scene | None = None
     page: Page | None = None
+    language: Language = "en"
 
     def sorted_by(self, column: str) -> "ViewState":
         """Sort by this column, in its own order."""

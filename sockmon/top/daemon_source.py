@@ -7,6 +7,7 @@ from sockmon.alert.labels import alert_name
 from sockmon.client.api import DaemonApi
 from sockmon.client.parse import InvalidResponseError, read
 from sockmon.client.snapshot import FetchError, Snapshot
+from sockmon.language import Text
 from sockmon.model.counts import StateCounts
 from sockmon.model.finding import Finding, FindingKey
 from sockmon.model.moment import Moment
@@ -15,13 +16,17 @@ from sockmon.top.grouping import NETNS, grouped, told_apart
 from sockmon.top.scene import By, Grouped, Sighting
 from sockmon.top.trend import Sample, Since
 
-_UNITS = (
+_UNITS = Text(
     "By unit and container, which a daemon tells; other has those without one, and TIME_WAIT. To "
-    "see processes, run sockmon top on its host without --url."
+    "see processes, run sockmon top on its host without --url.",
+    "守护进程只按 unit 和容器统计；没有归属的和 TIME_WAIT 计入“其他”。要看进程，请在那台主机上运行 "
+    "sockmon top（不加 --url）。",
 )
-_BUSIEST = (
+_BUSIEST = Text(
     "A daemon tells the busiest destinations of its host's own connections, and no other peers. "
-    "To see them all, run sockmon top on its host without --url."
+    "To see them all, run sockmon top on its host without --url.",
+    "守护进程只给出本机连往的最忙目的地址，没有其他对端。要看全部，请在那台主机上运行 sockmon top"
+    "（不加 --url）。",
 )
 _NOT_THERE = (FetchError, LookupError, TypeError, ValueError, AttributeError, OverflowError)
 

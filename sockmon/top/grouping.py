@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from sockmon.client.snapshot import Row, Snapshot
+from sockmon.language import Text
 from sockmon.model.names import HOST
 from sockmon.top.scene import By, Grouped
 
@@ -29,9 +30,11 @@ def only(rows: Grouped, netns: str) -> Grouped:
         return _without(replace(rows, rows=tuple(kept)), at)
     if netns == HOST:
         return rows
-    note = (
-        f"{rows.by.capitalize()}s of the host's own namespace alone are known here. Of this one: "
-        f"sockmon count --netns {netns} --by {rows.by},state"
+    command = f"sockmon count --netns {netns} --by {rows.by},state"
+    note = Text(
+        f"{rows.by.capitalize()}s of the host's own namespace only are known here. Of this one: "
+        f"{command}",
+        f"这里只知道主机自身命名空间的数据。查看此命名空间：{command}",
     )
     return replace(rows, rows=(), note=note)
 
@@ -50,7 +53,8 @@ def _without(rows: Grouped, at: int) -> Grouped:
 
 
 def _by_port(snapshot: Snapshot) -> Grouped:
-    note = f"{snapshot.folded} smaller groups are in other" if snapshot.folded else None
+    n = snapshot.folded
+    note = Text(f"{n} smaller groups are in other", f"其余 {n} 组合计为“其他”") if n else None
     rows = snapshot.ports.value if snapshot.ports else ()
     return told_apart(Grouped("port", ("PORT", "DIRECTION", NETNS), rows, note), snapshot)
 
@@ -62,5 +66,5 @@ def _by_netns(snapshot: Snapshot) -> Grouped:
         if part.states is not None
     ]
     unread = snapshot.netns - len(rows)
-    note = f"not looked at yet: {unread} more" if unread else None
-    return Grouped("netns", (NETNS,), tuple(rows), note)
+    note = Text(f"not looked at yet: {unread} more", f"还有 {unread} 个没有查看")
+    return Grouped("netns", (NETNS,), tuple(rows), note if unread else None)

@@ -12,6 +12,7 @@ from sockmon.clock import now
 from sockmon.export import json
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.netlink.source import KernelSource
+from sockmon.language import Text, joined
 from sockmon.model.observation import Observation
 from sockmon.model.states import STATE_SLOTS, TcpState
 from sockmon.poll import count
@@ -114,9 +115,13 @@ class Kernel:
             return Grouped(by, columns, (), str(error)), ()
         rows = _rows(counted)
         left_out = len(rows) - _ROWS
-        notes = [f"the {_ROWS} largest; {left_out} more are not shown"] * (left_out > 0)
-        notes += ["of the host's own namespace alone"] * (not alone)
-        return Grouped(by, columns, rows[:_ROWS], "; ".join(notes) or None), counted.hints
+        largest = Text(
+            f"the {_ROWS} largest; {left_out} more are not shown",
+            f"只显示最大的 {_ROWS} 行，另有 {left_out} 行",
+        )
+        own = Text("of the host's own namespace only", "只有主机自身的命名空间")
+        notes = [*[largest] * (left_out > 0), *[own] * (not alone)]
+        return Grouped(by, columns, rows[:_ROWS], joined(notes, "; ", "；") or None), counted.hints
 
 
 def _rows(counted: Counted) -> tuple[Row, ...]:
@@ -132,4 +137,7 @@ def _rows(counted: Counted) -> tuple[Row, ...]:
 def _hints(observation: Observation) -> tuple[str, ...]:
     diagnoses = [n.diagnosis.value for n in observation.namespaces if n.diagnosis]
     hidden = sum(diagnosis.hidden_processes for diagnosis in diagnoses)
-    return (f"{hidden} processes are hidden: root would name them",) if hidden else ()
+    if not hidden:
+        return ()
+    text = f"{hidden} processes are hidden: root would name them"
+    return (Text(text, f"有 {hidden} 个进程无权查看：以 root 运行才能给出进程名"),)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
+from sockmon.language import Text
 from sockmon.model.states import TcpState
 from sockmon.top.choice import TOTAL, ViewState
 from sockmon.top.overview import Overview
@@ -25,7 +26,7 @@ class Key(NamedTuple):
     """A key: its names, its label in the footer, what it changes, and where it is offered."""
 
     names: str
-    label: str
+    label: Text
     change: Change
     offered: Callable[[ViewState, Overview], bool] = lambda _state, _shown: True
 
@@ -96,18 +97,32 @@ def _is_counting(_: ViewState, shown: Overview) -> bool:
     return shown.is_counting
 
 
+def _can_open(state: ViewState, shown: Overview) -> bool:
+    return bool(shown.found) and state.page is None
+
+
+def _freeze(state: ViewState, shown: Overview) -> ViewState:
+    return replace(state, held=None if state.held else shown.scene)
+
+
+def _reversed(state: ViewState, _: Overview) -> ViewState:
+    return replace(state, reverse=not state.reverse)
+
+
+_UNLABELLED = Text("")
+
 KEYS = (
-    Key("question_mark,h", "help", _page("help")),
-    Key("escape", "back", _back, lambda s, _: bool(s.page or s.filter or s.netns)),
-    Key("1", "what to do", _finding(0), lambda s, shown: bool(shown.found) and s.page is None),
-    *(Key(str(number), "", _finding(number - 1)) for number in range(1, 10)),
-    Key("n", "next", _next(1), _several),
-    Key("p", "previous", _next(-1), _several),
-    Key("g", "group", _group, _over_table),
-    Key("b", "between polls", _page("events"), _is_counting),
-    Key("space", "freeze", lambda s, o: replace(s, held=None if s.held else o.scene)),
-    Key("s", "sort", _next_sort(1), _over_table),
-    Key("S", "", _next_sort(-1), _over_table),
-    *(Key(key, "", _sort(column), _over_table) for key, column in SORT_KEYS.items()),
-    Key("r", "reverse", lambda s, _: replace(s, reverse=not s.reverse), _over_table),
+    Key("question_mark,h", Text("help", "帮助"), _page("help")),
+    Key("escape", Text("back", "返回"), _back, lambda s, _: bool(s.page or s.filter or s.netns)),
+    Key("1", Text("what to do", "怎么办"), _finding(0), _can_open),
+    *(Key(str(number), _UNLABELLED, _finding(number - 1)) for number in range(1, 10)),
+    Key("n", Text("next", "下一个"), _next(1), _several),
+    Key("p", Text("previous", "上一个"), _next(-1), _several),
+    Key("g", Text("group", "分组"), _group, _over_table),
+    Key("b", Text("between polls", "采样之间"), _page("events"), _is_counting),
+    Key("space", Text("freeze", "冻结"), _freeze),
+    Key("s", Text("sort", "排序"), _next_sort(1), _over_table),
+    Key("S", _UNLABELLED, _next_sort(-1), _over_table),
+    *(Key(key, _UNLABELLED, _sort(column), _over_table) for key, column in SORT_KEYS.items()),
+    Key("r", Text("reverse", "倒序"), _reversed, _over_table),
 )

@@ -6,6 +6,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from sockmon.client.snapshot import Level, Part
+from sockmon.detect.evidence import chinese_of
+from sockmon.detect.finding_text import SEVERITY_NAMES
+from sockmon.language import Text, said
 from sockmon.model.finding import Finding, FindingKey
 from sockmon.model.moment import Timed
 from sockmon.model.observation import STALE_AFTER_INTERVALS
@@ -15,11 +18,16 @@ from sockmon.top.choice import ViewState
 from sockmon.top.grouping import grouped, only, several
 from sockmon.top.lines import Line
 from sockmon.top.rates import Rate
-from sockmon.top.scene import Grouped, Scene, placed, shortly, verdict
+from sockmon.top.scene import Grouped, Scene, could_not_read, placed, shortly, verdict
 from sockmon.top.table import NOTHING, SHOWN_STATES, Table, holder, number, table
 from sockmon.top.trend import Since, bars
 
-_TITLES = {"port": "PORTS", "netns": "NAMESPACES", "owner": "OWNERS", "peer": "PEERS"}
+_TITLES = {
+    "port": Text("PORTS", "端口"),
+    "netns": Text("NAMESPACES", "命名空间"),
+    "owner": Text("OWNERS", "所属进程"),
+    "peer": Text("PEERS", "对端"),
+}
 #: A sparkline's values: more than cells, so that each cell has one at least.
 _BARS = 240
 _FULL_ENOUGH = 0.7  # of a limit, to be marked
@@ -54,6 +62,10 @@ class Overview:
         self.findings: tuple[Finding, ...] = told.value if told else ()
         self.rows = self._grouped()
 
+    def say(self, text: str) -> str:
+        """Return a text in the reader's language, printable."""
+        return one_line(said(text, self.state.language))
+
     @property
     def is_counting(self) -> bool:
         """Whether connections between polls are counted."""
@@ -83,20 +95,24 @@ class Overview:
         told = verdict(self.scene, self._now)
         held = self.state.held
         if held is None or held.sighting is None:
-            return Line(one_line(f"{told.word}  {told.text}"), told.level)
+            return Line(f"{self.say(told.word)}  {self.say(told.text)}", told.level)
         then = verdict(held, held.sighting.snapshot.at.monotonic)
         age = shortly(held.age(self._now))
-        return Line(one_line(f"FROZEN {age} ago  {then.word} {then.text}"), then.level)
+        frozen = self.say(Text(f"FROZEN {age} ago", f"已冻结（{age}前）"))
+        return Line(f"{frozen}  {self.say(then.word)} {self.say(then.text)}", then.level)
 
     @property
     def where(self) -> Line:
         """Whose sockets these are, and how often they are looked at."""
-        text = f"{self.shown.where}, every {self.shown.interval:g} s"
+        where, every = self.shown.where, f"{self.shown.interval:g}"
+        text = Text(f"{where}, every {every} s", f"{where}，每 {every} 秒一次")
         if self.state.netns is not None:
-            text = f"{self.state.netns} on {text}"
+            netns = self.state.netns
+            text = Text(f"{netns} on {text}", f"{netns}（{text.zh}）")
         elif self._all and several(self._all):
-            text += f", {self._all.netns} namespaces"
-        return Line(one_line(text))
+            n = self._all.netns
+            text += Text(f", {n} namespaces", f"，{n} 个命名空间")
+        return Line(self.say(text))
 
     @property
     def when(self) -> Line:
@@ -104,13 +120,14 @@ class Overview:
         if self._snapshot is None:
             return Line("")
         told = verdict(self.scene, self._now)
-        words = [f"now {told.word}"] if self.state.held else []
+        words = [Text(f"now {told.word}", f"现在{told.word.zh}")] if self.state.held else []
         if self._snapshot.states is not None:
-            words.append(f"{sum(self._snapshot.states.value):,} sockets")
-        clock = datetime.fromtimestamp(self._snapshot.at.wall, UTC).astimezone()
+            n = f"{sum(self._snapshot.states.value):,}"
+            words.append(Text(f"{n} sockets", f"{n} 个 socket"))
+        clock = f"{datetime.fromtimestamp(self._snapshot.at.wall, UTC).astimezone():%H:%M:%S}"
         is_present = self.live and self.state.held is None
-        words.append(f"{'' if is_present else 'as of '}{clock:%H:%M:%S}")
-        return Line("  ".join(words), told.level if self.state.held else "plain")
+        words.append(Text(clock) if is_present else Text(f"as of {clock}", f"截至 {clock}"))
+        return Line("  ".join(map(self.say, words)), told.level if self.state.held else "plain")
 
     @property
     def notes(self) -> Iterator[Line]:
@@ -118,43 +135,52 @@ class Overview:
         if self._snapshot is None or self.shown.sighting is None:
             return
         for failure in self._snapshot.failures:
-            yield Line(one_line(f"could not read: {failure}"), "unknown")
-        if self.state.netns is not None and not self._snapshot.parts:
-            yield Line(one_line(f"netns {self.state.netns} is not there"), "unknown")
+            yield Line(self.say(could_not_read(failure)), "unknown")
+        netns = self.state.netns
+        if netns is not None and not self._snapshot.parts:
+            gone = Text(f"netns {netns} is not there", f"网络命名空间 {netns} 不存在")
+            yield Line(self.say(gone), "unknown")
         of_owners = bool(self.findings) or self.state.by == "owner"
         for trouble in self._snapshot.troubles:
-            yield Line(one_line(f"the daemon says: {trouble}"), "faint")
+            its = Text(f"the daemon says: {trouble}", f"守护进程报告：{trouble}")
+            yield Line(self.say(its), "faint")
         for hint in (*self._snapshot.hints, *(self.shown.sighting.hints if of_owners else ())):
-            yield Line(one_line(hint), "faint")
+            yield Line(self.say(hint), "faint")
 
     @property
     def findings_title(self) -> str:
         """How many, and how old if they are."""
         times = [p.findings for p in self._parts if p.findings and p.findings.value]
-        return f"FINDINGS {len(self.findings)}{self._old(times)}"
+        n, old = len(self.findings), self._old(times)
+        return self.say(Text(f"FINDINGS {n}", f"问题 {n}") + old)
 
     def head(self, finding: Finding) -> Line:
         """What, where, who and for how long."""
         subject = finding.subject
-        where = subject.path or ""
+        where = Text(subject.path or "")
         if subject.port is not None:
-            where = f"{subject.direction} {subject.port}"
+            direction = str(subject.direction)
+            where = Text(direction, chinese_of(direction)) + f" {subject.port}"
         what = finding.detector if self.state.netns else placed(finding.detector, finding.netns)
-        words = finding.severity, what, where, holder(finding)
-        text = " ".join(one_line(word) for word in (*words, self.lasting(finding)) if word)
+        words = SEVERITY_NAMES[finding.severity], what, where, holder(finding)
+        text = " ".join(self.say(word) for word in (*words, self.lasting(finding)) if word)
         return Line(text, finding.severity)
 
-    def lasting(self, finding: Finding) -> str:
+    def lasting(self, finding: Finding) -> Text:
         """For how long a finding has been there: at least, if it was there from the first look."""
         now = self._snapshot.at.monotonic if self._snapshot else self._now
         since = self.shown.trend.since.get(finding.key, Since(now))
-        return f"for {shortly(now - since.at)}{'+' if since.or_before else ''}"
+        age = f"{shortly(now - since.at)}{'+' if since.or_before else ''}"
+        return Text(f"for {age}", f"已有 {age}")
 
     @property
     def states_title(self) -> str:
         """How much of the past the sparklines show."""
-        window = "" if self.state.netns else f", last {shortly(self.shown.trend.window)}"
-        return f"STATES{self._old(part.states for part in self._parts)}{window}"
+        title = Text("STATES", "状态") + self._old(part.states for part in self._parts)
+        if not self.state.netns:
+            window = shortly(self.shown.trend.window)
+            title += Text(f", last {window}", f"，最近 {window}")
+        return self.say(title)
 
     @property
     def states(self) -> Iterator[StateLine]:
@@ -174,8 +200,8 @@ class Overview:
         levels = self._snapshot.levels if self._snapshot else ()
         for level in sorted(levels, key=_fullness, reverse=True):
             name = level.name if self.state.netns else placed(level.name, level.netns)
-            text = f"{name} {number(level.used)}/{number(level.limit)}"
-            yield Line(one_line(text), "warning" if _fullness(level) >= _FULL_ENOUGH else "plain")
+            text = f"{self.say(name)} {number(level.used)}/{number(level.limit)}"
+            yield Line(text, "warning" if _fullness(level) >= _FULL_ENOUGH else "plain")
 
     @cached_property
     def table(self) -> Table:
@@ -192,13 +218,16 @@ class Overview:
     def table_title(self) -> str:
         """How many rows, and how old if they are."""
         by, shown = self.state.by, self.table
-        rows = str(shown.matching)
+        title = _TITLES[by] + f" {shown.matching}"
         if self.state.filter:
-            rows += f" of {shown.present}, filter {self.state.filter!r}"
+            all_, words = shown.present, repr(self.state.filter)
+            title += Text(f" of {all_}, filter {words}", f"/{all_}，筛选 {words}")
         if len(shown.rows) < shown.matching:
-            rows += f", the first {len(shown.rows)} shown"
-        old = self._old(part.ports for part in self._parts) if by == "port" else ""
-        return one_line(f"{_TITLES[by]} {rows}{old}")
+            n = len(shown.rows)
+            title += Text(f", the first {n} shown", f"，只显示前 {n} 行")
+        if by == "port":
+            title += self._old(part.ports for part in self._parts)
+        return self.say(title)
 
     @property
     def table_notes(self) -> Iterator[Line]:
@@ -206,16 +235,23 @@ class Overview:
         if self._all is None:
             return
         if self.rows is None:
-            wait = "press space to go on and" if self.state.held else "asking the kernel, to"
-            yield Line(f"{wait} group by {self.state.by} ...", "bold")
+            by = self.state.by
+            wait = (
+                Text("press space to go on and", "按空格继续，然后")
+                if self.state.held
+                else Text("asking the kernel, to", "正在查询内核，")
+            )
+            grouping = Text(f" group by {by} ...", f"按{_TITLES[by].zh}分组 ...")
+            yield Line(self.say(wait + grouping), "bold")
             return
         if self.rows.note:
-            yield Line(one_line(self.rows.note), "faint")
+            yield Line(self.say(self.rows.note), "faint")
         if self.table.present and not self.table.matching:
-            text = f"none of {self.table.present} rows matches {self.state.filter!r}"
-            yield Line(one_line(text), "bold")
+            n, words = self.table.present, repr(self.state.filter)
+            none = Text(f"none of {n} rows matches {words}", f"{n} 行中没有一行匹配 {words}")
+            yield Line(self.say(none), "bold")
         elif not self.table.present and not self.rows.note:
-            yield Line("no sockets", "bold")
+            yield Line(self.say(Text("no sockets", "没有 socket")), "bold")
 
     @cached_property
     def namespaces(self) -> tuple[str, ...]:
@@ -241,17 +277,19 @@ class Overview:
             return rows
         return only(rows, self.state.netns)
 
-    def _old(self, parts: Iterable[Timed[Any] | None]) -> str:
+    def _old(self, parts: Iterable[Timed[Any] | None]) -> Text:
         """Say so when what is shown was not read in this poll, or some of it long before."""
         if self._snapshot is None:
-            return ""
+            return Text("")
         ages = [round(self._snapshot.age(part)) for part in parts if part is not None]
         if len(ages) == 1 and ages[0]:
-            return f" as they were {shortly(ages[0])} ago"
+            age = shortly(ages[0])
+            return Text(f" as they were {age} ago", f"（{age}前的数据）")
         # Of many, some wait for their turn at any time.
         if max(ages, default=0) > STALE_AFTER_INTERVALS * self._snapshot.interval:
-            return f", some as they were {shortly(max(ages))} ago"
-        return ""
+            age = shortly(max(ages))
+            return Text(f", some as they were {age} ago", f"（部分是 {age}前的数据）")
+        return Text("")
 
 
 def _sockets(part: Part) -> int:

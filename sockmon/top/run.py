@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sockmon.kernel.netlink.source import KernelSource
+from sockmon.language import Language
 from sockmon.settings import Config
 from sockmon.top.kernel_source import Kernel, Source
 
@@ -21,6 +22,7 @@ def of_kernel(
     open_source: Callable[[Callable[[], bool]], KernelSource],
     config: Config,
     interval: float | None,
+    language: Language = "en",
 ) -> int:
     """Show this host's kernel; returns the exit status, raises UnfitError."""
     seconds = interval or _INTERVAL_SECONDS
@@ -29,10 +31,10 @@ def of_kernel(
     def source() -> Source:
         return Kernel(open_source, replace(config, poll=poll), socket.gethostname())
 
-    return _show(source, seconds)
+    return _show(source, seconds, language)
 
 
-def of_daemon(url: str, interval: float | None) -> int:
+def of_daemon(url: str, interval: float | None, language: Language = "en") -> int:
     """Show what a daemon tells; returns the exit status, raises UnfitError."""
     from sockmon.top.daemon_source import Daemon  # noqa: PLC0415 - HTTP, for those who ask for it
 
@@ -40,10 +42,10 @@ def of_daemon(url: str, interval: float | None) -> int:
         daemon = Daemon(url)
     except ValueError as error:
         raise UnfitError(f"--url: {error}") from error
-    return _show(lambda: daemon, interval)
+    return _show(lambda: daemon, interval, language)
 
 
-def _show(source: Callable[[], Source], interval: float | None) -> int:
+def _show(source: Callable[[], Source], interval: float | None, language: Language) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise UnfitError(
             "top needs a terminal; for a script there are sockmon doctor and sockmon count"
@@ -60,4 +62,4 @@ def _show(source: Callable[[], Source], interval: float | None) -> int:
     here = terminal.find_out()
     if not here.moves:
         return plain.run(source(), interval)
-    return app.run(source(), interval, here)
+    return app.run(source(), interval, here, language)

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from sockmon.client.snapshot import Row, Snapshot
 from sockmon.durations import format_duration
+from sockmon.language import Text, chinese
 from sockmon.model.finding import FindingKey
 from sockmon.model.names import HOST
 from sockmon.model.observation import STALE_AFTER_INTERVALS
@@ -51,7 +52,7 @@ class Verdict(NamedTuple):
     """How the host is, in a word and in a sentence."""
 
     level: Level
-    word: str
+    word: Text
     text: str
 
 
@@ -101,18 +102,26 @@ class Scene:
         return self.age(now) <= STALE_AFTER_INTERVALS * self.interval
 
 
+_LOOKING, _UNKNOWN = Text("LOOKING", "读取中"), Text("UNKNOWN", "未知")
+_WORDS = {"warning": Text("WARNING", "警告"), "critical": Text("CRITICAL", "严重")}
+
+
 def verdict(scene: Scene, now: float) -> Verdict:
     """Judge what is known; what could not be looked at is never well."""
     if scene.sighting is None:
         if scene.trouble is None:
-            return Verdict("unknown", "LOOKING", "for the first time")
-        return Verdict("unknown", "UNKNOWN", scene.trouble)
+            return Verdict("unknown", _LOOKING, Text("for the first time", "第一次读取"))
+        return Verdict("unknown", _UNKNOWN, scene.trouble)
     told = _told(scene.sighting.snapshot)
     if scene.is_live(now):
         return told
-    why = f" ({scene.trouble})" if scene.trouble else ""
-    then = f"no news for {shortly(scene.age(now))}{why}; until then: {told.word} {told.text}"
-    return Verdict("unknown", "UNKNOWN", then)
+    why = Text(f" ({scene.trouble})", f"（{scene.trouble}）") if scene.trouble else Text("")
+    age = shortly(scene.age(now))
+    then = Text(
+        f"no news for {age}{why}; until then: {told.word} {told.text}",
+        f"已有 {age} 没有新数据{why.zh}；此前：{told.word.zh} {chinese(told.text)}",
+    )
+    return Verdict("unknown", _UNKNOWN, then)
 
 
 def _told(snapshot: Snapshot) -> Verdict:
@@ -120,10 +129,12 @@ def _told(snapshot: Snapshot) -> Verdict:
     told = snapshot.findings
     if told is not None and told.value and any(map(snapshot.diagnosed, snapshot.parts)):
         worst = told.value[0]
-        return Verdict(worst.severity, worst.severity.upper(), placed(worst.summary, worst.netns))
-    where = f", in {snapshot.netns} namespaces" if snapshot.netns > 1 else ""
-    well = Verdict("well", "HEALTHY", f"this host's TCP sockets are well{where}")
-    return _doubt(snapshot) or well
+        text = placed(worst.summary, worst.netns)
+        return Verdict(worst.severity, _WORDS[worst.severity], text)
+    n = snapshot.netns
+    where = Text(f", in {n} namespaces", f"（{n} 个网络命名空间）") if n > 1 else Text("")
+    text = Text("this host's TCP sockets are well", "本机 TCP 连接状态正常") + where
+    return _doubt(snapshot) or Verdict("well", Text("HEALTHY", "正常"), text)
 
 
 def _doubt(snapshot: Snapshot) -> Verdict | None:
@@ -132,22 +143,34 @@ def _doubt(snapshot: Snapshot) -> Verdict | None:
     old = [(snapshot.age(p.findings), p.netns) for p in unsure if p.findings is not None]
     if old:
         age, netns = max(old)
-        why = snapshot.failures[0] if snapshot.failures else "no diagnosis"
-        text = f"not diagnosed for {shortly(age)}: {why}"
-        return Verdict("unknown", "UNKNOWN", placed(text, netns))
+        why = snapshot.failures[0] if snapshot.failures else Text("no diagnosis", "没有诊断")
+        since = shortly(age)
+        text = Text(f"not diagnosed for {since}: {why}", f"已有 {since} 没有诊断：{chinese(why)}")
+        return Verdict("unknown", _UNKNOWN, placed(text, netns))
     if snapshot.failures:
-        return Verdict("unknown", "UNKNOWN", f"could not read: {snapshot.failures[0]}")
+        return Verdict("unknown", _UNKNOWN, could_not_read(snapshot.failures[0]))
     if snapshot.findings is None or snapshot.polls < 2:
-        return Verdict("unknown", "LOOKING", "two polls must agree before there is a verdict")
+        text = Text("two polls must agree before there is a verdict", "连续两次采样一致后才有结论")
+        return Verdict("unknown", _LOOKING, text)
     if unsure:
-        text = f"{len(unsure)} of {snapshot.netns} namespaces have not been looked at yet"
-        return Verdict("unknown", "LOOKING", text)
-    return Verdict("unknown", "UNKNOWN", snapshot.hints[0]) if snapshot.hints else None
+        n, of = len(unsure), snapshot.netns
+        text = Text(
+            f"{n} of {of} namespaces have not been looked at yet",
+            f"{of} 个命名空间中有 {n} 个还没有查看",
+        )
+        return Verdict("unknown", _LOOKING, text)
+    return Verdict("unknown", _UNKNOWN, snapshot.hints[0]) if snapshot.hints else None
 
 
-def placed(text: str, netns: str) -> str:
+def could_not_read(failure: str) -> Text:
+    """Say what failed."""
+    return Text(f"could not read: {failure}", f"无法读取：{chinese(failure)}")
+
+
+def placed(text: str, netns: str) -> Text:
     """Say in which namespace, if that is not the host's own."""
-    return text if netns == HOST else f"{netns}: {text}"
+    its = Text(text, chinese(text))
+    return its if netns == HOST else Text(f"{netns}: ", f"{netns}：") + its
 
 
 def shortly(seconds: float) -> str:

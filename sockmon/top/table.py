@@ -7,6 +7,7 @@ from typing import NamedTuple
 from rich.cells import cell_len
 
 from sockmon.client.snapshot import Row
+from sockmon.language import Language, Text, said
 from sockmon.model.finding import Finding, Quantity
 from sockmon.model.states import TcpState
 from sockmon.text import natural_order, one_line
@@ -18,6 +19,21 @@ AGE = "AGE"
 #: Of the findings about a row: who holds its sockets, and how old the oldest is.
 OWNER, OLDEST = "OWNER", "OLDEST"
 ZERO = "·"
+
+#: What columns, and some of their cells, are called; states are called so in every language.
+_NAMED: Mapping[str, Text] = {
+    "PORT": Text("PORT", "端口"),
+    "DIRECTION": Text("DIRECTION", "方向"),
+    "NETNS": Text("NETNS", "命名空间"),
+    "PEER": Text("PEER", "对端"),
+    TOTAL: Text("TOTAL", "合计"),
+    AGE: Text("AGE", "数据时间"),
+    OWNER: Text("OWNER", "所属进程"),
+    OLDEST: Text("OLDEST", "最久"),
+    "inbound": Text("inbound", "入站"),
+    "outbound": Text("outbound", "出站"),
+    "other": Text("other", "其他"),
+}
 
 #: States in the order in which they are shown, the most telling first.
 SHOWN_STATES = (
@@ -87,15 +103,24 @@ def table(grouped: Grouped, findings: Iterable[Finding], state: ViewState, width
     beside = _PORT_AND_DIRECTION if len(grouped.columns) > 1 else 0
     longest = max(_NAME_LEAST, int(width * _NAME_SHARE) - beside)
     more = _more(grouped, about, width)
-    written = [_written(row, about.get(row.cells, ()), counted, longest, more) for row in rows]
+    language = state.language
+    written = [
+        _written(row, about.get(row.cells, ()), counted, longest, more, language) for row in rows
+    ]
     columns = [Column("", "", 2, is_number=False)]
     for at, name in enumerate((*grouped.columns, *counted, *more), start=1):
-        label = f"{' ' * (name == OWNER)}{name}{arrow if name == sort else ''}"
+        title = called(name, language)
+        label = f"{' ' * (name in more and name == OWNER)}{title}{arrow if name == sort else ''}"
         is_number = name in counted or name == OLDEST
         cells = max((cell_len(row.cells[at]) for row in written), default=0)
-        wanted = max(len(label), _NUMBER if is_number else cells)
+        wanted = max(cell_len(label), _NUMBER if is_number else cells)
         columns.append(Column(name, label, wanted, is_number))
     return Table(tuple(columns), tuple(written), len(matching), len(present))
+
+
+def called(name: str, language: Language) -> str:
+    """Return what a column is called, or a cell that is one of our own words."""
+    return said(_NAMED.get(name, name), language)
 
 
 def findings_by_row(
@@ -209,11 +234,12 @@ def _written(
     counted: Iterable[str],
     longest: int,
     more: Iterable[str] = (),
+    language: Language = "en",
 ) -> TableRow:
     style: TextStyle = "unknown" if row.degraded else "plain"
     if about:
         style = "critical" if any(f.severity == "critical" for f in about) else "warning"
-    cells = [_MARKS.get(style, ""), *(cut(cell, longest) for cell in row.cells)]
+    cells = [_MARKS.get(style, ""), *(cut(called(cell, language), longest) for cell in row.cells)]
     for column in counted:
         count = _count(row, column)
         cells.append((shortly(count) if column == AGE else number(count)) if count else ZERO)

@@ -7,13 +7,13 @@ from itertools import repeat, takewhile
 from typing import ClassVar
 
 from rich.cells import cell_len
-from rich.text import Text
+from rich.text import Text as RichText
 from textual.binding import Binding, BindingType
 from textual.coordinate import Coordinate
 from textual.geometry import Size
 from textual.widgets import DataTable, Input, OptionList, Sparkline, Static
 
-from sockmon.text import one_line
+from sockmon.language import Language, Text, said
 from sockmon.top.lines import Line, TextStyle
 from sockmon.top.overview import Overview, StateLine
 from sockmon.top.table import NOTHING, ZERO, Column, Table, number
@@ -35,7 +35,7 @@ _NO_CONTROL_CHARACTERS = r"[^\x00-\x1f\x7f-\x9f]*"
 
 def put(widget: Static, lines: Iterable[Line], between: str = "\n") -> None:
     """Show lines, under each other or side by side; what is there already costs nothing."""
-    text = Text(between).join(Text(line.text, _STYLES[line.style]) for line in lines)
+    text = RichText(between).join(RichText(line.text, _STYLES[line.style]) for line in lines)
     if widget.content != text:
         widget.update(text)
 
@@ -65,7 +65,7 @@ class Findings(OptionList):
         """Show as much of each as a third of the screen takes; the cursor stays."""
         found = shown.findings
         room = size.height // 3 - (not self.screen.has_class("-low"))
-        summaries = [one_line(finding.summary) for finding in found]
+        summaries = [shown.say(finding.summary) for finding in found]
         whole = sum(1 - (-cell_len(text) // max(1, size.width - 4)) for text in summaries) <= room
         heads_only = 2 * len(found) > room
         self.set_class(not whole, "-cut")
@@ -74,7 +74,7 @@ class Findings(OptionList):
             number_ = f"{at + 1}/{len(found)} " if heads_only else f"{at + 1} "
             head = shown.head(finding)
             prompts.append(
-                Text.assemble((number_, _STYLES["key"]), (head.text, _STYLES[head.style]))
+                RichText.assemble((number_, _STYLES["key"]), (head.text, _STYLES[head.style]))
             )
             if not heads_only:
                 prompts[-1].append(f"\n{summaries[at]}")
@@ -85,7 +85,7 @@ class Findings(OptionList):
                 self.replace_option_prompt_at_index(at, prompt)
 
 
-class Rows(DataTable[Text]):
+class Rows(DataTable[RichText]):
     """The table; of one that changes, only the cells that changed are drawn again."""
 
     def __init__(self) -> None:
@@ -131,13 +131,18 @@ class Rows(DataTable[Text]):
             self.move_cursor(row=at)
 
 
+def _filter_bindings(language: Language) -> list[BindingType]:
+    keep, undo = Text("keep", "保留"), Text("undo", "放弃")
+    return [
+        Binding("enter,tab", "submit", said(keep, language), key_display="enter"),
+        Binding("escape", "undo", said(undo, language)),
+    ]
+
+
 class Filter(Input):
     """Where the filter is typed."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,tab", "submit", "keep", key_display="enter"),
-        Binding("escape", "undo", "undo"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = _filter_bindings("en")
 
     def __init__(self) -> None:
         super().__init__(
@@ -166,7 +171,14 @@ class Filter(Input):
         await self.action_submit()
 
 
-def _cell(text: str, column: Column, style: TextStyle) -> Text:
+class _ChineseFilter(Filter):
+    BINDINGS: ClassVar[list[BindingType]] = _filter_bindings("zh")
+
+
+FILTERS: Mapping[Language, type[Filter]] = {"en": Filter, "zh": _ChineseFilter}
+
+
+def _cell(text: str, column: Column, style: TextStyle) -> RichText:
     if not column.is_number:
-        return Text(text, _STYLES[style])
-    return Text(text, "dim" if text == ZERO else "", justify="right")
+        return RichText(text, _STYLES[style])
+    return RichText(text, "dim" if text == ZERO else "", justify="right")

@@ -178,6 +178,19 @@ def connect(port: int, address: str = "127.0.0.1", protocol: int = 0) -> socket.
     return client
 
 
+def called(port: int) -> socket.socket:
+    """Connect to a server that is about to listen."""
+
+    def call() -> socket.socket | None:
+        with contextlib.suppress(ConnectionRefusedError):
+            return connect(port)
+        return None
+
+    client = eventually(call)
+    assert client is not None
+    return client
+
+
 def pairs(
     server: socket.socket, count: int, address: str = "127.0.0.1"
 ) -> Iterator[tuple[socket.socket, socket.socket]]:

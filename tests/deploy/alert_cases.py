@@ -217,6 +217,7 @@ CASES: tuple[Case, ...] = (
     *_found("SockmonUdpDrops", "udp_drops"),
     *_found("SockmonConnectFailures", "connect_failures"),
     *_found("SockmonSlowClose", "slow_close"),
+    *_found("SockmonResetBurst", "reset_burst"),
     *_found("SockmonClosingStalled", "closing_stalled"),
     *_found("SockmonDeadPeer", "dead_peer"),
     *(
@@ -277,7 +278,8 @@ CASES: tuple[Case, ...] = (
                     _frozen,
                     _rising_fast,
                     _frozen,
-                )
+                ),
+                f'sockmon_conntrack_drops_total{{{_NETNS},reason="insert_failed"}}': (0, 0, 0),
             },
             says="Dropped in 5 minutes: 300 packets.",
             lag=285,

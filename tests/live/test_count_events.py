@@ -11,7 +11,7 @@ from tests.eventing import held_by
 from tests.lab import PATIENCE, NetNs, eventually
 from tests.live.test_events_counted import PORT, play
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("free_rows")]
 
 
 def test_it_tells_what_has_happened_meanwhile(netns: NetNs) -> None:
@@ -29,6 +29,21 @@ def test_it_tells_what_has_happened_meanwhile(netns: NetNs) -> None:
     assert groups["inbound", PORT]["opened"] == true["inbound", PORT]["opened"]
     assert groups["outbound", PORT + 1]["failed"] == {"refused": 3}
     assert groups["inbound", PORT]["aborted"] == {"here": 3, "there": 3, "timeout": 0}
+
+
+def test_what_it_leaves_out_in_other_namespaces_it_says(netns: NetNs) -> None:
+    command = [sys.executable, "-m", "sockmon", "count", "--events=10m", "--format=json"]
+    with netns.popen(command) as process, NetNs() as other:
+        eventually(lambda: any(kind == "prog" for kind, _ in held_by(process.pid)))
+        play(other, 3)
+        process.send_signal(signal.SIGINT)
+        told, _ = process.communicate(timeout=PATIENCE)
+    answer = json.loads(told)
+    assert {group["netns"] for group in answer["groups"]} <= {"host"}
+    (hint,) = answer["hints"]
+    number, _, words = hint.partition(" ")
+    assert words == "ends of connections in other network namespaces not shown: --namespaces all"
+    assert int(number.replace(",", "")) >= 3 * 11
 
 
 @pytest.mark.parametrize(

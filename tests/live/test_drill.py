@@ -47,7 +47,11 @@ ALERTS = {
     "last-ack": "SockmonClosingStalled",
 }
 #: Their daemons count what was, and keep it for longer than a test lasts.
-COUNTED = {"connect-failures": "SockmonConnectFailures", "slow-close": "SockmonSlowClose"}
+COUNTED = {
+    "connect-failures": "SockmonConnectFailures",
+    "slow-close": "SockmonSlowClose",
+    "resets": "SockmonResetBurst",
+}
 APART = ("port-exhaustion", "dead-peer", "last-ack", *COUNTED)
 
 NO_PRIVILEGE = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
@@ -161,6 +165,16 @@ def test_closes_are_as_slow_as_the_drill_has_them(netns: NetNs) -> None:
         )
     assert counted == 3
     assert times.quantile_above(0.5) == 0.2
+
+
+def test_the_drill_aborts_what_it_had_closed_before(netns: NetNs) -> None:
+    with counting() as tally, conditions.begins_to_abort(netns, count=3) as held:
+        eventually(
+            lambda: tally.of(netns).get(("inbound", held.port), {}),
+            until=lambda its: (
+                (its.get("closed_there"), its.get("aborted_here", 0) > 3) == (3, True)
+            ),
+        )
 
 
 def test_without_the_right_to_load_programs_it_says_so(netns: NetNs) -> None:

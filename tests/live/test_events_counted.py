@@ -4,9 +4,12 @@ import errno
 import mmap
 import os
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 
@@ -39,8 +42,9 @@ def counting_all_the_time() -> Iterator[Tally]:
 
 
 @pytest.fixture
-def tally(counting_all_the_time: Tally) -> Tally:
+def tally(request: pytest.FixtureRequest, counting_all_the_time: Tally) -> Tally:
     """What is counted from now on: a namespace gets the inode of one that has ended."""
+    request.getfixturevalue("free_rows")
     counting_all_the_time.read()
     counting_all_the_time.counts.clear()
     return counting_all_the_time
@@ -73,6 +77,11 @@ def play(netns: NetNs, times: int) -> dict[tuple[str, int], dict[str, int]]:
     for _ in range(times):
         with netns.socket() as client, pytest.raises(ConnectionRefusedError):
             client.connect(("127.0.0.1", PORT + 1))
+    return what_is_counted_of(times)
+
+
+def what_is_counted_of(times: int) -> dict[tuple[str, int], dict[str, int]]:
+    """Of so many connections that end in each way, and as many refused ones."""
     outbound, inbound = ({"opened": 5 * times, "lifetime": 5 * times} for _ in range(2))
     for here, there in ENDS.values():
         outbound[here] = outbound.get(here, 0) + times
@@ -101,6 +110,42 @@ def test_every_cell_is_exact_in_several_namespaces_at_once(tally: Tally) -> None
             thread.join()
         for index, netns in enumerate(namespaces):
             eventually(lambda: tally.of(netns), until=wanted[index].__eq__)  # noqa: B023
+
+
+#: Of all kinds together; as many as fit into the time that a test may take.
+A_SECOND, NAMESPACES, OF_EACH_KIND = 5000, 2, 700
+
+
+def paced(times: int, a_second: float) -> None:
+    """As play() in this process's namespace, so many a second."""
+    ways, begun = list(ENDS), time.monotonic()
+    with socket.create_server(("127.0.0.1", PORT), backlog=64) as listener:
+        for number in range(times * (len(ways) + 1)):
+            time.sleep(max(0.0, begun + number / a_second - time.monotonic()))
+            client = socket.socket()
+            if number % (len(ways) + 1) == len(ways):
+                with client:
+                    assert client.connect_ex(("127.0.0.1", PORT + 1)) == errno.ECONNREFUSED
+                continue
+            client.connect(("127.0.0.1", PORT))
+            ways[number % (len(ways) + 1)](client, listener.accept()[0])
+
+
+def test_thousands_a_second_are_exact_in_several_namespaces_at_once(tally: Tally) -> None:
+    call = f"paced({OF_EACH_KIND}, {A_SECOND / NAMESPACES})"
+    command = [sys.executable, "-c", f"from tests.live.test_events_counted import paced; {call}"]
+    with ExitStack() as stack:
+        namespaces = [stack.enter_context(NetNs()) for _ in range(NAMESPACES)]
+        for netns in namespaces:
+            netns.set_sysctl("net.ipv4.ip_local_port_range", "21000 65000")
+        at_work = [netns.call(subprocess.Popen[bytes], command) for netns in namespaces]
+        for each in at_work:
+            with each:
+                eventually(lambda: (tally.read(), each.poll())[1] is not None)  # noqa: B023
+            assert each.returncode == 0
+        for netns in namespaces:
+            wanted = what_is_counted_of(OF_EACH_KIND)
+            eventually(lambda: tally.of(netns), until=wanted.__eq__)  # noqa: B023
 
 
 def test_the_time_to_close_is_that_of_the_application(tally: Tally) -> None:
@@ -199,6 +244,63 @@ def test_an_abort_of_an_older_connection_is_its_listeners() -> None:
             eventually(lambda: tally.of(netns), until=wanted.__eq__)
 
 
+def goodbye(client: socket.socket, server: socket.socket) -> None:
+    """The server closes first; the client sends something after that, as TLS does."""
+    server.close()
+    closes.at_end(client)
+    client.sendall(b"goodbye")
+    client.close()
+
+
+def left_unread(client: socket.socket, server: socket.socket) -> None:
+    """The client closes first; the server closes with what it was sent unread."""
+    client.sendall(b"x" * 21)
+    client.close()
+    eventually(lambda: server.recv(100, socket.MSG_PEEK))
+    server.close()
+
+
+def more_comes(client: socket.socket, server: socket.socket) -> None:
+    """The client closes while the server sends."""
+    server.sendall(b"x" * 21)
+    assert client.recv(100)
+    client.close()
+    with suppress(ConnectionError):
+        for _ in range(3):
+            server.sendall(b"more")
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("way", "outbound", "inbound"),
+    [
+        (goodbye, "closed_there", "closed_here"),
+        (left_unread, "closed_here", "closed_there"),
+        (more_comes, "closed_here", "closed_there"),
+    ],
+)
+def test_a_reset_after_a_fin_ends_nothing(
+    tally: Tally, way: closes.Way, outbound: str, inbound: str
+) -> None:
+    with NetNs() as netns, listener_in(netns) as listener:
+        for _ in range(5):
+            client = connect_in(netns)
+            way(client, listener.accept()[0])
+
+        def ends() -> dict[str, dict[str, int]]:
+            return {
+                direction: {name: n for name, n in its.items() if name[:5] in ("close", "abort")}
+                for (direction, _), its in tally.of(netns).items()
+            }
+
+        def wanted(seen: dict[str, dict[str, int]]) -> bool:
+            for its in seen.values():
+                its.pop("close_wait", None)
+            return seen == {"outbound": {outbound: 5}, "inbound": {inbound: 5}}
+
+        eventually(ends, until=wanted)
+
+
 def refuse(netns: NetNs, ports: range) -> None:
     """Connect to ports on which nobody listens: to each once."""
 
@@ -210,6 +312,7 @@ def refuse(netns: NetNs, ports: range) -> None:
     netns.call(connect)
 
 
+@pytest.mark.usefixtures("all_rows")
 def test_more_ports_than_rows_are_counted_in_generations() -> None:
     ports = layout.ROWS // 2 + 100
     with NetNs() as netns, counting() as tally:
@@ -221,6 +324,7 @@ def test_more_ports_than_rows_are_counted_in_generations() -> None:
         assert [named(counts) for counts in own] == [{"failed_refused": 1}] * 3 * ports
 
 
+@pytest.mark.usefixtures("all_rows")
 def test_what_no_row_is_free_for_is_counted_without_its_port() -> None:
     """In one go, before the daemon has read once: on a host of 100,000 ports."""
     with NetNs() as netns, counting() as tally:

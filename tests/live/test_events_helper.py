@@ -15,7 +15,7 @@ from tests.live.test_events_counted import PORT, play
 from tests.live.test_netns_helper import UNPRIVILEGED
 from tests.running import RunningDaemon, running_daemon
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("free_rows")]
 
 _CAPABILITIES = "-all,+bpf,+perfmon"
 #: All that its unit leaves to it.
@@ -115,6 +115,53 @@ def test_a_helper_that_is_not_there_is_told_of_and_found_later(
             eventually(lambda: is_counting(daemon))
         assert failures(daemon) == ""
         assert daemon.samples("sockmon_events_unattributed_total")
+
+
+#: Loads a program of a kind that may not read the kernel's memory, as none may when it is locked
+#: down: the verifier says the same of it.
+_LOCKED_DOWN = """
+from sockmon.kernel.errors import KernelError
+from sockmon.kernel.events import bpf
+from sockmon.kernel.events.assembler import R1, R2, R3, STACK, Assembler
+bpf._RAW_TRACEPOINT_PROGRAM = 1  # a socket filter
+a = Assembler()
+a.alu_register(R3, "=", R1)
+a.alu_register(R1, "=", STACK)
+a.alu(R1, "+=", -8)
+a.alu(R2, "=", 8)
+a.call("probe_read_kernel")
+a.exit()
+try:
+    bpf.load(a.program().code, "reads")
+except KernelError as error:
+    print(error)
+"""
+
+
+def test_a_kernel_that_is_locked_down_is_told_in_one_line() -> None:
+    alone = ("setpriv", "--bounding-set=-all,+bpf", "--inh-caps=-all,+bpf")
+    command = [*alone, sys.executable, "-c", _LOCKED_DOWN]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == (
+        "loading the eBPF program: the kernel is locked down: no program may read its memory; see "
+        "/sys/kernel/security/lockdown: counting needs none or [integrity], else set "
+        "events.enabled to false\n"
+    )
+
+
+def test_bpf_that_a_filter_refuses_is_told_in_one_line(
+    netns: NetNs, config: Path, socket: Path
+) -> None:
+    """As a unit with a SystemCallFilter= that lacks bpf."""
+    refusing = (sys.executable, "-m", "tests.without_bpf")
+    with (
+        events_helper(socket, refusing) as helper,
+        running_daemon(netns, "--config", str(config), prefix=UNPRIVILEGED) as daemon,
+    ):
+        said = eventually(lambda: failures(daemon))
+        assert "making the eBPF map sockmon_sockets: EPERM" in said
+        assert "SystemCallFilter=" in said
+        helper.terminate()
 
 
 def test_a_helper_that_may_not_load_says_what_it_needs(

@@ -16,7 +16,7 @@ TABLET: ViewportSize = {"width": 1024, "height": 768}
 PHONE: ViewportSize = {"width": 390, "height": 740}
 
 #: It calls nobody by itself; the namespace would not let it anyway.
-_QUIET = (
+QUIET = (
     "--no-sandbox",
     "--disable-background-networking",
     "--disable-component-update",
@@ -33,7 +33,7 @@ def chromium(netns: NetNs, directory: Path) -> Iterator[Browser]:
     wrapper.write_text(f'#!/bin/sh\nexec nsenter --net={netns.path} chromium "$@"\n')
     wrapper.chmod(0o755)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=wrapper, args=_QUIET)
+        browser = playwright.chromium.launch(executable_path=wrapper, args=QUIET)
         try:
             yield browser
         finally:

@@ -26,7 +26,7 @@ detect:
 
 WITHOUT_PRIVILEGE = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 
-_LEAKING_SERVER = REPOSITORY / "tests" / "lab" / "leaking_server.py"
+LEAKING_SERVER = REPOSITORY / "tests" / "lab" / "leaking_server.py"
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def leaking(
     program.symlink_to(sys.executable)
     with ExitStack() as stack:
         server = stack.enter_context(
-            netns.popen([str(program), str(_LEAKING_SERVER), "127.0.0.1", str(port), str(count)])
+            netns.popen([str(program), str(LEAKING_SERVER), "127.0.0.1", str(port), str(count)])
         )
         stack.callback(_end, server)
         assert server.stdout is not None

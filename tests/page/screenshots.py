@@ -1,6 +1,7 @@
-"""`python -m tests.page.screenshots DIRECTORY`: the page under real drills, as pictures.
+"""`python -m tests.page.screenshots DIRECTORY [MINUTES]`: the page under real drills, as pictures.
 
-Not a test: `make screenshots` runs it when the page has changed, and somebody looks at them.
+Not a test: `make screenshots` runs it when the page has changed, and somebody looks at them. The
+host of most pictures is an hour old, so that they show an hour of history, by default thresholds.
 """
 
 import math
@@ -8,8 +9,9 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from playwright.sync_api import Browser, ViewportSize
@@ -17,11 +19,11 @@ from playwright.sync_api import Browser, ViewportSize
 from sockmon.drill.lab.sockets import abort, accepted, close_in_turn, connected, listening
 from tests.lab import AddressKind, NetNs, states
 from tests.page.browser import ORIGIN, PHONE, chromium
-from tests.page.scenes import leaking
+from tests.page.scenes import LEAKING_SERVER, leaking
 from tests.running import running_daemon
 from tests.world import small_world
 
-#: An hour would look better still; a minute must do.
+#: For the pictures of a minute.
 CONFIG = """
 poll: {interval: 1s}
 detect:
@@ -30,6 +32,8 @@ detect:
 """
 DESKTOP: ViewportSize = {"width": 1280, "height": 800}
 LOCAL_PORTS = 1000
+#: Of the processes that leak.
+_DESCRIPTORS = 1500
 CONTAINERS = (
     "orders", "payments", "cart", "search", "catalogue", "mail", "images", "sessions", "gateway",
     "billing", "reports",
@@ -68,15 +72,38 @@ class Traffic:
 
 
 @contextmanager
-def host(directory: Path, *, local_ports: int | None = None) -> Iterator[tuple[NetNs, Browser]]:
+def leaks(
+    netns: NetNs, directory: Path, name: str, port: int, most: int
+) -> Iterator[Callable[[], None]]:
+    """A process that leaks so many at most; yields what makes it leak one more."""
+    program = directory / name
+    program.symlink_to(sys.executable)
+    server = [str(program), str(LEAKING_SERVER), "127.0.0.1", str(port), str(most)]
+    with netns.popen(["prlimit", f"--nofile={_DESCRIPTORS}", *server]) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+
+        def more() -> None:
+            with connected(netns, AddressKind.IPV4, port) as client:
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+
+        yield more
+        process.kill()
+
+
+@contextmanager
+def host(
+    directory: Path, *, config_text: str = CONFIG, local_ports: int | None = None
+) -> Iterator[tuple[NetNs, Browser]]:
     """A host of its own with a daemon and a browser."""
     config = directory / "config.yaml"
-    config.write_text(CONFIG)
-    with NetNs() as netns:
+    config.write_text(config_text)
+    node = {"NODE_NAME": "web-1"}
+    with small_world() as world, world.own() as netns:
         if local_ports is not None:
             netns.set_sysctl("net.ipv4.ip_local_port_range", f"40000 {39999 + local_ports}")
         with (
-            running_daemon(netns, "--config", str(config), environment={"NODE_NAME": "web-1"}),
+            running_daemon(netns, "--config", str(config), prefix=world.seeing, environment=node),
             chromium(netns, directory) as browser,
         ):
             yield netns, browser
@@ -130,25 +157,48 @@ def take_containers(directory: Path, to: Path) -> None:
             take(browser, to / "containers.png")
 
 
-def main(to: Path) -> None:
-    """Take them all: three minutes. The Chinese one needs a font with Chinese glyphs."""
-    to.mkdir(parents=True, exist_ok=True)
+def take_an_hour(to: Path, minutes: float) -> None:
+    """A host that is healthy for the first half, and then leaks more and more."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        netns, browser = stack.enter_context(host(directory))
+        netns, browser = stack.enter_context(host(directory, config_text="{}"))
         traffic = Traffic(netns)
         stack.callback(traffic.close)
-        traffic.flow(25, 180, 40)
+        begun = time.monotonic()
+        turns = Turns(traffic, begun)
+        turns.until(begun + 30 * minutes)
         take(browser, to / "healthy.png")
-        with (
-            leaking(netns, directory, "image-thumbnailer", 34, port=9090),
-            leaking(netns, directory, "orders-api", 13),
-        ):
-            traffic.flow(35, 180, 40)
-            take(browser, to / "leak.png")
-            take(browser, to / "dark.png", scheme="dark")
-            take(browser, to / "phone.png", size=PHONE)
-            take(browser, to / "chinese.png", locale="zh-CN")
+        thumbnailer = stack.enter_context(leaks(netns, directory, "image-thumbnailer", 9090, 1400))
+        orders = stack.enter_context(leaks(netns, directory, "orders-api", 8080, 40))
+        for _ in range(40):
+            orders()
+        turns.until(begun + 60 * minutes, thumbnailer)
+        take(browser, to / "leak.png")
+        take(browser, to / "dark.png", scheme="dark")
+        take(browser, to / "phone.png", size=PHONE)
+        take(browser, to / "chinese.png", locale="zh-CN")
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Traffic like that of a working day, by the time since it began."""
+
+    traffic: Traffic
+    begun: float
+
+    def until(self, end: float, also: Callable[[], None] = lambda: None) -> None:
+        """Go on until then, and do something besides each second or two."""
+        while (now := time.monotonic()) < end:
+            wave = math.sin((now - self.begun) / 300) + math.sin((now - self.begun) / 47) / 4
+            self.traffic.adjust(180 + round(40 * wave))
+            also()
+            time.sleep(1.5)
+
+
+def main(to: Path, minutes: float = 60.0) -> None:
+    """Take them all. The Chinese one needs a font with Chinese glyphs."""
+    to.mkdir(parents=True, exist_ok=True)
+    take_an_hour(to, minutes)
     with tempfile.TemporaryDirectory() as name:
         take_containers(Path(name), to)
     with ExitStack() as stack:
@@ -163,4 +213,4 @@ def main(to: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *map(float, sys.argv[2:]))

@@ -105,7 +105,15 @@ def test_owners_events_udp_and_unix_sockets_have_tables(site: Site, told: Json) 
     namespace = {
         **told["namespace"],
         "owners": {"taken_at": told["taken_at"], "owners": owners},
-        "udp_ports": [{"port": 514, "sockets": 1, "receive_queue_bytes": 2048, "drops": 77}],
+        "udp_ports": [
+            {
+                "port": 514,
+                "sockets": 1,
+                "receive_queue_bytes": 2048,
+                "drops": 77,
+                "owners": [{"owner": "rsyslog.service", "sockets": 1}],
+            }
+        ],
         "connection_events": {"since": told["taken_at"], "ports": [events]},
         "unix_queues": [{"path": "@api", "queue": 3, "limit": 4}],
     }
@@ -124,8 +132,13 @@ def test_owners_events_udp_and_unix_sockets_have_tables(site: Site, told: Json) 
     expect(closing.locator("li.old .n")).to_have_text(["4", "1"])
     page.get_by_role("button", name="UDP").click()
     expect(tables.locator("tbody tr")).to_have_text(["51412.0 KiB77"])
+    tables.locator(".opener").click()
+    expect(tables.locator(".parts")).to_contain_text("Servicesrsyslog.service1")
+    expect(tables.locator(".parts code")).to_have_text("ss -uanpm '( sport = :514 )'")
     page.get_by_role("button", name="Unix").click()
     expect(tables.locator("tbody tr")).to_have_text(["@api3460%"])
+    tables.locator(".opener").click()
+    expect(tables.locator(".parts code")).to_have_text("ss -xlp src @api")
     page.close()
 
 

@@ -3,6 +3,7 @@
 Connections, listening ports and network namespaces come and go beside a large table at rest. At
 each sample, what /metrics says must be what ss has counted around the time that the count is of; no
 count is older than its bound; and memory, descriptors, threads and new series stay within theirs.
+While the daemon's threads wait for a processor that others have, no bound on age runs.
 """
 
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +47,29 @@ class Sample:
     new_series: int
     host_age: float
     oldest: float
+    starved: float
+
+
+@dataclass
+class Starvation:
+    """How many seconds the threads of a process have waited for a processor, over ten minutes."""
+
+    by_thread: dict[str, float] = field(default_factory=dict)
+    looks: list[tuple[float, float]] = field(default_factory=list)
+
+    def look(self, process: Path, now: float) -> float:
+        """Read it, and return the whole so far. Source: sched-stats.rst, /proc/PID/schedstat."""
+        for task in (process / "task").iterdir():
+            with suppress(FileNotFoundError):
+                self.by_thread[task.name] = int((task / "schedstat").read_text().split()[1]) / 1e9
+        whole = sum(self.by_thread.values())
+        self.looks = [(at, was) for at, was in self.looks if now - at < 600] + [(now, whole)]
+        return whole
+
+    def since(self, when: float) -> float:
+        """Return the seconds of waiting since then, or since the last look before it."""
+        before = [was for at, was in self.looks if at <= when]
+        return self.looks[-1][1] - (before[-1] if before else self.looks[0][1])
 
 
 @dataclass
@@ -58,6 +82,7 @@ class Soak:
     wrong: list[str] = field(default_factory=list)
     counted: list[tuple[float, dict[str, int]]] = field(default_factory=list)
     ever: set[str] = field(default_factory=set)
+    starvation: Starvation = field(default_factory=Starvation)
 
     def run(self, seconds: float) -> None:
         """Look every few seconds."""
@@ -88,20 +113,20 @@ class Soak:
         now = time.time()
         values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
         ages = {
-            name.partition('netns="')[2].partition('"')[0]: now - float(value)
+            _netns_of(name): now - float(value)
             for name, value in values.items()
             if name.startswith("sockmon_poll_last_success_timestamp_seconds")
         }
-        shown = {name.partition('netns="')[2].partition('"')[0] for name in values
-                 if name.startswith("sockmon_sockets{")}  # fmt: skip
-        self._judge_ages(at, ages, shown)
+        shown = {_netns_of(name) for name in values if _counts_tcp(name)}
+        process = Path(f"/proc/{self.daemon.process.pid}")
+        starved = self.starvation.look(process, now)
+        self._judge_ages(at, now, ages, shown)
         self._judge_counts(at, values, now - ages.get("host", 0.0))
         for name, value in values.items():
             if name.startswith("sockmon_component_failures_total"):
                 self.wrong.append(f"{at:.0f} s: {name} {value}")
         new = values.keys() - self.ever
         self.ever |= new
-        process = Path(f"/proc/{self.daemon.process.pid}")
         status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
         return Sample(
             round(at),
@@ -112,11 +137,15 @@ class Soak:
             len(new),
             round(ages.get("host", -1.0), 1),
             round(max((age for name, age in ages.items() if name in shown), default=-1.0), 1),
+            round(starved, 1),
         )
 
-    def _judge_ages(self, at: float, ages: dict[str, float], shown: set[str]) -> None:
-        if "host" not in shown or ages.get("host", 1e9) > MAX_AGE + _SLACK:
+    def _judge_ages(self, at: float, now: float, ages: dict[str, float], shown: set[str]) -> None:
+        bounds = {name: _SLACK + self.starvation.since(now - age) for name, age in ages.items()}
+        if "host" not in ages or ages["host"] > MAX_AGE + bounds["host"]:
             self.wrong.append(f"{at:.0f} s: the host's counts are {ages.get('host')} s old")
+        elif "host" not in shown and ages["host"] < OLDEST_BELIEVED:
+            self.wrong.append(f"{at:.0f} s: the host's counts are withdrawn too early")
         old = {n: age for n, age in ages.items() if n in shown and age > OLDEST_BELIEVED + _SLACK}
         if old:
             self.wrong.append(f"{at:.0f} s: shown although too old: {old}")
@@ -126,13 +155,11 @@ class Soak:
         if not times or not times[0] <= counted_at <= times[-1]:
             return  # ss has not counted before and after it
         near = [counts for when, counts in self.counted if when in times]
+        hosts = [name for name in values if _counts_tcp(name) and _netns_of(name) == "host"]
+        if not hosts:
+            return  # withdrawn: no series are no zeros
         for state in _STATES:
-            said = sum(
-                float(value)
-                for name, value in values.items()
-                if name.startswith("sockmon_sockets{")
-                and all(f'"{label}"' in name for label in ("host", "tcp", state))
-            )
+            said = sum(float(values[name]) for name in hosts if f'"{state}"' in name)
             least = min(counts[state] for counts in near) * (1 - _TOLERANCE) - 50
             most = max(counts[state] for counts in near) * (1 + _TOLERANCE) + 50
             if not least <= said <= most:
@@ -157,6 +184,14 @@ class Soak:
         print(f"{new:.0f} new series a minute, {later[-1].series} at the end")
         if new > _NEW_SERIES:
             self.wrong.append(f"{new:.0f} new series a minute")
+
+
+def _netns_of(name: str) -> str:
+    return name.partition('netns="')[2].partition('"')[0]
+
+
+def _counts_tcp(name: str) -> bool:
+    return name.startswith("sockmon_sockets{") and '"tcp"' in name
 
 
 @contextmanager

@@ -43,6 +43,7 @@ limits = st.builds(
     | st.builds(TcpSettings, *[numbers] * 5, somaxconn=st.none() | numbers, syncookies=numbers),
     settings_hidden=st.booleans(),
     events=st.none() | st.dictionaries(st.text(string.ascii_letters, min_size=1), numbers),
+    datagrams=st.none() | st.dictionaries(st.text(string.ascii_letters, min_size=1), numbers),
 )
 # As the file system has names: bytes that are no UTF-8 are lone surrogates.
 names = st.binary(min_size=1, max_size=255).map(

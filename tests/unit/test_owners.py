@@ -2,6 +2,8 @@
 
 import errno
 import os
+import resource
+import signal
 import socket
 import string
 import subprocess
@@ -22,11 +24,17 @@ from sockmon.detect.evidence import who
 from sockmon.kernel import inspector as inspectors
 from sockmon.kernel.inspector import Inspector
 from sockmon.kernel.owners import Holders, StoppedError, look_into, read_owners
-from sockmon.kernel.processes import parse_descriptor_limits, parse_started, process_files
+from sockmon.kernel.processes import (
+    parse_descriptor_limits,
+    parse_started,
+    parse_state,
+    process_files,
+)
 from sockmon.model.owner import (
     PROCESSES_NAMED,
     UNKNOWN,
     Group,
+    Halt,
     Manager,
     Owner,
     Owners,
@@ -380,6 +388,53 @@ class TestOwners:
                     assert owner == Owner("unknown")
 
 
+def described(pid: int) -> Process:
+    with process_files(PROC, pid) as files:
+        return files.describe()
+
+
+def test_a_process_that_was_stopped_is_seen_to_stand_still() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        assert described(process.pid).halt is None
+        os.kill(process.pid, signal.SIGSTOP)
+        eventually(lambda: described(process.pid).halt, until=lambda its: its == Halt("stopped"))
+        process.kill()
+
+
+#: Its first thread ends by itself; another goes on.
+ENDED_MAIN = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+print(flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_a_process_whose_first_thread_has_ended_still_holds_its_sockets(
+    held: tuple[socket.socket, int],
+) -> None:
+    sock, inode = held
+    command = [sys.executable, "-c", ENDED_MAIN]
+    with subprocess.Popen(command, pass_fds=[sock.fileno()], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        eventually(
+            lambda: {its.pid: its.name for its in read_owners(PROC, {inode}).holders[inode]},
+            until=lambda names: names.get(process.pid, "").startswith("python"),
+        )
+        assert parse_state(Path(f"/proc/{process.pid}/stat").read_bytes()) == b"Z"
+        process.kill()
+
+
+def test_a_sandbox_that_has_taken_its_descriptors_from_itself_has_no_limit() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        assert described(process.pid).fd_limit is not None
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (1, 4096))
+        its = described(process.pid)
+        assert (its.fd_limit, its.fd_hard_limit) == (None, None)
+        process.kill()
+
+
 def test_limits_and_starts_are_parsed() -> None:
     text = (
         "Limit  Soft Limit Hard Limit Units\nMax open files            1024      524288    files\n"
@@ -396,3 +451,4 @@ def test_limits_and_starts_are_parsed() -> None:
     assert parse_started(line) == 4200 / os.sysconf("SC_CLK_TCK")
     with pytest.raises(ValueError, match="not a line"):
         parse_started(b"")
+    assert parse_state(line) == b"S"

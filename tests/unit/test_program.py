@@ -50,10 +50,23 @@ def test_a_command_line_names_it(command: str, name: str) -> None:
         ("gunicorn: worker [shop]", "gunicorn: worker [shop]"),
         ("postgres: alice shop 10.0.0.7(51234) idle in transaction", "postgres"),
         ("sshd: root@pts/0   ", "sshd"),
+        ("puma: cluster worker 0: 1234 [shop]", "puma"),
+        ("puma 5.6.5 (tcp://0.0.0.0:3000) [shop]", "puma"),
+        ("unicorn_rails worker[0] -c /etc/unicorn.rb -D", "unicorn_rails"),
+        ("sidekiq 6.5.1 shop [3 of 5 busy]", "sidekiq"),
+        ("[celeryd: celery@host:MainProcess] -active- (worker)", "celeryd"),
+        ("/usr/bin/redis-server 127.0.0.1:6379", "redis-server"),
+        ("/usr/bin/python3 /usr/bin/salt-minion MultiMinion", "python3 salt-minion"),
     ],
 )
 def test_a_title_names_it_without_what_changes(title: str, name: str) -> None:
-    assert program([title, ""], "comm") == name
+    assert program([title, ""], "comm", "/usr/bin/ruby") == name
+
+
+def test_a_path_with_spaces_is_no_title() -> None:
+    path = "/opt/My Shop/shop server"
+    assert program([path], "shop server", path) == "shop server"
+    assert program([path, "-x"], "shop server", path) == "shop server"
 
 
 def test_the_interpreter_is_known_by_its_executable_too() -> None:

@@ -89,3 +89,8 @@ def test_udp_ports_that_dropped_come_first() -> None:
     assert udp_ports(its, 9) == expected
     assert udp_ports(its, 1) == expected[:1]
     assert udp_ports(table([]), 9) == ()
+    its.cgroup_id[:] = [70, 71, 71, 0]
+    syslog, dns, ntp = udp_ports(its, 9)
+    assert (syslog.cgroups, dns.cgroups, ntp.cgroups) == (((71, 1),), ((70, 1), (71, 1)), ())
+    assert dns.named({70: "dns.service", 71: "dns.service"}).owners == (("dns.service", 2),)
+    assert dns.named({70: None}).owners == ()

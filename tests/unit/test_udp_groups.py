@@ -1,5 +1,8 @@
 """UDP sockets by port: servers by their own, clients by the remote one, no ephemeral port."""
 
+from dataclasses import replace
+
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,3 +101,12 @@ def test_each_socket_is_counted_once_and_no_ephemeral_port_of_one_or_two_has_a_n
         port = its.key.port
         if port is not None and port != 51_820 and RANGE.low <= port <= RANGE.high:
             assert sum(its.states.values()) >= 3
+
+
+def test_a_port_that_is_held_for_minutes_is_a_services() -> None:
+    server = Sock(SERVER, local_port=51_820)
+    held = Udp()
+    for n in range(61):
+        table = table_of([server, Sock(SERVER, local_port=40_000 + n)])
+        held = held.seen(replace(table, cookie=np.array([1, 100 + n], np.uint64)), 5.0 * n, 300.0)
+        assert held.held.services(5.0 * n) == ({51_820} if n == 60 else set())

@@ -63,7 +63,8 @@ export function byCause(findings: Finding[]): Cause[] {
   return [...causes.values()]
 }
 
-const severityOf = ({ finding, symptoms }: Cause): Severity =>
+/** The worst of a cause and its symptoms. */
+export const severityOf = ({ finding, symptoms }: Cause): Severity =>
   [finding, ...symptoms].some(({ severity }) => severity === 'critical') ? 'critical' : 'warning'
 
 /** The causes in the order of before, while their severity holds; new ones after those as severe. */

@@ -17,7 +17,7 @@ export const shortCount = (n: number): string => (n < 10_000 ? count(n) : SHORT.
 
 /** Two units at the most: 45s, 1m 3s, 2h 5m, 3d 4h; one, if that is exact enough. */
 export function duration(seconds: number, most = 2): string {
-  const { gap, less, ...names } = say.units
+  const { gap, less, minutes, ...names } = say.units
   const whole = Math.max(0, Math.round(seconds))
   if (seconds > 0 && seconds < 1) return less
   const units: [string, number][] = [[names.d, 86_400], [names.h, 3_600], [names.m, 60], [names.s, 1]]
@@ -30,7 +30,8 @@ export function duration(seconds: number, most = 2): string {
     left -= n * size
     if (n > 0) parts.push(`${n}${unit}`)
   }
-  return parts.join(gap)
+  const [only] = parts
+  return parts.length === 1 && only?.endsWith(names.m) ? only.replace(names.m, minutes) : parts.join(gap)
 }
 
 /** A duration that may be short: 40 ms, 5s, 1m. */

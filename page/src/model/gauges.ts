@@ -60,13 +60,13 @@ function gauge(
 }
 
 function ephemeral(namespace: Namespace): Gauge | null {
-  const { ports, towards, steady, fullIn } = say.limits
+  const { ports, towards, full, steady, fullIn } = say.limits
   const hidden = namespace.limits !== null && namespace.limits.port_range === null
   if (namespace.ports === null || hidden) return unread(ports)
   const { usable, busiest, exhaustion_seconds: left } = namespace.ports.ephemeral
   const [worst] = busiest
   const used = worst?.used ?? 0
-  const forecast = used < WORTH_A_FORECAST * usable ? '' : left === null ? steady : fullIn(duration(left))
+  const forecast = used < WORTH_A_FORECAST * usable ? '' : used >= usable ? full : left === null ? steady : fullIn(duration(left))
   const to = worst ? towards(endpoint(worst.destination, worst.port)) : ''
   const note = [forecast, to].filter(Boolean).join(say.comma)
   return gauge(namespace, ports, PORTS_USED, used, usable, count, note)

@@ -521,6 +521,12 @@ export interface TcpMemoryLimit {
   high: number
 }
 
+/** How many of a port's UDP sockets a systemd unit or container has. */
+export interface UdpOwner {
+  owner: string
+  sockets: number
+}
+
 /** The UDP sockets of one local port. */
 export interface UdpPort {
   port: number
@@ -528,6 +534,8 @@ export interface UdpPort {
   receive_queue_bytes: number
   /** Datagrams that the kernel has dropped since each socket was made. */
   drops: number
+  /** As far as the kernel tells them, most sockets first. */
+  owners: UdpOwner[]
 }
 
 export type Unit = 'seconds' | 'bytes' | 'sockets' | 'count' | 'ratio' | 'port' | 'per_second' | 'per_minute' | 'text'

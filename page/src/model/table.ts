@@ -170,5 +170,14 @@ export function listing(part: Part, entry: string): string | null {
   const filter = part.port !== undefined
     ? `'( ${part.direction === 'inbound' ? 'sport' : 'dport'} = :${part.port} )'`
     : part.peer !== undefined ? `dst ${part.peer.includes(':') ? `[${part.peer}]` : part.peer}` : null
-  return filter === null ? null : [entry, `ss -tanpo ${filter}`].filter(Boolean).join(' ')
+  return filter === null ? null : inside(entry, `ss -tanpo ${filter}`)
 }
+
+const inside = (entry: string, command: string): string => [entry, command].filter(Boolean).join(' ')
+
+/** The same of a UDP port; -m shows the drops: d in skmem. */
+export const udpListing = (port: number, entry: string): string => inside(entry, `ss -uanpm '( sport = :${port} )'`)
+
+/** The same of a Unix listener; a path that is shown shortened, or with odd bytes escaped, finds nothing. */
+export const unixListing = (path: string, entry: string): string =>
+  inside(entry, /^@?[\w./:+-]{1,127}$/.test(path) ? `ss -xlp src ${path}` : 'ss -xlp')

@@ -1,7 +1,7 @@
 /** What the page says first: is this host healthy, and if not, whose service does what, until when? */
 
 import { say } from '../words'
-import { alertOf, blamed, byCause, type Cause } from './findings'
+import { alertOf, blamed, byCause, severityOf, type Cause } from './findings'
 import { count, duration } from './format'
 import type { Alert, Deadline, Failure, Finding, Namespace, Observation, State } from './message'
 import { short } from './names'
@@ -53,11 +53,12 @@ export function verdict(namespace: Namespace, observation: Observation): Verdict
   const its = say.verdict
   const among = sockets(sum(counts))
   if (findings.length > 0) {
-    const critical = findings.filter(({ severity }) => severity === 'critical').length
+    const causes = byCause(findings)
+    const critical = causes.filter(each => severityOf(each) === 'critical').length
     return {
       level: critical > 0 ? 'critical' : 'warning',
-      headline: headline(byCause(findings)),
-      detail: `${its.counts(critical, findings.length - critical)} · ${among}`,
+      headline: headline(causes),
+      detail: `${its.counts(critical, causes.length - critical)} · ${among}`,
     }
   }
   const isPartial = unseen(namespace, observation).length > 0

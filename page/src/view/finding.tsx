@@ -106,9 +106,13 @@ function wrong(finding: Finding): string {
   return state === null || USUAL.includes(state) ? what : what + say.bracketed(nameOf(state))
 }
 
-/** The detector's own figure: a ratio is below its limit of 1. */
-const amount = ({ value, limit }: Finding): string =>
-  limit <= 1 && value <= 1 ? percent(value) : count(value)
+/** The detector's own figure: a ratio is below its limit of 1; of a queue that is not full, what waits in it. */
+function amount(finding: Finding): string {
+  const { value, limit } = finding
+  if (limit > 1 || value > 1) return count(value)
+  const waiting = value < limit ? figure(finding, 'queue', 'count') : null
+  return waiting === null ? percent(value) : count(waiting)
+}
 
 function Figure({ name, loud = false, children }: { name: string; loud?: boolean; children: ComponentChildren }) {
   return <span class={`figure ${loud ? 'loud' : ''}`}><small>{name}</small> {children}</span>

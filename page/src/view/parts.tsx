@@ -27,12 +27,18 @@ export function Parts(props: {
       {recent === null ? null : (
         <section><h3>{say.tables.history}{say.colon}{say.tables.lastHour}</h3><Lines recent={recent} label={say.tables.history} /></section>
       )}
-      {command === null ? null : (
-        <section class="wide"><h3>{say.tables.list}</h3><CommandLine command={{ line: command, where: 'namespace', effect: 'reads' }} /></section>
-      )}
+      {command === null ? null : <Listing command={command} />}
     </div>
   )
 }
+
+/** The command that lists them. */
+export const Listing = ({ command }: { command: string }) => (
+  <section class="wide">
+    <h3>{say.tables.list}</h3>
+    <CommandLine command={{ line: command, where: 'namespace', effect: 'reads' }} />
+  </section>
+)
 
 function Answer({ answer, part, observation }: { answer: SocketsAnswer; part: Part; observation: Observation }) {
   const states = columns([answer])

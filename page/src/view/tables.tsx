@@ -1,11 +1,12 @@
 import { useContext, useState } from 'preact/hooks'
 import { bytes, count, duration, percent } from '../model/format'
 import type { Listed } from '../model/host'
-import type { Group, Namespace, Observation, OwnerSockets, PeerSockets, State } from '../model/message'
+import { nameOf as whose } from '../model/findings'
+import type { Group, Namespace, Observation, OwnerSockets, PeerSockets, Process, State } from '../model/message'
 import { linkTo, rowsOf } from '../model/namespaces'
 import { nameOf } from '../model/states'
 import {
-  columns, eventRows, groupRows, matching, ownerRows, peerRows, udpRows, unixRows, type Row,
+  columns, eventRows, groupRows, matching, ownerRows, peerRows, udpListing, udpRows, unixListing, unixRows, type Row,
 } from '../model/table'
 import { clock } from '../model/time'
 import { say } from '../words'
@@ -13,7 +14,7 @@ import { TimeToClose } from './closing'
 import { Glyph } from './glyph'
 import { goToDetails } from './going'
 import { Grid, type Column } from './grid'
-import { List, Parts } from './parts'
+import { List, Listing, Parts } from './parts'
 import type { RecentOfGroup } from './recent'
 import { useSockets } from './sockets'
 import { Spark } from './spark'
@@ -51,7 +52,8 @@ export function Tables(props: Props) {
     : tab === 'udp' ? namespace.udp_ports.length > 0
     : tab === 'unix' ? (namespace.unix_queues ?? []).length > 0
     : true)
-  const tab = chosen !== null && tabs.includes(chosen) ? chosen : (tabs[0] ?? 'port')
+  const full = tabs.find(each => found[each].length > 0) ?? tabs[0] ?? 'port'
+  const tab = chosen !== null && tabs.includes(chosen) ? chosen : full
   return (
     <section class="card tables" aria-labelledby="tables">
       <h2 id="tables" class="unseen">{say.tables.title}</h2>
@@ -152,6 +154,13 @@ function Table(props: Props & { tab: Tab; found: Found; words: string; isLoading
               { name: 'receive', title: its.unreadBytes, cell: ({ source }) => bytes(source.receive_queue_bytes) },
               { name: 'drops', title: its.drops },
             ]}
+            inside={({ source }) => (
+              <div class="parts">
+                <Holder owner={readerOf(namespace, source.port)} />
+                <List title={its.services} items={source.owners.map(({ owner, sockets }) => [owner, sockets])} />
+                <Listing command={udpListing(source.port, entry)} />
+              </div>
+            )}
           />
           <p class="note">{its.udpNote}</p>
         </>
@@ -167,11 +176,42 @@ function Table(props: Props & { tab: Tab; found: Found; words: string; isLoading
               { name: 'limit', title: its.limit },
               { name: 'share', title: '%', cell: ({ cells }) => percent(Number(cells['share'])) },
             ]}
+            inside={({ source: { path } }) => (
+              <div class="parts">
+                <Holder owner={ownerOf(namespace, path)} />
+                <Listing command={unixListing(path, entry)} />
+              </div>
+            )}
           />
           <p class="note">{its.unixNote}</p>
         </>
       )
   }
+}
+
+/** The process that a finding names; of other Unix listeners nobody has looked who holds them. */
+const ownerOf = ({ findings }: Namespace, path: string): Process | null =>
+  (findings ?? []).find(({ subject }) => subject.path === path)?.subject.owner ?? null
+
+/** The same of a UDP port that drops. */
+const readerOf = ({ findings }: Namespace, port: number): Process | null =>
+  (findings ?? []).find(({ detector, subject }) => detector === 'udp_drops' && subject.port === port)?.subject.owner ?? null
+
+function Holder({ owner }: { owner: Process | null }) {
+  if (owner === null) return null
+  const pid = owner.pid === null ? '' : say.finding.pid(owner.pid)
+  const { fds, fd_limit: limit } = owner
+  return (
+    <section>
+      <h3>{say.finding.heldBy}</h3>
+      <dl class="evidence">
+        <div><dt><bdi>{whose(owner)}</bdi></dt><dd>{pid}</dd></div>
+        {fds === null || limit === null ? null : (
+          <div><dt>{say.finding.descriptors}</dt><dd>{say.finding.ofLimit(count(fds), count(limit), percent(fds / limit))}</dd></div>
+        )}
+      </dl>
+    </section>
+  )
 }
 
 const named = (title: string) => ({ name: 'name', title, isText: true })

@@ -32,7 +32,7 @@ export const en = {
   colon: ': ',
   and: ' and ',
   bracketed: (text: string) => ` (${text})`,
-  units: { d: 'd', h: 'h', m: 'm', s: 's', ms: 'ms', gap: ' ', less: '<1s' },
+  units: { d: 'd', h: 'h', m: 'm', s: 's', ms: 'ms', gap: ' ', less: '<1s', minutes: 'm' },
 
   head: {
     language: 'Language',
@@ -195,7 +195,7 @@ export const en = {
     pressure: (from: string) => `pressure from ${from}`,
     of: (value: string, limit: string) => `${value} of ${limit}`,
     towards: (end: string) => `towards ${end}`,
-    steady: 'steady',
+    steady: 'steady', full: 'all in use',
     fullIn: (left: string) => `full in ${left}`,
     port: (port: number) => `port ${port}`,
     dropped: (n: string) => `${n} dropped`,

@@ -321,7 +321,7 @@ def verdict(diagnosed: Diagnosed) -> Text:
         return Text("this host's sockets could not be read in full", "未能完整读取本机的 socket")
     but = reservation(diagnosed.observation.namespaces)
     if but:
-        return Text(f"no finding, but {but}", f"没有发现问题，但{but.zh}")
+        return Text(f"no finding, but {but}", f"没有发现问题，但 {but.zh}")
     return Text("this host's TCP sockets are well", "本机 TCP 连接状态正常")
 
 

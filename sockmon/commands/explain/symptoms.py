@@ -39,13 +39,13 @@ SYMPTOMS: tuple[Symptom, ...] = (
         what=Text(
             "The side that closes first keeps the connection in TIME_WAIT for 60 s on Linux, so "
             "that late segments disturb no new connection. Such a socket has no process and no "
-            "descriptor, and takes some 300 bytes. On a server's own port tens of thousands are "
+            "descriptor, and takes some 256 bytes. On a server's own port tens of thousands are "
             "harmless. They matter in two cases: towards one destination each takes a local port, "
             "and at net.ipv4.tcp_max_tw_buckets the kernel skips the state. What helps is to close "
             "less often: keep-alive and connection pools.",
             "主动关闭的一方在 Linux 上会停留 60 秒 TIME_WAIT，避免迟到的报文干扰新连接。它不属于"
             "任何进程，不占 "
-            "fd，只占约 300 字节。服务端自己的端口上有几万个也无害。只有两种情况要处理：对同一目"
+            "fd，只占约 256 字节。服务端自己的端口上有几万个也无害。只有两种情况要处理：对同一目"
             "的地址，每个都"
             "占一个本地端口；总数达到 net.ipv4.tcp_max_tw_buckets。有效的办法是少关闭：长连接和连"
             "接池。",
@@ -289,6 +289,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
             "没有内核参数能避免。长连接场景下，把客户端的空闲超时设得比服务端短；其他情况靠重试只"
             "会掩盖问题。",
         ),
+        runbook="SockmonResetBurst",
     ),
     Symptom(
         names=("Broken pipe", "EPIPE", "32: Broken pipe", "SIGPIPE"),

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -337,6 +338,35 @@ def late_close(
         finally:
             timer.cancel()
             timer.join()
+
+
+@contextmanager
+def begins_to_abort(
+    netns: NetNs, kind: AddressKind = AddressKind.IPV4, count: int = 1, *, after: float = 0.0
+) -> Iterator[Held]:
+    """So many connections are closed in good order; later the server aborts as many, with data
+    unread, and one more every 50 ms."""
+    with listening(netns, kind) as listener:
+        port = listener.getsockname()[1]
+        for _ in range(count):
+            with connected(netns, kind, port) as client, accepted(listener) as server:
+                close_in_turn(client, server)
+        begins = time.monotonic() + after
+        missing = count
+
+        def abort() -> None:
+            nonlocal missing
+            if time.monotonic() < begins:
+                return
+            for _ in range(max(1, missing)):
+                with connected(netns, kind, port) as client, accepted(listener) as server:
+                    client.sendall(REQUEST)
+                    server.recv(1)
+                    server.close()
+            missing = 0
+
+        with _repeating(abort):
+            yield Held(netns, Direction.INBOUND, TcpState.CLOSE, (port,), {})
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sockmon.drill.lab.addresses import LOOPBACK, AddressKind, Host
 from sockmon.drill.lab.netns import NetNs
 
-_TIMEOUT = 5.0
+_TIMEOUT = 30.0
 _BACKLOG = 128
 _TRIED = 1000  # ports in use, before it is concluded that none is free
 

@@ -10,7 +10,7 @@ _PAUSE = 0.01
 
 
 def eventually(
-    look: Callable[[], T], *, until: Callable[[T], bool] = bool, within: float = 5.0
+    look: Callable[[], T], *, until: Callable[[T], bool] = bool, within: float = 30.0
 ) -> T:
     """Return what `look` returns once `until` accepts it; TimeoutError names the last value."""
     deadline = time.monotonic() + within

@@ -14,7 +14,16 @@ _SYSCALL |= {"ppc64le": 361, "ppc64": 361}
 _MAP_CREATE, _UPDATE, _PROG_LOAD, _RAW_TRACEPOINT_OPEN, _FREEZE = 0, 2, 5, 17, 22
 _RAW_TRACEPOINT_PROGRAM = 17
 _LOG_BYTES = 1 << 20
-_HINT = "it needs CAP_BPF and CAP_PERFMON, and Linux 5.12 or newer"
+#: Without it no program can read what it counts. With lockdown=confidentiality the verifier says
+#: that there is no such helper: bpf_tracing_func_proto() in kernel/trace/bpf_trace.c.
+_READING = "bpf_probe_read_kernel#"
+_LOCKED_HINT = (
+    "see /sys/kernel/security/lockdown: counting needs none or [integrity], "
+    "else set events.enabled to false"
+)
+_HINT = (
+    "it needs CAP_BPF and CAP_PERFMON, a SystemCallFilter= that has bpf, and Linux 5.12 or newer"
+)
 
 
 class MapKind(IntEnum):
@@ -68,6 +77,9 @@ def load(code: bytes, name: str) -> int:
         except OSError as again:
             lines = log.value.decode(errors="replace").strip().splitlines()
             said = [line for line in lines if not line.startswith(("processed", "verification"))]
+            if said and _READING in said[-1]:
+                detail = "the kernel is locked down: no program may read its memory"
+                raise KernelError(operation, "EPERM", detail, _LOCKED_HINT) from again
             reason = errno.errorcode.get(again.errno or 0, "errno")
             detail = f"{reason}: the kernel's verifier says: {said[-1] if said else 'nothing'}"
             raise KernelError(operation, reason, detail, _HINT) from again

@@ -51,9 +51,11 @@ _SINCE, _WAITING, _GROUP = 0, 8, 16
 
 _TCP = 6
 #: sk_err, asm-generic/errno.h; the few machines with other numbers have no BPF compiler.
-_EPIPE, _ENETUNREACH, _ECONNRESET, _ETIMEDOUT = 32, 101, 104, 110
+_ENETUNREACH, _ECONNRESET, _ETIMEDOUT = 101, 104, 110
 _ECONNREFUSED, _EHOSTDOWN, _EHOSTUNREACH = 111, 112, 113
 _UNREACHABLE = (_ENETUNREACH, _EHOSTDOWN, _EHOSTUNREACH)
+#: One end's FIN has been acknowledged.
+_CLOSED = (TcpState.FIN_WAIT2, TcpState.CLOSE_WAIT, TcpState.LAST_ACK, TcpState.CLOSING)
 
 # The program's memory, below the top of its stack.
 _SCRATCH, _SOCK, _NOW, _LISTENER = -8, -16, -24, -32
@@ -354,7 +356,7 @@ class _Builder:
         self._count_failure()
 
     def _count_end(self) -> None:
-        """A connection's end, and who made it, unless both ends had closed."""
+        """A connection's end, and who made it, unless an end had closed."""
         a = self._a
         a.jump_if(R7, "!=", TcpState.CLOSE_WAIT, "did not wait")
         self._time("close_wait", _ENTRY + _WAITING)
@@ -365,16 +367,20 @@ class _Builder:
         a.label("was seen")
         self._time("lifetime", _ENTRY + _SINCE)
         a.load(4, R5, STACK, _ERROR)
-        # A reset answers the FIN of an end that is in CLOSE_WAIT with EPIPE: tcp_reset().
-        for error in (_ECONNRESET, _EPIPE):
-            a.jump_if(R5, "==", error, "aborted there")
         # When nothing is answered any more, the error is the last that ICMP told, or ETIMEDOUT.
         for error in (_ETIMEDOUT, *_UNREACHABLE):
             a.jump_if(R5, "==", error, "aborted by timeout")
-        # These go on as TIME_WAIT, or end as they should.
-        for state in (TcpState.FIN_WAIT2, TcpState.LAST_ACK, TcpState.CLOSING):
+        # One end had closed, and that is counted. A reset after it ends nothing: it answers what is
+        # sent to an end that has closed, such as the alert with which TLS says goodbye.
+        for state in _CLOSED:
             a.jump_if(R7, "==", state, "end")
+        a.jump_if(R5, "==", _ECONNRESET, "is reset")
         self._add("aborted_here")
+        a.jump("end")
+        a.label("is reset")
+        a.jump_if(R7, "!=", TcpState.FIN_WAIT1, "aborted there")
+        # It answers our FIN, or this kernel answers data that came after the application closed.
+        self._add("closed_here")
         a.jump("end")
         a.label("aborted there")
         self._add("aborted_there")

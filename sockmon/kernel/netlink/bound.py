@@ -13,18 +13,24 @@ from sockmon.kernel.netlink.rows import RowBuffer
 from sockmon.kernel.netlink.sockdiag import SockDiag
 from sockmon.kernel.netlink.wire import DumpRequest
 
+#: Of the loopback interface; it may be down.
+_UNUSED = "127.83.77.1"
+
 
 def lists_bound(diag: SockDiag) -> bool:
     """Bind a socket for a moment, in the calling thread's namespace, and ask for it.
 
-    Where no port is left to bind to, others hold them, and those are listed or not. Raises
-    DumpError, and OSError when there can be no socket.
+    Where no port of any address is left to bind to, one of an address is that nobody uses. Where
+    there is none either, others have bound them, and those are listed or not. Raises DumpError, and
+    OSError when there can be no socket.
     """
     request = DumpRequest(uapi.Protocol.TCP, Family.IPV4, 1 << uapi.BOUND_INACTIVE)
     with socket.socket() as bound:
-        try:
-            bound.bind(("", 0))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
+        for address in ("", _UNUSED):
+            try:
+                bound.bind((address, 0))
+                break
+            except OSError as error:
+                if error.errno not in {errno.EADDRINUSE, errno.EADDRNOTAVAIL}:
+                    raise
         return len(diag.dump(request, into=RowBuffer())) > 0

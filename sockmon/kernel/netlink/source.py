@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sockmon.kernel import procfs
 from sockmon.kernel.errors import KernelError, ProcError
 from sockmon.kernel.family import Family
-from sockmon.kernel.interfaces import NamespaceFiles, Transport
+from sockmon.kernel.interfaces import EventCounting, NamespaceFiles, Transport
 from sockmon.kernel.netlink import uapi, unixdiag
 from sockmon.kernel.netlink.bound import lists_bound
 from sockmon.kernel.netlink.rows import (
@@ -111,7 +111,7 @@ class KernelSource:
     """One namespace of the kernel, or a recording of one.
 
     is_live: it is the kernel, and not a recording. Both families of TCP are then dumped in one walk
-    over the table; a recording has a dump for each.
+    over the table; a recording has a dump for each. events: those of a recording that has them.
     """
 
     diag: SockDiag
@@ -120,6 +120,7 @@ class KernelSource:
     name: str = HOST
     stop_requested: Callable[[], bool] = lambda: False
     is_live: bool = False
+    events: EventCounting | None = None
     buffers: Buffers = field(default_factory=Buffers, repr=False, compare=False)
     degraded: bool = field(default=False, init=False)
     _optional: _Optional = field(default_factory=_Optional, repr=False, compare=False)

@@ -94,10 +94,12 @@ class OutsideSource:
         """Read the levels and counters that are visible, and errors."""
 
         def read(task: str) -> KernelLimits:
+            snmp = procfs.read_snmp(self.proc, task)
             return KernelLimits(
                 sockstat=procfs.read_sockstat(self.proc, task),
                 events=procfs.read_events(self.proc, task),
-                traffic=procfs.read_traffic(self.proc, task),
+                traffic=snmp.traffic,
+                datagrams=snmp.datagrams,
                 port_range=port_range,
                 settings_hidden=port_range is None,
             )

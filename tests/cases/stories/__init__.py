@@ -1,6 +1,29 @@
 """All cases, by what they are about."""
 
 from tests.cases.case import CASES
-from tests.cases.stories import harmless, leaks, ports, programs, queues, vanished
+from tests.cases.stories import (
+    busy,
+    harmless,
+    holders,
+    leaks,
+    ports,
+    programs,
+    queues,
+    servers,
+    vanished,
+    ways,
+)
 
-__all__ = ["CASES", "harmless", "leaks", "ports", "programs", "queues", "vanished"]
+__all__ = [
+    "CASES",
+    "busy",
+    "harmless",
+    "holders",
+    "leaks",
+    "ports",
+    "programs",
+    "queues",
+    "servers",
+    "vanished",
+    "ways",
+]

@@ -2,13 +2,21 @@
 
 import os
 import signal
+import socket
 import time
 
 from sockmon.drill.lab.netns import NetNs
 from tests.cases.case import case
 from tests.cases.clients import ask
-from tests.cases.stage import Stage, connect, every
-from tests.cases.stories.programs import PG_POOL, ftp_server, gunicorn, nginx, postgres
+from tests.cases.stage import Stage, connect, every, listen
+from tests.cases.stories.programs import (
+    PG_POOL,
+    SLOW_ANSWER,
+    ftp_server,
+    gunicorn,
+    nginx,
+    postgres,
+)
 from tests.lab import eventually
 
 _DOWNLOADS = "server { listen 8080; location / { root /srv; } }"
@@ -392,3 +400,112 @@ def refused_connects(stage: Stage) -> None:
     """A service that is down: each connect is refused at once, which its client sees itself."""
     for _ in range(4):
         stage.start("sh", "-c", "while :; do curl -s http://127.0.0.1:9999/; sleep 0.2; done")
+
+
+@case(watched=120)
+def load_generators(stage: Stage) -> None:
+    """wrk and ab ask nginx on this host as fast as they can, and iperf3 sends: all is well."""
+    nginx(stage, "server { listen 8080; location / { return 200 ok; } }", "worker_processes 2;")
+    stage.listening(8080)
+    url = "http://127.0.0.1:8080/"
+    stage.start("wrk", "-t1", "-c50", "-d400s", url)
+    stage.start("sh", "-c", f"while :; do ab -q -n 2000 -c 20 {url}; sleep 1; done")
+    stage.start("iperf3", "-s", "-p", "5201")
+    stage.listening(5201)
+    stage.start("sh", "-c", "sleep 1; iperf3 -c 127.0.0.1 -p 5201 -P 4 -b 10M -t 400")
+
+
+@case(watched=120)
+def pgbench_connects(stage: Stage) -> None:
+    """pgbench -C: a connection for each transaction, on loopback, where ports are taken over."""
+    postgres(stage)
+    pgbench = "/usr/lib/postgresql/15/bin/pgbench"
+    where = ("-U", "postgres", "-h", "127.0.0.1", "postgres")
+    stage.run(pgbench, "-i", *where)
+    stage.start(pgbench, "-C", "-c", "4", "-T", "400", "-S", *where, unit="bench.service")
+
+
+@case(watched=120)
+def proxy_without_upstream_keepalive(stage: Stage) -> None:
+    """nginx before gunicorn: a new connection to the application for each request, under load."""
+    gunicorn(stage, text=f"def app(environ, start_response):\n{SLOW_ANSWER}")
+    nginx(stage, "server { listen 8080; location / { proxy_pass http://127.0.0.1:8000; } }")
+    stage.listening(8080)
+    ask_again = "while :; do ab -q -k -n 1000 -c 10 http://127.0.0.1:8080/; sleep 0.5; done"
+    stage.start("sh", "-c", ask_again)
+
+
+@case(watched=120)
+def haproxy_with_a_source(stage: Stage) -> None:
+    """HAProxy has a source address, and 200 connections to four servers: no port is lost."""
+    stage.sysctl("net.ipv4.ip_local_port_range", "40000 40249")
+    for n in range(1, 5):
+        stage.thread(_keep_all, stage, listen(9000, f"127.0.3.{n}", backlog=300))
+    servers = "".join(f"  server s{n} 127.0.3.{n}:9000 source 127.0.0.9\n" for n in range(1, 5))
+    stage.write(
+        "/etc/haproxy/case.cfg",
+        f"""
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 30m
+  timeout server 30m
+frontend front
+  bind :8080
+  default_backend back
+backend back
+{servers}""",
+    )
+    stage.start("haproxy", "-db", "-f", "/etc/haproxy/case.cfg", unit="haproxy.service")
+    stage.listening(8080)
+    link = stage.peer()
+    for _ in range(200):
+        stage.keep.append(link.client.call(connect, 8080, "10.77.0.2"))
+
+
+def _keep_all(stage: Stage, server: socket.socket) -> None:
+    while True:
+        stage.keep.append(server.accept())
+
+
+@case(watched=120)
+def dns_forwarder(stage: Stage) -> None:
+    """dnsmasq asks a server 50 ms away for each name: a socket and a port for each question."""
+    stage.python(
+        "names.py",
+        """
+import socket, threading
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("127.0.0.5", 53))
+while True:
+    question, client = server.recvfrom(2000)
+    answer = question[:2] + b"\\x81\\x83" + question[4:]
+    threading.Timer(0.05, server.sendto, (answer, client)).start()
+""",
+    )
+    stage.start(
+        "dnsmasq", "-k", "-u", "root", "--no-resolv", "--no-hosts", "--server=127.0.0.5",
+        "--port=5353", "--cache-size=0", "--pid-file=/tmp/dnsmasq.pid", unit="dnsmasq.service",
+    )  # fmt: skip
+    ask = "dig +tries=1 +time=1 @127.0.0.1 -p 5353 x$n.example.org >/dev/null &"
+    stage.start("sh", "-c", f"while :; do for n in 1 2 3 4 5 6 7 8; do {ask} done; wait; done")
+
+
+@case(watched=120)
+def ftp_active(stage: Stage) -> None:
+    """Active FTP: five transfers a second from port 20 to ports of the client, each a new one."""
+    link = stage.peer()
+
+    def transfer() -> None:
+        for _ in every(0.2):
+            listener = link.client.call(listen, 0, "10.77.0.1")
+            with socket.socket() as data:
+                data.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                data.bind(("10.77.0.2", 20))
+                data.connect(listener.getsockname())
+                client = listener.accept()[0]
+                data.send(bytes(1000))
+            client.close()
+            listener.close()
+
+    stage.thread(transfer)

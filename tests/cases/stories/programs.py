@@ -877,3 +877,45 @@ while True:
 """,
         unit="billing.service",
     )
+
+
+@case(
+    Expect(
+        "ephemeral_port_pressure", None, r"^nginx\.service$", 8000,
+        summary=[r"^nginx\.service: connections from 10\.77\.0\.2 to 10\.77\.0\.1:8000 use"],
+        advice=["sysctl -w net.ipv4.tcp_tw_reuse=1"], anywhere=["keepalive in the upstream block"],
+    )
+)  # fmt: skip
+def nginx_closes_its_upstream_first(stage: Stage) -> None:
+    """nginx closes what its upstream keeps open, six times a second: TIME_WAIT of 400 ports."""
+    stage.sysctl("net.ipv4.ip_local_port_range", "40000 40399")
+    link = stage.peer()
+    stage.python(
+        "orders.py",
+        """
+import socket, threading, time
+server = socket.create_server(("10.77.0.1", 8000), backlog=100)
+def serve(connection):
+    connection.recv(1000)
+    time.sleep(0.1)
+    connection.send(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
+    while connection.recv(1000):
+        pass
+    connection.close()
+while True:
+    threading.Thread(target=serve, args=(server.accept()[0],)).start()
+""",
+        netns=link.client,
+    )
+    nginx(
+        stage,
+        "server { listen 8080; location / { proxy_pass http://10.77.0.1:8000; "
+        "proxy_http_version 1.1; proxy_set_header Connection ''; } }",
+    )
+    stage.listening(8080)
+
+    def call() -> None:
+        for _ in every(0.16):
+            get(8080, 5.0)
+
+    stage.thread(call)

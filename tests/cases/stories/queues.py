@@ -11,7 +11,7 @@ import time
 from sockmon.drill.lab.addresses import AddressKind
 from sockmon.drill.lab.netns import CurrentNetNs
 from tests.cases.case import Expect, case
-from tests.cases.stage import FAMILIES, Stage, connect, every, fill, listen
+from tests.cases.stage import FAMILIES, Stage, connect, deaf, every, fill, listen
 from tests.lab.tunpeer import TunPeer, tun_peer
 
 PLAY = r"tests\.cases\.play"
@@ -199,6 +199,78 @@ def udp_nobody_reads(stage: Stage) -> None:
     stage.thread(send)
 
 
+@case(Expect("udp_drops", "critical", PLAY, 8125, summary=["8125", "dropped"]))
+def statsd_too_slow(stage: Stage) -> None:
+    """A dual-stack statsd reads 200 datagrams a second of 2,000."""
+    server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    server.bind(("::", 8125))
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def read() -> None:
+        for _ in every(0.005):
+            server.recv(2000)
+
+    def send() -> None:
+        for _ in every(0.01):
+            for _ in range(20):
+                client.sendto(b"a.b.c:1|c", ("127.0.0.1", 8125))
+
+    stage.thread(read)
+    stage.thread(send)
+
+
+@case(watched=90)
+def udp_with_a_filter(stage: Stage) -> None:
+    """A UDP socket whose BPF filter lets nothing pass: what that drops is wanted."""
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("127.0.0.1", 5300))
+    deaf(server)
+    stage.keep.append(server)
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def send() -> None:
+        for _ in every(0.01):
+            client.sendto(b"x", ("127.0.0.1", 5300))
+
+    stage.thread(send)
+
+
+@case(
+    Expect(
+        "udp_drops", "critical", r"^collector\.service$", 8125,
+        summary=["does not read 1 of 4 sockets of UDP port 8125"],
+    )
+)  # fmt: skip
+def one_of_four_udp_workers_hangs(stage: Stage) -> None:
+    """Four workers share a UDP port by SO_REUSEPORT; one hangs."""
+    stage.python(
+        "collector.py",
+        """
+import os, signal, socket
+for worker in range(4):
+    if os.fork() == 0:
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        server.bind(("127.0.0.1", 8125))
+        while worker == 0:
+            signal.pause()
+        while True:
+            server.recv(2000)
+signal.pause()
+""",
+        unit="collector.service",
+    )
+    clients = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(40)]
+
+    def send() -> None:
+        for _ in every(0.02):
+            for client in clients:
+                with contextlib.suppress(ConnectionRefusedError):
+                    client.sendto(bytes(200), ("127.0.0.1", 8125))
+
+    stage.thread(send)
+
+
 @case(
     Expect(
         "unread_data", "warning", PLAY, 8097, summary=["has not read from 15 connections"],
@@ -299,6 +371,21 @@ def syn_flood_of_both_families(stage: Stage) -> None:
             for kind in (AddressKind.IPV4, AddressKind.IPV6):
                 for client in peer.clients(kind, 8443, 50 * (turn + 1))[50 * turn :]:
                     client.syn()
+
+    stage.thread(flood)
+
+
+@case(Expect("syn_backlog", "critical", PLAY, 8443, summary=["SYNs are dropped"]))
+def syn_flood_without_cookies(stage: Stage) -> None:
+    """A SYN flood of a hundred a second, and tcp_syncookies is 0."""
+    stage.sysctl("net.ipv4.tcp_syncookies", 0)
+    stage.keep.append(listen(8443, "0.0.0.0", backlog=128))
+    peer = _remote(stage)
+
+    def flood() -> None:
+        for turn in every(1):
+            for client in peer.clients(AddressKind.IPV4, 8443, 100 * (turn % 300 + 1))[-100:]:
+                client.syn()
 
     stage.thread(flood)
 

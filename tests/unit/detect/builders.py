@@ -9,7 +9,14 @@ import numpy as np
 from sockmon.detect.detector import Detector, DetectorThresholds
 from sockmon.detect.registry import ALL, BY_NAME, Detect, diagnose, thresholds_of
 from sockmon.model.ages import NOBODY, NOTHING_HEARD, Aged
-from sockmon.model.connection_events import BOUNDS, COLUMNS, EventCounts, RecentEvents, column
+from sockmon.model.connection_events import (
+    BOUNDS,
+    COLUMNS,
+    Endings,
+    EventCounts,
+    RecentEvents,
+    column,
+)
 from sockmon.model.descriptors import Descriptors
 from sockmon.model.detector_input import DetectorInput, PreviousFinding, Rates
 from sockmon.model.direction import Direction, Listened, directions
@@ -320,12 +327,14 @@ def facts(finding: Finding) -> dict[str, str | dict[str, str]]:
 
 
 def _failing_and_slow() -> RecentEvents:
-    """Connects of which half are refused, and closes that take a minute."""
+    """Connects of which half are refused, closes that take a minute, and resets."""
     values = [0] * COLUMNS
     values[column("opened")] = values[column("failed_refused")] = 100
     values[column("close_wait") + 1 + BOUNDS.index(60.0)] = 100
     either: tuple[tuple[Direction, int], ...] = (("inbound", 8080), ("outbound", 5432))
-    return RecentEvents(300.0, dict.fromkeys(either, EventCounts(tuple(values))), frozenset(either))
+    counts = dict.fromkeys(either, EventCounts(tuple(values)))
+    endings = dict.fromkeys(either, Endings(60, 50, 1000, 1))
+    return RecentEvents(300.0, counts, frozenset(either), endings)
 
 
 def everything_at_once(*, owners: bool = False) -> tuple[Finding, ...]:

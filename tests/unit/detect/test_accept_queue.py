@@ -3,10 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from sockmon.model.ages import LastHeard
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.finding import Subject
+from sockmon.model.finding import Finding, Subject
 from sockmon.model.limits import KernelLimits
 from sockmon.model.listeners import DropWindow
 from sockmon.model.owner import Process
@@ -56,6 +58,82 @@ def test_the_kernel_has_room_for_one_more_than_the_limit() -> None:
 def test_one_that_waits_in_a_queue_of_one_is_no_trouble() -> None:
     assert JUDGE.all(waiting(1, 1)) == []
     assert JUDGE.all(waiting(0, 0)) == []
+
+
+def test_fewer_than_three_fill_a_tiny_queue_without_harm_until_some_are_dropped() -> None:
+    assert JUDGE.all(waiting(1, 0)) == JUDGE.all(waiting(2, 1)) == []
+    found = JUDGE.one(owned(waiting(1, 0, drop_window=dropped(0.0))))
+    assert found.summary == (
+        "1 connection to port 443 waits for shop.service to accept it: 100 % of the queue's room "
+        "(1); more are dropped"
+    )
+    assert "what shop.service asked for with listen()" in found.advice[0].text
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+def test_a_tiny_queue_that_nobody_empties_has_no_room_for_three(limit: int) -> None:
+    socks = [listening(queue=limit + 1, limit=limit)]
+    socks += accepted(TcpState.ESTABLISHED, inode=0).times(limit + 1)
+    found = JUDGE.one(owned(sight(socks, waited=100.0)))
+    assert found.severity == "critical"
+    assert found.summary.startswith("shop.service does not accept on port 443: ")
+    assert found.advice[0].text.startswith("Restart shop.service")
+    half = [listening(queue=1, limit=1), accepted(TcpState.ESTABLISHED, inode=0)]
+    assert JUDGE.all(owned(sight(half, waited=100.0))) == []
+
+
+def heard_from(seen: DetectorInput, ago: float) -> DetectorInput:
+    """The same, all of whose sockets have sent data so many seconds ago."""
+    count = len(seen.table)
+    ms = np.full(count, 1000 * ago)
+    return replace(seen, heard=LastHeard.of(seen.table.cookie, ms, ms, ms))
+
+
+class TestStillServes:
+    """It accepts nobody, and is alive: a restart would end what it serves."""
+
+    def full(self, sent: float, **others: Any) -> Finding:
+        socks = [listening(queue=5, limit=511)]
+        socks += accepted(TcpState.ESTABLISHED, inode=0).times(5)
+        serves = [
+            replace(sock, remote_port=51_000 + n, **others)
+            for n, sock in enumerate(accepted(TcpState.ESTABLISHED, inode=1000).times(12))
+        ]
+        return JUDGE.one(owned(heard_from(sight([*socks, *serves], waited=100.0), sent)))
+
+    def test_is_said_and_a_restart_comes_later(self) -> None:
+        found = self.full(2.0)
+        assert found.severity == "critical"
+        assert found.summary.endswith("; it still serves 12 others")
+        assert found.advice[0].text.startswith("Do not restart shop.service before you have looked")
+        restart = next(its for its in found.advice if its.text.startswith("Restart"))
+        assert restart.purpose == "fix"
+
+    @pytest.mark.parametrize(("sent", "others"), [(40.0, {}), (2.0, {"retransmits": 3})])
+    def test_only_what_has_just_sent_and_not_again_is_alive(
+        self, sent: float, others: dict[str, int]
+    ) -> None:
+        found = self.full(sent, **others)
+        assert "serves" not in found.summary
+        assert found.advice[0].text.startswith("Restart shop.service")
+
+
+@pytest.mark.parametrize("keeper", [Process(1, "init"), Process(900, "systemd")])
+def test_the_socket_of_a_service_that_does_not_run_is_not_systemds_fault(keeper: Process) -> None:
+    socks = [listening(queue=5, limit=511)]
+    socks += accepted(TcpState.ESTABLISHED, inode=0).times(5)
+    found = JUDGE.one(owned(sight(socks, waited=100.0), keeper))
+    assert found.summary.endswith("; the service that it keeps the socket for has not taken it")
+    assert commands(found)[0] == "systemctl list-sockets --all"
+    assert not advises(found, "Restart")
+
+
+def test_all_programs_of_a_unit_that_hold_the_socket_are_named() -> None:
+    socks = [listening(queue=5, limit=511)]
+    socks += accepted(TcpState.ESTABLISHED, inode=0).times(5)
+    holders = [Process(7, "inetd", unit="inetd.service"), Process(8, "sleep", unit="inetd.service")]
+    found = JUDGE.one(owned(sight(socks, waited=100.0), *holders))
+    assert advises(found, "The socket is held by inetd, PID 7, and sleep, PID 8.")
 
 
 def test_the_longest_queues_come_first() -> None:
@@ -220,7 +298,8 @@ def test_of_two_programs_that_share_a_port_only_the_one_that_hangs_is_named() ->
     seen = replace(seen, queues=replace(seen.queues, accepted={443: seen.now}))  # by the other
     found = JUDGE.one(looked_up(seen, TWO))
     assert found.summary == (
-        "hung does not accept on port 443: 9 connections wait, none was accepted for 1m40s"
+        "hung does not accept on port 443: 9 connections wait, none was accepted for 1m40s; "
+        "others listen there too, so about 50 % of new connections get no answer"
     )
 
 

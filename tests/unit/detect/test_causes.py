@@ -9,9 +9,10 @@ from sockmon.detect.registry import Detect, diagnose, thresholds_of
 from sockmon.model.connects import Connects
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding
+from sockmon.model.limits import PortRange
 from sockmon.model.owner import Process
 from sockmon.model.states import TcpState
-from tests.unit.detect.builders import Sock, accepted, listening, looked_up, sight
+from tests.unit.detect.builders import LIMITS, Sock, accepted, listening, looked_up, sight
 
 API, CLIENT = Process(1, "api"), Process(2, "client")
 
@@ -94,3 +95,35 @@ def test_a_peer_that_is_gone_is_one_trouble() -> None:
         "dead_peer outbound": None,
         "connect_stalled outbound": None,
     }
+
+
+def test_a_relay_waits_for_a_place_that_does_not_end_what_it_has_ended() -> None:
+    """Its clients have gone, and it has passed that on: the other side's peers never close."""
+    front = accepted(TcpState.CLOSE_WAIT, 8080, inode=1000, age=100.0).times(12)
+    back = Sock(TcpState.FIN_WAIT2, inode=2000, age=100.0, remote_port=9000).times(12)
+    relay = held([*front, *back], CLIENT)
+    assert causes(looked_up(sight([listening(8080), *front, *back]), relay)) == {
+        "close_wait_leak inbound": "fin_wait2_stuck outbound",
+        "fin_wait2_stuck outbound": None,
+    }
+    others = held(front, API) | held(back, CLIENT)
+    assert causes(looked_up(sight([listening(8080), *front, *back]), others)) == {
+        "close_wait_leak inbound": None,
+        "fin_wait2_stuck outbound": None,
+    }
+
+
+def test_ports_used_up_by_what_nobody_answers_or_closes_are_its_symptom() -> None:
+    limits = replace(LIMITS, port_range=PortRange(40000, 40099))
+    calls = Sock(TcpState.SYN_SENT, timer=1, retransmits=3).times(80)
+    assert causes(sight(calls, limits)) == {
+        "connect_stalled outbound": None,
+        "ephemeral_port_pressure outbound": "connect_stalled outbound",
+    }
+
+
+def test_a_lost_host_is_one_trouble_whatever_its_services() -> None:
+    dead = Sock(timer=1, retransmits=6, send_queue=10)
+    socks = [*dead.times(6), *dead.times(5, remote_port=5432)]
+    found = with_causes(diagnose(sight(socks), thresholds_of(Detect())), sight(socks))
+    assert sorted(each.cause is None for each in found) == [False, True]

@@ -7,7 +7,7 @@ import pytest
 
 from sockmon.detect.close_wait_leak import Thresholds, stale_groups
 from sockmon.language import Text
-from sockmon.model.connection_events import COLUMNS, EventCounts, RecentEvents, column
+from sockmon.model.connection_events import BOUNDS, COLUMNS, EventCounts, RecentEvents, column
 from sockmon.model.detector_input import DetectorInput, PreviousFinding
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Command, Deadline, Subject
@@ -30,6 +30,7 @@ from tests.unit.detect.builders import (
     owned,
     remembering,
     sight,
+    texts,
 )
 
 JUDGE = judge("close_wait_leak")
@@ -87,6 +88,10 @@ def test_what_else_was_closed_tells_one_path_of_the_code_from_all() -> None:
         "In the last 5m, 1,234 others of this port were closed after their peers had, half of "
         "them within 1.0 ms: the bug is on one path of the code",
     )
+    assert not advises(some, "took more than")
+    values[column("close_wait") + 1 + BOUNDS.index(300.0)] = 55
+    late = JUDGE.one(counted(values))
+    assert advises(late, "55 of those took more than 1m: some of these may be closed as well, late")
     none = JUDGE.one(counted([0] * COLUMNS))
     assert facts(none)["others_closed_lately"] == "0 count"
     assert not advises(none, "others of this port")
@@ -204,6 +209,28 @@ def test_it_tells_how_to_restart_it_or_to_find_out_whose_it_is() -> None:
         assert found.summary.startswith("an unknown process has not closed 10 connections")
         assert found.advice[0].purpose == "stop"
         assert "run sockmon doctor as root" in found.advice[0].text
+
+
+def test_what_nobody_has_open_although_all_could_be_looked_into_is_said() -> None:
+    unseen = looked_up(leaked(10), {})
+    found = JUDGE.one(replace(unseen, owners=replace(unseen.owners, saw_all=True)))
+    assert "none has them open" in found.advice[0].text
+    assert not any("as root" in text for text in texts(found))
+
+
+def test_a_server_that_forks_for_each_connection_is_not_ended_as_a_whole() -> None:
+    seen = leaked(12)
+    inodes = [inode for inode in seen.table.inode.tolist() if inode]
+    each = {
+        inode: (Process(n, "postgres", unit="postgresql.service"),)
+        for n, inode in enumerate(inodes, 1)
+    }
+    found = JUDGE.one(looked_up(seen, each))
+    assert found.advice[0].command == Command("kill 1 2 3 4 5 6 7 8 9 10 11 12", "here", "changes")
+    shared = {inode: (*each[inode], Process(99, "parent")) for inode in inodes}
+    assert commands(JUDGE.one(looked_up(seen, shared)))[0] == (
+        "systemctl restart postgresql.service"
+    )
 
 
 @pytest.mark.parametrize(

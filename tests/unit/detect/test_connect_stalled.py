@@ -1,15 +1,21 @@
 """Connects that nobody answers, by destination."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from sockmon.model.connection_events import COLUMNS, EventCounts, RecentEvents, column
+from sockmon.model.connects import Connects
 from sockmon.model.detector_input import DetectorInput
+from sockmon.model.direction import Direction
 from sockmon.model.finding import Command, Subject
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     LIMITS,
+    NOW,
     UNKNOWN,
     Sock,
     advises,
@@ -20,6 +26,7 @@ from tests.unit.detect.builders import (
     judge,
     owned,
     sight,
+    table_of,
 )
 
 JUDGE = judge("connect_stalled")
@@ -128,3 +135,115 @@ def test_any_other_address_is_looked_at_there() -> None:
     found = JUDGE.one(stalled(5))
     assert Command("ss -tln '( sport = :443 )'", "peer") in [a.command for a in found.advice]
     assert advises(found, "traceroute -n -T -p 443 10.9.9.9")
+
+
+class TestOverSeveralPolls:
+    """One poll every five seconds; attempts are new ones each time."""
+
+    def seen(self, *polls: Sequence[Sock]) -> DetectorInput:
+        connects = Connects()
+        for number, socks in enumerate(polls, 1):
+            at = NOW - 5.0 * (len(polls) - number)
+            table = table_of(socks)
+            cookies = [hash((sock.remote, sock.local_port)) % 2**63 for sock in socks]
+            table = replace(table, cookie=np.array(cookies, np.uint64))
+            connects = connects.seen(table, at, whole=True)
+        return replace(sight(polls[-1]), connects=connects)
+
+    def calls(self, turn: int, hosts: int, **others: Any) -> list[Sock]:
+        young: dict[str, Any] = {"timer": 1, "expires": 300, "retransmits": 0, **others}
+        return [
+            replace(STALLED, remote=f"10.9.9.{n}", local_port=40_000 + 256 * turn + n, **young)
+            for n in range(hosts)
+        ]
+
+    def test_addresses_of_a_port_that_fail_are_one_trouble(self) -> None:
+        found = JUDGE.one(self.seen(*(self.calls(turn, 4) for turn in range(8))))
+        assert found.severity == "critical"
+        assert found.summary == (
+            "nothing answers at 4 addresses, port 443 (10.9.9.0, 10.9.9.1 and 2 more): every "
+            "connect fails; 4 are under way, 32 were seen in 35s, none was established"
+        )
+        assert commands(found)[0] == "ip route; ip neigh"
+
+    def test_a_client_that_pauses_between_attempts_is_told_of_in_between(self) -> None:
+        turns = [self.calls(turn, 1) if turn % 3 == 0 else [] for turn in range(18)]
+        found = JUDGE.one(self.seen(*turns))
+        assert found.summary == (
+            "nothing answers at 10.9.9.0 port 443: every connect fails; 6 were seen in 1m15s, none "
+            "was established"
+        )
+        assert JUDGE.all(self.seen(*turns, [], [])) == [], "it has paused for longer than ever"
+
+    def test_attempts_that_are_always_young_may_have_been_answered(self) -> None:
+        """Health checks of a place 200 ms away: SYN, SYN-ACK, RST."""
+        polls = [self.calls(turn, 1, expires=850) for turn in range(20)]
+        assert JUDGE.all(self.seen(*polls)) == []
+
+    def test_a_crawler_calls_dead_hosts_among_many(self) -> None:
+        def poll(turn: int) -> list[Sock]:
+            alive = Sock(local_port=50_000 + turn, inode=70_000 + turn, remote=f"10.8.8.{turn}")
+            return [alive, *self.calls(turn, 20)]
+
+        assert JUDGE.all(self.seen(*map(poll, range(24)))) == []
+
+    def test_ports_called_seldom_are_one_trouble_if_none_answers(self) -> None:
+        polls = [self.calls(turn, 1, remote_port=5000 + turn % 4) for turn in range(13)]
+        found = JUDGE.one(self.seen(*polls))
+        assert (found.severity, found.subject) == ("critical", Subject("outbound"))
+        assert found.summary == (
+            "nothing answers at 4 ports of 10.9.9.0: every connect fails; 1 is under way, 13 were "
+            "seen in 1m, none was established"
+        )
+
+    def test_a_place_that_is_reached_meanwhile_answers_late(self) -> None:
+        late = STALLED.times(6)
+        through = Sock(local_port=50_000, remote="10.9.9.9", inode=70_000)
+        found = JUDGE.one(self.seen(late, [*late, through]))
+        assert found.severity == "warning"
+        assert found.summary == (
+            "10.9.9.9 answers at port 443 late, or not each time: 6 connections wait after up to 2 "
+            "retransmitted SYNs, while others were established"
+        )
+
+
+def called(polls: int = 2, calls: int = 6) -> DetectorInput:
+    """New attempts at every poll, and nothing else of their destination."""
+    connects, each = Connects(), replace(STALLED, remote_port=5432, retransmits=0, expires=300)
+    for poll in range(polls):
+        seen = sight(each.times(calls))
+        cookies = np.arange(calls, dtype=np.uint64) + np.uint64(100 * poll)
+        table = replace(seen.table, cookie=cookies)
+        connects = connects.seen(table, NOW + 5 * poll, whole=True)
+    return replace(seen, connects=connects, now=NOW + 5 * polls)
+
+
+def counted(opened: float, failed: float) -> RecentEvents:
+    values = [0] * COLUMNS
+    values[column("opened")], values[column("failed_timed_out")] = 900, 7
+    place: tuple[Direction, int] = ("outbound", 5432)
+    counts = {place: EventCounts(tuple(values))}
+    return RecentEvents(300.0, counts, frozenset(counts), {}, {place: opened}, {place: failed})
+
+
+def test_a_busy_second_is_no_dead_destination_where_connects_are_counted() -> None:
+    """A long way, many connects, each closed between two polls: none of them failed."""
+    assert "every connect fails" in JUDGE.one(called()).summary
+    assert JUDGE.all(replace(called(), events=counted(NOW + 5, -np.inf))) == []
+    assert JUDGE.all(replace(called(), events=counted(NOW + 5, NOW))) == []
+
+
+@pytest.mark.parametrize(
+    ("opened", "failed"), [(NOW, -np.inf), (-np.inf, -np.inf), (NOW + 5, NOW + 5)]
+)
+def test_what_fails_or_opened_before_it_proves_nothing(opened: float, failed: float) -> None:
+    finding = JUDGE.one(replace(called(), events=counted(opened, failed)))
+    assert "every connect fails" in finding.summary
+    assert facts(finding)["opened"] == "900 count"
+    assert facts(finding)["failed"] == {"timed_out": "7 count"}
+    elsewhere = replace(counted(NOW + 5, -np.inf), last_opened={("outbound", 443): NOW + 5})
+    assert JUDGE.all(replace(called(), events=elsewhere))
+
+
+def test_unanswered_retransmits_are_stalls_whatever_else_opened() -> None:
+    assert JUDGE.severity(replace(stalled(5), events=counted(NOW + 5, -np.inf))) == "warning"

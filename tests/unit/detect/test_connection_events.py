@@ -4,15 +4,23 @@ from dataclasses import replace
 
 import pytest
 
-from sockmon.detect import connect_failures, slow_close
-from sockmon.model.connection_events import BOUNDS, COLUMNS, EventCounts, RecentEvents, column
-from sockmon.model.detector_input import DetectorInput
+from sockmon.detect import connect_failures, reset_burst, slow_close
+from sockmon.model.connection_events import (
+    BOUNDS,
+    COLUMNS,
+    Endings,
+    EventCounts,
+    RecentEvents,
+    column,
+)
+from sockmon.model.detector_input import DetectorInput, PreviousFinding
 from sockmon.model.direction import Direction
 from sockmon.poll.passing_ports import is_passing
 from tests.unit.detect.builders import sight
 
 FAILURES = connect_failures.Thresholds()
 CLOSES = slow_close.Thresholds()
+RESETS = reset_burst.Thresholds()
 
 
 def counted(**columns: int) -> EventCounts:
@@ -131,3 +139,59 @@ def test_a_service_inside_the_ephemeral_range_is_told_with_its_port() -> None:
     (closing,) = slow_close.find(slow, CLOSES)
     assert not is_passing(failing, data)
     assert not is_passing(closing, slow)
+
+
+def resetting(ends: Endings, direction: Direction = "inbound", port: int = 8080) -> DetectorInput:
+    counts = counted(opened=ends.ended, aborted_here=ends.reset)
+    places = {(direction, port): counts}
+    events = RecentEvents(300.0, places, frozenset(places), {(direction, port): ends})
+    return replace(sight(), events=events)
+
+
+@pytest.mark.parametrize(
+    ("ends", "found"),
+    [
+        (Endings(50, 20, 1000, 0), True),
+        (Endings(50, 20, 1000, 79), True),
+        (Endings(50, 20, 1000, 81), False),  # not five times the usual
+        (Endings(50, 19, 1000, 0), False),
+        (Endings(101, 20, 1000, 0), False),
+        (Endings(50, 50, 1000, 1000), False),  # SO_LINGER 0, always
+        (Endings(50, 50, 19, 0), False),  # nobody knows what is usual
+        (Endings(50, 50, 0, 0), False),
+    ],
+)
+def test_only_resets_beyond_what_is_usual_are_a_burst(ends: Endings, *, found: bool) -> None:
+    assert bool(list(reset_burst.find(resetting(ends), RESETS))) == found
+
+
+def test_a_burst_that_goes_on_stays_one() -> None:
+    (begun,) = reset_burst.find(resetting(Endings(50, 50, 1000, 0)), RESETS)
+    used_to_it = resetting(Endings(50, 50, 1000, 900))
+    assert not list(reset_burst.find(used_to_it, RESETS))
+    past = {begun.key: PreviousFinding("warning", ((0.0, 1.0),))}
+    (goes_on,) = reset_burst.find(replace(used_to_it, past=past), RESETS)
+    assert goes_on.severity == "warning"
+    over = replace(resetting(Endings(150, 20, 1000, 900)), past=past)
+    assert not list(reset_burst.find(over, RESETS))
+
+
+def test_a_burst_says_which_end_aborted_and_what_is_not_known() -> None:
+    (here,) = reset_burst.find(resetting(Endings(50, 40, 1000, 10)), RESETS)
+    assert here.summary == (
+        "this host has reset 40 open connections of port 8080 in the last 30s: 80 % of those that "
+        "ended, 1 % before"
+    )
+    assert "why is not known" in here.advice[0].text
+    (there,) = reset_burst.find(resetting(Endings(50, 40, 1000, 10), "outbound", 5432), RESETS)
+    assert there.summary.startswith("the other end has reset 40 open connections to port 5432")
+    assert "Who sent them is not known" in there.advice[0].text
+    assert not list(reset_burst.find(sight(), RESETS))
+
+
+def test_the_port_with_most_resets_comes_first() -> None:
+    few, many = Endings(30, 30, 100, 0), Endings(90, 90, 100, 0)
+    places: dict[tuple[Direction, int], Endings] = {("inbound", 25): few, ("inbound", 80): many}
+    counts = dict.fromkeys(places, counted(aborted_here=90))
+    data = replace(sight(), events=RecentEvents(300.0, counts, frozenset(), places))
+    assert [f.subject.port for f in reset_burst.find(data, RESETS)] == [80, 25]

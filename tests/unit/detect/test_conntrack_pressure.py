@@ -83,20 +83,20 @@ class TestDrops:
         found = JUDGE.one(dropped({"insert_failed": 6}, {"insert_failed": 4}))
         assert found.severity == "warning"
         assert found.summary == (
-            "conntrack dropped 10 packets in the last 5m because another had just made the same "
+            "conntrack dropped 10 packets in the last 5m because another connection had the same "
             "entry"
         )
         assert advises(found, "insert_failed: two packets")
         assert not advises(found, "nf_conntrack_max=")
 
     def test_of_both_are_told_apart(self) -> None:
-        found = JUDGE.one(dropped({"insert_failed": 6}, {"drop": 4}, count=950))
+        found = JUDGE.one(dropped({"insert_failed": 6, "drop": 6}, {"drop": 4}, count=950))
         assert found.severity == "critical"
         assert (found.value, found.limit) == (0.95, 0.75)
         assert found.summary == (
             "the conntrack table is 95 % full (950 of 1000 entries); the conntrack table was full: "
             "4 packets were dropped, or entries removed for them, in the last 5m; conntrack "
-            "dropped 6 packets in the last 5m because another had just made the same entry"
+            "dropped 6 packets in the last 5m because another connection had the same entry"
         )
 
     def test_that_are_few_or_came_at_once_are_none(self) -> None:
@@ -117,9 +117,16 @@ class TestDrops:
         ends = remembering(dropped({"drop": 4}, {"drop": 4}), finding, "critical")
         assert JUDGE.all(ends) == []
 
+    def test_what_raced_is_counted_as_dropped_too_and_the_table_was_not_full(self) -> None:
+        raced = dropped({"drop": 6, "insert_failed": 6}, {"drop": 4, "insert_failed": 4})
+        found = JUDGE.one(raced)
+        assert (found.severity, found.value) == ("warning", 10)
+        assert "was full" not in found.summary
+        assert advises(found, "SNAT has no source port left")
+
     @pytest.mark.parametrize("most", [None, 0])
     def test_need_no_limit(self, most: int | None) -> None:
-        found = JUDGE.one(dropped({"drop": 6}, {"insert_failed": 4}, most=most))
+        found = JUDGE.one(dropped({"drop": 10}, {"insert_failed": 4}, most=most))
         assert not advises(found, "sysctl")
         for advice in found.advice:
             assert advice.text

@@ -65,11 +65,11 @@ class TestKeepalive:
         found = JUDGE.one(dead(20, alive=0, **silent))
         assert found.summary == (
             "20 of 20 established connections made to port 443 are dead: their peers have not "
-            "answered up to 3 keepalive probes"
+            "answered up to 3 keepalive probes (10.0.0.2)"
         )
         again = JUDGE.one(remembering(dead(20, alive=0, **silent), found, "critical", *[20] * 7))
         assert value(again, "unanswered_for") == 35.0
-        assert again.summary.endswith("up to 3 keepalive probes for 35s")
+        assert again.summary.endswith("up to 3 keepalive probes for 35s (10.0.0.2)")
         assert advises(found, "TCP_KEEPCNT")
         assert not advises(found, "tcp_retries2")
         assert JUDGE.all(dead(20, alive=0, timer=2, send_queue=0, retransmits=2)) == []
@@ -139,3 +139,34 @@ def test_keepalive_on_all_needs_no_advice() -> None:
     found = JUDGE.one(sight(DEAD.times(5) + Sock(timer=2, local_port=41000).times(3)))
     assert not advises(found, "idle connections")
     assert not advises(found, "probing")
+
+
+class TestOfLostHosts:
+    """A host is lost with few connections to each of several ports."""
+
+    def test_are_one_finding(self) -> None:
+        socks = [sock for port in (5432, 6379) for sock in DEAD.times(2, remote_port=port)]
+        alive = Sock(remote="10.0.0.3", remote_port=6379).times(9)
+        found = JUDGE.one(owned(sight([*socks, *alive])))
+        assert (found.severity, found.subject) == (
+            "critical", Subject("outbound", None, "shop.service"),
+        )  # fmt: skip
+        assert "4 of 4 established connections made to 2 ports of 10.0.0.2" in found.summary
+        assert facts(found)["ports"] == {
+            "outbound port 5432": "2 sockets", "outbound port 6379": "2 sockets",
+        }  # fmt: skip
+
+    def test_a_browser_that_vanished_is_none(self) -> None:
+        socks = [
+            sock
+            for port in (80, 443)
+            for sock in accepted(TcpState.ESTABLISHED, port, timer=1, retransmits=9, send_queue=1)
+            .times(2)
+        ]  # fmt: skip
+        alive = accepted(TcpState.ESTABLISHED, 443, remote="10.0.0.3").times(9)
+        alive += accepted(TcpState.ESTABLISHED, 80, remote="10.0.0.3").times(9)
+        assert JUDGE.all(sight([*socks, *alive])) == []
+
+    def test_of_which_half_lives_on_is_none(self) -> None:
+        socks = [sock for port in (5432, 6379) for sock in DEAD.times(2, remote_port=port)]
+        assert JUDGE.all(sight([*socks, *Sock(remote_port=80).times(4)])) == []

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from sockmon.language import Text
-from sockmon.model.detector_input import DetectorInput
+from sockmon.model.detector_input import DetectorInput, PreviousFinding
 from sockmon.model.finding import Deadline, Subject
 from sockmon.model.limits import KernelLimits, PortRange, TimeWaitReuse
+from sockmon.model.owner import Owner
 from sockmon.model.ports import BoundBeforeConnect
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     LIMITS,
+    NOW,
     UNKNOWN,
     Sock,
     advises,
@@ -24,6 +26,8 @@ from tests.unit.detect.builders import (
     has_hysteresis,
     judge,
     listening,
+    looked_up,
+    owned,
     remembering,
     sight,
     texts,
@@ -40,7 +44,8 @@ def uses(
     state: TcpState = TcpState.ESTABLISHED,
     **others: Any,
 ) -> DetectorInput:
-    socks = Sock(state, remote="10.9.9.9", remote_port=8080).times(int(count))
+    more = {name: others.pop(name) for name in ("inode", "timer", "expires") if name in others}
+    socks = Sock(state, remote="10.9.9.9", remote_port=8080, **more).times(int(count))
     return sight(socks, limits, **others)
 
 
@@ -195,6 +200,7 @@ class TestEvidence:
         ):
             assert advises(found, text), text
         assert commands(found) == [
+            "sysctl -w net.ipv4.tcp_tw_reuse=1",
             "sysctl -w net.ipv4.ip_local_reserved_ports=40090-40099,40089",
             "sysctl -w net.ipv4.ip_local_port_range='1024 65535'",
             "ss -tanpo 'src 10.0.0.1 and dst 10.9.9.9:443'",
@@ -243,3 +249,39 @@ def test_advice_knows_this_hosts_reuse(reuse: TimeWaitReuse | None, told: str | 
     lines = [line for line in texts(found) if "tcp_tw_reuse" in line or "timestamps" in line]
     assert len(lines) == (told is not None)
     assert all(told is not None and told in line for line in lines)
+
+
+def test_who_holds_the_ports_comes_first_and_is_remembered() -> None:
+    found = JUDGE.one(owned(uses(80)))
+    assert found.summary.startswith("shop.service: connections from 10.0.0.1 to 10.9.9.9:8080 use")
+    closed = uses(80, state=TcpState.TIME_WAIT, inode=0, timer=3, expires=59_900)
+    before = PreviousFinding("warning", ((NOW - 5, 0.8),), Owner("shop.service", "shop.service"))
+    seen = JUDGE.one(replace(closed, past={found.key: before}))
+    assert seen.summary == found.summary
+    assert seen.owner == before.owner
+    gone = JUDGE.one(replace(looked_up(uses(80), {}), past={found.key: before}))
+    assert (gone.summary, gone.owner) == (found.summary, before.owner), "it closed them too soon"
+
+
+def test_what_nobody_lets_go_of_is_not_mended_by_more_ports() -> None:
+    for state in (TcpState.CLOSE_WAIT, TcpState.SYN_SENT):
+        found = JUDGE.one(sight(Sock(state).times(80), HUNDRED))
+        assert found.advice[0].text.startswith(f"Most are in {state.name}")
+
+
+def test_the_widest_range_cannot_be_widened() -> None:
+    socks = [replace(Sock(), local_port=port) for port in range(1024, 60_000)]
+    found = JUDGE.one(sight(socks, replace(LIMITS, port_range=PortRange(1024, 65535))))
+    assert "cannot be wider" in found.advice[0].text
+    assert not advises(found, "sysctl -w net.ipv4.ip_local_port_range")
+
+
+def test_a_block_of_ports_that_is_used_up_is_a_note() -> None:
+    found = JUDGE.one(uses(60, LIMITS))
+    assert found.note
+    assert found.summary.endswith(
+        "they are those from 40000 to 40059, and no other: if the program is kept to these "
+        "(IP_LOCAL_PORT_RANGE), its next connect() fails with EADDRNOTAVAIL"
+    )
+    spread = [sock for n in range(60) for sock in Sock(local_port=40_000 + 2 * n).times(1)]
+    assert JUDGE.all(sight(spread, LIMITS)) == [], "as connect() chooses them"

@@ -7,7 +7,17 @@ from sockmon.model.finding import Subject
 from sockmon.model.owner import Process
 from sockmon.model.states import TcpState
 from sockmon.model.udp import Udp
-from tests.unit.detect.builders import NOW, Sock, judge, looked_up, owned, sight, table_of, value
+from tests.unit.detect.builders import (
+    NOW,
+    Sock,
+    advises,
+    judge,
+    looked_up,
+    owned,
+    sight,
+    table_of,
+    value,
+)
 
 JUDGE = judge("udp_drops")
 
@@ -89,3 +99,30 @@ def test_the_ports_that_drop_most_come_first() -> None:
         memory = memory.seen(table_of(socks), NOW - ago, 300.0)
     data = replace(sight([Sock()]), udp=memory, udp_table=table_of(socks))
     assert [found.subject.port for found in JUDGE.all(data)] == [2000, 1000]
+
+
+class TestWhatTheNamespaceCounts:
+    def udp(self, *polls: tuple[int, int, int], unread: int = 900) -> DetectorInput:
+        """A socket at polls ten seconds apart: its drops, and the namespace's own, and reads."""
+        memory = Udp()
+        for n, (drops, full, read) in enumerate(polls, 1):
+            sock = Sock(TcpState.CLOSE, 514, 0, receive_queue=unread, drops=drops)
+            counters = {"RcvbufErrors": full, "MemErrors": 0, "InDatagrams": read}
+            at = NOW - 10 * (len(polls) - n)
+            memory = memory.seen(table_of([sock]), at, 300.0, counters)
+        return owned(replace(sight([Sock()]), udp=memory, udp_table=table_of([sock])))
+
+    def test_what_a_filter_drops_is_wanted(self) -> None:
+        assert JUDGE.all(self.udp((0, 0, 0), (500, 0, 0), (900, 0, 0))) == []
+
+    def test_drops_of_full_buffers_are_believed_so_far(self) -> None:
+        found = JUDGE.one(self.udp((0, 5, 0), (500, 25, 9), (900, 45, 20), unread=0))
+        assert value(found, "dropped_in_the_window") == 40
+
+    def test_a_queue_that_is_always_full_may_be_read_too_slowly(self) -> None:
+        found = JUDGE.one(self.udp((0, 0, 0), (500, 500, 100), (900, 900, 200)))
+        assert "does not read UDP port 514, or too slowly" in found.summary
+        assert not advises(found, "restart")
+        assert advises(found, "recvmmsg")
+        stuck = JUDGE.one(self.udp((0, 0, 7), (500, 500, 7), (900, 900, 7)))
+        assert "shop.service does not read UDP port 514: 900 B wait" in stuck.summary

@@ -80,6 +80,13 @@ def test_it_is_asked_how_much_was_read_of_what_seems_to_stand_still() -> None:
     assert asked(2, 10.0) == asked(3, 9.0) == []
 
 
+def test_whether_a_server_that_does_not_accept_is_alive_is_asked_too() -> None:
+    waits = accepted(TcpState.ESTABLISHED, inode=0)
+    for waited, ports in ((10.0, [(True, 443)]), (9.0, [])):
+        seen = sight([listening(), waits], waited=waited)
+        assert seen.queues.doubtful(seen.table, seen.now, 8) == ports
+
+
 def test_a_queue_that_becomes_shorter_is_read() -> None:
     before = unread(500, receive_queue=101)
     assert JUDGE.all(becomes(before, unread(500))) == []

@@ -15,8 +15,9 @@ from textual.widgets import DataTable
 
 from sockmon.client.parse import read
 from sockmon.client.snapshot import Row, Snapshot
+from sockmon.language import LANGUAGES, Language, columns
 from sockmon.model.moment import Moment
-from sockmon.top.app import Top
+from sockmon.top.app import Top, made
 from sockmon.top.grouping import grouped
 from sockmon.top.keys import KEYS
 from sockmon.top.scene import By, Grouped, Sighting
@@ -77,7 +78,8 @@ class Screen:
     def lines(self) -> list[str]:
         rows: dict[float, str] = {}
         for x, y, text in _TEXT.findall(self.app.export_screenshot()):
-            row = rows.get(float(y), "").ljust(round(float(x) / _CELL_WIDTH))
+            row = rows.get(float(y), "")
+            row += " " * (round(float(x) / _CELL_WIDTH) - columns(row))
             rows[float(y)] = row + html.unescape(text).replace("\xa0", " ")
         return [rows[y] for y in sorted(rows)]
 
@@ -96,11 +98,12 @@ def watch(
     see: Callable[[Screen], Awaitable[None]],
     size: tuple[int, int] = (80, 24),
     terminal: Terminal = ABLE,
+    language: Language = "en",
 ) -> None:
     """Run the view over one sighting."""
 
     async def run() -> None:
-        app = Top(Still(document), 3600.0, terminal)
+        app = made(Still(document), 3600.0, terminal, language)
         async with app.run_test(size=size) as pilot:
             await see(Screen(app, pilot))
 
@@ -113,9 +116,14 @@ def watch(
     st.lists(st.sampled_from(KEYBOARD), max_size=10),
     st.tuples(st.integers(1, 200), st.integers(1, 60)),
     st.sampled_from([ABLE, Terminal(moves=True, colours=True, unicode=False)]),
+    st.sampled_from(LANGUAGES),
 )
 def test_whatever_is_seen_and_pressed_at_any_size_is_shown(
-    document: making.Json, pressed: list[str], size: tuple[int, int], terminal: Terminal
+    document: making.Json,
+    pressed: list[str],
+    size: tuple[int, int],
+    terminal: Terminal,
+    language: Language,
 ) -> None:
     async def see(screen: Screen) -> None:
         screen.press(*pressed)
@@ -125,7 +133,32 @@ def test_whatever_is_seen_and_pressed_at_any_size_is_shown(
             assert terminal.unicode or line.isascii()
             assert line.isprintable()
 
-    watch(document, see, size, terminal)
+    watch(document, see, size, terminal, language)
+
+
+def test_in_chinese_keys_titles_and_columns_are_chinese() -> None:
+    async def see(screen: Screen) -> None:
+        lines = await screen.shows(
+            "端口 2", "问题 1", "状态，最近", "合计▼", "帮助", "排序", "退出"
+        )
+        assert not re.search("PORTS|FINDINGS|STATES|TOTAL|help|quit", "\n".join(lines))
+        (row,) = (line for line in lines if "443" in line and "入站" in line and "警告" not in line)
+        (head,) = (line for line in lines if "合计▼" in line)
+        at = columns(head[: head.index("合计▼") + 3])
+        assert columns(row[: row.index("7") + 1]) == at, "numbers end where their heading ends"
+        screen.press("h")
+        await screen.shows("按下一列、上一列排序")
+        screen.press("escape", "slash")
+        await screen.shows("保留", "放弃")
+
+    watch(making.document(LEAK), see, (80, 24), language="zh")
+
+
+def test_where_only_ascii_is_shown_it_is_english() -> None:
+    async def see(screen: Screen) -> None:
+        await screen.shows("PORTS 2", "quit")
+
+    watch(making.document(LEAK), see, terminal=Terminal(True, True, False), language="zh")  # noqa: FBT003
 
 
 def test_the_cursor_opens_a_row_and_comes_back_to_it() -> None:

@@ -1,7 +1,9 @@
 """What covers the overview: a finding, a row, the help."""
 
+from sockmon.language import chinese, columns
 from sockmon.top.choice import RowKey, ViewState
 from sockmon.top.keys import KEYS
+from sockmon.top.pages import HELP
 from tests.unit.top import making
 from tests.unit.top.looking import paged, see
 
@@ -77,3 +79,24 @@ def test_the_help_names_every_key() -> None:
         name = key.names.split(",")[0]
         if name not in {*digits, "question_mark"}:
             assert names.get(name, name) in text
+
+
+def test_in_chinese_every_line_of_the_help_is() -> None:
+    for keys, text in HELP:
+        (line,) = paged(see(BAD, "h", state=ViewState(language="zh")), 200)[1:][
+            [each for each, _ in HELP].index(keys) :
+        ][:1]
+        assert line == keys.ljust(13) + chinese(text)
+
+
+def test_in_chinese_a_row_and_what_happens_between_polls_are() -> None:
+    row = ViewState(page=RowKey(("443", "inbound")), language="zh")
+    lines = paged(see(BAD, state=row))
+    assert lines[0] == "详情"
+    assert ["端口", "443"] in [line.split() for line in lines]
+    assert ["方向", "入站"] in [line.split() for line in lines]
+    first = making.scene(making.snapshot(counting(100, 3), at=making.NOW.wall - 5))
+    second = first.saw(making.sighting(making.snapshot(counting(160, 4))))
+    title, heads, line = paged(see(second, "b", state=ViewState(language="zh")))
+    assert (title, heads.split()[:3]) == ("两次采样之间，每秒", ["端口", "方向", "建立"])
+    assert columns(heads) == columns(line) == 58

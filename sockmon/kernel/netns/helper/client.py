@@ -99,6 +99,7 @@ class HelperAccess:
                 conntrack_drops=limits.conntrack_drops,
                 events=limits.events,
                 traffic=limits.traffic,
+                datagrams=limits.datagrams,
             )
         return limits, errors
 

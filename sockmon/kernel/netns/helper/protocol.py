@@ -210,6 +210,7 @@ def _limits(value: Any) -> KernelLimits:
         settings=_optional(_tcp_settings, value["settings"]),
         events=_optional(_events, value["events"]),
         traffic=_optional(_events, value["traffic"]),
+        datagrams=_optional(_events, value["datagrams"]),
         settings_hidden=_flag(value["settings_hidden"]),
     )
 
