@@ -7,9 +7,14 @@ from contextlib import ExitStack, closing, contextmanager, nullcontext
 
 from bench.load import load
 from bench.measure import interleaved, median_cpu
-from bench.polling import Poll
+from bench.polling import Part, Poll
 from bench.report import Row, Section
+from sockmon.kernel.netlink.source import KernelSource
+from sockmon.model.udp import Udp
+from sockmon.model.unix_listeners import UnixListeners
+from sockmon.poll.namespace_poller import NamespacePoller
 
+NAME = "sockmon: UDP and Unix sockets within a poll"
 UDP_SOCKETS = 2_000
 UNIX_SOCKETS = 4_000  # a tenth of them listens
 CONNECTIONS = 50
@@ -18,19 +23,25 @@ MOST_SECONDS = 0.003
 
 
 def section(_: int) -> Section:
-    """Measure polls of few TCP sockets, without and with very many others."""
-    with load(CONNECTIONS), closing(Poll()) as poll:
-        without = interleaved([poll], ROUNDS, nullcontext)[poll.name]
+    """Measure what polls of few TCP sockets spend on others, without any and with very many."""
+    parts = (
+        (KernelSource, "udp"),
+        (KernelSource, "unix_listeners"),
+        (NamespacePoller, "_see_udp"),
+        (Udp, "seen"),
+        (UnixListeners, "seen"),
+    )
+    with load(CONNECTIONS), closing(Poll()) as poll, closing(Part(NAME, *parts)) as part:
+        without = interleaved([poll, part], ROUNDS, nullcontext)[NAME]
         with others():
-            beside = interleaved([poll], ROUNDS, nullcontext)[poll.name]
-    few, many = ([sample.cpu for sample in samples] for samples in (without, beside))
-    added = [max(0.0, cpu - median_cpu(without)) for cpu in many]
+            beside = interleaved([poll, part], ROUNDS, nullcontext)[NAME]
+    added = [sample.cpu - median_cpu(without) for sample in beside]
     return Section(
         f"{UDP_SOCKETS:,} UDP sockets and {UNIX_SOCKETS:,} Unix sockets",
         [
-            Row(f"{poll.name}, without them", "CPU", few, reference=median_cpu(without)),
-            Row(f"{poll.name}, with them", "CPU", many, reference=median_cpu(without)),
-            Row("added by them", "CPU", added, most=MOST_SECONDS),
+            Row(f"{NAME}, without any", "CPU", [sample.cpu for sample in without]),
+            Row(f"{NAME}, with these", "CPU", [sample.cpu for sample in beside]),
+            Row("added by these", "CPU", added, most=MOST_SECONDS),
         ],
     )
 

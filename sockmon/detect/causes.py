@@ -112,12 +112,17 @@ def _pids(finding: Finding) -> set[int]:
 
 
 def _same_peer(symptom: Finding, other: Finding, data: DetectorInput) -> bool:
-    """Whether most of the symptom's sockets have a peer of the other finding."""
+    """Whether most of the symptom's sockets have a peer of the other finding.
+
+    Two services whose peers on this host have vanished have nothing in common by that.
+    """
     if symptom.rows is None or other.rows is None:
         return False
-    table = data.table
+    table, fault = data.table, BY_NAME[other.detector].fault
+    if fault == "has_vanished" and mostly_here(table, symptom.rows):
+        return False
     peers = {(int(table.family[row]), table.remote[row].tobytes()) for row in other.rows.tolist()}
-    if BY_NAME[other.detector].fault == "does_not_answer":  # also those not called just now
+    if fault == "does_not_answer":  # also those not called just now
         peers |= {its[:2] for its in data.connects.failing if its[2] == other.subject.port}
     ends = [(int(table.family[row]), table.remote[row].tobytes()) for row in symptom.rows.tolist()]
     return 2 * sum(end in peers for end in ends) >= len(ends)

@@ -20,7 +20,6 @@ from sockmon.detect.detector import (
     DetectorThresholds,
     Ratio,
     Rule,
-    Seconds,
     severity,
     threshold,
 )
@@ -44,7 +43,6 @@ _TIMES_USUAL = 5.0
 class Thresholds(DetectorThresholds):
     """Share and number of a port's connections that the serving end aborts."""
 
-    for_: Seconds = threshold(10.0, "the finding must last this long before the alert fires")
     warning_ratio: Ratio = threshold(
         0.2, f"of one port's connections that ended in the last {BURST_SECONDS:g} s; and 5 x usual"
     )

@@ -137,7 +137,7 @@ class PortEvents:
 #: How far back RecentEvents goes, and how long `latest` is at most.
 WINDOW_SECONDS, BUCKET_SECONDS = 300.0, 10.0
 #: A burst is what has happened in so many seconds.
-BURST_SECONDS = 30.0
+BURST_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)

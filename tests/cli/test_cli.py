@@ -343,7 +343,7 @@ def test_a_monitoring_plugin_says_its_mistakes_where_they_are_read(sockmon: Run)
 def test_doctor_speaks_chinese(sockmon: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     _, asked, _ = sockmon("doctor", "--lang", "zh")
     assert asked.startswith("警告：端口 1")
-    assert "  端口 10096 有 5 个连接等待未知进程 accept：全连接队列已用 100 %（容量 5）\n" in asked
+    assert "  端口 10096 有 5 个连接等待未知进程 accept：全连接队列已用 100%（容量 5）\n" in asked
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
     assert sockmon("doctor")[1].startswith("警告：端口 1")
     english = [line for line in asked.splitlines() if re.search(r"[a-z]+ (the|is|are|to) ", line)]

@@ -46,8 +46,8 @@ def test_a_leak_is_the_first_thing_to_see_at_any_size(
         experiments.process_killed(netns, count=12) as leak,
         sockmon_top(netns, "--config", str(config), size=size) as top,
     ):
-        lines = top.shows("WARNING", "close_wait_leak", "CLOSE_WAIT", "help")
-        assert lines[0].startswith(" WARNING  python leaking_server")
+        top.shows("WARNING", "close_wait_leak", "CLOSE_WAIT", "help")
+        eventually(top.lines, until=lambda s: s[0].startswith(" WARNING  python leaking_server"))
         port = str(leak.held.port)
         if size[0] < 120:  # else the states are beside it
             top.shows_row(port, "inbound", "13", "12")

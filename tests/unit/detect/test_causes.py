@@ -127,3 +127,6 @@ def test_a_lost_host_is_one_trouble_whatever_its_services() -> None:
     socks = [*dead.times(6), *dead.times(5, remote_port=5432)]
     found = with_causes(diagnose(sight(socks), thresholds_of(Detect())), sight(socks))
     assert sorted(each.cause is None for each in found) == [False, True]
+    here = [replace(sock, local="127.0.0.1", remote="127.0.0.1") for sock in socks]
+    found = with_causes(diagnose(sight(here), thresholds_of(Detect())), sight(here))
+    assert [each.cause for each in found] == [None, None]

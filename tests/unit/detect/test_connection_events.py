@@ -179,7 +179,7 @@ def test_a_burst_that_goes_on_stays_one() -> None:
 def test_a_burst_says_which_end_aborted_and_what_is_not_known() -> None:
     (here,) = reset_burst.find(resetting(Endings(50, 40, 1000, 10)), RESETS)
     assert here.summary == (
-        "this host has reset 40 open connections of port 8080 in the last 30s: 80 % of those that "
+        "this host has reset 40 open connections of port 8080 in the last 1m: 80 % of those that "
         "ended, 1 % before"
     )
     assert "why is not known" in here.advice[0].text

@@ -63,7 +63,7 @@ def test_by_default_enough_are_made(name: str) -> None:
         ("last-ack", 60 + 10 + 30),
         ("connect-failures", 10 + 30),
         ("slow-close", 10 + 10 + 30),  # 6 s, seen at the next poll
-        ("resets", 50 + 10 + 10),
+        ("resets", 80 + 10 + 30),
     ],
 )
 def test_when_the_alert_is_to_come(name: str, seconds: float) -> None:
