@@ -21,6 +21,7 @@ from typing import Any
 
 from sockmon import __version__
 from sockmon.drill.lab.conditions import (
+    begins_to_abort,
     fin_wait2,
     late_close,
     ports_exhausted,
@@ -195,6 +196,12 @@ MADE: Mapping[str, Case] = {
     "conntrack": Case(_behind_a_firewall, after=5, host=_small_table),
     "refused": Case(
         soon(lambda netns: refused_connects(netns, count=30)), 0, (0, 2, 4, 5), events=True
+    ),
+    "reset-burst": Case(
+        soon(lambda netns: begins_to_abort(netns, count=40, after=40.0)),
+        0,
+        (0, 2, 12, 24, 36, 42, 47, 50),
+        events=True,
     ),
     "slow-close": Case(
         soon(lambda netns: late_close(netns, count=20)), 0, (0, 4, 8, 12, 16), events=True
