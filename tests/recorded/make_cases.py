@@ -198,9 +198,9 @@ MADE: Mapping[str, Case] = {
         soon(lambda netns: refused_connects(netns, count=30)), 0, (0, 2, 4, 5), events=True
     ),
     "reset-burst": Case(
-        soon(lambda netns: begins_to_abort(netns, count=40, after=40.0)),
+        soon(lambda netns: begins_to_abort(netns, count=40, after=72.0)),
         0,
-        (0, 2, 12, 24, 36, 42, 47, 50),
+        (0, 2, 20, 40, 60, 70, 75, 77),
         events=True,
     ),
     "slow-close": Case(
