@@ -5,14 +5,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sockmon.kernel.processes import ProcessFiles, pids, process_files
-from sockmon.model.owner import Process
+from sockmon.kernel.processes import ProcessFiles, pids, process_files, sleep_on
+from sockmon.model.owner import Halt, Process
 
 
 class StoppedError(Exception):
     """A look was to end before it had seen everything."""
 
 
+_WAITS = Halt("uninterruptible")
 #: Called between any two short steps of a look: it may pause, or raise StoppedError.
 Pace = Callable[[], None]
 
@@ -37,7 +38,8 @@ def look_into(proc: Path, inodes: Collection[int], wanted: Iterable[int], pace: 
     StoppedError.
     """
     links = {f"socket:[{inode}]": inode for inode in inodes if inode}
-    found: dict[int, list[Process]] = {}
+    found: dict[int, set[int]] = {}
+    processes: dict[int, Process] = {}
     seen: set[int] = set()
     hidden = 0
     for pid in wanted:
@@ -50,10 +52,17 @@ def look_into(proc: Path, inodes: Collection[int], wanted: Iterable[int], pace: 
         except (OSError, ValueError):
             continue  # it has ended
         seen.add(pid)
+        if process is not None:
+            processes[pid] = process
         for inode in held:
-            assert process is not None
-            found.setdefault(inode, []).append(process)
-    holders = {inode: tuple(sorted(held, key=_first)) for inode, held in found.items()}
+            found.setdefault(inode, set()).add(pid)
+    waiting = {pid for pid, process in processes.items() if process.halt == _WAITS}
+    for pid in waiting - sleep_on(proc, waiting):
+        processes[pid] = replace(processes[pid], halt=None)
+    holders = {
+        inode: tuple(sorted((processes[pid] for pid in held), key=_first))
+        for inode, held in found.items()
+    }
     return Look(holders, frozenset(seen), hidden)
 
 

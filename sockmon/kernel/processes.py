@@ -8,7 +8,7 @@ tell of the other one (fs/proc/base.c). Sources: proc(5), proc_pid_stat(5), proc
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +93,10 @@ class ProcessFiles:
         )
 
     def _halt(self, state: bytes) -> Halt | None:
-        """Return why the process stands still: its first thread, in this state, does."""
+        """Return why the process stands still: its first thread, in this state, does.
+
+        Who waits in the kernel may do so for a moment only: see sleep_on().
+        """
         if state == b"T":
             return Halt("stopped")
         if state == b"t":
@@ -101,13 +104,11 @@ class ProcessFiles:
             return Halt("traced", int(found[1]) if found else None)
         if self._optional("wchan") in _FREEZERS:
             return Halt("frozen")
-        return Halt("uninterruptible") if state == b"D" and self._sleeps_on() else None
+        return Halt("uninterruptible") if state == b"D" else None
 
-    def _sleeps_on(self) -> bool:
-        """Whether it is in one and the same sleep for a while: who reads a disk is in many."""
-        before = _SWITCHES.findall(self._optional("status"))
-        time.sleep(_ONE_SLEEP_SECONDS)
-        return bool(before) and _SWITCHES.findall(self._optional("status")) == before
+    def switches(self) -> list[bytes]:
+        """Return its state, and how often it has gone to sleep."""
+        return _SWITCHES.findall(self._optional("status"))
 
     def _optional(self, name: str) -> bytes:
         """Return the beginning of a file that need not be readable."""
@@ -149,6 +150,25 @@ def process_files(proc: Path, pid: int, thread: int | None = None) -> Iterator[P
         yield ProcessFiles(pid, directory)
     finally:
         os.close(directory)
+
+
+def sleep_on(proc: Path, waiting: Iterable[int]) -> frozenset[int]:
+    """Return those of the processes that are in one and the same sleep for a while.
+
+    Who reads a disk is in many, one after the other. Waits 0.2 s, once for all.
+    """
+    before = {pid: _switches(proc, pid) for pid in waiting}
+    if before:
+        time.sleep(_ONE_SLEEP_SECONDS)
+    return frozenset(pid for pid, was in before.items() if was and _switches(proc, pid) == was)
+
+
+def _switches(proc: Path, pid: int) -> list[bytes]:
+    try:
+        with process_files(proc, pid) as files:
+            return files.switches()
+    except OSError:
+        return []  # it has ended
 
 
 def pids(proc: Path) -> list[int]:

@@ -9,9 +9,12 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 
 LOCALHOST = "127.0.0.1"
+#: A descriptor of in_the_kernel(): who opens it for writing lets the process go on.
+GATE = 99
 Pair = tuple[socket.socket, socket.socket]
 
 
@@ -152,6 +155,19 @@ def growing(count: int) -> tuple[object, ...]:
             time.sleep(1)
     except OSError:
         return listener, kept
+
+
+def in_the_kernel(count: int) -> tuple[object, ...]:
+    """A leak of a process in state D: its child, made by vfork(), waits for a writer at GATE."""
+    listener = _listen()
+    leaked = _leak(listener, count)
+    with tempfile.TemporaryDirectory() as directory:
+        os.mkfifo(f"{directory}/gate")
+        os.dup2(os.open(f"{directory}/gate", os.O_RDONLY | os.O_NONBLOCK), GATE)
+    _say(listener, ())
+    opens = (os.POSIX_SPAWN_OPEN, 0, f"/proc/self/fd/{GATE}", os.O_RDONLY, 0)
+    os.posix_spawn("/bin/true", ["true"], os.environ, file_actions=[opens])
+    return listener, leaked
 
 
 def closed(count: int) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ import pytest
 from sockmon.model.finding import Command, Finding, Subject
 from sockmon.model.observation import OwnerDescriptors
 from tests.lab import NetNs, eventually
+from tests.lab.holder import GATE
 from tests.lab.holders import PROGRAM, holding
 from tests.polling import Polling
 
@@ -81,6 +82,22 @@ class TestALeak:
             expected = {holder.process.pid, child}
             eventually(lambda: [pids(f) for f in poller.findings()], until=[expected].__eq__)
             assert poller.findings()[0].key == leak.key
+
+    def test_of_a_process_that_waits_in_the_kernel_says_so(
+        self, netns: NetNs, watch: Watch, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("sockmon.kernel.inspector._BELIEVED_SECONDS", 0.2)
+        with holding(netns, "in_the_kernel", 20) as holder:
+            pid = holder.process.pid
+            try:
+                poller = watch(QUICK)
+                said = f"; PID {pid} waits in the kernel (state D)"
+                (leak,) = eventually(
+                    poller.findings, until=lambda its: [said in f.summary for f in its] == [True]
+                )
+                assert leak.advice[0].command == Command(f"cat /proc/{pid}/stack", "here")
+            finally:
+                os.close(os.open(f"/proc/{pid}/fd/{GATE}", os.O_WRONLY | os.O_NONBLOCK))
 
     def test_of_a_process_that_is_stopped_is_not_answered_with_a_restart(
         self, netns: NetNs, watch: Watch, monkeypatch: pytest.MonkeyPatch
