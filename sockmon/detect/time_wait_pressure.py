@@ -176,9 +176,9 @@ def _advice(
         *(_about_unclosed(data, unclosed) if unclosed is not None else ()),
         Advice(
             Text(
-                "If the load is wanted, keep more buckets (one takes about 300 bytes). TIME_WAIT "
+                "If the load is wanted, keep more buckets (one takes about 256 bytes). TIME_WAIT "
                 "always lasts 60 s; no setting changes that.",
-                "如果是正常负载，增加 bucket 数量（每个约 300 字节）。Linux 的 TIME_WAIT 固定为 "
+                "如果是正常负载，增加 bucket 数量（每个约 256 字节）。Linux 的 TIME_WAIT 固定为 "
                 "60 秒，没有参数"
                 "可以修改（tcp_fin_timeout 管的是 FIN_WAIT2）。",
             ),
