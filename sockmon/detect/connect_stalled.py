@@ -152,12 +152,8 @@ def _dead(connects: Connects, thresholds: Thresholds) -> tuple[set[Place], set[P
 
 
 def _at_once(thresholds: Thresholds, its: Failing) -> bool:
-    """Whether several attempts were under way at each of several polls, and some have failed.
-
-    While none has ended, the answers may only be slow, or a lost SYN is sent again.
-    """
-    has_failed = its.waited >= _YOUNG and its.attempts > len(its.cookies)
-    lasts = has_failed or its.last - its.since >= thresholds.failing_for
+    """Whether several attempts were under way at each of several polls."""
+    lasts = its.waited >= _YOUNG or its.last - its.since >= thresholds.failing_for
     return its.polls >= _POLLS and its.least >= thresholds.warning_sockets and lasts
 
 

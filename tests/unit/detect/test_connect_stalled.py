@@ -180,15 +180,6 @@ class TestOverSeveralPolls:
         polls = [self.calls(turn, 1, expires=850) for turn in range(20)]
         assert JUDGE.all(self.seen(*polls)) == []
 
-    def test_attempts_of_which_none_has_ended_may_be_answered_late(self) -> None:
-        burst = STALLED.times(20, retransmits=1, expires=1500)
-        first, later = (
-            [replace(sock, local_port=begin + n) for n, sock in enumerate(burst)]
-            for begin in (40_000, 40_001)
-        )
-        assert JUDGE.all(self.seen(first, first)) == []
-        assert JUDGE.severity(self.seen(first, later)) == "warning", "one has failed"
-
     def test_a_crawler_calls_dead_hosts_among_many(self) -> None:
         def poll(turn: int) -> list[Sock]:
             alive = Sock(local_port=50_000 + turn, inode=70_000 + turn, remote=f"10.8.8.{turn}")
