@@ -181,7 +181,7 @@ def _stuck(
 
 
 def _serving(data: DetectorInput, queues: Queues) -> int:
-    """Return on how many accepted connections the server has just sent data, as far as is told."""
+    """Return on how many accepted connections the server has just sent data."""
     heard, table = data.heard, data.table
     recent = heard.cookie[heard.data_sent_ms < 1000 * _ALIVE_SECONDS]
     accepted = (table.state == TcpState.ESTABLISHED) & (table.local_port == queues.group.port)

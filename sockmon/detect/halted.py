@@ -1,7 +1,7 @@
 """A process that stands still: stopped, in a debugger's hands, frozen, or in the kernel.
 
-What it does not do then is no bug of it, and its stack says nothing: whoever halted it must let it
-go on. Told wherever the owner of the sockets would have to act.
+Its inaction is then no bug, and its stack shows nothing: who halted it must let it continue. Added
+to every finding whose owner would have to act.
 """
 
 from collections.abc import Iterable, Sequence

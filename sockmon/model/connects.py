@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.model.distinct import distinct, kinds
+from sockmon.model.ages import find_cookies
+from sockmon.model.direction import PortMask, no_ports
+from sockmon.model.distinct import kinds
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 
@@ -28,7 +30,6 @@ _FIRST_TIMEOUT_MS = 1000
 
 #: Family, address words, port.
 Place = tuple[int, bytes, int]
-_NO_COOKIES = np.empty(0, np.uint64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,15 @@ class Connects:
     """What is remembered of each destination.
 
     reached: when a new connection was seen, in the last minute, of the ports that are called.
-    connected: the sockets of these ports that were connected at the last poll of the whole table.
+    ports: those called at the last poll of the whole table. connected: cookies, sorted, of the
+    sockets that were connected to them.
     """
 
     failing: Mapping[Place, Failing] = field(default_factory=dict)
     reached: Mapping[Place, float] = field(default_factory=dict)
-    connected: Mapping[int, NDArray[np.uint64]] = field(
-        default_factory=dict, repr=False, compare=False
+    ports: frozenset[int] = frozenset()
+    connected: NDArray[np.uint64] = field(
+        default_factory=lambda: np.empty(0, np.uint64), repr=False, compare=False
     )
 
     def reached_at(self, port: int) -> int:
@@ -80,11 +83,12 @@ class Connects:
         if not calling.size and not kept:
             return Connects()
         called = by_place(table, calling)
-        connected, reached = self.connected, dict(self.reached)
+        ports, connected, reached = self.ports, self.connected, dict(self.reached)
         if whole:
-            ports = {port for _, _, port in (*called, *kept)}
-            connected = _connected(table, ports)
-            for place in _new(table, self.connected, connected):
+            ports = frozenset(port for _, _, port in (*called, *kept))
+            rows = _connected(table, ports)
+            connected = np.sort(table.cookie[rows])
+            for place in self._new(table, rows):
                 reached[place] = now
                 called.pop(place, None)
                 kept.pop(place, None)
@@ -94,7 +98,16 @@ class Connects:
             (item for item in reached.items() if now - item[1] < _REACHED_FOR_SECONDS),
             key=lambda item: -item[1],
         )
-        return Connects(kept, dict(recent[:_MOST_REACHED]), connected)
+        return Connects(kept, dict(recent[:_MOST_REACHED]), ports, connected)
+
+    def _new(self, table: SocketTable, rows: NDArray[np.intp]) -> list[Place]:
+        """Return where new connections lead, of the ports that were called at the last poll too."""
+        rows = rows[_mask(self.ports)[table.remote_port[rows]]]
+        rows = rows[find_cookies(self.connected, table.cookie[rows]) < 0]
+        if not rows.size:
+            return []
+        first = rows[kinds(*table.remote_ends(rows)).rows]
+        return [place_of(table, row) for row in first.tolist()]
 
 
 def _more(was: Failing | None, table: SocketTable, rows: NDArray[np.intp], now: float) -> Failing:
@@ -138,35 +151,14 @@ def by_place(table: SocketTable, rows: NDArray[np.intp]) -> dict[Place, NDArray[
     return {place_of(table, int(part[0])): part for part in parts}
 
 
-def _connected(table: SocketTable, ports: set[int]) -> dict[int, NDArray[np.uint64]]:
-    """Return the cookies of the sockets that are, or were, connected to each of the ports."""
-    rows = _connected_rows(table, ports)
-    remote = table.remote_port[rows]
-    found = dict.fromkeys(ports, _NO_COOKIES)
-    for port in distinct(remote).tolist():
-        found[port] = table.cookie[rows[remote == port]]
-    return found
+def _connected(table: SocketTable, ports: Collection[int]) -> NDArray[np.intp]:
+    """Return the sockets that are, or were, connected to one of the ports."""
+    rows = np.flatnonzero(_mask(ports)[table.remote_port])
+    unconnected = (TcpState.SYN_SENT, TcpState.CLOSE, TcpState.LISTEN)
+    return rows[~np.isin(table.state[rows], unconnected)]
 
 
-def _new(
-    table: SocketTable,
-    before: Mapping[int, NDArray[np.uint64]],
-    now: Mapping[int, NDArray[np.uint64]],
-) -> list[Place]:
-    """Return where new connections lead, of the ports that were watched at the last poll too."""
-    ports = now.keys() & before.keys()
-    rows = _connected_rows(table, ports)
-    known = np.concatenate([_NO_COOKIES, *(before[port] for port in ports)])
-    rows = rows[~np.isin(table.cookie[rows], known)]
-    if not rows.size:
-        return []
-    first = rows[kinds(*table.remote_ends(rows)).rows]
-    return [place_of(table, row) for row in first.tolist()]
-
-
-def _connected_rows(table: SocketTable, ports: Collection[int]) -> NDArray[np.intp]:
-    called = np.zeros(1 << 16, np.bool_)
-    called[list(ports)] = True
-    others = called[table.remote_port]
-    others &= ~np.isin(table.state, (TcpState.SYN_SENT, TcpState.CLOSE, TcpState.LISTEN))
-    return np.flatnonzero(others)
+def _mask(ports: Collection[int]) -> PortMask:
+    mask = no_ports()
+    mask[list(ports)] = True
+    return mask

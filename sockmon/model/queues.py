@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.model.ages import LastHeard, find_cookies
+from sockmon.model.direction import no_ports
+from sockmon.model.limits import PORTS
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 
-_PORTS = 1 << 16
 _TIME_WAIT_TIMER, _PROBE_TIMER = 3, 4
 #: From so many connections of a port on, whose queues seem to stand still so long, it is asked.
 _DOUBTED, _DOUBTED_SECONDS = 3, 10.0
@@ -50,16 +51,16 @@ def _ports(
     """Return the ports with most of the rows, and at least so many."""
     if not rows.size:
         return []
-    listened = np.zeros(_PORTS, np.bool_)
+    listened = no_ports()
     listened[table.local_port[table.state == TcpState.LISTEN]] = True
     ours, theirs = table.local_port[rows], table.remote_port[rows]
     # Where nobody listens any more, the port that more of them share is the service's.
     local = listened[ours] | (np.bincount(ours)[ours] > np.bincount(theirs)[theirs])
     ports = np.where(local, ours, theirs)
-    counts = np.bincount(ports + local * np.uint32(_PORTS))
+    counts = np.bincount(ports + local * np.uint32(PORTS))
     codes = np.flatnonzero(counts >= least)
     top = codes[np.argsort(-counts[codes], kind="stable")[:most]]
-    return [(code >= _PORTS, code % _PORTS) for code in top.tolist()]
+    return [(code >= PORTS, code % PORTS) for code in top.tolist()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ def test_every_cell_is_exact_in_several_namespaces_at_once(tally: Tally) -> None
         for thread in threads:
             thread.join()
         for index, netns in enumerate(namespaces):
-            eventually(lambda: tally.of(netns), until=wanted[index].__eq__)  # noqa: B023
+            eventually(lambda: tally.of(netns), until=wanted[index].__eq__)  # noqa: B023 - called now
 
 
 #: Of all kinds together; as many as fit into the time that a test may take.
@@ -141,11 +141,11 @@ def test_thousands_a_second_are_exact_in_several_namespaces_at_once(tally: Tally
         at_work = [netns.call(subprocess.Popen[bytes], command) for netns in namespaces]
         for each in at_work:
             with each:
-                eventually(lambda: (tally.read(), each.poll())[1] is not None)  # noqa: B023
+                eventually(lambda: (tally.read(), each.poll())[1] is not None)  # noqa: B023 - called now
             assert each.returncode == 0
         for netns in namespaces:
             wanted = what_is_counted_of(OF_EACH_KIND)
-            eventually(lambda: tally.of(netns), until=wanted.__eq__)  # noqa: B023
+            eventually(lambda: tally.of(netns), until=wanted.__eq__)  # noqa: B023 - called now
 
 
 def test_the_time_to_close_is_that_of_the_application(tally: Tally) -> None:

@@ -46,7 +46,7 @@ def stuck(*holders: Process) -> Finding:
 def test_it_is_said_and_what_helps_comes_first(
     halt: Halt, unit: str, manager: str, said: str, first: str
 ) -> None:
-    found = stuck(replace(SHOP, halt=halt, unit=unit, manager=Manager(manager)))  # type: ignore[arg-type]
+    found = stuck(replace(SHOP, halt=halt, unit=unit, manager=Manager(manager)))  # type: ignore[arg-type] # a str of the table above
     assert found.summary.endswith(f"; {said}")
     assert found.advice[0].command is not None
     assert found.advice[0].command.line == first
