@@ -60,7 +60,7 @@ class EventsPoller:
         """Read what was counted; None as long as nothing is.
 
         namespaces: names, as in the label netns, by inode: of those that are judged. shown: names
-        of those that have series; all others are OTHER. listeners: returns what the program is told
+        of those that have series; all others are OTHER. listeners: returns what is sent to the program
         when it is loaded. port_range: of a namespace.
         """
         try:
