@@ -133,8 +133,8 @@ def _told(snapshot: Snapshot) -> Verdict:
         return Verdict(worst.severity, _WORDS[worst.severity], text)
     n = snapshot.netns
     where = Text(f", in {n} namespaces", f"（{n} 个网络命名空间）") if n > 1 else Text("")
-    text = Text("this host's TCP sockets are well", "本机 TCP 连接状态正常") + where
-    return _doubt(snapshot) or Verdict("well", Text("HEALTHY", "正常"), text)
+    text = Text("the sockets are healthy", "连接状态正常") + where
+    return _doubt(snapshot) or Verdict("well", Text("OK", "正常"), text)
 
 
 def _doubt(snapshot: Snapshot) -> Verdict | None:

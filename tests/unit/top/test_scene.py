@@ -14,7 +14,7 @@ LEAK = [making.finding()]
 @pytest.mark.parametrize(
     ("seen", "word", "text"),
     [
-        (making.snapshot(), "HEALTHY", "this host's TCP sockets are well"),
+        (making.snapshot(), "OK", "the sockets are healthy"),
         (making.snapshot(polls=1), "LOOKING", "two polls must agree"),
         (making.snapshot(making.namespace(diagnosed_at=None)), "LOOKING", "two polls must agree"),
         (making.snapshot(failures=[FAILURE]), "UNKNOWN", "could not read: the dump broke off"),
@@ -56,8 +56,8 @@ def test_a_look_that_fails_ends_belief_at_once_and_the_next_restores_it() -> Non
     scene = making.scene().lost("connection refused")
     told = verdict(scene, NOW.monotonic + 1)
     assert told.word == "UNKNOWN"
-    assert told.text.startswith("no news for 1s (connection refused); until then: HEALTHY")
-    assert verdict(scene.saw(making.sighting(making.snapshot())), NOW.monotonic).word == "HEALTHY"
+    assert told.text.startswith("no news for 1s (connection refused); until then: OK")
+    assert verdict(scene.saw(making.sighting(making.snapshot())), NOW.monotonic).word == "OK"
 
 
 def test_before_the_first_sighting_nothing_is_known() -> None:
