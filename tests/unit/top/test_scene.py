@@ -1,5 +1,7 @@
 """The verdict: what it says of findings, of failures, and of silence."""
 
+from dataclasses import replace
+
 import pytest
 
 from sockmon.client.snapshot import Snapshot
@@ -36,6 +38,13 @@ def test_a_verdict_is_of_what_was_looked_at(seen: Snapshot, word: str, text: str
     told = verdict(making.scene(seen), NOW.monotonic)
     assert told.word == word
     assert told.text.startswith(text)
+
+
+def test_what_the_second_look_found_and_the_first_did_not_is_not_called_healthy() -> None:
+    seen = making.sighting(making.snapshot())
+    scene = Scene("db-7").saw(replace(seen, undecided=True))
+    assert verdict(scene, NOW.monotonic).word == "LOOKING"
+    assert verdict(scene.saw(seen), NOW.monotonic).word == "OK"
 
 
 @pytest.mark.parametrize(("asked", "believed"), [(None, 15.0), (2.0, 15.0), (60.0, 180.0)])
