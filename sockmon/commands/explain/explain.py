@@ -93,7 +93,8 @@ def _score(entry: Symptom, asked: str) -> float:
 def _folded(words: str) -> str:
     """Return words as they are compared: whatever the case, the spaces, and - or _ in a name."""
     plain = " ".join(re.sub(r"[\s_-]+", " ", words).lower().split())
-    return re.sub(r"(?<=[^\x00-\x7f]) | (?=[^\x00-\x7f])", "", plain)  # 大量 TIME_WAIT, 大量TIME_WAIT
+    # 大量 TIME_WAIT and 大量TIME_WAIT are the same.
+    return re.sub(r"(?<=[^\x00-\x7f]) | (?=[^\x00-\x7f])", "", plain)
 
 
 def lines(entry: Symptom, language: Language) -> Iterator[str]:

@@ -19,7 +19,8 @@ PROGRAMS: tuple[Symptom, ...] = (
             "upstream has not answered the request. It is slow or stuck; the network works.",
             "这是 nginx 自己的定时器（默认 60 秒），110 由 nginx 填写，不是内核返回的。while "
             "connecting to upstream（proxy_connect_timeout）：SYN 没有应答，或后端的全连接队列满。"
-            "while reading response header（proxy_read_timeout、fastcgi_read_timeout）：连接已建立，"
+            "while reading response header（proxy_read_timeout、fastcgi_read_timeout）：连接已建"
+            "立，"
             "后端迟迟没有返回。是后端慢或卡住，网络没有问题。",
         ),
         see=(
@@ -165,7 +166,8 @@ PROGRAMS: tuple[Symptom, ...] = (
         wrong=Text(
             "A larger pool helps if the server can do more at a time. If it is the bottleneck, or "
             "connections leak, it only moves the failure.",
-            "只有后端还有余力时，调大连接池才有用。后端本身是瓶颈，或连接有泄漏，调大只是推迟故障。",
+            "只有后端还有余力时，调大连接池才有用。后端本身是瓶颈，或连接有泄漏，调大只是推迟故"
+            "障。",
         ),
         runbook="SockmonCloseWaitLeak",
     ),
@@ -229,7 +231,8 @@ PROGRAMS: tuple[Symptom, ...] = (
             "ARP: the host is down or not in this subnet. A firewall that rejects with "
             "icmp-host-prohibited or admin-prohibited (firewalld) says the same of a closed port.",
             "收到 ICMP 主机不可达，或 ARP 没有应答：主机关机或不在这个网段。防火墙用 "
-            "icmp-host-prohibited 或 admin-prohibited 拒绝（firewalld 默认）时，端口没放行也报这个错。",
+            "icmp-host-prohibited 或 admin-prohibited 拒绝（firewalld 默认）时，端口没放行也报这"
+            "个错。",
         ),
         see=("ip route get 192.0.2.1", "ip neigh", "sockmon trace --opens --for 30s"),
         wrong=Text(
@@ -239,11 +242,17 @@ PROGRAMS: tuple[Symptom, ...] = (
         runbook="SockmonConnectFailures",
     ),
     Symptom(
-        names=("Network is unreachable", "ENETUNREACH", "101: Network is unreachable", "网络不可达"),
+        names=(
+            "Network is unreachable",
+            "ENETUNREACH",
+            "101: Network is unreachable",
+            "网络不可达",
+        ),
         what=Text(
             "This host has no route to the address, and sends nothing. Most often the name has an "
             "IPv6 address and the host has no IPv6 route; or a container has no default route.",
-            "本机没有到这个地址的路由，一个包都没有发出。常见情况：域名解析出 IPv6 地址，而本机没有 "
+            "本机没有到这个地址的路由，一个包都没有发出。常见情况：域名解析出 IPv6 地址，而本机没"
+            "有 "
             "IPv6 路由；或容器没有默认路由。",
         ),
         see=("ip route get 192.0.2.1", "ip -6 route"),

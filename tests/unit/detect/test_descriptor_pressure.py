@@ -52,8 +52,8 @@ class TestSocketsThatTheKernelHasClosed:
     def test_are_told_beside_the_pressure(self) -> None:
         found = JUDGE.one(holding(20, replace(SHOP, fds=1000)))
         assert found.summary == (
-            "shop.service uses 1,000 of 1,024 file descriptors, and holds 20 sockets that the kernel "
-            "has already closed: they never come back"
+            "shop.service uses 1,000 of 1,024 file descriptors, and holds 20 sockets that the "
+            "kernel has already closed: they never come back"
         )
 
 
