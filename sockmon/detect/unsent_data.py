@@ -21,10 +21,10 @@ from sockmon.detect.detector import (
     Rule,
     Seconds,
     counts,
-    judge_groups,
     threshold,
 )
 from sockmon.detect.evidence import inodes, places, who
+from sockmon.detect.lasting import judge_lasting
 from sockmon.durations import roughly
 from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
@@ -51,27 +51,17 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each group with enough connections whose peers do not read."""
     queues, table = data.queues, data.table
     stalled = unsent(queues, table, data.now, thresholds.stalled_after)
-    rows = queues.rows[stalled]
-    since = dict(zip(rows.tolist(), queues.unsent_since[stalled].tolist(), strict=True))
+    rows, since = queues.rows[stalled], queues.unsent_since[stalled]
     most = thresholds.warning_sockets, thresholds.critical_sockets
-    for group, part, subject, _, judged in judge_groups(data, NAME, rows, *most):
-        longest = data.now - min(since[row] for row in part.tolist())
+    for its in judge_lasting(data, NAME, rows, since, *most):
+        group, part = its.group, its.rows
         waiting = int(table.send_queue[part].astype(np.int64).sum())
         readers = _readers_here(data, part)
-        yield Finding(
-            detector=NAME,
-            severity=judged,
-            netns=data.netns,
-            subject=subject,
-            value=int(part.size),
-            limit=thresholds.warning_sockets,
-            summary=_summary(data, group, part, longest, readers),
-            evidence=_evidence(data, part, longest, waiting) | evidence.ports(data, group, part),
-            advice=_advice(data, group, part, evidence.holder(data.owners.get(group))),
-            group=group,
-            inodes=inodes(table, part),
-            rows=part,
-            others=((readers, inodes(table, _there(data, part))),) if readers else (),
+        yield its.finding(
+            _summary(data, group, part, its.longest, readers),
+            _evidence(data, part, its.longest, waiting) | evidence.ports(data, group, part),
+            _advice(data, group, part, evidence.holder(data.owners.get(group))),
+            ((readers, inodes(table, _there(data, part))),) if readers else (),
         )
 
 
