@@ -207,16 +207,7 @@ def unanswered_seconds(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np
     return passed + running
 
 
-NOBODY = Aged(
-    np.empty(0, np.intp),
-    np.empty(0, np.uint64),
-    np.empty(0, np.uint8),
-    np.empty(0, np.float64),
-    np.empty(0, np.float64),
-    np.empty(0, np.uint32),
-    np.empty(0, np.float64),
-    np.empty(0, np.bool_),
-)
+NO_AGES = Aged.from_record(dict.fromkeys(_RECORDED, ()))
 
 
 #: Seconds: the bounds between which ages are counted, and `older_than` of sockmon_aged_sockets.

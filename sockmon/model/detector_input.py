@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.model.ages import NOBODY, NOTHING_HEARD, Aged, LastHeard
+from sockmon.model.ages import NO_AGES, NOTHING_HEARD, Aged, LastHeard
 from sockmon.model.connection_events import RecentEvents
 from sockmon.model.connects import Connects
 from sockmon.model.descriptors import Descriptors
@@ -75,7 +75,7 @@ class DetectorInput:
     ephemeral: EphemeralPorts
     exhaustion: Mapping[Destination, float]
     limits: KernelLimits
-    aged: Aged = NOBODY
+    aged: Aged = NO_AGES
     heard: LastHeard = NOTHING_HEARD
     queues: Queues = NO_QUEUES
     stuck: Stuck = NONE_STUCK

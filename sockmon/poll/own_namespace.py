@@ -17,7 +17,8 @@ from sockmon.model.moment import Moment
 from sockmon.model.observation import NamespaceObservation
 from sockmon.model.poll_statistics import Failure
 from sockmon.poll.cpu_budget import LEAST_SHARE, MINUTE, CpuBudget, PollAge, Priority
-from sockmon.poll.namespace_poller import Clock, NamespacePoller
+from sockmon.poll.namespace_poller import NamespacePoller
+from sockmon.poll.reading import Clock
 from sockmon.settings import Config
 
 
