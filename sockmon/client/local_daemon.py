@@ -67,7 +67,7 @@ def joined(own: Iterable[Finding], watch: Watch) -> tuple[list[Finding], Mapping
     """
     findings: list[Finding] = []
     says: dict[FindingKey, Says] = {}
-    told_as: dict[FindingKey, FindingKey] = {}  # only one of both may know an owner
+    joined_as: dict[FindingKey, FindingKey] = {}  # only one of both may know an owner
     theirs = list(watch.findings)
     for mine in own:
         its = next((f for f in theirs if f.key == mine.key), None)
@@ -80,10 +80,10 @@ def joined(own: Iterable[Finding], watch: Watch) -> tuple[list[Finding], Mapping
             findings.append(_with_owner(its, mine))
             says[findings[-1].key] = "too"
         if its is not None:
-            told_as[mine.key] = told_as[its.key] = findings[-1].key
+            joined_as[mine.key] = joined_as[its.key] = findings[-1].key
     says.update({finding.key: "alone" for finding in theirs})
     return [
-        replace(found, cause=told_as.get(found.cause, found.cause)) if found.cause else found
+        replace(found, cause=joined_as.get(found.cause, found.cause)) if found.cause else found
         for found in (*findings, *theirs)
     ], says
 

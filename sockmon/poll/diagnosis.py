@@ -245,7 +245,7 @@ class DiagnosisState:
             if data.udp_table is not None:
                 ids.update(data.udp_table.cgroup_id[data.udp_table.rows_of(inodes)].tolist())
             owners = self._owners.find(inodes, ids, data.now)
-            self._vanished = self._vanished.told(owners)
+            self._vanished = self._vanished.still_held(owners)
             followed = self._vanished.added(listed, owners)
             data = replace(data, owners=owners, descriptors=followed).with_groups(rows)
             if not (inodes or ids):

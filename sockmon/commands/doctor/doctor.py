@@ -132,9 +132,9 @@ def examine(
     own = [finding for diagnosis in diagnoses for finding in diagnosis.findings]
     watch = ask(config.web.listen_address)
     findings, says = joined(own, watch) if watch else (own, {})
-    told = {finding.place for finding in findings}  # the daemon may know that it is not harmless
+    found = {finding.place for finding in findings}  # the daemon may know that it is not harmless
     notes = (
-        *(_in(n.name) + s.summary for n, d in seen for s in d.notes if s.place not in told),
+        *(_in(n.name) + s.summary for n, d in seen for s in d.notes if s.place not in found),
         _about_namespaces(observation.neighbours) or _passed_by(source),
         _about_bound(observation.namespaces),
         _about_owners(
@@ -181,7 +181,7 @@ def _about_bound(namespaces: Iterable[NamespaceObservation]) -> Text | None:
 
 
 def _about_owners(hidden: int, *, units: bool) -> Text | None:
-    """Say what hidden processes cost. units: the kernel told the unit of any socket."""
+    """Say what hidden processes cost. units: the kernel reported the unit of any socket."""
     if not hidden:
         return None
     if units:

@@ -23,7 +23,7 @@ def vital_signs(namespaces: Iterable[NamespaceObservation]) -> Iterator[Text]:
     if seen:
         yield _sockets(seen)
     for measure in (_time_wait, _ephemeral, _accept_queue, _unix_queue, _drops, _unguarded):
-        found = [(*told, n.name) for n in seen if (told := measure(n)) is not None]
+        found = [(*measured, n.name) for n in seen if (measured := measure(n)) is not None]
         if found:
             _, text, netns = max(found, key=lambda it: it[0])
             yield text + _at(netns)
