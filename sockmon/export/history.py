@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.export import messages
+from sockmon.export.messages import history as messages
 from sockmon.history.sample import GROUP_SERIES, SERIES, Reading, Watched
 from sockmon.history.snapshot import COARSE, SPANS, Columns, HistorySnapshot, NamespacePast, Range
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sockmon.durations import precisely
-from sockmon.export.messages import TraceSummary
+from sockmon.export.messages.trace import TraceSummary
 from sockmon.model.segments import end_text
 from sockmon.trace import lines
 from sockmon.trace.connection import Connection, Step

@@ -16,9 +16,9 @@ from sockmon.commands.doctor.summary import reservation, vital_signs
 from sockmon.config.fields import ListenAddress
 from sockmon.detect.finding_text import sentences
 from sockmon.durations import roughly
-from sockmon.export import messages
 from sockmon.export.findings import findings
 from sockmon.export.json import neighbours
+from sockmon.export.messages import doctor as messages
 from sockmon.export.optional import optional
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.netlink.source import KernelSource
