@@ -58,7 +58,7 @@ NAME = "accept_queue"
 _QUEUES_SHOWN = 5
 #: A server that has sent data within so many seconds is alive.
 _ALIVE_SECONDS = 15.0
-#: A queue of so few connections is soon full whatever its server does: its limit is the trouble.
+#: A queue of so few connections is soon full however fast its server accepts: the limit is too low.
 _TINY = 8
 
 

@@ -206,7 +206,7 @@ def _pool(pools: IdlePools, thresholds: Thresholds, group: Group, rows: NDArray[
 
 
 def _passing(data: DetectorInput, port: int, rows: NDArray[np.intp]) -> bool:
-    """Whether a port was taken for a connection or two, as a client's and FTP's data ports are."""
+    """Whether a port was used for a connection or two, as a client's and FTP's data ports are."""
     return rows.size < SHARED_BY and bool(data.unnamed()[port])
 
 

@@ -136,7 +136,7 @@ class DetectorInput:
     def belonging(self, rows: Rows, group: Group, some: Rows) -> Rows:
         """Return those of the rows that are of the group, of whose rows `some` are given.
 
-        Whose a socket is that nobody asked about, its cgroup says, as far as anything does.
+        The owner of a socket that was not looked up is its cgroup's, as far as that is known.
         """
         table, directions = self.table, self.directions
         near = (directions.is_inbound[rows] == (group.direction == "inbound")) & np.isin(

@@ -19,7 +19,7 @@ from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 
 _TIME_WAIT_TIMER, _PROBE_TIMER = 3, 4
-#: From so many connections of a port on, whose queues seem to stand still so long, it is asked.
+#: tcp_info is asked about a port with so many connections whose queues seem to stand still so long.
 _DOUBTED, _DOUBTED_SECONDS = 3, 10.0
 
 

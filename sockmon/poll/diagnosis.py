@@ -70,7 +70,7 @@ class DiagnosisState:
         self._conntrack_window: DropWindow[str] = DropWindow()
         self._counters: Counters | None = None
         self._confirmed = Confirmed()
-        self._confirmed_whole = Confirmed()  # of the detectors that judge whole tables alone
+        self._confirmed_whole = Confirmed()  # of the detectors that judge only whole tables
         self._withheld: frozenset[FindingKey] = frozenset()  # they wait for their owners' names
         self._stale = StaleMemory()
         self._vanished = Vanished()
@@ -291,8 +291,8 @@ def _inodes(findings: Iterable[Finding]) -> set[int]:
 def _owner(finding: Finding, before: Finding | None, owners: Owners) -> Owner | None:
     """Return who holds a finding's sockets.
 
-    Sockets that live shorter than a look takes are never found held, or nobody's when they are
-    looked up: then it is whoever held those of the same finding one poll before.
+    Sockets that live shorter than a look takes are never seen with a holder, or have none any more
+    when they are looked up: then it is the holder of the same finding's sockets one poll before.
     """
     if finding.owner is not None or finding.group is None:
         return finding.owner

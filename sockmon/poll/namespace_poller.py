@@ -283,7 +283,7 @@ class NamespacePoller:
 def _port_range(limits: KernelLimits) -> PortRange | None:
     """Return the range for directions: where it is hidden, the one that hosts have by default.
 
-    It only decides about sockets without a listener of which one end alone is theirs.
+    It only decides about sockets without a listener, where only one end has such a port.
     """
     return DEFAULT_PORT_RANGE if limits.settings_hidden else limits.port_range
 

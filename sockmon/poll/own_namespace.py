@@ -31,7 +31,7 @@ class OwnNamespacePoller:
         self._whole: PollAge | None = None
         self._last_read = 0  # the number of the last read, whole or in part
         self._cost = 0.0  # of the last whole read, in seconds of CPU time
-        self._own_tokens = 0.0  # for reads in part, whatever other namespaces owe
+        self._own_tokens = 0.0  # for reads in part; what other namespaces owe does not count
 
     def poll(
         self,

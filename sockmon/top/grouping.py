@@ -1,4 +1,4 @@
-"""Rows as every poll has them, by port and by namespace; and those of one namespace alone."""
+"""Rows as every poll has them, by port and by namespace; and those of one namespace only."""
 
 from dataclasses import replace
 

@@ -44,9 +44,9 @@ class StateLine(NamedTuple):
 class Overview:
     """What there is to see at one moment; all texts are printable.
 
-    scene: what is known by now; shown: what is shown, which differs while frozen. live: it may
-    be taken for the present. findings: of the chosen namespace, or of all. rows: of the table,
-    before any filter; None until they have been asked for.
+    scene: what is known by now; shown: what is shown, which differs while frozen. live: it is
+    recent enough to count as the present state. findings: of the chosen namespace, or of all.
+    rows: of the table, before any filter; None until they have been asked for.
     """
 
     def __init__(self, scene: Scene, state: ViewState, now: float, width: int) -> None:

@@ -98,7 +98,7 @@ class Scene:
         return max(0.0, now - self.sighting.snapshot.at.monotonic) if self.sighting else 0.0
 
     def is_live(self, now: float) -> bool:
-        """Whether what is shown may be taken for the present."""
+        """Whether what is shown is recent enough to count as the present state."""
         if self.sighting is None or self.trouble is not None:
             return False
         return self.age(now) <= STALE_AFTER_INTERVALS * self.interval

@@ -18,7 +18,7 @@ class Tracker:
     """limit: connections that are followed; the oldest give way to new ones.
 
     opens: note those that have just been established in `opened`; the reader empties it.
-    ports: taken for those of servers where a connection's beginning was not seen.
+    ports: the server's end is the one at such a port, where a connection's beginning was not seen.
 
     keeps_steps: whether new connections keep their steps.
     seen: segments. repeated: of them, those of a packet that was seen before on another device.

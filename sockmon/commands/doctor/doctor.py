@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from sockmon.alert.labels import alert_name, runbook_url
-from sockmon.client.local_daemon import Says, Watch, joined, nobody
+from sockmon.client.local_daemon import Says, Watch, joined, no_daemon
 from sockmon.commands.colour import Paint, Style, plain
 from sockmon.commands.config_choice import Chosen
 from sockmon.commands.doctor.summary import reservation, vital_signs
@@ -106,7 +106,7 @@ def examine(
     clock: Callable[[], Moment],
     pause: Callable[[float], None],
     *,
-    ask: Callable[[Sequence[ListenAddress]], Watch | None] = nobody,
+    ask: Callable[[Sequence[ListenAddress]], Watch | None] = no_daemon,
     pauses: Sequence[float] = (BETWEEN_POLLS_SECONDS,),
 ) -> Diagnosed:
     """Poll twice or three times, a second apart; then ask the daemon, which has watched longer.

@@ -73,7 +73,7 @@ class Settings(TypedDict):
 
 
 class Diagnosed(TypedDict):
-    """What is known beside the findings, all null before the first diagnosis."""
+    """What is known in addition to the findings, all null before the first diagnosis."""
 
     unavailable: list[str] | None
     """Detectors that could not judge."""
