@@ -149,7 +149,7 @@ def serving(path: Path, users: frozenset[int], load: Callable[..., Descriptors])
 def pipes(told: list[list[Listener]]) -> Callable[[list[Listener]], Descriptors]:
     def load(listeners: list[Listener]) -> Descriptors:
         told.append(listeners)
-        return Descriptors(*os.pipe(), os.dup(0))
+        return Descriptors(*os.pipe(), *os.pipe())
 
     return load
 
