@@ -99,6 +99,11 @@ class TestTheRule:
         assert {direction for direction, _ in groups(*accepted)} == {"inbound"}
         assert {direction for direction, _ in groups(*made)} == {"outbound"}
 
+    def test_udp_chooses_ports_of_either_parity(self) -> None:
+        made = table(served(40001 + 2 * n, 50000 + 2 * n) for n in range(8))
+        found = directions(made, Listened(), LINUX, parity=False)
+        assert not found.is_inbound.any()
+
     def test_of_a_few_parity_tells_nothing(self) -> None:
         few = [served(40001 + 2 * n, 50000 + 2 * n) for n in range(7)]
         assert {direction for direction, _ in groups(*few)} == {"outbound"}
