@@ -8,6 +8,7 @@ from tests.cases.case import case
 from tests.cases.clients import get
 from tests.cases.stage import Stage, connect, every
 from tests.cases.stories.programs import NGINX, REDIS, nginx
+from tests.lab import eventually
 
 OK_NODE = """
 require("http").createServer((q, a) => a.end("ok")).listen(%d, "0.0.0.0", 511);
@@ -219,3 +220,10 @@ def celery_workers_idle(stage: Stage) -> None:
             "python3", "-m", "celery", "--workdir", "/srv", "-A", "jobs", "worker", "-c", "2",
             "-n", f"w{n}", unit="celery.service", environment={"C_FORCE_ROOT": "1"},
         )  # fmt: skip
+
+    def clients() -> int:
+        with connect(6379) as client:
+            client.send(b"INFO clients\r\n")
+            return int(client.recv(4000).partition(b"connected_clients:")[2].split()[0])
+
+    eventually(clients, until=lambda number: number > 6, within=180)
