@@ -129,7 +129,7 @@ def _dead(connects: Connects, thresholds: Thresholds) -> tuple[set[Place], set[P
     by_port: dict[int, list[Place]] = {}
     for place in connects.failing:
         by_port.setdefault(place[2], []).append(place)
-    dead, again, few = set(), set(), set()
+    dead, again, few = set[Place](), set[Place](), set[Place]()
     for port, places in by_port.items():
         reached = connects.reached_at(port)
         crawled = min(len(places), reached) >= _CRAWLED

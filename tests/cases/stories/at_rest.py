@@ -70,8 +70,10 @@ ProxyPass / http://127.0.0.1:8000/ keepalive=On
     def bursts() -> None:
         for _ in every(20):
             threads = [threading.Thread(target=get, args=(8080, 30.0)) for _ in range(60)]
-            [thread.start() for thread in threads]
-            [thread.join() for thread in threads]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
 
     stage.thread(bursts)
 

@@ -18,7 +18,7 @@ from tests.cases.stories.ways import more_addresses
     within=240, settled=30,
 )  # fmt: skip
 def nginx_one_of_two_upstreams_dead(stage: Stage) -> None:
-    """nginx tries the dead one of two for 1 s, and leaves it out for 3 s (fail_timeout)."""
+    """nginx tries the dead one of two for 4 s, and leaves it out for 10 s (fail_timeout)."""
     link = stage.peer()
     more_addresses(link, range(10, 12))
     stage.write(
@@ -33,8 +33,8 @@ def nginx_one_of_two_upstreams_dead(stage: Stage) -> None:
     stage.start("iptables", "-A", "OUTPUT", "-d", "10.77.0.11", "-j", "DROP")
     nginx(
         stage,
-        "upstream app { server 10.77.0.10:8000; server 10.77.0.11:8000 fail_timeout=3s; } "
-        "server { listen 8080; location / { proxy_pass http://app; proxy_connect_timeout 1s; } }",
+        "upstream app { server 10.77.0.10:8000; server 10.77.0.11:8000; } "
+        "server { listen 8080; location / { proxy_pass http://app; proxy_connect_timeout 4s; } }",
     )
     stage.listening(8080)
     ask_often(stage, 8080, 0.5, 10)
