@@ -153,8 +153,8 @@ def udp_ports(table: SocketTable, most: int) -> tuple[UdpPort, ...]:
     columns = (ports, sockets, waiting.astype(np.int64), dropped.astype(np.int64))
     rows = zip(*(column[ranked].tolist() for column in columns), strict=True)
     return tuple(
-        UdpPort(port, number, bytes_, drops, _cgroups(table, port))
-        for port, number, bytes_, drops in rows
+        UdpPort(port, count, queued, lost, _cgroups(table, port))
+        for port, count, queued, lost in rows
     )
 
 
