@@ -87,7 +87,8 @@ def _signals_are_not_inherited_ignored() -> None:
     """
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, lambda *_: None)
+            interrupts = number == signal.SIGINT
+            signal.signal(number, signal.default_int_handler if interrupts else lambda *_: None)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Self
 
@@ -60,18 +60,16 @@ def load(listeners: Iterable[tuple[int, int]] = (), btf: Path = BTF) -> Descript
             bpf.update(maps.listeners, _KEY.pack(netns << 32 | port), _KEY.pack(1))
         bpf.freeze(maps.rows)
         code = _code(layout_of_kernel, maps)
-        links = []
         for _ in range(2):
             opened.append(bpf.load(code, "sockmon_events"))
-            links.append(bpf.attach(opened[-1], TRACEPOINT))
-            opened.append(links[-1])
-        descriptors = Descriptors(*links, maps.rows, maps.control)
+            opened.append(bpf.attach(opened[-1], TRACEPOINT))
+        descriptors = Descriptors(opened[-3], opened[-1], maps.rows, maps.control)
     except KernelError:
         for descriptor in opened:
             os.close(descriptor)
         raise
     for descriptor in opened:
-        if descriptor not in (*links, maps.rows, maps.control):
+        if descriptor not in astuple(descriptors):
             os.close(descriptor)  # the program holds the maps, and the link the program
     return descriptors
 
