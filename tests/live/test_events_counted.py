@@ -138,10 +138,12 @@ def test_thousands_a_second_are_exact_in_several_namespaces_at_once(tally: Tally
         namespaces = [stack.enter_context(NetNs()) for _ in range(NAMESPACES)]
         for netns in namespaces:
             netns.set_sysctl("net.ipv4.ip_local_port_range", "21000 65000")
-        at_work = [netns.call(subprocess.Popen[bytes], command) for netns in namespaces]
+        at_work = [
+            stack.enter_context(netns.call(subprocess.Popen[bytes], command))
+            for netns in namespaces
+        ]
         for each in at_work:
-            with each:
-                eventually(lambda: (tally.read(), each.poll())[1] is not None)  # noqa: B023 - called now
+            eventually(lambda: (tally.read(), each.poll())[1] is not None)  # noqa: B023 - called now
             assert each.returncode == 0
         for netns in namespaces:
             wanted = what_is_counted_of(OF_EACH_KIND)
