@@ -58,7 +58,7 @@ TIME_LIMIT_SECONDS = 2700
 def few(_: int) -> Section:
     """Measure a quiet host: what polling costs when there is next to nothing to count."""
     with load(FEW_CONNECTIONS):
-        rows = poll_rows(nullcontext, FEW_SOCKETS_ROUNDS, most=0.003)
+        rows = poll_rows(nullcontext, FEW_SOCKETS_ROUNDS, most_added=0.003)
         rows += starting.rows()
         rows += daemon_rows(most=50e6)
     return Section(f"{2 * FEW_CONNECTIONS} established sockets", rows)
@@ -198,7 +198,7 @@ def poll_rows(
     around: Callable[[], AbstractContextManager[None]],
     rounds: int,
     *,
-    most: float | None = None,
+    most_added: float | None = None,
     most_ratio: float | None = None,
     most_diagnosis: float | None = None,
     most_owners: float | None = None,
@@ -220,7 +220,13 @@ def poll_rows(
     return [
         cpu_row(floor.name, samples[floor.name], reference),
         cpu_row(floor_by_family.name, samples[floor_by_family.name], reference),
-        cpu_row(poll.name, samples[poll.name], reference, most=most, most_ratio=most_ratio),
+        cpu_row(poll.name, samples[poll.name], reference, most_ratio=most_ratio),
+        Row(
+            "that poll: added to its dumps",
+            "CPU",
+            [sample.cpu - reference for sample in samples[poll.name]],
+            most=most_added,
+        ),
         cpu_row(diagnosing.name, samples[diagnosing.name], None),
         Row(
             "diagnosis: added to the rest of it",
@@ -277,7 +283,6 @@ def cpu_row(
     samples: Sequence[Sample],
     reference: float | None,
     *,
-    most: float | None = None,
     most_ratio: float | None = None,
 ) -> Row:
     return Row(
@@ -286,7 +291,6 @@ def cpu_row(
         [sample.cpu for sample in samples],
         sockets=samples[-1].sockets,
         reference=reference,
-        most=most,
         most_ratio=most_ratio,
     )
 

@@ -28,6 +28,7 @@ def section(_: int) -> Section:
         (KernelSource, "udp"),
         (KernelSource, "unix_listeners"),
         (NamespacePoller, "_see_udp"),
+        (NamespacePoller, "_udp_ports"),
         (Udp, "seen"),
         (UnixListeners, "seen"),
     )

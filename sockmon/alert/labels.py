@@ -54,7 +54,7 @@ def labels_of(finding: Finding, extra: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def annotations_of(finding: Finding) -> Mapping[str, str]:
-    """Return what people on the host read; elsewhere they need to be told which host it is."""
+    """Return what people on the host read; elsewhere the host is named too."""
     return MappingProxyType(
         {
             "summary": _text(finding.summary),

@@ -104,7 +104,7 @@ def _judge(
 def _all_bound(
     data: DetectorInput, detector: str, warning: float, port_range: PortRange
 ) -> Finding:
-    """No destination can be told: bind() has taken the ports of all."""
+    """No destination is known: bind() has taken the ports of all."""
     ports = data.ephemeral
     assert ports.bound is not None
     return Finding(

@@ -7,7 +7,7 @@ from sockmon.model.detector_input import PreviousFinding
 from sockmon.model.finding import Finding, FindingKey
 from sockmon.model.growth import added
 
-#: Samples are kept this long: growth is told over the last five minutes.
+#: Samples are kept this long: growth is measured over the last five minutes.
 REMEMBERED_SECONDS = 600.0
 #: A finding that one poll misses has not ended for its samples: they are kept this long, and over
 #: so many polls.

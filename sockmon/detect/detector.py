@@ -30,7 +30,7 @@ def threshold(default: Any, about: str) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorThresholds:
-    """What every detector can be told."""
+    """The settings that every detector has."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = {
         "extra": "forbid",

@@ -63,7 +63,7 @@ OF_PART = tuple(detector for detector in ALL if not detector.needs_whole_table)
 
 BY_NAME: Mapping[str, Detector] = {detector.name: detector for detector in ALL}
 
-#: A detector's findings in one namespace and poll; what is beyond is told by one more.
+#: A detector's findings in one namespace and poll; one more finding says how many were left out.
 MOST_FINDINGS = 40
 MORE = Text("the largest are shown, the others are not", "只显示最大的，其余不显示")
 

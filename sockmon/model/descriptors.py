@@ -16,7 +16,7 @@ LEAST_CLOSED = 10
 #: The kind of descriptors through which a process enters other network namespaces.
 NAMESPACES = "network namespaces"
 
-#: Growth is told only when it was watched for so long, in so many looks.
+#: Growth is reported only after it was watched for so long, in so many polls.
 _LEAST_SECONDS = 20.0
 _LEAST_SAMPLES = 4
 

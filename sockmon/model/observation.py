@@ -197,10 +197,10 @@ class OtherNamespaces:
 class Events:
     """How connections opened, failed and closed, since a moment in Unix seconds.
 
-    by_namespace: those of namespaces without series, and what could not be told apart, are under
+    by_namespace: those of namespaces without series, and what could not be distinguished, are under
     OTHER. in_use: how full the program's memory is, 1 for full. unseen: how many connections ended
-    whose opening was not seen. gone: by namespace and direction, of ports that were told apart and
-    are no longer; sums over all ports have them, since a sum of counters must never fall.
+    whose opening was not seen. gone: by namespace and direction, of ports that once had their own
+    counts; sums over all ports have them, since a sum of counters must never fall.
     """
 
     since: float

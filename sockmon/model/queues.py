@@ -186,7 +186,7 @@ def _not_less(before: NDArray[np.uint32], now: NDArray[np.uint32]) -> NDArray[np
 
 
 def _moved(before: NDArray[np.int64], now: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether more was read or acknowledged than before, where both are told."""
+    """Whether more was read or acknowledged than before, where both are known."""
     moved: NDArray[np.bool_] = (before >= 0) & (now > before)
     return moved
 

@@ -146,15 +146,13 @@ class UdpPort:
 def udp_ports(table: SocketTable, most: int) -> tuple[UdpPort, ...]:
     """Count UDP sockets by local port: first those that dropped, then those with most sockets."""
     ports, place = np.unique(table.local_port, return_inverse=True)
-    columns = (
-        np.bincount(place, minlength=ports.size),
-        np.bincount(place, table.receive_queue, ports.size),
-        np.bincount(place, table.drops, ports.size),
-    )
-    rows = zip(ports, *columns, strict=True)
-    found = (UdpPort(int(port), int(n), int(waits), int(drops)) for port, n, waits, drops in rows)
-    ranked = sorted(found, key=lambda its: (-its.dropped, -its.receive_queue, -its.sockets))
-    return tuple(replace(its, cgroups=_cgroups(table, its.port)) for its in ranked[:most])
+    sockets = np.bincount(place, minlength=ports.size)
+    waiting = np.bincount(place, table.receive_queue, ports.size)
+    dropped = np.bincount(place, table.drops, ports.size)
+    ranked = np.lexsort((-sockets, -waiting, -dropped))[:most]
+    columns = (ports, sockets, waiting.astype(np.int64), dropped.astype(np.int64))
+    rows = zip(*(column[ranked].tolist() for column in columns), strict=True)
+    return tuple(UdpPort(*row, _cgroups(table, row[0])) for row in rows)
 
 
 def _cgroups(table: SocketTable, port: int) -> tuple[tuple[int, int], ...]:

@@ -21,7 +21,7 @@ from sockmon.poll.event_totals import EventTotals
 from sockmon.poll.events import by_name
 
 _READ_EVERY_SECONDS = 0.5
-#: (direction, port) groups of a namespace that are told apart.
+#: (direction, port) groups of a namespace that are counted one by one.
 _TOP = 1000
 
 

@@ -60,8 +60,8 @@ class EventsPoller:
         """Read what was counted; None as long as nothing is.
 
         namespaces: names, as in the label netns, by inode: of those that are judged. shown: names
-        of those that have series; all others are OTHER. listeners: returns what the program is told
-        when it is loaded. port_range: of a namespace.
+        of those that have series; all others are OTHER. listeners: returns what the program starts
+        with. port_range: of a namespace.
         """
         try:
             if self._counter is None:

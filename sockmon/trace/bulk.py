@@ -45,7 +45,7 @@ def _kind(flags: int, *, client: bool) -> int:
 _KINDS = np.array(
     [[_kind(flags, client=client) for flags in range(256)] for client in (False, True)], np.int64
 )
-#: Ends are told apart by a sum of their bytes with random factors: nobody can make two alike.
+#: Ends are distinguished by a sum of their bytes with random factors: nobody can make two alike.
 _FACTORS = np.array([secrets.randbits(63) | 1 for _ in range(9)], np.uint64)
 
 

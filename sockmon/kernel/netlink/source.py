@@ -279,7 +279,7 @@ class KernelSource:
         )
 
     def _waiting(self, inode: int) -> tuple[int, ...]:
-        """Ask who waits at a Unix listener; nobody if that cannot be told."""
+        """Ask who waits at a Unix listener; empty if that is unknown."""
         try:
             return self.diag.datagrams(
                 unixdiag.OPERATION_ONE,

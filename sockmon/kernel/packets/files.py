@@ -49,7 +49,7 @@ def _begins_at(name: str) -> int:
             for packets in capture.packets():
                 return int(packets.time[0])
     except CaptureError:
-        pass  # it is told when it is read
+        pass  # the reader reports it
     return 0
 
 

@@ -14,7 +14,7 @@ from sockmon.kernel.events import layout
 
 Listener = tuple[int, int]
 
-#: No more of them are told: the program's map of listeners has no more entries.
+#: No more of them are sent: the program's map of listeners has no more entries.
 LISTENERS_AT_MOST = 4096
 DESCRIPTORS = 3
 _HEADER, _LISTENER = struct.Struct("!BH"), struct.Struct("!IH")
