@@ -194,16 +194,16 @@ def _summary(
             )
         parts.append(
             Text(
-                f"uses all of its {process.fd_limit} file descriptors{most}: accept(), connect() "
+                f"uses all of its {process.fd_limit:,} file descriptors{most}: accept(), connect() "
                 "and open() fail",
-                f"已用完全部 {process.fd_limit} 个文件描述符{most.zh}：accept()、connect()、"
+                f"已用完全部 {process.fd_limit:,} 个文件描述符{most.zh}：accept()、connect()、"
                 "open() 都会"
                 "失败",
             )
             if full
             else Text(
-                f"uses {process.fds} of {process.fd_limit} file descriptors{growth}{most}",
-                f"文件描述符已用 {process.fds}/{process.fd_limit}{growth.zh}{most.zh}",
+                f"uses {process.fds:,} of {process.fd_limit:,} file descriptors{growth}{most}",
+                f"文件描述符已用 {process.fds:,}/{process.fd_limit:,}{growth.zh}{most.zh}",
             )
         )
     if holding:
