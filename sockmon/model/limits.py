@@ -35,6 +35,11 @@ TCP_EVENTS = (
 )
 
 
+#: Of these: SYNs that were to be sent again, and segments that this host itself did not send: a rule
+#: in OUTPUT that drops them gives EPERM (net/ipv4/tcp_output.c, __tcp_retransmit_skb(), which counts
+#: such a SYN in both).
+RESENT = SYNS_RESENT, NOT_RESENT = "TCPSynRetrans", "TCPRetransFail"
+
 #: Counters of /proc/net/snmp that sockmon exports, of the section Tcp.
 TCP_TRAFFIC = (
     "ActiveOpens",
