@@ -35,9 +35,8 @@ TCP_EVENTS = (
 )
 
 
-#: Of these: SYNs that were to be sent again, and segments that this host itself did not send: a rule
-#: in OUTPUT that drops them gives EPERM (net/ipv4/tcp_output.c, __tcp_retransmit_skb(), which counts
-#: such a SYN in both).
+#: Of these: SYNs that were to be sent again, and segments that this host did not send. A rule in
+#: OUTPUT that drops a SYN makes both rise (net/ipv4/tcp_output.c, __tcp_retransmit_skb()).
 RESENT = SYNS_RESENT, NOT_RESENT = "TCPSynRetrans", "TCPRetransFail"
 
 #: Counters of /proc/net/snmp that sockmon exports, of the section Tcp.
