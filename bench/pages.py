@@ -28,6 +28,12 @@ POLL_SECONDS = 5.0  # the daemon's default
 REMEMBERED_POLLS = 200
 OPENINGS = 7  # each by a browser that has nothing yet
 PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+#: When the headline came into the document, as the page itself knows it.
+NOTES_VERDICT = """new MutationObserver((_, observer) => {
+  if (!document.querySelector('h1')) return
+  window.verdictAt = performance.now()
+  observer.disconnect()
+}).observe(document, { childList: true, subtree: true })"""
 
 
 def section(_: int) -> Section:
@@ -154,17 +160,18 @@ def paint_rows() -> list[Row]:
         openings = [opening(browser) for _ in range(OPENINGS)]
     painted, verdicts = zip(*openings, strict=True)
     return [
-        Row("the page in Chromium: first paint", "wall", painted, most=1.0),
-        Row("the page in Chromium: its verdict is there", "wall", verdicts, most=1.0),
+        Row("the page in Chromium: first paint", "wall", painted, most=0.1),
+        Row("the page in Chromium: its verdict is there", "wall", verdicts, most=0.3),
     ]
 
 
 def opening(browser: Browser) -> tuple[float, float]:
     """Open the page; seconds until its first paint, and until the verdict is read."""
     page = browser.new_context().new_page()
+    page.add_init_script(NOTES_VERDICT)
     page.goto(ORIGIN)
     page.wait_for_selector("h1")
-    verdict = float(page.evaluate("performance.now()")) / 1000
+    verdict = float(page.evaluate("window.verdictAt")) / 1000
     page.wait_for_function(PAINTED)
     painted = float(page.evaluate(PAINTED)) / 1000
     page.context.close()

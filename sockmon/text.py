@@ -1,7 +1,8 @@
 """Text from outside (names, keys, paths), made safe to print."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 _NOT_A_LABEL = re.compile(r"[^A-Za-z0-9._@:+-]")
 _CONTAINER_ID = re.compile(r"[0-9a-f]{12}")
@@ -34,17 +35,23 @@ def one_line(text: str, longest: int | None = None) -> str:
     return plain if longest is None or len(plain) <= longest else plain[:longest] + "..."
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean X?" for the known word that is most like `word`, or nothing."""
+def did_you_mean(
+    word: str, known: Iterable[str], others: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Return "; did you mean X?" for the known word that is most like `word`, or nothing.
+
+    others: what people write for a known word.
+    """
     import difflib  # noqa: PLC0415 - only a mistake needs it
 
-    by_folded = {_folded(each): each for each in known}
+    by_folded = {_folded(other): each for other, each in others.items()}
+    by_folded |= {_folded(each): each for each in known}
     nearest = difflib.get_close_matches(_folded(word[:100]), by_folded, n=1)
     return f"; did you mean {by_folded[nearest[0]]}?" if nearest else ""
 
 
 def _folded(word: str) -> str:
-    return word.lower().replace("_", "-")
+    return word.lower().replace("_", "-").lstrip("-")
 
 
 def natural_order(text: str) -> tuple[tuple[bool, int, str], ...]:

@@ -15,7 +15,7 @@ from sockmon.text import one_line
 
 _TIMEOUT_SECONDS = 5.0
 _ANSWER_LIMIT = 32 << 20
-#: Clocks that differ by less are taken for the same: a Date header has whole seconds.
+#: Clocks that differ by less count as the same: a Date header has whole seconds.
 _SAME_CLOCK_SECONDS = 2.0
 
 NOT_SOCKMON = "the server there is not a sockmon daemon"

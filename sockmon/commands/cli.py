@@ -71,9 +71,13 @@ class _Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Refuse unknown options here, where it is known which command they were given to."""
-        parsed, unknown = super().parse_known_args(args, namespace)
+        options = [name for action in self._actions for name in action.option_strings]
+        first = args[0] if args else ""
+        if self._subparsers and first.startswith("-") and first not in options:
+            unknown = [first]  # argparse would first ask for a command
+        else:
+            parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            options = [name for action in self._actions for name in action.option_strings]
             suggestion = did_you_mean(unknown[0].partition("=")[0], options)
             words = " ".join(one_line(word, 100) for word in unknown)
             self.error(f"unrecognized arguments: {words}{suggestion}")

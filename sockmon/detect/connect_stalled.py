@@ -133,7 +133,7 @@ def _dead(connects: Connects, thresholds: Thresholds) -> tuple[set[Place], set[P
     by_port: dict[int, list[Place]] = {}
     for place in connects.failing:
         by_port.setdefault(place[2], []).append(place)
-    dead, few = set(), set()
+    dead, again, few = set[Place](), set[Place](), set[Place]()
     for port, places in by_port.items():
         reached = connects.reached_at(port)
         crawled = min(len(places), reached) >= _CRAWLED
@@ -148,11 +148,14 @@ def _dead(connects: Connects, thresholds: Thresholds) -> tuple[set[Place], set[P
         if not reached and _lasts(thresholds, [failing[place] for place in places]):
             its.update(places)
         dead |= its
+        if reached < _CRAWLED:
+            again.update(place for place in places if _again(thresholds, failing[place]))
         if not reached and not its:
             few.update(places)
     several = len({place[2] for place in few}) > 1
     lost = several and _lasts(thresholds, [connects.failing[place] for place in few])
-    return dead, few if lost else set()
+    astray = few if lost else set()
+    return dead | again - astray, astray
 
 
 def _at_once(thresholds: Thresholds, its: Failing) -> bool:
@@ -168,6 +171,20 @@ def _lasts(thresholds: Thresholds, failing: Sequence[Failing]) -> bool:
         and max(its.polls for its in failing) > _POLLS
         and _seconds(failing) >= thresholds.failing_for
         and max(its.waited for its in failing) >= _YOUNG
+    )
+
+
+def _again(thresholds: Thresholds, its: Failing) -> bool:
+    """Whether one caller tries again and again: a replica, a proxy that leaves out what is dead.
+
+    With a long timeout it has few attempts, but is always seen; with a short one it is seldom seen.
+    """
+    steady = its.attempts > 1 and its.pause <= thresholds.failing_for / 2
+    seconds = its.last - its.since
+    return (
+        (steady or its.attempts >= _SEVERAL)
+        and seconds >= 2 * thresholds.failing_for
+        and its.waited >= _YOUNG
     )
 
 
@@ -216,7 +233,8 @@ def _judge(
     if judged is None:
         return
     if failing and _seconds(failing) >= thresholds.failing_for:
-        judged = "critical"
+        often = sum(its.attempts for its in failing) >= thresholds.warning_sockets
+        judged = "critical" if often else "warning"
     elif worst.late:
         judged = "warning"
     called.sort(key=lambda its: (its is not worst, -its.rows.size))
@@ -327,6 +345,12 @@ def _nothing_answers(port: int | None, dead: list[_Called]) -> Text:
     seconds, attempts = _seconds(failing), sum(its.attempts for its in failing)
     number = sum(its.rows.size for its in dead)
     within = Text(f" in {roughly(seconds)}", f"{roughly(seconds)} 内") if seconds else Text("")
+    are = "connect is" if number == 1 else "connects are"
+    if attempts <= number:  # none of them has ended
+        return Text(
+            f"nothing answers at {where}: {number} {are} under way, none was answered{within}",
+            f"{where.zh}没有任何应答：当前 {number} 个 connect 在尝试，{within.zh}没有一个得到应答",
+        )
     under_way = Text("")
     if number:
         are = "is" if number == 1 else "are"
@@ -352,6 +376,9 @@ def _evidence(
             (name, evidence.sockets(its.attempts))
             for name, its in list(failing.items())[:_DESTINATIONS_SHOWN]
         )
+    answered = [data.connects.reached[its.place] for its in called if its.late]
+    if answered:
+        found["last_answered"] = evidence.seconds(data.now - max(answered))
     tries = table.retransmits[rows]
     if rows.size:
         found["most_tries"] = evidence.count(tries.max())

@@ -194,16 +194,16 @@ def _summary(
             )
         parts.append(
             Text(
-                f"uses all of its {process.fd_limit} file descriptors{most}: accept(), connect() "
+                f"uses all of its {process.fd_limit:,} file descriptors{most}: accept(), connect() "
                 "and open() fail",
-                f"已用完全部 {process.fd_limit} 个文件描述符{most.zh}：accept()、connect()、"
+                f"已用完全部 {process.fd_limit:,} 个文件描述符{most.zh}：accept()、connect()、"
                 "open() 都会"
                 "失败",
             )
             if full
             else Text(
-                f"uses {process.fds} of {process.fd_limit} file descriptors{growth}{most}",
-                f"文件描述符已用 {process.fds}/{process.fd_limit}{growth.zh}{most.zh}",
+                f"uses {process.fds:,} of {process.fd_limit:,} file descriptors{growth}{most}",
+                f"文件描述符已用 {process.fds:,}/{process.fd_limit:,}{growth.zh}{most.zh}",
             )
         )
     if holding:
@@ -324,10 +324,10 @@ def _advice(
                 Text(
                     "If they grow without end, a higher limit only buys time: look for "
                     "connections, files or pipes that are opened for each request and never "
-                    "closed, and for a pool without a bound.",
+                    "closed, for a pool without a bound, and for calls without a time-out to a "
+                    "server that does not answer.",
                     "如果一直增长，调高上限只能拖延时间：查找每个请求都打开却没有关闭的连接、文件"
-                    "或管道，"
-                    "以及没有上限的连接池。",
+                    "或管道、没有上限的连接池，以及没有设置超时、对端又一直不应答的请求。",
                 )
             )
         )

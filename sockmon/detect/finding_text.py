@@ -149,5 +149,6 @@ def _holder(process: Process) -> Text:
     text = Text(f"held by: {name}", f"持有者：{name}")
     if process.fds is None:
         return text
-    of, most = (f" of {process.fd_limit}", f"/{process.fd_limit}") if process.fd_limit else ("", "")
-    return text + Text(f", {process.fds}{of} descriptors", f"，fd {process.fds}{most}")
+    limit = process.fd_limit
+    of, most = (f" of {limit:,}", f"/{limit:,}") if limit else ("", "")
+    return text + Text(f", {process.fds:,}{of} descriptors", f"，fd {process.fds:,}{most}")

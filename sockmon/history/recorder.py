@@ -50,7 +50,7 @@ class HistoryRecorder:
             return self._history.past()
 
     def close(self) -> None:
-        """Write once more, and end; give up if the disk takes too long."""
+        """Write a last time, and end; give up if the disk takes too long."""
         self._save()
         if self._writer is not None:
             self._writer.close(_STOP_SECONDS)

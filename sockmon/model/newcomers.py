@@ -13,7 +13,7 @@ K = TypeVar("K", bound=Hashable)
 
 #: How long a series is kept after it was last in rank.
 KEPT_FOR_SECONDS = 600.0
-#: As many names as may be shown may begin over this time, beside those that begin at once.
+#: Over this time, as many new names may begin as may be shown, in addition to those at once.
 REFILL_SECONDS = 1800.0
 
 

@@ -11,7 +11,7 @@ from sockmon.model.direction import Direction
 from sockmon.model.table import SocketTable
 from sockmon.text import label
 
-#: The number of whoever is not known.
+#: The number of an unknown owner.
 UNKNOWN = 0
 #: So many processes of an owner are named; the others are counted.
 PROCESSES_NAMED = 20

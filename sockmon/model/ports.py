@@ -1,6 +1,6 @@
 """Ephemeral ports: how many are left towards each (source, destination, destination port).
 
-connect() needs a unique 4-tuple, so ports run out for each destination alone; ports held by
+connect() needs a unique 4-tuple, so ports run out for each destination separately; ports held by
 bind() are lost for all (net/ipv4/inet_hashtables.c, __inet_hash_connect). A range set by
 IP_LOCAL_PORT_RANGE cannot be seen in a dump.
 

@@ -7,7 +7,7 @@ from sockmon.model.direction import Direction
 from sockmon.model.newcomers import KEPT_FOR_SECONDS
 from sockmon.model.observation import StaleGroup
 
-#: However fast owners change, no more than so many groups are remembered beside the present ones.
+#: At most so many groups are remembered in addition to the present ones.
 MENDED_GROUPS_KEPT = 100
 
 Label = tuple[Direction, int | None, str]

@@ -152,7 +152,7 @@ def _last_of_each(cookies: Column) -> Column | None:
 
 
 def _v4_mapped(local: Column, remote: Column, family: Column) -> NDArray[np.intp]:
-    """Rows of AF_INET6 sockets that speak IPv4 (::ffff:a.b.c.d at either end)."""
+    """Rows of AF_INET6 sockets that use IPv4 (::ffff:a.b.c.d at either end)."""
     rows = np.flatnonzero(family == 6)
     found = _mapped(local[rows])
     others = np.flatnonzero(~found)

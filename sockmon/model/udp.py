@@ -152,7 +152,10 @@ def udp_ports(table: SocketTable, most: int) -> tuple[UdpPort, ...]:
     ranked = np.lexsort((-sockets, -waiting, -dropped))[:most]
     columns = (ports, sockets, waiting.astype(np.int64), dropped.astype(np.int64))
     rows = zip(*(column[ranked].tolist() for column in columns), strict=True)
-    return tuple(UdpPort(*row, _cgroups(table, row[0])) for row in rows)
+    return tuple(
+        UdpPort(port, count, queued, lost, _cgroups(table, port))
+        for port, count, queued, lost in rows
+    )
 
 
 def _cgroups(table: SocketTable, port: int) -> tuple[tuple[int, int], ...]:

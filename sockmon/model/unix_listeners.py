@@ -80,7 +80,7 @@ def _escaped(name: bytes) -> str:
 
 
 class _Queue(NamedTuple):
-    """A queue at the last poll; since: monotonic seconds since when nobody was taken from it."""
+    """A queue at the last poll; since: monotonic seconds, no connection was accepted since."""
 
     length: int
     since: float

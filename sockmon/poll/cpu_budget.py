@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-#: No data gets older than this for want of a poll, whatever that costs.
+#: A namespace that has waited for so long is polled, even above the budget.
 MAX_AGE = 120.0
 #: The part of the budget that is for polls, whatever the process needs for other things; and the
 #: part of that which is for the low priority.

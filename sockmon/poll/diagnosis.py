@@ -93,7 +93,7 @@ class DiagnosisState:
         return found or bool(self._aged.of_state(TcpState.CLOSE_WAIT).size)
 
     def remember(self) -> Callable[[], Mapping[str, Any]]:
-        """Return what makes a record of what is to survive a restart: for whoever writes it."""
+        """Return what makes a record of what is to survive a restart, for its writer."""
         return self._aged.to_record
 
     def recall(self, record: Mapping[str, Any]) -> None:

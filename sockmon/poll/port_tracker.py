@@ -34,7 +34,7 @@ LARGE = 20_000
 _SERVICE_AFTER_SECONDS = 60.0
 #: As many ports that are listened on are shown as this times `top`.
 LISTENED_TIMES_TOP = 2
-#: So are accept queues that fill, beside those of the groups that are shown.
+#: So are accept queues that fill, in addition to those of the groups shown.
 FILLING_TIMES_TOP = 2
 
 

@@ -5,7 +5,8 @@ tells, the rule compares it with the configured threshold; elsewhere it takes th
 from sockmon_findings. A warning goes on while there is a critical alert of its name: let
 Alertmanager inhibit it, as deploy/prometheus/alertmanager.yml does.
 
-SockmonDown and SockmonPollFailing are here alone: a daemon cannot tell that it is dead or blind.
+SockmonDown and SockmonPollFailing are only here: a daemon cannot report that it is dead or that
+it cannot read.
 
 Sources: Prometheus, docs/configuration/alerting_rules.md (keep_firing_for: since 2.42).
 """
@@ -121,7 +122,7 @@ def _own(silence: float, selector: Selector) -> Iterator[_Alert]:
     yield _Alert(
         name="SockmonDown",
         severity="critical",
-        # absent() bears only what the selector says: where all targets have gone, no instance.
+        # absent() has only the labels of the selector: where all targets have gone, no instance.
         expression=f"{up} == 0 or absent({up})",
         waits=FixedWaits(120.0, 0.0),
         text=DOWN,

@@ -16,7 +16,7 @@ _MATCHER = re.compile(
     r"`[^`]*`)\s*"
 )
 
-#: What sockmon's own series bear: `up` does not, and would be matched by none of them.
+#: Labels of sockmon's own series. `up` lacks them: with one of them, it would match nothing.
 _NO_TARGETS = frozenset(
     {
         "netns",

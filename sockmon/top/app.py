@@ -32,7 +32,7 @@ from sockmon.top.refresh import Feed, News
 from sockmon.top.scene import Scene
 from sockmon.top.table import SHOWN_STATES, number
 from sockmon.top.terminal import Terminal
-from sockmon.top.widgets import FILTERS, Filter, Findings, Rows, States, put
+from sockmon.top.widgets import FILTERS, Detail, Filter, Findings, Rows, States, put
 
 _TICK_SECONDS = 1.0
 #: A terminal that takes no output must not keep us from ending.
@@ -114,11 +114,12 @@ class Top(App[int]):
                                 yield widgets.text
                                 yield widgets.past
                         yield Static(id="limits")
-                        with VerticalScroll(id="detail-pane", can_focus=False):
-                            yield Static(id="detail")
-                    with Vertical(id="table-pane"):
-                        yield Static(id="table-notes")
-                        yield Rows()
+                        yield Detail(id="beside")
+                    with Vertical(id="right"):
+                        with Vertical(id="table-pane"):
+                            yield Static(id="table-notes")
+                            yield Rows()
+                        yield Detail(id="below")
             with VerticalScroll(id="page"):
                 yield Static(id="text")
         yield FILTERS[self._state.language]()
@@ -267,7 +268,6 @@ class Top(App[int]):
             "#states-pane": shown.states_title,
             "#table-pane": shown.table_title,
             "#page": title,
-            "#detail-pane": shown.say(Text("ROW", "当前行")),
         }
         for selector, text in titles.items():
             self.query_one(selector).border_title = RichText(f" {text} ")
@@ -277,10 +277,10 @@ class Top(App[int]):
             self.refresh_bindings()
 
     def _draw_detail(self, shown: Overview) -> None:
-        panes = self.query("#detail-pane")  # none before its widgets come, or after them
-        room = panes.first().size.width - 2 if panes else 0
-        if room > 0:
-            self._static("#detail", details(shown, self.query_one(Rows).key, room))
+        for pane in self.query(Detail):
+            pane.border_title = RichText(f" {shown.say(Text('ROW', '当前行'))} ")
+            if pane.room > 0:
+                pane.show(details(shown, self.query_one(Rows).key, pane.room))
 
     def _draw_states(self, shown: Overview) -> None:
         occurring = {line.state: line for line in shown.states}

@@ -28,6 +28,8 @@ _PORTS = 1000
 _PORTS_ELSEWHERE = 50
 #: A core at most, until every namespace has been looked at once: somebody waits for it.
 _FIRST_BUDGET = 1.0
+#: After so many polls a finding that is new is news: what was said before still holds.
+_FIRST_POLLS = 2
 #: So many owners or peers; the largest.
 _ROWS = 1000
 
@@ -85,11 +87,13 @@ class Kernel:
         self._all_read |= all(namespace.tcp for namespace in observation.namespaces)
         snapshot = read(json.observation(observation), now())
         hints = _hints(observation)
+        waiting = any(n.diagnosis.value.undecided for n in observation.namespaces if n.diagnosis)
+        undecided = waiting and observation.statistics.polls <= _FIRST_POLLS
         told = grouped(snapshot, by)
         if told is not None:
-            return Sighting(snapshot, told, hints)
+            return Sighting(snapshot, told, hints, undecided)
         counted, more = self._count(by, alone=not several(snapshot))
-        return Sighting(snapshot, counted, (*hints, *more))
+        return Sighting(snapshot, counted, (*hints, *more), undecided)
 
     def every(self, seconds: float) -> None:
         """Poll at this interval from the next look on."""

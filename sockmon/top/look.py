@@ -58,7 +58,7 @@ ContentSwitcher { height: 1fr; }
 #overview.-stale { text-style: dim; }
 #notes { height: auto; max-height: 3; padding: 0 1; }
 
-#findings, #states-pane, #table-pane, #detail-pane, #page {
+#findings, #states-pane, #table-pane, Detail, #page {
     border: none; border-top: solid ansi_cyan; border-title-color: ansi_cyan;
     border-title-style: bold;
 }
@@ -71,7 +71,7 @@ ContentSwitcher { height: 1fr; }
 Sparkline > .sparkline--max-color, Sparkline > .sparkline--min-color { color: ansi_green; }
 #words, #limits, #table-notes { height: auto; }
 #words { display: none; max-height: 2; text-wrap: wrap; }
-#table-pane { height: 1fr; }
+#right, #table-pane { height: 1fr; }
 #table-notes { padding: 0 1; max-height: 3; }
 DataTable { height: 1fr; background: ansi_default; scrollbar-size-horizontal: 0; }
 DataTable > .datatable--header { background: ansi_default; color: ansi_cyan; }
@@ -80,14 +80,19 @@ DataTable, #page, #findings { scrollbar-size-vertical: 1; }
 #text { height: auto; padding: 0 1; }
 Filter { height: 1; padding: 0 1; display: none; }
 
-#detail-pane { display: none; height: 1fr; scrollbar-size-vertical: 1; }
-#detail { height: auto; }
-.-wide #detail-pane { display: block; }
+Detail { display: none; height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
+Detail > Static { height: auto; }
 .-wide #body { layout: horizontal; }
-.-wide #states-pane { width: 33%; min-width: 44; height: 1fr; }
+.-wide #states-pane { width: 33%; max-width: 40; height: 1fr; }
 .-wide #states { grid-size: 2; grid-rows: 2; }
-.-wide.-tall #states { grid-rows: 4; }
 .-wide #limits { padding-top: 1; }
+.-wide #beside { display: block; margin: 0 -1; }
+.-wide.-tall #beside { display: none; }
+.-wide.-tall #states-pane { max-width: 33%; min-width: 40; }
+.-wide.-tall #states { grid-rows: 1fr; height: 1fr; }
+.-wide.-tall #table-pane, .-wide.-tall DataTable { height: auto; }
+.-wide.-tall DataTable { max-height: 40vh; }
+.-wide.-tall #below { display: block; }
 .-narrow #states, .-low #states { display: none; }
 .-narrow #words, .-low #words { display: block; }
 .-low #findings, .-low #states-pane, .-low #table-pane { border-top: none; }

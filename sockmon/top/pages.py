@@ -129,9 +129,10 @@ _NOTES = (
     ),
     Text(
         "OLDEST and OWNER are those of a row's findings, on terminals of 100 columns and more. "
-        "From 120 columns on, the row that the cursor is on is shown beside the table.",
+        "From 120 columns on, the row that the cursor is on is shown whole: beside the table, or "
+        "below it from 50 lines on.",
         "终端宽 100 列以上时，最久、所属进程两列来自该行的问题。宽 120 列以上时，光标所在行的详情"
-        "显示在表格旁边。",
+        "显示在表格旁边，高 50 行以上时显示在表格下方。",
     ),
     Text(
         "owner -: only the kernel holds it (TIME_WAIT), or the process is hidden from this user.",

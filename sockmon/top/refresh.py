@@ -72,6 +72,8 @@ class Feed:
             else:
                 self._tell(sighting)
                 own = max(SHORTEST_INTERVAL, sighting.snapshot.interval)
+                if sighting.undecided:
+                    longest = SHORTEST_INTERVAL  # and so does the third
             pause = min(longest, self._asked or own)
             self._wanted.wait(max(_SHORTEST_PAUSE_SECONDS, begun + pause - time.monotonic()))
             longest = math.inf

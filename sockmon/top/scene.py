@@ -37,6 +37,7 @@ class Grouped:
 class Sighting:
     """What one look brought; `hints` say what could not be seen.
 
+    undecided: of the first two polls the second found what the first did not: a third must agree.
     since, past: when each finding began, and the polls before this one, as far as the source
     knows and we did not see them ourselves.
     """
@@ -44,6 +45,7 @@ class Sighting:
     snapshot: Snapshot
     grouped: Grouped
     hints: tuple[str, ...] = ()
+    undecided: bool = False
     since: Mapping[FindingKey, Since] = field(default_factory=dict)
     past: tuple[Sample, ...] = ()
 
@@ -102,6 +104,8 @@ class Scene:
         return self.age(now) <= STALE_AFTER_INTERVALS * self.interval
 
 
+#: So many polls must agree before there is a verdict.
+_AGREEING = 2
 _LOOKING, _UNKNOWN = Text("LOOKING", "读取中"), Text("UNKNOWN", "未知")
 _WORDS = {"warning": Text("WARNING", "警告"), "critical": Text("CRITICAL", "严重")}
 
@@ -112,7 +116,7 @@ def verdict(scene: Scene, now: float) -> Verdict:
         if scene.trouble is None:
             return Verdict("unknown", _LOOKING, Text("for the first time", "第一次读取"))
         return Verdict("unknown", _UNKNOWN, scene.trouble)
-    told = _told(scene.sighting.snapshot)
+    told = _told(scene.sighting.snapshot, undecided=scene.sighting.undecided)
     if scene.is_live(now):
         return told
     why = Text(f" ({scene.trouble})", f"（{scene.trouble}）") if scene.trouble else Text("")
@@ -124,7 +128,7 @@ def verdict(scene: Scene, now: float) -> Verdict:
     return Verdict("unknown", _UNKNOWN, then)
 
 
-def _told(snapshot: Snapshot) -> Verdict:
+def _told(snapshot: Snapshot, *, undecided: bool) -> Verdict:
     """What the poll itself says, of all namespaces."""
     told = snapshot.findings
     if told is not None and told.value and any(map(snapshot.diagnosed, snapshot.parts)):
@@ -133,11 +137,11 @@ def _told(snapshot: Snapshot) -> Verdict:
         return Verdict(worst.severity, _WORDS[worst.severity], text)
     n = snapshot.netns
     where = Text(f", in {n} namespaces", f"（{n} 个网络命名空间）") if n > 1 else Text("")
-    text = Text("this host's TCP sockets are well", "本机 TCP 连接状态正常") + where
-    return _doubt(snapshot) or Verdict("well", Text("HEALTHY", "正常"), text)
+    text = Text("the sockets are healthy", "连接状态正常") + where
+    return _doubt(snapshot, undecided=undecided) or Verdict("well", Text("OK", "正常"), text)
 
 
-def _doubt(snapshot: Snapshot) -> Verdict | None:
+def _doubt(snapshot: Snapshot, *, undecided: bool) -> Verdict | None:
     """Why it cannot be called well, if so: what could not be looked at is never well."""
     unsure = [p for p in snapshot.parts if not p.degraded and not snapshot.diagnosed(p)]
     old = [(snapshot.age(p.findings), p.netns) for p in unsure if p.findings is not None]
@@ -149,7 +153,7 @@ def _doubt(snapshot: Snapshot) -> Verdict | None:
         return Verdict("unknown", _UNKNOWN, placed(text, netns))
     if snapshot.failures:
         return Verdict("unknown", _UNKNOWN, could_not_read(snapshot.failures[0]))
-    if snapshot.findings is None or snapshot.polls < 2:
+    if snapshot.findings is None or snapshot.polls < _AGREEING or undecided:
         text = Text("two polls must agree before there is a verdict", "连续两次采样一致后才有结论")
         return Verdict("unknown", _LOOKING, text)
     if unsure:

@@ -8,7 +8,9 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.text import Text as RichText
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
 from textual.coordinate import Coordinate
 from textual.geometry import Size
 from textual.widgets import DataTable, Input, OptionList, Sparkline, Static
@@ -56,6 +58,24 @@ class States:
         if line.bars and self.past.data != line.bars:
             self.past.summary_function = partial(highest, line.bars[0], line.bars[1])
             self.past.data = line.bars
+
+
+class Detail(VerticalScroll, can_focus=False):
+    """The row that the cursor is on: below the states, or below the table where there is room."""
+
+    def compose(self) -> ComposeResult:
+        """Its text."""
+        yield Static()
+
+    @property
+    def room(self) -> int:
+        """Columns of text; 0 or less: it is not shown."""
+        return self.size.width - 2
+
+    def show(self, lines: Iterable[Line]) -> None:
+        """Show these lines."""
+        for text in self.query(Static):  # none before its widgets come, or after them
+            put(text, lines)
 
 
 class Findings(OptionList):

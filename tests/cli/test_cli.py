@@ -192,7 +192,7 @@ def test_promtool_accepts_the_rules(sockmon: Run, tmp_path: Path) -> None:
 def test_doctor_sees_no_trouble_in_a_quiet_recording(sockmon: Run) -> None:
     status, out, err = sockmon("doctor", recording=QUIET)
     assert (status, err) == (0, "")
-    assert out.startswith("OK: this host's TCP sockets are well\n")
+    assert out.startswith("OK: the sockets are healthy\n")
     status, out, _ = sockmon("doctor", "--format", "json", recording=QUIET)
     assert status == 0
     assert json.loads(out)["status"] == "ok"
@@ -317,7 +317,7 @@ def test_a_monitoring_plugin_prints_one_line_with_performance_data(
     sockmon: Run, tmp_path: Path
 ) -> None:
     status, text, quiet = nagios(sockmon, recording=QUIET)
-    assert (status, text) == (0, "SOCKMON OK - this host's TCP sockets are well")
+    assert (status, text) == (0, "SOCKMON OK - the sockets are healthy")
     assert quiet["findings_critical"] == "0;;;0"
     status, text, mixed = nagios(sockmon, recording=MIXED)
     assert (status, text.split(" - ")[0]) == (1, "SOCKMON WARNING")
@@ -349,7 +349,7 @@ def test_doctor_speaks_chinese(sockmon: Run, monkeypatch: pytest.MonkeyPatch) ->
     english = [line for line in asked.splitlines() if re.search(r"[a-z]+ (the|is|are|to) ", line)]
     assert english == []
     _, asked, _ = sockmon("doctor", recording=QUIET)
-    assert asked.startswith("正常：本机 TCP 连接状态正常\n")
+    assert asked.startswith("正常：连接状态正常\n")
     assert sockmon("doctor", "--lang", "en", recording=QUIET)[1].startswith("OK: ")
 
 

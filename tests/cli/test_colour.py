@@ -210,7 +210,7 @@ def test_what_is_for_programs_is_never_coloured(command: tuple[str, ...]) -> Non
 
 def test_sockmon_alone_on_a_terminal_is_doctor_and_what_comes_next() -> None:
     shown = on_terminal(recording=QUIET)
-    assert shown.startswith("\x1b[32mOK\x1b[0m: this host's TCP sockets are well\n")
+    assert shown.startswith("\x1b[32mOK\x1b[0m: the sockets are healthy\n")
     *_, heading, top, explain, help_ = shown.splitlines()
     assert heading == "next:"
     assert [line.split()[1] for line in (top, explain, help_)] == ["top", "explain", "--help"]

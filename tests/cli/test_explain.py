@@ -45,6 +45,39 @@ SEEN = [
     ("全连接队列溢出", "SockmonAcceptQueue"),
     ("TCP: out of memory -- consider tuning tcp_mem", "SockmonTcpMemoryPressure"),
     ("TCP: too many orphaned sockets", "SockmonOrphanPressure"),
+    ("dial tcp 192.0.2.5:443: connect: cannot assign requested address",
+     "SockmonEphemeralPortPressure"),
+    ("Error: connect EADDRNOTAVAIL 127.0.0.1:6379", "SockmonEphemeralPortPressure"),
+    ("端口耗尽", "SockmonEphemeralPortPressure"),
+    ("http: Accept error: accept tcp [::]:8080: accept4: too many open files; retrying in 1s",
+     "SockmonDescriptorPressure"),
+    ("java.net.SocketException: Connection reset", "SockmonResetBurst"),
+    ("Error: socket hang up", "SockmonResetBurst"),
+    ("('Connection aborted.', RemoteDisconnected('Remote end closed connection without response'))",
+     "SockmonResetBurst"),
+    ("upstream prematurely closed connection while reading response header from upstream",
+     "SockmonResetBurst"),
+    ("*1 upstream timed out (110: Connection timed out) while reading response header",
+     "SockmonConnectStalled"),
+    ("*1 no live upstreams while connecting to upstream", "SockmonConnectStalled"),
+    ("dial tcp 192.0.2.5:3306: i/o timeout", "SockmonConnectStalled"),
+    ("curl: (28) Operation timed out after 10001 milliseconds", "SockmonConnectStalled"),
+    ("HikariPool-1 - Connection is not available, request timed out after 30000ms.",
+     "SockmonCloseWaitLeak"),
+    ("QueuePool limit of size 5 overflow 10 reached, connection timed out",
+     "SockmonCloseWaitLeak"),
+    ("FATAL: sorry, too many clients already", None),
+    ("tcp连接数过多", None),
+    ("1024 worker_connections are not enough", "SockmonDescriptorPressure"),
+    ("[12345.6] TCP: request_sock_TCPv6: Possible SYN flooding on port [::]:80. Sending cookies.",
+     "SockmonSynBacklog"),
+    ("大量TIME_WAIT", "SockmonTimeWaitPressure"),
+    ("大量CLOSE_WAIT怎么办", "SockmonCloseWaitLeak"),
+    ("timewait", "SockmonTimeWaitPressure"),
+    ("net.ipv4.tcp_tw_reuse", "SockmonEphemeralPortPressure"),
+    ("tcp_tw_recycle", "SockmonTimeWaitPressure"),
+    ("net.core.somaxconn", "SockmonAcceptQueue"),
+    ("No route to host", "SockmonConnectFailures"),
     ("99", "SockmonEphemeralPortPressure"),
     ("EADDRINUSE", "SockmonEphemeralPortPressure"),
 ]  # fmt: skip
@@ -84,6 +117,18 @@ def test_every_entry_is_whole() -> None:
             assert (REPOSITORY / "docs" / "runbooks" / f"{entry.runbook}.md").is_file()
 
 
+def test_what_is_not_known_leads_to_what_is_most_like_it() -> None:
+    assert nearest("conection reset by peer")[0] == "Connection reset by peer"
+    assert nearest("no buffer space available")[0] == "receive buffer errors"
+    assert nearest("服务器连接数异常")[0] == "too many connections"
+    assert nearest("lorem ipsum") == []
+
+
+def test_nginx_timers_are_not_taken_for_the_kernels() -> None:
+    (entry,) = find("upstream timed out (110: Connection timed out) while reading response header")
+    assert "nginx's own timers" in entry.what
+
+
 def test_advice_that_is_wrong_is_called_wrong() -> None:
     wrong = {words: str(find(words)[0].wrong) for words, _ in SEEN}
     assert "removed in Linux 4.12" in wrong["TIME_WAIT 过多"]
@@ -107,7 +152,7 @@ def test_what_is_not_known_is_one_line(capsys: pytest.CaptureFixture[str]) -> No
     assert explain("conection", "reset", "by", "peer") == (
         1,
         "",
-        "sockmon: 'conection reset by peer' is not known; did you mean Connection reset by peer?\n",
+        "sockmon: 'conection reset by peer' is not known; nearest: Connection reset by peer\n",
     )
     status, out, err = explain("\x1b[2J\n" * 1000)
     assert (status, out, err.count("\n"), err.rstrip().isprintable()) == (1, "", 1, True)

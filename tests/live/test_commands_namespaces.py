@@ -249,10 +249,10 @@ def test_a_namespace_that_ends_while_it_is_looked_at_is_said_to_be_gone(everywhe
     with pod_host(pods) as host:
         argv = host.sockmon("top", "--config", everywhere)
         with Terminal.running(host.netns, argv) as top:
-            top.shows("HEALTHY", "in 3 namespaces")
+            top.shows("OK  the", "in 3 namespaces")
             top.press("n")
             top.shows(" brief on ", "5 sockets")
             host.end("brief")
             top.shows("netns brief is not there")
             top.press("n")
-            top.shows("2 namespaces", "HEALTHY")
+            top.shows("2 namespaces", "OK  the")

@@ -34,7 +34,7 @@ def config(tmp_path: Path) -> Path:
 @pytest.fixture
 def top(netns: NetNs, config: Path) -> Iterator[Terminal]:
     with states.established(netns, count=3), sockmon_top(netns, "--config", str(config)) as shown:
-        shown.shows("HEALTHY")
+        shown.shows("OK  the")
         yield shown
 
 
@@ -77,7 +77,7 @@ def test_a_finding_whole_with_its_advice_and_back(netns: NetNs, config: Path) ->
         assert "   - python leaking_server.py must close these sockets" in shown
         assert f"held by: python leaking_server.py[{leak.process.pid}]" in shown
         leak.kill()
-        top.shows("This finding has gone.", "HEALTHY")
+        top.shows("This finding has gone.", "OK  the")
         top.press("\x1b")
         top.shows("PORTS")
 
@@ -112,13 +112,22 @@ def totals(top: Terminal) -> list[str]:
     return [cells[2] for cells in rows if cells[1:2] in (["inbound"], ["outbound"])]
 
 
+def frozen_for(top: Terminal) -> str:
+    """How long what is shown has stood still, as it says."""
+    screen = top.shows("FROZEN", " ago")
+    (age,) = re.findall(r"FROZEN (\w+) ago", "\n".join(screen))
+    return str(age)
+
+
 def test_frozen_it_stands_still_while_polls_go_on(top: Terminal, netns: NetNs) -> None:
     top.press(" ")
-    top.shows("FROZEN", "7 sockets", "now HEALTHY")
+    top.shows("FROZEN", "7 sockets", "now OK")
     with states.established(netns, count=20):
-        top.shows("FROZEN 2s ago", "7 sockets")
+        made = frozen_for(top)
+        eventually(lambda: frozen_for(top), until=lambda age: age != made)  # and five polls more
+        top.shows("FROZEN", "7 sockets")
         top.press(" ")
-        top.shows("HEALTHY", "48 sockets")
+        top.shows("OK  the", "48 sockets")
 
 
 def test_the_help_is_a_key_away(top: Terminal) -> None:
@@ -131,7 +140,7 @@ def test_the_help_is_a_key_away(top: Terminal) -> None:
 def test_it_fits_whatever_size_its_terminal_takes(top: Terminal) -> None:
     for size in (40, 12), (120, 40), (20, 3), (80, 24):
         top.resize(size)
-        lines = top.shows("HEALTHY" if size[1] > 1 else "")
+        lines = top.shows("OK  the" if size[1] > 1 else "")
         assert len(lines) == size[1]
     top.shows("STATES", "PORTS", "q quit")
 
@@ -158,15 +167,15 @@ def test_where_there_are_no_block_elements_it_does_without(
         states.established(netns, count=3),
         sockmon_top(netns, "--config", str(config), environment=environment) as top,
     ):
-        assert "\n".join(top.shows("HEALTHY", "TOTALv")).isascii()
+        assert "\n".join(top.shows("OK  the", "TOTALv")).isascii()
 
 
 def test_keys_change_the_interval(top: Terminal) -> None:
     top.shows("every 0.2 s")
     top.press("+")
-    top.shows("every 0.4 s", "HEALTHY")
+    top.shows("every 0.4 s", "OK  the")
     top.press("-", "-")
-    top.shows("every 0.1 s", "HEALTHY")
+    top.shows("every 0.1 s", "OK  the")
 
 
 def test_with_colours_it_uses_the_terminals_own(netns: NetNs, config: Path) -> None:
@@ -189,7 +198,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_frame_after_frame(
         states.established(netns, count=3),
         Terminal.running(netns, argv, environment={"TERM": "dumb"}) as top,
     ):
-        eventually(lambda: top.written.count(b"HEALTHY"), until=lambda seen: seen >= 2)
+        eventually(lambda: top.written.count(b"OK  the"), until=lambda seen: seen >= 2)
         assert b"\x1b" not in top.written
         assert b"6 ESTABLISHED  1 LISTEN" in top.written
         top.press("\x03")
@@ -221,14 +230,14 @@ def test_a_daemon_that_goes_is_missed_and_welcomed_back(netns: NetNs, config: Pa
         running_daemon(netns, "--config", str(config)) as daemon,
         sockmon_top(netns, "--url", URL, size=(120, 40)) as top,
     ):
-        top.shows("HEALTHY")
+        top.shows("OK  the")
         daemon.stop()
-        lines = top.shows("UNKNOWN", "Connection refused", "until then: HEALTHY")
+        lines = top.shows("UNKNOWN", "Connection refused", "until then: OK")
         assert lines[0].startswith(" UNKNOWN  no news for ")
         assert " as of " in lines[1]
         top.shows("no news for 3s")
         with running_daemon(netns, "--config", str(config)):
-            assert " as of " not in top.shows("HEALTHY  this host")[1]
+            assert " as of " not in top.shows("OK  the sockets")[1]
 
 
 def test_a_daemon_that_stops_polling_is_not_believed(netns: NetNs, config: Path) -> None:
@@ -236,13 +245,13 @@ def test_a_daemon_that_stops_polling_is_not_believed(netns: NetNs, config: Path)
         running_daemon(netns, "--config", str(config)) as daemon,
         sockmon_top(netns, "--url", URL) as top,
     ):
-        top.shows("HEALTHY")
+        top.shows("OK  the")
         daemon.signal(signal.SIGSTOP)
         try:
-            top.shows("UNKNOWN", "until then: HEALTHY")
+            top.shows("UNKNOWN", "until then: OK")
         finally:
             daemon.signal(signal.SIGCONT)
-        top.shows("HEALTHY  this host")
+        top.shows("OK  the sockets")
 
 
 def test_names_that_processes_chose_are_shown_escaped(
@@ -265,6 +274,6 @@ def test_names_that_processes_chose_are_shown_escaped(
 def test_without_privilege_it_says_what_is_hidden(netns: NetNs) -> None:
     argv = (*NOBODY, sys.executable, "-m", "sockmon", "top")
     with states.established(netns, count=3), Terminal.running(netns, argv) as top:
-        top.shows("HEALTHY")
+        top.shows("OK  the")
         top.press("g")
         top.shows("processes could not be read")

@@ -68,7 +68,7 @@ def test_advice_is_shown_by_purpose_and_evidence_by_its_unit(site: Site, told: J
     )
     expect(evidence.locator("code")).to_have_text([LINE, "ss -tn state fin-wait-2"])
     expect(evidence.locator("li").last).to_contain_text("on the peer")
-    expect(page.locator(".figure.loud")).to_have_text("until it fails 5m")
+    expect(page.locator(".figure.fails")).to_have_text("until it fails 5m")
     expect(page.locator(".because")).to_have_text(
         "Critical because its descriptors run out in about 5 minutes."
     )

@@ -5,12 +5,10 @@ import { say } from '../words'
 const WHOLE = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 })
 const SHORT = new Intl.NumberFormat('en-US', { notation: 'compact', maximumFractionDigits: 1 })
 
-const DECIMAL = new Intl.NumberFormat('en-US', { maximumFractionDigits: 2 })
-
 export const count = (n: number): string => WHOLE.format(n)
 
-/** A rate: at most two decimals. */
-export const decimal = (n: number): string => DECIMAL.format(n)
+/** A rate, as exact as anybody can use: 0.25, 2.5, 37, 1,234. */
+export const decimal = (n: number): string => (Math.abs(n) < 9.95 ? String(Number(n.toPrecision(2))) : count(n))
 
 /** 12,345 -> 12.3K, for where there is little room. */
 export const shortCount = (n: number): string => (n < 10_000 ? count(n) : SHORT.format(n))

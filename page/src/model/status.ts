@@ -37,7 +37,7 @@ export function polledAt(known: number | null, isFirst: boolean, age: number | n
 /** age: seconds since the poll that is shown, or null if there was none; now: as retryAt, in seconds. */
 export function status(link: Link, age: number | null, interval: number, now: number): Status {
   const its = say.status
-  const old = age === null ? '' : `${its.old(duration(age))} `
+  const old = age === null ? '' : its.old(duration(age)) + say.space
   if (link.phase === 'lost' || (link.phase === 'connecting' && link.again)) {
     const wait = link.phase === 'lost' ? Math.ceil(link.retryAt - now) : 0
     const again = wait > 0 ? its.againIn(duration(wait)) : its.again

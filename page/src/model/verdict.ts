@@ -66,7 +66,7 @@ export function verdict(namespace: Namespace, observation: Observation): Verdict
   return {
     level: isPartial ? 'unknown' : 'ok',
     headline: isPartial ? its.partial : its.healthy,
-    detail: `${alerts > 0 ? `${its.again(alerts)} ` : ''}${among}${say.colon}${its.noTrouble}${isPartial ? its.asFar : ''}${say.stop}`,
+    detail: `${alerts > 0 ? its.again(alerts) + say.space : ''}${among}${say.colon}${its.noTrouble}${isPartial ? its.asFar : ''}${say.stop}`,
   }
 }
 

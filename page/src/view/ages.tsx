@@ -27,7 +27,8 @@ export function Ages({ namespace, observation }: { namespace: Namespace; observa
       )}
       {shown === null ? null : (
         <p class="note">
-          {oldest ? `${its.oldest(duration(oldest))} ` : ''}{its.note} {stale === null ? '' : its.stale(duration(stale))}
+          {[oldest ? its.oldest(duration(oldest)) : '', its.note, stale === null ? '' : its.stale(duration(stale))]
+            .filter(Boolean).join(say.space)}
         </p>
       )}
     </section>

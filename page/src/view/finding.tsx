@@ -78,14 +78,14 @@ function Row({ finding, observation, recentOf, open, toggle, isSymptom = false }
         <span class="who"><bdi>{isBlamed ? who : wrong(finding)}</bdi>{places.length > 0 ? <small>{places.map((text, at) => <bdi key={at}>{at > 0 ? ' · ' : ''}{text}</bdi>)}</small> : null}</span>
         <span class="what">{isSymptom ? <small>{say.finding.causedBy}</small> : null}{what}</span>
         <span class="figures">
-          <Figure name={say.finding.now}><strong>{amount(finding)}</strong></Figure>
+          <Figure kind="now"><strong>{amount(finding)}</strong></Figure>
           {recent === null || finding.state === null || !KEPT.includes(finding.state) ? null : (
             <Spark recent={recent} series={finding.state} label={say.finding.lastHour} />
           )}
           <Aged finding={finding} />
           <Grown finding={finding} />
           {finding.deadline === null ? null : (
-            <Figure name={say.finding.fails} loud>
+            <Figure kind="fails">
               {finding.deadline.seconds > 0 ? duration(finding.deadline.seconds) : say.finding.failsNow}
             </Figure>
           )}
@@ -114,20 +114,23 @@ function amount(finding: Finding): string {
   return waiting === null ? percent(value) : count(waiting)
 }
 
-function Figure({ name, loud = false, children }: { name: string; loud?: boolean; children: ComponentChildren }) {
-  return <span class={`figure ${loud ? 'loud' : ''}`}><small>{name}</small> {children}</span>
+/** Each kind has a column of its own where there is room. */
+type Kind = 'now' | 'oldest' | 'growth' | 'fails' | 'alert'
+
+function Figure({ kind, children }: { kind: Kind; children: ComponentChildren }) {
+  return <span class={`figure ${kind}`}><small>{say.finding[kind]}</small> {children}</span>
 }
 
 function Aged({ finding }: { finding: Finding }) {
   const oldest = figure(finding, 'oldest', 'seconds')
-  return oldest === null ? null : <Figure name={say.finding.oldest}>{duration(oldest)}</Figure>
+  return oldest === null ? null : <Figure kind="oldest">{duration(oldest)}</Figure>
 }
 
 function Grown({ finding }: { finding: Finding }) {
   const growth = figure(finding, 'growth', 'per_minute')
   if (growth === null) return null
-  if (growth === 0) return <Figure name={say.finding.growth}>0</Figure>
-  return <Figure name={say.finding.growth}>{growth > 0 ? '+' : '−'}{decimal(Math.abs(growth))}</Figure>
+  if (growth === 0) return <Figure kind="growth">0</Figure>
+  return <Figure kind="growth">{growth > 0 ? '+' : '−'}{decimal(Math.abs(growth))}</Figure>
 }
 
 function AlertFigure({ finding, observation }: { finding: Finding; observation: Observation }) {
@@ -137,7 +140,7 @@ function AlertFigure({ finding, observation }: { finding: Finding; observation: 
   const severity = alert.labels['severity']
   const as = severity === finding.severity || severity === undefined ? ''
     : ` ${say.finding.alertAs(say.severity[severity as Finding['severity']])}`
-  return <Figure name={say.finding.alert}>{say.finding.alertFor(say.alert[alert.state], age)}{as}</Figure>
+  return <Figure kind="alert">{say.finding.alertFor(say.alert[alert.state], age)}{as}</Figure>
 }
 
 /** What helps, by purpose, each command with a button that copies it. */

@@ -22,7 +22,7 @@ export function Head(props: {
       <span class="wordmark">sockmon</span>
       <bdi class="host">{observation?.host}</bdi>
       {observation === null ? null : <ZoneChoice {...{ observation, zone, whose, setWhose }} />}
-      <span class={`pulse ${status.kind}`}>{status.kind === 'gone' ? say.head.gone : `${status.text} ${status.counting}`.trim()}</span>
+      <span class={`pulse ${status.kind}`}>{status.kind === 'gone' ? say.head.gone : [status.text, status.counting].filter(Boolean).join(say.space)}</span>
       <Choice name={say.head.language} values={CHOICES} chosen={language} choose={setLanguage} text={ownName} lang={localeOf} />
       <ThemeChoice />
     </header>

@@ -100,7 +100,7 @@ function Note({ columns: { step, times }, range, seconds }: { columns: Columns; 
     step <= FINEST[range] ? '' : range === 'hour' ? say.past.minute : say.past.tenMinutes,
     length < 0.9 * seconds ? say.past.short(duration(length)) : '',
   ].filter(Boolean)
-  return texts.length === 0 ? null : <p class="note">{texts.join(' ')}</p>
+  return texts.length === 0 ? null : <p class="note">{texts.join(say.space)}</p>
 }
 
 const known = (n: number | null | undefined): string => (n == null ? '–' : count(n))

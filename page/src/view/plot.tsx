@@ -1,7 +1,8 @@
 import { useContext, useEffect, useRef, useState } from 'preact/hooks'
 import uPlot from 'uplot'
 import { count, shortCount } from '../model/format'
-import type { Columns } from '../model/history'
+import { occurring, type Columns } from '../model/history'
+import { labelled, levelOf } from '../model/marks'
 import { STATES, type AlertChange, type Severity, type State } from '../model/message'
 import { nameOf } from '../model/states'
 import { clock, type Zone } from '../model/time'
@@ -105,10 +106,12 @@ function Tip({ pointed, columns, hidden, zone }: { pointed: Pointed; columns: Co
   )
 }
 
-const data = (columns: Columns): uPlot.AlignedData => [
-  columns.times,
-  ...STATES.map(state => columns.states[state]),
-]
+/** Without the states that do not occur: their lines would cover the axis. */
+function data(columns: Columns): uPlot.AlignedData {
+  const states = occurring(columns)
+  const nothing = columns.times.map(() => null)
+  return [columns.times, ...STATES.map(state => (states.includes(state) ? columns.states[state] : nothing))]
+}
 
 function options(
   element: HTMLElement,
@@ -185,36 +188,42 @@ function options(
 
 /**
  * An alert that fired or was resolved, or changed its severity: a line through the plot, full or
- * dashed, and a mark above it where there is room for its words.
+ * dashed, and a label above it, which those close together share.
  */
 function drawChanges(chart: uPlot, changes: AlertChange[], element: HTMLElement): void {
   const { ctx, bbox } = chart
   const { min, max } = chart.scales['x'] ?? {}
-  let free = bbox.left
+  if (min == null || max == null) return
+  const marks = changes.filter(({ at }) => at >= min && at <= max)
+    .map(change => ({ x: Math.round(chart.valToPos(change.at, 'x', true)), change }))
   ctx.save()
   ctx.lineWidth = devicePixelRatio
   ctx.font = `${11 * devicePixelRatio}px ${getComputedStyle(element).fontFamily}`
-  for (const { at, state, labels, previous_severity: previous } of changes) {
-    if (min == null || max == null || at < min || at > max) continue
-    const x = Math.round(chart.valToPos(at, 'x', true))
-    const severity = labels['severity'] as Severity
-    const level = colour(element, state === 'resolved' ? '--ok' : `--${severity}`)
-    ctx.strokeStyle = ctx.fillStyle = level
-    ctx.setLineDash(state === 'firing' ? [] : [4, 4])
+  const hue = (change: AlertChange): string =>
+    colour(element, levelOf(change) === 'resolved' ? '--ok' : `--${levelOf(change)}`)
+  for (const { x, change } of marks) {
+    ctx.strokeStyle = hue(change)
+    ctx.setLineDash(change.state === 'firing' ? [] : [4, 4])
     ctx.beginPath()
     ctx.moveTo(x, bbox.top)
     ctx.lineTo(x, bbox.top + bbox.height)
     ctx.stroke()
-    const word = state === 'resolved' ? say.past.mark.resolved
-      : previous === null ? say.severity[severity] : say.past.nowSeverity(say.severity[severity])
-    const text = `${state === 'resolved' ? '✓' : '▲'} ${word}`
-    const { width } = ctx.measureText(text)
-    const left = Math.min(x - 5 * devicePixelRatio, bbox.left + bbox.width - width)
-    if (left < free) continue
+  }
+  const width = (text: string): number => ctx.measureText(text).width
+  for (const { change, text, left } of labelled(marks, {
+    text: textOf, width, end: bbox.left + bbox.width, gap: 10 * devicePixelRatio,
+  })) {
+    ctx.fillStyle = hue(change)
     ctx.fillText(text, left, bbox.top - 8 * devicePixelRatio)
-    free = left + width + 8 * devicePixelRatio
   }
   ctx.restore()
+}
+
+/** What a label says: of one change, or of the gravest of several. */
+function textOf({ state, labels, previous_severity: previous }: AlertChange, n: number): string {
+  const word = say.severity[labels['severity'] as Severity]
+  const what = state === 'resolved' ? say.past.mark.resolved : previous === null ? word : say.past.nowSeverity(word)
+  return `${state === 'resolved' ? '✓' : '▲'} ${what}${n > 1 ? ` +${n - 1}` : ''}`
 }
 
 function move(chart: uPlot | null, event: KeyboardEvent): void {

@@ -124,7 +124,7 @@ function Table(props: Props & { tab: Tab; found: Found; words: string; isLoading
               <Parts {...inside} part={{ direction, port }} recent={recentOf(direction, port)} />
             )}
           />
-          <p class="note">{its.portsNote}{folded ? ` ${its.foldedNote(count(folded), count(found.port.length))}` : ''}</p>
+          <p class="note">{its.portsNote}{folded ? `${say.space}${its.foldedNote(count(folded), count(found.port.length))}` : ''}</p>
         </>
       )
     }

@@ -29,6 +29,8 @@ export const en = {
   comma: ', ',
   semicolon: '; ',
   stop: '.',
+  /** Between two sentences. */
+  space: ' ',
   colon: ': ',
   and: ' and ',
   bracketed: (text: string) => ` (${text})`,
@@ -180,7 +182,7 @@ export const en = {
     nowSeverity: (severity: string) => `now ${severity}`,
     after: (age: string) => `after ${age}`,
     held: 'no longer found, still firing for a while',
-    mark: { firing: 'firing', resolved: 'resolved' },
+    mark: { resolved: 'resolved' },
   },
 
   limits: {

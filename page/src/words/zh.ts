@@ -10,6 +10,7 @@ export const zh: Words = {
   comma: '，',
   semicolon: '；',
   stop: '。',
+  space: '',
   colon: '：',
   and: '、',
   bracketed: text => `（${text}）`,
@@ -156,7 +157,7 @@ export const zh: Words = {
     nowSeverity: severity => `变为${severity}`,
     after: age => `持续 ${age}`,
     held: '已不再发现，告警再保持一会儿',
-    mark: { firing: '告警', resolved: '恢复' },
+    mark: { resolved: '恢复' },
   },
 
   limits: {

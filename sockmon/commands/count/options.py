@@ -207,8 +207,7 @@ def _keys(text: str) -> tuple[str, ...]:
     keys = tuple(text.split(","))
     for key in keys:
         if key not in KEYS:
-            other = _OTHER_KEY_NAMES.get(key.lower())
-            hint = f"; did you mean {other}?" if other else did_you_mean(key, KEYS)
+            hint = did_you_mean(key, KEYS, _OTHER_KEY_NAMES)
             raise UserError(f"--by: {key!r} is none of {', '.join(KEYS)}{hint}")
     if len(set(keys)) < len(keys):
         raise UserError(f"--by: {text!r} names a key twice")

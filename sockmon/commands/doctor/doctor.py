@@ -322,7 +322,7 @@ def verdict(diagnosed: Diagnosed) -> Text:
     but = reservation(diagnosed.observation.namespaces)
     if but:
         return Text(f"no finding, but {but}", f"没有发现问题，但 {but.zh}")
-    return Text("this host's TCP sockets are well", "本机 TCP 连接状态正常")
+    return Text("the sockets are healthy", "连接状态正常")
 
 
 def _is_symptom(finding: Finding, among: Iterable[Finding]) -> bool:

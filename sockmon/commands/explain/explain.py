@@ -2,23 +2,31 @@
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from errno import errorcode
 
 from sockmon.alert.labels import runbook_url
+from sockmon.commands.explain.programs import PROGRAMS
 from sockmon.commands.explain.states import STATES
 from sockmon.commands.explain.symptom import Symptom
 from sockmon.commands.explain.symptoms import SYMPTOMS
+from sockmon.commands.explain.sysctls import SYSCTLS
 from sockmon.detect.registry import ALL
 from sockmon.language import Language, Text, said, wrapped
 
-ENTRIES: tuple[Symptom, ...] = (*SYMPTOMS, *STATES)
+ENTRIES: tuple[Symptom, ...] = (*SYMPTOMS, *PROGRAMS, *STATES, *SYSCTLS)
 
 _WIDTH = 92
 #: From a whole line of a log, this much is compared.
 _LONGEST = 1000
 #: A part of a name, such as "bucket table", is as long as this.
 _SHORTEST_PART = 4
+#: So many entries are named where none is meant, if they share this much: a word that one entry in
+#: five has.
+_NEAREST, _LEAST_SHARED = 3, 0.2
+#: In Latin letters a word does not begin amid another; Chinese has no spaces.
+_START = "(?<![a-z])"
 _SEE = Text("On this host:", "在本机查看：")
 WRONG = Text("Often advised, and wrong:", "常见的错误建议：")
 RUNBOOK = Text("runbook: ", "处理手册：")
@@ -38,17 +46,35 @@ def find(words: str) -> list[Symptom]:
     if error is not None:
         asked = error.lower()
     if detector is not None:
-        return [entry for entry in ENTRIES if entry.runbook == detector.alert]
+        return [entry for entry in (*SYMPTOMS, *STATES) if entry.runbook == detector.alert]
     scored = [(_score(entry, asked), entry) for entry in ENTRIES]
     best = max(score for score, _ in scored)
     return [entry for score, entry in scored if score == best] if best > 0 else []
 
 
-def nearest(words: str) -> str | None:
-    """Return the name that is most like the words."""
-    names = {_folded(name): name for entry in ENTRIES for name in entry.names}
-    close = difflib.get_close_matches(_folded(words[:_LONGEST]), names, n=1)
-    return names[close[0]] if close else None
+def nearest(words: str) -> list[str]:
+    """Return the headings of at most three entries that are most like the words, best first.
+
+    A name spelled alike comes first; then those that share words, the rare ones before the common.
+    """
+    asked = _folded(words[:_LONGEST])
+    names = {_folded(name): entry for entry in ENTRIES for name in entry.names}
+    alike = [names[name] for name in difflib.get_close_matches(asked, names, n=_NEAREST)]
+    has = [set[str]().union(*map(_parts, map(_folded, entry.names))) for entry in ENTRIES]
+    often = Counter(part for parts in has for part in parts)
+    shared = [sum(1 / often[part] for part in _parts(asked) & parts) for parts in has]
+    ranked = sorted(zip(shared, ENTRIES, strict=True), key=lambda each: -each[0])
+    found = [*alike, *(entry for score, entry in ranked if score >= _LEAST_SHARED)]
+    return list(dict.fromkeys(entry.names[0] for entry in found))[:_NEAREST]
+
+
+def _parts(folded: str) -> set[str]:
+    """Return the words; of Chinese, which has no spaces, each two characters."""
+    return {
+        part
+        for run in re.findall(r"[a-z][a-z0-9]{2,}|[\u4e00-\u9fff]+", folded)
+        for part in ([run] if run.isascii() else [run[at : at + 2] for at in range(len(run) - 1)])
+    }
 
 
 def _score(entry: Symptom, asked: str) -> float:
@@ -57,7 +83,7 @@ def _score(entry: Symptom, asked: str) -> float:
     for name in map(_folded, entry.names):
         if name == asked:
             scores.append(3000.0)
-        elif re.search(rf"(?<![a-z]){re.escape(name)}(?![a-z])", asked):
+        elif re.search(rf"{_START if name[0].isascii() else ''}{re.escape(name)}(?![a-z])", asked):
             scores.append(1000.0 + len(name))
         elif len(asked) >= _SHORTEST_PART and asked in name:
             scores.append(len(asked) / len(name))
@@ -66,7 +92,9 @@ def _score(entry: Symptom, asked: str) -> float:
 
 def _folded(words: str) -> str:
     """Return words as they are compared: whatever the case, the spaces, and - or _ in a name."""
-    return " ".join(re.sub(r"[\s_-]+", " ", words).lower().split())
+    plain = " ".join(re.sub(r"[\s_-]+", " ", words).lower().split())
+    # 大量 TIME_WAIT and 大量TIME_WAIT are the same.
+    return re.sub(r"(?<=[^\x00-\x7f]) | (?=[^\x00-\x7f])", "", plain)
 
 
 def lines(entry: Symptom, language: Language) -> Iterator[str]:

@@ -35,8 +35,8 @@ def _run(arguments: argparse.Namespace, _: OpenSource) -> int:
         return SUCCESS
     found = explain.find(words)
     if not found:
-        nearest = explain.nearest(words)
-        hint = f"did you mean {nearest}?" if nearest else "sockmon explain lists what it knows"
+        nearest = "; ".join(explain.nearest(words))
+        hint = f"nearest: {nearest}" if nearest else "sockmon explain lists what it knows"
         print(f"sockmon: {one_line(words, 100)!r} is not known; {hint}", file=sys.stderr)
         return FAILURE
     with writing():

@@ -8,7 +8,8 @@ from sockmon.model.states import TcpState
 def _state(state: TcpState, en: str, zh: str, runbook: str | None = None) -> Symptom:
     name = state.name
     see = (f"sockmon count --state {state.label} --by port,direction",)
-    names = dict.fromkeys((name, state.spelled("ss"), name.replace("_", "-")))
+    spellings = (name, state.spelled("ss"), name.replace("_", "-"), name.replace("_", ""))
+    names = dict.fromkeys(spellings)
     return Symptom(names=tuple(names), what=Text(en, zh), see=see, runbook=runbook)
 
 

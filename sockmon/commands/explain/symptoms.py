@@ -269,7 +269,15 @@ SYMPTOMS: tuple[Symptom, ...] = (
         runbook="SockmonConnectStalled",
     ),
     Symptom(
-        names=("Connection reset by peer", "ECONNRESET", "104: Connection reset by peer"),
+        names=(
+            "Connection reset by peer",
+            "ECONNRESET",
+            "104: Connection reset by peer",
+            "Connection reset",
+            "连接被重置",
+            "连接被对端重置",
+            "连接被对方重设",
+        ),
         what=Text(
             "A reset (RST) came from the other end, or from a device between. Usual causes: its "
             "process closed while data that it had not read was waiting, or ended; it set "
@@ -314,7 +322,12 @@ SYMPTOMS: tuple[Symptom, ...] = (
             "Cannot assign requested address",
             "EADDRNOTAVAIL",
             "99: Cannot assign requested address",
+            "ephemeral port exhaustion",
+            "port exhaustion",
             "无法指定被请求的地址",
+            "端口耗尽",
+            "端口用完",
+            "端口不够用",
         ),
         what=Text(
             "From connect(): no local port is left towards this destination (address and port). "
@@ -345,6 +358,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
             "Address already in use",
             "EADDRINUSE",
             "98: Address already in use",
+            "SO_REUSEADDR",
             "地址已在使用",
         ),
         what=Text(

@@ -169,7 +169,7 @@ class PortExhaustion:
     _stack: ExitStack
 
     def connect(self, listener: socket.socket) -> None:
-        """Connect once more, until the condition ends; EADDRNOTAVAIL if no port is left."""
+        """Connect again, until the condition ends; EADDRNOTAVAIL if no port is left."""
         port = listener.getsockname()[1]
         _leave_no_trace(kept(self._stack, connected(self.netns, self.kind, port)))
         _leave_no_trace(kept(self._stack, accepted(listener)))

@@ -62,7 +62,7 @@ class NetNs:
         family: socket.AddressFamily = socket.AF_INET,
         kind: socket.SocketKind = socket.SOCK_STREAM,
     ) -> socket.socket:
-        """Make a socket that lives in the namespace, usable from any thread."""
+        """Make a socket in the namespace, usable from any thread."""
         return self.call(socket.socket, family, kind)
 
     def run(

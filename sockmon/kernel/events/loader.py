@@ -20,7 +20,7 @@ from sockmon.kernel.events.rows import Increments, RowReader
 
 BTF = Path("/sys/kernel/btf/vmlinux")
 
-#: What the maps hold at most, beside the rows: 8 MB of kernel memory in all.
+#: What the maps hold at most, in addition to the rows: 8 MB of kernel memory in all.
 SOCKETS, GROUPS, LISTENERS = 65536, 2 * layout.ROWS, 4096
 
 _BTF_HINT = "counting events needs a kernel with CONFIG_DEBUG_INFO_BTF"

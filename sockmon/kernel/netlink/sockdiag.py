@@ -21,7 +21,7 @@ Parts = Sequence[bytes]
 # The kernel fills datagrams of up to 32 KiB; a smaller buffer would lose the rest of one.
 _DATAGRAM_ROOM = 64 * 1024
 _MSG_TRUNC = int(socket.MSG_TRUNC)  # as an IntFlag it would cost more than the receive itself
-# Datagrams decoded at once: enough for the lock-step walk to pay, small beside the daemon.
+# Datagrams decoded at once: enough for the lock-step walk to be faster, and little memory.
 _BATCH_BYTES = 16 * 1024 * 1024
 
 
@@ -94,7 +94,7 @@ class SockDiag:
         """Return every socket that the requests name, in a buffer that is cleared for them.
 
         After a failure that may be temporary (EBUSY, ENOBUFS, EINTR, a broken reply) the request is
-        sent once more on a new socket. Raises DumpError; a partial dump is never returned.
+        sent again on a new socket. Raises DumpError; a partial dump is never returned.
         """
         buffer = RowBuffer() if into is None else into
         buffer.truncate()

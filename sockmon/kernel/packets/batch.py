@@ -6,7 +6,7 @@ import numpy as np
 
 from sockmon.kernel.packets.headers import Packets
 
-#: A file may claim any size. Longer packets are taken for a damaged file.
+#: A file may claim any size. A file with longer packets counts as damaged.
 LONGEST_PACKET = 1 << 24
 _LATEST = (1 << 63) - 1
 

@@ -2,10 +2,14 @@
 
 from tests.cases.case import CASES
 from tests.cases.stories import (
+    at_rest,
     busy,
+    callers,
+    forgotten,
     harmless,
     holders,
     leaks,
+    own_limits,
     paths,
     ports,
     programs,
@@ -17,10 +21,14 @@ from tests.cases.stories import (
 
 __all__ = [
     "CASES",
+    "at_rest",
     "busy",
+    "callers",
+    "forgotten",
     "harmless",
     "holders",
     "leaks",
+    "own_limits",
     "paths",
     "ports",
     "programs",

@@ -36,7 +36,7 @@ def iptables(stage: Stage, rule: str, netns: NetNs | None = None) -> None:
         raise RuntimeError(f"iptables {rule}: {stage.logs()}")
 
 
-def _more_addresses(link: Link, numbers: range) -> None:
+def more_addresses(link: Link, numbers: range) -> None:
     """Give the other host of a link the addresses 10.77.0.N, too."""
     link.client.ip(*(f"addr add 10.77.0.{n}/24 dev eth0" for n in numbers))
     link.server.ip(
@@ -66,7 +66,7 @@ def wrong_gateway(stage: Stage) -> None:
 def three_of_six_nodes_dead(stage: Stage) -> None:
     """A driver with six nodes, of which three are behind a firewall: three callers each."""
     link = stage.peer()
-    _more_addresses(link, range(10, 16))
+    more_addresses(link, range(10, 16))
     for n in range(10, 16):
         server = link.client.call(listen, 9042, f"10.77.0.{n}")
         stage.keep.append(server)
@@ -187,17 +187,18 @@ def health_checks_far_away(stage: Stage) -> None:
     within=300,
 )  # fmt: skip
 def slow_network(stage: Stage) -> None:
-    """A place whose answers take 3.5 s: twenty connects at a time, all of which succeed."""
+    """A place whose answers take 3.5 s: sixty connects at a time, all of which succeed."""
     _far_away(stage, 3.5)
 
-    def call() -> None:
+    def call(n: int) -> None:
+        time.sleep(n / 15)
         while True:
             client = socket.create_connection(("10.66.0.2", 8000))
             time.sleep(0.5)
             client.close()
 
-    for _ in range(20):
-        stage.thread(call)
+    for n in range(60):
+        stage.thread(call, n)
 
 
 @case(
@@ -393,7 +394,7 @@ def host_of_two_pools_lost(stage: Stage) -> None:
 def browsers_vanish(stage: Stage) -> None:
     """75 clients of a web server, of whom 3 have vanished, each with connections to two ports."""
     link = stage.peer()
-    _more_addresses(link, range(12, 87))
+    more_addresses(link, range(12, 87))
     servers = [listen(port, "10.77.0.2", backlog=1000) for port in (80, 443)]
     held = []
     for n in range(12, 87):

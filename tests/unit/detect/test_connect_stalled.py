@@ -221,6 +221,37 @@ class TestOverSeveralPolls:
             "seen in 1m, none was established"
         )
 
+    def test_one_that_tries_again_and_again_for_a_minute_is_told_of(self) -> None:
+        """A replica with a timeout of 30 s; a proxy that leaves a dead upstream out for a while."""
+        patient = [self.calls(turn // 6, 1, retransmits=turn % 6) for turn in range(13)]
+        assert JUDGE.all(self.seen(*patient[:12])) == []
+        found = JUDGE.one(self.seen(*patient))
+        assert (found.severity, found.subject.port) == ("warning", 443)
+        assert found.summary == (
+            "nothing answers at 10.9.9.0 port 443: every connect fails; 1 is under way, 3 were "
+            "seen in 1m, none was established"
+        )
+        hasty = [self.calls(turn, 1) if turn % 8 == 0 else [] for turn in range(17)]
+        assert JUDGE.severity(self.seen(*hasty)) == "warning"
+        once = [self.calls(0, 1, retransmits=5) for _ in range(13)]
+        assert JUDGE.all(self.seen(*once)) == []
+
+    def test_so_is_no_crawler_that_tries_again(self) -> None:
+        def poll(turn: int) -> list[Sock]:
+            alive = Sock(local_port=50_000 + turn, inode=70_000 + turn, remote=f"10.8.8.{turn}")
+            return [alive, *self.calls(turn // 6, 1, retransmits=turn % 6)]
+
+        assert JUDGE.all(self.seen(*map(poll, range(14)))) == []
+
+    def test_none_fails_before_an_attempt_has_ended(self) -> None:
+        """A slow way: at a look of two seconds nothing more is known."""
+        under_way = [sock for turn in range(20) for sock in self.calls(turn, 1, retransmits=1)]
+        found = JUDGE.one(self.seen(under_way, under_way))
+        assert found.summary == (
+            "nothing answers at 10.9.9.0 port 443: 20 connects are under way, none was answered in "
+            "5s"
+        )
+
     def test_a_place_that_is_reached_meanwhile_answers_late(self) -> None:
         late = STALLED.times(6)
         through = Sock(local_port=50_000, remote="10.9.9.9", inode=70_000)

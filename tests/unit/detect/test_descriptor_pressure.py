@@ -52,8 +52,8 @@ class TestSocketsThatTheKernelHasClosed:
     def test_are_told_beside_the_pressure(self) -> None:
         found = JUDGE.one(holding(20, replace(SHOP, fds=1000)))
         assert found.summary == (
-            "shop.service uses 1000 of 1024 file descriptors, and holds 20 sockets that the kernel "
-            "has already closed: they never come back"
+            "shop.service uses 1,000 of 1,024 file descriptors, and holds 20 sockets that the "
+            "kernel has already closed: they never come back"
         )
 
 
@@ -74,7 +74,7 @@ def test_its_limits_and_hysteresis() -> None:
 def test_what_runs_out_soon_is_critical_from_half_of_the_limit_on() -> None:
     found = JUDGE.one(uses(500, growth=1.0))
     assert (found.severity, found.critical_because) == ("critical", "they run out in about 8m20s")
-    assert found.summary == "shop uses 500 of 1000 file descriptors, 60 more a minute"
+    assert found.summary == "shop uses 500 of 1,000 file descriptors, 60 more a minute"
     assert found.deadline == Deadline(Text("file descriptors run out"), 500.0)
     assert found.subject == Subject(owner="shop")
     assert JUDGE.all(uses(499, growth=1.0)) == []
@@ -84,7 +84,7 @@ def test_what_runs_out_soon_is_critical_from_half_of_the_limit_on() -> None:
 def test_what_most_of_them_are_is_said() -> None:
     most = JUDGE.one(uses(1000, sockets=501)).summary
     assert most == (
-        "shop uses all of its 1000 file descriptors (501 are ESTABLISHED made to port 443): "
+        "shop uses all of its 1,000 file descriptors (501 are ESTABLISHED made to port 443): "
         "accept(), connect() and open() fail"
     )
     assert " are " not in JUDGE.one(uses(1000, sockets=500)).summary

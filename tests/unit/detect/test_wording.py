@@ -75,7 +75,7 @@ def test_a_finding_whole() -> None:
         "    on the peer: ss -tln",
         "    oldest: 17m",
         "    descriptors run out in: 31m",
-        "    held by: python3[157], 423 of 1024 descriptors",
+        "    held by: python3[157], 423 of 1,024 descriptors",
     ]
 
 
@@ -94,7 +94,7 @@ def test_the_description_begins_with_why_and_what_to_do() -> None:
         "- Look there:",
         "on the peer: ss -tln",
         "peers: 10.0.0.2 (402)",
-        "held by: python3[157], 423 of 1024 descriptors",
+        "held by: python3[157], 423 of 1,024 descriptors",
     ]
 
 
@@ -130,7 +130,7 @@ def test_evidence_is_told_in_words(evidence: dict[str, Any], told: str) -> None:
     [
         (None, None, "held by: x[1]"),
         (9, None, "held by: x[1], 9 descriptors"),
-        (0, 1024, "held by: x[1], 0 of 1024 descriptors"),
+        (0, 1024, "held by: x[1], 0 of 1,024 descriptors"),
     ],
 )
 def test_what_is_not_known_of_a_process_is_left_out(

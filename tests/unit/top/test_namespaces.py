@@ -50,7 +50,7 @@ def test_what_is_known_of_the_hosts_own_only_is_no_others() -> None:
 def test_what_waits_for_its_turn_is_told_when_it_is_old() -> None:
     slow = making.namespace(NOW.wall - 60, netns="slow", beat_seconds=60.0)
     shown = see(making.snapshot(making.namespace(), slow))
-    assert shown.verdict.text == "HEALTHY  this host's TCP sockets are well, in 2 namespaces"
+    assert shown.verdict.text == "OK  the sockets are healthy, in 2 namespaces"
     assert shown.states_title.startswith("STATES, some as they were 1m ago")
     recent = making.namespace(NOW.wall - 5, netns="recent", beat_seconds=5.0)
     titles = texts(see(making.snapshot(leaking(), recent)))
@@ -62,7 +62,7 @@ def test_a_paced_table_of_the_hosts_own_is_as_old_as_it_is() -> None:
     for name in ("tcp", "ports"):
         part[name]["taken_at"] = NOW.wall - 30
     shown = see(making.snapshot(part))
-    assert shown.verdict.text.startswith("HEALTHY")
+    assert shown.verdict.text.startswith("OK")
     assert shown.states_title.startswith("STATES as they were 30s ago")
     assert shown.table_title == "PORTS 2 as they were 30s ago"
     # It is no gap in what is remembered: nobody failed.

@@ -43,7 +43,7 @@ def shown_at(later: float) -> float:
 
 def test_a_host_that_is_well() -> None:
     shown = see(making.scene())
-    assert shown.verdict.text == "HEALTHY  this host's TCP sockets are well"
+    assert shown.verdict.text == "OK  the sockets are healthy"
     assert shown.where.text == "db-7, every 5 s"
     assert shown.when.text.startswith("8 sockets  ")
     assert {"LISTEN 3", "ESTABLISHED 5"} <= set(texts(shown))
@@ -69,7 +69,7 @@ def test_what_is_old_is_never_shown_as_live() -> None:
     live = making.scene()
     shown = see(live, later=16.0)
     assert shown.verdict.text == (
-        "UNKNOWN  no news for 16s; until then: HEALTHY this host's TCP sockets are well"
+        "UNKNOWN  no news for 16s; until then: OK the sockets are healthy"
     )
     assert "as of" in shown.when.text
     assert not shown.live
@@ -96,7 +96,7 @@ def test_frozen_it_stands_still_and_says_so() -> None:
     later = making.namespace(NOW.wall + 5, findings=[making.finding("critical")])
     bad = calm.saw(making.sighting(making.snapshot(later, at=NOW.wall + 5)))
     shown = see(bad, state=frozen, later=6.0)
-    assert shown.verdict.text == "FROZEN 6s ago  HEALTHY this host's TCP sockets are well"
+    assert shown.verdict.text == "FROZEN 6s ago  OK the sockets are healthy"
     assert "now CRITICAL" in shown.when.text
     assert rows(shown) == rows(see(calm))
     assert see(bad, "space", state=frozen, later=6.0).verdict.text.startswith("CRITICAL")

@@ -16,7 +16,7 @@ def test_a_finding_tells_what_to_do_before_its_evidence() -> None:
     assert lines[0] == "FINDING 1 of 1"
     advice = lines.index("  - shop must close these sockets.")
     evidence = lines.index("    oldest: 1m1s")
-    assert 0 < advice < evidence < lines.index("    held by: shop[4711], 10 of 1024 descriptors")
+    assert 0 < advice < evidence < lines.index("    held by: shop[4711], 10 of 1,024 descriptors")
     assert any("SockmonCloseWaitLeak.md" in line for line in lines)
 
 

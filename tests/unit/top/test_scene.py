@@ -1,5 +1,7 @@
 """The verdict: what it says of findings, of failures, and of silence."""
 
+from dataclasses import replace
+
 import pytest
 
 from sockmon.client.snapshot import Snapshot
@@ -14,7 +16,7 @@ LEAK = [making.finding()]
 @pytest.mark.parametrize(
     ("seen", "word", "text"),
     [
-        (making.snapshot(), "HEALTHY", "this host's TCP sockets are well"),
+        (making.snapshot(), "OK", "the sockets are healthy"),
         (making.snapshot(polls=1), "LOOKING", "two polls must agree"),
         (making.snapshot(making.namespace(diagnosed_at=None)), "LOOKING", "two polls must agree"),
         (making.snapshot(failures=[FAILURE]), "UNKNOWN", "could not read: the dump broke off"),
@@ -38,6 +40,13 @@ def test_a_verdict_is_of_what_was_looked_at(seen: Snapshot, word: str, text: str
     assert told.text.startswith(text)
 
 
+def test_what_the_second_look_found_and_the_first_did_not_is_not_called_healthy() -> None:
+    seen = making.sighting(making.snapshot())
+    scene = Scene("db-7").saw(replace(seen, undecided=True))
+    assert verdict(scene, NOW.monotonic).word == "LOOKING"
+    assert verdict(scene.saw(seen), NOW.monotonic).word == "OK"
+
+
 @pytest.mark.parametrize(("asked", "believed"), [(None, 15.0), (2.0, 15.0), (60.0, 180.0)])
 def test_news_is_believed_for_three_intervals(asked: float | None, believed: float) -> None:
     scene = making.scene(asked=asked)
@@ -56,8 +65,8 @@ def test_a_look_that_fails_ends_belief_at_once_and_the_next_restores_it() -> Non
     scene = making.scene().lost("connection refused")
     told = verdict(scene, NOW.monotonic + 1)
     assert told.word == "UNKNOWN"
-    assert told.text.startswith("no news for 1s (connection refused); until then: HEALTHY")
-    assert verdict(scene.saw(making.sighting(making.snapshot())), NOW.monotonic).word == "HEALTHY"
+    assert told.text.startswith("no news for 1s (connection refused); until then: OK")
+    assert verdict(scene.saw(making.sighting(making.snapshot())), NOW.monotonic).word == "OK"
 
 
 def test_before_the_first_sighting_nothing_is_known() -> None:

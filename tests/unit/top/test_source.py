@@ -39,7 +39,7 @@ def test_two_looks_at_a_quiet_host_make_it_healthy() -> None:
         scene = scene.saw(source.look("port"))
         assert scene.sighting is not None
         words.append(verdict(scene, scene.sighting.snapshot.at.monotonic).word)
-    assert words == ["LOOKING", "HEALTHY"]
+    assert words == ["LOOKING", "OK"]
     source.close()
 
 
