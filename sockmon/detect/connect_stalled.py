@@ -58,7 +58,7 @@ _ADDRESSES_NAMED = 2
 _DESTINATIONS_SHOWN = 5
 #: One connect retransmits so many SYNs in the first seconds.
 _LEAST_REFUSED = 3
-_THIS_HOST = Text("This host's firewall", "本机的防火墙")
+_THIS_HOST = Text("This host: its firewall or conntrack", "本机：防火墙或 conntrack")
 _NO_ROWS = np.empty(0, np.intp)
 
 
@@ -423,7 +423,8 @@ def _advice(
     dropping = bool(data.conntrack_window.polls)
     refused = _refused_here(data)
     advice = [
-        *([] if refused is None else [_about_this_host(*refused)]),
+        # A packet that conntrack drops on its way out counts as refused, too.
+        *([] if refused is None or dropping else [_about_this_host(*refused)]),
         *_about_all(called, here=here),
         *([_about_conntrack(dropping=True)] if dropping else []),
         Advice(_meaning(worst, here=here)),

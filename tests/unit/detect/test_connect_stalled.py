@@ -82,9 +82,13 @@ def test_syns_that_this_host_does_not_send_are_its_own_firewalls() -> None:
         return replace(stalled(5), resent_window=window.seen(NOW, counts, 10, 60.0))
 
     found = JUDGE.one(resent(10))
-    assert found.actor == "This host's firewall"
+    assert found.actor == "This host: its firewall or conntrack"
     assert "10 of 10 SYNs" in found.advice[0].text
     assert JUDGE.one(resent(5)).actor is None
+    conntrack = resent(10).resent_window.seen(NOW, {"drop": 3}, 3, 60.0)
+    full = JUDGE.one(replace(resent(10), conntrack_window=conntrack))
+    assert "conntrack of this host drops" in full.advice[0].text
+    assert not any("chain OUTPUT" in advice.text for advice in full.advice)
 
 
 def test_the_ports_with_most_attempts_come_first() -> None:
