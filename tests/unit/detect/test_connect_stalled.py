@@ -12,6 +12,8 @@ from sockmon.model.connects import Connects
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Command, Subject
+from sockmon.model.limits import NOT_RESENT, SYNS_RESENT
+from sockmon.model.listeners import DropWindow
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     LIMITS,
@@ -58,8 +60,35 @@ def test_other_states_do_not_count() -> None:
 
 
 def test_many_destinations_of_few_each_are_no_finding() -> None:
+    """A crawler: others answer."""
     socks = [sock for n in range(30) for sock in replace(STALLED, remote=f"10.1.0.{n}").times(4)]
-    assert JUDGE.all(sight(socks)) == []
+    assert JUDGE.all(sight([*socks, Sock(TcpState.TIME_WAIT, remote="10.2.0.1")])) == []
+
+
+def test_several_destinations_of_which_none_answers_count_together() -> None:
+    """A wrong gateway, at the first look."""
+    socks = [replace(STALLED, remote=f"10.1.0.{n}") for n in range(5)]
+    found = JUDGE.one(sight(socks))
+    assert found.value == 5
+    assert "5 addresses do not answer at port 443, and none does" in found.summary
+    assert "in common" in found.advice[0].text
+    assert JUDGE.all(sight(socks[:2] * 4)) == []
+
+
+def test_syns_that_this_host_does_not_send_are_its_own_firewalls() -> None:
+    def resent(failed: int) -> DetectorInput:
+        counts = {SYNS_RESENT: 10, NOT_RESENT: failed}
+        window: DropWindow[str] = DropWindow()
+        return replace(stalled(5), resent_window=window.seen(NOW, counts, 10, 60.0))
+
+    found = JUDGE.one(resent(10))
+    assert found.actor == "This host: its firewall or conntrack"
+    assert "10 of 10 SYNs" in found.advice[0].text
+    assert JUDGE.one(resent(5)).actor is None
+    conntrack = resent(10).resent_window.seen(NOW, {"drop": 3}, 3, 60.0)
+    full = JUDGE.one(replace(resent(10), conntrack_window=conntrack))
+    assert "conntrack of this host drops" in full.advice[0].text
+    assert not any("chain OUTPUT" in advice.text for advice in full.advice)
 
 
 def test_the_ports_with_most_attempts_come_first() -> None:
