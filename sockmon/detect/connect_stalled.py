@@ -477,8 +477,8 @@ def _about_this_host(refused: int, tried: int) -> Advice:
             "again did not leave TCP (TcpExtTCPRetransFail). Most often a rule of its own firewall "
             "drops them (chain OUTPUT); else its sending queue is full (tc -s qdisc).",
             f"这些 SYN 是本机自己没有发出去的：{tried} 个要重传的 SYN 中有 {refused} 个没能从 TCP "
-            "发出（TcpExtTCPRetransFail）。多半是本机防火墙规则（OUTPUT 链）丢弃了它们，否则就是发送"
-            "队列满了（tc -s qdisc）。",
+            "发出（TcpExtTCPRetransFail）。多半是本机防火墙规则（OUTPUT 链）丢弃了它们，否则就是发"
+            "送队列满了（tc -s qdisc）。",
         ),
         Command("nft list ruleset; iptables -S"),
         "look",
