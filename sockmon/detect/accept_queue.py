@@ -16,6 +16,8 @@ from sockmon.detect.accepting import (
     SEE_QUEUE,
     about_limit,
     connections_wait,
+    others_served,
+    serving_others,
     somaxconn,
     still_serves,
     too_slow,
@@ -56,8 +58,6 @@ from sockmon.model.states import TcpState
 NAME = "accept_queue"
 
 _QUEUES_SHOWN = 5
-#: A server that has sent data within so many seconds is alive.
-_ALIVE_SECONDS = 15.0
 #: A queue of so few connections is soon full however fast its server accepts: the limit is too low.
 _TINY = 8
 
@@ -127,7 +127,7 @@ def _judge(data: DetectorInput, thresholds: Thresholds, queues: Queues) -> Findi
     all_stuck = stuck.size == sharing.size > 0
     if (dropping and (nearly_full or full)) or all_stuck:
         judged = "critical"
-    serving = _serving(data, queues) if all_stuck else 0
+    serving = serving_others(data, queues.group, queues.listeners) if all_stuck else 0
     held = queues.listeners[stuck] if stuck.size else queues.listeners
     owner = data.owners.of_sockets(queues.group, data.table.inode[held])
     return Finding(
@@ -178,15 +178,6 @@ def _stuck(
     if moves or not enough or not (waited or (known and not data.whole)):
         return np.empty(0, np.intp)
     return np.flatnonzero(idle)
-
-
-def _serving(data: DetectorInput, queues: Queues) -> int:
-    """Return on how many accepted connections the server has just sent data."""
-    heard, table = data.heard, data.table
-    recent = heard.cookie[heard.data_sent_ms < 1000 * _ALIVE_SECONDS]
-    accepted = (table.state == TcpState.ESTABLISHED) & (table.local_port == queues.group.port)
-    accepted &= (table.inode != 0) & (table.retransmits == 0) & np.isin(table.cookie, recent)
-    return int(data.belonging(np.flatnonzero(accepted), queues.group, queues.listeners).size)
 
 
 def _slow(
@@ -299,7 +290,7 @@ def _although(
             "；它替某个服务保管这个 socket，而该服务没有接手",
         )
     if serving:
-        text += Text(f"; it still serves {serving} others", f"；它仍在为另外 {serving} 个连接服务")
+        text += others_served(serving)
     return text
 
 

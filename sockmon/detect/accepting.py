@@ -1,12 +1,20 @@
-"""Advice about a server that does not accept its connections, whatever their protocol."""
+"""Advice about a server that does not accept, or not read, whatever the protocol: is it alive?"""
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sockmon.detect import evidence
 from sockmon.detect.commands import processes_named
 from sockmon.detect.evidence import holder
 from sockmon.language import Text
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Advice, Quantity
 from sockmon.model.limits import TcpSettings
-from sockmon.model.owner import Owner
+from sockmon.model.owner import Group, Owner
+from sockmon.model.states import TcpState
+
+#: A server that has sent data within so many seconds is alive.
+_ALIVE_SECONDS = 15.0
 
 SEE_QUEUE = Text(
     "See its queue (Recv-Q of Send-Q) and who holds it:",
@@ -20,22 +28,26 @@ def connections_wait(count: int, where: str = "") -> str:
     return f"1 connection{to} waits" if count == 1 else f"{count} connections{to} wait"
 
 
-def why_stuck(owner: Owner | None) -> Advice:
-    """Say why a server may have stopped to accept: its descriptors, or its threads."""
-    exhausted = (
-        [p for p in owner.processes if p.fd_limit and (p.fds or 0) >= p.fd_limit] if owner else []
-    )
-    if exhausted:
-        first = exhausted[0]
-        return Advice(
-            Text(
+def no_descriptors(owner: Owner | None) -> list[Advice]:
+    """Say that accept() fails for want of descriptors, if it does."""
+    for first in owner.processes if owner else ():
+        if first.fd_limit and (first.fds or 0) >= first.fd_limit:
+            text = Text(
                 f"PID {first.pid} has used all of its {first.fd_limit} file descriptors, so "
                 "accept() fails with EMFILE. It must close what it does not need, or get a higher "
                 "limit (LimitNOFILE= in its unit).",
                 f"PID {first.pid} 的 {first.fd_limit} 个文件描述符已经用完，accept() 返回 EMFILE。"
                 "要么关闭不再需要的 fd，要么调高上限（unit 里的 LimitNOFILE=）。",
             )
-        )
+            return [Advice(text)]
+    return []
+
+
+def why_stuck(owner: Owner | None) -> Advice:
+    """Say why a server may have stopped to accept: its descriptors, or its threads."""
+    exhausted = no_descriptors(owner)
+    if exhausted:
+        return exhausted[0]
     name = holder(owner)
     text = Text(
         f"{name} does not call accept(): its threads are stuck (a deadlock, a full pool, a "
@@ -52,6 +64,26 @@ def why_stuck(owner: Owner | None) -> Advice:
         its = processes_named(owner.processes, owner.more)
         text += Text(f" The socket is held by {its}.", f"持有这个 socket 的有 {its.zh}。")
     return Advice(text)
+
+
+def serving_others(data: DetectorInput, group: Group, some: NDArray[np.intp]) -> int:
+    """Return on how many connections of a group data was sent just now, but for some of its rows.
+
+    It is known of ports that tcp_info was asked about, as of those where something waits.
+    """
+    heard, table = data.heard, data.table
+    recent = heard.cookie[heard.data_sent_ms < 1000 * _ALIVE_SECONDS]
+    served = (table.state == TcpState.ESTABLISHED) & np.isin(table.cookie, recent)
+    served &= (table.inode != 0) & (table.retransmits == 0)
+    served[some] = False
+    return int(data.belonging(np.flatnonzero(served), group, some).size)
+
+
+def others_served(connections: int) -> Text:
+    """Return "; it still serves 5 others"."""
+    return Text(
+        f"; it still serves {connections} others", f"；它仍在为另外 {connections} 个连接服务"
+    )
 
 
 def still_serves(owner: Owner | None, connections: int) -> Advice:

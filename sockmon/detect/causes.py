@@ -13,7 +13,7 @@ from sockmon.detect.detector import Fault, Link
 from sockmon.detect.registry import BY_NAME
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding
-from sockmon.model.other_end import mostly_here, other_end
+from sockmon.model.other_end import is_here, mostly_here, other_end
 
 #: The faults with which an application keeps a relay before it waiting.
 _STUCK: frozenset[Fault | None] = frozenset(("does_not_accept", "does_not_read", "does_not_close"))
@@ -137,9 +137,13 @@ def _same_sockets(symptom: Finding, other: Finding) -> bool:
 
 def _leads_to(symptom: Finding, queue: Finding, data: DetectorInput) -> bool:
     """Whether connects that get no answer go to this host's own port, whose queue is full."""
-    if symptom.rows is None or symptom.subject.port != queue.subject.port:
+    port = symptom.subject.port
+    if symptom.rows is None or port != queue.subject.port or port is None:
         return False
-    return mostly_here(data.table, symptom.rows)
+    if symptom.rows.size:
+        return mostly_here(data.table, symptom.rows)
+    called = [place[:2] for place in data.connects.failing if place[2] == port]
+    return bool(called) and all(is_here(data.table, *place) for place in called)
 
 
 def _waits_for(relay: Finding, application: Finding, data: DetectorInput) -> bool:

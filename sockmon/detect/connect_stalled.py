@@ -26,7 +26,7 @@ from sockmon.detect.evidence import inodes
 from sockmon.detect.syn_retries import seconds_to_connect, seconds_to_give_up
 from sockmon.durations import roughly
 from sockmon.language import Text
-from sockmon.model.connects import Connects, Failing, Place, by_place
+from sockmon.model.connects import Connects, Failing, Place, by_place, connected_to
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.direction import Direction
 from sockmon.model.finding import (
@@ -40,6 +40,7 @@ from sockmon.model.finding import (
     Subject,
     Where,
 )
+from sockmon.model.limits import NOT_RESENT, SYNS_RESENT
 from sockmon.model.other_end import mostly_here
 from sockmon.model.owner import UNKNOWN, Group
 from sockmon.model.states import TcpState
@@ -55,6 +56,9 @@ _CRAWLED = 10
 _SEVERAL = 3
 _ADDRESSES_NAMED = 2
 _DESTINATIONS_SHOWN = 5
+#: One connect retransmits so many SYNs in the first seconds.
+_LEAST_REFUSED = 3
+_THIS_HOST = Text("This host: its firewall or conntrack", "本机：防火墙或 conntrack")
 _NO_ROWS = np.empty(0, np.intp)
 
 
@@ -129,7 +133,7 @@ def _dead(connects: Connects, thresholds: Thresholds) -> tuple[set[Place], set[P
     by_port: dict[int, list[Place]] = {}
     for place in connects.failing:
         by_port.setdefault(place[2], []).append(place)
-    dead, few = set(), set()
+    dead, again, few = set[Place](), set[Place](), set[Place]()
     for port, places in by_port.items():
         reached = connects.reached_at(port)
         crawled = min(len(places), reached) >= _CRAWLED
@@ -144,11 +148,14 @@ def _dead(connects: Connects, thresholds: Thresholds) -> tuple[set[Place], set[P
         if not reached and _lasts(thresholds, [failing[place] for place in places]):
             its.update(places)
         dead |= its
+        if reached < _CRAWLED:
+            again.update(place for place in places if _again(thresholds, failing[place]))
         if not reached and not its:
             few.update(places)
     several = len({place[2] for place in few}) > 1
     lost = several and _lasts(thresholds, [connects.failing[place] for place in few])
-    return dead, few if lost else set()
+    astray = few if lost else set()
+    return dead | again - astray, astray
 
 
 def _at_once(thresholds: Thresholds, its: Failing) -> bool:
@@ -164,6 +171,20 @@ def _lasts(thresholds: Thresholds, failing: Sequence[Failing]) -> bool:
         and max(its.polls for its in failing) > _POLLS
         and _seconds(failing) >= thresholds.failing_for
         and max(its.waited for its in failing) >= _YOUNG
+    )
+
+
+def _again(thresholds: Thresholds, its: Failing) -> bool:
+    """Whether one caller tries again and again: a replica, a proxy that leaves out what is dead.
+
+    With a long timeout it has few attempts, but is always seen; with a short one it is seldom seen.
+    """
+    steady = its.attempts > 1 and its.pause <= thresholds.failing_for / 2
+    seconds = its.last - its.since
+    return (
+        (steady or its.attempts >= _SEVERAL)
+        and seconds >= 2 * thresholds.failing_for
+        and its.waited >= _YOUNG
     )
 
 
@@ -206,15 +227,38 @@ def _judge(
 
     worst = max(called, key=rank)
     value = max(worst.rows.size, thresholds.warning_sockets if failing else 0)
+    if _none_answers(data, port, called):
+        value = max(value, sum(its.rows.size for its in called))
     judged = severity(data, key, value, thresholds.warning_sockets, thresholds.critical_sockets)
     if judged is None:
         return
     if failing and _seconds(failing) >= thresholds.failing_for:
-        judged = "critical"
+        often = sum(its.attempts for its in failing) >= thresholds.warning_sockets
+        judged = "critical" if often else "warning"
     elif worst.late:
         judged = "warning"
     called.sort(key=lambda its: (its is not worst, -its.rows.size))
     yield _finding(data, thresholds, port, called, judged, value)
+
+
+def _none_answers(data: DetectorInput, port: int, called: Sequence[_Called]) -> bool:
+    """Whether several destinations are called at a port, and nobody is, or was, connected there.
+
+    A crawler, of whose many destinations some are dead, is connected to others.
+    """
+    return (
+        len(called) >= _SEVERAL
+        and not data.connects.reached_at(port)
+        and not connected_to(data.table, (port,)).size
+    )
+
+
+def _refused_here(data: DetectorInput) -> tuple[int, int] | None:
+    """Return how many SYNs this host would not send again, of how many; None: it sends most."""
+    refused, tried = (
+        data.resent_window.at(name, data.now).connections for name in (NOT_RESENT, SYNS_RESENT)
+    )
+    return (refused, tried) if refused >= _LEAST_REFUSED and 2 * refused > tried else None
 
 
 def _finding(
@@ -241,6 +285,7 @@ def _finding(
         summary=_summary(data, port, called),
         evidence=_evidence(data, called, rows) | _counted(data, port),
         advice=_advice(data, port, called, rows),
+        actor=None if _refused_here(data) is None else _THIS_HOST,
         group=group if port is not None else group._replace(port=None),
         inodes=inodes(data.table, held),
         rows=rows,
@@ -253,6 +298,15 @@ def _summary(data: DetectorInput, port: int | None, called: list[_Called]) -> Te
         return _nothing_answers(port, dead)
     worst = called[0]
     number, tries = worst.rows.size, int(data.table.retransmits[worst.rows].max())
+    if port is not None and _none_answers(data, port, called):
+        number = sum(its.rows.size for its in called)
+        tries = max(int(data.table.retransmits[its.rows].max()) for its in called)
+        return Text(
+            f"{len(called)} addresses do not answer at port {port}, and none does: {number} "
+            f"connections wait after up to {tries} retransmitted SYNs",
+            f"{len(called)} 个地址的端口 {port} 都没有应答，也没有其他地址应答：{number} 个连接在等"
+            f"待，SYN 最多已重传 {tries} 次",
+        )
     if worst.late:
         return Text(
             f"{worst.address} answers at port {port} late, or not each time: {number} connections "
@@ -291,6 +345,12 @@ def _nothing_answers(port: int | None, dead: list[_Called]) -> Text:
     seconds, attempts = _seconds(failing), sum(its.attempts for its in failing)
     number = sum(its.rows.size for its in dead)
     within = Text(f" in {roughly(seconds)}", f"{roughly(seconds)} 内") if seconds else Text("")
+    are = "connect is" if number == 1 else "connects are"
+    if attempts <= number:  # none of them has ended
+        return Text(
+            f"nothing answers at {where}: {number} {are} under way, none was answered{within}",
+            f"{where.zh}没有任何应答：当前 {number} 个 connect 在尝试，{within.zh}没有一个得到应答",
+        )
     under_way = Text("")
     if number:
         are = "is" if number == 1 else "are"
@@ -316,6 +376,9 @@ def _evidence(
             (name, evidence.sockets(its.attempts))
             for name, its in list(failing.items())[:_DESTINATIONS_SHOWN]
         )
+    answered = [data.connects.reached[its.place] for its in called if its.late]
+    if answered:
+        found["last_answered"] = evidence.seconds(data.now - max(answered))
     tries = table.retransmits[rows]
     if rows.size:
         found["most_tries"] = evidence.count(tries.max())
@@ -358,7 +421,10 @@ def _advice(
     where: Where = "namespace" if here else "peer"
     its_port = worst.place[2]
     dropping = bool(data.conntrack_window.polls)
+    refused = _refused_here(data)
     advice = [
+        # A packet that conntrack drops on its way out counts as refused, too.
+        *([] if refused is None or dropping else [_about_this_host(*refused)]),
         *_about_all(called, here=here),
         *([_about_conntrack(dropping=True)] if dropping else []),
         Advice(_meaning(worst, here=here)),
@@ -402,6 +468,21 @@ def _advice(
     mptcp = bool(data.table.multipath[rows].any())
     advice.append(see("-tnpo", TcpState.SYN_SENT, filter_=only("outbound", port), mptcp=mptcp))
     return tuple(advice)
+
+
+def _about_this_host(refused: int, tried: int) -> Advice:
+    return Advice(
+        Text(
+            f"This host itself does not send them: {refused} of {tried} SYNs that were to be sent "
+            "again did not leave TCP (TcpExtTCPRetransFail). Most often a rule of its own firewall "
+            "drops them (chain OUTPUT); else its sending queue is full (tc -s qdisc).",
+            f"这些 SYN 是本机自己没有发出去的：{tried} 个要重传的 SYN 中有 {refused} 个没能从 TCP "
+            "发出（TcpExtTCPRetransFail）。多半是本机防火墙规则（OUTPUT 链）丢弃了它们，否则就是发"
+            "送队列满了（tc -s qdisc）。",
+        ),
+        Command("nft list ruleset; iptables -S"),
+        "look",
+    )
 
 
 def _about_conntrack(*, dropping: bool) -> Advice:
@@ -449,7 +530,8 @@ def _meaning(worst: _Called, *, here: bool) -> Text:
 
 def _about_all(called: list[_Called], *, here: bool) -> tuple[Advice, ...]:
     """Say what several destinations may have in common."""
-    if here or len({its.address for its in called if its.failing is not None}) < _SEVERAL:
+    dead = [its for its in called if its.failing is not None] or called
+    if here or len({its.address for its in dead}) < _SEVERAL:
         return ()
     text = Text(
         "Several addresses are dead at once: look first at what they have in common, the route and "

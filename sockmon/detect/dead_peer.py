@@ -56,6 +56,8 @@ _RETRANSMIT, _KEEPALIVE, _ZERO_WINDOW_PROBE = 1, 2, 4
 _WORTH_SAYING_SECONDS = 30.0
 _OUTAGE_SOCKETS = 3
 _PEERS_NAMED = 2
+#: What may not fit a packet of the least MTU of IPv6, with its headers.
+_LARGE = 1200
 _NO_ROWS = np.empty(0, np.intp)
 
 
@@ -334,6 +336,8 @@ def _advice(
             "look",
         ),
     ]
+    if (data.table.send_queue[rows] > _LARGE).any():
+        advice.append(_about_large_packets(peer))
     if kept_alive:
         advice.append(
             Advice(
@@ -379,6 +383,20 @@ def _advice(
     mptcp = bool(data.table.multipath[rows].any())
     advice.append(see("-tnpoi", TcpState.ESTABLISHED, filter_=filter_, mptcp=mptcp))
     return tuple(advice)
+
+
+def _about_large_packets(peer: str) -> Advice:
+    size = 1452 if ":" in peer else 1472  # 1,500 bytes with the headers of IP and ICMP
+    return Advice(
+        Text(
+            "If it does, are only large packets lost (a tunnel with a smaller MTU, and a firewall "
+            "that drops the ICMP messages about it)? Does one of 1,500 bytes come back?",
+            "如果 ping 得通，是否只有大包丢失（隧道 MTU 较小，而相关 ICMP 消息被防火墙丢弃）？1500 "
+            "字节的包能收到回应吗？",
+        ),
+        Command(f"ping -c 3 -M do -s {size} {peer}"),
+        "look",
+    )
 
 
 DETECTOR = Detector(

@@ -324,10 +324,10 @@ def _advice(
                 Text(
                     "If they grow without end, a higher limit only buys time: look for "
                     "connections, files or pipes that are opened for each request and never "
-                    "closed, and for a pool without a bound.",
+                    "closed, for a pool without a bound, and for calls without a time-out to a "
+                    "server that does not answer.",
                     "如果一直增长，调高上限只能拖延时间：查找每个请求都打开却没有关闭的连接、文件"
-                    "或管道，"
-                    "以及没有上限的连接池。",
+                    "或管道、没有上限的连接池，以及没有设置超时、对端又一直不应答的请求。",
                 )
             )
         )

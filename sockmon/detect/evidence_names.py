@@ -49,6 +49,7 @@ _CHINESE = {
     "keepalive_unanswered": "keepalive 无应答",
     "kinds": "fd 类型",
     "largest_queues": "积压最多",
+    "last_answered": "距最近一次应答",
     "limit": "上限",
     "listeners": "监听 socket",
     "longest": "最久",

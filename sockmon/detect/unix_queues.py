@@ -6,7 +6,7 @@ A Unix listener drops nobody: past its limit connect() fails with EAGAIN, or wai
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from sockmon.detect.accepting import (
     SEE_QUEUE,
     about_limit,
     connections_wait,
+    no_descriptors,
     somaxconn,
     too_slow,
     why_stuck,
@@ -59,7 +60,10 @@ def _judge(
     full = listener.length > listener.limit
     enough = full or listener.length >= limits.waiting
     stuck = enough and idle >= limits.stalled_after * slack
-    moves = idle < data.now - (data.now if data.unix.began is None else data.unix.began)
+    # Full, and seen for too short a time to know whether anybody is accepted.
+    unclear = (
+        full and not stuck and data.unix.began is not None and idle >= data.now - data.unix.began
+    )
     if not stuck and listener.fullness < limits.ratio * slack:
         return None
     return Finding(
@@ -69,9 +73,9 @@ def _judge(
         subject=subject,
         value=listener.fullness,
         limit=limits.ratio,
-        summary=_summary(listener, owner, idle, stuck=stuck, full=full, moves=moves),
+        summary=_summary(listener, owner, idle, stuck=stuck, full=full),
         evidence=_evidence(data, listener, idle),
-        advice=_advice(data, listener, owner, stuck=stuck or (full and not moves)),
+        advice=_advice(data, listener, owner, stuck=stuck, unclear=unclear),
         owner=owner,
         inodes=(listener.inode,),
     )
@@ -84,10 +88,9 @@ def _summary(
     *,
     stuck: bool,
     full: bool,
-    moves: bool,
 ) -> Text:
     path, length, server = listener.path, listener.length, who(owner)
-    if not stuck and (moves or not full):
+    if not stuck:
         used, room = percent(listener.fullness), listener.limit + 1
         text = Text(
             f"{connections_wait(length, path)} for {server} to accept "
@@ -100,11 +103,11 @@ def _summary(
             f"{server} does not accept on {path}: {connections_wait(length)}",
             f"{server.zh} 没有在 {path} 上 accept：{length} 个连接在等待",
         )
-        if stuck and listener.waiting:
+        if listener.waiting:
             text += Text(
                 f", none was accepted for {roughly(idle)}", f"，已有 {roughly(idle)} 没有连接被取走"
             )
-        elif stuck:
+        else:
             text += Text(f", and no fewer for {roughly(idle)}", f"，{roughly(idle)} 内没有减少")
     if full:
         text += Text(
@@ -125,11 +128,16 @@ def _evidence(
 
 
 def _advice(
-    data: DetectorInput, listener: UnixListener, owner: Owner | None, *, stuck: bool
+    data: DetectorInput,
+    listener: UnixListener,
+    owner: Owner | None,
+    *,
+    stuck: bool,
+    unclear: bool,
 ) -> tuple[Advice, ...]:
     path = listener.path
     return (
-        *_first(owner, stuck=stuck),
+        *_first(owner, stuck=stuck, unclear=unclear),
         Advice(
             Text(
                 "When the queue is full, a client's connect() fails with EAGAIN if it is "
@@ -148,10 +156,15 @@ def _advice(
     )
 
 
-def _first(owner: Owner | None, *, stuck: bool) -> list[Advice]:
+def _first(owner: Owner | None, *, stuck: bool, unclear: bool) -> list[Advice]:
+    end = restart(owner)
+    if unclear:
+        if_stuck = Text("If none is accepted for a minute: ", "如果一分钟内没有一个被 accept：")
+        end = replace(end, text=if_stuck + end.text, purpose="fix")
+        return [*no_descriptors(owner), too_slow(owner), end]
     if not stuck:
         return [too_slow(owner)]
-    return [restart(owner)] if is_service_manager(owner) else [restart(owner), why_stuck(owner)]
+    return [end] if is_service_manager(owner) else [end, why_stuck(owner)]
 
 
 def _is_whole(listener: UnixListener) -> bool:

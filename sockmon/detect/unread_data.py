@@ -5,13 +5,14 @@ CLOSE_WAIT the same is a leak; before accept() it is the accept queue that is no
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence
-from sockmon.detect.commands import only, see, stop
+from sockmon.detect.accepting import others_served, serving_others
+from sockmon.detect.commands import only, restart, see, stop
 from sockmon.detect.detector import (
     Count,
     Counted,
@@ -55,8 +56,13 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     for its in judge_lasting(data, NAME, rows, since, *most):
         group, part, owner = its.group, its.rows, data.owners.get(its.group)
         waiting = evidence.waiting(table, part, table.receive_queue)
+        end = stop(data.owners, owner, table.inode[part])
+        serving = serving_others(data, group, part) if end == restart(owner) else 0
         yield its.finding(
-            _summary(who(owner), places(data, group, part), int(part.size), its.longest, waiting),
+            _summary(
+                *(who(owner), places(data, group, part), int(part.size), its.longest, waiting),
+                serving=serving,
+            ),
             {
                 "longest": evidence.seconds(its.longest),
                 **_unread(table, part),
@@ -64,23 +70,21 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
                 **evidence.ports(data, group, part),
                 "peers": evidence.peers(data, part),
             },
-            _advice(
-                group,
-                owner,
-                stop(data.owners, owner, table.inode[part]),
-                mptcp=bool(table.multipath[part].any()),
-            ),
+            _advice(group, owner, end, mptcp=bool(table.multipath[part].any()), serving=serving),
             callers(data, part),
         )
 
 
-def _summary(name: Text, where: Text, sockets: int, longest: float, waiting: Text) -> Text:
-    return Text(
+def _summary(
+    name: Text, where: Text, sockets: int, longest: float, waiting: Text, *, serving: int
+) -> Text:
+    text = Text(
         f"{name} has not read from {sockets} connections {where} for {roughly(longest)}: "
         f"{waiting} wait",
         f"{name.zh} 已有 {roughly(longest)} 没有读取 {where.zh} {sockets} 个连接："
         f"积压 {waiting.zh}",
     )
+    return text + others_served(serving) if serving else text
 
 
 def _unread(table: SocketTable, rows: NDArray[np.intp]) -> dict[str, Quantity]:
@@ -103,22 +107,45 @@ def _of_group(data: DetectorInput, group: Group, some: NDArray[np.intp]) -> NDAr
     return data.belonging(is_open, group, some)
 
 
-def _advice(group: Group, owner: Owner | None, end: Advice, *, mptcp: bool) -> tuple[Advice, ...]:
+def _advice(
+    group: Group, owner: Owner | None, end: Advice, *, mptcp: bool, serving: int
+) -> tuple[Advice, ...]:
     filter_, name = only(group.direction, group.port), holder(owner)
+    first, last = (end,), tuple[Advice, ...]()
+    if serving:
+        first, last = (_alive(name, serving),), (replace(end, purpose="fix"),)
     return (
-        end,
+        *first,
         Advice(
             Text(
                 f"{name} has these connections and does not read: its workers are stuck (a "
                 "deadlock, a full thread pool, a call without a time-out), or it waits for "
-                "something else, such as a slow consumer behind it. A stack trace of it says which "
-                "(gdb, jstack, py-spy, a goroutine dump).",
+                "something else: a slow consumer behind it, or a rate limit of its own (curl "
+                "--limit-rate), which is no trouble. A stack trace of it says which (gdb, jstack, "
+                "py-spy, a goroutine dump).",
                 f"{name.zh} 持有这些连接却不读：工作线程卡住（死锁、线程池满、调用没有超时），或"
                 "在等别的东西，"
-                "例如后面的慢消费者。抓一份线程栈就能区分（gdb、jstack、py-spy、goroutine dump）。",
+                "例如后面的慢消费者；也可能是它自己限速（curl --limit-rate），那就没有问题。抓一份"
+                "线程栈就能区分（gdb、jstack、py-spy、goroutine dump）。",
             )
         ),
+        *last,
         see("-tnpom", TcpState.ESTABLISHED, filter_=filter_, mptcp=mptcp),
+    )
+
+
+def _alive(name: Text, serving: int) -> Advice:
+    return Advice(
+        Text(
+            f"Do not restart {name} before you have looked: it is alive, and has just sent data on "
+            f"{serving} others of these connections, which a restart ends. Either it holds these "
+            "back on purpose (a broker at its memory or disk limit, flow control), which its log "
+            "says, or only some of its threads are stuck.",
+            f"先查看，不要急于重启 {name.zh}：它还活着，刚刚在另外 {serving} 个这样的连接上发送过"
+            "数据，重启会中断它们。要么它有意不读这些连接（例如 broker 达到内存或磁盘上限、流控），"
+            "日志里会写明；要么只是部分线程卡住。",
+        ),
+        purpose="stop",
     )
 
 

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 class Timing:
     """Seconds from when the sockets are made, and from when they are closed.
 
-    onset: until the detector finds the condition. interval: between polls.
+    onset: until the detector finds the condition. interval: between polls. late: how long a busy
+    host may hold up a daemon, however often it polls.
     """
 
     onset: float
     interval: float
     for_: float
     keep_firing_for: float
+    late: float = 20.0
 
     @property
     def latest(self) -> float:
@@ -38,7 +40,7 @@ class Timing:
 
     @property
     def _slack(self) -> float:
-        return 3 * self.interval + 5.0
+        return max(4 * self.interval, self.late)
 
     def _polls(self, seconds: float) -> float:
         return math.ceil(round(seconds / self.interval, 6)) * self.interval

@@ -50,7 +50,7 @@ def _finding(finding: Finding) -> messages.Finding:
         },
         "actor": {
             "is_owner": detector is None or detector.owner_acts,
-            "text": detector.actor if detector else _SEE_ADVICE,
+            "text": _actor(finding),
             "does": does(finding.detector),
         },
         "state": detector.state.label if detector and detector.state else None,
@@ -82,13 +82,18 @@ def _chinese(finding: Finding) -> messages.Chinese:
     return {
         "title": chinese(detector.title if detector else finding.detector.replace("_", " ")),
         "does": chinese(detector.does.one) if detector and detector.does else None,
-        "actor": chinese(detector.actor if detector else _SEE_ADVICE),
+        "actor": chinese(_actor(finding)),
         "summary": chinese(finding.summary),
         "critical_because": None if why is None else chinese(why),
         "deadline": None if until is None else chinese(until.what),
         "evidence": {name: named(name).zh for name in finding.evidence},
         "advice": [chinese(advice.text) for advice in finding.advice],
     }
+
+
+def _actor(finding: Finding) -> Text:
+    detector = BY_NAME.get(finding.detector)
+    return finding.actor or (detector.actor if detector else _SEE_ADVICE)
 
 
 def does(detector: str) -> messages.Does | None:

@@ -86,7 +86,7 @@ class Connects:
         ports, connected, reached = self.ports, self.connected, dict(self.reached)
         if whole:
             ports = frozenset(port for _, _, port in (*called, *kept))
-            rows = _connected(table, ports)
+            rows = connected_to(table, ports)
             connected = np.sort(table.cookie[rows])
             for place in self._new(table, rows):
                 reached[place] = now
@@ -151,7 +151,7 @@ def by_place(table: SocketTable, rows: NDArray[np.intp]) -> dict[Place, NDArray[
     return {place_of(table, int(part[0])): part for part in parts}
 
 
-def _connected(table: SocketTable, ports: Collection[int]) -> NDArray[np.intp]:
+def connected_to(table: SocketTable, ports: Collection[int]) -> NDArray[np.intp]:
     """Return the sockets that are, or were, connected to one of the ports."""
     rows = np.flatnonzero(_mask(ports)[table.remote_port])
     unconnected = (TcpState.SYN_SENT, TcpState.CLOSE, TcpState.LISTEN)

@@ -63,6 +63,7 @@ class DetectorInput:
     heard: what tcp_info says, of the sockets that it was asked about.
     udp_table: None where UDP sockets could not be read.
     whole: sockets at rest are in the table too; if not, queues holds nothing.
+    resent_window: SYNs retransmitted in the last minutes, and segments that could not be.
     nameless: ports that nobody chose, which no metric may name; None: not known.
     events: how connections opened and closed in the last minutes; None: they are not counted.
     """
@@ -82,6 +83,7 @@ class DetectorInput:
     connects: Connects = field(default_factory=Connects)
     drop_window: DropWindow[int] = field(default_factory=DropWindow)
     conntrack_window: DropWindow[str] = field(default_factory=DropWindow)
+    resent_window: DropWindow[str] = field(default_factory=DropWindow)
     udp: Udp = field(default_factory=Udp)
     udp_table: SocketTable | None = None
     unix: UnixListeners = field(default_factory=UnixListeners)

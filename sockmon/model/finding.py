@@ -97,7 +97,8 @@ class Finding:
 
     value, limit: in the detector's own unit: sockets, or a ratio of 0 to 1.
     critical_because: a clause that explains the severity where the summary does not.
-    owner: who holds the sockets, where that is known. deadline: when something fails.
+    owner: who holds the sockets, where that is known. actor: who must act, if not the one whom the
+    detector names. deadline: when something fails.
     cause: the finding that causes this one. note: it is no trouble, but worth a line in doctor's
     answer: no alert. entry: what runs a command inside the finding's
     namespace when put before it; empty in the daemon's own. passing: its port was used for a
@@ -116,6 +117,7 @@ class Finding:
     evidence: Evidence
     advice: tuple[Advice, ...]
     owner: Owner | None = None
+    actor: Text | None = None
     critical_because: Text | None = None
     deadline: Deadline | None = None
     cause: FindingKey | None = None

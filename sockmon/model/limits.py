@@ -35,6 +35,10 @@ TCP_EVENTS = (
 )
 
 
+#: Of these: SYNs that were to be sent again, and segments that this host did not send. A rule in
+#: OUTPUT that drops a SYN makes both rise (net/ipv4/tcp_output.c, __tcp_retransmit_skb()).
+RESENT = SYNS_RESENT, NOT_RESENT = "TCPSynRetrans", "TCPRetransFail"
+
 #: Counters of /proc/net/snmp that sockmon exports, of the section Tcp.
 TCP_TRAFFIC = (
     "ActiveOpens",

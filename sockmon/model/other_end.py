@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sockmon.model.distinct import kinds
 from sockmon.model.states import RESTING_STATES
-from sockmon.model.table import Column, SocketTable, words_of
+from sockmon.model.table import Column, SocketTable, address, words_of
 
 _LOOPBACK_NETWORK = 127
 _END = np.dtype(
@@ -75,6 +75,12 @@ def to_this_host(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_
     is_own = np.zeros(which.size, np.bool_)
     is_own[which[: len(own)]] = True
     return here | is_own[which[len(own) :]]
+
+
+def is_here(table: SocketTable, family: int, words: bytes) -> bool:
+    """Whether an address, as a Place has it, is one of this host: loopback, or a socket's own."""
+    own = (table.family == family) & (table.local == np.frombuffer(words, np.uint32)).all(axis=1)
+    return address(family, np.frombuffer(words, np.uint32)).is_loopback or bool(own.any())
 
 
 def ends(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[Any]:

@@ -30,6 +30,7 @@ from sockmon.model.counters import Counters
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.distinct import distinct
 from sockmon.model.finding import Finding, FindingKey
+from sockmon.model.limits import RESENT
 from sockmon.model.listeners import NONE_STUCK, DropWindow, ListenDrops, listening_rows
 from sockmon.model.names import HOST
 from sockmon.model.observation import Diagnosis, PortSockets
@@ -49,6 +50,8 @@ _ROUNDS = 3
 PORTS_ASKED = 8
 #: Seconds over which dropped connections are counted.
 DROPS_WINDOW = 300.0
+#: A host that is lost now, and a firewall here that was mended before, are two troubles.
+RESENT_WINDOW = 60.0
 _ORDER = {detector.name: place for place, detector in enumerate(ALL)}
 _WHOLE_TABLE = frozenset(detector.name for detector in ALL if detector.needs_whole_table)
 
@@ -68,6 +71,7 @@ class DiagnosisState:
         self._udp_ports: dict[int, bool] = {}  # that have dropped: see dropped_datagrams()
         self._drop_window: DropWindow[int] = DropWindow()
         self._conntrack_window: DropWindow[str] = DropWindow()
+        self._resent_window: DropWindow[str] = DropWindow()
         self._counters: Counters | None = None
         self._confirmed = Confirmed()
         self._confirmed_whole = Confirmed()  # of the detectors that judge only whole tables
@@ -161,10 +165,15 @@ class DiagnosisState:
         self._conntrack_window = self._conntrack_window.seen(
             now, rose.conntrack, dropped, DROPS_WINDOW
         )
+        resent = {name: rose.events.get(name, 0) for name in RESENT}
+        self._resent_window = self._resent_window.seen(
+            now, resent, sum(resent.values()), RESENT_WINDOW
+        )
         return replace(
             data,
             drop_window=self._drop_window,
             conntrack_window=self._conntrack_window,
+            resent_window=self._resent_window,
             rates=rose.rates(),
         )
 

@@ -43,7 +43,7 @@ class UdpGroups:
             return self
         served = no_ports()
         served[table.local_port[table.state == TcpState.CLOSE]] = True
-        by_direction = directions(table, Listened(np.packbits(served)), port_range)
+        by_direction = directions(table, Listened(np.packbits(served)), port_range, parity=False)
         nameless = port_range.inside()
         nameless[[*always, *services]] = False
         folded, memory = self.memory.fold(

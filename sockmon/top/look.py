@@ -86,7 +86,7 @@ Detail > Static { height: auto; }
 .-wide #states-pane { width: 33%; max-width: 40; height: 1fr; }
 .-wide #states { grid-size: 2; grid-rows: 2; }
 .-wide #limits { padding-top: 1; }
-.-wide #beside { display: block; margin: 0 -1; }
+.-wide #beside { display: block; padding: 0; }
 .-wide.-tall #beside { display: none; }
 .-wide.-tall #states-pane { max-width: 33%; min-width: 40; }
 .-wide.-tall #states { grid-rows: 1fr; height: 1fr; }

@@ -15,7 +15,7 @@ import pytest
 
 from sockmon.drill.lab.sockets import reset_on_close
 from sockmon.kernel.events import layout
-from sockmon.kernel.events.loader import load
+from sockmon.kernel.events.loader import EventCounter, load
 from tests.eventing import Tally, counting, held_by, listed, named
 from tests.lab import AddressKind, NetNs, closes, eventually, states
 from tests.lab.tunpeer import tun_peer
@@ -138,14 +138,35 @@ def test_thousands_a_second_are_exact_in_several_namespaces_at_once(tally: Tally
         namespaces = [stack.enter_context(NetNs()) for _ in range(NAMESPACES)]
         for netns in namespaces:
             netns.set_sysctl("net.ipv4.ip_local_port_range", "21000 65000")
-        at_work = [netns.call(subprocess.Popen[bytes], command) for netns in namespaces]
+        at_work = [
+            stack.enter_context(netns.call(subprocess.Popen[bytes], command))
+            for netns in namespaces
+        ]
         for each in at_work:
-            with each:
-                eventually(lambda: (tally.read(), each.poll())[1] is not None)  # noqa: B023 - called now
+            eventually(lambda: (tally.read(), each.poll())[1] is not None)  # noqa: B023 - called now
             assert each.returncode == 0
         for netns in namespaces:
             wanted = what_is_counted_of(OF_EACH_KIND)
             eventually(lambda: tally.of(netns), until=wanted.__eq__)  # noqa: B023 - called now
+
+
+@pytest.mark.parametrize("missing", ["link", "second_link"])
+def test_what_one_of_the_two_programs_misses_the_other_counts(missing: str) -> None:
+    """The kernel leaves out a program that it has interrupted; here one is detached in between."""
+    with NetNs() as netns, listener_in(netns) as listener:
+        descriptors = load()
+        with closing(EventCounter(descriptors)) as counter:
+            tally, pairs = Tally(counter), []
+            for _ in ENDS:
+                client = connect_in(netns)
+                pairs.append((client, listener.accept()[0]))
+            os.dup2(descriptors.control, getattr(descriptors, missing))  # closes the link
+            for way, (client, server) in zip(ENDS, pairs, strict=True):
+                server.settimeout(10)
+                way(client, server)
+            wanted = what_is_counted_of(1)
+            del wanted["outbound", PORT + 1]
+            eventually(lambda: tally.of(netns), until=wanted.__eq__)
 
 
 def test_the_time_to_close_is_that_of_the_application(tally: Tally) -> None:

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.root
 
 NAMESPACES = 100
 STATES_EACH = 3
+#: TIME_WAIT ends after a minute, which a busy machine takes to make the others.
+LASTING = [state for state in HOLD if state is not TcpState.TIME_WAIT]
 SS_NAMES = {"ESTAB": "established", "UNCONN": "close"}
 
 Counts = Counter[tuple[int, str]]  # by family and state; what is v4-mapped is IPv4
@@ -46,15 +48,23 @@ def by_ss(netns: NetNs) -> Counts:
 
 def populate(netns: NetNs, number: int, stack: ExitStack) -> Counts:
     """Hold sockets in some states, others in each namespace; what there is then."""
+    for name in ("tcp_syn_retries", "tcp_synack_retries"):
+        netns.set_sysctl(f"net.ipv4.{name}", 10)  # what is not answered lasts for ten minutes
     made: Counts = Counter()
     for turn in range(STATES_EACH):
-        state = list(HOLD)[(number + 4 * turn) % len(HOLD)]
-        kind = list(AddressKind)[(number // len(HOLD) + turn) % len(AddressKind)]
-        held = stack.enter_context(HOLD[state](netns, kind, count=(number + turn) % 4 + 1))
-        for (_, it), sockets in held.expected.items():
-            # A dual-stack listener is bound to "::", and what it accepts is v4-mapped.
-            dual_stack = kind is AddressKind.MAPPED and it is TcpState.LISTEN
-            made[6 if kind is AddressKind.IPV6 or dual_stack else 4, it.label] += sockets
+        state = LASTING[(number + 4 * turn) % len(LASTING)]
+        kind = list(AddressKind)[(number // len(LASTING) + turn) % len(AddressKind)]
+        made += hold(netns, state, kind, (number + turn) % 4 + 1, stack)
+    return made
+
+
+def hold(netns: NetNs, state: TcpState, kind: AddressKind, count: int, stack: ExitStack) -> Counts:
+    """Hold so many sockets in a state; what there is of them."""
+    made: Counts = Counter()
+    for (_, it), sockets in stack.enter_context(HOLD[state](netns, kind, count)).expected.items():
+        # A dual-stack listener is bound to "::", and what it accepts is v4-mapped.
+        dual_stack = kind is AddressKind.MAPPED and it is TcpState.LISTEN
+        made[6 if kind is AddressKind.IPV6 or dual_stack else 4, it.label] += sockets
     return made
 
 
@@ -63,6 +73,8 @@ def test_counts_what_ss_counts_in_each_of_a_hundred_namespaces() -> None:
         inside = [stack.enter_context(NetNs()) for _ in range(NAMESPACES)]
         pids = [stack.enter_context(resident(netns)) for netns in inside]
         made = [populate(netns, number, stack) for number, netns in enumerate(inside)]
+        for number, kind in enumerate((AddressKind.IPV4, AddressKind.IPV6)):
+            made[number] += hold(inside[number], TcpState.TIME_WAIT, kind, 3, stack)
         every_kind = {(family, state.label) for family in (4, 6) for state in HOLD}
         assert sum(made, Counter()).keys() == every_kind
         with polling(seeing_pids(*pids)) as monitor:

@@ -36,11 +36,31 @@ def group(
         pairs = {(one.local_port, far_end(one)) for one in others}
         if len(clients) > len(callers) and len(clients) > most_by_chance(len(pairs), ports):
             return "inbound", socket.local_port
+        if len(callers) == 1 and _accepted_by_parity(socket, others, ports):
+            return "inbound", socket.local_port
         return "outbound", socket.remote_port
     outside = not ports.low <= socket.local_port <= ports.high
     if outside and ports.low <= socket.remote_port <= ports.high:
         return "inbound", socket.local_port
     return "outbound", socket.remote_port
+
+
+def _accepted_by_parity(socket: Socket, others: Collection[Socket], ports: PortRange) -> bool:
+    """Whether bind() chose more of the local ports of such sockets that nobody shares."""
+
+    def pair(one: Socket) -> tuple[str, ...]:
+        made = table([one])
+        ends = made.local[0], made.remote[0]
+        return tuple(str(address(int(made.family[0]), end)) for end in ends)
+
+    def alone(one: Socket) -> bool:
+        return len({it.local_port for it in others if far_end(it) == far_end(one)}) == 1
+
+    alike = [one for one in others if pair(one) == pair(socket) and alone(one)]
+    local = sum((one.local_port - ports.low) % 2 for one in alike)
+    remote = sum((one.remote_port - ports.low) % 2 for one in alike)
+    own = (socket.local_port - ports.low) % 2 > (socket.remote_port - ports.low) % 2
+    return len(alike) >= 8 and (local > remote or (local == remote and own))
 
 
 def most_by_chance(connections: int, ports: PortRange) -> int:

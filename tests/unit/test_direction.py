@@ -85,6 +85,29 @@ class TestTheRule:
         calls = [served(40000 + 2 * min(n, 57), 50001 + 2 * n) for n in range(60)]
         assert groups(*calls)[56:] == [("outbound", 50113)] + [("inbound", 40114)] * 3
 
+    def test_data_connections_of_an_ftp_server_are_told_by_parity(self) -> None:
+        accepted = [served(40001 + 2 * n, 50000 + 2 * n) for n in range(8)]
+        made = [served(socket.remote_port, socket.local_port) for socket in accepted]
+        assert {direction for direction, _ in groups(*accepted)} == {"inbound"}
+        assert {direction for direction, _ in groups(*made)} == {"outbound"}
+        both = [direction for direction, _ in groups(*accepted, *made)]
+        assert both == ["inbound"] * 8 + ["outbound"] * 8
+
+    def test_so_they_are_if_it_chooses_its_ports_itself(self) -> None:
+        accepted = [served(40001 + n, 50000 + 2 * n) for n in range(8)]
+        made = [served(socket.remote_port, socket.local_port) for socket in accepted]
+        assert {direction for direction, _ in groups(*accepted)} == {"inbound"}
+        assert {direction for direction, _ in groups(*made)} == {"outbound"}
+
+    def test_udp_chooses_ports_of_either_parity(self) -> None:
+        made = table(served(40001 + 2 * n, 50000 + 2 * n) for n in range(8))
+        found = directions(made, Listened(), LINUX, parity=False)
+        assert not found.is_inbound.any()
+
+    def test_of_a_few_parity_tells_nothing(self) -> None:
+        few = [served(40001 + 2 * n, 50000 + 2 * n) for n in range(7)]
+        assert {direction for direction, _ in groups(*few)} == {"outbound"}
+
     @given(socket_lists, port_ranges, st.sets(st.sampled_from([22, 40000, 65535])))
     def test_agrees_with_deciding_one_by_one(
         self, sockets: list[Socket], ports: PortRange, earlier: set[int]

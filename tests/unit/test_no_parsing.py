@@ -2,7 +2,6 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
@@ -42,34 +41,29 @@ def imports(tree: ast.AST) -> set[str]:
     return found
 
 
-def about_findings() -> list[Path]:
+@pytest.fixture(scope="module")
+def about_findings() -> dict[str, ast.Module]:
     """The modules that name a part of a finding, and those that make its sentences."""
-    return [
-        path
-        for path in sorted((REPOSITORY / "sockmon").rglob("*.py"))
-        if {"advice", "evidence"} & names(ast.parse(path.read_text()))
-        or "sockmon.model.finding" in imports(ast.parse(path.read_text()))
-    ]
+    found = {}
+    for path in (REPOSITORY / "sockmon").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        if {"advice", "evidence"} & names(tree) or "sockmon.model.finding" in imports(tree):
+            found[path.relative_to(REPOSITORY).as_posix()] = tree
+    return found
 
 
-def relative(path: Path) -> str:
-    return path.relative_to(REPOSITORY).as_posix()
+def test_no_pattern_is_looked_for(about_findings: dict[str, ast.Module]) -> None:
+    for path, tree in about_findings.items():
+        if {"advice", "evidence"} & names(tree):
+            assert "re" not in imports(tree), path
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                taken_apart = node.func.attr in PARSES and names(node) & DATA
+                assert not taken_apart, f"{path}:{node.lineno} takes apart {taken_apart}"
 
 
-@pytest.mark.parametrize("path", about_findings(), ids=relative)
-def test_no_pattern_is_looked_for(path: Path) -> None:
-    tree = ast.parse(path.read_text())
-    if {"advice", "evidence"} & names(tree):
-        assert "re" not in imports(tree)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            taken_apart = node.func.attr in PARSES and names(node) & DATA
-            assert not taken_apart, f"line {node.lineno} takes apart {taken_apart}"
-
-
-def test_every_face_is_among_them() -> None:
-    faces = {relative(path) for path in about_findings()}
-    assert faces >= {
+def test_every_face_is_among_them(about_findings: dict[str, ast.Module]) -> None:
+    assert about_findings.keys() >= {
         "sockmon/detect/finding_text.py",
         "sockmon/commands/doctor/doctor.py",
         "sockmon/export/findings.py",
@@ -87,4 +81,4 @@ def test_the_page_looks_for_none_either() -> None:
     assert {path.name for path in about} >= {"evidence.ts", "finding.tsx"}
     for path in about:
         found = SCRIPT_PARSES.search(path.read_text())
-        assert found is None, f"{relative(path)}: {found and found[0]}"
+        assert found is None, f"{path}: {found and found[0]}"

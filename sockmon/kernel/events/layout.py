@@ -20,7 +20,7 @@ A key: namespace's inode << 32 | direction << 16 | port.
 from sockmon.model.connection_events import COLUMNS
 
 #: Changes with each change of the layout, or of the columns.
-VERSION = 1
+VERSION = 2
 
 ROWS = 2048  # a power of two
 FIRST_ROW = 4

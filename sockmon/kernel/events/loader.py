@@ -4,7 +4,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Self
 
@@ -31,16 +31,18 @@ _KEY = struct.Struct("=Q")
 class Descriptors:
     """What keeps the program running and what it counts readable; closed, all of it is gone.
 
-    link: the attached program. rows, control: arrays to be mapped, see layout.py.
+    link, second_link: the program, attached twice, see program.py. rows, control: arrays to be
+    mapped, see layout.py.
     """
 
     link: int
+    second_link: int
     rows: int
     control: int
 
     def close(self) -> None:
         """Close them."""
-        for descriptor in (self.link, self.rows, self.control):
+        for descriptor in (self.link, self.second_link, self.rows, self.control):
             os.close(descriptor)
 
 
@@ -57,15 +59,17 @@ def load(listeners: Iterable[tuple[int, int]] = (), btf: Path = BTF) -> Descript
         for _, (netns, port) in zip(range(LISTENERS), listeners, strict=False):
             bpf.update(maps.listeners, _KEY.pack(netns << 32 | port), _KEY.pack(1))
         bpf.freeze(maps.rows)
-        program = bpf.load(_code(layout_of_kernel, maps), "sockmon_events")
-        opened.append(program)
-        descriptors = Descriptors(bpf.attach(program, TRACEPOINT), maps.rows, maps.control)
+        code = _code(layout_of_kernel, maps)
+        for _ in range(2):
+            opened.append(bpf.load(code, "sockmon_events"))
+            opened.append(bpf.attach(opened[-1], TRACEPOINT))
+        descriptors = Descriptors(opened[-3], opened[-1], maps.rows, maps.control)
     except KernelError:
         for descriptor in opened:
             os.close(descriptor)
         raise
     for descriptor in opened:
-        if descriptor not in (maps.rows, maps.control):
+        if descriptor not in astuple(descriptors):
             os.close(descriptor)  # the program holds the maps, and the link the program
     return descriptors
 

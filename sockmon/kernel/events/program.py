@@ -5,11 +5,18 @@ socket, its old and its new state: net/ipv4/af_inet.c. What each transition mean
 is counted; what sockets are remembered for:
 
     sockets     address of struct sock -> since (ESTABLISHED; before that, since the first SYN),
-                CLOSE_WAIT since, key of the group; oldest give way
+                CLOSE_WAIT since, key of the group, state; oldest give way
     groups      key -> number of the row; oldest give way
     listeners   namespace's inode << 32 | port -> 1: for sockets older than the program
     rows        layout.py
     control     layout.py: the daemon's two words
+
+It is loaded and attached twice, with the same maps. The kernel does not run a program on a
+processor on which the same program has been interrupted, and nobody is told which transitions that
+were (Linux 6.1: __bpf_trace_run() in kernel/trace/bpf_trace.c). Packets can interrupt it, and since
+Linux 7.0, whose tracepoints are preemptible, other tasks, for milliseconds. What one of the two
+misses, the other counts: the first to come writes the new state into the socket's entry, and the
+other sees it there. No two transitions of one socket overlap, since the kernel has locked it.
 """
 
 from collections.abc import Mapping
@@ -46,8 +53,8 @@ MEMBERS: Mapping[str, tuple[str, ...]] = {
 
 TRACEPOINT = b"inet_sock_set_state"
 #: Bytes of a socket's entry, and of the keys and values of the other maps.
-SOCKET_BYTES = 24
-_SINCE, _WAITING, _GROUP = 0, 8, 16
+SOCKET_BYTES = 32
+_SINCE, _WAITING, _GROUP, _STATE = 0, 8, 16, 24
 
 _TCP = 6
 #: sk_err, asm-generic/errno.h; the few machines with other numbers have no BPF compiler.
@@ -59,8 +66,8 @@ _CLOSED = (TcpState.FIN_WAIT2, TcpState.CLOSE_WAIT, TcpState.LAST_ACK, TcpState.
 
 # The program's memory, below the top of its stack.
 _SCRATCH, _SOCK, _NOW, _LISTENER = -8, -16, -24, -32
-_ENTRY = -56  # a socket's entry
-_NUMBER, _ERROR = -64, -72
+_ENTRY = -64  # a socket's entry
+_NUMBER, _ERROR = -72, -80
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +132,9 @@ class _Builder:
         self._lookup(self._maps.sockets, _SOCK)
         a.jump_if(R0, "==", 0, "unknown")
         a.alu_register(R9, "=", R0)
+        a.load(8, R1, R9, _STATE)
+        a.jump_if_register(R1, "==", R8, "is counted")
+        a.store(8, R9, _STATE, R8)
         for at in (_SINCE, _WAITING, _GROUP):
             a.load(8, R1, R9, at)
             a.store(8, STACK, _ENTRY + at, R1)
@@ -135,11 +145,14 @@ class _Builder:
         a.jump_if(R8, "!=", TcpState.CLOSE_WAIT, "not waiting")
         a.store(8, R9, _WAITING, R0)
         a.label("not waiting")
-        a.jump_if(R8, "!=", TcpState.CLOSE, "found")
+        a.jump("found")
+
+        a.label("is counted")
+        a.jump_if(R8, "!=", TcpState.CLOSE, "end")
         a.map(R1, self._maps.sockets)
         self._address(R2, _SOCK)
         a.call("map_delete_elem")
-        a.jump("found")
+        a.jump("end")
 
         self._remember_opening()
         self._find_unknown()
@@ -176,6 +189,7 @@ class _Builder:
         a.store(8, STACK, _ENTRY + _SINCE, R0)
         a.store_number(8, STACK, _ENTRY + _WAITING, 0)
         a.store(8, STACK, _ENTRY + _GROUP, R9)
+        a.store(8, STACK, _ENTRY + _STATE, R8)
         self._update(self._maps.sockets, _SOCK, _ENTRY)
         a.jump("end")
 
@@ -204,8 +218,8 @@ class _Builder:
         a.alu_register(R9, "|=", R1)
         a.label("has a key")
         a.store(8, STACK, _ENTRY + _GROUP, R9)
+        a.store(8, STACK, _ENTRY + _STATE, R8)
         self._read_clock()
-        a.jump_if(R8, "==", TcpState.CLOSE, "found")
         a.jump_if(R8, "!=", TcpState.CLOSE_WAIT, "begins later")
         a.store(8, STACK, _ENTRY + _WAITING, R0)
         a.label("begins later")

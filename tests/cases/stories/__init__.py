@@ -2,10 +2,15 @@
 
 from tests.cases.case import CASES
 from tests.cases.stories import (
+    at_rest,
     busy,
+    callers,
+    forgotten,
     harmless,
     holders,
     leaks,
+    own_limits,
+    paths,
     ports,
     programs,
     queues,
@@ -16,10 +21,15 @@ from tests.cases.stories import (
 
 __all__ = [
     "CASES",
+    "at_rest",
     "busy",
+    "callers",
+    "forgotten",
     "harmless",
     "holders",
     "leaks",
+    "own_limits",
+    "paths",
     "ports",
     "programs",
     "queues",

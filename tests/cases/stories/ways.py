@@ -23,7 +23,7 @@ _IP_TRANSPARENT = 19
 _THERE = "02:00:00:00:77:01"
 
 
-def _call(address: str, port: int, timeout: float, pause: float) -> None:
+def call_again(address: str, port: int, timeout: float, pause: float) -> None:
     """Connect again and again, with a timeout, and a pause after each attempt."""
     while True:
         with contextlib.suppress(OSError):
@@ -31,12 +31,12 @@ def _call(address: str, port: int, timeout: float, pause: float) -> None:
         time.sleep(pause)
 
 
-def _iptables(stage: Stage, rule: str, netns: NetNs | None = None) -> None:
+def iptables(stage: Stage, rule: str, netns: NetNs | None = None) -> None:
     if stage.start("iptables", *rule.split(), netns=netns).wait() != 0:
         raise RuntimeError(f"iptables {rule}: {stage.logs()}")
 
 
-def _more_addresses(link: Link, numbers: range) -> None:
+def more_addresses(link: Link, numbers: range) -> None:
     """Give the other host of a link the addresses 10.77.0.N, too."""
     link.client.ip(*(f"addr add 10.77.0.{n}/24 dev eth0" for n in numbers))
     link.server.ip(
@@ -49,7 +49,8 @@ def _more_addresses(link: Link, numbers: range) -> None:
         "connect_stalled", "critical", PLAY, 443,
         summary=["nothing answers at 12 addresses, port 443", "none was established"],
         advice=["have in common", "ip route"],
-    )
+    ),
+    alone="addresses",
 )  # fmt: skip
 def wrong_gateway(stage: Stage) -> None:
     """The default route leads to a host that forwards nothing: twelve places, a caller each."""
@@ -57,14 +58,15 @@ def wrong_gateway(stage: Stage) -> None:
     link.server.ip("route add default via 10.77.0.1")
     link.client.set_sysctl("net.ipv4.ip_forward", 0)
     for n in range(12):
-        stage.thread(_call, f"198.51.100.{n + 1}", 443, 10.0, 0.5)
+        stage.thread(call_again, f"198.51.100.{n + 1}", 443, 10.0, 0.5)
+        time.sleep(0.9)  # so that they are not all young at the same time
 
 
 @case(Expect("connect_stalled", "critical", PLAY, 9042, summary=["nothing answers at 3 addresses"]))
 def three_of_six_nodes_dead(stage: Stage) -> None:
     """A driver with six nodes, of which three are behind a firewall: three callers each."""
     link = stage.peer()
-    _more_addresses(link, range(10, 16))
+    more_addresses(link, range(10, 16))
     for n in range(10, 16):
         server = link.client.call(listen, 9042, f"10.77.0.{n}")
         stage.keep.append(server)
@@ -72,7 +74,7 @@ def three_of_six_nodes_dead(stage: Stage) -> None:
             deaf(server)
         for _ in range(3):
             if n < 13:
-                stage.thread(_call, f"10.77.0.{n}", 9042, 12.0, 1.0)
+                stage.thread(call_again, f"10.77.0.{n}", 9042, 12.0, 1.0)
             else:
                 stage.keep.append((connect(9042, f"10.77.0.{n}"), server.accept()))
 
@@ -84,7 +86,7 @@ def three_of_six_nodes_dead(stage: Stage) -> None:
 def host_off_the_link(stage: Stage) -> None:
     """A host of this network is off: EHOSTUNREACH after 3 s, and one client that tries again."""
     stage.peer()
-    stage.thread(_call, "10.77.0.99", 5432, 30.0, 1.0)
+    stage.thread(call_again, "10.77.0.99", 5432, 30.0, 1.0)
 
 
 @case(
@@ -97,14 +99,14 @@ def ipv6_place_dead(stage: Stage) -> None:
     """A place behind an IPv6 firewall: three clients try for 3 s, and then wait for 10."""
     stage.peer().cut()
     for _ in range(3):
-        stage.thread(_call, "fd77::1", 8443, 3.0, 10.0)
+        stage.thread(call_again, "fd77::1", 8443, 3.0, 10.0)
 
 
 @case(Expect("connect_stalled", None, r"^shop\.service$", 9200, summary=["every connect fails"]))
 def java_behind_a_firewall(stage: Stage) -> None:
     """Java: ten threads connect with a timeout of 5 s, and this host's own firewall drops."""
     stage.peer()
-    _iptables(stage, "-A OUTPUT -p tcp --dport 9200 -j DROP")
+    iptables(stage, "-A OUTPUT -p tcp --dport 9200 -j DROP")
     stage.write(
         "/srv/Client.java",
         """
@@ -185,17 +187,18 @@ def health_checks_far_away(stage: Stage) -> None:
     within=300,
 )  # fmt: skip
 def slow_network(stage: Stage) -> None:
-    """A place whose answers take 3.5 s: twenty connects at a time, all of which succeed."""
+    """A place whose answers take 3.5 s: sixty connects at a time, all of which succeed."""
     _far_away(stage, 3.5)
 
-    def call() -> None:
+    def call(n: int) -> None:
+        time.sleep(n / 15)
         while True:
             client = socket.create_connection(("10.66.0.2", 8000))
             time.sleep(0.5)
             client.close()
 
-    for _ in range(20):
-        stage.thread(call)
+    for n in range(60):
+        stage.thread(call, n)
 
 
 @case(
@@ -268,7 +271,7 @@ def lossy_link(stage: Stage) -> None:
     """A link that loses every fifth packet each way: all takes longer, and succeeds."""
     link = stage.peer()
     for netns in (link.client, link.server):
-        _iptables(
+        iptables(
             stage, "-A INPUT -i eth0 -m statistic --mode random --probability 0.2 -j DROP", netns
         )
     server = link.client.call(listen, 8080, "10.77.0.1", backlog=200)
@@ -311,13 +314,13 @@ def snat_ports_used_up(stage: Stage) -> None:
     """SNAT to ten ports of one address: the eleventh connection to a place cannot be made."""
     link = stage.peer()
     to = "10.77.0.2:50000-50009"
-    _iptables(stage, f"-t nat -A POSTROUTING -p tcp --dport 8080 -j SNAT --to-source {to}")
+    iptables(stage, f"-t nat -A POSTROUTING -p tcp --dport 8080 -j SNAT --to-source {to}")
     server = link.client.call(listen, 8080, "10.77.0.1", backlog=300)
     stage.keep.append(server)
     for _ in range(10):
         stage.keep.append((connect(8080, "10.77.0.1"), server.accept()))
     for _ in range(5):
-        stage.thread(_call, "10.77.0.1", 8080, 5.0, 0.2)
+        stage.thread(call_again, "10.77.0.1", 8080, 5.0, 0.2)
 
 
 @case(
@@ -330,7 +333,7 @@ def tproxy_does_not_accept(stage: Stage) -> None:
     """TPROXY gives a listener connections to other addresses and another port; it is stuck."""
     link = stage.peer()
     link.client.ip("route add default via 10.77.0.2")
-    _iptables(
+    iptables(
         stage,
         "-t mangle -A PREROUTING -p tcp --dport 8080 -j TPROXY --on-port 3129 --tproxy-mark 1",
     )
@@ -391,7 +394,7 @@ def host_of_two_pools_lost(stage: Stage) -> None:
 def browsers_vanish(stage: Stage) -> None:
     """75 clients of a web server, of whom 3 have vanished, each with connections to two ports."""
     link = stage.peer()
-    _more_addresses(link, range(12, 87))
+    more_addresses(link, range(12, 87))
     servers = [listen(port, "10.77.0.2", backlog=1000) for port in (80, 443)]
     held = []
     for n in range(12, 87):
@@ -444,4 +447,4 @@ time.sleep(3600)
     for _ in range(6):
         stage.keep.append(server.accept())
     eventually((stage.root / "tmp/connected").exists)
-    _iptables(stage, "-A INPUT -p tcp --sport 8080 -j DROP")
+    iptables(stage, "-A INPUT -p tcp --sport 8080 -j DROP")

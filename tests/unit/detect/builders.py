@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -337,6 +338,7 @@ def _failing_and_slow() -> RecentEvents:
     return RecentEvents(300.0, counts, frozenset(either), endings)
 
 
+@cache
 def everything_at_once(*, owners: bool = False) -> tuple[Finding, ...]:
     """A finding of every detector, over both families and directions; owners: they are known."""
     others: dict[str, Any] = {"age": 9999.0, "retransmits": 9, "timer": 1, "send_queue": 9}

@@ -4,15 +4,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from sockmon.detect.causes import with_causes
 from sockmon.detect.registry import Detect, diagnose, thresholds_of
-from sockmon.model.connects import Connects
+from sockmon.model.connects import Connects, Failing
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Finding
 from sockmon.model.limits import PortRange
 from sockmon.model.owner import Process
 from sockmon.model.states import TcpState
-from tests.unit.detect.builders import LIMITS, Sock, accepted, listening, looked_up, sight
+from tests.unit.detect.builders import LIMITS, NOW, Sock, accepted, listening, looked_up, sight
 
 API, CLIENT = Process(1, "api"), Process(2, "client")
 
@@ -93,6 +95,21 @@ def test_a_peer_that_is_gone_is_one_trouble() -> None:
     elsewhere = [replace(sock, remote="10.0.0.9") for sock in calls]
     assert causes(sight([*dead, *elsewhere])) == {
         "dead_peer outbound": None,
+        "connect_stalled outbound": None,
+    }
+
+
+def test_connects_to_a_full_queue_here_are_its_symptom_though_none_is_under_way() -> None:
+    queue = [listening(25, queue=5, limit=4), *accepted(TcpState.ESTABLISHED, 25, inode=0).times(5)]
+    place = 4, np.array([0x0100007F, 0, 0, 0], np.uint32).tobytes(), 25
+    failing = Failing(NOW - 100, NOW - 5, 12, 9, 1, 1.0, 10.0, frozenset())
+    assert causes(sight(queue, waited=100.0, connects=Connects({place: failing}))) == {
+        "accept_queue inbound": None,
+        "connect_stalled outbound": "accept_queue inbound",
+    }
+    far = 4, np.array([0x0909090A, 0, 0, 0], np.uint32).tobytes(), 25
+    assert causes(sight(queue, waited=100.0, connects=Connects({far: failing}))) == {
+        "accept_queue inbound": None,
         "connect_stalled outbound": None,
     }
 

@@ -12,6 +12,8 @@ from sockmon.model.connects import Connects
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Command, Subject
+from sockmon.model.limits import NOT_RESENT, SYNS_RESENT
+from sockmon.model.listeners import DropWindow
 from sockmon.model.states import TcpState
 from tests.unit.detect.builders import (
     LIMITS,
@@ -58,8 +60,35 @@ def test_other_states_do_not_count() -> None:
 
 
 def test_many_destinations_of_few_each_are_no_finding() -> None:
+    """A crawler: others answer."""
     socks = [sock for n in range(30) for sock in replace(STALLED, remote=f"10.1.0.{n}").times(4)]
-    assert JUDGE.all(sight(socks)) == []
+    assert JUDGE.all(sight([*socks, Sock(TcpState.TIME_WAIT, remote="10.2.0.1")])) == []
+
+
+def test_several_destinations_of_which_none_answers_count_together() -> None:
+    """A wrong gateway, at the first look."""
+    socks = [replace(STALLED, remote=f"10.1.0.{n}") for n in range(5)]
+    found = JUDGE.one(sight(socks))
+    assert found.value == 5
+    assert "5 addresses do not answer at port 443, and none does" in found.summary
+    assert "in common" in found.advice[0].text
+    assert JUDGE.all(sight(socks[:2] * 4)) == []
+
+
+def test_syns_that_this_host_does_not_send_are_its_own_firewalls() -> None:
+    def resent(failed: int) -> DetectorInput:
+        counts = {SYNS_RESENT: 10, NOT_RESENT: failed}
+        window: DropWindow[str] = DropWindow()
+        return replace(stalled(5), resent_window=window.seen(NOW, counts, 10, 60.0))
+
+    found = JUDGE.one(resent(10))
+    assert found.actor == "This host: its firewall or conntrack"
+    assert "10 of 10 SYNs" in found.advice[0].text
+    assert JUDGE.one(resent(5)).actor is None
+    conntrack = resent(10).resent_window.seen(NOW, {"drop": 3}, 3, 60.0)
+    full = JUDGE.one(replace(resent(10), conntrack_window=conntrack))
+    assert "conntrack of this host drops" in full.advice[0].text
+    assert not any("chain OUTPUT" in advice.text for advice in full.advice)
 
 
 def test_the_ports_with_most_attempts_come_first() -> None:
@@ -194,6 +223,37 @@ class TestOverSeveralPolls:
         assert found.summary == (
             "nothing answers at 4 ports of 10.9.9.0: every connect fails; 1 is under way, 13 were "
             "seen in 1m, none was established"
+        )
+
+    def test_one_that_tries_again_and_again_for_a_minute_is_told_of(self) -> None:
+        """A replica with a timeout of 30 s; a proxy that leaves a dead upstream out for a while."""
+        patient = [self.calls(turn // 6, 1, retransmits=turn % 6) for turn in range(13)]
+        assert JUDGE.all(self.seen(*patient[:12])) == []
+        found = JUDGE.one(self.seen(*patient))
+        assert (found.severity, found.subject.port) == ("warning", 443)
+        assert found.summary == (
+            "nothing answers at 10.9.9.0 port 443: every connect fails; 1 is under way, 3 were "
+            "seen in 1m, none was established"
+        )
+        hasty = [self.calls(turn, 1) if turn % 8 == 0 else [] for turn in range(17)]
+        assert JUDGE.severity(self.seen(*hasty)) == "warning"
+        once = [self.calls(0, 1, retransmits=5) for _ in range(13)]
+        assert JUDGE.all(self.seen(*once)) == []
+
+    def test_so_is_no_crawler_that_tries_again(self) -> None:
+        def poll(turn: int) -> list[Sock]:
+            alive = Sock(local_port=50_000 + turn, inode=70_000 + turn, remote=f"10.8.8.{turn}")
+            return [alive, *self.calls(turn // 6, 1, retransmits=turn % 6)]
+
+        assert JUDGE.all(self.seen(*map(poll, range(14)))) == []
+
+    def test_none_fails_before_an_attempt_has_ended(self) -> None:
+        """A slow way: at a look of two seconds nothing more is known."""
+        under_way = [sock for turn in range(20) for sock in self.calls(turn, 1, retransmits=1)]
+        found = JUDGE.one(self.seen(under_way, under_way))
+        assert found.summary == (
+            "nothing answers at 10.9.9.0 port 443: 20 connects are under way, none was answered in "
+            "5s"
         )
 
     def test_a_place_that_is_reached_meanwhile_answers_late(self) -> None:

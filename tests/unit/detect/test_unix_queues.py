@@ -47,7 +47,8 @@ def test_a_full_queue_is_critical_at_once() -> None:
     assert found.subject == Subject("inbound", None, "php-fpm.service", "/run/php.sock")
     assert (found.value, found.limit) == (1.0, 0.8)
     assert found.summary == (
-        "php-fpm.service does not accept on /run/php.sock: 5 connections wait; further connects "
+        "5 connections to /run/php.sock wait for php-fpm.service to accept them: 100 % of the "
+        "queue's room (5); further connects "
         "fail with EAGAIN, or wait"
     )
     assert facts(found) == {
@@ -113,7 +114,7 @@ def test_the_holder_is_unknown_until_it_is_looked_up() -> None:
     assert (before.owner, before.subject.owner, before.inodes) == (None, None, (77,))
     found = JUDGE.one(looked_up(seen(5, limit=4), {}))
     assert found.subject.owner == "unknown"
-    assert found.summary.startswith("an unknown process does not accept")
+    assert "wait for an unknown process to accept them" in found.summary
 
 
 def test_a_server_without_descriptors_is_told_so() -> None:

@@ -93,6 +93,21 @@ def test_a_queue_that_becomes_shorter_is_read() -> None:
     assert JUDGE.severity(becomes(before, unread(500, receive_queue=102))) == "critical"
 
 
+def test_a_server_that_serves_others_is_alive_and_not_restarted_first() -> None:
+    """A broker that reads nothing from publishers, at its memory limit, and serves consumers."""
+    others = accepted(TcpState.ESTABLISHED, inode=2000).times(5)
+    socks = [*UNREAD.times(12), *(replace(s, remote_port=51_000 + n) for n, s in enumerate(others))]
+    seen = owned(sight(socks, waited=100.0))
+    just = np.full(len(seen.table), 2000)
+    alive = LastHeard.of(seen.table.cookie[-5:], just[-5:], just[-5:], just[-5:])
+    found = JUDGE.one(replace(seen, heard=alive))
+    assert found.summary.endswith("wait; it still serves 5 others")
+    assert found.advice[0].text.startswith("Do not restart shop.service before you have looked")
+    assert found.advice[2].text.startswith("Restart")
+    assert found.advice[2].purpose == "fix"
+    assert JUDGE.one(seen).advice[0].text.startswith("Restart shop.service")
+
+
 def test_it_needs_no_limit_of_the_host() -> None:
     assert JUDGE.severity(sight(UNREAD.times(10), UNKNOWN, waited=60.0)) == "warning"
 

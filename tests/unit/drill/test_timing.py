@@ -25,6 +25,15 @@ def test_binary_fractions_cost_no_poll() -> None:
     assert Timing(onset=0.3, interval=0.1, for_=1.1, keep_firing_for=0).latest == pytest.approx(1.6)
 
 
+@pytest.mark.parametrize(("interval", "slack"), [(0.1, 20), (5, 20), (10, 40)])
+def test_a_busy_host_is_given_time_however_often_it_is_polled(
+    interval: float, slack: float
+) -> None:
+    timing = Timing(onset=0, interval=interval, for_=0, keep_firing_for=0)
+    assert timing.patience - timing.latest == pytest.approx(slack)
+    assert timing.resolving_patience - timing.resolves == pytest.approx(slack)
+
+
 @pytest.mark.parametrize(
     ("tries", "first", "linear", "seconds"),
     [(0, 1, 0, 0), (2, 1, 0, 3), (2, 1, 4, 2), (6, 1, 4, 7), (5, 0.2, 0, 6.2)],

@@ -1,6 +1,7 @@
 """What is made of a daemon's alerts: whose they are, and when a drill has failed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,7 +54,8 @@ def test_what_a_daemon_shows_is_taken_and_nothing_else() -> None:
 
 
 def planned(name: str, hold: float | None = None) -> Plan:
-    return make_plan(name, parse(QUICK, "test"), KERNEL, ROOM, hold=hold)
+    plan = make_plan(name, parse(QUICK, "test"), KERNEL, ROOM, hold=hold)
+    return replace(plan, timing=replace(plan.timing, late=0.0))
 
 
 def watching(

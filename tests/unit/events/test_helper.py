@@ -47,7 +47,7 @@ def test_any_other_answer_is_refused(data: bytes) -> None:
 
 
 def test_an_answer_of_another_version_is_named() -> None:
-    with pytest.raises(MessageError, match="version 99, not 1"):
+    with pytest.raises(MessageError, match="version 99, not 2"):
         protocol.parse_answer(b'{"version": 99, "rows": 1, "words": 2}')
 
 
@@ -87,7 +87,7 @@ def asked(path: str) -> Descriptors:
     [
         (lambda _: None, "closed the connection"),
         (lambda its: its.send(b"hello"), "malformed: it is not JSON; restart"),
-        (lambda its: its.send(protocol.encode_answer()), "malformed: 0 descriptors, not 3"),
+        (lambda its: its.send(protocol.encode_answer()), "malformed: 0 descriptors, not 4"),
         (
             lambda its: its.send(protocol.encode_answer(KernelError("loading", "EPERM", "no"))),
             "loading: no",
@@ -120,7 +120,7 @@ def test_a_helper_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_descriptors_of_something_else_are_refused_and_closed(tmp_path: Path) -> None:
     before = open_files()
     reading, writing = os.pipe()
-    passed = [reading, writing, reading]
+    passed = [reading, writing, reading, writing]
     with served(
         tmp_path, lambda its: socket.send_fds(its, [protocol.encode_answer()], passed)
     ) as path:
@@ -149,7 +149,7 @@ def serving(path: Path, users: frozenset[int], load: Callable[..., Descriptors])
 def pipes(told: list[list[Listener]]) -> Callable[[list[Listener]], Descriptors]:
     def load(listeners: list[Listener]) -> Descriptors:
         told.append(listeners)
-        return Descriptors(*os.pipe(), os.dup(0))
+        return Descriptors(*os.pipe(), *os.pipe())
 
     return load
 

@@ -1,7 +1,8 @@
 """The messages between the helper and the daemon, as bytes (pure).
 
 A request is a number of fixed fields, so that the privileged process parses almost nothing. An
-answer is JSON; with one that is no error, three descriptors come: link, rows and control.
+answer is JSON; with one that is no error, four descriptors come: two links,
+rows and control.
 """
 
 import json
@@ -16,7 +17,7 @@ Listener = tuple[int, int]
 
 #: No more of them are sent: the program's map of listeners has no more entries.
 LISTENERS_AT_MOST = 4096
-DESCRIPTORS = 3
+DESCRIPTORS = 4
 _HEADER, _LISTENER = struct.Struct("!BH"), struct.Struct("!IH")
 REQUEST_BYTES = _HEADER.size + LISTENERS_AT_MOST * _LISTENER.size
 ANSWER_BYTES = 4096

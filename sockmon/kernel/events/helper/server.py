@@ -5,6 +5,7 @@ import logging
 import socket
 import struct
 from collections.abc import Callable
+from dataclasses import astuple
 
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.events.helper import protocol
@@ -73,7 +74,7 @@ def _serve(connection: socket.socket, users: frozenset[int], load: Load) -> bool
             connection.send(protocol.encode_answer(error))
         return True
     with contextlib.closing(descriptors), contextlib.suppress(OSError):
-        passed = [descriptors.link, descriptors.rows, descriptors.control]
+        passed = [*astuple(descriptors)]
         socket.send_fds(connection, [protocol.encode_answer()], passed)
         log.info("passed the counting program to %s", who)
     return True
