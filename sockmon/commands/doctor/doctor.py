@@ -319,7 +319,8 @@ def verdict(diagnosed: Diagnosed) -> Text:
         return Text(one_line(text), one_line(text.zh))
     if diagnosed.status is Status.UNKNOWN:
         return Text("this host's sockets could not be read in full", "未能完整读取本机的 socket")
-    but = reservation(diagnosed.observation.namespaces)
+    watched = diagnosed.watch.seconds if diagnosed.watch else 0.0
+    but = reservation(diagnosed.observation.namespaces, watched)
     if but:
         return Text(f"no finding, but {but}", f"没有发现问题，但 {but.zh}")
     return Text("the sockets are healthy", "连接状态正常")
