@@ -19,7 +19,8 @@ from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 
 _TIME_WAIT_TIMER, _PROBE_TIMER = 3, 4
-#: From so many connections of a port on, whose queues seem to stand still so long, it is asked.
+#: From so many connections of a port on, whose queues seem to stand still so long, it is asked;
+#: from one on where this host has called, and the peer's window is closed.
 _DOUBTED, _DOUBTED_SECONDS = 3, 10.0
 
 
@@ -151,10 +152,11 @@ class Queues:
     def doubtful(self, table: SocketTable, now: float, most: int) -> list[tuple[bool, int]]:
         """Return ports to be asked about at the next poll, as worth_asking() does."""
         still = (self.received > 0) & (now - self.unread_since >= _DOUBTED_SECONDS)
-        closed = table.timer[self.rows] == _PROBE_TIMER
-        still |= closed & (self.sent > 0) & (now - self.unsent_since >= _DOUBTED_SECONDS)
-        rows = self.rows[still & ~self.waits]
-        ports = _ports(table, rows[table.state[rows] == TcpState.ESTABLISHED], most, _DOUBTED)
+        shut = (table.timer[self.rows] == _PROBE_TIMER) & (self.sent > 0)
+        shut &= now - self.unsent_since >= _DOUBTED_SECONDS
+        mine = ~self.waits & (table.state[self.rows] == TcpState.ESTABLISHED)
+        called = (ask for ask in _ports(table, self.rows[shut & mine], most, 1) if not ask[0])
+        ports = [*called, *_ports(table, self.rows[(still | shut) & mine], most, _DOUBTED)]
         # Not accepted: whether their server is alive, its other connections say.
         waiting = self.rows[self.waits & (now - self.waits_since >= _DOUBTED_SECONDS)]
         return list(dict.fromkeys(ports + _ports(table, waiting, most, 1)))[:most]
