@@ -69,7 +69,7 @@ class Thresholds(DetectorThresholds):
 
 
 class _Stalled(NamedTuple):
-    """A group's stalled rows. severity: None of a note. total: of few, how many connections it has."""
+    """A group's stalled rows. severity: None of a note. total: of few, how many the group has."""
 
     group: Group
     rows: NDArray[np.intp]

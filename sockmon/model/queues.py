@@ -22,6 +22,8 @@ _TIME_WAIT_TIMER, _PROBE_TIMER = 3, 4
 #: From so many connections of a port on, whose queues seem to stand still so long, it is asked;
 #: from one on where this host has called, and the peer's window is closed.
 _DOUBTED, _DOUBTED_SECONDS = 3, 10.0
+#: Tries without an answer after which a peer may be gone: see detect/dead_peer.py.
+_NO_ANSWER = 5
 
 
 def unaccepted(table: SocketTable) -> NDArray[np.bool_]:
@@ -42,6 +44,7 @@ def worth_asking(table: SocketTable, most: int) -> list[tuple[bool, int]]:
     Those with most such sockets, for tcp_info to say since when: a first look has no history.
     """
     held = (table.receive_queue > 0) | ((table.send_queue > 0) & (table.timer == _PROBE_TIMER))
+    held |= table.retransmits >= _NO_ANSWER
     rows = np.flatnonzero((table.state == TcpState.ESTABLISHED) & (held | (table.inode == 0)))
     return _ports(table, rows, most, 1)
 
@@ -159,6 +162,9 @@ class Queues:
         ports = [*called, *_ports(table, self.rows[(still | shut) & mine], most, _DOUBTED)]
         # Not accepted: whether their server is alive, its other connections say.
         waiting = self.rows[self.waits & (now - self.waits_since >= _DOUBTED_SECONDS)]
+        # Not answered: whether the peer is alive, this host's other connections to it say.
+        lost = self.rows[mine & (table.retransmits[self.rows] >= _NO_ANSWER)]
+        ports += [ask for ask in _ports(table, lost, most, 1) if not ask[0]]
         return list(dict.fromkeys(ports + _ports(table, waiting, most, 1)))[:most]
 
 

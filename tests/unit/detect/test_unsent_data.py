@@ -117,3 +117,11 @@ def test_one_that_this_host_has_made_is_only_noted() -> None:
 
 def test_few_that_were_accepted_are_no_news() -> None:
     assert JUDGE.all(unsent(9, 3600.0)) == []
+
+
+def test_it_is_asked_how_much_a_peer_has_taken_that_this_host_has_called() -> None:
+    def asked(seen: DetectorInput) -> list[tuple[bool, int]]:
+        return seen.queues.doubtful(seen.table, seen.now, 8)
+
+    assert asked(outbound(1)) == [(False, 5432)]
+    assert asked(outbound(1, waited=9.0)) == asked(unsent(2)) == []
