@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence
-from sockmon.detect.commands import WHICH_WAY, only, see
+from sockmon.detect.commands import Path, only, see
 from sockmon.detect.detector import (
     HYSTERESIS,
     PEERS_OR_NETWORK,
@@ -349,13 +349,13 @@ def _meaning(sent: Text, holder: Text, peer: str, answering: int) -> Text:
 def _advice(
     data: DetectorInput, group: Group, rows: NDArray[np.intp], holder: Text, answering: int
 ) -> tuple[Advice, ...]:
-    peer = str(data.peers(rows, 1)[0][0])
+    path = Path.of(data, rows)
     timer = data.table.timer[rows]
     probing, kept_alive = int((timer == _ZERO_WINDOW_PROBE).sum()), int((timer == _KEEPALIVE).sum())
     sent = Text("the same data, or probes,", "同样的数据或探测包")
     if kept_alive == rows.size:
         sent = Text("keepalive probes", "keepalive 探测")
-    advice = [Advice(_meaning(sent, holder, peer, answering))]
+    advice = [Advice(_meaning(sent, holder, path.peer, answering))]
     if probing:
         advice.append(
             Advice(
@@ -370,19 +370,19 @@ def _advice(
             )
         )
     advice += [
-        Advice(WHICH_WAY, Command(f"ip route get {peer}"), "look"),
+        path.route,
         Advice(
             Text(
                 "Does the peer answer at all? Do the peers have an address, a rack or a firewall "
                 "in common?",
                 "对端还有任何回应吗？这些对端是否在同一地址、同一机架或同一防火墙后面？",
             ),
-            Command(f"ping -c 3 {peer}"),
+            path.ping,
             "look",
         ),
     ]
     if (data.table.send_queue[rows] > _LARGE).any():
-        advice.append(_about_large_packets(peer))
+        advice.append(_about_large_packets(path))
     if kept_alive:
         advice.append(
             Advice(
@@ -430,8 +430,8 @@ def _advice(
     return tuple(advice)
 
 
-def _about_large_packets(peer: str) -> Advice:
-    size = 1452 if ":" in peer else 1472  # 1,500 bytes with the headers of IP and ICMP
+def _about_large_packets(path: Path) -> Advice:
+    size = 1452 if ":" in path.peer else 1472  # 1,500 bytes with the headers of IP and ICMP
     return Advice(
         Text(
             "If it does, are only large packets lost (a tunnel with a smaller MTU, and a firewall "
@@ -439,7 +439,7 @@ def _about_large_packets(peer: str) -> Advice:
             "如果 ping 得通，是否只有大包丢失（隧道 MTU 较小，而相关 ICMP 消息被防火墙丢弃）？1500 "
             "字节的包能收到回应吗？",
         ),
-        Command(f"ping -c 3 -M do -s {size} {peer}"),
+        Command(f"ping -c 3 -M do -s {size}{path.option('-I')} {path.peer}"),
         "look",
     )
 

@@ -22,7 +22,7 @@ _TIME_WAIT_TIMER, _PROBE_TIMER = 3, 4
 #: From so many connections of a port on, whose queues seem to stand still so long, it is asked;
 #: from one on where this host has called, and the peer's window is closed.
 _DOUBTED, _DOUBTED_SECONDS = 3, 10.0
-#: Tries without an answer after which a peer may be gone: see detect/dead_peer.py.
+#: Tries without an answer after which a peer may be gone.
 _NO_ANSWER = 5
 
 

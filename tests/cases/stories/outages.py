@@ -78,7 +78,6 @@ for _ in range(4):
 @case(
     Expect(
         "connect_stalled", "critical", PLAY, 443, summary=["every connect fails"],
-        anywhere=[],
     ),
 )  # fmt: skip
 def policy_route_of_a_source(stage: Stage) -> None:
