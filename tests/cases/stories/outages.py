@@ -243,7 +243,6 @@ def userland_proxy_of_a_hung_container(stage: Stage) -> None:
                 with contextlib.suppress(OSError):
                     client.recv(10)
 
-    stage.thread(link.client.call, lambda: None)
     stage.child(clients)
 
 
@@ -478,3 +477,56 @@ def mptcp_host_lost(stage: Stage) -> None:
     for each in held:
         each.send(b"query")
     stage.keep.append(held)
+
+
+@case(watched=170)
+def uploads_to_slow_receivers(stage: Stage) -> None:
+    """Three uploads whose receivers read 4 KiB every 5 s: the windows are closed nearly always."""
+    link = stage.peer()
+    server = link.client.call(listen, 8080, "10.77.0.1")
+
+    def read_slowly() -> None:
+        held = [server.accept()[0] for _ in range(3)]
+        for _ in every(5.0):
+            for each in held:
+                each.recv(4096)
+
+    stage.thread(read_slowly)
+    stage.python(
+        "backup.py",
+        """
+import socket, threading
+def upload():
+    s = socket.create_connection(("10.77.0.1", 8080))
+    while True: s.sendall(bytes(1000))
+for _ in range(3): threading.Thread(target=upload).start()
+""",
+        unit="backup.service",
+    )
+
+
+@case(
+    Expect(
+        "dead_peer", "critical", r"^shop\.service$", 5432, summary=["8 of 8"],
+        anywhere=["TCP_USER_TIMEOUT"],
+    ),
+    passing=("connect_stalled",), within=240,
+)  # fmt: skip
+def address_moves_to_a_host_that_drops(stage: Stage) -> None:
+    """A failover: the address moves to a host whose firewall drops what it does not know."""
+    link = stage.peer()
+    stage.thread(echo, link.client.call(listen, 5432, "10.77.0.1"))
+    stage.python(
+        "shop.py",
+        """
+import socket, threading, time
+def query(s):
+    while True:
+        s.send(b"SELECT 1"); s.recv(100); open("/tmp/works", "w").close(); time.sleep(1)
+for _ in range(8):
+    threading.Thread(target=query, args=(socket.create_connection(("10.77.0.1", 5432)),)).start()
+""",
+        unit="shop.service",
+    )
+    eventually((stage.root / "tmp/works").exists)
+    iptables(stage, "-A INPUT -p tcp --dport 5432 ! --syn -j DROP", link.client)
