@@ -1,1 +1,1 @@
-"""What sockmon costs, beside the kernel's own floor and other programs: `python -m bench`."""
+"""What sockmon, the kernel's own dumps and other programs cost: `python -m bench`."""

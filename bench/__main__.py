@@ -203,7 +203,7 @@ def poll_rows(
     most_diagnosis: float | None = None,
     most_owners: float | None = None,
 ) -> list[Row]:
-    """Measure one poll beside dumps that are thrown away, and what some parts of it take."""
+    """Measure one poll, dumps that are thrown away, and what some parts of it take."""
     with ExitStack() as stack:
         floor, floor_by_family, poll, diagnosing, owners = (
             stack.enter_context(closing(one))

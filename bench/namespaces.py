@@ -21,7 +21,7 @@ EVERYWHERE = parse(b"poll: {namespaces: all}", "bench")
 
 
 def section(sockets: int) -> Section:
-    """Measure polls of all namespaces beside the dumps that they cannot do without."""
+    """Measure polls of all namespaces, and the dumps alone that they need."""
     connections = sockets // 5
     with containers(connections, OCCUPIED) as made, ExitStack() as stack:
         floors = [stack.enter_context(closing(Floor()))]

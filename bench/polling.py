@@ -37,7 +37,7 @@ Called = TypeVar("Called", bound=Callable[..., Any])
 class Clock:
     """Says that an interval has passed at each poll, though they follow one another at once.
 
-    What a daemon remembers by time is then as much as it would be in life.
+    What a daemon remembers by time is then as much as in a real daemon.
     """
 
     def __init__(self, interval: float) -> None:

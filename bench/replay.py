@@ -43,7 +43,7 @@ class Series:
 
 
 class Host:
-    """The host that was recorded, going on for ever; `series` in the page's order."""
+    """The host that was recorded, repeated without end; `series` in the page's order."""
 
     def __init__(self, recording: Recording) -> None:
         self._template: list[str | Series] = []

@@ -1,4 +1,4 @@
-"""What starting costs: a command, beside the import of NumPy, and the daemon until it is ready."""
+"""What starting costs: a command, the import of NumPy only, and the daemon until it is ready."""
 
 import os
 import socket

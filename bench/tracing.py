@@ -1,4 +1,4 @@
-"""`sockmon trace`: files beside tcpdump and tshark, and this host's packets as they come."""
+"""`sockmon trace`: files compared with tcpdump and tshark, and this host's packets as they come."""
 
 import gc
 import os

@@ -153,7 +153,7 @@ def _watched(
 
 
 def _unwell(fleet: Fleet, server: Prometheus, after: Reading) -> Iterator[str]:
-    """Whatever makes the figures worthless."""
+    """What makes the figures worthless."""
     up = sum(server.query("sum(up)").values())
     if up != len(fleet.hosts):
         yield f"{up:.0f} of {len(fleet.hosts)} hosts were up"

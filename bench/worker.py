@@ -44,7 +44,7 @@ def listen(number: int, port: int) -> socket.socket:
 def connections(
     number: int, listeners: list[socket.socket]
 ) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Connect for ever, from every source to every port in turn; both ends of each."""
+    """Connect without end, from every source to every port in turn; both ends of each."""
     sources = [f"127.0.{number}.{host}" for host in range(2, 2 + SOURCES)]
     for source, listener in itertools.cycle(itertools.product(sources, listeners)):
         client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

@@ -29,7 +29,7 @@ def format_duration(seconds: float) -> str:
 
 
 def roughly(seconds: float) -> str:
-    """Return it as people say it: two units at most, and from ten of the larger on that alone.
+    """Return it as people say it: two units at most, and from ten of the larger on only that.
 
     5s, 1m30s, 33m, 2h5m, 16h, 3d4h.
     """

@@ -18,7 +18,7 @@ _CLOSING = "，。；：、）！？》」"
 
 
 class Text(str):
-    """An English text with its Chinese; whatever knows no languages uses it as an English str.
+    """An English text with its Chinese; code that knows no languages uses it as an English str.
 
     Without `zh` it is the same in both, as names and numbers are.
     """

@@ -1,4 +1,4 @@
-"""Write the JSON Schemas beside this script, from what sockmon/export/messages.py declares.
+"""Write the JSON Schemas beside this script, from what sockmon/export/messages declares.
 
 python docs/api/generate.py           # write them
 python docs/api/generate.py --check   # exit 1 if one is not current
@@ -17,7 +17,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from sockmon.export import messages
+from sockmon.export.messages import (
+    alerts,
+    doctor,
+    finding,
+    history,
+    observation,
+    page,
+    sockets,
+    trace,
+)
 from sockmon.history.snapshot import Range
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Effect, Purpose, Severity, Unit, Where
@@ -27,20 +36,23 @@ HERE = Path(__file__).parent
 
 #: File -> what it describes.
 SCHEMAS: Mapping[str, type] = {
-    "observation": messages.ObservationAnswer,
-    "alerts": messages.AlertsAnswer,
-    "history": messages.History,
-    "sockets": messages.SocketsAnswer,
-    "events-observation": messages.Observation,
-    "events-beat": messages.Beat,
-    "doctor": messages.DoctorAnswer,
-    "trace-connection": messages.TraceConnection,
-    "trace-end": messages.TraceSummary,
+    "observation": observation.ObservationAnswer,
+    "alerts": alerts.AlertsAnswer,
+    "history": history.History,
+    "sockets": sockets.SocketsAnswer,
+    "events-observation": page.Observation,
+    "events-beat": page.Beat,
+    "doctor": doctor.DoctorAnswer,
+    "trace-connection": trace.TraceConnection,
+    "trace-end": trace.TraceSummary,
 }
+
+#: Where messages are declared, those that others are made of first.
+DECLARED = (finding, observation, alerts, history, sockets, page, doctor, trace)
 
 #: Sets of words that have a definition of their own.
 NAMED = {
-    "AlertState": messages.AlertState,
+    "AlertState": alerts.AlertState,
     "Direction": Direction,
     "Effect": Effect,
     "Purpose": Purpose,
@@ -143,7 +155,7 @@ class Schema:
 def _descriptions() -> dict[str, dict[str, Json]]:
     """Return the descriptions of the keys by message, those of its bases too."""
     found: dict[str, dict[str, Json]] = {}
-    for node in ast.parse(inspect.getsource(messages)).body:
+    for node in [each for its in DECLARED for each in ast.parse(inspect.getsource(its)).body]:
         match node:
             case ast.ClassDef(name=name, bases=bases, body=body):
                 known = [found.get(base.id, {}) for base in bases if isinstance(base, ast.Name)]

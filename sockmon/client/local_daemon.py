@@ -15,7 +15,7 @@ _TIMEOUT_SECONDS = 1.0
 #: A daemon's last poll is older than our look; its times must be longer by more than that.
 _LONGER_SECONDS = 30.0
 #: The owner of a finding whose owner cannot be seen.
-_NOBODY = (None, "unknown")
+_NO_OWNER = (None, "unknown")
 
 #: Who has a finding that is shown in the daemon's words: the daemon and we, or only the daemon.
 Says = Literal["too", "alone"]
@@ -54,7 +54,7 @@ def ask(addresses: Iterable[ListenAddress]) -> Watch | None:
         api.close()
 
 
-def nobody(addresses: Iterable[ListenAddress]) -> Watch | None:  # noqa: ARG001 - the signature is ask's
+def no_daemon(addresses: Iterable[ListenAddress]) -> Watch | None:  # noqa: ARG001 - the signature is ask's
     """Ask no daemon: what was examined is not this host."""
     return None
 
@@ -67,7 +67,7 @@ def joined(own: Iterable[Finding], watch: Watch) -> tuple[list[Finding], Mapping
     """
     findings: list[Finding] = []
     says: dict[FindingKey, Says] = {}
-    told_as: dict[FindingKey, FindingKey] = {}  # only one of both may know an owner
+    joined_as: dict[FindingKey, FindingKey] = {}  # only one of both may know an owner
     theirs = list(watch.findings)
     for mine in own:
         its = next((f for f in theirs if f.key == mine.key), None)
@@ -80,10 +80,10 @@ def joined(own: Iterable[Finding], watch: Watch) -> tuple[list[Finding], Mapping
             findings.append(_with_owner(its, mine))
             says[findings[-1].key] = "too"
         if its is not None:
-            told_as[mine.key] = told_as[its.key] = findings[-1].key
+            joined_as[mine.key] = joined_as[its.key] = findings[-1].key
     says.update({finding.key: "alone" for finding in theirs})
     return [
-        replace(found, cause=told_as.get(found.cause, found.cause)) if found.cause else found
+        replace(found, cause=joined_as.get(found.cause, found.cause)) if found.cause else found
         for found in (*findings, *theirs)
     ], says
 
@@ -114,8 +114,8 @@ def _watch(url: str, snapshot: Snapshot, received: Moment) -> Watch | None:
 
 def _is_same(mine: Finding, its: Finding) -> bool:
     """Return whether both are about the same thing; one of them may not know the owner."""
-    nobody = mine.subject.owner in _NOBODY or its.subject.owner in _NOBODY
-    return mine.place == its.place and nobody
+    is_unknown = mine.subject.owner in _NO_OWNER or its.subject.owner in _NO_OWNER
+    return mine.place == its.place and is_unknown
 
 
 def _adds(its: Finding, mine: Finding) -> bool:

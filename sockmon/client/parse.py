@@ -93,7 +93,7 @@ def _snapshot(document: Any, received: Moment) -> Snapshot:
 
     failures = document["failures"]
 
-    def told(*, troubles: bool) -> tuple[str, ...]:
+    def messages(*, troubles: bool) -> tuple[str, ...]:
         its = (f for f in failures if (f.get("reason") == COMPONENT) == troubles)
         return tuple(dict.fromkeys(str(f["message"]) for f in its))
 
@@ -101,8 +101,8 @@ def _snapshot(document: Any, received: Moment) -> Snapshot:
         at=moment(document["taken_at"]),
         interval=interval,
         polls=_count(document["polls"]),
-        failures=told(troubles=False),
-        troubles=told(troubles=True),
+        failures=messages(troubles=False),
+        troubles=messages(troubles=True),
         hints=tuple(map(str, document.get("hints", ()))),
         parts=tuple(map(part, document["namespaces"])),
     )

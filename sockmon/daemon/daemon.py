@@ -295,7 +295,7 @@ class Daemon:
 
 
 def _failing_components() -> Iterator[Failure]:
-    """Yield what fails now beside reading and diagnosing, for doctor and the page."""
+    """Yield what fails now other than reading and diagnosing, for doctor and the page."""
     for name, reason in COMPONENTS.failing.items():
         # These are the poller's failures.
         if not name.startswith(("detect.", "diagnosis", "events", "poll")):

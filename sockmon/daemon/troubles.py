@@ -12,7 +12,7 @@ log = logging.getLogger("sockmon")
 #: The part that looks up who holds sockets: what it cannot read, findings lack.
 PROCESSES = "processes"
 #: Reasons of failures that their components have logged.
-_TOLD = (COMPONENT, PROCESSES)
+_LOGGED_BEFORE = (COMPONENT, PROCESSES)
 #: At most this many failures that begin or end in one poll get a line each.
 _LOGGED = 20
 
@@ -40,8 +40,10 @@ class Troubles:
         }
         untried = {failure for failure in self._failing if failure.netns in waiting}
         optional = {failure for failure in observation.failures if failure.is_optional}
-        told = (f for f in observation.failures if not f.is_optional and f.reason not in _TOLD)
-        failing = frozenset(told) | untried
+        logged = (
+            f for f in observation.failures if not f.is_optional and f.reason not in _LOGGED_BEFORE
+        )
+        failing = frozenset(logged) | untried
         _log_some(logging.INFO, sorted({each.message for each in optional - self._optional}))
         begun = sorted({failure.message for failure in failing - self._failing})
         ended = {failure.message.partition(":")[0] for failure in self._failing - failing}

@@ -58,7 +58,7 @@ from sockmon.model.states import TcpState
 NAME = "accept_queue"
 
 _QUEUES_SHOWN = 5
-#: A queue of so few connections is soon full whatever its server does: its limit is the trouble.
+#: A queue of so few connections is soon full however fast its server accepts: the limit is too low.
 _TINY = 8
 
 

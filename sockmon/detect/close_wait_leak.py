@@ -103,7 +103,7 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each group with enough stale sockets, and notes about what is none."""
     since = dict(zip(data.aged.rows.tolist(), data.aged.since.tolist(), strict=True))
     stale = close_wait.stale(data.aged, data.table, data.now, thresholds.stale_after)
-    told: set[FindingKey] = set()
+    found: set[FindingKey] = set()
     leaks = _leaks(IdlePools.of(data), thresholds, data.aged.rows[stale.leaked])
     relays = {
         leak.group.owner for leak in leaks if leak.enough and leak.group.direction == "inbound"
@@ -118,10 +118,10 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
         if leak.enough:
             oldest = data.now - min(since[row] for row in leak.rows.tolist())
             finding = _judge(data, thresholds, leak, oldest)
-            told.add(finding.key)
+            found.add(finding.key)
             yield finding
     for group, rows in awaited:
-        if rows.size >= thresholds.warning_sockets and _key(data, group) not in told:
+        if rows.size >= thresholds.warning_sockets and _key(data, group) not in found:
             longest = data.now - min(since[row] for row in rows.tolist())
             yield _awaited(data, thresholds, group, rows, longest)
 
@@ -206,7 +206,7 @@ def _pool(pools: IdlePools, thresholds: Thresholds, group: Group, rows: NDArray[
 
 
 def _passing(data: DetectorInput, port: int, rows: NDArray[np.intp]) -> bool:
-    """Whether a port was taken for a connection or two, as a client's and FTP's data ports are."""
+    """Whether a port was used for a connection or two, as a client's and FTP's data ports are."""
     return rows.size < SHARED_BY and bool(data.unnamed()[port])
 
 

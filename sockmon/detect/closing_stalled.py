@@ -18,10 +18,10 @@ from sockmon.detect.detector import (
     DetectorThresholds,
     Rule,
     Seconds,
-    judge_groups,
     threshold,
 )
-from sockmon.detect.evidence import inodes, places
+from sockmon.detect.evidence import places
+from sockmon.detect.lasting import judge_lasting
 from sockmon.durations import roughly
 from sockmon.language import Text
 from sockmon.model.ages import CLOSING_STATES
@@ -50,23 +50,13 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     old = data.now - aged.since[places] >= thresholds.stalled_after
     still = data.now - aged.sent_at[places] >= thresholds.stalled_after
     places = places[old & still]
-    since = dict(zip(aged.rows[places].tolist(), aged.since[places].tolist(), strict=True))
     most = thresholds.warning_sockets, thresholds.critical_sockets
-    for group, rows, subject, _, judged in judge_groups(data, NAME, aged.rows[places], *most):
-        oldest = data.now - min(since[row] for row in rows.tolist())
-        yield Finding(
-            detector=NAME,
-            severity=judged,
-            netns=data.netns,
-            subject=subject,
-            value=int(rows.size),
-            limit=thresholds.warning_sockets,
-            summary=_summary(data, group, rows, oldest, unread=_is_unread(data, rows)),
-            evidence=_evidence(data, rows, oldest) | evidence.ports(data, group, rows),
-            advice=_advice(data, group, rows),
-            group=group,
-            inodes=inodes(data.table, rows),
-            rows=rows,
+    for its in judge_lasting(data, NAME, aged.rows[places], aged.since[places], *most):
+        group, rows, oldest = its.group, its.rows, its.longest
+        yield its.finding(
+            _summary(data, group, rows, oldest, unread=_is_unread(data, rows)),
+            _evidence(data, rows, oldest) | evidence.ports(data, group, rows),
+            _advice(data, group, rows),
         )
 
 

@@ -19,10 +19,10 @@ from sockmon.detect.detector import (
     Detector,
     DetectorThresholds,
     Rule,
-    judge_groups,
     threshold,
 )
-from sockmon.detect.evidence import inodes, who
+from sockmon.detect.evidence import who
+from sockmon.detect.lasting import judge_lasting
 from sockmon.durations import roughly
 from sockmon.language import Text
 from sockmon.model import close_wait
@@ -59,30 +59,20 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
         return
     due = close_wait.answers_due(aged, data.table, close_wait.held(aged, data.table))
     places = places[~np.isin(aged.rows[places], due.clients)]
-    since = dict(zip(aged.rows[places].tolist(), aged.since[places].tolist(), strict=True))
     most = thresholds.warning_sockets, thresholds.critical_sockets
-    for group, rows, subject, _, judged in judge_groups(data, NAME, aged.rows[places], *most):
-        oldest = data.now - min(since[row] for row in rows.tolist())
+    for its in judge_lasting(data, NAME, aged.rows[places], aged.since[places], *most):
+        group, rows, oldest = its.group, its.rows, its.longest
         holder, where = who(data.owners.get(group)), evidence.places(data, group, rows)
-        yield Finding(
-            detector=NAME,
-            severity=judged,
-            netns=data.netns,
-            subject=subject,
-            value=int(rows.size),
-            limit=thresholds.warning_sockets,
-            summary=Text(
+        yield its.finding(
+            Text(
                 f"{rows.size} connections that {holder} has ended are kept open by their peers "
                 f"({where}; the oldest for {roughly(oldest)})",
                 f"{holder.zh} 已结束的 {rows.size} 个连接，对端一直没有关闭（{where.zh}连接，最久"
                 "的已有 "
                 f"{roughly(oldest)}）",
             ),
-            evidence=_evidence(data, rows, oldest, timeout) | evidence.ports(data, group, rows),
-            advice=_advice(data, group, rows, evidence.holder(data.owners.get(group)), timeout),
-            group=group,
-            inodes=inodes(data.table, rows),
-            rows=rows,
+            _evidence(data, rows, oldest, timeout) | evidence.ports(data, group, rows),
+            _advice(data, group, rows, evidence.holder(data.owners.get(group)), timeout),
         )
 
 

@@ -70,12 +70,12 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each listener whose backlog fills, or that drops SYNs."""
     backlogs = sorted(_backlogs(data), key=lambda backlog: -backlog.filled) or [_NONE_SEEN]
     dropping = _dropping(data, backlogs)
-    told: set[Subject] = set()
+    found: set[Subject] = set()
     for place, backlog in enumerate(backlogs):
         judged = _judge(data, thresholds, backlog, fullest=place == 0, drops=backlog in dropping)
         subject = _subject(data, backlog)
-        if judged is not None and subject not in told:
-            told.add(subject)
+        if judged is not None and subject not in found:
+            found.add(subject)
             yield _finding(data, thresholds, backlog, judged, drops=backlog in dropping)
 
 

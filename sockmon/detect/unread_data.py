@@ -22,10 +22,10 @@ from sockmon.detect.detector import (
     Rule,
     Seconds,
     counts,
-    judge_groups,
     threshold,
 )
-from sockmon.detect.evidence import callers, holder, inodes, places, who
+from sockmon.detect.evidence import callers, holder, places, who
+from sockmon.detect.lasting import judge_lasting
 from sockmon.durations import roughly
 from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
@@ -51,40 +51,27 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each group with enough connections that nobody reads."""
     queues, table = data.queues, data.table
     stalled = unread(queues, table, data.now, thresholds.stalled_after)
-    rows = queues.rows[stalled]
-    since = dict(zip(rows.tolist(), queues.unread_since[stalled].tolist(), strict=True))
+    rows, since = queues.rows[stalled], queues.unread_since[stalled]
     most = thresholds.warning_sockets, thresholds.critical_sockets
-    for group, part, subject, _, judged in judge_groups(data, NAME, rows, *most):
-        longest = data.now - min(since[row] for row in part.tolist())
-        owner = data.owners.get(group)
+    for its in judge_lasting(data, NAME, rows, since, *most):
+        group, part, owner = its.group, its.rows, data.owners.get(its.group)
         waiting = evidence.waiting(table, part, table.receive_queue)
         end = stop(data.owners, owner, table.inode[part])
         serving = serving_others(data, group, part) if end == restart(owner) else 0
-        yield Finding(
-            detector=NAME,
-            severity=judged,
-            netns=data.netns,
-            subject=subject,
-            value=int(part.size),
-            limit=thresholds.warning_sockets,
-            summary=_summary(
-                *(who(owner), places(data, group, part), int(part.size), longest, waiting),
+        yield its.finding(
+            _summary(
+                *(who(owner), places(data, group, part), int(part.size), its.longest, waiting),
                 serving=serving,
             ),
-            evidence={
-                "longest": evidence.seconds(longest),
+            {
+                "longest": evidence.seconds(its.longest),
                 **_unread(table, part),
                 "connections_of_the_group": evidence.sockets(_of_group(data, group, part).size),
                 **evidence.ports(data, group, part),
                 "peers": evidence.peers(data, part),
             },
-            advice=_advice(
-                group, owner, end, mptcp=bool(table.multipath[part].any()), serving=serving
-            ),
-            group=group,
-            inodes=inodes(table, part),
-            rows=part,
-            others=callers(data, part),
+            _advice(group, owner, end, mptcp=bool(table.multipath[part].any()), serving=serving),
+            callers(data, part),
         )
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sockmon.detect.syn_retries import seconds_to_connect
 from sockmon.drill.lab import conditions
@@ -43,6 +43,14 @@ class Trouble:
     why_none: str | None = None
 
 
+class Maker(Protocol):
+    """Makes so many sockets in a namespace; they last as long as the context."""
+
+    def __call__(self, netns: NetNs, /, *, count: int) -> AbstractContextManager[Held]:
+        """Return the context."""
+        ...
+
+
 def _no_settings(_: int) -> Mapping[str, str]:
     return {}
 
@@ -67,7 +75,7 @@ class Scenario:
     direction: Direction | None
     costs: Mapping[str, int]
     judge: Callable[[Any, KernelLimits], Trouble]
-    make: Callable[[NetNs, int], AbstractContextManager[Held]]
+    make: Maker
     own_namespace: bool = False
     quiet: bool = False
     also: tuple[str, ...] = ()
@@ -138,51 +146,27 @@ def _reset(limits: Any, _: KernelLimits) -> Trouble:
     return Trouble(limits.least_resets, _USUAL_SECONDS)
 
 
-def _leak(netns: NetNs, count: int) -> AbstractContextManager[Held]:
-    return conditions.unclosed(netns, count=count)
-
-
-def _half_close(netns: NetNs, count: int) -> AbstractContextManager[Held]:
-    return conditions.half_close(netns, count=count)
-
-
-def _fin_wait2(netns: NetNs, count: int) -> AbstractContextManager[Held]:
-    return conditions.fin_wait2(netns, count=count)
-
-
-def _time_wait(netns: NetNs, count: int) -> AbstractContextManager[Held]:
-    return conditions.time_wait(netns, count=count)
-
-
-def _syn_sent(netns: NetNs, count: int) -> AbstractContextManager[Held]:
+def _syn_sent(netns: NetNs, *, count: int) -> AbstractContextManager[Held]:
     return conditions.full_queue(netns, backlog=1, overflow=count)
 
 
-def _accept_queue(netns: NetNs, count: int) -> AbstractContextManager[Held]:
+def _accept_queue(netns: NetNs, *, count: int) -> AbstractContextManager[Held]:
     return conditions.full_queue(netns, backlog=count - 1, overflow=_OVERFLOW)
 
 
 @contextmanager
-def _dead_peer(netns: NetNs, count: int) -> Iterator[Held]:
+def _dead_peer(netns: NetNs, *, count: int) -> Iterator[Held]:
     with linked(netns) as link, conditions.vanished_peers(link, count=count) as held:
         yield held
 
 
 @contextmanager
-def _last_ack(netns: NetNs, count: int) -> Iterator[Held]:
+def _last_ack(netns: NetNs, *, count: int) -> Iterator[Held]:
     with linked(netns) as link, conditions.last_ack(link, count=count, orphaned=False) as held:
         yield held
 
 
-def _connect_failures(netns: NetNs, count: int) -> AbstractContextManager[Held]:
-    return conditions.refused_connects(netns, count=count)
-
-
-def _slow_close(netns: NetNs, count: int) -> AbstractContextManager[Held]:
-    return conditions.late_close(netns, count=count)
-
-
-def _resets(netns: NetNs, count: int) -> AbstractContextManager[Held]:
+def _resets(netns: NetNs, *, count: int) -> AbstractContextManager[Held]:
     return conditions.begins_to_abort(netns, count=count, after=_USUAL_SECONDS)
 
 
@@ -197,7 +181,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         direction=Direction.INBOUND,
         costs={**_PAIR, "buckets": 1, "orphans": 1},  # the clients' ends, in FIN_WAIT2
         judge=_stale,
-        make=_leak,
+        make=conditions.unclosed,
     ),
     "half-close": Scenario(
         does="{count} clients shut down their sending side and read a long answer: no leak",
@@ -205,7 +189,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         direction=Direction.INBOUND,
         costs=_PAIR,
         judge=_stale,
-        make=_half_close,
+        make=conditions.half_close,
         quiet=True,
     ),
     "fin-wait2": Scenario(
@@ -214,7 +198,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         direction=Direction.OUTBOUND,
         costs=_PAIR,
         judge=_stuck,
-        make=_fin_wait2,
+        make=conditions.fin_wait2,
     ),
     "time-wait": Scenario(
         does="{count} connections are closed in good order, first by the client",
@@ -222,7 +206,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         direction=None,
         costs={"ports": 1, "buckets": 1},
         judge=_crowded,
-        make=_time_wait,
+        make=conditions.time_wait,
         lingers=TIME_WAIT_MS / 1000,
     ),
     "syn-sent": Scenario(
@@ -278,7 +262,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         direction=Direction.OUTBOUND,
         costs=_CALLER,
         judge=_refused,
-        make=_connect_failures,
+        make=conditions.refused_connects,
         own_namespace=True,
         counts=True,
         remembers=BUCKET_SECONDS,
@@ -289,7 +273,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         direction=Direction.INBOUND,
         costs={**_PAIR, "buckets": 1},
         judge=_slow,
-        make=_slow_close,
+        make=conditions.late_close,
         own_namespace=True,
         counts=True,
         remembers=WINDOW_SECONDS,

@@ -16,7 +16,7 @@ def main(name: str, count: int) -> int:
     """Make, keep and close them; returns the exit status."""
     scenario = SCENARIOS[name]
     try:
-        with scenario.make(CurrentNetNs(), count) as held:
+        with scenario.make(CurrentNetNs(), count=count) as held:
             states: Counter[str] = Counter()
             for (_, state), sockets in held.expected.items():
                 states[state.label] += sockets

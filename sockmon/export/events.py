@@ -3,8 +3,8 @@
 from itertools import accumulate
 
 from sockmon.export import families as declared
-from sockmon.export import messages
 from sockmon.export.family import Samples
+from sockmon.export.messages import observation as messages
 from sockmon.model.connection_events import BOUNDS, EventCounts, Histogram, PortEvents
 from sockmon.model.direction import DIRECTIONS, Direction
 from sockmon.model.names import OTHER

@@ -188,6 +188,6 @@ def _metric(family: Family) -> Any:
             return GaugeMetricFamily(name, about, labels=family.labels, unit=unit)
         case "counter":
             return CounterMetricFamily(name, about, labels=family.labels, unit=unit)
-        case "histogram":  # its buckets have the label `le` beside those that it is given
+        case "histogram":  # its buckets have the label `le` in addition to those given
             labels = [label for label in family.labels if label != "le"]
             return HistogramMetricFamily(name, about, labels=labels, unit=unit)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from sockmon.alert.labels import alert_name, labels_of, runbook_url
 from sockmon.detect.evidence_names import named
 from sockmon.detect.registry import BY_NAME
-from sockmon.export import messages
+from sockmon.export.messages import finding as messages
 from sockmon.export.optional import optional
 from sockmon.language import Text, chinese
 from sockmon.model.finding import (

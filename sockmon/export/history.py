@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.export import messages
+from sockmon.export.messages import history as messages
 from sockmon.history.sample import GROUP_SERIES, SERIES, Reading, Watched
 from sockmon.history.snapshot import COARSE, SPANS, Columns, HistorySnapshot, NamespacePast, Range
 
@@ -80,12 +80,12 @@ def _extremes(
 
 def _listed(values: Reading, known: NDArray[np.bool_]) -> list[float | None]:
     """Return the values as JSON has them: whole ones without a point, None for what it has not."""
-    told = known & np.isfinite(values)
-    numbers = np.where(told, values, 0).astype(np.float64).round(3)
+    has_value = known & np.isfinite(values)
+    numbers = np.where(has_value, values, 0).astype(np.float64).round(3)
     is_whole = (numbers == np.rint(numbers)) & (np.abs(numbers) < _WHOLE_LIMIT)
     listed: list[float | None] = (
         numbers.astype(np.int64).tolist() if is_whole.all() else numbers.tolist()
     )
-    for row in np.flatnonzero(~told).tolist():
+    for row in np.flatnonzero(~has_value).tolist():
         listed[row] = None
     return listed

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from sockmon.alert.lifecycle import Alert, State
-from sockmon.export import events, messages
+from sockmon.export import events
 from sockmon.export.findings import findings
+from sockmon.export.messages import alerts as alert_messages
+from sockmon.export.messages import observation as messages
 from sockmon.export.optional import optional
 from sockmon.model.counts import PortGroup, StateCounts
 from sockmon.model.limits import KernelLimits, TcpMemoryLimits
@@ -66,7 +68,7 @@ def failures(observed: Observation, netns: str | None = None) -> list[messages.F
     ]
 
 
-def alerts(known: Iterable[Alert]) -> list[messages.Alert]:
+def alerts(known: Iterable[Alert]) -> list[alert_messages.Alert]:
     """Render alerts."""
     return [
         {
@@ -81,7 +83,7 @@ def alerts(known: Iterable[Alert]) -> list[messages.Alert]:
     ]
 
 
-def _state(alert: Alert) -> messages.AlertState:
+def _state(alert: Alert) -> alert_messages.AlertState:
     if alert.firing:
         return "firing"
     return "resolved" if alert.state is State.RESOLVED else "pending"

@@ -1,6 +1,6 @@
 """What a page is sent after each poll: all namespaces in a line each, and one of them whole.
 
-export/messages.py says what is in it. What is not printable in any text is escaped: processes
+export/messages says what is in it. What is not printable in any text is escaped: processes
 choose their names.
 """
 
@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar, cast
 
 from sockmon.alert.lifecycle import Alert
-from sockmon.export import json, messages
+from sockmon.export import json
 from sockmon.export.findings import findings
+from sockmon.export.messages import page as messages
 from sockmon.export.optional import optional
 from sockmon.model.ages import AGE_BOUNDS
 from sockmon.model.finding import Finding, worst_first

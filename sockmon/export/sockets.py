@@ -1,6 +1,6 @@
 """One namespace's sockets, or some of them, by peer, port and owner, for /api/v1/sockets."""
 
-from sockmon.export import messages
+from sockmon.export.messages import sockets as messages
 from sockmon.model.direction import Direction
 from sockmon.model.moment import Timed
 from sockmon.model.socket_sample import Rows, SocketSample

@@ -119,7 +119,7 @@ class DescriptorWatch:
                 return replace(known, process=process, samples=())
         try:
             with process_files(self._proc, pid) as files:
-                process = replace(files.describe(used), halt=None)  # nobody has confirmed it
+                process = replace(files.describe(used), halt=None)  # not confirmed
         except (OSError, ValueError):
             return None
         if known is None or known.process.started != process.started:

@@ -55,7 +55,7 @@ class FallbackError(KernelError):
 
 
 class UdpFallbackError(FallbackError):
-    """The same of UDP alone, as where the module udp_diag is missing: TCP lacks nothing."""
+    """The same of UDP only, as where the module udp_diag is missing: TCP lacks nothing."""
 
     @classmethod
     def of(cls, refused: DumpError) -> Self:

@@ -99,7 +99,7 @@ class FallbackSource:
         return self._read("udp", families)
 
     def last_heard(self, families: tuple[Family, ...]) -> LastHeard:
-        """Ask only sock_diag, which alone has tcp_info; raises KernelError."""
+        """Ask only sock_diag, as nothing else has tcp_info; raises KernelError."""
         return NOTHING_HEARD if self.degraded else self._source.last_heard(families)
 
     def last_heard_by_port(

@@ -331,7 +331,7 @@ def _unix_state(flags: int, state: int) -> TcpState:
 def has_ipv6(proc: Path) -> bool:
     """Whether this kernel has IPv6: ipv6.disable=1 removes both files, and gVisor has only one.
 
-    Where /proc is not mounted it may have, so it is asked.
+    Where /proc is not mounted it may have IPv6, so the kernel is asked.
     """
     net = proc / _OWN / "net"
     return any(map(_is_present, (net / "sockstat6", net / "tcp6"))) or not _is_present(net)

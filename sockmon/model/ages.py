@@ -53,7 +53,7 @@ class LastHeard:
     """What tcp_info says of some sockets, in milliseconds ago: columns sorted by cookie.
 
     read, taken: bytes that the application has read, and that the peer has acknowledged, so far; -1
-    where the kernel does not tell.
+    where the kernel does not report it.
     """
 
     cookie: NDArray[np.uint64]
@@ -85,14 +85,14 @@ class LastHeard:
     ) -> "LastHeard":
         """Sort the columns by cookie."""
         order = np.argsort(cookie, kind="stable")
-        untold = np.full(order.size, -1, np.int64)
+        unknown = np.full(order.size, -1, np.int64)
         return LastHeard(
             cookie[order],
             data_sent_ms[order].astype(np.uint32),
             ack_received_ms[order].astype(np.uint32),
             data_received_ms[order].astype(np.uint32),
-            untold if read is None else read[order],
-            untold if taken is None else taken[order],
+            unknown if read is None else read[order],
+            unknown if taken is None else taken[order],
         )
 
 
@@ -112,8 +112,8 @@ class Aged:
     since       monotonic seconds at which it was in its state already
     sent_at     monotonic seconds at which it last sent data, or its send queue last moved
     send_queue  bytes
-    received_at monotonic seconds at which it last received data; -inf where the kernel has not told
-    has_read    whether any data was ever read; False where the kernel has not told
+    received_at monotonic seconds at which it last received data; -inf if not reported
+    has_read    whether any data was ever read; False if not reported
     """
 
     rows: NDArray[np.intp]
@@ -132,27 +132,27 @@ class Aged:
         cookie, state, queue = table.cookie[rows], table.state[rows], table.send_queue[rows]
         since = np.full(rows.size, now)
         sent_at = np.full(rows.size, now)
-        told = find_cookies(heard.cookie, cookie)
-        known = np.flatnonzero(told >= 0)
+        place = find_cookies(heard.cookie, cookie)
+        known = np.flatnonzero(place >= 0)
         # After the peer's FIN (CLOSE_WAIT) nothing arrives but answers to what is sent, and
         # FIN_WAIT2 begins with an ACK: the last one came no earlier than the state did.
-        since[known] -= heard.ack_received_ms[told[known]] / 1000
-        sent_at[known] -= heard.data_sent_ms[told[known]] / 1000
+        since[known] -= heard.ack_received_ms[place[known]] / 1000
+        sent_at[known] -= heard.data_sent_ms[place[known]] / 1000
         received_at = np.full(rows.size, -np.inf)
-        received_at[known] = now - heard.data_received_ms[told[known]] / 1000
+        received_at[known] = now - heard.data_received_ms[place[known]] / 1000
         has_read = np.zeros(rows.size, np.bool_)
-        has_read[known] = heard.read[told[known]] > 0
+        has_read[known] = heard.read[place[known]] > 0
         waited = np.where(_CLOSING[state], unanswered_seconds(table, rows), 0.0)
         since -= waited
-        sent_at -= np.where(told < 0, waited, 0.0)
+        sent_at -= np.where(place < 0, waited, 0.0)
         before = find_cookies(self.cookie, cookie)
         joined = np.flatnonzero(before >= 0)
         joined = joined[self.state[before[joined]] == state[joined]]
         last = before[joined]
         since[joined] = np.minimum(since[joined], self.since[last])
         # Without tcp_info, a send queue that stands still is all there is to go by.
-        untold = told[joined] < 0
-        still = untold & (self.send_queue[last] == queue[joined])
+        unknown = place[joined] < 0
+        still = unknown & (self.send_queue[last] == queue[joined])
         earlier = self.sent_at[last[still]]
         sent_at[joined[still]] = np.minimum(sent_at[joined[still]], earlier)
         sent = queue.astype(np.uint32)
@@ -207,16 +207,7 @@ def unanswered_seconds(table: SocketTable, rows: NDArray[np.intp]) -> NDArray[np
     return passed + running
 
 
-NOBODY = Aged(
-    np.empty(0, np.intp),
-    np.empty(0, np.uint64),
-    np.empty(0, np.uint8),
-    np.empty(0, np.float64),
-    np.empty(0, np.float64),
-    np.empty(0, np.uint32),
-    np.empty(0, np.float64),
-    np.empty(0, np.bool_),
-)
+NO_AGES = Aged.from_record(dict.fromkeys(_RECORDED, ()))
 
 
 #: Seconds: the bounds between which ages are counted, and `older_than` of sockmon_aged_sockets.

@@ -11,7 +11,7 @@ FAILURES = ("refused", "timed_out", "reset", "unreachable", "abandoned", "no_por
 #: Whose FIN was first; both: the two crossed.
 CLOSERS = ("here", "there", "both")
 #: Who ended a connection before either end had closed: by a reset; timeout: the kernel, when the
-#: other end did not answer any more, at whatever stage.
+#: other end did not answer any more, at any stage.
 ABORTERS = ("here", "there", "timeout")
 #: What is timed. connect: from the first SYN to ESTABLISHED, of outbound connections; close_wait:
 #: from the other end's FIN to ours; lifetime: from ESTABLISHED to the end of the socket.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sockmon.model.ages import NOBODY, NOTHING_HEARD, Aged, LastHeard
+from sockmon.model.ages import NO_AGES, NOTHING_HEARD, Aged, LastHeard
 from sockmon.model.connection_events import RecentEvents
 from sockmon.model.connects import Connects
 from sockmon.model.descriptors import Descriptors
@@ -76,7 +76,7 @@ class DetectorInput:
     ephemeral: EphemeralPorts
     exhaustion: Mapping[Destination, float]
     limits: KernelLimits
-    aged: Aged = NOBODY
+    aged: Aged = NO_AGES
     heard: LastHeard = NOTHING_HEARD
     queues: Queues = NO_QUEUES
     stuck: Stuck = NONE_STUCK
@@ -138,7 +138,7 @@ class DetectorInput:
     def belonging(self, rows: Rows, group: Group, some: Rows) -> Rows:
         """Return those of the rows that are of the group, of whose rows `some` are given.
 
-        Whose a socket is that nobody asked about, its cgroup says, as far as anything does.
+        The owner of a socket that was not looked up is its cgroup's, as far as that is known.
         """
         table, directions = self.table, self.directions
         near = (directions.is_inbound[rows] == (group.direction == "inbound")) & np.isin(

@@ -101,7 +101,7 @@ class Finding:
     detector names. deadline: when something fails.
     cause: the finding that causes this one. note: it is no trouble, but worth a line in doctor's
     answer: no alert. entry: what runs a command inside the finding's
-    namespace when put before it; empty in the daemon's own. passing: its port was taken for a
+    namespace when put before it; empty in the daemon's own. passing: its port was used for a
     connection or two, and is not shown.
     group, inodes: whose processes are worth finding out, and by which sockets; others: the same of
     other groups that it names. rows: of the poll's table, while that is judged. None are shown.

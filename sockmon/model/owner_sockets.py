@@ -26,7 +26,7 @@ _RESTING = np.isin(np.arange(STATE_SLOTS), RESTING_STATES)
 
 @dataclass(frozen=True, slots=True)
 class OwnerSockets:
-    """The sockets of one owner by state; owner None: of all others, and of nobody."""
+    """The sockets of one owner by state; owner None: of all others, and without one."""
 
     owner: str | None
     states: Mapping[TcpState, int]

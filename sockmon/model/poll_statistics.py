@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from sockmon.model.names import OTHER
 
-#: The reason of a failure beside reading and judging, such as saving the state; its component has
-#: logged it.
+#: The reason of a failure that is neither of reading nor of judging, such as saving the state; its
+#: component has logged it.
 COMPONENT = "component"
 
 

@@ -90,7 +90,7 @@ class EphemeralPorts:
 
     bound: None where the kernel does not list sockets that only bind() has given a port: then
     `usable` is less only what listeners hold.
-    in_use: distinct ports that connections of this host hold, towards whatever destination.
+    in_use: distinct ports that connections of this host hold, towards any destination.
     bound_before_connect: by source address, most first.
     """
 
@@ -167,7 +167,7 @@ def reusable(
 ) -> NDArray[np.bool_]:
     """Mask over the rows: TIME_WAIT sockets whose port connect() would take over.
 
-    net/ipv4/tcp_ipv4.c, tcp_twsk_unique(): mode 2 does so on loopback alone, both need
+    net/ipv4/tcp_ipv4.c, tcp_twsk_unique(): mode 2 does so only on loopback, both need
     timestamps and an age above the delay. FIN_WAIT2 is never taken over.
     """
     if reuse is None or not reuse.mode or not reuse.timestamps:

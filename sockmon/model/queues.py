@@ -19,8 +19,8 @@ from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 
 _TIME_WAIT_TIMER, _PROBE_TIMER = 3, 4
-#: From so many connections of a port on, whose queues seem to stand still so long, it is asked;
-#: from one on where this host has called, and the peer's window is closed.
+#: tcp_info is asked about a port with so many connections whose queues seem to stand still so long;
+#: with one where this host has called, and the peer's window is closed.
 _DOUBTED, _DOUBTED_SECONDS = 3, 10.0
 #: Tries without an answer after which a peer may be gone.
 _NO_ANSWER = 5
@@ -76,7 +76,7 @@ class Queues:
     waits_since     monotonic seconds since when, at the latest; now for the others
     unread_since    since when unread data has not become less; now where there is none
     unsent_since    since when unacknowledged data has not become less; now where there is none
-    read, taken     bytes read and bytes acknowledged so far, as last told; -1: not told
+    read, taken     bytes read and bytes acknowledged so far, as last reported; -1: never reported
     accepted        by local port, when a connection that had waited was seen to be accepted last
     """
 
@@ -103,9 +103,9 @@ class Queues:
         received = table.receive_queue[rows].astype(np.uint32)
         sent = table.send_queue[rows].astype(np.uint32)
         waits_since, unread_since, unsent_since = (np.full(rows.size, now) for _ in range(3))
-        told = find_cookies(heard.cookie, cookie)
-        known = np.flatnonzero(told >= 0)
-        at = told[known]
+        place = find_cookies(heard.cookie, cookie)
+        known = np.flatnonzero(place >= 0)
+        at = place[known]
         read, taken = (np.full(rows.size, -1, np.int64) for _ in range(2))
         read[known], taken[known] = heard.read[at], heard.taken[at]
         last = np.maximum(heard.ack_received_ms[at], heard.data_received_ms[at])

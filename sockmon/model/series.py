@@ -20,7 +20,7 @@ from sockmon.model.states import STATE_SLOTS, TcpState
 
 #: However fast ranks churn, no more than this many times `top` groups are shown.
 KEPT_TIMES_TOP = 4
-#: So many sockets must share an ephemeral port before it is taken for a service's. Listeners do not
+#: So many sockets must share an ephemeral port before it counts as a service's. Listeners do not
 #: count. Those in TIME_WAIT outlive their connection by a minute, in which ports are used again by
 #: chance, so it takes more of them.
 SHARED_BY, SHARED_BY_CLOSED = 3, 10

@@ -44,7 +44,7 @@ class Vanished:
         gone = missing.difference(table.inode[table.rows_of(missing)].tolist())
         return Vanished(frozenset(leaked.tolist()), frozenset(sorted(gone)[:_MOST]))
 
-    def told(self, owners: Owners) -> "Vanished":
+    def still_held(self, owners: Owners) -> "Vanished":
         """Return the same without those that nobody holds any more."""
         held = owners.by_inode(self._sorted())
         return replace(self, gone=self.gone & (owners.pending | held.keys()))

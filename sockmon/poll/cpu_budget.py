@@ -6,7 +6,7 @@ of the rest, and each gets what the other does not need. A poll may start while 
 tokens, and its cost may leave the bucket in debt: no cost has to be estimated, and over time no
 more is spent than was added.
 
-One rule is above the budget: whatever has waited for MAX_AGE seconds is polled.
+One rule is above the budget: a namespace that has waited for MAX_AGE seconds is polled.
 """
 
 import math
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 #: A namespace that has waited for so long is polled, even above the budget.
 MAX_AGE = 120.0
-#: The part of the budget that is for polls, whatever the process needs for other things; and the
+#: The part of the budget that is for polls even if the process needs more for other things; and the
 #: part of that which is for the low priority.
 LEAST_SHARE = 0.2
 #: Of a core: more than this, polls that have waited for MAX_AGE may not take either.

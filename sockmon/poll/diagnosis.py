@@ -24,7 +24,7 @@ from sockmon.detect.registry import (
     unavailable,
 )
 from sockmon.model import close_wait
-from sockmon.model.ages import NOBODY, Aged, LastHeard, count_by_age
+from sockmon.model.ages import NO_AGES, Aged, LastHeard, count_by_age
 from sockmon.model.connects import Connects
 from sockmon.model.counters import Counters
 from sockmon.model.detector_input import DetectorInput
@@ -61,7 +61,7 @@ class DiagnosisState:
 
     def __init__(self, owners: OwnerFinder) -> None:
         self._owners = owners
-        self._aged: Aged = NOBODY
+        self._aged: Aged = NO_AGES
         self._queues = NO_QUEUES
         #: Ports about whose queues the next poll should ask: (whether it is the local port, port).
         self.doubtful: list[tuple[bool, int]] = []
@@ -74,7 +74,7 @@ class DiagnosisState:
         self._resent_window: DropWindow[str] = DropWindow()
         self._counters: Counters | None = None
         self._confirmed = Confirmed()
-        self._confirmed_whole = Confirmed()  # of the detectors that judge whole tables alone
+        self._confirmed_whole = Confirmed()  # of the detectors that judge only whole tables
         self._withheld: frozenset[FindingKey] = frozenset()  # they wait for their owners' names
         self._stale = StaleMemory()
         self._vanished = Vanished()
@@ -114,19 +114,48 @@ class DiagnosisState:
 
         whole: sockets at rest are in the table too; if not, what was found of them last holds on.
         """
-        now = data.now
         self._broken = {}
-        self._aged = self._aged.seen(data.table, heard, now)
-        conntrack = data.limits.conntrack_drops or {}
-        counters = Counters(now, data.limits.events or {}, drops.totals, conntrack)
+        data = replace(data, heard=heard, whole=whole)
+        data = self._with_ages(data, stale_after(thresholds))
+        data = self._with_rates(data, drops)
+        data = replace(
+            data,
+            owners=self._owners.coarse(),
+            descriptors=self._owners.descriptors(
+                data.table, data.now, whole=whole, others=data.netns == HOST
+            ),
+            past={**self._confirmed.past, **self._confirmed_whole.past},
+        )
+        found, data = self._with_owners(data, ALL if whole else OF_PART, thresholds)
+        self._confirm(found, data.now, whole=whole)
         if whole:
-            self._queues = self._queues.seen(data.table, heard, now)
-            self.doubtful = self._queues.doubtful(data.table, now, PORTS_ASKED)
+            self._counted = counted(data, thresholds)
+        return self._diagnosis(data, thresholds)
+
+    def _with_ages(self, data: DetectorInput, stale_seconds: float) -> DetectorInput:
+        """Add since when sockets are in their states, and what has waited or been stuck."""
+        table, now = data.table, data.now
+        self._aged = self._aged.seen(table, data.heard, now)
+        if data.whole:
+            self._queues = self._queues.seen(table, data.heard, now)
+            self.doubtful = self._queues.doubtful(table, now, PORTS_ASKED)
             self._vanished = self._vanished.seen(
-                self._aged, data.table, data.directions, now, stale_after(thresholds)
+                self._aged, table, data.directions, now, stale_seconds
             )
-        self._stuck = self._stuck.seen(data.table, listening_rows(data.table), now)
-        self._connects = self._connects.seen(data.table, now, whole=whole)
+        self._stuck = self._stuck.seen(table, listening_rows(table), now)
+        self._connects = self._connects.seen(table, now, whole=data.whole)
+        return replace(
+            data,
+            aged=self._aged,
+            queues=self._queues if data.whole else NO_QUEUES,
+            stuck=self._stuck,
+            connects=self._connects,
+        )
+
+    def _with_rates(self, data: DetectorInput, drops: ListenDrops) -> DetectorInput:
+        """Add how fast counters rise, and what was dropped in the last minutes."""
+        now, limits = data.now, data.limits
+        counters = Counters(now, limits.events or {}, drops.totals, limits.conntrack_drops or {})
         rose = counters.since(self._counters)
         self._counters = counters
         # As far as the kernel's own count agrees.
@@ -140,47 +169,40 @@ class DiagnosisState:
         self._resent_window = self._resent_window.seen(
             now, resent, sum(resent.values()), RESENT_WINDOW
         )
-        data = replace(
+        return replace(
             data,
-            aged=self._aged,
-            heard=heard,
-            queues=self._queues if whole else NO_QUEUES,
-            stuck=self._stuck,
             drop_window=self._drop_window,
             conntrack_window=self._conntrack_window,
             resent_window=self._resent_window,
-            connects=self._connects,
-            whole=whole,
-            owners=self._owners.coarse(),
-            descriptors=self._owners.descriptors(
-                data.table, now, whole=whole, others=data.netns == HOST
-            ),
             rates=rose.rates(),
-            past={**self._confirmed.past, **self._confirmed_whole.past},
         )
-        found, data = self._with_owners(data, ALL if whole else OF_PART, thresholds)
-        self._confirmed = self._confirmed.seen(
-            (f for f in found if f.detector not in _WHOLE_TABLE), now
-        )
+
+    def _confirm(self, found: tuple[Finding, ...], now: float, *, whole: bool) -> None:
+        """Keep the findings that the poll before had too; those of whole tables, of such polls."""
+        of_whole_tables = [finding for finding in found if finding.detector in _WHOLE_TABLE]
+        others = [finding for finding in found if finding.detector not in _WHOLE_TABLE]
+        self._confirmed = self._confirmed.seen(others, now)
         if whole:
-            needs_whole_table = (finding for finding in found if finding.detector in _WHOLE_TABLE)
-            self._confirmed_whole = self._confirmed_whole.seen(needs_whole_table, now)
-        findings = (*self._confirmed.findings, *self._confirmed_whole.findings)
+            self._confirmed_whole = self._confirmed_whole.seen(of_whole_tables, now)
+
+    def _diagnosis(
+        self, data: DetectorInput, thresholds: Mapping[str, DetectorThresholds]
+    ) -> Diagnosis:
+        """Return what is shown of this poll."""
         ordered = without_passing_ports(
-            sorted(findings, key=lambda finding: _ORDER[finding.detector])
+            sorted(self._confirmed_findings(), key=lambda finding: _ORDER[finding.detector])
         )
-        waiting = close_wait.held(self._aged, data.table)
-        oldest = now - self._aged.since[waiting].min() if waiting.size else 0.0
-        kept_alive = data.table.timer[self._aged.rows[waiting]] == _KEEPALIVE_TIMER
-        if whole:
-            self._counted = counted(data, thresholds)
+        close_waits = close_wait.held(self._aged, data.table)
+        oldest = data.now - self._aged.since[close_waits].min() if close_waits.size else 0.0
+        kept_alive = data.table.timer[self._aged.rows[close_waits]] == _KEEPALIVE_TIMER
         stale = tuple(stale_shown(data, thresholds))
-        self._stale = self._stale.seen(stale, now)
+        self._stale = self._stale.seen(stale, data.now)
+        unconfirmed = {*self._withheld, *self._confirmed.waiting, *self._confirmed_whole.waiting}
         return Diagnosis(
             findings=tuple(finding for finding in ordered if not finding.note),
             notes=tuple(finding for finding in ordered if finding.note),
             descriptors=descriptors_shown(data.descriptors, ordered),
-            ages=count_by_age(self._aged, now),
+            ages=count_by_age(self._aged, data.now),
             stale=stale,
             mended=self._stale.mended,
             oldest_close_wait=float(oldest),
@@ -189,12 +211,7 @@ class DiagnosisState:
             stale_after=stale_after(thresholds),
             undecided=self._confirmed.undecided + self._confirmed_whole.undecided,
             waiting=frozenset(
-                (key.detector, key.subject.direction, key.subject.port)
-                for key in (
-                    *self._withheld,
-                    *self._confirmed.waiting,
-                    *self._confirmed_whole.waiting,
-                )
+                (key.detector, key.subject.direction, key.subject.port) for key in unconfirmed
             ),
             counted=self._counted,
             dropped_datagrams=dropped_datagrams(data, self._udp_ports),
@@ -202,8 +219,11 @@ class DiagnosisState:
             broken=self._broken,
             unavailable=unavailable(data.limits) | self._broken.keys(),
             inapplicable=inapplicable(data.limits, has_events=data.events is not None),
-            skipped=frozenset() if whole else _WHOLE_TABLE,
+            skipped=frozenset() if data.whole else _WHOLE_TABLE,
         )
+
+    def _confirmed_findings(self) -> tuple[Finding, ...]:
+        return (*self._confirmed.findings, *self._confirmed_whole.findings)
 
     def _with_owners(
         self,
@@ -224,7 +244,7 @@ class DiagnosisState:
             )
 
         found = diagnose(data, thresholds, detectors, failed)
-        before = (*self._confirmed.findings, *self._confirmed_whole.findings)
+        before = self._confirmed_findings()
         inodes = _inodes((*found, *before)) | set(self._vanished.gone)
         listed = data.descriptors
         for _ in range(_ROUNDS):
@@ -234,7 +254,7 @@ class DiagnosisState:
             if data.udp_table is not None:
                 ids.update(data.udp_table.cgroup_id[data.udp_table.rows_of(inodes)].tolist())
             owners = self._owners.find(inodes, ids, data.now)
-            self._vanished = self._vanished.told(owners)
+            self._vanished = self._vanished.still_held(owners)
             followed = self._vanished.added(listed, owners)
             data = replace(data, owners=owners, descriptors=followed).with_groups(rows)
             if not (inodes or ids):
@@ -280,8 +300,8 @@ def _inodes(findings: Iterable[Finding]) -> set[int]:
 def _owner(finding: Finding, before: Finding | None, owners: Owners) -> Owner | None:
     """Return who holds a finding's sockets.
 
-    Sockets that live shorter than a look takes are never found held, or nobody's when they are
-    looked up: then it is whoever held those of the same finding one poll before.
+    Sockets that live shorter than a look takes are never seen with a holder, or have none any more
+    when they are looked up: then it is the holder of the same finding's sockets one poll before.
     """
     if finding.owner is not None or finding.group is None:
         return finding.owner

@@ -79,7 +79,7 @@ def descriptors_shown(
 def _by_port(data: DetectorInput, rows: NDArray[np.intp]) -> tuple[PortSockets, ...]:
     """Return the largest (direction, port) groups of the rows, and the rest in one a direction.
 
-    No port that was taken for a connection or two, as a client's or FTP's data port, is a group.
+    No port that was used for a connection or two, as a client's or FTP's data port, is a group.
     """
     codes = data.directions.port[rows].astype(np.intp) * 2 + data.directions.is_inbound[rows]
     counts = np.bincount(codes)

@@ -18,7 +18,9 @@ from sockmon.model.newcomers import KEPT_FOR_SECONDS, Newcomers
 from sockmon.model.observation import NamespaceObservation, OtherNamespaces
 from sockmon.model.poll_statistics import Failure
 from sockmon.poll.cpu_budget import Candidate, CpuBudget, PollAge, Priority
-from sockmon.poll.namespace_poller import Clock, NamespacePoller, failure, nothing_counted
+from sockmon.poll.failures import failure
+from sockmon.poll.namespace_poller import NamespacePoller, nothing_counted
+from sockmon.poll.reading import Clock
 from sockmon.poll.shown_namespaces import SeriesCandidate, shown_namespaces
 from sockmon.settings import Config
 

@@ -17,7 +17,8 @@ from sockmon.model.moment import Moment
 from sockmon.model.observation import NamespaceObservation
 from sockmon.model.poll_statistics import Failure
 from sockmon.poll.cpu_budget import LEAST_SHARE, MINUTE, CpuBudget, PollAge, Priority
-from sockmon.poll.namespace_poller import Clock, NamespacePoller
+from sockmon.poll.namespace_poller import NamespacePoller
+from sockmon.poll.reading import Clock
 from sockmon.settings import Config
 
 
@@ -30,7 +31,7 @@ class OwnNamespacePoller:
         self._whole: PollAge | None = None
         self._last_read = 0  # the number of the last read, whole or in part
         self._cost = 0.0  # of the last whole read, in seconds of CPU time
-        self._own_tokens = 0.0  # for reads in part, whatever other namespaces owe
+        self._own_tokens = 0.0  # for reads in part; what other namespaces owe does not count
 
     def poll(
         self,

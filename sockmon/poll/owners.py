@@ -31,7 +31,7 @@ class OwnerFinder:
         self.hidden = 0
 
     def coarse(self) -> Owners:
-        """Return what is known of cgroups only: no two owners are ever taken for less than one."""
+        """Return what is known of cgroups only: several may count as one, never one as several."""
         return Owners.of({}, self._made[0].units if self._made else {}, looked=False)
 
     def name(self, cgroup_ids: Collection[int], now: float) -> Mapping[int, str | None]:

@@ -14,7 +14,7 @@ from sockmon.model.series import SHARED_BY
 
 
 def is_passing(finding: Finding, data: DetectorInput) -> bool:
-    """Return whether its port was taken for a connection or two."""
+    """Return whether its port was used for a connection or two."""
     direction, port = finding.subject.direction, finding.subject.port
     if port is None:
         return False

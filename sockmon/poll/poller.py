@@ -16,8 +16,10 @@ from sockmon.model.names import HOST
 from sockmon.model.observation import Events, NamespaceObservation, Observation
 from sockmon.model.poll_statistics import Failure, PollStatistics
 from sockmon.poll.cpu_budget import CpuBudget, Priority
-from sockmon.poll.namespace_poller import Clock, broken, nothing_counted
+from sockmon.poll.failures import broken
+from sockmon.poll.namespace_poller import nothing_counted
 from sockmon.poll.own_namespace import OwnNamespacePoller
+from sockmon.poll.reading import Clock
 from sockmon.settings import Config
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 Hosts are summed by cluster and job, and their namespaces with them: the number of series does not
 grow with the number of hosts or containers, but for the one verdict on each host. A cluster is
-known by the label of that name, if targets have it. Hosts that do not answer are in `up`, and in
-their verdict, alone: Prometheus ends the series of a target that fails.
+known by the label of that name, if targets have it. Hosts that do not answer are only in `up` and
+in their verdict: Prometheus ends the series of a target that fails.
 
 Sources: Prometheus, docs/practices/rules.md (level:metric:operations).
 """

@@ -66,7 +66,7 @@ class Selector:
         return cls(tuple(matchers))
 
     def of(self, metric: str, **labels: str) -> str:
-        """Return the selector of a metric whose labels, beside these matchers, are as given."""
+        """Return the selector of a metric with these matchers and the labels given."""
         own = (f'{name}="{value}"' for name, value in labels.items())
         return f"{metric}{{{','.join((*self.matchers, *own))}}}"
 

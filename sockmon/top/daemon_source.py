@@ -12,7 +12,7 @@ from sockmon.model.counts import StateCounts
 from sockmon.model.finding import Finding, FindingKey
 from sockmon.model.moment import Moment
 from sockmon.model.states import STATE_SLOTS, TcpState
-from sockmon.top.grouping import NETNS, grouped, told_apart
+from sockmon.top.grouping import NETNS, grouped, with_needed_columns
 from sockmon.top.scene import By, Grouped, Sighting
 from sockmon.top.trend import Sample, Since
 
@@ -94,14 +94,14 @@ class Daemon:
 
 
 def _grouped(snapshot: Snapshot, by: By) -> Grouped:
-    told = grouped(snapshot, by)
-    if told is not None:
-        return told
+    rows = grouped(snapshot, by)
+    if rows is not None:
+        return rows
     if by == "peer":
         rows = Grouped(by, ("PEER", NETNS), snapshot.destinations, _BUSIEST)
-        return told_apart(rows, snapshot)
+        return with_needed_columns(rows, snapshot)
     owners = snapshot.owners.value if snapshot.owners else ()
-    return told_apart(Grouped(by, ("OWNER", NETNS), owners, _UNITS), snapshot)
+    return with_needed_columns(Grouped(by, ("OWNER", NETNS), owners, _UNITS), snapshot)
 
 
 def _samples(document: Mapping[str, Any], received: Moment, before: float) -> tuple[Sample, ...]:

@@ -1,4 +1,4 @@
-"""Rows as every poll has them, by port and by namespace; and those of one namespace alone."""
+"""Rows as every poll has them, by port and by namespace; and those of one namespace only."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def only(rows: Grouped, netns: str) -> Grouped:
     return replace(rows, rows=(), note=note)
 
 
-def told_apart(rows: Grouped, snapshot: Snapshot) -> Grouped:
+def with_needed_columns(rows: Grouped, snapshot: Snapshot) -> Grouped:
     """Leave out the namespaces' names where there is but one."""
     return rows if several(snapshot) else _without(rows, rows.columns.index(NETNS))
 
@@ -56,7 +56,7 @@ def _by_port(snapshot: Snapshot) -> Grouped:
     n = snapshot.folded
     note = Text(f"{n} smaller groups are in other", f"其余 {n} 组合计为“其他”") if n else None
     rows = snapshot.ports.value if snapshot.ports else ()
-    return told_apart(Grouped("port", ("PORT", "DIRECTION", NETNS), rows, note), snapshot)
+    return with_needed_columns(Grouped("port", ("PORT", "DIRECTION", NETNS), rows, note), snapshot)
 
 
 def _by_netns(snapshot: Snapshot) -> Grouped:

@@ -89,9 +89,9 @@ class Kernel:
         hints = _hints(observation)
         waiting = any(n.diagnosis.value.undecided for n in observation.namespaces if n.diagnosis)
         undecided = waiting and observation.statistics.polls <= _FIRST_POLLS
-        told = grouped(snapshot, by)
-        if told is not None:
-            return Sighting(snapshot, told, hints, undecided)
+        rows = grouped(snapshot, by)
+        if rows is not None:
+            return Sighting(snapshot, rows, hints, undecided)
         counted, more = self._count(by, alone=not several(snapshot))
         return Sighting(snapshot, counted, (*hints, *more), undecided)
 

@@ -44,9 +44,9 @@ class StateLine(NamedTuple):
 class Overview:
     """What there is to see at one moment; all texts are printable.
 
-    scene: what is known by now; shown: what is shown, which differs while frozen. live: it may
-    be taken for the present. findings: of the chosen namespace, or of all. rows: of the table,
-    before any filter; None until they have been asked for.
+    scene: what is known by now; shown: what is shown, which differs while frozen. live: it is
+    recent enough to count as the present state. findings: of the chosen namespace, or of all.
+    rows: of the table, before any filter; None until they have been asked for.
     """
 
     def __init__(self, scene: Scene, state: ViewState, now: float, width: int) -> None:
@@ -58,8 +58,8 @@ class Overview:
         self._snapshot = self._all
         if self._all is not None and state.netns is not None:
             self._snapshot = self._all.only(state.netns)
-        told = self._snapshot.findings if self._snapshot else None
-        self.findings: tuple[Finding, ...] = told.value if told else ()
+        known = self._snapshot.findings if self._snapshot else None
+        self.findings: tuple[Finding, ...] = known.value if known else ()
         self.rows = self._grouped()
 
     def say(self, text: str) -> str:
@@ -92,10 +92,10 @@ class Overview:
     @property
     def verdict(self) -> Line:
         """The first line of the screen."""
-        told = verdict(self.scene, self._now)
+        judged = verdict(self.scene, self._now)
         held = self.state.held
         if held is None or held.sighting is None:
-            return Line(f"{self.say(told.word)}  {self.say(told.text)}", told.level)
+            return Line(f"{self.say(judged.word)}  {self.say(judged.text)}", judged.level)
         then = verdict(held, held.sighting.snapshot.at.monotonic)
         age = shortly(held.age(self._now))
         frozen = self.say(Text(f"FROZEN {age} ago", f"已冻结（{age}前）"))
@@ -119,15 +119,15 @@ class Overview:
         """How many sockets, and as of when; while frozen, how it is now."""
         if self._snapshot is None:
             return Line("")
-        told = verdict(self.scene, self._now)
-        words = [Text(f"now {told.word}", f"现在{told.word.zh}")] if self.state.held else []
+        judged = verdict(self.scene, self._now)
+        words = [Text(f"now {judged.word}", f"现在{judged.word.zh}")] if self.state.held else []
         if self._snapshot.states is not None:
             n = f"{sum(self._snapshot.states.value):,}"
             words.append(Text(f"{n} sockets", f"{n} 个 socket"))
         clock = f"{datetime.fromtimestamp(self._snapshot.at.wall, UTC).astimezone():%H:%M:%S}"
         is_present = self.live and self.state.held is None
         words.append(Text(clock) if is_present else Text(f"as of {clock}", f"截至 {clock}"))
-        return Line("  ".join(map(self.say, words)), told.level if self.state.held else "plain")
+        return Line("  ".join(map(self.say, words)), judged.level if self.state.held else "plain")
 
     @property
     def notes(self) -> Iterator[Line]:

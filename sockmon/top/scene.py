@@ -98,7 +98,7 @@ class Scene:
         return max(0.0, now - self.sighting.snapshot.at.monotonic) if self.sighting else 0.0
 
     def is_live(self, now: float) -> bool:
-        """Whether what is shown may be taken for the present."""
+        """Whether what is shown is recent enough to count as the present state."""
         if self.sighting is None or self.trouble is not None:
             return False
         return self.age(now) <= STALE_AFTER_INTERVALS * self.interval
@@ -116,23 +116,23 @@ def verdict(scene: Scene, now: float) -> Verdict:
         if scene.trouble is None:
             return Verdict("unknown", _LOOKING, Text("for the first time", "第一次读取"))
         return Verdict("unknown", _UNKNOWN, scene.trouble)
-    told = _told(scene.sighting.snapshot, undecided=scene.sighting.undecided)
+    judged = _judged(scene.sighting.snapshot, undecided=scene.sighting.undecided)
     if scene.is_live(now):
-        return told
+        return judged
     why = Text(f" ({scene.trouble})", f"（{scene.trouble}）") if scene.trouble else Text("")
     age = shortly(scene.age(now))
     then = Text(
-        f"no news for {age}{why}; until then: {told.word} {told.text}",
-        f"已有 {age} 没有新数据{why.zh}；此前：{told.word.zh} {chinese(told.text)}",
+        f"no news for {age}{why}; until then: {judged.word} {judged.text}",
+        f"已有 {age} 没有新数据{why.zh}；此前：{judged.word.zh} {chinese(judged.text)}",
     )
     return Verdict("unknown", _UNKNOWN, then)
 
 
-def _told(snapshot: Snapshot, *, undecided: bool) -> Verdict:
+def _judged(snapshot: Snapshot, *, undecided: bool) -> Verdict:
     """What the poll itself says, of all namespaces."""
-    told = snapshot.findings
-    if told is not None and told.value and any(map(snapshot.diagnosed, snapshot.parts)):
-        worst = told.value[0]
+    findings = snapshot.findings
+    if findings is not None and findings.value and any(map(snapshot.diagnosed, snapshot.parts)):
+        worst = findings.value[0]
         text = placed(worst.summary, worst.netns)
         return Verdict(worst.severity, _WORDS[worst.severity], text)
     n = snapshot.netns

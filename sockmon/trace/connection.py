@@ -50,8 +50,8 @@ class Connection:
     FINs are acknowledged. late_bytes: what the second closer sent after the first FIN.
     have_crossed: neither FIN acknowledges the other. late_rst_by: who answered the last FIN with a
     reset, in place of an ACK. challenged: the SYN was answered by an ACK of another connection.
-    reported: how often it was reported that one end has not closed. is_told: its opening was
-    reported. seen_until: until when nothing has followed its last segment, as far as known.
+    reported: how often it was reported that one end has not closed. opening_reported: whether its
+    opening was. seen_until: until when nothing has followed its last segment, as far as known.
     """
 
     names: tuple[bytes, bytes]
@@ -76,7 +76,7 @@ class Connection:
     late_bytes: int = 0
     has_ended: bool = False
     reported: int = 0
-    is_told: bool = False
+    opening_reported: bool = False
     seen_until: int = 0
 
     @classmethod
@@ -225,7 +225,7 @@ class Connection:
             if mine.next is None:
                 mine.next = (segment.seq + 1) & NUMBERS
                 mine.reach((mine.next + segment.payload) & NUMBERS, segment.time)  # Fast Open
-                mine.told = mine.sent
+                mine.in_steps = mine.sent
         mine.has_answered = answers
         if answers:
             self._answer(segment, me)
@@ -233,7 +233,7 @@ class Connection:
             self._event(me, Event.SEND_SYN)
             self._event(1 - me, Event.GET_SYN)
         self._add(segment.time, me, kind, segment.payload)
-        yours.told = yours.sent
+        yours.in_steps = yours.sent
 
     def _answer(self, segment: Segment, me: int) -> None:
         """Take in what a SYN-ACK says to its receiver."""
@@ -290,7 +290,7 @@ class Connection:
         self.has_ended = mine.fin_acked_at is not None
         self._event(1 - me, Event.FIN_ACKED)
         if segment.payload:
-            self.tell_data()
+            self.add_data_step()
             if self.steps and self.steps[-1].kind == "data" and self.steps[-1].end == me:
                 self.steps[-1].note = "acknowledges"
         elif not segment.flags & FIN:
@@ -306,7 +306,7 @@ class Connection:
             return
         self._letter("f", me)
         mine.reach(fin, segment.time)
-        self.tell_data()
+        self.add_data_step()
         mine.fin, mine.fin_at, mine.next = fin, segment.time, (fin + 1) & NUMBERS
         mine.peer_next = yours.next
         note: Note = ""
@@ -362,7 +362,7 @@ class Connection:
                 mine.reach(segment.seq, segment.time)
             if yours.next is not None and yours.fin is None:
                 yours.reach(segment.ack, segment.time)
-        self.tell_data()
+        self.add_data_step()
         self.rst_by, self.has_ended = me, True
         self.rst_has_ack = bool(segment.flags & ACK)
         self.rst_states = (self.ends[CLIENT].state, self.ends[SERVER].state)
@@ -391,17 +391,17 @@ class Connection:
         if mark not in self.history:
             self.history += mark
 
-    def tell_data(self) -> None:
+    def add_data_step(self) -> None:
         """Make steps of the data sent since the last one, of whichever end began first."""
         client, server = self.ends
-        if client.sent == client.told and server.sent == server.told:
+        if client.sent == client.in_steps and server.sent == server.in_steps:
             return
         order = (CLIENT, SERVER) if client.data_at <= server.data_at else (SERVER, CLIENT)
         for me in order:
             it = self.ends[me]
-            size = it.sent - it.told
+            size = it.sent - it.in_steps
             if size:
-                it.told = it.sent
+                it.in_steps = it.sent
                 last = self.steps[-1] if self.steps else None
                 if last is not None and last.kind == "data" and last.end == me:
                     last.size += size

@@ -1,6 +1,6 @@
 """A connection and the end of a trace as JSON. Pure."""
 
-from sockmon.export.messages import TraceConnection, TraceEnd
+from sockmon.export.messages.trace import TraceConnection, TraceEnd
 from sockmon.model.segments import host_of, port_of
 from sockmon.trace.connection import Connection
 from sockmon.trace.facts import Facts

@@ -13,7 +13,7 @@ class End:
     """One end. Times are nanoseconds since 1970; sequence numbers are those that it sent.
 
     next: one past the highest that is known to be sent. sent: bytes of data up to there, by the
-    numbers. told: how many of them are in steps; data_at: when the others began.
+    numbers. in_steps: how many of them are in steps; data_at: when the others began.
     window: the last one. probes: how many probes (keepalive, zero window) in a row had no answer.
     syn_gap: between the last two SYNs. peer_next: the peer's `next` when this end sent its FIN.
     acked_alone: the segment that first acknowledged the FIN was no FIN itself. fin_due: the peer's
@@ -25,7 +25,7 @@ class End:
     isn: int | None = None
     next: int | None = None
     sent: int = 0
-    told: int = 0
+    in_steps: int = 0
     data_at: int = 0
     window: int = -1
     probes: int = 0
@@ -62,6 +62,6 @@ class End:
                 return
             self.next = number
         if more:
-            if self.sent == self.told:
+            if self.sent == self.in_steps:
                 self.data_at = time
             self.sent += more

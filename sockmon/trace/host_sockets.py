@@ -10,7 +10,7 @@ from sockmon.kernel.cgroups import owning_unit, read_cgroup_paths
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.netlink.source import KernelSource
 from sockmon.kernel.owners import read_owners
-from sockmon.model.ages import NOBODY
+from sockmon.model.ages import NO_AGES
 from sockmon.model.segments import port_of
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
@@ -81,7 +81,7 @@ class HostSockets:
             return replace(facts, unread=unread)
         now = time.monotonic()
         cookies = table.cookie[others]
-        aged = NOBODY.seen(table, self._source.last_heard(self._source.families()), now)
+        aged = NO_AGES.seen(table, self._source.last_heard(self._source.families()), now)
         oldest = now - float(aged.since[np.isin(aged.cookie, cookies)].min(initial=now))
         return replace(facts, unread=unread, others=int(others.size), oldest=oldest)
 

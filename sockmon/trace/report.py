@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sockmon.durations import precisely
-from sockmon.export.messages import TraceSummary
+from sockmon.export.messages.trace import TraceSummary
 from sockmon.model.segments import end_text
 from sockmon.trace import lines
 from sockmon.trace.connection import Connection, Step
@@ -111,7 +111,7 @@ class Report:
         """Return the lines about a connection that is over, or at the end of the trace."""
         verdict = judge(connection)
         self.summary.add(connection, verdict)
-        if self._part == "opens" and connection.is_told:
+        if self._part == "opens" and connection.opening_reported:
             return []
         return self._lines(connection, verdict)
 

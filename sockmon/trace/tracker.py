@@ -18,7 +18,7 @@ class Tracker:
     """limit: connections that are followed; the oldest give way to new ones.
 
     opens: note those that have just been established in `opened`; the reader empties it.
-    ports: taken for those of servers where a connection's beginning was not seen.
+    ports: the server's end is the one at such a port, where a connection's beginning was not seen.
 
     keeps_steps: whether new connections keep their steps.
     seen: segments. repeated: of them, those of a packet that was seen before on another device.
@@ -105,7 +105,7 @@ class Tracker:
                 if waits > _WAITS[connection.reported]:
                     connection.reported += 1
                     connection.seen_until = now
-                    connection.tell_data()
+                    connection.add_data_step()
                     found.append(connection)
         return found
 
@@ -114,7 +114,7 @@ class Tracker:
         left = list(self._open.values())
         for connection in left:
             connection.seen_until = self._last_time
-            connection.tell_data()
+            connection.add_data_step()
         for table in (self._open, self._waiting):
             table.clear()
         self._ended.clear()
@@ -159,8 +159,8 @@ class Tracker:
         return None
 
     def _opened(self, connection: Connection) -> None:
-        if not connection.is_told:
-            connection.is_told = True
+        if not connection.opening_reported:
+            connection.opening_reported = True
             self.opened.append(connection)
 
     def _changed(self, key: bytes, connection: Connection, over: list[Connection]) -> None:

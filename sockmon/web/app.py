@@ -18,8 +18,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from sockmon.contained import COMPONENTS
-from sockmon.export import alerts, json, messages, metrics
+from sockmon.export import alerts, json, metrics
 from sockmon.export.family import SeriesMemory
+from sockmon.export.messages.alerts import AlertsAnswer
 from sockmon.web import assets
 from sockmon.web.daemon_status import NO_POLL_YET, NO_SUCH_NAMESPACE, LatestObservation
 from sockmon.web.events import EventsEndpoint
@@ -156,6 +157,6 @@ def _observation(latest: LatestObservation) -> Callable[[Request], Response]:
 
 def _alerts(latest: LatestObservation) -> Callable[[Request], Response]:
     async def endpoint(_: Request) -> Response:
-        return JSONResponse(messages.AlertsAnswer(alerts=json.alerts(latest.alerting.alerts)))
+        return JSONResponse(AlertsAnswer(alerts=json.alerts(latest.alerting.alerts)))
 
     return endpoint  # type: ignore[return-value]

@@ -20,7 +20,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from sockmon.export import messages, page
+from sockmon.export import page
+from sockmon.export.messages import page as messages
 from sockmon.web.daemon_status import LatestObservation
 
 #: Clients that may listen at a time: few enough to leave connections for everything else.

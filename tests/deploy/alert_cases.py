@@ -33,7 +33,7 @@ class Case:
     """What one rule must do.
 
     delay, lag: seconds from the trouble's beginning, or end, until the expression follows.
-    labels: the alert's own, beside those of every alert. says: how its description begins.
+    labels: the alert's own, in addition to those of every alert. says: how its description begins.
     """
 
     alert: str

@@ -260,7 +260,7 @@ NUMBERS = {
     "sockmon-health: Blind A": 0,
 }
 
-#: The namespaces that are not well, of whatever; the ports of alpha's own run out.
+#: The namespaces with any finding; the ports of alpha's own run out.
 WORST = {
     "sockmon-fleet: Namespaces, worst first A": {"host": 2, "blue": 1},
     "sockmon-close-wait: Namespaces that leak, worst first A": {"host": 1, "blue": 1},

@@ -158,7 +158,7 @@ _TAKEN = 100_000
 
 @contextmanager
 def outpaced(netns: NetNs, kind: AddressKind, count: int) -> Iterator[Callable[[], None]]:
-    """Clients that read, but less than the server sends: yields what sends and reads once more.
+    """Clients that read, but less than the server sends: yields what sends and reads again.
 
     The queues of both ends stay full.
     """

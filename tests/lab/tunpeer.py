@@ -96,7 +96,7 @@ class RemoteClient:
         self._send(TcpFlag.ACK)
 
     def fin(self) -> None:
-        """Close this end; whatever the service sent since `connect` stays unacknowledged."""
+        """Close this end; what the service sent since `connect` stays unacknowledged."""
         self._send(TcpFlag.FIN | TcpFlag.ACK)
         self._seq += 1
 

@@ -1,4 +1,4 @@
-"""A real daemon with everything sends what docs/ says: every endpoint, and doctor beside it."""
+"""A real daemon with everything sends what docs/ says: every endpoint, and doctor."""
 
 import json
 import sys

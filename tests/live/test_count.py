@@ -1,4 +1,4 @@
-"""`sockmon count` of every protocol and key, beside what was made and what `ss` lists."""
+"""`sockmon count` of every protocol and key, compared with what was made and what `ss` lists."""
 
 import json
 import os

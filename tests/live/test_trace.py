@@ -1,4 +1,4 @@
-"""`sockmon trace` beside tcpdump, over connections that end in every way."""
+"""`sockmon trace` compared with tcpdump, over connections that end in every way."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""tshark's reading of captures, beside sockmon's.
+"""tshark's reading of captures, compared with sockmon's.
 
 `make oracle` makes captures of real connections and has both read them, and those that are kept
 in tests/recorded/traces/. With ARGS=--record it keeps what tshark says;

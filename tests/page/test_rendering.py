@@ -12,7 +12,7 @@ from starlette.types import Message, Scope
 from sockmon.export import json as render
 from sockmon.export import page
 from sockmon.export.alerts import AlertingStatus
-from sockmon.export.messages import Zone
+from sockmon.export.messages.page import Zone
 from sockmon.export.metrics import Build, Reload
 from sockmon.export.page import LISTED
 from sockmon.model.poll_statistics import Failure

@@ -1,4 +1,4 @@
-"""The model once more, in plain Python, one socket at a time."""
+"""The model a second time, in plain Python, one socket at a time."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.model.ages import CLOSING_STATES, NOBODY, NOTHING_HEARD, unanswered_seconds
+from sockmon.model.ages import CLOSING_STATES, NO_AGES, NOTHING_HEARD, unanswered_seconds
 from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 from tests.unit import strategies
@@ -70,25 +70,25 @@ def test_other_timers_tell_nothing(timer: int) -> None:
 
 @pytest.mark.parametrize("state", CLOSING_STATES)
 def test_a_close_that_is_not_acknowledged_is_old_at_first_sight(state: TcpState) -> None:
-    aged = NOBODY.seen(table(9, 100.0, state=state), NOTHING_HEARD, NOW)
+    aged = NO_AGES.seen(table(9, 100.0, state=state), NOTHING_HEARD, NOW)
     assert NOW - aged.since[0] == pytest.approx(104.6, abs=0.1)
     assert NOW - aged.sent_at[0] == pytest.approx(104.6, abs=0.1)
 
 
 def test_one_that_was_acknowledged_in_between_has_moved() -> None:
-    before = NOBODY.seen(table(9, 100.0, queue=5000), NOTHING_HEARD, NOW)
+    before = NO_AGES.seen(table(9, 100.0, queue=5000), NOTHING_HEARD, NOW)
     after = before.seen(table(0, 0.2, queue=4000), NOTHING_HEARD, NOW + 5)
     assert after.sent_at.tolist() == [NOW + 5]
     assert after.since.tolist() == before.since.tolist()
 
 
 def test_one_that_is_watched_gets_no_younger() -> None:
-    before = NOBODY.seen(table(8, 20.0), NOTHING_HEARD, NOW)
+    before = NO_AGES.seen(table(8, 20.0), NOTHING_HEARD, NOW)
     after = before.seen(table(9, 102.4), NOTHING_HEARD, NOW + 30)
     assert (after.since <= before.since).all()
     assert (after.sent_at <= before.sent_at).all()
 
 
 def test_in_other_states_retransmissions_say_nothing_of_its_age() -> None:
-    aged = NOBODY.seen(table(8, 20.0, state=TcpState.CLOSE_WAIT), NOTHING_HEARD, NOW)
+    aged = NO_AGES.seen(table(8, 20.0, state=TcpState.CLOSE_WAIT), NOTHING_HEARD, NOW)
     assert aged.since.tolist() == [NOW]

@@ -17,11 +17,12 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from sockmon.alert.notify.sender import Notifications
 from sockmon.commands.doctor.doctor import Diagnosed, write_json
 from sockmon.export import alerts as alert_families
-from sockmon.export import families, messages, metrics, page
+from sockmon.export import families, metrics, page
 from sockmon.export import json as render
 from sockmon.export.alerts import AlertingStatus
 from sockmon.export.families import ALL, LABELS, PROCESS
 from sockmon.export.history import history
+from sockmon.export.messages.alerts import AlertsAnswer
 from sockmon.history.snapshot import AlertChange
 from sockmon.history.store import History
 from sockmon.language import Text
@@ -184,7 +185,7 @@ def polls() -> Iterator[Observation]:
 def test_an_observation_is_what_its_schema_says(observation: Observation) -> None:
     assert_valid("observation", render.observation(observation))
     known = [*firing(finding()).values(), *resolved(finding(port=81)).values()]
-    assert_valid("alerts", messages.AlertsAnswer(alerts=render.alerts(known)))
+    assert_valid("alerts", AlertsAnswer(alerts=render.alerts(known)))
     for name in ("host", "pod", "none"):
         everywhere = page.everywhere(
             observation, "web-1", "1", {"name": "UTC", "offset_seconds": 0}

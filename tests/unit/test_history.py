@@ -1,4 +1,4 @@
-"""History beside a list of every poll: nothing is lost, made up, out of order or without end."""
+"""History compared with a list of every poll: nothing is lost, made up, out of order or endless."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockmon.model.ages import AGE_BOUNDS, NOBODY, NOTHING_HEARD, Aged
+from sockmon.model.ages import AGE_BOUNDS, NO_AGES, NOTHING_HEARD, Aged
 from sockmon.model.direction import Listened, directions
 from sockmon.model.limits import PortRange
 from sockmon.model.socket_sample import SAMPLED, SocketSample
@@ -20,7 +20,7 @@ RANGE = PortRange(32768, 60999)
 NAMES = {1: "a.service", 2: "b.service", 3: "a.service", 4: None}
 
 
-def sampled(those: list[Socket], cgroups: list[int], aged: Aged = NOBODY) -> SocketSample:
+def sampled(those: list[Socket], cgroups: list[int], aged: Aged = NO_AGES) -> SocketSample:
     its = table(those)
     its.cgroup_id[:] = cgroups
     found = directions(its, Listened().seen(its), RANGE)
@@ -73,7 +73,7 @@ def test_a_large_table_is_kept_in_part_and_its_figures_are_estimates() -> None:
 
 def test_ages_are_counted_where_they_are_known() -> None:
     those = [Socket(TcpState.CLOSE_WAIT), Socket(TcpState.ESTABLISHED)]
-    aged = Aged.seen(NOBODY, table(those), NOTHING_HEARD, 63.0)
+    aged = Aged.seen(NO_AGES, table(those), NOTHING_HEARD, 63.0)
     sample = sampled(those, [0, 0], aged)
     (counts,) = sample.ages(sample.rows()).values()
     assert list(sample.ages(sample.rows())) == [TcpState.CLOSE_WAIT]

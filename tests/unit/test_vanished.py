@@ -39,8 +39,8 @@ def test_are_held_closed_sockets(kind: dict[str, Any]) -> None:
 
 def test_are_forgotten_when_nobody_holds_them() -> None:
     gone = polls(replace(LEAKED, timer=2).times(3), [])
-    assert gone.told(held(101)).gone == {101}
-    assert gone.told(Owners.of({}, {}, pending=[100])).gone == {100}
+    assert gone.still_held(held(101)).gone == {101}
+    assert gone.still_held(Owners.of({}, {}, pending=[100])).gone == {100}
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import IO, Literal
 
 from sockmon.alert.labels import alert_name, runbook_url
-from sockmon.client.local_daemon import Says, Watch, joined, nobody
+from sockmon.client.local_daemon import Says, Watch, joined, no_daemon
 from sockmon.commands.colour import Paint, Style, plain
 from sockmon.commands.config_choice import Chosen
 from sockmon.commands.doctor.summary import reservation, vital_signs
 from sockmon.config.fields import ListenAddress
 from sockmon.detect.finding_text import sentences
 from sockmon.durations import roughly
-from sockmon.export import messages
 from sockmon.export.findings import findings
 from sockmon.export.json import neighbours
+from sockmon.export.messages import doctor as messages
 from sockmon.export.optional import optional
 from sockmon.kernel.errors import KernelError
 from sockmon.kernel.netlink.source import KernelSource
@@ -106,7 +106,7 @@ def examine(
     clock: Callable[[], Moment],
     pause: Callable[[float], None],
     *,
-    ask: Callable[[Sequence[ListenAddress]], Watch | None] = nobody,
+    ask: Callable[[Sequence[ListenAddress]], Watch | None] = no_daemon,
     pauses: Sequence[float] = (BETWEEN_POLLS_SECONDS,),
 ) -> Diagnosed:
     """Poll twice or three times, a second apart; then ask the daemon, which has watched longer.
@@ -132,9 +132,9 @@ def examine(
     own = [finding for diagnosis in diagnoses for finding in diagnosis.findings]
     watch = ask(config.web.listen_address)
     findings, says = joined(own, watch) if watch else (own, {})
-    told = {finding.place for finding in findings}  # the daemon may know that it is not harmless
+    found = {finding.place for finding in findings}  # the daemon may know that it is not harmless
     notes = (
-        *(_in(n.name) + s.summary for n, d in seen for s in d.notes if s.place not in told),
+        *(_in(n.name) + s.summary for n, d in seen for s in d.notes if s.place not in found),
         _about_namespaces(observation.neighbours) or _passed_by(source),
         _about_bound(observation.namespaces),
         _about_owners(
@@ -181,7 +181,7 @@ def _about_bound(namespaces: Iterable[NamespaceObservation]) -> Text | None:
 
 
 def _about_owners(hidden: int, *, units: bool) -> Text | None:
-    """Say what hidden processes cost. units: the kernel told the unit of any socket."""
+    """Say what hidden processes cost. units: the kernel reported the unit of any socket."""
     if not hidden:
         return None
     if units:
@@ -319,7 +319,8 @@ def verdict(diagnosed: Diagnosed) -> Text:
         return Text(one_line(text), one_line(text.zh))
     if diagnosed.status is Status.UNKNOWN:
         return Text("this host's sockets could not be read in full", "未能完整读取本机的 socket")
-    but = reservation(diagnosed.observation.namespaces)
+    watched = diagnosed.watch.seconds if diagnosed.watch else 0.0
+    but = reservation(diagnosed.observation.namespaces, watched)
     if but:
         return Text(f"no finding, but {but}", f"没有发现问题，但 {but.zh}")
     return Text("the sockets are healthy", "连接状态正常")

@@ -76,7 +76,7 @@ def _look(arguments: argparse.Namespace, open_source: OpenSource) -> int:
                 replace(chosen, config=in_namespaces(chosen.config, arguments.namespaces)),
                 now,
                 time.sleep,
-                ask=local_daemon.ask if is_this_host else local_daemon.nobody,
+                ask=local_daemon.ask if is_this_host else local_daemon.no_daemon,
             )
         else:
             chosen = config_of(playback, arguments.config)

@@ -23,16 +23,17 @@ def vital_signs(namespaces: Iterable[NamespaceObservation]) -> Iterator[Text]:
     if seen:
         yield _sockets(seen)
     for measure in (_time_wait, _ephemeral, _accept_queue, _unix_queue, _drops, _unguarded):
-        found = [(*told, n.name) for n in seen if (told := measure(n)) is not None]
+        found = [(*measured, n.name) for n in seen if (measured := measure(n)) is not None]
         if found:
             _, text, netns = max(found, key=lambda it: it[0])
             yield text + _at(netns)
 
 
-def reservation(namespaces: Iterable[NamespaceObservation]) -> Text | None:
+def reservation(namespaces: Iterable[NamespaceObservation], watched: float) -> Text | None:
     """Say what a verdict without a finding must not hide: many dropped, waiting, or in CLOSE_WAIT.
 
-    A look cannot tell for how long connections to a Unix socket have waited.
+    A look cannot tell for how long connections to a Unix socket have waited. watched: for how many
+    seconds a daemon has polled the host, which has no finding either.
     """
     namespaces = list(namespaces)
     dropped = max((d for n in namespaces if (d := _drops(n))), default=None)
@@ -52,7 +53,7 @@ def reservation(namespaces: Iterable[NamespaceObservation]) -> Text | None:
             f"{waiting:,} of {total:,} TCP sockets are in CLOSE_WAIT",
             f"{total:,} 个 TCP socket 中有 {waiting:,} 个处于 CLOSE_WAIT",
         )
-    kept_alive = _kept_alive(namespaces)
+    kept_alive = _kept_alive(n for n in namespaces if not _knows_ages(n, watched))
     if kept_alive >= _WORTH_SAYING:
         return Text(
             f"{kept_alive:,} sockets in CLOSE_WAIT have keepalive, which hides for how long: a "
@@ -99,6 +100,13 @@ def _sockets(seen: list[NamespaceObservation]) -> Text:
             )
         )
     return text + Text(f", the oldest for {roughly(age)}", f"，最久的 {roughly(age)}") + _at(netns)
+
+
+def _knows_ages(namespace: NamespaceObservation, watched: float) -> bool:
+    """Whether a daemon that has polled the host for so long knows the ages that keepalive hides."""
+    diagnosis = namespace.diagnosis
+    is_host = namespace.name == HOST
+    return is_host and diagnosis is not None and watched >= 2 * diagnosis.value.stale_after
 
 
 def _kept_alive(namespaces: Iterable[NamespaceObservation]) -> int:

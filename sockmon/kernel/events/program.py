@@ -381,7 +381,7 @@ class _Builder:
         a.label("was seen")
         self._time("lifetime", _ENTRY + _SINCE)
         a.load(4, R5, STACK, _ERROR)
-        # When nothing is answered any more, the error is the last that ICMP told, or ETIMEDOUT.
+        # When nothing is answered any more, the error is the last that ICMP reported, or ETIMEDOUT.
         for error in (_ETIMEDOUT, *_UNREACHABLE):
             a.jump_if(R5, "==", error, "aborted by timeout")
         # One end had closed, and that is counted. A reset after it ends nothing: it answers what is

@@ -1,7 +1,7 @@
 """Whether this kernel lists sockets that are bound to a port, and neither connected nor listening.
 
 Kernels do since Linux 6.8 (net/ipv4/inet_diag.c, the walk over bhash2). An older one leaves them
-out without a word, so it is asked for one that is certainly there.
+out without an error, so the dump is tried with one that certainly exists.
 """
 
 import errno

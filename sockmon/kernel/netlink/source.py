@@ -43,7 +43,7 @@ from sockmon.model.unix_listeners import UnixListener, UnixSocket
 
 #: Names of the dumps that a kernel need not have.
 _MPTCP, _UNIX, _BOUND = "mptcp", "unix", "bound"
-#: At so many Unix listeners, those with the longest queues, it is asked who waits.
+#: The kernel is asked who waits at so many Unix listeners: those with the longest queues.
 _QUEUES_ASKED = 20
 #: States in which the times of tcp_info (last data sent and received) are of use.
 _HEARD_IN = (TcpState.CLOSE_WAIT, TcpState.FIN_WAIT2)
@@ -261,7 +261,7 @@ class KernelSource:
     def unix_listeners(self) -> tuple[UnixListener, ...]:
         """Read the listening Unix sockets; none if that fails, as take_errors() says.
 
-        Where the kernel's module is missing, it is asked once.
+        Where the kernel's module is missing, the kernel is asked only once.
         """
         optional = self._optional
         if _UNIX in optional.missing:
@@ -303,7 +303,7 @@ class KernelSource:
 
         Not the listeners: they are among those of TCP, and to walk over them costs 4 ms instead of
         0.1. Not those in CLOSE: a reset has ended them, and only a descriptor is left. Where the
-        kernel's module is missing, it is asked once.
+        kernel's module is missing, the kernel is asked only once.
         """
         buffer, optional = self.buffers.mptcp, self._optional
         buffer.truncate()

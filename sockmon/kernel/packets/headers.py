@@ -261,9 +261,9 @@ def _tunnels(octets: Octets, protocol: Octets, at: Offsets, end: Offsets) -> NDA
 
 def _ip_length(octets: Octets, ip: Offsets, is_6: NDArray[np.bool_], packets: Packets) -> Offsets:
     """Return the length of IP packets; it is 0 in the header of what a device has yet to cut."""
-    told = np.where(is_6, _be16(octets, ip + 4).astype(np.int64) + 40, _be16(octets, ip + 2))
-    is_told = told != np.where(is_6, 40, 0)
-    return np.where(is_told, told, packets.start + packets.length - ip)
+    stated = np.where(is_6, _be16(octets, ip + 4).astype(np.int64) + 40, _be16(octets, ip + 2))
+    has_length = stated != np.where(is_6, 40, 0)
+    return np.where(has_length, stated, packets.start + packets.length - ip)
 
 
 def _segments(

@@ -9,7 +9,7 @@ import numpy as np
 
 from sockmon.detect.detector import Detector, DetectorThresholds
 from sockmon.detect.registry import ALL, BY_NAME, Detect, diagnose, thresholds_of
-from sockmon.model.ages import NOBODY, NOTHING_HEARD, Aged
+from sockmon.model.ages import NO_AGES, NOTHING_HEARD, Aged
 from sockmon.model.connection_events import (
     BOUNDS,
     COLUMNS,
@@ -152,7 +152,7 @@ def table_of(socks: Sequence[Sock]) -> SocketTable:
 
 
 def _aged(table: SocketTable, socks: Sequence[Sock]) -> Aged:
-    aged = NOBODY.seen(table, NOTHING_HEARD, NOW)
+    aged = NO_AGES.seen(table, NOTHING_HEARD, NOW)
     ages = np.array([sock.age for sock in socks])
     silent = np.array([sock.age if sock.silent is None else sock.silent for sock in socks])
     received = np.array([sock.received for sock in socks])

@@ -16,7 +16,7 @@ from sockmon.detect.evidence_names import named
 from sockmon.detect.registry import ALL, OF_PART, Detect, diagnose, thresholds_of
 from sockmon.export.findings import findings
 from sockmon.language import Text
-from sockmon.model.ages import NOBODY, NOTHING_HEARD, LastHeard
+from sockmon.model.ages import NO_AGES, NOTHING_HEARD, LastHeard
 from sockmon.model.descriptors import Descriptors
 from sockmon.model.detector_input import DetectorInput, PreviousFinding, Rates
 from sockmon.model.direction import Directions, Listened, directions
@@ -133,7 +133,7 @@ def sights(draw: st.DrawFn) -> DetectorInput:
     port_range = limits.port_range or PortRange(32768, 60999)
     by_direction = directions(seen, Listened().seen(seen), port_range)
     began = NOW - draw(st.sampled_from([0.0, 61.0, 100_000.0]))
-    aged = NOBODY.seen(seen, NOTHING_HEARD, began)
+    aged = NO_AGES.seen(seen, NOTHING_HEARD, began)
     ephemeral = ephemeral_ports(seen, by_direction, port_range, limits.time_wait_reuse)
     heard = LastHeard.of(seen.cookie, seen.expires, seen.expires, seen.expires)
     told = draw(st.sampled_from([NOTHING_HEARD, heard]))

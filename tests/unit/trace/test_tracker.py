@@ -518,7 +518,7 @@ def test_any_segments_have_a_verdict(sent: list[Segment]) -> None:
     for connection in connections:
         verdict = judge(connection)
         assert verdict.lasted or connection.segments
-        assert all(end.sent >= end.told >= 0 for end in connection.ends)
+        assert all(end.sent >= end.in_steps >= 0 for end in connection.ends)
         assert (verdict.segments is not None) == all(end.fin is not None for end in connection.ends)
 
 

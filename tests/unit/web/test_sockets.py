@@ -9,7 +9,7 @@ import pytest
 from starlette.requests import Request
 
 from sockmon.export.metrics import Build, Reload
-from sockmon.model.ages import NOBODY
+from sockmon.model.ages import NO_AGES
 from sockmon.model.direction import Listened, directions
 from sockmon.model.limits import PortRange
 from sockmon.model.moment import Timed
@@ -34,7 +34,7 @@ def endpoint() -> SocketsEndpoint:
     its = table(SOCKETS)
     its.cgroup_id[:] = [1, 1, 1, 2]
     found = directions(its, Listened().seen(its), PortRange(32768, 60999))
-    sample = SocketSample.of(its, found, NOBODY, 0.0, {1: "nginx.service", 2: "api.service"})
+    sample = SocketSample.of(its, found, NO_AGES, 0.0, {1: "nginx.service", 2: "api.service"})
     host = replace(saw(at(0)), sample=Timed(sample, at(0)))
     build, reload = Build("1", "3"), Reload(successful=True, succeeded_at=0.0)
     latest = LatestObservation(lambda: 0.0, build, reload, 0.0, 5.0)

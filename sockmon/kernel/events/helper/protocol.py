@@ -32,9 +32,9 @@ class MessageError(ValueError):
 
 def encode_request(listeners: Iterable[Listener]) -> bytes:
     """Return a request. listeners: (inode of a network namespace, port)."""
-    told = [pair for pair, _ in zip(listeners, range(LISTENERS_AT_MOST), strict=False)]
-    parts = [_LISTENER.pack(netns, port) for netns, port in told]
-    return b"".join([_HEADER.pack(layout.VERSION, len(told)), *parts])
+    sent = [pair for pair, _ in zip(listeners, range(LISTENERS_AT_MOST), strict=False)]
+    parts = [_LISTENER.pack(netns, port) for netns, port in sent]
+    return b"".join([_HEADER.pack(layout.VERSION, len(sent)), *parts])
 
 
 def parse_request(data: bytes) -> Sequence[Listener]:
