@@ -171,6 +171,8 @@ def _stuck(
     least = min(thresholds.stalled_after * slack, watched)
     idle = (queues.idle >= least) & (queues.length > 0)
     waited = queues.oldest >= thresholds.stalled_after * slack
+    full = (queues.idle >= thresholds.stalled_after * slack) & (queues.length > queues.limit)
+    waited |= bool(full.any()) and _all_reset(data, queues)
     # A tiny queue has no room for so many: it is enough that it is full.
     enough = queues.length[idle].sum() >= thresholds.warning_waiting
     enough |= bool((queues.length[idle] > queues.limit[idle]).any())
@@ -178,6 +180,14 @@ def _stuck(
     if moves or not enough or not (waited or (known and not data.whole)):
         return np.empty(0, np.intp)
     return np.flatnonzero(idle)
+
+
+def _all_reset(data: DetectorInput, queues: Queues) -> bool:
+    """Whether clients have reset all that wait: these stay in the queue, and in no dump.
+
+    Where one was taken from a full queue, the next client's would be seen to wait.
+    """
+    return data.whole and not queues.waiting.size and bool(queues.length.any())
 
 
 def _slow(
@@ -295,6 +305,8 @@ def _although(
 
 
 def _given_up(data: DetectorInput, queues: Queues) -> int:
+    if _all_reset(data, queues):
+        return int(queues.length.sum())
     return int((data.table.state[queues.waiting] == TcpState.CLOSE_WAIT).sum())
 
 

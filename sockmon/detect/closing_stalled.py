@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence
-from sockmon.detect.commands import WHICH_WAY, only, see
+from sockmon.detect.commands import Path, only, see
 from sockmon.detect.detector import (
     PEERS_OR_NETWORK,
     Count,
@@ -26,7 +26,7 @@ from sockmon.durations import roughly
 from sockmon.language import Text
 from sockmon.model.ages import CLOSING_STATES
 from sockmon.model.detector_input import DetectorInput
-from sockmon.model.finding import Advice, Breakdown, Command, Finding, Quantity
+from sockmon.model.finding import Advice, Breakdown, Finding, Quantity
 from sockmon.model.owner import Group
 
 NAME = "closing_stalled"
@@ -106,7 +106,7 @@ def _held(data: DetectorInput, rows: NDArray[np.intp]) -> int:
 
 
 def _advice(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> tuple[Advice, ...]:
-    peer = data.peers(rows, 1)[0][0]
+    path = Path.of(data, rows)
     if _is_unread(data, rows):
         meaning = Text(
             "The peers are alive and acknowledge each probe, but do not read: their windows are "
@@ -123,14 +123,14 @@ def _advice(data: DetectorInput, group: Group, rows: NDArray[np.intp]) -> tuple[
         )
     advice = [
         Advice(meaning),
-        Advice(WHICH_WAY, Command(f"ip route get {peer}"), "look"),
+        path.route,
         Advice(
             Text(
                 "Does the peer answer? Did a firewall or a load balancer forget these connections, "
                 "and drops what it does not know?",
                 "对端还有回应吗？会不会是防火墙或负载均衡已经丢掉了会话，把不认识的包直接丢弃？",
             ),
-            Command(f"ping -c 3 {peer}"),
+            path.ping,
             "look",
         ),
         Advice(

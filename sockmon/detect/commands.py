@@ -2,20 +2,23 @@
 
 import shlex
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect.evidence import who
 from sockmon.language import Text, joined
+from sockmon.model.detector_input import DetectorInput
 from sockmon.model.direction import Direction
 from sockmon.model.finding import Advice, Command
 from sockmon.model.owner import PROCESSES_NAMED, Manager, Owner, Owners, Process
 from sockmon.model.states import TcpState
+from sockmon.model.table import address
 from sockmon.text import is_container_id, one_line
 
 _LIST = Text("List the sockets:", "列出这些 socket：")
-WHICH_WAY = Text("Which way do packets to the peer go?", "发往对端的包走哪条路由？")
+_WHICH_WAY = Text("Which way do packets to the peer go?", "发往对端的包走哪条路由？")
 LOOK_AT_PEER = Text("Look at a peer:", "到一个对端上查看：")
 _LOOK_AT_NONE = Advice(
     Text(
@@ -68,6 +71,38 @@ def see(options: str, *states: TcpState, filter_: str = "", mptcp: bool = False)
     if mptcp:  # which ss lists only if asked; -t lists their subflows
         options = options.replace("-t", "-tM", 1)
     return Advice(_LIST, Command(ss(options, *states, filter_=filter_)), "look")
+
+
+class Path(NamedTuple):
+    """To which peer from which own address: rules may choose the route by both (man 8 ip-rule).
+
+    mine: empty if it is not known.
+    """
+
+    peer: str
+    mine: str = ""
+
+    @staticmethod
+    def of(data: DetectorInput, rows: NDArray[np.intp]) -> "Path":
+        """Return that of most of the rows."""
+        table, (peer, _) = data.table, data.peers(rows, 1)[0]
+        ends = ((row, address(int(table.family[row]), table.remote[row])) for row in rows.tolist())
+        row = next(row for row, end in ends if end == peer)
+        return Path(str(peer), str(address(int(table.family[row]), table.local[row])))
+
+    def option(self, name: str) -> str:
+        """Return a command's option that gives it the own address."""
+        return f" {name} {self.mine}" if self.mine else ""
+
+    @property
+    def route(self) -> Advice:
+        """Advise to see the route."""
+        return Advice(_WHICH_WAY, Command(f"ip route get {self.peer}{self.option('from')}"), "look")
+
+    @property
+    def ping(self) -> Command:
+        """Ask whether the peer answers."""
+        return Command(f"ping -c 3{self.option('-I')} {self.peer}")
 
 
 def counters(text: Text, *names: str) -> Advice:

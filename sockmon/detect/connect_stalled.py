@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence
-from sockmon.detect.commands import WHICH_WAY, only, see
+from sockmon.detect.commands import Path, only, see
 from sockmon.detect.detector import (
     HYSTERESIS,
     Count,
@@ -420,6 +420,7 @@ def _advice(
     here = _is_here(data, worst)
     where: Where = "namespace" if here else "peer"
     its_port = worst.place[2]
+    path = Path.of(data, worst.rows) if worst.rows.size else Path(str(worst.address))
     dropping = bool(data.conntrack_window.polls)
     refused = _refused_here(data)
     advice = [
@@ -428,7 +429,7 @@ def _advice(
         *_about_all(called, here=here),
         *([_about_conntrack(dropping=True)] if dropping else []),
         Advice(_meaning(worst, here=here)),
-        *([] if here else _about_path(its_port, str(worst.address))),
+        *([] if here else _about_path(its_port, path)),
         Advice(
             Text(
                 "Is the listener's accept queue full (Recv-Q at Send-Q)?",
@@ -541,12 +542,12 @@ def _about_all(called: list[_Called], *, here: bool) -> tuple[Advice, ...]:
     return (Advice(text, Command("ip route; ip neigh"), "look"),)
 
 
-def _about_path(port: int, name: str) -> tuple[Advice, ...]:
+def _about_path(port: int, path: Path) -> tuple[Advice, ...]:
     return (
-        Advice(WHICH_WAY, Command(f"ip route get {name}"), "look"),
+        path.route,
         Advice(
             Text("How far do SYNs get?", "SYN 能走到哪一跳？"),
-            Command(f"traceroute -n -T -p {port} {name}"),
+            Command(f"traceroute -n -T{path.option('-s')} -p {port} {path.peer}"),
             "look",
         ),
     )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sockmon.detect import evidence
-from sockmon.detect.commands import WHICH_WAY, only, see
+from sockmon.detect.commands import Path, only, see
 from sockmon.detect.detector import (
     HYSTERESIS,
     PEERS_OR_NETWORK,
@@ -32,7 +32,7 @@ from sockmon.detect.detector import (
 from sockmon.detect.evidence import inodes, places
 from sockmon.durations import roughly
 from sockmon.language import Text
-from sockmon.model.ages import unanswered_seconds
+from sockmon.model.ages import find_cookies, unanswered_seconds
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.direction import DIRECTIONS
 from sockmon.model.distinct import distinct
@@ -109,6 +109,7 @@ def _find(
     if judged is None:
         return []
     holder = evidence.holder(data.owners.get(group))
+    answering = _answering(data, key, group, rows)
     return [
         Finding(
             detector=NAME,
@@ -117,9 +118,9 @@ def _find(
             subject=subject,
             value=int(rows.size),
             limit=thresholds.warning_sockets,
-            summary=_summary(data, key, group, rows, total),
+            summary=_summary(data, key, group, rows, total, answering),
             evidence=_evidence(data, key, group, rows),
-            advice=_advice(data, group, rows, holder),
+            advice=_advice(data, group, rows, holder, answering),
             group=None if several else group,
             inodes=inodes(data.table, rows),
             rows=rows,
@@ -195,7 +196,12 @@ def _judge(
 
 
 def _summary(
-    data: DetectorInput, key: FindingKey, group: Group, rows: NDArray[np.intp], total: int
+    data: DetectorInput,
+    key: FindingKey,
+    group: Group,
+    rows: NDArray[np.intp],
+    total: int,
+    answering: int,
 ) -> Text:
     timer, tries = data.table.timer[rows], data.table.retransmits[rows]
     probed = timer == _KEEPALIVE
@@ -208,17 +214,25 @@ def _summary(
     lasts = Text("")
     if seconds >= _WORTH_SAYING_SECONDS:
         lasts = Text(f" for {roughly(seconds)}", f"已有 {roughly(seconds)} ")
-    if probed.all():
-        return Text(
-            f"{those} are dead: their peers have not answered up to {tries.max()} keepalive "
-            f"probes{lasts}",
-            f"{those.zh}已经失效：对端{lasts.zh}没有回应 keepalive 探测（最多 {tries.max()} 次）",
-        ) + _named(data, group, rows)
-    text = Text(
-        f"{those} get no answer{lasts} after up to {tries[~probed].max()} tries: their peers seem "
-        "gone",
-        f"{those.zh}{lasts.zh}没有应答，最多已重试 {tries[~probed].max()} 次：对端可能已经消失",
+    alive = Text(
+        f", while their peer answers on {answering} others",
+        f"，而对端在另外 {answering} 个上有应答",
     )
+    if probed.all():
+        return (
+            Text(
+                f"{those} are dead: their peers have not answered up to {tries.max()} keepalive "
+                f"probes{lasts}",
+                f"{those.zh}已经失效：对端{lasts.zh}没有回应 keepalive 探测"
+                f"（最多 {tries.max()} 次）",
+            )
+            + (alive if answering else Text(""))
+            + _named(data, group, rows)
+        )
+    text = Text(
+        f"{those} get no answer{lasts} after up to {tries[~probed].max()} tries",
+        f"{those.zh}{lasts.zh}没有应答，最多已重试 {tries[~probed].max()} 次",
+    ) + (alive if answering else Text(": their peers seem gone", "：对端可能已经消失"))
     if probed.any():
         number = int(probed.sum())
         text += Text(
@@ -291,26 +305,57 @@ def _unguarded(data: DetectorInput, _: Thresholds) -> NDArray[np.intp]:
     )
 
 
+def _answering(data: DetectorInput, key: FindingKey, group: Group, rows: NDArray[np.intp]) -> int:
+    """Return on how many other connections of the group the only peer has answered since.
+
+    Large data may be what is lost. Of clients many may share an address (NAT): they say nothing.
+    """
+    table = data.table
+    one = bool((table.remote[rows] == table.remote[rows[0]]).all())
+    if group.direction == "inbound" or not one or (table.send_queue[rows] > _LARGE).any():
+        return 0
+    others = np.setdiff1d(_of_group(data, group, rows), rows)
+    others = others[(table.remote[others] == table.remote[rows[0]]).all(axis=1)]
+    others = others[
+        (table.state[others] == TcpState.ESTABLISHED) & (table.retransmits[others] == 0)
+    ]
+    at = find_cookies(data.heard.cookie, table.cookie[others])
+    since = data.heard.ack_received_ms[at[at >= 0]] / 1000
+    return int((since < _unanswered_seconds(data, key, rows)).sum())
+
+
+def _meaning(sent: Text, holder: Text, peer: str, answering: int) -> Text:
+    if answering:
+        connections = "connection" if answering == 1 else "connections"
+        return Text(
+            f"{peer} is alive: it has answered on {answering} other {connections} meanwhile, so "
+            "new connections work. A firewall, NAT or load balancer between has forgotten these, "
+            f"or the host behind it that had them is gone. {holder} must close them and connect "
+            "again. Keepalive more often than the idle timeout between (TCP_KEEPIDLE) prevents it.",
+            f"{peer} 活着：期间它在另外 {answering} 个连接上有应答，新连接可用。是中间的防火墙、"
+            "NAT 或负载均衡丢掉了这些会话，或者其后承载它们的主机已经消失。"
+            f"{holder.zh} 必须关闭它们并重新连接。把 keepalive 空闲时间（TCP_KEEPIDLE）设得小于"
+            "中间设备的空闲超时可以预防。",
+        )
+    return Text(
+        f"The kernel sends {sent} again and again, and nothing comes back: the peer has "
+        "lost power or its network, or a firewall between has forgotten the connection. "
+        f"{holder} does not know, and waits.",
+        f"内核反复发送{sent.zh}，没有任何回应：对端断电或断网，或者中间的防火墙丢掉了会话。"
+        f"{holder.zh} 并不知道，仍在等待。",
+    )
+
+
 def _advice(
-    data: DetectorInput, group: Group, rows: NDArray[np.intp], holder: Text
+    data: DetectorInput, group: Group, rows: NDArray[np.intp], holder: Text, answering: int
 ) -> tuple[Advice, ...]:
-    peer = str(data.peers(rows, 1)[0][0])
+    path = Path.of(data, rows)
     timer = data.table.timer[rows]
     probing, kept_alive = int((timer == _ZERO_WINDOW_PROBE).sum()), int((timer == _KEEPALIVE).sum())
     sent = Text("the same data, or probes,", "同样的数据或探测包")
     if kept_alive == rows.size:
         sent = Text("keepalive probes", "keepalive 探测")
-    advice = [
-        Advice(
-            Text(
-                f"The kernel sends {sent} again and again, and nothing comes back: the peer has "
-                "lost power or its network, or a firewall between has forgotten the connection. "
-                f"{holder} does not know, and waits.",
-                f"内核反复发送{sent.zh}，没有任何回应：对端断电或断网，或者中间的防火墙丢掉了会话。"
-                f"{holder.zh} 并不知道，仍在等待。",
-            )
-        )
-    ]
+    advice = [Advice(_meaning(sent, holder, path.peer, answering))]
     if probing:
         advice.append(
             Advice(
@@ -325,19 +370,19 @@ def _advice(
             )
         )
     advice += [
-        Advice(WHICH_WAY, Command(f"ip route get {peer}"), "look"),
+        path.route,
         Advice(
             Text(
                 "Does the peer answer at all? Do the peers have an address, a rack or a firewall "
                 "in common?",
                 "对端还有任何回应吗？这些对端是否在同一地址、同一机架或同一防火墙后面？",
             ),
-            Command(f"ping -c 3 {peer}"),
+            path.ping,
             "look",
         ),
     ]
     if (data.table.send_queue[rows] > _LARGE).any():
-        advice.append(_about_large_packets(peer))
+        advice.append(_about_large_packets(path))
     if kept_alive:
         advice.append(
             Advice(
@@ -385,8 +430,8 @@ def _advice(
     return tuple(advice)
 
 
-def _about_large_packets(peer: str) -> Advice:
-    size = 1452 if ":" in peer else 1472  # 1,500 bytes with the headers of IP and ICMP
+def _about_large_packets(path: Path) -> Advice:
+    size = 1452 if ":" in path.peer else 1472  # 1,500 bytes with the headers of IP and ICMP
     return Advice(
         Text(
             "If it does, are only large packets lost (a tunnel with a smaller MTU, and a firewall "
@@ -394,7 +439,7 @@ def _about_large_packets(peer: str) -> Advice:
             "如果 ping 得通，是否只有大包丢失（隧道 MTU 较小，而相关 ICMP 消息被防火墙丢弃）？1500 "
             "字节的包能收到回应吗？",
         ),
-        Command(f"ping -c 3 -M do -s {size} {peer}"),
+        Command(f"ping -c 3 -M do -s {size}{path.option('-I')} {path.peer}"),
         "look",
     )
 

@@ -3,10 +3,15 @@
 The kernel probes a closed window (timer 4) and counts probes without an answer; at 0 the peer
 acknowledges each of them, so neither it nor the network is dead (net/ipv4/tcp_timer.c,
 tcp_probe_timer(); net/ipv4/tcp_input.c, tcp_ack_probe()).
+
+Judged by number, and where this host has made the connections, by share: 4 of 4 to a message broker
+are an outage. One or two are only noted: a log server that hangs looks like a backup whose receiver
+has paused. Of accepted connections a few are no news: a stopped download, a terminal at ^S.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,21 +26,34 @@ from sockmon.detect.detector import (
     Rule,
     Seconds,
     counts,
+    judge_groups,
+    severity,
     threshold,
 )
 from sockmon.detect.evidence import inodes, places, who
-from sockmon.detect.lasting import judge_lasting
 from sockmon.durations import roughly
 from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.direction import Direction
-from sockmon.model.finding import Advice, Breakdown, Command, Finding, Quantity
+from sockmon.model.finding import (
+    Advice,
+    Breakdown,
+    Command,
+    Finding,
+    FindingKey,
+    Quantity,
+    Severity,
+    Subject,
+)
 from sockmon.model.other_end import other_end
 from sockmon.model.owner import Group
 from sockmon.model.queues import unsent
 from sockmon.model.states import TcpState
 
 NAME = "unsent_data"
+
+_OUTAGE_SOCKETS = 3
+_NO_ROWS = np.empty(0, np.intp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,44 +63,89 @@ class Thresholds(DetectorThresholds):
     stalled_after: Seconds = threshold(60.0, "the peer has taken nothing for this long")
     warning_sockets: Count = threshold(10, "in one group")
     critical_sockets: Count = threshold(100, "in one group")
+    few_stalled_after: Seconds = threshold(
+        120.0, "as long for few outbound connections, if they are at least half of the group's"
+    )
+
+
+class _Stalled(NamedTuple):
+    """A group's stalled rows. severity: None of a note. total: of few, how many the group has."""
+
+    group: Group
+    rows: NDArray[np.intp]
+    subject: Subject
+    severity: Severity | None
+    total: int | None = None
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each group with enough connections whose peers do not read."""
     queues, table = data.queues, data.table
     stalled = unsent(queues, table, data.now, thresholds.stalled_after)
-    rows, since = queues.rows[stalled], queues.unsent_since[stalled]
+    rows = queues.rows[stalled]
+    since = dict(zip(rows.tolist(), queues.unsent_since[stalled].tolist(), strict=True))
     most = thresholds.warning_sockets, thresholds.critical_sockets
-    for its in judge_lasting(data, NAME, rows, since, *most):
+    many = [_Stalled(*its[:3], its.severity) for its in judge_groups(data, NAME, rows, *most)]
+    seen = np.concatenate([_NO_ROWS, *(its.rows for its in many)])
+    few = np.setdiff1d(
+        queues.rows[unsent(queues, table, data.now, thresholds.few_stalled_after)], seen
+    )
+    for its in (*many, *_few(data, few)):
         group, part = its.group, its.rows
+        longest = data.now - min(since[row] for row in part.tolist())
         waiting = int(table.send_queue[part].astype(np.int64).sum())
         readers = _readers_here(data, part)
-        yield its.finding(
-            _summary(data, group, part, its.longest, readers),
-            _evidence(data, part, its.longest, waiting) | evidence.ports(data, group, part),
-            _advice(data, group, part, evidence.holder(data.owners.get(group))),
-            ((readers, inodes(table, _there(data, part))),) if readers else (),
+        yield Finding(
+            detector=NAME,
+            severity=its.severity or "warning",
+            netns=data.netns,
+            subject=its.subject,
+            value=int(part.size),
+            limit=thresholds.warning_sockets
+            if its.total is None
+            else min(_OUTAGE_SOCKETS, thresholds.warning_sockets),
+            summary=_summary(data, its, longest, readers),
+            evidence=_evidence(data, part, longest, waiting) | evidence.ports(data, group, part),
+            advice=_advice(data, group, part, evidence.holder(data.owners.get(group))),
+            note=its.severity is None,
+            group=group,
+            inodes=inodes(table, part),
+            rows=part,
+            others=((readers, inodes(table, _there(data, part))),) if readers else (),
         )
 
 
-def _summary(
-    data: DetectorInput,
-    group: Group,
-    rows: NDArray[np.intp],
-    longest: float,
-    readers: Group | None,
-) -> Text:
+def _few(data: DetectorInput, rows: NDArray[np.intp]) -> Iterator[_Stalled]:
+    """Yield the groups of few outbound connections that are at least half of all of their group."""
+    open_ = np.flatnonzero(data.table.state == TcpState.ESTABLISHED)
+    for group, part in data.groups(rows[~data.directions.is_inbound[rows]]):
+        total = int(data.belonging(open_, group, part).size)
+        subject = Subject(group.direction, group.port, data.owner_label(group))
+        judged = severity(
+            data, FindingKey(NAME, data.netns, subject), part.size, _OUTAGE_SOCKETS, np.inf
+        )
+        if 2 * part.size >= total:
+            yield _Stalled(group, part, subject, judged, total)
+
+
+def _summary(data: DetectorInput, its: _Stalled, longest: float, readers: Group | None) -> Text:
+    rows, group = its.rows, its.group
     holder, where = who(data.owners.get(group)), places(data, group, rows)
     waiting = evidence.waiting(data.table, rows, data.table.send_queue)
+    number = f"{rows.size}" if its.total is None else f"{rows.size} of {its.total}"
+    of_all = f"{rows.size} 个" if its.total is None else f"{its.total} 个中有 {rows.size} 个"
+    peers, does, ago = "peers", "do not read: their windows are", "the longest for "
+    if rows.size == 1:
+        peers, does, ago = "peer", "does not read: its window is", "for "
     text = Text(
-        f"the peers of {rows.size} connections {where} do not read: their windows are closed (the "
-        f"longest for {roughly(longest)}), and {waiting} of {holder} wait",
-        f"{where.zh} {rows.size} 个连接，对端已有 {roughly(longest)} 不读数据：接收窗口关闭，"
+        f"the {peers} of {number} connections {where} {does} closed ({ago}{roughly(longest)}), and "
+        f"{waiting} of {holder} wait",
+        f"{where.zh} {of_all}连接，对端已有 {roughly(longest)} 不读数据：接收窗口关闭，"
         f"{holder.zh} 积压 {waiting.zh} 发不出去",
     )
     if readers:
-        peers = who(data.owners.get(readers))
-        text += Text(f"; the peers are {peers} on this host", f"；对端是本机的 {peers.zh}")
+        they = who(data.owners.get(readers))
+        text += Text(f"; the peers are {they} on this host", f"；对端是本机的 {they.zh}")
     return text
 
 
@@ -177,14 +240,10 @@ DETECTOR = Detector(
             "Data waits in the send queues of connections whose peers acknowledge probes and take "
             "nothing: their applications do not read."
         ),
-        warning=(
-            "Not taken: {{ $value | humanize }} connections, {{ $labels.direction }} port "
-            "{{ $labels.port }}."
-        ),
         critical=(
             "Not taken: {{ $value | humanize }} connections, {{ $labels.direction }} port "
             "{{ $labels.port }}."
         ),
-        expressions=counts("sockmon_unsent_sockets"),
+        expressions=lambda its, of: (None, counts("sockmon_unsent_sockets")(its, of)[1]),
     ),
 )

@@ -19,8 +19,11 @@ from sockmon.model.states import TcpState
 from sockmon.model.table import SocketTable
 
 _TIME_WAIT_TIMER, _PROBE_TIMER = 3, 4
-#: tcp_info is asked about a port with so many connections whose queues seem to stand still so long.
+#: tcp_info is asked about a port with so many connections whose queues seem to stand still so long;
+#: with one where this host has called, and the peer's window is closed.
 _DOUBTED, _DOUBTED_SECONDS = 3, 10.0
+#: Tries without an answer after which a peer may be gone.
+_NO_ANSWER = 5
 
 
 def unaccepted(table: SocketTable) -> NDArray[np.bool_]:
@@ -41,6 +44,7 @@ def worth_asking(table: SocketTable, most: int) -> list[tuple[bool, int]]:
     Those with most such sockets, for tcp_info to say since when: a first look has no history.
     """
     held = (table.receive_queue > 0) | ((table.send_queue > 0) & (table.timer == _PROBE_TIMER))
+    held |= table.retransmits >= _NO_ANSWER
     rows = np.flatnonzero((table.state == TcpState.ESTABLISHED) & (held | (table.inode == 0)))
     return _ports(table, rows, most, 1)
 
@@ -151,12 +155,16 @@ class Queues:
     def doubtful(self, table: SocketTable, now: float, most: int) -> list[tuple[bool, int]]:
         """Return ports to be asked about at the next poll, as worth_asking() does."""
         still = (self.received > 0) & (now - self.unread_since >= _DOUBTED_SECONDS)
-        closed = table.timer[self.rows] == _PROBE_TIMER
-        still |= closed & (self.sent > 0) & (now - self.unsent_since >= _DOUBTED_SECONDS)
-        rows = self.rows[still & ~self.waits]
-        ports = _ports(table, rows[table.state[rows] == TcpState.ESTABLISHED], most, _DOUBTED)
+        shut = (table.timer[self.rows] == _PROBE_TIMER) & (self.sent > 0)
+        shut &= now - self.unsent_since >= _DOUBTED_SECONDS
+        mine = ~self.waits & (table.state[self.rows] == TcpState.ESTABLISHED)
+        called = (ask for ask in _ports(table, self.rows[shut & mine], most, 1) if not ask[0])
+        ports = [*called, *_ports(table, self.rows[(still | shut) & mine], most, _DOUBTED)]
         # Not accepted: whether their server is alive, its other connections say.
         waiting = self.rows[self.waits & (now - self.waits_since >= _DOUBTED_SECONDS)]
+        # Not answered: whether the peer is alive, this host's other connections to it say.
+        lost = self.rows[mine & (table.retransmits[self.rows] >= _NO_ANSWER)]
+        ports += [ask for ask in _ports(table, lost, most, 1) if not ask[0]]
         return list(dict.fromkeys(ports + _ports(table, waiting, most, 1)))[:most]
 
 

@@ -166,6 +166,21 @@ class TestNobodyAccepts:
         found = JUDGE.one(owned(sight(socks, waited=100.0)))
         assert found.summary.endswith("; the clients of 30 have given up")
 
+    def test_what_clients_have_reset_fills_the_queue_and_is_not_seen(self) -> None:
+        full = sight([listening(queue=21, limit=20)], waited=60.0)
+        found = JUDGE.one(owned(full))
+        assert found.summary == (
+            "shop.service does not accept on port 443: 21 connections wait, none was accepted for "
+            "1m; the clients of 21 have given up"
+        )
+        young = [listening(queue=21, limit=20), accepted(TcpState.ESTABLISHED, inode=0)]
+        moves = sight(young, waited=60.0)
+        moves = replace(
+            moves, queues=replace(moves.queues, waits_since=moves.queues.waits_since + 59)
+        )
+        assert "does not accept" not in JUDGE.one(moves).summary
+        assert "does not accept" not in JUDGE.one(replace(full, whole=False)).summary
+
     def test_a_queue_as_long_as_before_with_other_connections_moves(self) -> None:
         seen = self.stuck(5, waited=100.0)
         young = replace(seen.queues, waits_since=seen.queues.waits_since + 99.0)

@@ -82,8 +82,8 @@ def test_it_tells_retransmits_and_peers() -> None:
     assert "are gone" in found.advice[0].text
     assert advises(found, "2 are still held by a process")
     assert commands(found) == [
-        "ip route get 10.0.0.2",
-        "ping -c 3 10.0.0.2",
+        "ip route get 10.0.0.2 from 10.0.0.1",
+        "ping -c 3 -I 10.0.0.1 10.0.0.2",
         "ss -tnpo state last-ack state fin-wait-1 state closing '( sport = :443 )'",
     ]
 

@@ -163,7 +163,8 @@ def test_an_address_of_this_host_is_looked_at_here(remote: str) -> None:
 def test_any_other_address_is_looked_at_there() -> None:
     found = JUDGE.one(stalled(5))
     assert Command("ss -tln '( sport = :443 )'", "peer") in [a.command for a in found.advice]
-    assert advises(found, "traceroute -n -T -p 443 10.9.9.9")
+    assert advises(found, "ip route get 10.9.9.9 from 10.0.0.1")
+    assert advises(found, "traceroute -n -T -s 10.0.0.1 -p 443 10.9.9.9")
 
 
 class TestOverSeveralPolls:

@@ -3,8 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from sockmon.model.ages import LastHeard
 from sockmon.model.detector_input import DetectorInput
 from sockmon.model.finding import Subject
 from sockmon.model.states import TcpState
@@ -57,6 +59,40 @@ class TestShare:
         assert JUDGE.all(dead(2, alive=0)) == []
         assert JUDGE.severity(dead(3, alive=3)) == "critical"
         assert JUDGE.all(dead(3, alive=4)) == []
+
+
+class TestPeerThatAnswersOnOthers:
+    """NAT or a firewall has forgotten idle connections; those that were made since work."""
+
+    def seen(self, heard_ms: int, **others: Any) -> DetectorInput:
+        data = dead(8, alive=4, **{"retransmits": 10, "send_queue": 70, **others})
+        told = np.full(len(data.table.cookie), heard_ms)
+        return owned(replace(data, heard=LastHeard.of(data.table.cookie, told, told, told)))
+
+    def test_is_alive(self) -> None:
+        found = JUDGE.one(self.seen(100))
+        assert found.summary.endswith(", while their peer answers on 4 others (10.0.0.2)")
+        assert found.advice[0].text.startswith("10.0.0.2 is alive: it has answered on 4 other")
+        assert not advises(found, "lost power")
+
+    def test_is_asked_after_five_tries(self) -> None:
+        for tries, ports in ((5, [(False, 443)]), (4, [])):
+            data = dead(8, alive=4, retransmits=tries)
+            assert data.queues.doubtful(data.table, data.now, 8) == ports
+
+    def test_but_not_if_that_was_before(self) -> None:
+        assert "their peers seem gone" in JUDGE.one(self.seen(10_000_000)).summary
+
+    def test_nor_if_large_data_may_be_what_is_lost(self) -> None:
+        assert "their peers seem gone" in JUDGE.one(self.seen(100, send_queue=20_000)).summary
+
+    def test_clients_may_share_an_address(self) -> None:
+        gone = accepted(TcpState.ESTABLISHED, timer=1, retransmits=10, send_queue=700).times(8)
+        well = accepted(TcpState.ESTABLISHED, timer=0).times(12)[8:]
+        data = sight([*gone, *well])
+        told = np.full(len(data.table.cookie), 100)
+        data = replace(data, heard=LastHeard.of(data.table.cookie, told, told, told))
+        assert "their peers seem gone" in JUDGE.one(data).summary
 
 
 class TestKeepalive:

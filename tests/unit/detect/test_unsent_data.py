@@ -89,3 +89,39 @@ def test_peers_on_this_host_are_named() -> None:
     ((readers, inodes),) = found.others
     assert (readers[:2], len(inodes)) == (("outbound", 443), 12)
     assert found.advice[1].command == Command("ss -tnpm state established '( dport = :443 )'")
+
+
+def outbound(count: int, healthy: int = 0, waited: float = 120.0) -> DetectorInput:
+    """So many connections to one port whose windows are closed, and so many others."""
+    made = Sock(TcpState.ESTABLISHED, local_port=40_000, remote_port=5432, send_queue=100, timer=4)
+    well = replace(made, send_queue=0, timer=0, local_port=50_000)
+    return sight([*made.times(count), *well.times(healthy)], waited=waited)
+
+
+def test_most_of_few_that_this_host_has_made_are_an_outage() -> None:
+    found = JUDGE.one(owned(outbound(4, 1)))
+    assert (found.severity, found.note, found.value, found.limit) == ("warning", False, 4, 3)
+    assert found.summary.startswith("the peers of 4 of 5 connections made to port 5432 do not read")
+    assert JUDGE.all(outbound(4, 5)) == []
+    assert JUDGE.all(outbound(4, 1, 119.9)) == []
+
+
+def test_one_that_this_host_has_made_is_only_noted() -> None:
+    found = JUDGE.one(owned(outbound(1)))
+    assert found.note
+    assert found.summary == (
+        "the peer of 1 of 1 connections made to port 5432 does not read: its window is closed (for "
+        "2m), and 100 B of shop.service wait"
+    )
+
+
+def test_few_that_were_accepted_are_no_news() -> None:
+    assert JUDGE.all(unsent(9, 3600.0)) == []
+
+
+def test_it_is_asked_how_much_a_peer_has_taken_that_this_host_has_called() -> None:
+    def asked(seen: DetectorInput) -> list[tuple[bool, int]]:
+        return seen.queues.doubtful(seen.table, seen.now, 8)
+
+    assert asked(outbound(1)) == [(False, 5432)]
+    assert asked(outbound(1, waited=9.0)) == asked(unsent(2)) == []
