@@ -241,20 +241,20 @@ def _judge(data: DetectorInput, thresholds: Thresholds, leak: _Leak, oldest: flo
         limit=thresholds.warning_sockets,
         summary=(
             Text(
-                f"{name} keeps {sockets} connections that its peers have closed ({where}; the "
+                f"{name} keeps {sockets:,} connections that its peers have closed ({where}; the "
                 f"oldest {roughly(oldest)} ago): a pool at rest, no harm unless it grows. Make its "
                 "idle timeout shorter than the servers'",
-                f"{name.zh} 保留着 {sockets} 个对端已关闭的连接（{where.zh}连接，最早的在 "
+                f"{name.zh} 保留着 {sockets:,} 个对端已关闭的连接（{where.zh}连接，最早的在 "
                 f"{roughly(oldest)} 前关闭）：这是空闲的连接池，数量不增长就无害。把连接池的空闲"
                 "超时"
                 "设得比服务端短即可",
             )
             if leak.pool
             else Text(
-                f"{name} has not closed {sockets} connections that its peers have closed "
+                f"{name} has not closed {sockets:,} connections that its peers have closed "
                 f"({where}; the oldest {roughly(oldest)} ago)",
-                f"{name.zh} 有 {sockets} 个连接在对端关闭后没有 close()（{where.zh}连接，最早的在 "
-                f"{roughly(oldest)} 前关闭）",
+                f"{name.zh} 有 {sockets:,} 个连接在对端关闭后没有 close()（{where.zh}连接，最早的在"
+                f" {roughly(oldest)} 前关闭）",
             )
         ),
         evidence=_evidence(data, group, rows, oldest, growth) | evidence.ports(data, group, rows),
@@ -290,9 +290,9 @@ def _awaited(
         value=int(rows.size),
         limit=thresholds.warning_sockets,
         summary=Text(
-            f"{rows.size} clients on this host have sent all they want to send and wait for "
+            f"{rows.size:,} clients on this host have sent all they want to send and wait for "
             f"{name} to answer ({where}; the longest for {roughly(longest)}): no leak",
-            f"本机有 {rows.size} 个客户端已发完请求（半关闭），正在等 {name.zh} 应答（{where.zh}"
+            f"本机有 {rows.size:,} 个客户端已发完请求（半关闭），正在等 {name.zh} 应答（{where.zh}"
             "连接，"
             f"最久的等了 {roughly(longest)}）：不是泄漏",
         ),
@@ -394,9 +394,9 @@ def _advice(
         )
     elif not_read:
         bug = Text(
-            f"{not_read} of them were not read to the end of file: look for a handler that is "
+            f"{not_read:,} of them were not read to the end of file: look for a handler that is "
             "stuck, or that forgets its connection on an error path.",
-            f"其中 {not_read} 个没有读到 EOF：查找卡住的处理线程，或在异常分支里忘记关闭连接的代"
+            f"其中 {not_read:,} 个没有读到 EOF：查找卡住的处理线程，或在异常分支里忘记关闭连接的代"
             "码。",
         )
     else:

@@ -68,9 +68,9 @@ def _summary(
         why = Text("do not read, so their windows are closed", "不读数据，接收窗口已关闭")
     where, longest = places(data, group, rows), roughly(oldest)
     return Text(
-        f"{rows.size} connections {where} cannot finish closing: their peers {why} (the oldest for "
-        f"{longest})",
-        f"{where.zh} {rows.size} 个连接无法完成关闭：对端{why.zh}（最久的已有 {longest}）",
+        f"{rows.size:,} connections {where} cannot finish closing: their peers {why} (the oldest "
+        f"for {longest})",
+        f"{where.zh} {rows.size:,} 个连接无法完成关闭：对端{why.zh}（最久的已有 {longest}）",
     )
 
 

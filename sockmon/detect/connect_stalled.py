@@ -302,22 +302,24 @@ def _summary(data: DetectorInput, port: int | None, called: list[_Called]) -> Te
         number = sum(its.rows.size for its in called)
         tries = max(int(data.table.retransmits[its.rows].max()) for its in called)
         return Text(
-            f"{len(called)} addresses do not answer at port {port}, and none does: {number} "
+            f"{len(called)} addresses do not answer at port {port}, and none does: {number:,} "
             f"connections wait after up to {tries} retransmitted SYNs",
-            f"{len(called)} 个地址的端口 {port} 都没有应答，也没有其他地址应答：{number} 个连接在等"
-            f"待，SYN 最多已重传 {tries} 次",
+            f"{len(called)} 个地址的端口 {port} 都没有应答，也没有其他地址应答：{number:,} 个连接在"
+            f"等待，SYN 最多已重传 {tries} 次",
         )
     if worst.late:
         return Text(
-            f"{worst.address} answers at port {port} late, or not each time: {number} connections "
-            f"wait after up to {tries} retransmitted SYNs, while others were established",
-            f"{worst.address} 的端口 {port} 应答太慢，或只应答一部分：{number} 个连接在等待，SYN "
+            f"{worst.address} answers at port {port} late, or not each time: {number:,} "
+            f"connections wait after up to {tries} retransmitted SYNs, while others were "
+            "established",
+            f"{worst.address} 的端口 {port} 应答太慢，或只应答一部分：{number:,} 个连接在等待，SYN "
             f"最多已重传 {tries} 次，同时有其他连接建立",
         )
     return Text(
-        f"{worst.address} does not answer at port {port}: {number} connections wait after up to "
+        f"{worst.address} does not answer at port {port}: {number:,} connections wait after up to "
         f"{tries} retransmitted SYNs",
-        f"{worst.address} 的端口 {port} 没有应答：{number} 个连接在等待，SYN 最多已重传 {tries} 次",
+        f"{worst.address} 的端口 {port} 没有应答：{number:,} 个连接在等待，SYN 最多已重传 "
+        f"{tries} 次",
     )
 
 
@@ -348,13 +350,14 @@ def _nothing_answers(port: int | None, dead: list[_Called]) -> Text:
     are = "connect is" if number == 1 else "connects are"
     if attempts <= number:  # none of them has ended
         return Text(
-            f"nothing answers at {where}: {number} {are} under way, none was answered{within}",
-            f"{where.zh}没有任何应答：当前 {number} 个 connect 在尝试，{within.zh}没有一个得到应答",
+            f"nothing answers at {where}: {number:,} {are} under way, none was answered{within}",
+            f"{where.zh}没有任何应答：当前 {number:,} 个 connect 在尝试，{within.zh}没有一个得到应"
+            "答",
         )
     under_way = Text("")
     if number:
         are = "is" if number == 1 else "are"
-        under_way = Text(f"{number} {are} under way, ", f"当前 {number} 个在尝试，")
+        under_way = Text(f"{number:,} {are} under way, ", f"当前 {number:,} 个在尝试，")
     return Text(
         f"nothing answers at {where}: every connect fails; {under_way}{attempts} were seen{within},"
         " none was established",

@@ -207,8 +207,8 @@ def _summary(
     probed = timer == _KEEPALIVE
     where, most = places(data, group, rows), max(total, rows.size)
     those = Text(
-        f"{rows.size} of {most} established connections {where}",
-        f"{where.zh} {most} 个 ESTABLISHED 连接中有 {rows.size} 个",
+        f"{rows.size:,} of {most} established connections {where}",
+        f"{where.zh} {most} 个 ESTABLISHED 连接中有 {rows.size:,} 个",
     )
     seconds = _unanswered_seconds(data, key, rows)
     lasts = Text("")
@@ -236,7 +236,7 @@ def _summary(
     if probed.any():
         number = int(probed.sum())
         text += Text(
-            f" ({number} of them to keepalive probes)", f"（其中 {number} 个是 keepalive 探测）"
+            f" ({number:,} of them to keepalive probes)", f"（其中 {number:,} 个是 keepalive 探测）"
         )
     return text + _named(data, group, rows)
 

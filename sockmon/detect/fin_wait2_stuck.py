@@ -65,9 +65,9 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
         holder, where = who(data.owners.get(group)), evidence.places(data, group, rows)
         yield its.finding(
             Text(
-                f"{rows.size} connections that {holder} has ended are kept open by their peers "
+                f"{rows.size:,} connections that {holder} has ended are kept open by their peers "
                 f"({where}; the oldest for {roughly(oldest)})",
-                f"{holder.zh} 已结束的 {rows.size} 个连接，对端一直没有关闭（{where.zh}连接，最久"
+                f"{holder.zh} 已结束的 {rows.size:,} 个连接，对端一直没有关闭（{where.zh}连接，最久"
                 "的已有 "
                 f"{roughly(oldest)}）",
             ),

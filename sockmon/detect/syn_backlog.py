@@ -255,7 +255,9 @@ def _summary(backlog: _Backlog, *, drops: bool) -> Text:
     if backlog.port is not None:
         where = Text(f"port {backlog.port}", f"端口 {backlog.port} ")
     number, deferred = backlog.half_open.size, backlog.deferred.size
-    text = Text(f"{number} connections to {where} are half-open", f"{where.zh}有 {number} 个半连接")
+    text = Text(
+        f"{number:,} connections to {where} are half-open", f"{where.zh}有 {number:,} 个半连接"
+    )
     if deferred:
         text += Text(
             f", and {deferred} have sent nothing yet (TCP_DEFER_ACCEPT)",

@@ -112,8 +112,8 @@ def _judge(
     shared = int((data.owners.numbers(table, of_port) == group.owner).sum())
     some, some_zh = "", ""
     if still.size and rows.size < shared:
-        some = f"{rows.size} of {shared} sockets of "
-        some_zh = f"的 {shared} 个 socket 中的 {rows.size} 个"
+        some = f"{rows.size:,} of {shared} sockets of "
+        some_zh = f"的 {shared} 个 socket 中的 {rows.size:,} 个"
     lately = thresholds.stalled_after
     slow = bool(still.size) and goes_on and data.udp.is_read(data.now, lately)
     if slow:

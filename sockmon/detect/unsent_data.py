@@ -132,8 +132,8 @@ def _summary(data: DetectorInput, its: _Stalled, longest: float, readers: Group 
     rows, group = its.rows, its.group
     holder, where = who(data.owners.get(group)), places(data, group, rows)
     waiting = evidence.waiting(data.table, rows, data.table.send_queue)
-    number = f"{rows.size}" if its.total is None else f"{rows.size} of {its.total}"
-    of_all = f"{rows.size} 个" if its.total is None else f"{its.total} 个中有 {rows.size} 个"
+    number = f"{rows.size:,}" if its.total is None else f"{rows.size} of {its.total}"
+    of_all = f"{rows.size:,} 个" if its.total is None else f"{its.total} 个中有 {rows.size} 个"
     peers, does, ago = "peers", "do not read: their windows are", "the longest for "
     if rows.size == 1:
         peers, does, ago = "peer", "does not read: its window is", "for "
