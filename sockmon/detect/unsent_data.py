@@ -53,7 +53,6 @@ from sockmon.model.states import TcpState
 NAME = "unsent_data"
 
 _OUTAGE_SOCKETS = 3
-_NO_ROWS = np.empty(0, np.intp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +85,11 @@ def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     since = dict(zip(rows.tolist(), queues.unsent_since[stalled].tolist(), strict=True))
     most = thresholds.warning_sockets, thresholds.critical_sockets
     many = [_Stalled(*its[:3], its.severity) for its in judge_groups(data, NAME, rows, *most)]
-    seen = np.concatenate([_NO_ROWS, *(its.rows for its in many)])
-    few = np.setdiff1d(
-        queues.rows[unsent(queues, table, data.now, thresholds.few_stalled_after)], seen
-    )
+    is_seen = np.zeros(len(table), np.bool_)
+    for its in many:
+        is_seen[its.rows] = True
+    few = queues.rows[unsent(queues, table, data.now, thresholds.few_stalled_after)]
+    few = few[~is_seen[few]]
     for its in (*many, *_few(data, few)):
         group, part = its.group, its.rows
         longest = data.now - min(since[row] for row in part.tolist())

@@ -50,9 +50,11 @@ class Inside(NamedTuple):
 
 @pytest.fixture(scope="module")
 def inside() -> Iterator[Inside]:
-    """As a container's: the peers of the findings have their addresses in it."""
+    """As a container's: both ends of the findings' connections have their addresses in it."""
     with NetNs() as netns, resident(netns) as pid:
-        netns.ip("address add 10.0.0.2/32 dev lo", "address add fd00::2/128 dev lo nodad")
+        for end in (1, 2):
+            netns.ip(f"address add 10.0.0.{end}/32 dev lo")
+            netns.ip(f"address add fd00::{end}/128 dev lo nodad")
         (place,) = seeing_pids(pid)().values()
         yield Inside(netns, place.nsenter_prefix)
 
