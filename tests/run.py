@@ -4,10 +4,9 @@ import os
 import subprocess
 import sys
 
-#: Most tests that take long wait for most of that time: with two processes for each core, the cores
-#: rest for a third of the run. The tests of a file share what is expensive to make;
-#: tests/packing.py puts the longest first.
-_SCHEDULE = ["-n", str(3 * (os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
+#: Most tests that take long wait for most of that time, so there are more processes than cores. The
+#: tests of a file share what is expensive to make; tests/packing.py puts the longest first.
+_SCHEDULE = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
 
 #: The lowest share of the code that all tests together may run, in percent.
 _COVERED = 90

@@ -48,17 +48,16 @@ def cells(found: Documents) -> Counter[tuple[object, ...]]:
 def test_quick_acknowledgements_count_only_after_the_fin_has_come(
     netns: NetNs, when: str, segments: int
 ) -> None:
-    """tcp_fin() puts a socket back into the mode of delayed acknowledgements."""
+    """tcp_fin() puts a socket back into the mode of delayed acknowledgements.
+
+    These wait 40 ms for a FIN of ours: on a busy machine, one of some closes is soon enough.
+    """
 
     def quick(connection: socket.socket, at: str) -> None:
         if at == when:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
-    with (
-        tracing(netns, "--format", "json", "--count", "1") as watch,
-        listening(netns, AddressKind.IPV4) as listener,
-    ):
-        quick(listener, "on the listener")
+    def close(listener: socket.socket) -> None:
         with connected(netns, AddressKind.IPV4, listener.getsockname()[1]) as client:
             server = accepted(listener)
             quick(server, "before the FIN")
@@ -67,8 +66,17 @@ def test_quick_acknowledgements_count_only_after_the_fin_has_come(
             quick(server, "after the FIN")
             server.close()
             at_end(client)
-        (found, _) = watch.documents()
-    assert (found["how"], found["segments"]) == ("closed", segments)
+
+    with (
+        tracing(netns, "--format", "json", "--count", "20") as watch,
+        listening(netns, AddressKind.IPV4) as listener,
+    ):
+        quick(listener, "on the listener")
+        for _ in range(20):
+            close(listener)
+        *found, _ = watch.documents()
+    assert {one["how"] for one in found} == {"closed"}
+    assert min(one["segments"] for one in found) == segments
 
 
 def refused(netns: NetNs, kind: AddressKind) -> None:
