@@ -10,7 +10,6 @@ from bench.measure import interleaved, median_cpu
 from bench.polling import Part, Poll
 from bench.report import Row, Section
 from sockmon.kernel.netlink.source import KernelSource
-from sockmon.model.udp import Udp
 from sockmon.model.unix_listeners import UnixListeners
 from sockmon.poll.namespace_poller import NamespacePoller
 
@@ -20,19 +19,18 @@ UNIX_SOCKETS = 4_000  # a tenth of them listens
 CONNECTIONS = 50
 ROUNDS = 100
 MOST_SECONDS = 0.003
+PARTS = (
+    (KernelSource, "udp"),
+    (KernelSource, "unix_listeners"),
+    (NamespacePoller, "_see_udp"),
+    (NamespacePoller, "_udp_ports"),
+    (UnixListeners, "seen"),
+)
 
 
 def section(_: int) -> Section:
     """Measure what polls of few TCP sockets spend on others, without any and with very many."""
-    parts = (
-        (KernelSource, "udp"),
-        (KernelSource, "unix_listeners"),
-        (NamespacePoller, "_see_udp"),
-        (NamespacePoller, "_udp_ports"),
-        (Udp, "seen"),
-        (UnixListeners, "seen"),
-    )
-    with load(CONNECTIONS), closing(Poll()) as poll, closing(Part(NAME, *parts)) as part:
+    with load(CONNECTIONS), closing(Poll()) as poll, closing(Part(NAME, *PARTS)) as part:
         without = interleaved([poll, part], ROUNDS, nullcontext)[NAME]
         with others():
             beside = interleaved([poll, part], ROUNDS, nullcontext)[NAME]

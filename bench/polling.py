@@ -24,9 +24,9 @@ from sockmon.kernel.netns.access import Look
 from sockmon.model.moment import Moment
 from sockmon.model.observation import Observation
 from sockmon.poll.diagnosis import DiagnosisState
-from sockmon.poll.namespace_poller import NamespacePoller
 from sockmon.poll.owner_tracker import OwnerTracker
 from sockmon.poll.poller import Poller
+from sockmon.poll.reading import NamespaceReader
 from sockmon.settings import Config, Ports
 from sockmon.web.app import create_app
 from sockmon.web.daemon_status import LatestObservation
@@ -134,7 +134,7 @@ class Part:
 
 def diagnosis() -> Part:
     # The latter counts states and, where it must, asks the kernel for the second dump.
-    methods = ((DiagnosisState, "diagnose"), (NamespacePoller, "_last_heard"))
+    methods = ((DiagnosisState, "diagnose"), (NamespaceReader, "_last_heard"))
     return Part("sockmon: diagnosis within that poll", *methods)
 
 

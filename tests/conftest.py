@@ -83,8 +83,8 @@ def _signals_are_not_inherited_ignored() -> None:
     """Let the programs that tests start react to signals that this process was told to ignore.
 
     In a script, `make test &` has SIGINT and SIGQUIT ignored, nohup SIGHUP. Programs inherit that,
-    but they do not inherit a handler. SIGINT does here what it does where it is not ignored: a test
-    that sends it to itself would wait for ever.
+    but they do not inherit a handler. SIGINT does here what it does where it is not ignored; else
+    a test that sends it to itself would never end.
     """
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:

@@ -33,7 +33,7 @@ DIRECTIONS: tuple[Direction, ...] = ("inbound", "outbound")
 
 PortMask = NDArray[np.bool_]
 
-#: So many sockets are told by parity; of fewer, each may have the other one by chance.
+#: Parity decides for so many sockets or more; of fewer, each may have the other one by chance.
 _ALIKE = 8
 
 

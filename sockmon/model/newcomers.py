@@ -13,7 +13,7 @@ K = TypeVar("K", bound=Hashable)
 
 #: How long a series is kept after it was last in rank.
 KEPT_FOR_SECONDS = 600.0
-#: Over this time, as many new names may begin as may be shown, in addition to those at once.
+#: In each period of this length, as many further names may begin as are shown at a time.
 REFILL_SECONDS = 1800.0
 
 

@@ -12,7 +12,7 @@ is counted; what sockets are remembered for:
     control     layout.py: the daemon's two words
 
 It is loaded and attached twice, with the same maps. The kernel does not run a program on a
-processor on which the same program has been interrupted, and nobody is told which transitions that
+processor on which the same program has been interrupted, and does not report which transitions that
 were (Linux 6.1: __bpf_trace_run() in kernel/trace/bpf_trace.c). Packets can interrupt it, and since
 Linux 7.0, whose tracepoints are preemptible, other tasks, for milliseconds. What one of the two
 misses, the other counts: the first to come writes the new state into the socket's entry, and the
