@@ -1,6 +1,6 @@
 """Groups of sockets whose condition lasts: judged by how many there are, with the longest's age."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,15 @@ class LastingGroup(NamedTuple):
     inodes: tuple[int, ...]
     judged: Judged
     warning: float
+
+    @staticmethod
+    def of(
+        data: DetectorInput, judged: Judged, began: Mapping[int, float], warning: float
+    ) -> "LastingGroup":
+        """Return it; began: in monotonic seconds, by row."""
+        rows = judged.rows
+        longest = data.now - min(began[row] for row in rows.tolist())
+        return LastingGroup(judged.group, rows, longest, inodes(data.table, rows), judged, warning)
 
     def finding(
         self,
@@ -63,6 +72,4 @@ def judge_lasting(
     """
     began = dict(zip(rows.tolist(), since.tolist(), strict=True))
     for judged in judge_groups(data, name, rows, warning, critical):
-        part = judged.rows
-        longest = data.now - min(began[row] for row in part.tolist())
-        yield LastingGroup(judged.group, part, longest, inodes(data.table, part), judged, warning)
+        yield LastingGroup.of(data, judged, began, warning)

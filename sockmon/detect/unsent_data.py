@@ -10,7 +10,7 @@ has paused. Of accepted connections a few are no news: a stopped download, a ter
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,14 +23,15 @@ from sockmon.detect.detector import (
     Counted,
     Detector,
     DetectorThresholds,
+    Judged,
     Rule,
     Seconds,
     counts,
-    judge_groups,
     severity,
     threshold,
 )
 from sockmon.detect.evidence import inodes, places, who
+from sockmon.detect.lasting import LastingGroup, judge_lasting
 from sockmon.durations import roughly
 from sockmon.language import Text
 from sockmon.model.detector_input import DetectorInput
@@ -42,7 +43,6 @@ from sockmon.model.finding import (
     Finding,
     FindingKey,
     Quantity,
-    Severity,
     Subject,
 )
 from sockmon.model.other_end import other_end
@@ -68,79 +68,72 @@ class Thresholds(DetectorThresholds):
 
 
 class _Stalled(NamedTuple):
-    """A group's stalled rows. severity: None of a note. total: of few, how many the group has."""
+    """A group whose peers do not read. total: of few, how many the group has in all."""
 
-    group: Group
-    rows: NDArray[np.intp]
-    subject: Subject
-    severity: Severity | None
+    its: LastingGroup
     total: int | None = None
+    is_note: bool = False
 
 
 def find(data: DetectorInput, thresholds: Thresholds) -> Iterator[Finding]:
     """Yield a finding for each group with enough connections whose peers do not read."""
     queues, table = data.queues, data.table
     stalled = unsent(queues, table, data.now, thresholds.stalled_after)
-    rows = queues.rows[stalled]
-    since = dict(zip(rows.tolist(), queues.unsent_since[stalled].tolist(), strict=True))
+    rows, since = queues.rows[stalled], queues.unsent_since[stalled]
     most = thresholds.warning_sockets, thresholds.critical_sockets
-    many = [_Stalled(*its[:3], its.severity) for its in judge_groups(data, NAME, rows, *most)]
+    many = [_Stalled(its) for its in judge_lasting(data, NAME, rows, since, *most)]
     is_seen = np.zeros(len(table), np.bool_)
-    for its in many:
-        is_seen[its.rows] = True
-    few = queues.rows[unsent(queues, table, data.now, thresholds.few_stalled_after)]
-    few = few[~is_seen[few]]
-    for its in (*many, *_few(data, few)):
-        group, part = its.group, its.rows
-        longest = data.now - min(since[row] for row in part.tolist())
+    for each in many:
+        is_seen[each.its.rows] = True
+    few = unsent(queues, table, data.now, thresholds.few_stalled_after)
+    few = few[~is_seen[queues.rows[few]]]
+    for each in (*many, *_few(data, thresholds, few)):
+        its, group, part = each.its, each.its.group, each.its.rows
         waiting = int(table.send_queue[part].astype(np.int64).sum())
         readers = _readers_here(data, part)
-        yield Finding(
-            detector=NAME,
-            severity=its.severity or "warning",
-            netns=data.netns,
-            subject=its.subject,
-            value=int(part.size),
-            limit=thresholds.warning_sockets
-            if its.total is None
-            else min(_OUTAGE_SOCKETS, thresholds.warning_sockets),
-            summary=_summary(data, its, longest, readers),
-            evidence=_evidence(data, part, longest, waiting) | evidence.ports(data, group, part),
-            advice=_advice(data, group, part, evidence.holder(data.owners.get(group))),
-            note=its.severity is None,
-            group=group,
-            inodes=inodes(table, part),
-            rows=part,
-            others=((readers, inodes(table, _there(data, part))),) if readers else (),
+        found = its.finding(
+            _summary(data, its, each.total, readers),
+            _evidence(data, part, its.longest, waiting) | evidence.ports(data, group, part),
+            _advice(data, group, part, evidence.holder(data.owners.get(group))),
+            ((readers, inodes(table, _there(data, part))),) if readers else (),
         )
+        yield replace(found, note=each.is_note)
 
 
-def _few(data: DetectorInput, rows: NDArray[np.intp]) -> Iterator[_Stalled]:
+def _few(
+    data: DetectorInput, thresholds: Thresholds, places: NDArray[np.intp]
+) -> Iterator[_Stalled]:
     """Yield the groups of few outbound connections that are at least half of all of their group."""
+    queues, least = data.queues, min(_OUTAGE_SOCKETS, thresholds.warning_sockets)
+    rows = queues.rows[places]
+    began = dict(zip(rows.tolist(), queues.unsent_since[places].tolist(), strict=True))
     open_ = np.flatnonzero(data.table.state == TcpState.ESTABLISHED)
     for group, part in data.groups(rows[~data.directions.is_inbound[rows]]):
         total = int(data.belonging(open_, group, part).size)
+        if 2 * part.size < total:
+            continue
         subject = Subject(group.direction, group.port, data.owner_label(group))
-        judged = severity(
-            data, FindingKey(NAME, data.netns, subject), part.size, _OUTAGE_SOCKETS, np.inf
-        )
-        if 2 * part.size >= total:
-            yield _Stalled(group, part, subject, judged, total)
+        key = FindingKey(NAME, data.netns, subject)
+        judged = severity(data, key, part.size, _OUTAGE_SOCKETS, np.inf)
+        its = Judged(group, part, subject, key, judged or "warning")
+        yield _Stalled(LastingGroup.of(data, its, began, least), total, is_note=judged is None)
 
 
-def _summary(data: DetectorInput, its: _Stalled, longest: float, readers: Group | None) -> Text:
-    rows, group = its.rows, its.group
+def _summary(
+    data: DetectorInput, its: LastingGroup, total: int | None, readers: Group | None
+) -> Text:
+    rows, group, longest = its.rows, its.group, roughly(its.longest)
     holder, where = who(data.owners.get(group)), places(data, group, rows)
     waiting = evidence.waiting(data.table, rows, data.table.send_queue)
-    number = f"{rows.size:,}" if its.total is None else f"{rows.size} of {its.total}"
-    of_all = f"{rows.size:,} 个" if its.total is None else f"{its.total} 个中有 {rows.size} 个"
+    number = f"{rows.size:,}" if total is None else f"{rows.size} of {total}"
+    of_all = f"{rows.size:,} 个" if total is None else f"{total} 个中有 {rows.size} 个"
     peers, does, ago = "peers", "do not read: their windows are", "the longest for "
     if rows.size == 1:
         peers, does, ago = "peer", "does not read: its window is", "for "
     text = Text(
-        f"the {peers} of {number} connections {where} {does} closed ({ago}{roughly(longest)}), and "
+        f"the {peers} of {number} connections {where} {does} closed ({ago}{longest}), and "
         f"{waiting} of {holder} wait",
-        f"{where.zh} {of_all}连接，对端已有 {roughly(longest)} 不读数据：接收窗口关闭，"
+        f"{where.zh} {of_all}连接，对端已有 {longest} 不读数据：接收窗口关闭，"
         f"{holder.zh} 积压 {waiting.zh} 发不出去",
     )
     if readers:

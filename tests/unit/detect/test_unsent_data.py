@@ -106,6 +106,11 @@ def test_most_of_few_that_this_host_has_made_are_an_outage() -> None:
     assert JUDGE.all(outbound(4, 1, 119.9)) == []
 
 
+def test_few_may_be_found_sooner_than_many() -> None:
+    hasty = judge("unsent_data", few_stalled_after=30.0, stalled_after=60.0)
+    assert hasty.one(owned(outbound(4, 1, 40.0))).value == 4
+
+
 def test_one_that_this_host_has_made_is_only_noted() -> None:
     found = JUDGE.one(owned(outbound(1)))
     assert found.note
